@@ -1,0 +1,1 @@
+"""What came out of a sweep, and what it means. Loads neither torch nor ray."""

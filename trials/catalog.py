@@ -1,0 +1,232 @@
+"""The one registry: a method's name is its file's name, its settings are its keyword-only arguments.
+
+Reads the source with ``ast`` instead of importing it, so listing, planning and checking a sweep costs no torch
+import and runs no method's code. ``find`` imports the one module that a trial names.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from trials import spec
+from trials.spec import Choice, Location, Range, Scalar, SpecError, Trial, Victim, digest_of
+
+# kind -> (package, verbs): the first verb that a file defines is its one public function
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "datasets": ("trials.datasets", ("load",)),
+    "models": ("trials.models", ("build",)),
+    "recipes": ("trials.recipes", ("fit",)),
+    "attacks": ("trials.attacks", ("poison", "implant")),
+    "defenses": ("trials.defenses", ("repair",)),
+    "games": ("trials.games", ("play",)),
+    "spaces": ("search_spaces", ("space",)),
+}
+_PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+_ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One keyword-only argument of a method."""
+
+    name: str
+    type: type
+    default: Scalar
+    range: Range | None = None
+    choices: tuple[str, ...] = ()
+    location: bool = False
+    doc: str = ""
+
+    @property
+    def accepts(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(map(repr, self.choices))
+        if self.location:
+            return "a file or folder that exists"
+        return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[self.type] + (
+            f" in {self.range}" if self.range else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What a file says of itself: first line, source, deviation, settings."""
+
+    kind: str
+    name: str
+    verb: str
+    summary: str
+    source: str
+    deviation: str
+    settings: Mapping[str, Setting]
+
+
+def names(kind: str) -> list[str]:
+    """The methods of a kind, sorted: its public files."""
+    return sorted(p.stem for p in _folder(kind).glob("*.py") if not p.stem.startswith("_"))
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """The method's function; imports its module. Raises SpecError for an unknown name."""
+    method = describe(kind, name)
+    function: Callable[..., Any] = getattr(importlib.import_module(f"{KINDS[kind][0]}.{name}"), method.verb)
+    return function
+
+
+def describe(kind: str, name: str) -> Method:
+    """What a method's file says of itself, without importing it. Raises SpecError for an unknown name."""
+    if kind not in KINDS:
+        raise SpecError(unknown("kind", kind, list(KINDS)))
+    if name not in names(kind):
+        raise SpecError(unknown(kind.removesuffix("s"), name, names(kind)))
+    return _read(kind, name)
+
+
+def resolve(kind: str, choice: Choice) -> Choice:
+    """The same choice with every default written out, each value checked, and files' digests filled in.
+
+    Raises:
+        SpecError: unknown method or setting, a value of the wrong type or out of range, a file that is not there.
+    """
+    method = describe(kind, choice.name)
+    for key in choice.params:
+        if key not in method.settings:
+            raise SpecError(unknown(f"setting of {choice.name}", key, list(method.settings)))
+    params: dict[str, Scalar] = {}
+    files: dict[str, str] = {}
+    for key, setting in sorted(method.settings.items()):
+        value = _checked(choice.name, setting, choice.params.get(key, setting.default))
+        if setting.location and value != "":
+            value, files[key] = _located(choice.name, key, str(value))
+        params[key] = value
+    return Choice(choice.name, params, files)
+
+
+def resolve_victim(victim: Victim) -> Victim:
+    """The victim with every choice resolved."""
+    return Victim(
+        dataset=resolve("datasets", victim.dataset),
+        model=resolve("models", victim.model),
+        attacks=tuple(resolve("attacks", a) for a in victim.attacks),
+        training=resolve("recipes", victim.training),
+        seed=victim.seed,
+        reserve=victim.reserve,
+    )
+
+
+def resolve_trial(trial: Trial) -> Trial:
+    """The trial with every choice resolved; only a resolved trial's id is compared."""
+    return Trial(
+        game=resolve("games", trial.game),
+        victim=resolve_victim(trial.victim),
+        method=resolve("defenses", trial.method) if trial.method else None,
+        trusted=float(trial.trusted),
+        seed=trial.seed,
+        plant=resolve("games", trial.plant) if trial.plant else None,
+    )
+
+
+def unknown(what: str, given: str, known: list[str]) -> str:
+    """One line for a name that is not known, with the nearest that is."""
+    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {given!r}.{hint} Known: {', '.join(known) or 'none'}."
+
+
+def _checked(method: str, setting: Setting, value: object) -> Scalar:
+    wanted = setting.type
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    fits = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+    if fits and setting.choices:
+        fits = value in setting.choices
+    if fits and setting.range is not None:
+        fits = value in setting.range  # type: ignore[operator]
+    if fits and wanted is float:
+        fits = abs(value) != float("inf") and value == value  # type: ignore[arg-type]
+    if not fits:
+        raise SpecError(f"{method}: {setting.name} must be {setting.accepts}, got {value!r}.")
+    return value  # type: ignore[return-value]
+
+
+def _located(method: str, key: str, value: str) -> tuple[str, str]:
+    path = Path(os.path.expandvars(os.path.expanduser(value)))
+    if "$" in str(path):
+        variable = str(path).split("$", 1)[1].split("/")[0].strip("{}")
+        raise SpecError(f"{method}: {key} is {value!r}, but {variable} is not set. Set it, or write {key} = a path.")
+    if not path.exists():
+        raise SpecError(f"{method}: {key} names {str(path)!r}, which does not exist.")
+    try:
+        return str(path.resolve()), digest_of(path)
+    except OSError as problem:
+        raise SpecError(f"{method}: {key} cannot be read: {problem}.") from problem
+
+
+@lru_cache
+def _folder(kind: str) -> Path:
+    found = importlib.util.find_spec(KINDS[kind][0])
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent
+
+
+@lru_cache
+def _read(kind: str, name: str) -> Method:
+    path = _folder(kind) / f"{name}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    verb = next((v for v in KINDS[kind][1] if v in functions), None)
+    if verb is None:
+        raise LookupError(f"{path} defines none of {KINDS[kind][1]}")
+    node = functions[verb]
+    text = ast.get_docstring(tree) or ""
+    docs = _argument_docs(ast.get_docstring(node) or "")
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    settings = {a.arg: _setting(path, a, d, docs.get(a.arg, "")) for a, d in pairs}
+    return Method(
+        kind,
+        name,
+        verb,
+        text.splitlines()[0] if text else "",
+        _paragraph(text, "Source"),
+        _paragraph(text, "Deviation"),
+        settings,
+    )
+
+
+def _setting(path: Path, arg: ast.arg, default: ast.expr | None, doc: str) -> Setting:
+    if default is None or arg.annotation is None:
+        raise LookupError(f"{path}: setting {arg.arg} needs an annotation and a default")
+    value = ast.literal_eval(default)
+    if isinstance(arg.annotation, ast.Subscript):  # Literal["a", "b"]
+        options = ast.literal_eval(arg.annotation.slice)
+        options = options if isinstance(options, tuple) else (options,)
+        return Setting(arg.arg, str, value, choices=options, doc=doc)
+    name = ast.unparse(arg.annotation)
+    if name in _PLAIN:
+        return Setting(arg.arg, _PLAIN[name], value, doc=doc)
+    base, note = get_args(_ALIASES[name])
+    if _ALIASES[name] is Location:
+        return Setting(arg.arg, str, value, location=True, doc=doc)
+    return Setting(arg.arg, base, value, range=note, doc=doc)
+
+
+def _argument_docs(doc: str) -> dict[str, str]:
+    """``name: text`` entries of a Google-style ``Args:`` section, joined to one line each."""
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", doc, re.M)
+    if not section:
+        return {}
+    entries = re.findall(r"^    (\w+): (.*(?:\n {6,}.*)*)", section.group(1), re.M)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _paragraph(doc: str, head: str) -> str:
+    found = re.search(rf"^{head}: (.*(?:\n(?!\w+:|\n).*)*)", doc, re.M)
+    return " ".join(found.group(1).split()) if found else ""

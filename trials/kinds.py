@@ -1,0 +1,150 @@
+"""The things that methods take and give: images, a backdoor, and all that a defender may see."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A labelled set of images as stored.
+
+    Attributes:
+        x: uint8 (n, c, h, w); normalisation is the model's first layer, never here.
+        y: int64 (n,), in [0, classes).
+        classes: number of classes.
+        names: one a class, or ().
+        pad: training shifts an image by up to this many pixels (zeros come in), 0 for none.
+        flip: training mirrors an image left to right half of the time; only where that keeps the label.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: int
+    names: tuple[str, ...] = ()
+    pad: int = 0
+    flip: bool = False
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Tensor) -> "Images":
+        """The images at ``index`` (int64 or bool), as a copy."""
+        return replace(self, x=self.x[index], y=self.y[index])
+
+    def to(self, device: torch.device | str) -> "Images":
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+
+class Trigger(Protocol):
+    """``trigger(x, index)``: uint8 (n, c, h, w) in and out, the input left alone.
+
+    ``index`` int64 (n,) are the images' places in their set; they key per-image randomness, so that a batch equals
+    the stack of its singles.
+    """
+
+    def __call__(self, x: Tensor, index: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backdoor:
+    """A poisoned training set and what the attacker knows.
+
+    Attributes:
+        train: the training set, poisoned images in place of their originals.
+        poisoned: int64 (m,), their places in ``train``.
+        trigger: stamps test images.
+        target: class that the trigger leads to.
+        boost: how often a poisoned image occurs in an epoch.
+        frozen: poisoned images are served as they are, never augmented (the ``post_aug`` pipeline).
+    """
+
+    train: Images
+    poisoned: Tensor
+    trigger: Trigger
+    target: int
+    boost: int = 1
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """ALL that a defender may see: no trigger, no test set, no poisoned places. The threat model is this type."""
+
+    model: nn.Module
+    trusted: Images
+
+
+class Repair(Protocol):
+    """A defense with its settings bound: yields (step, model) after every ``every`` optimizer steps and after the last.
+
+    The model of the view is left alone; the yielded one belongs to the defense and changes when it goes on.
+    """
+
+    def __call__(self, view: View, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the model that the defender poisoned: they know its trigger and target, because they chose them.
+
+    Attributes:
+        model: the poisoned copy.
+        trigger: the planted trigger.
+        target: the planted target class.
+        fit, select, report: int64 places in the trusted set; disjoint. ``report`` is the same for every copy.
+        facts: what planting gave (asr, cda, cda_before, steps, cosine distance to the given model).
+    """
+
+    model: nn.Module
+    trigger: Trigger
+    target: int
+    fit: Tensor
+    select: Tensor
+    report: Tensor
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The model's last ``nn.Linear`` in definition order: its input is the latent. Raises LookupError if none."""
+    found = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    if not found:
+        raise LookupError("the model has no linear layer, so it has no latents")
+    return found[-1]
+
+
+def with_latents(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents (n, d), the input of the last linear layer, and logits (n, classes), from one forward pass."""
+    caught: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        caught.append(args[0])
+
+    handle = last_linear(model).register_forward_pre_hook(keep)
+    try:
+        logits: Tensor = model(x)
+    finally:
+        handle.remove()
+    return caught[0], logits
+
+
+def with_features(model: nn.Module, layers: list[nn.Module], x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Outputs of ``layers`` and logits, from one forward pass."""
+    caught: dict[int, Tensor] = {}
+
+    def keeper(i: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def keep(_m: nn.Module, _i: tuple[Tensor, ...], out: Tensor) -> None:
+            caught[i] = out
+
+        return keep
+
+    handles = [layer.register_forward_hook(keeper(i)) for i, layer in enumerate(layers)]
+    try:
+        logits: Tensor = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [caught[i] for i in range(len(layers))], logits

@@ -1,0 +1,224 @@
+"""The words that every room shares: choices, victims, trials, records, and their content ids.
+
+Imports the standard library only, so that a program which just reads results loads neither torch nor ray.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+Scalar = str | int | float | bool
+Status = Literal["done", "failed", "pruned"]
+
+
+class SpecError(ValueError):
+    """The user's to fix: names the wrong value, what is accepted, and what to do. The command line exits with 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where a number may lie; ``low_open`` leaves the lower end out."""
+
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if self.low is not None and (value < self.low or (self.low_open and value == self.low)):
+            return False
+        return value == value and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        left = "(-inf" if self.low is None else f"{'(' if self.low_open else '['}{self.low:g}"
+        return f"{left}, {'inf)' if self.high is None else f'{self.high:g}]'}"
+
+
+# The types of settings. A setting's annotation is one of these, a plain int/float/bool/str, or a Literal of strings.
+Count = Annotated[int, Range(0)]
+PositiveInt = Annotated[int, Range(1)]
+PositiveFloat = Annotated[float, Range(0, None, low_open=True)]
+NonNegativeFloat = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]
+Location = Annotated[str, "a file or folder; its content, not its name, enters the id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A method by its file's name, with settings.
+
+    ``files`` holds, for each setting that names a file or folder, the digest of what lies there: that, not the
+    path, identifies the choice, so results can be shared between machines.
+    """
+
+    name: str
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        params = {k: v for k, v in self.params.items() if k not in self.files}
+        return {"name": self.name, "params": params, **({"files": dict(self.files)} if self.files else {})}
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.params.items())})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Victim:
+    """A model trained once, or a stranger's file, shared by every defense."""
+
+    dataset: Choice
+    model: Choice
+    attacks: tuple[Choice, ...]  # () is the clean model
+    training: Choice
+    seed: int
+    reserve: float = 0.0  # share of the training images kept out of training, for trusted images never seen
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset.identity(),
+            "model": self.model.identity(),
+            "attacks": [a.identity() for a in self.attacks],
+            "training": self.training.identity(),
+            "seed": self.seed,
+            "reserve": self.reserve,
+        }
+
+    @property
+    def id(self) -> str:
+        return content_id(self.identity())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Everything that decides one outcome; equal trials have equal ids."""
+
+    game: Choice
+    victim: Victim
+    method: Choice | None
+    trusted: float  # r: trusted images / training images, a fraction
+    seed: int
+    plant: Choice | None = None  # how the defender poisons copies of the model (tuning only)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "game": self.game.identity(),
+            "victim": self.victim.identity(),
+            "method": self.method.identity() if self.method else None,
+            "trusted": self.trusted,
+            "seed": self.seed,
+            "plant": self.plant.identity() if self.plant else None,
+        }
+
+    @property
+    def id(self) -> str:
+        return content_id(self.identity())
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measurement on a curve: after ``step`` optimizer steps and ``seconds`` of the trial's own time."""
+
+    step: int
+    cda: float
+    asr: float
+    seconds: float = 0.0
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one trial gave. A failed trial has an error and no metrics, never zeros."""
+
+    trial: Trial
+    status: Status
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[Point, ...] = ()
+    error: str | None = None  # the traceback of a failed trial
+    seconds: float = 0.0
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces; equal values give equal text, and 1.0 and 1 stay apart."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_id(value: object) -> str:
+    """16 hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def derive(seed: int, *stages: str | int) -> int:
+    """A seed in [0, 2**63) for one stage, so that adding a stage shifts no other."""
+    text = canonical([seed, *stages]).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20) -> str:
+    """Digest of a file's bytes, or of a folder: names, sizes and, below ``whole_below`` bytes in all, the bytes."""
+    root, state = Path(path), hashlib.sha256()
+    if root.is_file():
+        with root.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    sizes = [p.stat().st_size for p in files]
+    for file, size in zip(files, sizes, strict=True):
+        state.update(f"{file.relative_to(root).as_posix()}\0{size}\0".encode())
+        if sum(sizes) <= whole_below:
+            state.update(file.read_bytes())
+    return state.hexdigest()[:16]
+
+
+def to_json(value: Any) -> Any:
+    """A plain JSON value of a choice, victim, trial, point or record; ``from_json`` undoes it."""
+    if isinstance(value, (Choice, Victim, Trial, Point, Record)):
+        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {k: to_json(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_json(v) for v in value]
+    return value
+
+
+def choice_from_json(data: Mapping[str, Any]) -> Choice:
+    return Choice(data["name"], dict(data["params"]), dict(data.get("files", {})))
+
+
+def victim_from_json(data: Mapping[str, Any]) -> Victim:
+    return Victim(
+        dataset=choice_from_json(data["dataset"]),
+        model=choice_from_json(data["model"]),
+        attacks=tuple(choice_from_json(a) for a in data["attacks"]),
+        training=choice_from_json(data["training"]),
+        seed=data["seed"],
+        reserve=data["reserve"],
+    )
+
+
+def trial_from_json(data: Mapping[str, Any]) -> Trial:
+    return Trial(
+        game=choice_from_json(data["game"]),
+        victim=victim_from_json(data["victim"]),
+        method=choice_from_json(data["method"]) if data["method"] else None,
+        trusted=data["trusted"],
+        seed=data["seed"],
+        plant=choice_from_json(data["plant"]) if data["plant"] else None,
+    )
+
+
+def record_from_json(data: Mapping[str, Any]) -> Record:
+    """The record that ``to_json`` wrote."""
+    return Record(
+        trial=trial_from_json(data["trial"]),
+        status=data["status"],
+        metrics=dict(data["metrics"]),
+        curve=tuple(Point(**p) for p in data["curve"]),
+        error=data["error"],
+        seconds=data["seconds"],
+        provenance=dict(data["provenance"]),
+    )
