@@ -158,16 +158,22 @@ def _checked(method: str, setting: Setting, value: object) -> Scalar:
 
 
 def _located(method: str, key: str, value: str) -> tuple[str, str]:
-    path = Path(os.path.expandvars(os.path.expanduser(value)))
+    path = Path(os.path.expandvars(value)).expanduser()
     if "$" in str(path):
         variable = str(path).split("$", 1)[1].split("/")[0].strip("{}")
         raise SpecError(f"{method}: {key} is {value!r}, but {variable} is not set. Set it, or write {key} = a path.")
     if not path.exists():
         raise SpecError(f"{method}: {key} names {str(path)!r}, which does not exist.")
     try:
-        return str(path.resolve()), digest_of(path)
+        return str(path.resolve()), _digest(path.resolve(), path.stat().st_mtime_ns)
     except OSError as problem:
         raise SpecError(f"{method}: {key} cannot be read: {problem}.") from problem
+
+
+@lru_cache(256)
+def _digest(path: Path, changed: int) -> str:
+    """The digest, once a process for a path that stays as it is."""
+    return digest_of(path)
 
 
 @lru_cache

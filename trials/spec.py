@@ -167,9 +167,10 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20) -> s
             return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     files = sorted(p for p in root.rglob("*") if p.is_file())
     sizes = [p.stat().st_size for p in files]
+    whole = sum(sizes) <= whole_below
     for file, size in zip(files, sizes, strict=True):
         state.update(f"{file.relative_to(root).as_posix()}\0{size}\0".encode())
-        if sum(sizes) <= whole_below:
+        if whole:
             state.update(file.read_bytes())
     return state.hexdigest()[:16]
 

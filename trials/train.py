@@ -93,6 +93,7 @@ def tune(
     every: int,
     loss: Loss = cross_entropy,
     after: Callable[[nn.Module], None] | None = None,
+    freeze_bn: bool = False,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Take ``steps`` optimizer steps on ``model`` in train mode; yield (step, model) each ``every`` and at the end.
 
@@ -101,9 +102,13 @@ def tune(
     Args:
         loss: ``loss(model, x, y)``, a scalar.
         after: called with the model after each optimizer step (to keep pruned channels at zero, say).
+        freeze_bn: BatchNorm uses its running statistics and leaves them alone.
     """
+    norms = [m for m in model.modules() if freeze_bn and isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for step, (x, y) in enumerate(itertools.islice(batches, steps), 1):
         model.train()
+        for norm in norms:
+            norm.eval()
         optimizer.zero_grad(set_to_none=True)
         loss(model, x, y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

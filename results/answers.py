@@ -1,0 +1,125 @@
+"""What a defender should do, in a few plain sentences, with what speaks against believing them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from results.judging import Judgement, confirmed, frozen
+from results.selection import CONTROLS, REPAIRED, Winner, best
+from results.words import attack, percent, percents, value
+from trials.spec import Record
+
+Verdict = Literal["repaired", "not repaired", "not the real", "do nothing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one cell's question; all texts are plain, not HTML."""
+
+    where: str
+    verdict: Verdict
+    headline: str
+    sentences: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str, str], ...]  # name, number, how sure
+    cautions: tuple[str, ...]
+    winner: Winner
+
+
+def answer(where: str, winners: Sequence[Winner], records: Iterable[Record]) -> Answer | None:
+    """The answer for one cell's winners; None where nothing finished. A confirmed number goes before a chosen one."""
+    w = best(winners)
+    if w is None:
+        return None
+    records = list(records)
+    told, real = confirmed(w, records), frozen(w, records)
+    seen = told or w
+    idle = w.defense == "none" or w.step == 0
+    verdict: Verdict = "do nothing" if idle else "repaired" if seen.repaired else "not repaired"
+    if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
+        verdict = "not the real"
+    return Answer(
+        where=where,
+        verdict=verdict,
+        headline=_headline(verdict, w, seen),
+        sentences=(_expect(w, seen, told is not None), *(_real(j) for j in real)),
+        settings=() if idle else tuple((k, value(v)) for k, v in w.choice.params.items()),
+        facts=_facts(w, seen),
+        cautions=tuple(_cautions(w, seen, told, real, winners)),
+        winner=w,
+    )
+
+
+def _headline(verdict: Verdict, w: Winner, seen: Winner | Judgement) -> str:
+    if verdict == "do nothing":
+        return "No defense was better than leaving the model alone."
+    if verdict == "repaired":
+        return f"Use {w.defense} and stop at step {w.step}."
+    if verdict == "not the real":
+        return f"{w.defense}, stopped at step {w.step}, repairs the planted backdoors but not the real attack."
+    best_of = f"The best, {w.defense} stopped at step {w.step},"
+    if seen.eta > REPAIRED:
+        return f"No defense repaired the model. {best_of} still leaves an ASR of {percent(seen.eta)} %."
+    return f"No defense repaired the model within Δ. {best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
+
+
+def _expect(w: Winner, seen: Winner | Judgement, told: bool) -> str:
+    where = (
+        "on images that had no part in the choice"
+        if told
+        else "on the very images that it was chosen by, so expect a little worse"
+    )
+    change = "costs" if seen.cda_loss >= 0 else "gains"
+    return (
+        f"On copies of the model that carry a planted backdoor, it takes the attack success rate from "
+        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{_within(seen)} and {change} {percent(abs(seen.cda_loss))} "
+        f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured {where}."
+    )
+
+
+def _within(seen: Winner | Judgement) -> str:
+    return f" (95 % interval {percents(seen.interval)} %)" if seen.interval else ""
+
+
+def _real(j: Judgement) -> str:
+    return (
+        f"Against the real attack, {attack(j.victim)}, the same settings and step left {percent(j.eta)} %{_within(j)} "
+        f"of {percent(j.asr0)} % at a clean accuracy of {percent(j.cda)} % (before: {percent(j.cda0)} %)."
+    )
+
+
+def _facts(w: Winner, seen: Winner | Judgement) -> tuple[tuple[str, str, str], ...]:
+    n = f"{seen.n_triggered} triggered images" if seen.n_triggered else "number of images not recorded"
+    asr = f"95 % interval {percents(seen.interval)} %; {n}" if seen.interval else n
+    clean = f"{seen.n_clean} clean images" if seen.n_clean else "number of images not recorded"
+    cda = f"95 % interval {percents(seen.cda_interval)} %; {clean}" if seen.cda_interval else clean
+    return (
+        ("Attack success (ASR)", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
+        ("Clean accuracy (CDA)", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
+        ("Accuracy it costs", f"{percent(seen.cda_loss)} points", f"at most {percent(w.delta)} points allowed (Δ)"),
+    )
+
+
+def _cautions(
+    w: Winner, seen: Winner | Judgement, told: Judgement | None, real: Sequence[Judgement], winners: Sequence[Winner]
+) -> Iterable[str]:
+    if w.asr0 < 0.5:
+        yield f"The planted backdoors reached an ASR of only {percent(w.asr0)} %: a choice made on them means little."
+    if told is None:
+        yield "Not confirmed on report images: the lowest of many noisy numbers is too low."
+    elif w.repaired and not told.repaired:
+        yield f"The images that it was chosen by say {percent(w.eta)} %; the report images do not confirm a repair."
+    if seen.repaired and seen.interval and seen.interval.high > REPAIRED:
+        yield f"The interval reaches {percent(seen.interval.high)} %, above the 5 % of a repair: likely, not certain."
+    for j in real:
+        if seen.repaired and j.eta > REPAIRED:
+            yield f"The real attack, {attack(j.victim)}, keeps an ASR above 5 %: the planted ones were easier."
+        elif seen.repaired and not j.repaired:
+            yield f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ ({percent(w.delta)})."
+    rivals = [o.defense for o in winners if o is not w and w.interval and o.within_delta and o.eta <= w.interval.high]
+    if rivals:
+        yield f"These images do not tell it apart from: {', '.join(rivals)}."
+    if w.defense in CONTROLS and w.defense != "none":
+        yield f"{w.defense} is a control: the other defenses did not beat it."
+    if w.n_seeds == 1:
+        yield "One seed: the spread between repetitions is unknown."

@@ -1,0 +1,136 @@
+"""Reaching the database: addresses, durability, and the schema's version.
+
+A store is checked with one query when it is opened; alembic is loaded only to make or migrate one. SQLite runs in
+WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from results.address import file_of, missing, parse, reason, shown
+from results.schema import REVISION, VERSION_TABLE, metadata
+from trials.spec import SpecError, canonical
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+_IMMEDIATE = "poisonsweep_immediate"
+_LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
+
+
+def connect(address: str, *, create: bool) -> Engine:
+    """An engine on a store of this schema, made or migrated if need be.
+
+    Raises:
+        SpecError: the address, the database or its schema is not one that this version can use.
+    """
+    url = parse(address)
+    file = file_of(url)
+    if file is not None and not create and not file.exists():
+        raise SpecError(missing(url))
+    try:
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        engine = _engine(url)
+    except OSError as problem:
+        why = problem.strerror or problem
+        raise SpecError(f"store {shown(url)}: {why}. Choose a folder that can be written.") from None
+    except ModuleNotFoundError as problem:
+        install = "pip install 'poisonsweep[postgres]'"
+        raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
+    try:
+        _prepare(engine, url, create)
+    except DBAPIError as problem:
+        engine.dispose()
+        raise SpecError(f"store {shown(url)} cannot be used: {reason(problem, url)}.") from None
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, json_serializer=canonical)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _pragmas)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for transactions that read: several queries see one state of the store."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def writing(engine: Engine) -> Engine:
+    """The engine for transactions that write: on SQLite they wait for the lock at their start, not in the middle."""
+    return engine.execution_options(**{_IMMEDIATE: True})
+
+
+def _pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 begins no transaction by itself; _begin does
+    for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get(_IMMEDIATE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _prepare(engine: Engine, url: URL, create: bool) -> None:
+    with engine.connect() as connection:
+        version = _version(connection, url)
+    if version == REVISION:
+        return
+    if version is None and not create:
+        raise SpecError(missing(url))
+    from alembic.config import Config  # noqa: PLC0415  costs 0.2 s, and most stores need none of it
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in known:
+        raise SpecError(
+            f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one knows {REVISION}). "
+            "Upgrade poisonsweep, or name another store."
+        )
+    if engine.dialect.name == "sqlite":
+        _outside(engine, "PRAGMA journal_mode=WAL")
+    with writing(engine).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        if _version(connection, url) != REVISION:  # another process may have been first
+            config.attributes["connection"] = connection
+            _upgrade()(config, "head")
+
+
+def _upgrade() -> Callable[[Any, str], None]:
+    from alembic.command import upgrade  # noqa: PLC0415
+
+    return upgrade
+
+
+def _outside(engine: Engine, statement: str) -> None:
+    raw = engine.raw_connection()
+    try:
+        raw.cursor().execute(statement)
+    finally:
+        raw.close()
+
+
+def _version(connection: Connection, url: URL) -> str | None:
+    names = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in names:
+        row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()
+        return str(row[0]) if row else None
+    taken = sorted(names & set(metadata.tables))
+    if taken:
+        what = f"another program's table {taken[0]!r}"
+        raise SpecError(f"store {shown(url)} holds {what}. Name another file or database.")
+    return None

@@ -1,0 +1,1 @@
+"""Figures: one file each, its verb is ``figure(records) -> plotly Figure``. Axes are in percent."""

@@ -1,0 +1,66 @@
+"""The trade-off along each winner's run: every mark is a recorded step, from no defense to the last step.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 6, which shades one standard deviation.
+Deviation: the deviation (over copies and seeds) is drawn as a bar at the recommended step only; seven shaded bands
+over one another cannot be read.
+"""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from results.configurations import configurations
+from results.figures._style import asr_axis, cda_axis, hover, layout, looks
+from results.figures._style import text as shown
+from results.selection import Winner, winners
+from results.words import cell_names
+from trials.spec import Point, Record
+
+
+def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> go.Figure:
+    """A line a winner, ASR across and CDA up; the large mark is the recommended step.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=440))
+    names, styles = cell_names(records, "tuning"), looks(records)
+    curves = {(c.cell, str(c.choice.identity())): c.curve for c in configurations(records, rule)}
+    for w in winners(records, rule):
+        curve, look = curves[w.cell, str(w.choice.identity())], styles[w.defense]
+        label = shown(", ".join(filter(None, [w.defense, names[w.cell]])))
+        chart.add_scatter(
+            x=[100 * p.asr for p in curve],
+            y=[100 * p.cda for p in curve],
+            mode="lines+markers",
+            line={"width": 1.5, "color": look.colour, "dash": look.dash},
+            marker={"size": 4, "color": look.colour},
+            name=label,
+            legendgroup=label,
+            hoverinfo="text",
+            hovertext=[hover(w.choice, p) for p in curve],
+        )
+        chart.add_trace(_chosen(w, look.colour, label))
+    return chart
+
+
+def _chosen(w: Winner, colour: str, label: str) -> go.Scatter:
+    bar = {
+        "type": "data",
+        "array": [100 * (w.sd or 0.0)],
+        "thickness": 1.5,
+        "color": colour,
+        "visible": w.sd is not None,
+    }
+    return go.Scatter(
+        x=[100 * w.eta],
+        y=[100 * w.cda],
+        mode="markers",
+        marker={"size": 12, "color": colour, "line": {"width": 1.5, "color": "white"}},
+        error_x=bar,
+        showlegend=False,
+        legendgroup=label,
+        hoverinfo="text",
+        hovertext=[hover(w.choice, Point(w.step, w.cda, w.eta), "the recommended step")],
+    )

@@ -1,0 +1,77 @@
+"""How sure a number is: intervals for rates, spread over seeds and copies. Everything is a fraction in [0, 1]."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """Both ends, fractions."""
+
+    low: float
+    high: float
+
+
+def wilson(rate: float, n: float, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a rate measured on ``n`` independent images.
+
+    Source: Wilson 1927, JASA 22. Unlike the normal interval it stays inside [0, 1] and has a width at 0 and 1.
+
+    Args:
+        rate: share of hits, in [0, 1]; it may be a mean over copies, so ``rate * n`` need not be whole.
+        n: distinct images behind it. Images seen by several copies count once, which errs on the wide side.
+        level: confidence, in (0, 1).
+
+    Raises:
+        ValueError: ``rate`` is not a fraction, ``n`` is not positive, or ``level`` is not in (0, 1).
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"a rate lies in [0, 1], got {rate}")
+    if not (n > 0 and math.isfinite(n)):
+        raise ValueError(f"a rate needs n > 0 images, got {n}")
+    z2 = NormalDist().inv_cdf((1 + _level(level)) / 2) ** 2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return Interval(max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)))
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; the latter is None for a single value, which has no spread.
+
+    Raises:
+        ValueError: no values, or one that is not finite.
+    """
+    _finite(values)
+    return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def bootstrap(values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
+    """Percentile interval of the mean over seeds: resample the seeds, take the mean, ``draws`` times.
+
+    Source: Efron 1979. With fewer than about five seeds it is too narrow; say n beside it.
+
+    Raises:
+        ValueError: no values, one that is not finite, or ``level`` is not in (0, 1).
+    """
+    _finite(values)
+    tail = (1 - _level(level)) / 2
+    data = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(seed).integers(len(data), size=(draws, len(data)))
+    low, high = np.quantile(data[picks].mean(axis=1), [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _level(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"a level lies in (0, 1), got {level}")
+    return level
+
+
+def _finite(values: Sequence[float]) -> None:
+    if not len(values):
+        raise ValueError("no values")
+    if not all(math.isfinite(v) for v in values):
+        raise ValueError(f"not finite: {[v for v in values if not math.isfinite(v)]}")

@@ -1,0 +1,1 @@
+"""One file a schema; a released file is never changed."""

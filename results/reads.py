@@ -1,0 +1,105 @@
+"""The store's queries for records. Each runs in the caller's transaction, so that it sees one state of the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
+
+from results.rows import STATUSES, record_of
+from results.schema import curves, scores, sweep_trials, sweeps, trials
+from results.writes import batches
+from trials.catalog import unknown
+from trials.spec import Record, SpecError, Status
+
+_TRIALS: Select[Any] = select(
+    trials.c.id, trials.c.spec, trials.c.status, trials.c.error, trials.c.seconds, trials.c.provenance
+).where(trials.c.status.in_(STATUSES))
+_CURVES = select(curves.c.step, curves.c.cda, curves.c.asr, curves.c.seconds, curves.c.more, curves.c.trial_id)
+_SCORES = select(scores.c.name, scores.c.value, scores.c.trial_id)
+_ONE: BindParameter[str] = bindparam("one")
+_ONE_TRIAL = _TRIALS.where(trials.c.id == _ONE)
+_ONE_CURVE = _CURVES.where(curves.c.trial_id == _ONE).order_by(curves.c.step)
+_ONE_SCORES = _SCORES.where(scores.c.trial_id == _ONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRow:
+    """A sweep, and how many of its trials are in which state; ``planned`` counts all of them, run or not."""
+
+    name: str
+    spec: Mapping[str, Any]
+    created: str  # UTC, ISO 8601
+    planned: int
+    done: int
+    failed: int
+    pruned: int
+
+
+def all_sweeps(connection: Connection) -> list[SweepRow]:
+    """Every sweep, oldest first."""
+    states = select(sweep_trials.c.sweep, trials.c.status, func.count()).join(trials)
+    counts: dict[str, dict[str, int]] = {}
+    for sweep, status, count in connection.execute(states.group_by(sweep_trials.c.sweep, trials.c.status)):
+        counts.setdefault(sweep, {})[status] = count
+    rows = connection.execute(select(sweeps.c.name, sweeps.c.spec, sweeps.c.created))
+    return [
+        SweepRow(
+            name=name,
+            spec=spec,
+            created=created,
+            planned=sum(counts.get(name, {}).values()),
+            done=counts.get(name, {}).get("done", 0),
+            failed=counts.get(name, {}).get("failed", 0),
+            pruned=counts.get(name, {}).get("pruned", 0),
+        )
+        for name, spec, created in sorted(rows, key=lambda row: (row.created, row.name))
+    ]
+
+
+def one(connection: Connection, trial_id: str) -> Record | None:
+    """The record of a trial that has run."""
+    given = {"one": trial_id}
+    row = connection.execute(_ONE_TRIAL, given).mappings().first()
+    if row is None:
+        return None
+    curve = [r[:5] for r in connection.execute(_ONE_CURVE, given)]
+    return record_of(dict(row), curve, {name: value for name, value, _ in connection.execute(_ONE_SCORES, given)})
+
+
+def many(connection: Connection, sweep: str | None, game: str | None) -> list[Record]:
+    """The records of a sweep in its plan's order, or all in the order of finishing."""
+
+    def chosen(query: Select[Any]) -> Select[Any]:
+        if sweep is not None:
+            query = query.where(sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep)
+        return query if game is None else query.where(trials.c.game == game)
+
+    order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
+    curve = _CURVES.where(curves.c.trial_id == trials.c.id).order_by(curves.c.trial_id, curves.c.step)
+    score = _SCORES.where(scores.c.trial_id == trials.c.id)
+    points: dict[str, list[Any]] = {}
+    for *point, trial_id in connection.execute(chosen(curve)):
+        points.setdefault(trial_id, []).append(point)
+    metrics: dict[str, dict[str, float]] = {}
+    for name, value, trial_id in connection.execute(chosen(score)):
+        metrics.setdefault(trial_id, {})[name] = value
+    rows = connection.execute(chosen(_TRIALS).order_by(*order, trials.c.id)).mappings()
+    return [record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows]
+
+
+def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Status]:
+    """The states of those trials that have run."""
+    found: dict[str, Status] = {}
+    for ids in batches(trial_ids):
+        query = select(trials.c.id, trials.c.status).where(trials.c.id.in_(ids), trials.c.status.in_(STATUSES))
+        for trial_id, status in connection.execute(query):
+            found[trial_id] = status
+    return found
+
+
+def check_sweep(connection: Connection, sweep: str) -> None:
+    """Raises SpecError, with the nearest name, if there is no such sweep."""
+    names = list(connection.scalars(select(sweeps.c.name).order_by(sweeps.c.created)))
+    if sweep not in names:
+        raise SpecError(unknown("sweep", sweep, names))

@@ -1,0 +1,124 @@
+"""One self-contained page for one sweep: the answer first, then the evidence. It loads nothing from anywhere."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from results.answers import Answer, answer
+from results.background import counted, provenance, tracebacks
+from results.configurations import cells, of_game
+from results.evidence import evidence
+from results.glossary import GLOSSARY
+from results.rules import find_rule
+from results.selection import winners
+from results.sheets import Sheet, sheet
+from results.tables import failures, oracle, robustness, self_poison, victims
+from results.words import cell_names
+from trials.spec import Record
+
+
+def render(
+    records: Sequence[Record], *, title: str, rule: str = "min_asr_within_delta", generated: str = "at an unknown time"
+) -> str:
+    """The page as HTML, complete in itself.
+
+    Args:
+        records: all of a sweep's records, of any game and status.
+        title: heading.
+        rule: named rule that chooses points and winners.
+        generated: when, as it shall be read.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    find_rule(rule)
+    records = of_game(records, *{r.trial.game.name for r in records})
+    names = cell_names(records, "tuning")
+    found = winners(records, rule)
+    tuned = list(cells(records))
+    answers = [answer(names[c], [w for w in found if w.cell == c], records) for c in tuned if rule != "oracle"]
+    lost = [r for r in records if r.status != "done"]
+    return _page().render(
+        title=title,
+        generated=generated,
+        answers=[a for a in answers if a],
+        short=_short([a for a in answers if a]),
+        nothing=_nothing(records, rule),
+        cells=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)] if rule != "oracle" else [],
+        real=None if tuned and rule != "oracle" else sheet(robustness.table(records), "As a defender would stop"),
+        oracle=sheet(oracle.table(records), "Oracle: the least ASR on the test set, chosen with the real trigger"),
+        failures=sheet(failures.table(records), "Failed and pruned"),
+        failed=counted(lost),
+        tracebacks=tracebacks(lost),
+        victims=sheet(victims.table(records), "Victims before any defense, on test images"),
+        copies=sheet(self_poison.table(records), "Self-poisoned copies, on their select images"),
+        provenance=provenance(records, rule),
+        glossary=GLOSSARY,
+        css=Markup(_beside("report.css")),
+        js=Markup(_beside("report.js")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def write(
+    records: Sequence[Record],
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    rule: str = "min_asr_within_delta",
+    generated: str | None = None,
+) -> Path:
+    """Write the page to ``path``, making its folder; a page that was there is replaced as a whole.
+
+    ``generated`` is the present time, UTC, where it is not given; else as for ``render``.
+    """
+    target = Path(path)
+    generated = generated or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = render(records, title=title, rule=rule, generated=generated)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(target)
+    return target
+
+
+def _page() -> jinja2.Template:
+    kit = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return kit.from_string(_beside("report.html.j2"))
+
+
+def _beside(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _short(answers: Sequence[Answer]) -> Sheet | None:
+    """All answers in one table, where there are too many to take in at a glance."""
+    if len(answers) <= 3:
+        return None
+    rows = [
+        {
+            "question": a.where,
+            "best defense": a.winner.defense,
+            "stop at step": a.winner.step,
+            **{name: number for name, number, _ in a.facts},
+            "verdict": a.verdict,
+        }
+        for a in answers
+    ]
+    return sheet(pd.DataFrame(rows, dtype=object), "All answers")
+
+
+def _nothing(records: Sequence[Record], rule: str) -> str:
+    if rule == "oracle":
+        return "The oracle is a bound, not a choice: choose another rule to see an answer."
+    tuning = of_game(records, "tuning")
+    if tuning:
+        return f"None of {len(tuning)} tuning trials finished: {counted(tuning)}."
+    return "This sweep tuned no defense, so there is nothing to recommend."

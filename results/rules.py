@@ -1,0 +1,108 @@
+"""Named rules for which point of a curve counts: what a number means depends on how its point was chosen.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-B (Δ, η) and V-E (Δ = 2 %).
+Deviation: Δ is measured from the CDA at step 0, in absolute points, so step 0 always qualifies and η never exceeds
+the ASR before the defense. The paper's own point is chosen with the attacker's trigger on the test set; here that
+is ``oracle``, apart from the rules that a defender can follow.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trials.catalog import unknown
+from trials.spec import Point, Record, SpecError
+
+DELTA = 0.02  # largest loss of CDA allowed unless the trial says otherwise: 2 points
+SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
+Rule = Callable[[Sequence[Point], float], Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The point that a rule takes from one record's curve."""
+
+    record: Record
+    point: Point
+    rule: str
+
+
+def min_asr_within_delta(curve: Sequence[Point], delta: float) -> Point:
+    """Lowest ASR among points with CDA >= CDA at step 0 - Δ; ties: higher CDA, then fewer steps."""
+    allowed = [p for p in curve if p.cda >= curve[0].cda - delta - SLACK]
+    return min(allowed, key=lambda p: (p.asr, -p.cda, p.step))
+
+
+def last_before_delta(curve: Sequence[Point], delta: float) -> Point:
+    """The last point before the CDA that the defender can see first falls more than Δ below its start.
+
+    It needs no trigger, so it can be followed on the real model. The CDA seen is ``val_cda`` (held-out trusted
+    images) where every point has it, else the curve's own.
+    """
+    seen = [p.more["val_cda"] for p in curve] if all("val_cda" in p.more for p in curve) else [p.cda for p in curve]
+    fallen = (i for i, cda in enumerate(seen) if cda < seen[0] - delta - SLACK)
+    return curve[next(fallen, len(curve)) - 1]
+
+
+def last(curve: Sequence[Point], delta: float) -> Point:
+    """The final recorded step, whatever it costs."""
+    return curve[-1]
+
+
+def oracle(curve: Sequence[Point], delta: float) -> Point:
+    """Lowest ASR within Δ on the *test* set with the attacker's own trigger: nobody can follow this rule."""
+    return min_asr_within_delta(curve, delta)
+
+
+RULES: dict[str, Rule] = {f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)}
+
+
+def find_rule(name: str) -> Rule:
+    """The rule of that name. Raises SpecError for an unknown one."""
+    if name not in RULES:
+        raise SpecError(unknown("rule", name, list(RULES)))
+    return RULES[name]
+
+
+def delta_of(record: Record) -> float:
+    """Δ of the record's own game, a fraction; 0.02 where the game does not say."""
+    return float(record.trial.game.params.get("delta", DELTA))
+
+
+def curve_of(record: Record) -> tuple[Point, ...]:
+    """The curve in step order, from step 0; a start that is only in the metrics is put in front.
+
+    Raises:
+        ValueError: a measurement is not finite; such a curve would win or lose by accident.
+    """
+    curve = tuple(sorted(record.curve, key=lambda p: p.step))
+    start = record.metrics
+    if curve and curve[0].step > 0 and "cda0" in start and "asr0" in start:
+        more = {"val_cda": start["val_cda0"]} if "val_cda0" in start else {}
+        curve = (Point(0, start["cda0"], start["asr0"], more=more), *curve)
+    for p in curve:
+        if not (math.isfinite(p.cda) and math.isfinite(p.asr) and math.isfinite(p.more.get("val_cda", 0.0))):
+            raise ValueError(f"trial {record.trial.id}: the measurement at step {p.step} is not finite")
+    return curve
+
+
+def pick(record: Record, rule: str = "min_asr_within_delta", delta: float | None = None) -> Pick | None:
+    """The point that ``rule`` takes from the record, or None where the trial failed, was pruned or has no curve.
+
+    Args:
+        record: any record with a curve.
+        rule: a name in ``RULES``.
+        delta: largest CDA loss allowed, a fraction; None takes the trial's own.
+
+    Raises:
+        SpecError: unknown rule, or ``oracle`` on a record that is not of the real attack.
+        ValueError: a measurement is not finite.
+    """
+    take = find_rule(rule)
+    if rule == "oracle" and record.trial.game.name != "robustness":
+        raise SpecError(
+            f"the rule 'oracle' reads the real attack's test set, which a {record.trial.game.name!r} record has not. "
+            f"Use one of: {', '.join(r for r in RULES if r != 'oracle')}."
+        )
+    curve = curve_of(record) if record.status == "done" else ()
+    return Pick(record, take(curve, delta_of(record) if delta is None else delta), rule) if curve else None

@@ -1,0 +1,34 @@
+"""What failed or was pruned: counted, listed, never a number."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from results.tables._columns import frame, of_victim
+from results.words import settings
+from trials.spec import Record
+
+COLUMNS = (
+    *("trial", "status", "game", "defense", "dataset", "model", "attack", "victim seed", "r (%)", "seed"),
+    *("last step", "why", "settings"),
+)
+
+
+def table(records: Sequence[Record], /) -> pd.DataFrame:
+    """One row a failed or pruned trial, failed first; ``why`` is the last line of its traceback."""
+    rows = [
+        {
+            "trial": r.trial.id,
+            "status": r.status,
+            "game": r.trial.game.name,
+            "defense": r.trial.method.name if r.trial.method else None,
+            **of_victim(r.trial.victim, r.trial.trusted),
+            "seed": r.trial.seed,
+            "last step": max((p.step for p in r.curve), default=None),
+            "why": next((line for line in reversed((r.error or "").splitlines()) if line.strip()), None),
+            "settings": settings(r.trial.method) if r.trial.method else None,
+        }
+        for r in sorted(records, key=lambda r: (r.status, r.trial.game.name, r.trial.id))
+        if r.status != "done"
+    ]
+    return frame(rows, COLUMNS)

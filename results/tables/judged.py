@@ -1,0 +1,62 @@
+"""Each winner three times: as chosen (select images), confirmed (report images), on the real attack (test images).
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III is what the last column is compared with.
+Deviation: one number a split, with its n: the paper reports the number that it selected by.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from results import paper
+from results.judging import Judgement, confirmed, frozen
+from results.selection import Winner, winners
+from results.tables._columns import frame, of_victim, points
+from results.words import percents
+from trials.spec import Record, Victim
+
+COLUMNS = (
+    *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "split", "step"),
+    *("η: ASR left (%)", "95 % interval (%)", "repaired", "CDA (%)", "CDA lost (pp)", "CDA 95 % interval (%)"),
+    *("sd (pp)", "triggered images", "seeds", "ASR before (%)", "paper's η (%)", "rule"),
+)
+SPLITS = {"select": "chosen: select", "report": "confirmed: report", "test": "real attack: test"}
+
+
+def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
+    """Up to three rows a defense and cell; defenses that were neither confirmed nor judged are left out.
+
+    Raises:
+        SpecError: unknown rule.
+    """
+    rows = []
+    for w in winners(records, rule):
+        seen = [j for j in (confirmed(w, records), *frozen(w, records)) if j]
+        if seen:
+            rows += [_row(w, w, w.victim, "select"), *(_row(w, j, j.victim, j.split) for j in seen)]
+    return frame(rows, COLUMNS)
+
+
+def _row(w: Winner, j: Winner | Judgement, victim: Victim, split: str) -> dict[str, object]:
+    known = None
+    if split == "test" and len(victim.attacks) == 1:
+        where = (victim.dataset.name, victim.model.name, victim.attacks[0].name)
+        known = paper.left(*where, w.defense, w.trusted)
+    return {
+        **of_victim(victim, w.trusted),
+        "defense": w.defense,
+        "split": SPLITS[split],
+        "step": w.step,
+        "η: ASR left (%)": points(j.eta),
+        "95 % interval (%)": percents(j.interval),
+        "sd (pp)": points(j.sd),
+        "triggered images": j.n_triggered,
+        "seeds": j.n_seeds,
+        "CDA (%)": points(j.cda),
+        "CDA 95 % interval (%)": percents(j.cda_interval),
+        "CDA lost (pp)": points(j.cda_loss),
+        "ASR before (%)": points(j.asr0),
+        "repaired": j.repaired,
+        "paper's η (%)": points(known),
+        "rule": w.rule,
+    }

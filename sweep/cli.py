@@ -1,0 +1,200 @@
+"""The command line. What a user can fix is one line on stderr and exit code 2; anything else is our bug."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from results.store import DEFAULT_URL, Store
+from sweep import config, show
+from trials.spec import SpecError
+
+app = typer.Typer(
+    name="poisonsweep",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Choose a backdoor defense and its hyperparameters by poisoning your own model.",
+)
+SpecFile = Annotated[Path, typer.Argument(help="The sweep, a TOML file.", metavar="SPEC.toml")]
+StoreUrl = Annotated[
+    str, typer.Option("--store", envvar="POISONSWEEP_STORE", help="SQLite or PostgreSQL URL, or FILE.db.")
+]
+SweepName = Annotated[str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Rule = Annotated[str, typer.Option("--rule", help="Selection rule.")]
+Artifacts = Annotated[str, typer.Option("--artifacts", help="Folder for weights; beside an SQLite store if left out.")]
+DEFAULT_RULE = "min_asr_within_delta"
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str, typer.Argument(help="datasets, models, recipes, attacks, defenses, games, spaces or rules.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """What there is, with settings, defaults and sources.
+
+    Example: poisonsweep list defenses
+    """
+    show.methods(kind, as_json)
+
+
+@app.command()
+def plan(spec: SpecFile, store: StoreUrl = DEFAULT_URL, as_json: Json = False) -> None:
+    """What a sweep would run, how much of it is done, and what it will cost. Runs nothing.
+
+    Example: poisonsweep plan examples/digits.toml
+    """
+    from sweep import price  # noqa: PLC0415
+
+    price.show_plan(config.read(spec), store, as_json)
+
+
+@app.command()
+def run(
+    spec: SpecFile,
+    store: StoreUrl = DEFAULT_URL,
+    address: Annotated[
+        str, typer.Option("--address", help="A running Ray cluster; a fresh Ray here if left out.")
+    ] = "",
+    local: Annotated[
+        bool, typer.Option("--local", help="Worker processes of this machine, no Ray; same records.")
+    ] = False,
+    artifacts: Artifacts = "",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run this sweep's failed trials again.")] = False,
+) -> None:
+    """Run what is not in the store yet. A second time it runs nothing; after a stop it goes on.
+
+    Example: poisonsweep run examples/digits.toml --local
+    """
+    if local and address:
+        raise SpecError("--local and --address exclude each other: --local runs without Ray.")
+    sweep = config.read(spec)
+    show.run_sweep(sweep, store, artifacts, use_ray=not local, address=address or None, retry_failed=retry_failed)
+
+
+@app.command()
+def status(sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, as_json: Json = False) -> None:
+    """Counts of a sweep's trials, and its failures.
+
+    Example: poisonsweep status --sweep digits
+    """
+    with _opened(store) as opened:
+        show.status(opened, sweep, as_json)
+
+
+@app.command()
+def best(
+    sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, rule: Rule = DEFAULT_RULE, as_json: Json = False
+) -> None:
+    """The winner of each defense, and overall, with settings.
+
+    Example: poisonsweep best --rule last_before_delta
+    """
+    with _opened(store) as opened:
+        show.best(opened, sweep, rule, as_json)
+
+
+@app.command()
+def front(sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, as_json: Json = False) -> None:
+    """The non-dominated points (lowest ASR, highest CDA) of each defense.
+
+    Example: poisonsweep front --json
+    """
+    with _opened(store) as opened:
+        show.front(opened, sweep, as_json)
+
+
+@app.command()
+def report(
+    sweep: SweepName = "",
+    store: StoreUrl = DEFAULT_URL,
+    rule: Rule = DEFAULT_RULE,
+    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("report.html"),
+) -> None:
+    """One self-contained page: the answer first, then the evidence.
+
+    Example: poisonsweep report --out report.html
+    """
+    with _opened(store) as opened:
+        show.report(opened, sweep, rule, out)
+
+
+@app.command()
+def export(
+    out: Annotated[str, typer.Option("--out", help="FILE.csv or FILE.parquet: one row a trial.")] = "",
+    sweep: SweepName = "",
+    store: StoreUrl = DEFAULT_URL,
+    optuna: Annotated[str, typer.Option("--optuna", help="FILE.db: studies that optuna-dashboard opens.")] = "",
+    tensorboard: Annotated[str, typer.Option("--tensorboard", help="DIR: the curves, one run a trial.")] = "",
+) -> None:
+    """Write a sweep's records for other tools.
+
+    Example: poisonsweep export --out records.csv --optuna study.db
+    """
+    if not (out or optuna or tensorboard):
+        raise SpecError("nothing to write: give --out FILE.csv|FILE.parquet, --optuna FILE.db or --tensorboard DIR.")
+    with _opened(store) as opened:
+        show.export(opened, sweep, out, optuna, tensorboard)
+
+
+@app.command()
+def defend(
+    model: Annotated[Path, typer.Option("--model", help="Checkpoint: safetensors, or a plain torch state dict.")],
+    arch: Annotated[
+        str, typer.Option("--arch", help="A model of 'poisonsweep list models', settings as NAME:key=value,...")
+    ],
+    trusted: Annotated[Path, typer.Option("--trusted", help="Folder of trusted images, one sub-folder a class.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for repaired.safetensors, choice.json, report.html.")],
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="A sweep without [victim]: defenses, tuning, compute.")
+    ] = None,
+    size: Annotated[int, typer.Option("--size", help="Side of the model's input, in pixels.")] = 32,
+    local: Annotated[bool, typer.Option("--local/--ray", help="Without Ray, or with it.")] = True,
+) -> None:
+    """Repair a stranger's checkpoint with a few trusted images: tune defenses on self-poisoned copies, apply the winner.
+
+    Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/ --out repaired/
+    """
+    from sweep.defend import defend as repair  # noqa: PLC0415
+
+    show.defended(repair(model, arch, trusted, out, spec=spec, size=size, use_ray=not local))
+
+
+def _opened(url: str) -> Store:
+    return Store.open(url, create=False)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
+    except SpecError as problem:
+        _stop(str(problem))
+    except KeyboardInterrupt:
+        _stop("stopped. Everything finished is stored; the same command goes on from there.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as problem:
+        if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):  # a usage error of the parser
+            _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
+        if type(problem).__name__ == "Abort":
+            _stop("stopped. Everything finished is stored; the same command goes on from there.", 130)
+        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(text: str, code: int = 2) -> None:
+    print("poisonsweep: " + " ".join(text.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""What a sweep would run and cost: counted from its plan, priced by what the store has measured."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import ArgumentError
+
+from results.store import Store
+from sweep import local, plan
+from sweep.config import Sweep
+from trials import catalog
+from trials.spec import SpecError, Status, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of a plan."""
+
+    what: str
+    trials: int
+    done: int
+    seconds_each: float | None  # mean of such trials in the store; None: never measured
+    note: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        left = self.trials - self.done
+        return 0.0 if left == 0 else None if self.seconds_each is None else left * self.seconds_each
+
+
+def price(sweep: Sweep, store: Store | None) -> list[Line]:
+    """A row for the victims, the copies, each defense and the winners."""
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in store.records() if store else []:
+        if record.status == "done":
+            times[_group(record.trial)].append(record.seconds)
+
+    def line(what: str, trials: list[Trial], note: str = "") -> Line:
+        states: dict[str, Status] = store.statuses([t.id for t in trials]) if store and trials else {}
+        seen = times[_group(trials[0])] if trials else []
+        return Line(what, len(trials), len(states), fmean(seen) if seen else None, note)
+
+    lines = [line("victims", plan.victims(sweep))]
+    if sweep.game == "tuning":
+        lines.append(line("self-poisoned copies", plan.copies(sweep)))
+    for defense in sweep.defenses:
+        if defense.walk == "search":
+            number = defense.trials * len(plan.cells(sweep)) * len(sweep.seeds)
+            lines.append(Line(defense.name, number, 0, None, f"asked by {defense.sampler} while it runs"))
+            continue
+        points = plan.configurations(sweep, defense)
+        trials = [t for cell in plan.cells(sweep) for c in points for t in plan.trials_of(sweep, cell, c)]
+        lines.append(line(defense.name, trials, f"{len(points)} points, {defense.walk}"))
+    if sweep.game == "tuning" and (sweep.confirm or sweep.judge):
+        attacked = sum(bool(v.attacks) for v, _ in plan.cells(sweep))
+        each = sweep.confirm * len(plan.cells(sweep)) + sweep.judge * (1 + sweep.oracle) * attacked
+        most = len(sweep.defenses) * len(sweep.seeds) * each
+        lines.append(Line("the winners", most, 0, None, "at most"))
+    return lines
+
+
+def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
+    """Print the plan of a sweep."""
+    lines = price(sweep, _maybe(url))
+    workers = sweep.compute.workers or local.workers_for(sweep.compute)
+    copies = int(catalog.resolve("games", plan.Choice("tuning", sweep.tuning)).params["copies"])
+    if as_json:
+        print(
+            json.dumps([{**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds} for x in lines], indent=1)
+        )
+        return
+    table = Table()
+    for head in ("what", "trials", "done", "to run", "each", "time", "how"):
+        table.add_column(head, justify="left" if head in {"what", "how"} else "right", no_wrap=True)
+    for x in lines:
+        row = (str(x.trials), str(x.done), str(x.trials - x.done), _span(x.seconds_each), _span(x.seconds))
+        table.add_row(x.what, *row, x.note)
+    console = Console()
+    head = f"Sweep {sweep.name}: {_count(len(sweep.victims), 'victim')}, r = {_list(sweep.trusted)}, "
+    head += f"{_count(len(sweep.seeds), 'seed')}, {copies} self-poisoned copies each, Δ = {sweep.delta:.1%}"
+    console.print(head, highlight=False)
+    console.print(table)
+    known = [x.seconds for x in lines if x.seconds is not None]
+    total = sum(known) / workers
+    missing = [x.what for x in lines if x.seconds is None]
+    text = f"{sum(x.trials - x.done for x in lines)} trials to run. "
+    text += f"What the store has measured takes about {_span(total)} with {workers} at a time here. " if total else ""
+    text += f"Not measured yet, so not priced: {', '.join(missing)}." if missing else ""
+    console.print(text, highlight=False)
+
+
+def _maybe(url: str) -> Store | None:
+    """The store, or None where there is none yet; planning must not make one."""
+    path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") or url.endswith(".db") else None
+    if path is not None and not Path(path).exists():
+        return None
+    try:
+        return Store.open(url, create=False)
+    except ArgumentError as problem:
+        raise SpecError(f"{url!r} is not a database URL.") from problem
+
+
+def _group(trial: Trial) -> tuple[str, str]:
+    what = trial.method.name if trial.method else ""
+    return f"{trial.game.name} {trial.victim.dataset.name} {trial.victim.model}", what
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{v:g}" for v in values)

@@ -1,0 +1,218 @@
+"""What the commands print: tables for people, JSON for programs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from results.configurations import configurations
+from results.fronts import nondominated
+from results.rules import RULES
+from results.selection import Winner, overall, winners
+from results.store import Store
+from sweep import engine, local
+from sweep.config import Sweep
+from sweep.progress import Watcher
+from trials import catalog
+from trials.spec import Record, SpecError
+
+
+def methods(kind: str, as_json: bool) -> None:
+    """Print the methods of a kind, or of every kind."""
+    kinds = [*catalog.KINDS, "rules"]
+    if kind and kind not in kinds:
+        raise SpecError(catalog.unknown("kind", kind, kinds))
+    found = {k: _described(k) for k in ([kind] if kind else kinds)}
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    console = Console()
+    for k, entries in found.items():
+        console.print(f"[bold]{k}[/bold]")
+        for name, entry in entries.items():
+            console.print(f"  [bold cyan]{name}[/bold cyan]  {escape(entry['summary'])}", highlight=False)
+            if kind and entry.get("source"):
+                console.print(f"      [dim]Source: {escape(entry['source'])}[/dim]", highlight=False)
+            for setting in entry.get("settings", []) if kind else []:
+                text = f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  {setting['doc']}"
+                console.print(f"      {escape(text)}", highlight=False)
+
+
+def _described(kind: str) -> dict[str, Any]:
+    if kind == "rules":
+        return {n: {"summary": (f.__doc__ or "").splitlines()[0]} for n, f in RULES.items()}
+    entries = {}
+    for name in catalog.names(kind):
+        m = catalog.describe(kind, name)
+        settings = [
+            {"name": s.name, "default": s.default, "accepts": s.accepts, "doc": s.doc} for s in m.settings.values()
+        ]
+        entries[name] = {"summary": m.summary, "source": m.source, "deviation": m.deviation, "settings": settings}
+    return entries
+
+
+def run_sweep(
+    sweep: Sweep, url: str, artifacts: str, *, use_ray: bool, address: str | None, retry_failed: bool
+) -> None:
+    """Run a sweep with live progress, then say what ran and what to do next."""
+    place = engine.place_of(sweep, url, artifacts or None)
+    workers = sweep.compute.workers or local.workers_for(sweep.compute)
+    with Store.open(url) as store:
+        if retry_failed and any(s.name == sweep.name for s in store.sweeps()):
+            failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"]
+            store.forget(failed)
+        with Watcher(sweep.name, sweep.rule, workers) as watcher:
+            p = engine.execute(sweep, store, place, use_ray=use_ray, address=address, watch=watcher)
+        ran = p.done + p.failed + p.pruned
+        text = (
+            f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
+        )
+        print(text + (f"; {p.lost} lost workers' trials were started again" if p.lost else "") + ".")
+        if p.failed:
+            print(f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again with --retry-failed.")
+        elif any(r.status == "failed" for r in store.records(sweep.name)):
+            print("some stored trials have failed; --retry-failed runs them again.")
+        print(f"next: poisonsweep best --sweep {sweep.name}, poisonsweep report --sweep {sweep.name}")
+
+
+def status(store: Store, name: str, as_json: bool) -> None:
+    """Counts for one sweep or all, and the last line of each failure."""
+    rows = store.sweeps()
+    if name:
+        rows = [row for row in rows if row.name == _name(store, name)]
+    failures = [
+        {"sweep": row.name, "trial": r.trial.id, "what": _what(r), "error": (r.error or "").strip().splitlines()[-1]}
+        for row in rows
+        for r in store.records(row.name)
+        if r.status == "failed"
+    ]
+    if as_json:
+        print(json.dumps({"sweeps": [asdict(row) for row in rows], "failures": failures}, indent=1, default=str))
+        return
+    table = Table("sweep", "planned", "done", "failed", "pruned", "created (UTC)")
+    for row in rows:
+        counts = (str(row.planned), str(row.done), str(row.failed), str(row.pruned))
+        table.add_row(escape(row.name), *counts, row.created)
+    console = Console()
+    console.print(table)
+    for f in failures:
+        console.print(f"failed {f['trial']} {f['what']}: {f['error']}", markup=False, highlight=False, soft_wrap=True)
+
+
+def best(store: Store, name: str, rule: str, as_json: bool) -> None:
+    """The winner of each defense, the overall one first."""
+    found = winners(_records(store, name), rule)
+    if not found:
+        raise SpecError(
+            "no finished configuration yet: run the sweep first ('poisonsweep status' shows how far it is)."
+        )
+    tops = {id(w) for w in overall(found)}
+    if as_json:
+        print(json.dumps([{**_winner(w), "overall": id(w) in tops} for w in found], indent=1))
+        return
+    title = f"rule {rule}, on the select images of self-poisoned copies; intervals are 95 % (Wilson)"
+    table = Table(title=title, title_justify="left")
+    for head in ("", "defense", "η (ASR left)", "n", "CDA", "CDA loss", "step", "seeds", "tried", "settings"):
+        table.add_column(head, overflow="fold")
+    for w in found:
+        band = f" [{w.interval.low:.1%}, {w.interval.high:.1%}]" if w.interval else ""
+        mark = "best" if id(w) in tops else ""
+        row = (f"{w.eta:.1%}{band}", str(w.n_triggered), f"{w.cda:.1%}", f"{w.cda_loss:+.1%}", str(w.step))
+        settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
+        table.add_row(mark, w.defense, *(escape(c) for c in row), str(w.n_seeds), str(w.tried), escape(settings))
+    Console().print(table)
+
+
+def front(store: Store, name: str, as_json: bool) -> None:
+    """The front of each defense."""
+    fronts = _fronts(_records(store, name))
+    if as_json:
+        print(json.dumps(fronts, indent=1))
+        return
+    table = Table("defense", "victim", "r", "ASR", "CDA", "step", "settings")
+    for defense, points in fronts.items():
+        for p in points:
+            settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
+            row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", str(p["step"]))
+            table.add_row(defense, p["victim"], *row, escape(settings))
+    Console().print(table)
+
+
+def report(store: Store, name: str, rule: str, out: Path) -> None:
+    """Write the page and say where."""
+    from results.report import write  # noqa: PLC0415  (plotly and pandas load slowly)
+
+    records = _records(store, name)
+    write(records, out, title=_name(store, name), rule=rule)
+    print(out.resolve())
+
+
+def export(store: Store, name: str, out: str, optuna: str, tensorboard: str) -> None:
+    """Write what was asked for and say where."""
+    from results.export import to_file  # noqa: PLC0415  (pandas loads slowly)
+    from results.to_optuna import to_optuna  # noqa: PLC0415
+    from results.to_tensorboard import to_tensorboard  # noqa: PLC0415
+
+    records = _records(store, name)
+    if out:
+        to_file(records, Path(out))
+        print(out)
+    if optuna:
+        to_optuna(records, Path(optuna))
+        print(optuna)
+    if tensorboard:
+        to_tensorboard(records, Path(tensorboard))
+        print(tensorboard)
+
+
+def defended(choice: dict[str, Any]) -> None:
+    """Say what ``defend`` chose and wrote."""
+    print(choice["sentence"])
+    for path in choice["files"]:
+        print(path)
+
+
+def _fronts(records: list[Record]) -> dict[str, list[dict[str, Any]]]:
+    """The non-dominated points of each defense in each cell, over all configurations' mean curves."""
+    points: dict[str, list[dict[str, Any]]] = {}
+    for c in configurations(records):
+        at = {"victim": c.victim.id, "trusted": c.cell.trusted, "settings": dict(c.choice.params)}
+        found = points.setdefault(c.choice.name, [])
+        found += [{"asr": p.asr, "cda": p.cda, "step": p.step, **at} for p in c.curve]
+    fronts = {}
+    for name, found in points.items():
+        kept: list[dict[str, Any]] = []
+        for cell in {(p["victim"], p["trusted"]): None for p in found}:
+            mine = [p for p in found if (p["victim"], p["trusted"]) == cell]
+            keep = nondominated([[p["asr"], p["cda"]] for p in mine])
+            kept += sorted((p for p, k in zip(mine, keep, strict=True) if k), key=lambda p: p["asr"])
+        fronts[name] = kept
+    return fronts
+
+
+def _winner(w: Winner) -> dict[str, Any]:
+    plain = {k: getattr(w, k) for k in w.__slots__ if k not in {"cell", "trial", "choice", "interval", "cda_interval"}}
+    bands = {k: i._asdict() if (i := getattr(w, k)) else None for k in ("interval", "cda_interval")}
+    return {**plain, **bands, "cda_loss": w.cda_loss, "victim": w.victim.id, "settings": dict(w.choice.params)}
+
+
+def _records(store: Store, name: str) -> list[Record]:
+    return store.records(_name(store, name))
+
+
+def _name(store: Store, name: str) -> str:
+    known = [row.name for row in store.sweeps()]
+    if not known:
+        raise SpecError("the store has no sweep yet: poisonsweep run SPEC.toml makes one.")
+    if name and name not in known:
+        raise SpecError(catalog.unknown("sweep", name, known))
+    return name or known[-1]
+
+
+def _what(record: Record) -> str:
+    trial = record.trial
+    return f"{trial.game.name} {trial.method or trial.victim.dataset.name}"

@@ -1,0 +1,171 @@
+"""Where executors draw trials: waves of walks, behind the store.
+
+A stored trial never reaches an executor, equal trials in flight are merged, a lost worker's trial is handed out
+again, and whatever comes back goes to the store before anybody hears of it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from results.store import Store
+from sweep.walks import Walk
+from trials.needs import needs
+from trials.spec import Point, Record, Trial
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a person watches: counts, and the walk of the wave that runs now."""
+
+    planned: int = 0
+    stored: int = 0  # found in the store, not run
+    done: int = 0
+    failed: int = 0
+    pruned: int = 0
+    blocked: int = 0  # not run, because a victim or copy that they need failed
+    lost: int = 0  # workers lost; their trials were handed out again
+    running: dict[str, Trial] = field(default_factory=dict)
+    points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
+    wave: list[str] = field(default_factory=list)
+
+
+Watch = Callable[[str, Trial, Progress, Record | None], None]  # event: start, point, finish, lost
+
+
+class Source:
+    """Hands out the trials of a sweep's waves and takes their records.
+
+    Args:
+        waves: yields the walks of a wave when the wave before is done.
+        store: the only truth.
+        sweep: name under which trials are filed.
+        attempts: how often a trial whose worker was lost is started before it counts as failed.
+        watch: told of each event.
+        usable: False for a stored trial whose artifact is gone, so that it runs again.
+
+    A trial whose victim or copy failed is told to its walk as failed, but not stored: it has not been tried.
+    """
+
+    def __init__(
+        self,
+        waves: Iterator[list[Walk]],
+        store: Store,
+        sweep: str,
+        attempts: int = 3,
+        watch: Watch | None = None,
+        usable: Callable[[Record], bool] = lambda _: True,
+    ) -> None:
+        self._waves, self.store, self._sweep, self._attempts = waves, store, sweep, attempts
+        self._usable = usable
+        self._watch = watch or (lambda *_: None)
+        self.progress = Progress()
+        self._walks: deque[Walk] = deque()
+        self._again: deque[Trial] = deque()
+        self._tries: dict[str, int] = {}
+        self._waiting: dict[str, list[Walk]] = {}  # trial id in flight -> walks that asked for it
+        self._over = False
+        self._failed: set[str] = set()
+
+    @property
+    def over(self) -> bool:
+        """True when every wave is done."""
+        return self._over
+
+    def waiting(self) -> bool:
+        """True when something is left to run; finds out without starting it."""
+        trial = self.next()
+        if trial is None:
+            return False
+        self.progress.running.pop(trial.id)
+        self._tries[trial.id] -= 1
+        self._again.appendleft(trial)
+        return True
+
+    def next(self) -> Trial | None:
+        """A trial to run now, or None: wait for one in flight, or (``over``) go home."""
+        while not self._over:
+            if self._again:
+                return self._start(self._again.popleft())
+            trial = self._ask()
+            if trial is not None:
+                return self._start(trial)
+            if any(not w.done for w in self._walks):
+                return None
+            self._next_wave()
+        return None
+
+    def finish(self, record: Record) -> None:
+        """Store a record, tell the walks that asked for it."""
+        trial = record.trial
+        self.store.put(record, self._sweep)
+        self._note(record)
+        self.progress.running.pop(trial.id, None)
+        self.progress.points.pop(trial.id, None)
+        counter = record.status
+        setattr(self.progress, counter, getattr(self.progress, counter) + 1)
+        for walk in self._waiting.pop(trial.id, []):
+            walk.tell(record)
+        self._watch("finish", trial, self.progress, record)
+
+    def lost(self, trial: Trial, why: str) -> None:
+        """A worker died under this trial: hand it out again, or give up and store one failed record."""
+        self.progress.running.pop(trial.id, None)
+        self.progress.lost += 1
+        if self._tries[trial.id] < self._attempts:
+            self._again.append(trial)
+            self._watch("lost", trial, self.progress, None)
+        else:
+            self.finish(
+                Record(trial=trial, status="failed", error=f"its worker was lost {self._attempts} times: {why}")
+            )
+
+    def point(self, trial: Trial, point: Point) -> None:
+        """A running trial has come this far."""
+        self.progress.points[trial.id] = point
+        self._watch("point", trial, self.progress, None)
+
+    def pruned(self, trial: Trial, curve: tuple[Point, ...], seconds: float) -> None:
+        """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
+        self.finish(Record(trial=trial, status="pruned", curve=curve, seconds=seconds))
+
+    def _ask(self) -> Trial | None:
+        for _ in range(len(self._walks)):
+            walk = self._walks[0]
+            self._walks.rotate(-1)  # defenses take turns, so each has a best early on
+            while (trial := walk.ask()) is not None:
+                if trial.id in self._waiting:
+                    self._waiting[trial.id].append(walk)
+                    continue
+                record = self.store.get(trial.id)
+                if record is not None and self._usable(record):
+                    self.store.link(self._sweep, trial.id)
+                    self.progress.stored += 1
+                    self._note(record)
+                    walk.tell(record)
+                elif self._failed and any(t.id in self._failed for t in needs(trial)):
+                    self.progress.blocked += 1
+                    walk.tell(Record(trial=trial, status="failed", error="a victim or copy that it needs failed"))
+                else:
+                    self._waiting[trial.id] = [walk]
+                    return trial
+        return None
+
+    def _note(self, record: Record) -> None:
+        if record.status == "failed" and record.trial.method is None:
+            self._failed.add(record.trial.id)
+
+    def _start(self, trial: Trial) -> Trial:
+        self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
+        self.progress.running[trial.id] = trial
+        self._watch("start", trial, self.progress, None)
+        return trial
+
+    def _next_wave(self) -> None:
+        wave = next(self._waves, None)
+        if wave is None:
+            self._over = True
+            return
+        self._walks = deque(wave)
+        self.progress.wave = list(dict.fromkeys(w.label for w in wave))
+        self.progress.planned += sum(w.size for w in wave)

@@ -1,0 +1,32 @@
+"""Digits: scaled, three equal channels, one fixed stratified split."""
+
+import pytest
+import torch
+
+from trials.datasets.digits import load
+
+
+def test_splits_every_class_four_to_one() -> None:
+    train, test = load("train"), load("test")
+    assert len(train) + len(test) == 1797
+    share = test.y.bincount(minlength=10) / (test.y.bincount(minlength=10) + train.y.bincount(minlength=10))
+    assert ((share > 0.18) & (share < 0.22)).all()
+
+
+def test_gives_the_same_images_each_time_whatever_the_seed() -> None:
+    torch.manual_seed(1)
+    first = load("test")
+    torch.manual_seed(2)
+    assert torch.equal(first.x, load("test").x)
+
+
+@pytest.mark.parametrize("size", [8, 16, 20])
+def test_scales_to_the_asked_size_in_three_equal_channels(size: int) -> None:
+    images = load("test", size=size)
+    assert images.x.shape[1:] == (3, size, size) and images.x.dtype == torch.uint8 and images.y.dtype == torch.int64
+    assert torch.equal(images.x[:, 0], images.x[:, 2])
+    assert images.x.max() == 255
+
+
+def test_shifts_by_one_pixel_and_never_mirrors() -> None:
+    assert (load("train").pad, load("train").flip) == (1, False)

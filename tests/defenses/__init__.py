@@ -1,0 +1,1 @@
+"""What every defense promises, and what each one promises by itself."""

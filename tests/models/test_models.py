@@ -1,0 +1,116 @@
+"""The models: size, latents, normalisation inside, names that defenses look for."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from trials import catalog
+from trials.checkpoints import load_weights, save_weights
+from trials.kinds import with_latents
+from trials.models import resnet18, torchvision_resnet18
+from trials.spec import SpecError
+
+SMALL = {"resnet18": {"width": 4}}
+
+
+@pytest.fixture(params=catalog.names("models"))
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    built: nn.Module = catalog.find("models", request.param)(7, 32, **SMALL.get(request.param, {}))
+    return built.eval()
+
+
+def test_gives_one_logit_a_class(model: nn.Module) -> None:
+    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 7)
+
+
+def test_normalises_first_and_does_not_train_the_constants(model: nn.Module) -> None:
+    assert next(iter(model.children())).__class__.__name__ == "Normalize" or "normalize.mean" in model.state_dict()
+    assert not any(name.startswith("normalize") for name, _ in model.named_parameters())
+
+
+def test_has_the_four_layers_that_defenses_look_for(model: nn.Module) -> None:
+    assert all(isinstance(getattr(model, f"layer{i}"), nn.Module) for i in range(1, 5))
+
+
+def test_leaves_its_input_alone(model: nn.Module) -> None:
+    x = torch.rand(2, 3, 32, 32)
+    before = x.clone()
+    model(x)
+    assert torch.equal(x, before)
+
+
+def test_weights_survive_a_round_trip(model: nn.Module, tmp_path: object) -> None:
+    path = f"{tmp_path}/weights.safetensors"
+    save_weights(model, path)
+    x, before = torch.rand(2, 3, 32, 32), {k: v.clone() for k, v in model.state_dict().items()}
+    expected = model(x)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    load_weights(model, path)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.equal(model(x), expected)
+
+
+def test_resnet18_has_the_papers_number_of_parameters() -> None:
+    assert sum(p.numel() for p in resnet18.build(10, 32).parameters()) == 11_173_962
+
+
+@pytest.mark.parametrize("width", [2, 5])
+def test_latents_are_eight_widths_long(width: int) -> None:
+    latents, _ = with_latents(resnet18.build(10, 16, width=width).eval(), torch.rand(3, 3, 16, 16))
+    assert latents.shape == (3, 8 * width)
+
+
+@pytest.mark.parametrize("build", [resnet18.build, torchvision_resnet18.build])
+def test_the_norm_setting_is_alive(build: object) -> None:
+    means = set()
+    for norm in ("cifar10", "imagenet", "half"):
+        model = build(2, 32, norm=norm)  # type: ignore[operator]
+        x = torch.full((1, 3, 1, 1), 0.5)
+        means.add(float(model.normalize(x).sum()))
+    assert len(means) == 3 and 0.0 in means
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(resnet18.build(10, 16, width=2).state_dict())
+    assert all(torch.equal(v, models[1][k]) for k, v in models[0].items())
+
+
+def test_torchvisions_computes_what_torchvision_computes() -> None:
+    import torchvision  # noqa: PLC0415 - slow to import
+
+    torch.manual_seed(0)
+    plain = torchvision.models.resnet18(num_classes=5).eval()
+    ours = torchvision_resnet18.build(5, 64).eval()
+    ours.load_state_dict({**ours.state_dict(), **plain.state_dict()})
+    x = torch.rand(2, 3, 64, 64)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = plain((x - mean[:, None, None]) / std[:, None, None])
+    assert torch.allclose(ours(x), expected, atol=1e-5)
+
+
+def test_the_convolution_stem_keeps_the_size_on_small_images() -> None:
+    model = resnet18.build(2, 8, width=2)
+    assert model.layer1(F.relu(model.conv1(torch.rand(1, 3, 8, 8)))).shape[-1] == 8  # type: ignore[operator]
+
+
+def test_torchvisions_refuses_two_sources_and_tiny_images() -> None:
+    with pytest.raises(SpecError, match="both set"):
+        torchvision_resnet18.build(10, 64, weights="x", pretrained=True)
+    with pytest.raises(SpecError, match="too small"):
+        torchvision_resnet18.build(10, 16)
+
+
+def test_torchvisions_keeps_a_new_head_where_the_classes_differ(tmp_path: object) -> None:
+    given = torchvision_resnet18.build(9, 64)
+    path = f"{tmp_path}/nine.safetensors"
+    save_weights(given, path)
+    same, other = torchvision_resnet18.build(9, 64, weights=path), torchvision_resnet18.build(4, 64, weights=path)
+    assert torch.equal(same.fc.weight, given.fc.weight)  # type: ignore[arg-type, union-attr]
+    assert other.fc.weight.shape == (4, 512)  # type: ignore[union-attr]
+    assert torch.equal(other.conv1.weight, given.conv1.weight)  # type: ignore[arg-type, union-attr]

@@ -1,0 +1,155 @@
+"""The page: the answer first, nothing loaded, nothing injected, and a browser that draws it without complaint."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import synthetic
+from pages import HOSTILE, Page, hostile
+from synthetic import trial, tuned
+
+from results.evidence import inert
+from results.report import render, write
+from trials.spec import Record, SpecError
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    found = synthetic.sweep(n=12)
+    return found + synthetic.judged(found)
+
+
+@pytest.fixture(scope="module")
+def html(records: list[Record]) -> str:
+    return render(records, title="A sweep", generated="2025-01-02")
+
+
+def test_the_answer_comes_first(html: str) -> None:
+    text = Page(html).read
+    assert text.index("Use pivotal_tuning and stop at step") < text.index("What each defense can reach")
+    assert text.index("95 % interval") < text.index("What each defense can reach")
+    for word in ("oracle", "Provenance", "Δ", "min_asr_within_delta", "ArithmeticError: the model diverged"):
+        assert word in text
+
+
+def test_says_so_when_nothing_repairs() -> None:
+    weak = [tuned([(0, 0.95, 1.0), (50, 0.94, 0.3)])]
+    text = Page(render(weak, title="t")).read
+    assert (
+        "No defense repaired the model. The best, weight_decay stopped at step 50, still leaves an ASR of 30.0 %"
+        in text
+    )
+    assert "Not confirmed on report images" in text
+    idle = Page(render([tuned([(0, 0.95, 0.9)], "tuning", "none")], title="t")).read
+    assert "No defense was better than leaving the model alone." in idle
+
+
+def test_says_so_when_the_real_attack_resists() -> None:
+    chosen = tuned([(0, 0.95, 1.0), (50, 0.94, 0.01)], "tuning", "nad", {"lr": 0.1})
+    real = tuned([(0, 0.95, 1.0), (50, 0.94, 0.5)], "robustness", "nad", {"lr": 0.1}, game_params={"stop_at": 50})
+    text = Page(render([chosen, real], title="t")).read
+    assert "repairs the planted backdoors but not the real attack" in text
+
+
+def test_a_confirmed_number_goes_before_the_chosen_one() -> None:
+    chosen = tuned([(0, 0.95, 1.0), (50, 0.94, 0.01)], "tuning", "nad", {"lr": 0.1})
+    told = tuned([(0, 0.95, 1.0), (50, 0.94, 0.2)], "confirmation", "nad", {"lr": 0.1})
+    told = dataclasses.replace(told, metrics={**told.metrics, "step": 50.0})
+    text = Page(render([chosen, told], title="t")).read
+    assert "still leaves an ASR of 20.0 %" in text
+    assert "do not confirm a repair" in text
+
+
+def test_a_page_without_answers_says_why() -> None:
+    assert "tuned no defense" in Page(render([], title="t")).read
+    failed = Record(trial=trial(), status="failed", error="boom")
+    assert "None of 1 tuning trials finished" in Page(render([failed], title="t")).read
+    whole = Page(render([tuned([(0, 0.95, 1.0), (50, 0.94, 0.3)], "robustness")], title="t")).read
+    assert "As a defender would stop" in whole
+    with pytest.raises(SpecError, match="Did you mean"):
+        render([], title="t", rule="lst")
+
+
+def test_loads_nothing_from_anywhere(html: str) -> None:
+    page = Page(html)
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "img", "object", "embed", "base")
+        for key in ("src", "href", "srcset", "action", "data"):
+            assert (attrs.get(key) or "#").startswith("#")
+    style = re.search(r"<style>(.*?)</style>", html, re.S)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+    policy = next(a for t, a in page.tags if t == "meta" and a.get("http-equiv"))
+    assert "default-src 'none'" in (policy["content"] or "")
+
+
+def test_names_of_others_stay_text() -> None:
+    html = render(hostile(), title=HOSTILE, generated=HOSTILE)
+    page = Page(html)
+    tags = [t for t, _ in page.tags]
+    assert "img" not in tags
+    assert not any(k.startswith("on") for _, attrs in page.tags for k in attrs)
+    plain = render([tuned([(0, 0.95, 1.0)])], title="t")
+    scripts = [a for t, a in page.tags if t == "script" and not a]
+    assert len(scripts) == len([a for t, a in Page(plain).tags if t == "script" and not a]) == 2
+    assert "window.owned=1" in page.read  # shown, as text
+    assert "49bold" not in page.read  # no template in a template
+    assert page.data
+    for data in page.data:
+        assert not set("<>&") & set(data)
+        labels = [t.get("name") or "" for t in json.loads(data)["data"]]
+        assert not any("<" in label for label in labels)
+
+
+def test_inert_json_reads_back_the_same() -> None:
+    value = {"a": [HOSTILE, "\u2028", 1.5, None]}
+    text = inert(value)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == value
+
+
+def test_repetition_and_order_of_records_do_not_change_the_answer(records: list[Record], html: str) -> None:
+    def answer(text: str) -> str:
+        return text[text.index("<main>") : text.index("<h2>")]
+
+    assert answer(render([*records, *records[::-1]], title="A sweep", generated="2025-01-02")) == answer(html)
+
+
+def test_writes_the_whole_page_and_nothing_else(tmp_path: Path, records: list[Record], html: str) -> None:
+    target = write(records, tmp_path / "deep" / "page.html", title="A sweep", generated="2025-01-02")
+    assert target.read_text(encoding="utf-8") == html
+    assert [p.name for p in target.parent.iterdir()] == ["page.html"]
+
+
+def browse(page: Path, tmp_path: Path) -> tuple[str, str]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium: install the package chromium to draw the page")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("case", ["plain", "hostile", "empty"])
+def test_a_browser_draws_it_without_complaint(tmp_path: Path, records: list[Record], case: str) -> None:
+    given = {"plain": records, "hostile": hostile(), "empty": []}[case]
+    page = write(given, tmp_path / "page.html", title="A sweep")
+    dom, log = browse(page, tmp_path)
+    complaints = [line for line in log.splitlines() if "CONSOLE" in line]
+    assert complaints == []
+    body = re.sub(r"<script.*?</script>", "", dom, flags=re.S)
+    drawn = len(re.findall(r'<svg class="main-svg"', body))
+    assert (drawn == 0) if case == "empty" else (drawn >= 3)
+    assert "<img" not in body
+    assert "owned" not in re.sub(r"window\.owned=1", "", body)
+    if case == "hostile":
+        assert re.search(r"<text[^>]*>[^<]*&lt;/script&gt;", body)  # the label is drawn, as text

@@ -1,0 +1,124 @@
+"""The shared words: ids, seeds, JSON."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trials.spec import (
+    Choice,
+    Point,
+    Range,
+    Record,
+    Trial,
+    Victim,
+    canonical,
+    content_id,
+    derive,
+    digest_of,
+    record_from_json,
+    to_json,
+)
+
+VICTIM = Victim(
+    dataset=Choice("digits", {"size": 16}),
+    model=Choice("resnet18", {"width": 8}),
+    attacks=(Choice("badnets", {"m": 50, "alpha": 1.0}),),
+    training=Choice("given", {"weights": "/a/w.pt"}, {"weights": "0123"}),
+    seed=3,
+)
+TRIAL = Trial(
+    game=Choice("tuning", {"delta": 0.02}),
+    victim=VICTIM,
+    method=Choice("nad", {"lr": 0.01, "steps": 5}),
+    trusted=0.05,
+    seed=1,
+    plant=Choice("self_poison", {"copies": 3}),
+)
+
+
+def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
+    turned = Choice("nad", {"steps": 5, "lr": 0.01})
+    assert replace(TRIAL, method=turned).id == TRIAL.id
+    assert len(TRIAL.id) == 16 and int(TRIAL.id, 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"trusted": 0.06},
+        {"method": None},
+        {"plant": None},
+        {"game": Choice("robustness")},
+        {"method": Choice("nad", {"lr": 0.01, "steps": 6})},
+        {"victim": replace(VICTIM, seed=4)},
+        {"victim": replace(VICTIM, reserve=0.1)},
+        {"victim": replace(VICTIM, attacks=())},
+    ],
+)
+def test_whatever_decides_the_outcome_changes_the_id(change: dict[str, object]) -> None:
+    assert replace(TRIAL, **change).id != TRIAL.id  # type: ignore[arg-type]
+
+
+def test_a_files_content_enters_the_id_and_its_path_does_not() -> None:
+    moved = replace(VICTIM, training=Choice("given", {"weights": "/b/other.pt"}, {"weights": "0123"}))
+    edited = replace(VICTIM, training=Choice("given", {"weights": "/a/w.pt"}, {"weights": "4567"}))
+    assert moved.id == VICTIM.id != edited.id
+
+
+def test_ids_are_the_same_in_every_process() -> None:
+    code = "from trials.spec import *; print(content_id({'b': [1, 1.5, 'ü'], 'a': None}), derive(7, 'x', 2))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert out == [content_id({"a": None, "b": [1, 1.5, "ü"]}), str(derive(7, "x", 2))]
+
+
+def test_canonical_json_tells_values_apart_and_refuses_nan() -> None:
+    assert len({canonical(v) for v in (1, 1.0, "1", True, None, [1])}) == 6
+    with pytest.raises(ValueError, match="JSON|float"):
+        canonical(float("nan"))
+
+
+@pytest.mark.parametrize("trial", [TRIAL, replace(TRIAL, method=None, plant=None)])
+def test_a_record_survives_json(trial: Trial) -> None:
+    record = Record(
+        trial=trial,
+        status="done",
+        metrics={"asr": 0.25},
+        curve=(Point(10, 0.9, 0.5, 1.5, {"loss": 2.0}), Point(20, 0.91, 0.25)),
+        seconds=2.5,
+        provenance={"torch": "2"},
+    )
+    assert record_from_json(json.loads(json.dumps(to_json(record)))) == record
+    failed = Record(trial=trial, status="failed", error="Traceback ...")
+    assert record_from_json(json.loads(json.dumps(to_json(failed)))) == failed
+
+
+def test_derived_seeds_are_in_range_and_all_different() -> None:
+    seeds = [derive(s, stage, i) for s in range(5) for stage in ("attack", "weights") for i in range(20)]
+    assert len(set(seeds)) == len(seeds) and all(0 <= s < 2**63 for s in seeds)
+    assert derive(1, "a") == derive(1, "a") != derive(1, "a", "b")
+    assert derive(1, "a", "b") != derive(1, "ab") and derive(1, 2) != derive(1, "2")
+
+
+def test_a_range_says_what_it_holds() -> None:
+    half_open = Range(0, 1, low_open=True)
+    assert [v in half_open for v in (-1, 0, 0.5, 1, 2, float("nan"))] == [False, False, True, True, False, False]
+    assert (str(half_open), str(Range(1)), str(Range())) == ("(0, 1]", "[1, inf)", "(-inf, inf)")
+
+
+def test_a_folders_digest_sees_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = digest_of(tmp_path)
+    (tmp_path / "a").write_text("2")
+    second = digest_of(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, digest_of(tmp_path), digest_of(tmp_path / "b")}) == 4
+
+
+def test_the_shared_words_load_nothing_but_the_standard_library() -> None:
+    code = "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', 'pandas'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

@@ -1,0 +1,203 @@
+"""A worker's bench: the data, victims and copies that it keeps for its next trial, and what a game is handed.
+
+The two sides of the threat model are two types. A ``Defender`` game gets the model, the trusted images and the
+copies that the defender poisoned; a ``Referee`` game also gets the attack and the test set.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, nn
+
+from trials import catalog, splits
+from trials.artifacts import Artifacts
+from trials.kinds import Backdoor, Copy, Images, Repair, View
+from trials.needs import copy_of, training_of
+from trials.planting import Layout, layout
+from trials.spec import Choice, SpecError, Trial, Victim, derive
+
+Save = Callable[[nn.Module, Mapping[str, Any]], None]
+
+
+def generator(seed: int, *stages: str | int) -> Generator:
+    """A CPU generator for one stage."""
+    return Generator().manual_seed(derive(seed, *stages))
+
+
+def planted(trusted: Images, rng: Callable[..., Generator], game: Choice) -> Layout:
+    """The layout of the copy that a resolved ``self_poison`` game makes."""
+    p = game.params
+    return layout(trusted, rng, int(p["copy"]), int(p["folds"]), str(p["attack"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Defender:
+    """All that a game on the defender's side is handed: no attack, no test set.
+
+    Attributes:
+        view: the model and the trusted images.
+        repair: the defense under trial, settings bound; None where the game runs none.
+        copy: loads self-poisoned copy i.
+        rng: generator of a stage of this trial.
+        save: keeps a model and facts as this trial's artifact.
+    """
+
+    view: View
+    repair: Repair | None
+    copy: Callable[[int], Copy]
+    rng: Callable[..., Generator]
+    save: Save
+
+
+@dataclass(frozen=True, slots=True)
+class Referee:
+    """What a game that judges is handed: the attack and the test set too, loaded when called for."""
+
+    fresh: Callable[[], nn.Module]
+    fit: Callable[[nn.Module, Backdoor, Generator], Any]
+    backdoor: Callable[[], Backdoor]
+    test: Callable[[], Images]
+    view: Callable[[], View]
+    repair: Repair | None
+    rng: Callable[..., Generator]
+    save: Save
+    attacked: bool
+
+
+class Bench:
+    """Where trials run in one process: a device, an artifacts folder, and what is kept warm between trials."""
+
+    def __init__(self, artifacts: Artifacts, device: str = "cpu") -> None:
+        self.artifacts, self.device = artifacts, device
+        self.images = functools.lru_cache(4)(self._images)
+        self._victim = functools.lru_cache(4)(self._load_victim)
+        self._copy = functools.lru_cache(8)(self._load_copy)
+        self._trusted = functools.lru_cache(4)(self._draw_trusted)
+
+    def defender(self, trial: Trial) -> Defender:
+        model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
+        view = View(model, trusted.to(self.device))
+        return Defender(
+            view, self._repair(trial), functools.partial(self.copy, trial), self._rng(trial), self._save(trial)
+        )
+
+    def referee(self, trial: Trial) -> Referee:
+        victim = trial.victim
+        return Referee(
+            fresh=lambda: self.fresh(victim),
+            fit=_bound("recipes", victim.training),
+            backdoor=lambda: self.backdoor(victim),
+            test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
+            view=lambda: self.defender(trial).view,
+            repair=self._repair(trial),
+            rng=self._rng(trial),
+            save=self._save(trial),
+            attacked=bool(victim.attacks),
+        )
+
+    def fresh(self, victim: Victim) -> nn.Module:
+        """The victim's model before training, its weights drawn from the victim's seed."""
+        train = self.images(_Key(victim.dataset), "train")
+        torch.manual_seed(derive(victim.seed, "weights"))
+        model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def backdoor(self, victim: Victim) -> Backdoor:
+        """The poisoned training set; for a clean victim, the clean set and no poisoned places.
+
+        Raises:
+            SpecError: more than one attack, or m or the target out of range.
+        """
+        train = self._trainable(victim)
+        if len(victim.attacks) > 1:
+            raise SpecError("a victim of several simultaneous attacks is not supported yet: give one attack, or none.")
+        if not victim.attacks:
+            return Backdoor(train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
+        backdoor: Backdoor = _bound("attacks", victim.attacks[0])(train, generator(victim.seed, "attack"))
+        return backdoor
+
+    def trusted(self, trial: Trial) -> Images:
+        """The defender's images: clean, drawn from the reserve, or else from the unpoisoned training images."""
+        return self._trusted(_Key(trial.victim), trial.trusted, trial.seed)
+
+    def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
+        victim: Victim = key.value
+        whole = self.images(_Key(victim.dataset), "train")
+        if victim.reserve:
+            banned = self._kept(victim, whole)
+            if round(r * len(whole)) > len(whole) - len(banned):
+                raise SpecError(f"r (trusted) = {r:g} is more than the reserve of {victim.reserve:g} of the images.")
+        elif victim.attacks:
+            banned = self.backdoor(victim).poisoned
+        else:
+            banned = torch.zeros(0, dtype=torch.int64)
+        return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
+
+    def copy(self, trial: Trial, index: int) -> Copy:
+        """Self-poisoned copy ``index`` of a tuning trial, from its artifact."""
+        return self._copy(_Key(copy_of(trial, index)))
+
+    def _images(self, dataset: "_Key", split: str) -> Images:
+        images: Images = catalog.find("datasets", dataset.value.name)(split, **dataset.value.params)
+        return images
+
+    def _kept(self, victim: Victim, whole: Images) -> torch.Tensor:
+        """Places that are trained on: all but the reserve."""
+        order = splits.stratified_order(whole.y, torch.arange(len(whole)), generator(victim.seed, "reserve"))
+        return order[round(victim.reserve * len(whole)) :].sort().values
+
+    def _trainable(self, victim: Victim) -> Images:
+        whole = self.images(_Key(victim.dataset), "train")
+        return whole.take(self._kept(victim, whole)) if victim.reserve else whole
+
+    def _load_victim(self, key: "_Key") -> nn.Module:
+        model = self.fresh(key.value)
+        tensors, _ = self._artifact(training_of(key.value), "victim")
+        model.load_state_dict(tensors)
+        return model.eval().requires_grad_(False)
+
+    def _load_copy(self, key: "_Key") -> Copy:
+        trial: Trial = key.value
+        model = self.fresh(trial.victim)
+        tensors, facts = self._artifact(trial, "self-poisoned copy")
+        model.load_state_dict(tensors)
+        plan = planted(self.trusted(trial), self._rng(trial), trial.game)
+        model.eval().requires_grad_(False)
+        return Copy(model, plan.trigger, plan.target, plan.fit, plan.select, plan.report, facts)
+
+    def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        if not self.artifacts.has(trial.id):
+            raise LookupError(f"the {what} {trial.id} has no weights: its trial failed, or its artifact was deleted")
+        return self.artifacts.load(trial.id)
+
+    def _repair(self, trial: Trial) -> Repair | None:
+        return _bound("defenses", trial.method) if trial.method else None
+
+    def _rng(self, trial: Trial) -> Callable[..., Generator]:
+        return lambda *stages: generator(trial.seed, *stages)
+
+    def _save(self, trial: Trial) -> Save:
+        key = trial.id
+        return lambda model, facts: self.artifacts.save(key, model.state_dict(), facts)
+
+
+class _Key:
+    """A spec value as a cache key: equal identity, equal key."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.text = value, str(value.identity())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+def _bound(kind: str, choice: Choice) -> Callable[..., Any]:
+    function = catalog.find(kind, choice.name)
+    return functools.partial(function, **choice.params)

@@ -1,0 +1,53 @@
+"""What data sets read from disk: where it lies, which bytes it is, and the pixels of one image."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trials.spec import SpecError
+
+_WHOLE_BELOW = 256 * 2**20  # bytes; a larger set is known by names, sizes and times, without reading it twice
+_LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
+
+
+def located(method: str, root: str) -> Path:
+    """The folder that ``root`` names, variables and ``~`` expanded. Raises SpecError if it is not there."""
+    if not root:
+        raise SpecError(f"{method}: root is empty. Set root = the folder that holds the images.")
+    path = Path(os.path.expandvars(root)).expanduser()
+    if "$" in str(path):
+        raise SpecError(f"{method}: root is {root!r}, but that variable is not set. Set it, or write root = a path.")
+    if not path.is_dir():
+        raise SpecError(f"{method}: root names {str(path)!r}, which is not a folder. Set root to the images' folder.")
+    return path
+
+
+def fingerprint(root: Path, files: Iterable[Path]) -> str:
+    """A digest of the files' names and bytes; of names, sizes and times where the bytes are too many."""
+    state, known = hashlib.sha256(), [(file, file.stat()) for file in files]
+    small = sum(status.st_size for _, status in known) <= _WHOLE_BELOW
+    for file, status in known:
+        state.update(f"{os.path.relpath(file, root)}\0{status.st_size}\0".encode())
+        state.update(file.read_bytes() if small else str(status.st_mtime_ns).encode())
+    return state.hexdigest()
+
+
+def rgb(source: Path | bytes, name: str) -> Image.Image:
+    """The decoded image in RGB. Raises SpecError that names the image if it cannot be, or is a decompression bomb."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.width * image.height > _LARGEST:  # before decoding; Pillow itself only warns
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {_LARGEST}")
+            if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+            if image.mode in ("I", "F"):
+                raise ValueError(f"pixels of mode {image.mode} have no fixed range")
+            return image.convert("RGB")
+    except Exception as problem:  # a decoder given hostile bytes may raise anything
+        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise SpecError(f"cannot read the image {name!r}: {reason}. Replace or remove it.") from problem

@@ -1,0 +1,131 @@
+"""Image folder: your own images, one sub-folder a class.
+
+Source: the layout of torchvision's ``ImageFolder``: classes are the sub-folders' names, sorted.
+Deviation: the largest square in an image's centre is kept, scaled to ``size`` pixels. Links that lead
+out of the folder are refused, so a data set cannot pull in other files.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from trials.datasets._cache import cached
+from trials.datasets._files import fingerprint, located, rgb
+from trials.kinds import Images
+from trials.spec import Count, Fraction, Location, PositiveInt, SpecError, content_id
+
+_ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+_CHUNK = 256
+
+
+def load(
+    split: Literal["train", "test"],
+    /,
+    *,
+    root: Location = "",
+    size: PositiveInt = 32,
+    test_share: Fraction = 0.0,
+    pad: Count = 4,
+    flip: bool = True,
+) -> Images:
+    """The training or test images under ``root``.
+
+    Args:
+        split: ``train`` or ``test``.
+        root: folder with ``train`` and ``test`` (or ``val``), each with one sub-folder a class; or with the classes.
+        size: side of the images in pixels after scaling and cropping.
+        test_share: share of each class kept as test images, where ``root`` has no test folder.
+        pad: training shifts an image by up to this many pixels.
+        flip: training mirrors half of the images; false where a mirrored image has another meaning (text, signs).
+
+    Raises:
+        SpecError: no such folder, no test images, fewer than two classes, an empty class, an unreadable image, or a
+            link that leaves the folder.
+    """
+    top = located("image_folder", root)
+    base, names, files, labels = _listed(top, split, test_share)
+
+    def chunks() -> Iterator[NDArray[np.uint8]]:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for start in range(0, len(files), _CHUNK):
+                part = files[start : start + _CHUNK]
+                yield np.stack(list(pool.map(lambda file: _square(file, size), part)))
+
+    key = content_id([fingerprint(base, files), size])
+    x = cached(f"image_folder-{key}", (len(files), 3, size, size), chunks)
+    return Images(x, torch.tensor(labels), len(names), tuple(names), pad=pad, flip=flip)
+
+
+def _listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[Path], list[int]]:
+    """The folder of the split, its classes, its files and their labels."""
+    own_test = next((top / n for n in ("test", "val") if (top / n).is_dir()), None)
+    has_train = (top / "train").is_dir() and (own_test is not None or len(_folders(top)) == 1)
+    train = top / "train" if has_train else top
+    names = [p.name for p in _folders(train)]
+    if len(names) < 2:
+        raise SpecError(
+            f"image_folder: {str(train)!r} holds {len(names)} class folder{'s' * (len(names) != 1)}, at least 2 are "
+            "needed. Put the images of each class into a sub-folder of its own."
+        )
+    if has_train and own_test is not None:
+        if share:
+            raise SpecError(f"image_folder: {str(own_test)!r} has the test images, so leave test_share at 0.")
+        if lone := sorted(set(names) ^ {p.name for p in _folders(own_test)}):
+            raise SpecError(f"image_folder: class {lone[0]!r} is in only one of {str(train)!r} and {str(own_test)!r}.")
+        base, share = (own_test if split == "test" else train), 0.0
+    elif split == "test" and not share:
+        raise SpecError(f"image_folder: {str(top)!r} has no test or val folder. Add one, or set test_share (say 0.2).")
+    else:
+        base = train
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        found = _part(base, _images(top, base / name), split, share)
+        files += found
+        labels += [label] * len(found)
+    return base, names, files, labels
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _images(top: Path, folder: Path) -> list[Path]:
+    """The images below one class folder, sorted. Raises SpecError if there are none, or a link leaves ``top``."""
+    inside = top.resolve()
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise SpecError(
+                f"image_folder: {str(path)!r} is a link out of {str(top)!r}. Put the images themselves there."
+            )
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file())
+    if not found:
+        raise SpecError(f"image_folder: class folder {str(folder)!r} holds no images ({', '.join(sorted(_ENDINGS))}).")
+    return found
+
+
+def _part(base: Path, files: list[Path], split: str, share: float) -> list[Path]:
+    """The files of the split: by the hash of their names, so that adding an image moves few others."""
+    if not share:
+        return files
+    if len(files) < 2:
+        raise SpecError(f"image_folder: {str(files[0].parent)!r} holds one image; test_share needs at least 2 a class.")
+    digest = {f: hashlib.sha256(f.relative_to(base).as_posix().encode()).digest() for f in files}
+    count = min(max(1, round(share * len(files))), len(files) - 1)
+    test = set(sorted(files, key=digest.__getitem__)[:count])
+    return [f for f in files if (f in test) == (split == "test")]
+
+
+def _square(file: Path, size: int) -> NDArray[np.uint8]:
+    image = rgb(file, str(file))
+    side = min(image.size)  # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
+    left, upper = (image.width - side) // 2, (image.height - side) // 2
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, upper, left + side, upper + side))
+    return np.asarray(image).transpose(2, 0, 1)

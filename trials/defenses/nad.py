@@ -1,0 +1,87 @@
+"""Neural Attention Distillation: the model learns to attend as its own fine-tuned copy does.
+
+Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and Table V
+(CIFAR-10 column).
+Deviation: attention is read at the outputs of layer1 to layer4 (the original has three groups of a WideResNet; the
+authors' preliminary code read the inputs of the four stages, so never the last one's output).
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from trials.defenses._start import start
+from trials.kinds import View, with_features
+from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from trials.train import clone, frozen, make_optimizer, tune
+
+
+def repair(
+    view: View,
+    rng: Generator,
+    every: int,
+    /,
+    *,
+    steps: PositiveInt = 2000,
+    lr: PositiveFloat = 0.01,
+    optimizer: Literal["sgd", "adam"] = "sgd",
+    batch: PositiveInt = 128,
+    teacher_steps: PositiveInt = 1000,
+    teacher_lr: PositiveFloat = 0.01,
+    power: PositiveInt = 2,
+    lambda_at: NonNegativeFloat = 1000.0,
+) -> Iterator[tuple[int, nn.Module]]:
+    """Minimise cross-entropy + ``lambda_at`` * distance of attention maps to a fine-tuned copy's.
+
+    Args:
+        steps: optimizer steps of the student; the teacher's come before and are not counted.
+        lr: learning rate of the student, constant.
+        optimizer: sgd (Nesterov momentum 0.9) or adam, of student and teacher.
+        batch: images a step, of student and teacher.
+        teacher_steps: optimizer steps of the teacher.
+        teacher_lr: learning rate of the teacher, constant.
+        power: exponent of an activation in the attention map.
+        lambda_at: weight of the attention distance, a mean over images and places, summed over four stages.
+
+    Raises:
+        SpecError: the model has no stages layer1 to layer4.
+    """
+    student, batches = start(view, rng, batch)
+    inner, learner = stages(student), clone(view.model)
+    for _ in tune(learner, batches, make_optimizer(learner, optimizer, teacher_lr), teacher_steps, teacher_steps):
+        pass
+    teacher = frozen(learner)
+    shown = stages(teacher)
+
+    def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        mine, logits = with_features(model, inner, x)
+        with torch.no_grad():
+            theirs, _ = with_features(teacher, shown, x)
+        return F.cross_entropy(logits, y) + lambda_at * attention_distance(mine, theirs, power)
+
+    yield from tune(student, batches, make_optimizer(student, optimizer, lr), steps, every, loss)
+
+
+def stages(model: nn.Module) -> list[nn.Module]:
+    """The modules layer1 to layer4. Raises SpecError if one is missing."""
+    found = [getattr(model, f"layer{i}", None) for i in range(1, 5)]
+    present = [m for m in found if isinstance(m, nn.Module)]
+    if len(present) != len(found):
+        raise SpecError("nad needs a model with stages layer1 to layer4, as a ResNet has: choose another defense.")
+    return present
+
+
+def attention_distance(mine: list[Tensor], theirs: list[Tensor], power: int) -> Tensor:
+    """Mean squared difference of the attention maps, summed over stages."""
+    pairs = zip(mine, theirs, strict=True)
+    return torch.stack([F.mse_loss(attention(a, power), attention(b, power)) for a, b in pairs]).sum()
+
+
+def attention(features: Tensor, power: int) -> Tensor:
+    """Sum over channels of |features|^power, divided by its norm over the places: (n, c, h, w) to (n, h * w)."""
+    energy = features.abs().pow(power).sum(1).flatten(1)
+    size: Tensor = torch.linalg.vector_norm(energy, dim=1, keepdim=True)
+    return energy / (size + 1e-6)

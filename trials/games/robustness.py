@@ -1,0 +1,59 @@
+"""The robustness game: a defense on the really attacked victim, judged with the attacker's trigger on the test set.
+
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 1 and section V-B.
+Deviation: clean accuracy on held-out trusted images is recorded beside the test set's, so that a rule which a defender
+could follow stands apart from the oracle that sees the test ASR.
+"""
+
+from collections.abc import Generator as Steps
+
+import torch
+from torch import nn
+
+from trials.bench import Referee
+from trials.kinds import View
+from trials.metrics import accuracy, rate, stamped
+from trials.spec import Count, Fraction, Point, PositiveInt
+from trials.splits import cut
+
+
+def play(
+    lab: Referee, /, *, delta: Fraction = 0.02, record_every: PositiveInt = 50, stop_at: Count = 0
+) -> Steps[Point, None, dict[str, float]]:
+    """The defense's curve on the test set; four fifths of the trusted images repair, one fifth validates.
+
+    Args:
+        delta: largest loss of clean accuracy that is accepted, absolute; the run stops once test and validation
+            accuracy have both lost more.
+        record_every: optimizer steps between two points.
+        stop_at: stop after this step and ignore ``delta`` (a setting frozen by tuning); 0 runs the defense to its end.
+    """
+    assert lab.repair is not None
+    view, backdoor, test = lab.view(), lab.backdoor(), lab.test()
+    fit, select, report = cut(view.trusted.y, 0, 1, lab.rng("split"))
+    held = view.trusted.take(report)
+    triggered = stamped(test, backdoor.trigger, backdoor.target)
+
+    def measure(step: int, model: nn.Module) -> Point:
+        asr = rate(model, triggered, backdoor.target)
+        return Point(step, accuracy(model, test), asr, more={"val_cda": accuracy(model, held)})
+
+    start = point = measure(0, view.model)
+    yield start
+    inner = View(view.model, view.trusted.take(torch.cat([fit, select])))
+    for step, model in lab.repair(inner, lab.rng("repair", 0), record_every):
+        if stop_at and step < stop_at:
+            continue
+        point = measure(step, model)
+        yield point
+        lost = min(start.cda - point.cda, start.more["val_cda"] - point.more["val_cda"])
+        if stop_at or lost > delta + 1e-9:
+            break
+    return {
+        "cda0": start.cda,
+        "asr0": start.asr,
+        "val_cda0": start.more["val_cda"],
+        "n_clean": len(test),
+        "n_triggered": len(triggered),
+        "n_validation": len(held),
+    }

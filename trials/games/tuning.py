@@ -1,0 +1,35 @@
+"""The tuning game: run one setting of a defense on self-poisoned copies, whose trigger the defender knows.
+
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, sections V-B (the largest CDA loss) and V-C, A-E (self-poisoning).
+Deviation: several copies with their own triggers run in lockstep and are averaged, on images held out from fitting; the
+reference release measures one copy on test images.
+"""
+
+from collections.abc import Generator as Steps
+
+from trials.bench import Defender
+from trials.games._panel import Panel
+from trials.spec import Fraction, Point, PositiveInt
+
+
+def play(
+    lab: Defender, /, *, copies: PositiveInt = 3, delta: Fraction = 0.02, record_every: PositiveInt = 50
+) -> Steps[Point, None, dict[str, float]]:
+    """Mean CDA and ASR over the copies on their select images, until the mean CDA has fallen by more than ``delta``.
+
+    Args:
+        copies: self-poisoned copies; each has its own trigger, target and, in cross-fitting, its own select images.
+        delta: largest loss of clean accuracy that is accepted, absolute.
+        record_every: optimizer steps between two points of the curve.
+    """
+    panel = Panel(lab, copies, "select")
+    start = panel.start()
+    yield start
+    stopped = False
+    for step, models in panel.repairs(record_every):
+        point = panel.measure(step, models)
+        yield point
+        if point.cda < start.cda - delta - 1e-9:
+            stopped = True
+            break
+    return {"cda0": start.cda, "asr0": start.asr, "stopped": float(stopped), **panel.sizes}

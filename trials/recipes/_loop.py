@@ -1,0 +1,102 @@
+"""The epochs that the recipes share: boosted and frozen poison, precision, and a check for divergence."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from trials.kinds import Backdoor
+from trials.train import augment, shuffled, to_float
+
+
+def train(
+    model: nn.Module,
+    backdoor: Backdoor,
+    rng: Generator,
+    optimizer: torch.optim.Optimizer,
+    rate: Callable[[float], float],
+    *,
+    epochs: int,
+    batch: int,
+    precision: str,
+) -> Iterator[tuple[int, int, float]]:
+    """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
+
+    The data moves to the model's device once, or batch by batch if it would fill more than half of a GPU.
+
+    Args:
+        model: left in eval mode after the last epoch; may be measured in between.
+        backdoor: each poisoned image occurs ``boost`` times an epoch, and is not augmented if ``frozen``.
+        rng: on the CPU; shuffles and augments.
+        optimizer: of the model's parameters.
+        rate: learning rate after so many epochs (a fraction within one).
+        epochs: passes over the data; a smaller last batch is dropped if there are others.
+        batch: images a step.
+        precision: auto, fp32 or bf16.
+
+    Raises:
+        ArithmeticError: a loss is not finite.
+    """
+    device = next(model.parameters()).device
+    low = precision == "bf16" or (precision == "auto" and _fast_in_bf16(device))
+    # In bf16 on the CPU the backward pass of channels-last convolutions is many times slower.
+    layout = torch.contiguous_format if low and device.type == "cpu" else torch.channels_last
+    model.to(memory_format=layout)
+    data = backdoor.train.to(device) if _has_room(backdoor.train.x, device) else backdoor.train
+    index = _boosted(backdoor).to(data.y.device)
+    is_frozen = torch.zeros(len(data), dtype=torch.bool, device=data.y.device)
+    if backdoor.frozen:
+        is_frozen[backdoor.poisoned.to(data.y.device)] = True
+    batches = shuffled(index, batch, rng)
+    steps = len(index) // min(batch, len(index))
+    for epoch in range(epochs):
+        model.train()
+        losses: list[Tensor] = []
+        for step, places in enumerate(islice(batches, steps)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(epoch + step / steps)
+            stored = data.x[places]
+            x = augment(stored, rng, data.pad, data.flip)
+            if backdoor.frozen:
+                x = torch.where(is_frozen[places][:, None, None, None], stored, x)
+            x, y = to_float(x.to(device)).contiguous(memory_format=layout), data.y[places].to(device)
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext():
+                loss = F.cross_entropy(model(x), y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.detach())
+        yield (epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)
+    model.to(memory_format=torch.channels_last)
+    model.eval()
+
+
+def _boosted(backdoor: Backdoor) -> Tensor:
+    every = torch.arange(len(backdoor.train))
+    return torch.cat([every, backdoor.poisoned.cpu().repeat(backdoor.boost - 1)])
+
+
+def _mean(losses: list[Tensor], before: int) -> float:
+    """The mean loss; looked at once an epoch, so that a GPU is not made to wait at every step."""
+    values = torch.stack(losses).float().cpu()
+    broken = (~torch.isfinite(values)).nonzero().flatten()
+    if len(broken):
+        raise ArithmeticError(
+            f"the training diverged at step {before + int(broken[0]) + 1}: the loss is not finite. "
+            "Lower the recipe's learning rate."
+        )
+    return float(values.double().mean())
+
+
+def _fast_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and has_amx is not None and bool(has_amx())
+
+
+def _has_room(x: Tensor, device: torch.device) -> bool:
+    return device.type != "cuda" or x.is_cuda or x.nbytes < torch.cuda.mem_get_info(device)[0] // 2

@@ -1,0 +1,48 @@
+"""The paper's training from scratch: 120 epochs of SGD with a cosine schedule.
+
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table IV.
+Deviation: the last epoch is kept, never the one that is best on test images; a smaller last batch is dropped.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Generator, nn
+
+from trials.kinds import Backdoor
+from trials.recipes._loop import train
+from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
+
+
+def fit(
+    model: nn.Module,
+    backdoor: Backdoor,
+    rng: Generator,
+    /,
+    *,
+    epochs: PositiveInt = 120,
+    lr: PositiveFloat = 0.1,
+    weight_decay: NonNegativeFloat = 5e-4,
+    batch: PositiveInt = 128,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+) -> Iterator[tuple[int, int, float]]:
+    """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
+
+    Args:
+        model: trained in place.
+        backdoor: what it is trained on.
+        rng: shuffles and augments.
+        epochs: passes over the data, and the length of the cosine.
+        lr: learning rate of the first epoch.
+        weight_decay: L2 penalty on all parameters.
+        batch: images a step.
+        precision: fp32, bf16 (autocast), or auto: bf16 where the hardware is fast in it.
+    """
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=weight_decay, foreach=True)
+
+    def rate(epoch: float) -> float:
+        return lr * (1 + math.cos(math.pi * int(epoch) / epochs)) / 2
+
+    return train(model, backdoor, rng, optimizer, rate, epochs=epochs, batch=batch, precision=precision)

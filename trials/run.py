@@ -1,0 +1,64 @@
+"""Run one trial: from a frozen spec to a frozen record, or step by step for a scheduler that may stop it."""
+
+import time
+import traceback
+import typing
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+
+import torch
+
+from trials import catalog
+from trials.bench import Bench, Defender
+from trials.provenance import of_code, of_device
+from trials.spec import Point, Record, Trial, derive
+
+
+def run(trial: Trial, bench: Bench, on_point: Callable[[Point], None] | None = None) -> Record:
+    """The trial's record; exceptions of the trial become a failed record with its traceback."""
+    steps = perform(trial, bench)
+    while True:
+        try:
+            point = next(steps)
+        except StopIteration as end:
+            record: Record = end.value
+            return record
+        if on_point is not None:
+            on_point(point)
+
+
+def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
+    """Yield the trial's points as they come; the return value is its record. Starts from a clean state."""
+    torch.manual_seed(derive(trial.seed, "torch"))
+    began = time.perf_counter()
+    curve: list[Point] = []
+    metrics: Mapping[str, float] = {}
+    error = None
+    try:
+        play = catalog.find("games", trial.game.name)
+        lab_type = next(iter(typing.get_type_hints(play).values()))
+        lab = bench.defender(trial) if lab_type is Defender else bench.referee(trial)
+        game = play(lab, **trial.game.params)
+        while True:
+            try:
+                point = next(game)
+            except StopIteration as end:
+                metrics = end.value
+                break
+            curve.append(replace(point, seconds=time.perf_counter() - began))
+            yield curve[-1]
+    except GeneratorExit:
+        raise
+    except Exception:
+        error = traceback.format_exc()
+        if bench.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+    return Record(
+        trial=trial,
+        status="failed" if error else "done",
+        metrics={} if error else {k: float(v) for k, v in metrics.items()},
+        curve=tuple(curve),
+        error=error,
+        seconds=time.perf_counter() - began,
+        provenance={**of_code(), **of_device(bench.device)},
+    )
