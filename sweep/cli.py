@@ -157,7 +157,7 @@ def defend(
     size: Annotated[int, typer.Option("--size", help="Side of the model's input, in pixels.")] = 32,
     local: Annotated[bool, typer.Option("--local/--ray", help="Without Ray, or with it.")] = True,
 ) -> None:
-    """Repair a stranger's checkpoint with a few trusted images: tune defenses on self-poisoned copies, apply the winner.
+    """Repair a stranger's checkpoint with a few trusted images: tune on self-poisoned copies, apply the winner.
 
     Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/ --out repaired/
     """

@@ -1,16 +1,18 @@
 """A sweep as its user writes it: one TOML file, read into frozen values, every word checked."""
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from results.selection import RULES
 from trials import catalog
 from trials.spec import Choice, SpecError, Victim
 
+T = TypeVar("T")
 WALKS = ("grid", "star", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 SCHEDULERS = ("none", "asha")
@@ -73,17 +75,21 @@ class Sweep:
 def read(path: str | Path) -> Sweep:
     """The sweep in a TOML file. Raises SpecError with the file's name for whatever is wrong in it."""
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8")
-        data = tomllib.loads(text)
-    except OSError as problem:
-        raise SpecError(f"{path}: cannot be read: {problem.strerror or problem}.") from problem
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise SpecError(f"{path}: not a TOML file: {problem}.") from problem
+    data = table_of(path)
     try:
         return parse(data, path.stem, path.parent)
     except SpecError as problem:
         raise SpecError(f"{path}: {problem}") from problem
+
+
+def table_of(path: Path) -> dict[str, Any]:
+    """What a TOML file says, unchecked. Raises SpecError where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as problem:
+        raise SpecError(f"{path}: cannot be read: {problem.strerror or problem}.") from problem
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise SpecError(f"{path}: not a TOML file: {problem}.") from problem
 
 
 def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
@@ -102,9 +108,9 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     rest = {k: data[k] for k in data if k not in {"victim", "trusted", "seeds", "defenses", "compute"}}
     sweep = Sweep(
         **{"name": name, **rest},
-        victims=tuple(_victims(_table("victim", data["victim"]), folder)),
-        trusted=tuple(float(_number("trusted", r)) for r in _listed("trusted", data.get("trusted", 0.05))),
-        seeds=tuple(_integer("seeds", s) for s in _listed("seeds", data.get("seeds", 0))),
+        victims=tuple({v.id: v for v in _victims(_table("victim", data["victim"]), folder)}.values()),
+        trusted=tuple(dict.fromkeys(_number("trusted", r) for r in _listed("trusted", data.get("trusted", 0.05)))),
+        seeds=tuple(dict.fromkeys(_seed("seeds", s) for s in _listed("seeds", data.get("seeds", 0)))),
         defenses=tuple(_defense(_table("defenses", d)) for d in _listed("defenses", data["defenses"])),
         compute=_typed(Compute, "compute", _table("compute", data.get("compute", {}))),
     )
@@ -116,16 +122,19 @@ def _check(sweep: Sweep) -> None:
     for f in fields(Sweep):
         hint = get_type_hints(Sweep)[f.name]
         if hint in {str, bool} and not isinstance(getattr(sweep, f.name), hint):
-            raise SpecError(f"{f.name} must be a {hint.__name__}, got {getattr(sweep, f.name)!r}.")
+            raise SpecError(f"{f.name} must be {_ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
     if not sweep.name or len(sweep.name) > 100:
         raise SpecError("name must have 1 to 100 characters.")
-    _one_of("rule", sweep.rule, list(RULES))
     _one_of("game", sweep.game, ["tuning", "robustness"])
+    rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]  # oracle reads the real attack
+    _one_of("rule", sweep.rule, rules)
     _one_of("device", sweep.compute.device.split(":")[0], ["auto", "cpu", "cuda"])
     _one_of("scheduler", sweep.compute.scheduler, list(SCHEDULERS))
-    for key in ("cpus", "gpus", "workers"):
+    if sweep.compute.cpus <= 0:
+        raise SpecError(f"compute: cpus must be more than 0, got {sweep.compute.cpus:g}.")
+    for key in ("gpus", "workers"):
         if getattr(sweep.compute, key) < 0:
-            raise SpecError(f"compute: {key} must be 0 or more, got {getattr(sweep.compute, key)}.")
+            raise SpecError(f"compute: {key} must be 0 or more, got {getattr(sweep.compute, key):g}.")
     if sweep.compute.attempts < 1:
         raise SpecError(f"compute: attempts must be 1 or more, got {sweep.compute.attempts}.")
     for r in sweep.trusted:
@@ -136,7 +145,9 @@ def _check(sweep: Sweep) -> None:
         table = _table(key, getattr(sweep, key))
         if "copy" in table:
             raise SpecError("planting: copy is numbered by the sweep; set how many with tuning.copies.")
-        catalog.resolve("games", Choice(game, table))
+        settings = catalog.resolve("games", Choice(game, table)).params
+        if key == "planting":
+            catalog.describe("attacks", str(settings["attack"]))
 
 
 def _victims(table: Mapping[str, Any], folder: Path) -> Iterable[Victim]:
@@ -144,24 +155,24 @@ def _victims(table: Mapping[str, Any], folder: Path) -> Iterable[Victim]:
     for needed in ("dataset", "model", "training"):
         if needed not in table:
             raise SpecError(f"[victim] has no {needed}. Known: {', '.join(catalog.names(_KIND[needed]))}.")
-    axes = [list(_choices(_KIND[k], table[k], folder)) for k in ("dataset", "model", "training")]
+    datasets, models, trainings = (list(_choices(_KIND[k], table[k], folder)) for k in _KIND)
     attacks: list[tuple[Choice, ...]] = []
     for attack in _listed("attacks", table.get("attacks", ["none"])):
-        if attack == "none" or (isinstance(attack, Mapping) and attack.get("name") == "none"):
+        if attack in ("none", {"name": "none"}):
             attacks.append(())
         else:
             attacks += [(c,) for c in _choices("attacks", attack, folder)]
-    seeds = [_integer("victim seeds", s) for s in _listed("seeds", table.get("seeds", 0))]
-    reserve = float(_number("reserve", table.get("reserve", 0.0)))
+    seeds = [_seed("victim: seeds", s) for s in _listed("seeds", table.get("seeds", 0))]
+    reserve = _number("reserve", table.get("reserve", 0.0))
     if not 0 <= reserve < 1:
         raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
-    for dataset, model, training, attack, seed in itertools.product(*axes, attacks, seeds):
-        victim = Victim(
-            dataset=dataset, model=model, attacks=attack, training=training, seed=seed, reserve=reserve
-        )  # a clean victim and an attacked one differ in their attacks only
-        yield catalog.resolve_victim(victim)
+    for dataset, model, training, attack, seed in itertools.product(datasets, models, trainings, attacks, seeds):
+        yield catalog.resolve_victim(
+            Victim(dataset=dataset, model=model, attacks=attack, training=training, seed=seed, reserve=reserve)
+        )
 
 
+_ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: "a table"}
 _KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
 
 
@@ -183,7 +194,7 @@ def _choices(kind: str, value: Any, folder: Path) -> Iterable[Choice]:
 
 def _defense(table: Mapping[str, Any]) -> Defense:
     defense = _typed(Defense, "defenses", table)
-    method = catalog.describe("defenses", defense.name)
+    catalog.describe("defenses", defense.name)
     catalog.describe("spaces", defense.name)
     _one_of("walk", defense.walk, list(WALKS))
     _one_of("sampler", defense.sampler, list(SAMPLERS))
@@ -192,11 +203,11 @@ def _defense(table: Mapping[str, Any]) -> Defense:
         _one_of("objective", objective, list(OBJECTIVES))
     if not defense.objectives or defense.trials < 1 or defense.limit < 0:
         raise SpecError(f"defense {defense.name}: objectives must not be empty, trials at least 1, limit at least 0.")
-    _known(f"setting of {defense.name}", defense.fixed, list(method.settings))
+    catalog.resolve("defenses", Choice(defense.name, defense.fixed))
     return defense
 
 
-def _typed(cls: type, where: str, table: Mapping[str, Any]) -> Any:
+def _typed(cls: type[T], where: str, table: Mapping[str, Any]) -> T:
     """An instance of a dataclass from a table, its values' types checked by the annotations."""
     hints = get_type_hints(cls)
     _known(f"key of {where}", table, list(hints))
@@ -207,14 +218,14 @@ def _typed(cls: type, where: str, table: Mapping[str, Any]) -> Any:
             value = tuple(_listed(key, value))  # noqa: PLW2901
             good = all(isinstance(v, get_args(hints[key])[0]) for v in value)
         elif wanted is float:
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+            value = _number(f"{where}: {key}", value)  # noqa: PLW2901
+            good = True
         else:
             good = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
         if not good:
-            raise SpecError(f"{where}: {key} must be a {getattr(wanted, '__name__', wanted)}, got {value!r}.")
+            raise SpecError(f"{where}: {key} must be {_ACCEPTED.get(wanted, 'strings')}, got {value!r}.")
         values[key] = value
-    missing = [f.name for f in fields(cls) if f.name == "name" and f.name not in values]
-    if missing:
+    if "name" in hints and "name" not in values:
         raise SpecError(f"a table of {where} has no name.")
     return cls(**values)
 
@@ -244,12 +255,12 @@ def _listed(what: str, value: Any) -> list[Any]:
 
 
 def _number(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise SpecError(f"{what} must be a number, got {value!r}.")
-    return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SpecError(f"{what} must be a finite number, got {value!r}.")
+    return float(value)
 
 
-def _integer(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{what} must be an integer, got {value!r}.")
+def _seed(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise SpecError(f"{what} must be integers in [0, 2^63), got {value!r}.")
     return value

@@ -1,12 +1,12 @@
 """Run a sweep: check it, take up what an earlier run left, hand the rest to an executor."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from results.store import DEFAULT_URL, Store
 from sweep import local, plan
-from sweep.check import check
-from sweep.config import Sweep
+from sweep.config import Compute, Sweep
 from sweep.source import Progress, Source, Watch
 from sweep.worker import Place, device_for, leftovers, unspool
 from trials.spec import Record, to_json
@@ -37,22 +37,23 @@ def execute(
         SpecError: before any compute, for what cannot run.
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
-    if not address:
-        device_for(sweep.compute.device)
+    from sweep.check import check  # noqa: PLC0415  (loads torch)
+
+    compute = sweep.compute if address else _with_gpu(sweep.compute)
     check(sweep, place)
     store.add_sweep(sweep.name, to_json(_plain(sweep)))
     for record in leftovers(place):
         store.put(record)
         unspool(place, record.trial.id)
-    source = Source(plan.waves(sweep, store), store, sweep.name, sweep.compute.attempts, watch, _usable(place))
+    usable = _usable(place, compute)
+    source = Source(plan.waves(sweep, store), store, sweep.name, compute.attempts, watch, usable)
     if not source.waiting():  # all is stored: start nothing
         return source.progress
-    workers = sweep.compute.workers or local.workers_for(sweep.compute)
     if use_ray:
         from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-        tune.run(source, place, sweep.compute, address)
-    elif workers > 1:
+        tune.run(source, place, compute, address)
+    elif (workers := compute.workers or local.workers_for(compute)) > 1:
         local.pool(source, place, workers)
     else:
         local.inline(source, place)
@@ -61,12 +62,20 @@ def execute(
     return source.progress
 
 
-def _usable(place: Place) -> Callable[[Record], bool]:
+def _with_gpu(compute: Compute) -> Compute:
+    """A GPU a trial, unless said otherwise, where trials run on one."""
+    on_gpu = device_for(compute.device).startswith("cuda")
+    return replace(compute, gpus=1) if on_gpu and not compute.gpus else compute
+
+
+def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
     from trials.artifacts import Artifacts  # noqa: PLC0415
 
     artifacts = Artifacts(place.artifacts)
 
     def usable(record: Record) -> bool:
+        if record.status == "pruned" and compute.scheduler == "none":
+            return False  # stopped early by a scheduler that this run does without
         makes = record.trial.game.name in MAKES_ARTIFACTS and record.status == "done"
         return not makes or artifacts.has(record.trial.id)
 

@@ -12,7 +12,7 @@ from results.selection import winners
 from results.store import Store
 from search_spaces._walks import grid, star, thin
 from sweep.config import Defense, Sweep
-from sweep.walks import ListWalk, SearchWalk, Walk
+from sweep.walks import ListWalk, Walk
 from trials import catalog
 from trials.spec import Choice, Record, Trial, Victim, derive
 
@@ -26,7 +26,7 @@ def waves(sweep: Sweep, store: Store) -> Iterator[list[Walk]]:
         yield [ListWalk("self-poisoned copies", copies(sweep))]
     yield [_walk(sweep, defense, cell, store) for cell in cells(sweep) for defense in sweep.defenses]
     if sweep.game == "tuning" and (sweep.confirm or sweep.judge):
-        yield [ListWalk("the winners", judged(sweep, store.records(sweep.name, "tuning")))]
+        yield [ListWalk("the winners", judged(sweep, own(sweep, store.records(sweep.name, "tuning"))))]
 
 
 def cells(sweep: Sweep) -> list[Cell]:
@@ -75,6 +75,19 @@ def trials_of(sweep: Sweep, cell: Cell, choice: Choice) -> list[Trial]:
     return [Trial(game=game, victim=victim, method=choice, trusted=r, seed=s, plant=plant) for s in sweep.seeds]
 
 
+def own(sweep: Sweep, records: Sequence[Record]) -> list[Record]:
+    """Configurations' records of the sweep as it stands; one that was edited has older ones under its name too."""
+    here = {(v.id, r): (v, r) for v, r in cells(sweep)}
+    names = {d.name for d in sweep.defenses}
+    found = []
+    for record in records:
+        trial = record.trial
+        cell = here.get((trial.victim.id, trial.trusted))
+        if cell and trial.method and trial.method.name in names:
+            found += [record] if trial.id in {t.id for t in trials_of(sweep, cell, trial.method)} else []
+    return found
+
+
 def judged(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
     """The winner of each defense: on the report images, and frozen on the real attack where there is one."""
     found = []
@@ -100,16 +113,15 @@ def _walk(sweep: Sweep, defense: Defense, cell: Cell, store: Store) -> Walk:
     label = defense.name
     if defense.walk != "search":
         return ListWalk(label, [t for c in configurations(sweep, defense) for t in of(c)])
+    from sweep.search import SearchWalk  # noqa: PLC0415  (loads optuna)
+
     space = _space(defense)
     victim, r = cell
     mine = [
         record
-        for record in store.records(sweep.name, sweep.game)
+        for record in own(sweep, store.records(sweep.name, sweep.game))
         if record.trial.method and record.trial.method.name == defense.name
-        if record.trial.victim.id == victim.id and record.trial.trusted == r and record.trial.seed in sweep.seeds
-    ]
-    mine = [
-        record for record in mine if record.trial.method and record.trial.id in {t.id for t in of(record.trial.method)}
+        if record.trial.victim.id == victim.id and record.trial.trusted == r
     ]
 
     def settled(ask: Any) -> Choice:
@@ -128,7 +140,8 @@ def _settled(defense: Defense, choice: Choice) -> Choice:
 
 
 def _every(sweep: Sweep) -> dict[str, Any]:
-    return {"record_every": catalog.resolve("games", Choice("tuning", sweep.tuning)).params["record_every"]}
+    params = catalog.resolve("games", Choice("tuning", sweep.tuning)).params
+    return {"record_every": params["record_every"]}
 
 
 def _distinct(trials: Any) -> list[Trial]:

@@ -14,7 +14,7 @@ from results.store import Store
 from sweep import local, plan
 from sweep.config import Sweep
 from trials import catalog
-from trials.spec import SpecError, Status, Trial
+from trials.spec import Choice, SpecError, Status, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
     lines = price(sweep, _maybe(url))
     workers = sweep.compute.workers or local.workers_for(sweep.compute)
-    copies = int(catalog.resolve("games", plan.Choice("tuning", sweep.tuning)).params["copies"])
+    copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
     if as_json:
         print(
             json.dumps([{**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds} for x in lines], indent=1)

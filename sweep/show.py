@@ -114,17 +114,22 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps([{**_winner(w), "overall": id(w) in tops} for w in found], indent=1))
         return
-    title = f"rule {rule}, on the select images of self-poisoned copies; intervals are 95 % (Wilson)"
-    table = Table(title=title, title_justify="left")
-    for head in ("", "defense", "η (ASR left)", "n", "CDA", "CDA loss", "step", "seeds", "tried", "settings"):
-        table.add_column(head, overflow="fold")
+    console = Console()
+    console.print(f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.", highlight=False)
+    table = Table()
+    for head in ("", "defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds", "tried"):
+        table.add_column(head, no_wrap=True)
     for w in found:
-        band = f" [{w.interval.low:.1%}, {w.interval.high:.1%}]" if w.interval else ""
-        mark = "best" if id(w) in tops else ""
+        band = f" [{w.interval.low * 100:.0f}, {w.interval.high * 100:.0f}]" if w.interval else ""
         row = (f"{w.eta:.1%}{band}", str(w.n_triggered), f"{w.cda:.1%}", f"{w.cda_loss:+.1%}", str(w.step))
-        settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
-        table.add_row(mark, w.defense, *(escape(c) for c in row), str(w.n_seeds), str(w.tried), escape(settings))
-    Console().print(table)
+        mark = "*" if id(w) in tops else ""
+        table.add_row(mark, w.defense, *(escape(c) for c in row), str(w.n_seeds), str(w.tried))
+    console.print(table)
+    for w in found:
+        if id(w) in tops:
+            settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
+            console.print(f"* {w.defense}, stopped at step {w.step}: {settings}", markup=False, highlight=False)
+    console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)
 
 
 def front(store: Store, name: str, as_json: bool) -> None:

@@ -74,26 +74,20 @@ class Source:
 
     def waiting(self) -> bool:
         """True when something is left to run; finds out without starting it."""
-        trial = self.next()
+        trial = self._again.popleft() if self._again else self._draw()
         if trial is None:
             return False
-        self.progress.running.pop(trial.id)
-        self._tries[trial.id] -= 1
         self._again.appendleft(trial)
         return True
 
     def next(self) -> Trial | None:
         """A trial to run now, or None: wait for one in flight, or (``over``) go home."""
-        while not self._over:
-            if self._again:
-                return self._start(self._again.popleft())
-            trial = self._ask()
-            if trial is not None:
-                return self._start(trial)
-            if any(not w.done for w in self._walks):
-                return None
-            self._next_wave()
-        return None
+        trial = self._again.popleft() if self._again else self._draw()
+        if trial is not None:
+            self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
+            self.progress.running[trial.id] = trial
+            self._watch("start", trial, self.progress, None)
+        return trial
 
     def finish(self, record: Record) -> None:
         """Store a record, tell the walks that asked for it."""
@@ -111,6 +105,7 @@ class Source:
     def lost(self, trial: Trial, why: str) -> None:
         """A worker died under this trial: hand it out again, or give up and store one failed record."""
         self.progress.running.pop(trial.id, None)
+        self.progress.points.pop(trial.id, None)
         self.progress.lost += 1
         if self._tries[trial.id] < self._attempts:
             self._again.append(trial)
@@ -128,6 +123,16 @@ class Source:
     def pruned(self, trial: Trial, curve: tuple[Point, ...], seconds: float) -> None:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
         self.finish(Record(trial=trial, status="pruned", curve=curve, seconds=seconds))
+
+    def _draw(self) -> Trial | None:
+        while not self._over:
+            trial = self._ask()
+            if trial is not None:
+                return trial
+            if any(not w.done for w in self._walks):
+                return None
+            self._next_wave()
+        return None
 
     def _ask(self) -> Trial | None:
         for _ in range(len(self._walks)):
@@ -155,12 +160,6 @@ class Source:
         if record.status == "failed" and record.trial.method is None:
             self._failed.add(record.trial.id)
 
-    def _start(self, trial: Trial) -> Trial:
-        self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
-        self.progress.running[trial.id] = trial
-        self._watch("start", trial, self.progress, None)
-        return trial
-
     def _next_wave(self) -> None:
         wave = next(self._waves, None)
         if wave is None:
@@ -169,3 +168,4 @@ class Source:
         self._walks = deque(wave)
         self.progress.wave = list(dict.fromkeys(w.label for w in wave))
         self.progress.planned += sum(w.size for w in wave)
+        self.progress.stored += sum(w.known for w in wave)

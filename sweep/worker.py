@@ -1,16 +1,22 @@
 """What a worker process is, whatever started it: a bench with its threads set, and a spool that outlives the driver."""
 
+import functools
 import json
 import os
 import threading
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trials.spec import Record, SpecError, record_from_json, to_json
+from trials.spec import Point, Record, SpecError, Trial, record_from_json, to_json
+
+if TYPE_CHECKING:
+    from trials.bench import Bench
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """Where trials run: the artifacts folder (absolute), the device, torch's threads a trial."""
 
@@ -22,8 +28,14 @@ class Place:
     def spool(self) -> Path:
         return Path(self.artifacts) / "spool"
 
+    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+        """The trial's points as they come, then its record, on this process's bench."""
+        from trials.run import perform  # noqa: PLC0415  (loads torch)
 
-def make_bench(place: Place) -> "Bench":  # noqa: F821
+        return perform(trial, _bench(self))
+
+
+def make_bench(place: Place) -> "Bench":
     """A bench in this process; sets torch's threads, since more threads than cores is far slower than fewer."""
     import torch  # noqa: PLC0415  (a driver that only plans never gets here)
 
@@ -32,6 +44,9 @@ def make_bench(place: Place) -> "Bench":  # noqa: F821
 
     torch.set_num_threads(place.threads)
     return Bench(Artifacts(place.artifacts), device_for(place.device))
+
+
+_bench = functools.lru_cache(1)(make_bench)  # kept warm for this process's next trial
 
 
 def spool(record: Record, place: Place) -> str:
@@ -52,16 +67,24 @@ def unspool(place: Place, trial_id: str) -> None:
     _file(place, trial_id).unlink(missing_ok=True)
 
 
+def spooled(place: Place, trial_id: str) -> Record | None:
+    """The record that a worker put on disk before it was lost, if it came that far."""
+    return _read(_file(place, trial_id))
+
+
 def leftovers(place: Place) -> list[Record]:
-    """Records of trials that finished while no driver was there to take them."""
+    """Records of trials that finished while no driver was there to take them; what cannot be read is dropped."""
     if not place.spool.is_dir():
         return []
-    return [record_from_json(json.loads(f.read_text())) for f in sorted(place.spool.glob("[0-9a-f]*.json"))]
+    found = [(file, _read(file)) for file in sorted(place.spool.glob("[0-9a-f]*.json"))]
+    for file, record in found:
+        if record is None:  # of another version, or damaged: the trial runs again
+            file.unlink(missing_ok=True)
+    return [record for _, record in found if record is not None]
 
 
-def die_with_parent() -> None:
-    """End this process soon after its parent is gone, so that a killed driver leaves nobody computing."""
-    parent = os.getppid()
+def die_with(parent: int) -> None:
+    """End this process soon after ``parent``, its parent's id, is gone: a killed driver leaves nobody computing."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -73,14 +96,27 @@ def die_with_parent() -> None:
 
 def device_for(wanted: str) -> str:
     """The torch device for ``auto``, ``cpu`` or ``cuda``. Raises SpecError for a GPU where there is none."""
+    if wanted == "cpu":
+        return wanted
     import torch  # noqa: PLC0415
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError(f'device is {wanted!r}, but torch sees no GPU here. Write device = "auto" or "cpu".')
+    if wanted.startswith("cuda"):
+        count, number = torch.cuda.device_count(), wanted.removeprefix("cuda").removeprefix(":") or "0"
+        if not torch.cuda.is_available():
+            raise SpecError(f'device is {wanted!r}, but torch sees no GPU here. Write device = "auto" or "cpu".')
+        if not number.isdecimal() or int(number) >= count:
+            raise SpecError(f"device is {wanted!r}, but torch sees {count} GPUs here, counted from 0.")
     return wanted
 
 
 def _file(place: Place, trial_id: str) -> Path:
     return place.spool / f"{trial_id}.json"
+
+
+def _read(file: Path) -> Record | None:
+    try:
+        return record_from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

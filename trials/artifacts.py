@@ -61,12 +61,14 @@ class Artifacts:
     def load(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts. Raises OSError where they are absent, ValueError where they are damaged."""
         folder = self.root / key
-        facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
-        blob = (folder / "weights.safetensors").read_bytes()
-        if hashlib.sha256(blob).hexdigest() != facts["sha256"]:
-            raise ValueError(
-                f"artifact {key} is damaged: its weights do not match their hash; delete {str(folder)!r} to make it anew"
-            )
+        text, blob = (folder / "facts.json").read_bytes(), (folder / "weights.safetensors").read_bytes()
+        try:
+            facts: dict[str, Any] = json.loads(text)
+            if hashlib.sha256(blob).hexdigest() != facts["sha256"]:
+                raise ValueError("its weights do not match their hash")
+        except (ValueError, KeyError, TypeError) as problem:
+            again = f"to make it anew, delete {str(folder)!r}"
+            raise ValueError(f"artifact {key} is damaged ({problem}); {again}") from problem
         return load_tensors(blob), facts
 
 

@@ -81,7 +81,7 @@ class Bench:
         model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
         view = View(model, trusted.to(self.device))
         return Defender(
-            view, self._repair(trial), functools.partial(self.copy, trial), self._rng(trial), self._save(trial)
+            view, self._repair(trial), functools.partial(self.copy, trial), self.rng(trial), self._save(trial)
         )
 
     def referee(self, trial: Trial) -> Referee:
@@ -93,7 +93,7 @@ class Bench:
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
             repair=self._repair(trial),
-            rng=self._rng(trial),
+            rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),
         )
@@ -101,8 +101,9 @@ class Bench:
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
         train = self.images(_Key(victim.dataset), "train")
-        torch.manual_seed(derive(victim.seed, "weights"))
-        model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
+        with torch.random.fork_rng(devices=[]):  # else a trial would draw other numbers after a load than without one
+            torch.default_generator.manual_seed(derive(victim.seed, "weights"))
+            model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
@@ -129,8 +130,6 @@ class Bench:
         whole = self.images(_Key(victim.dataset), "train")
         if victim.reserve:
             banned = self._kept(victim, whole)
-            if round(r * len(whole)) > len(whole) - len(banned):
-                raise SpecError(f"r (trusted) = {r:g} is more than the reserve of {victim.reserve:g} of the images.")
         elif victim.attacks:
             banned = self.backdoor(victim).poisoned
         else:
@@ -165,7 +164,7 @@ class Bench:
         model = self.fresh(trial.victim)
         tensors, facts = self._artifact(trial, "self-poisoned copy")
         model.load_state_dict(tensors)
-        plan = planted(self.trusted(trial), self._rng(trial), trial.game)
+        plan = planted(self.trusted(trial), self.rng(trial), trial.game)
         model.eval().requires_grad_(False)
         return Copy(model, plan.trigger, plan.target, plan.fit, plan.select, plan.report, facts)
 
@@ -177,7 +176,8 @@ class Bench:
     def _repair(self, trial: Trial) -> Repair | None:
         return _bound("defenses", trial.method) if trial.method else None
 
-    def _rng(self, trial: Trial) -> Callable[..., Generator]:
+    def rng(self, trial: Trial) -> Callable[..., Generator]:
+        """Generators of a trial's stages."""
         return lambda *stages: generator(trial.seed, *stages)
 
     def _save(self, trial: Trial) -> Save:

@@ -1,5 +1,6 @@
 """Run one trial: from a frozen spec to a frozen record, or step by step for a scheduler that may stop it."""
 
+import math
 import time
 import traceback
 import typing
@@ -43,8 +44,9 @@ def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
             try:
                 point = next(game)
             except StopIteration as end:
-                metrics = end.value
+                metrics = _finite(end.value)
                 break
+            _finite({"cda": point.cda, "asr": point.asr, **point.more})
             curve.append(replace(point, seconds=time.perf_counter() - began))
             yield curve[-1]
     except GeneratorExit:
@@ -56,9 +58,17 @@ def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
     return Record(
         trial=trial,
         status="failed" if error else "done",
-        metrics={} if error else {k: float(v) for k, v in metrics.items()},
+        metrics={} if error else metrics,
         curve=tuple(curve),
         error=error,
         seconds=time.perf_counter() - began,
         provenance={**of_code(), **of_device(bench.device)},
     )
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    """The values as floats. Raises ArithmeticError for a NaN or an infinity: a broken run has no number."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ArithmeticError(f"{name} is {value}, not a finite number")
+    return {name: float(value) for name, value in values.items()}

@@ -25,9 +25,16 @@ def draw_trusted(train: Images, r: float, banned: Tensor, rng: Generator) -> Ten
     """Places of the trusted images: a stratified draw of r times the training set, none of ``banned``.
 
     Raises:
-        SpecError: r is outside (0, 1], or gives fewer than 5 images a class (too few to fit, select and report on).
+        SpecError: r is outside (0, 1], gives fewer than 5 images a class (too few to fit, select and report on), or
+            more than there are besides ``banned``.
     """
     check_trusted(r, len(train), train.classes)
+    free = len(train) - len(banned)
+    if round(r * len(train)) > free:
+        raise SpecError(
+            f"r (trusted) = {r:g} of {len(train)} images is more than the {free} that may be trusted: the others are "
+            f"poisoned or trained on. Lower r to {int(1000 * free / len(train)) / 1000:g} or less."
+        )
     allowed = torch.ones(len(train), dtype=torch.bool)
     allowed[banned] = False
     return stratified_order(train.y, allowed.nonzero().flatten(), rng)[: round(r * len(train))]
@@ -51,7 +58,9 @@ def cut(y: Tensor, copy: int, folds: int, seed_rng: Generator) -> tuple[Tensor, 
     The report part (a fifth) is the same for every copy. The rest is cut into ``max(folds, 4)`` parts for one fold and
     ``folds`` parts otherwise; copy i selects on part i mod folds and fits on the others (cross-fitting).
     """
-    order = stratified_order(y, torch.arange(len(y)), seed_rng)
+    # by class, shuffled within: every k-th of it is stratified; of a class-interleaved order it may be one class only
+    mixed = torch.randperm(len(y), generator=seed_rng)
+    order = mixed[y[mixed].argsort(stable=True)]
     n_report = round(REPORT_SHARE * len(y))
     spread = torch.zeros(len(y), dtype=torch.bool)
     spread[torch.linspace(0, len(y) - 1, n_report).round().long()] = True

@@ -18,14 +18,21 @@ from trials.splits import cut
 
 
 def play(
-    lab: Referee, /, *, delta: Fraction = 0.02, record_every: PositiveInt = 50, stop_at: Count = 0
+    lab: Referee,
+    /,
+    *,
+    delta: Fraction = 0.02,
+    record_every: PositiveInt = 50,
+    patience: Count = 3,
+    stop_at: Count = 0,
 ) -> Steps[Point, None, dict[str, float]]:
     """The defense's curve on the test set; four fifths of the trusted images repair, one fifth validates.
 
     Args:
-        delta: largest loss of clean accuracy that is accepted, absolute; the run stops once test and validation
-            accuracy have both lost more.
+        delta: largest loss of clean accuracy that is accepted, absolute.
         record_every: optimizer steps between two points.
+        patience: points in a row at which test and validation accuracy may both have lost more than ``delta`` before
+            the run stops.
         stop_at: stop after this step and ignore ``delta`` (a setting frozen by tuning); 0 runs the defense to its end.
     """
     assert lab.repair is not None
@@ -38,16 +45,18 @@ def play(
         asr = rate(model, triggered, backdoor.target)
         return Point(step, accuracy(model, test), asr, more={"val_cda": accuracy(model, held)})
 
-    start = point = measure(0, view.model)
+    start = measure(0, view.model)
     yield start
     inner = View(view.model, view.trusted.take(torch.cat([fit, select])))
+    beyond = 0
     for step, model in lab.repair(inner, lab.rng("repair", 0), record_every):
         if stop_at and step < stop_at:
             continue
         point = measure(step, model)
         yield point
         lost = min(start.cda - point.cda, start.more["val_cda"] - point.more["val_cda"])
-        if stop_at or lost > delta + 1e-9:
+        beyond = beyond + 1 if lost > delta + 1e-9 else 0
+        if stop_at or beyond > patience:
             break
     return {
         "cda0": start.cda,

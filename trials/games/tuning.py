@@ -9,27 +9,35 @@ from collections.abc import Generator as Steps
 
 from trials.bench import Defender
 from trials.games._panel import Panel
-from trials.spec import Fraction, Point, PositiveInt
+from trials.spec import Count, Fraction, Point, PositiveInt
 
 
 def play(
-    lab: Defender, /, *, copies: PositiveInt = 3, delta: Fraction = 0.02, record_every: PositiveInt = 50
+    lab: Defender,
+    /,
+    *,
+    copies: PositiveInt = 3,
+    delta: Fraction = 0.02,
+    record_every: PositiveInt = 50,
+    patience: Count = 3,
 ) -> Steps[Point, None, dict[str, float]]:
-    """Mean CDA and ASR over the copies on their select images, until the mean CDA has fallen by more than ``delta``.
+    """Mean CDA and ASR over the copies on their select images, until the mean CDA stays lower by more than ``delta``.
 
     Args:
         copies: self-poisoned copies; each has its own trigger, target and, in cross-fitting, its own select images.
         delta: largest loss of clean accuracy that is accepted, absolute.
         record_every: optimizer steps between two points of the curve.
+        patience: points in a row that may lie beyond ``delta`` before the run stops; a high learning rate costs
+            accuracy at first and wins it back. Such points are never chosen.
     """
     panel = Panel(lab, copies, "select")
     start = panel.start()
     yield start
-    stopped = False
+    beyond = 0
     for step, models in panel.repairs(record_every):
         point = panel.measure(step, models)
         yield point
-        if point.cda < start.cda - delta - 1e-9:
-            stopped = True
+        beyond = beyond + 1 if point.cda < start.cda - delta - 1e-9 else 0
+        if beyond > patience:
             break
-    return {"cda0": start.cda, "asr0": start.asr, "stopped": float(stopped), **panel.sizes}
+    return {"cda0": start.cda, "asr0": start.asr, "stopped": float(beyond > patience), **panel.sizes}

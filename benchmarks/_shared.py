@@ -1,0 +1,82 @@
+"""What the benchmarks share: a victim made from a sweep's file, the machine's facts, and where figures go."""
+
+import functools
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweep import config, plan
+from sweep.config import Sweep
+from trials import catalog
+from trials.artifacts import Artifacts
+from trials.bench import Bench
+from trials.run import run
+from trials.spec import Choice, Record, Trial
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = Path(__file__).with_name("results")
+_read = functools.lru_cache(config.read)
+
+
+def bench_of(sweep: Sweep, folder: str | Path) -> Bench:
+    """A bench whose artifacts lie in ``folder``, with the sweep's first victim trained."""
+    bench = Bench(Artifacts(folder))
+    must(run(plan.victims(sweep)[0], bench))
+    return bench
+
+
+def digits(seed: int = 0) -> Sweep:
+    """The sweep of examples/digits.toml, with its victim's seed."""
+    sweep = _read(ROOT / "examples" / "digits.toml")
+    return replace(sweep, victims=tuple(replace(v, seed=seed) for v in sweep.victims))
+
+
+def width(sweep: Sweep) -> int:
+    return int(sweep.victims[0].model.params["width"])
+
+
+def trial_of(sweep: Sweep, method: Choice, **tuning: Any) -> Trial:
+    """A tuning trial of the sweep's first victim."""
+    game = catalog.resolve("games", Choice("tuning", {**sweep.tuning, **tuning}))
+    plant = catalog.resolve("games", Choice("self_poison", sweep.planting))
+    choice = catalog.resolve("defenses", method)
+    return Trial(
+        game=game, victim=sweep.victims[0], method=choice, trusted=sweep.trusted[0], seed=sweep.seeds[0], plant=plant
+    )
+
+
+def must(record: Record) -> Record:
+    """The record, or its traceback."""
+    if record.status != "done":
+        raise RuntimeError(record.error)
+    return record
+
+
+def processor() -> str:
+    """The processor's name, as Linux gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def write(name: str, figures: Mapping[str, Any]) -> None:
+    """``figures`` with the machine's facts, to benchmarks/results/NAME.json."""
+    machine = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_1min": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    OUTPUT.mkdir(exist_ok=True)
+    (OUTPUT / f"{name}.json").write_text(json.dumps({**figures, "machine": machine}, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote benchmarks/results/{name}.json")

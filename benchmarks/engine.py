@@ -1,0 +1,162 @@
+"""What the engine costs a trial that does nothing, beside stock Ray Tune with OptunaSearch in the same run.
+
+    python -m benchmarks.engine [--trials 100 1000] [--workers 2] [--stock 40]
+
+Ours: source, SQLite store (one durable transaction a record) and each executor, warm workers, three points a trial.
+Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's defaults, as a function (a process a trial) and as
+a class with reused actors. Clocks run from the first end of a trial to the last, so starting workers counts for nobody.
+Writes benchmarks/results/engine.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from results.store import Store
+from sweep import local
+from sweep.config import Compute
+from sweep.source import Progress, Source
+from sweep.walks import ListWalk
+from sweep.worker import Place
+from trials.spec import Choice, Point, Record, Trial, Victim
+
+OUTPUT = Path(__file__).with_name("results") / "engine.json"
+POINTS = 3
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Idle(Place):
+    """Trials that do nothing."""
+
+    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+        curve = tuple(Point(50 * i, 0.9, 0.5, 0.1) for i in range(POINTS))
+        yield from curve
+        return Record(trial=trial, status="done", metrics={"cda0": 0.9, "asr0": 0.5}, curve=curve, seconds=0.1)
+
+
+def trials(number: int) -> list[Trial]:
+    victim = Victim(dataset=Choice("digits"), model=Choice("resnet18"), attacks=(), training=Choice("fast"), seed=0)
+    game, method = Choice("tuning", {"delta": 0.02}), Choice("weight_decay", {"lr": 0.01})
+    return [Trial(game=game, victim=victim, method=method, trusted=0.01, seed=i) for i in range(number)]
+
+
+def ours(executor: Callable[[Source, Place], None], number: int) -> Figures:
+    """Milliseconds a trial from the first end to the last, seconds until the first, and milliseconds a stored point."""
+    ends: list[float] = []
+
+    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+        if event == "finish":
+            ends.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
+        store.add_sweep("idle", {})
+        some = trials(number)
+        began = time.perf_counter()
+        executor(Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=watch), Idle(folder))
+        over = time.perf_counter()
+        again = Source(iter([[ListWalk("idle", some)]]), store, "idle")
+        if again.next() is not None or len(ends) != number:
+            raise RuntimeError("a trial was lost")
+        stored = time.perf_counter() - over
+    return {**_between(ends), "first_s": ends[0] - began, "all_s": over - began, "stored_ms": 1e3 * stored / number}
+
+
+def _between(ends: list[float]) -> Figures:
+    ends = sorted(ends)
+    return {"ms": 1e3 * (ends[-1] - ends[0]) / (len(ends) - 1)}
+
+
+def stock(kind: str, number: int, workers: int) -> Figures:
+    """Ray Tune with its own OptunaSearch and defaults. Imported here, as our executor sets Ray's switches."""
+    import optuna  # noqa: PLC0415
+    from ray import tune  # noqa: PLC0415
+    from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
+
+    class Runner(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.left = POINTS
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.left = POINTS
+            return True
+
+        def step(self) -> dict[str, Any]:
+            self.left -= 1
+            return {"asr": 0.5, "done": self.left == 0}
+
+    def function(config: dict[str, Any]) -> None:
+        for _ in range(POINTS):
+            tune.report({"asr": 0.5})
+
+    class Clock(tune.Callback):
+        def __init__(self) -> None:
+            self.ends: list[float] = []
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.ends.append(time.perf_counter())
+
+    clock, began = Clock(), time.perf_counter()
+    search = OptunaSearch(sampler=optuna.samplers.RandomSampler(seed=0), metric="asr", mode="min")
+    with tempfile.TemporaryDirectory() as folder:
+        tune.Tuner(
+            tune.with_resources(Runner if kind == "class" else function, {"cpu": 1}),
+            param_space={"lr": tune.loguniform(1e-4, 1e-1)},
+            tune_config=tune.TuneConfig(
+                search_alg=search, num_samples=number, reuse_actors=kind == "class", max_concurrent_trials=workers
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[clock]),
+        ).fit()
+    return {**_between(clock.ends), "first_s": clock.ends[0] - began, "all_s": time.perf_counter() - began}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--stock", type=int, default=40, help="trials of the function API; 0 leaves stock Tune out")
+    asked = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+
+    def add(what: str, number: int, figures: Figures) -> None:
+        rows.append({"what": what, "trials": number, **figures})
+        stored = f"{figures['stored_ms']:9.2f}" if "stored_ms" in figures else " " * 9
+        print(f"{what:44}{number:7}{figures['ms']:10.2f}{figures['first_s']:9.2f}{stored}", flush=True)
+
+    print(f"{'what':44}{'trials':>7}{'ms/trial':>10}{'first s':>9}{'stored ms':>10}")
+    for number in asked.trials:
+        add("ours, in one process", number, ours(local.inline, number))
+        add("ours, pool", number, ours(lambda s, p: local.pool(s, p, asked.workers), number))
+    import ray  # noqa: PLC0415
+
+    if asked.stock:
+        ray.init(num_cpus=asked.workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        add("Ray Tune, OptunaSearch, function", asked.stock, stock("function", asked.stock, asked.workers))
+        for number in asked.trials:
+            add("Ray Tune, OptunaSearch, class, reuse_actors", number, stock("class", number, asked.workers))
+        ray.shutdown()
+    from sweep import tune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
+
+    compute = Compute(device="cpu", workers=asked.workers)
+    for number in asked.trials:
+        add("ours, Ray Tune", number, ours(lambda s, p: tune.run(s, p, compute), number))
+    facts = {
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("ray", "optuna", "sqlalchemy")},
+    }
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps({"machine": facts, "workers": asked.workers, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Forward passes of each defense against the fewest that its definition allows.
+
+    python -m benchmarks.passes
+
+Hooks count the batches and images that go through the model and its copies; two runs of different length tell the
+passes a step from those before the first one. Writes benchmarks/results/passes.json.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from benchmarks._shared import write
+from trials import catalog
+from trials.bench import generator
+from trials.kinds import Images, View
+from trials.spec import Choice
+
+BATCH, CLASSES, TEACHER, INVERSION, RANKING = 16, 10, 7, 3, 10
+
+
+@dataclass(frozen=True)
+class Fewest:
+    """The fewest passes, in images over the batch size: each step, and before the first step; and why."""
+
+    step: float
+    before: float
+    why: str
+
+
+FEWEST = {
+    "none": Fewest(0, 0, "nothing runs"),
+    "bn_refresh": Fewest(1, 0, "one forward, no backward"),
+    "fine_tuning": Fewest(1, 0, "one forward"),
+    "weight_decay": Fewest(1, 0, "one forward; the decay is in the optimizer"),
+    "fine_pruning": Fewest(1, RANKING, f"one forward; the ranking is one pass over {RANKING} batches"),
+    "pivotal_tuning": Fewest(2, 0, "latents of the tuned and of the given model, on augmented images"),
+    "nad": Fewest(2, TEACHER, f"student and teacher; the teacher's {TEACHER} steps come before"),
+    "neural_cleanse": Fewest(1, INVERSION * CLASSES, f"one forward; {INVERSION} steps of inversion for each class"),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "nad": {"teacher_steps": TEACHER},
+    "neural_cleanse": {"steps_per_class": INVERSION},
+    "fine_pruning": {"ranking_batches": RANKING, "rho": 0.5},
+}
+
+
+def count(name: str, steps: int) -> float:
+    """Images that went through the model or a copy of it, over the batch size."""
+    torch.manual_seed(0)
+    model = catalog.find("models", "resnet18")(CLASSES, 16, width=2).eval().requires_grad_(False)
+    seen = 0
+
+    def add(module: nn.Module, args: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if type(module) is type(model):
+            seen += len(args[0])
+
+    x = torch.randint(0, 256, (10 * BATCH, 3, 16, 16), dtype=torch.uint8, generator=generator(0))
+    trusted = Images(x, torch.arange(len(x)) % CLASSES, CLASSES, pad=1)
+    known = catalog.describe("defenses", name).settings
+    params = {k: v for k, v in {"steps": steps, "batch": BATCH, **SETTINGS.get(name, {})}.items() if k in known}
+    settings = catalog.resolve("defenses", Choice(name, params)).params
+    handle = register_module_forward_pre_hook(add)
+    try:
+        for _ in catalog.find("defenses", name)(View(model, trusted), generator(1), 10_000, **settings):
+            pass
+    finally:
+        handle.remove()
+    return seen / BATCH
+
+
+def main() -> int:
+    """Count, print a table, write the figures; 1 if a defense takes more than the fewest."""
+    torch.set_num_threads(1)
+    rows, wasteful = {}, []
+    print(f"{'defense':16} {'a step':>8} {'fewest':>8} {'before':>8} {'fewest':>8}  why")
+    for name in catalog.names("defenses"):
+        short, long = count(name, 4), count(name, 12)
+        step = (long - short) / 8
+        before, fewest = short - 4 * step, FEWEST[name]
+        rows[name] = {
+            "step": step,
+            "step_fewest": fewest.step,
+            "before": before,
+            "before_fewest": fewest.before,
+            "why": fewest.why,
+        }
+        if (step, before) != (fewest.step, fewest.before):
+            wasteful.append(name)
+        print(f"{name:16} {step:8g} {fewest.step:8g} {before:8g} {fewest.before:8g}  {fewest.why}")
+    print("MORE THAN NEEDED: " + ", ".join(wasteful) if wasteful else "each takes the fewest passes")
+    write("passes", {"forward_passes_of_a_batch": rows, "more_than_needed": wasteful})
+    return 1 if wasteful else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

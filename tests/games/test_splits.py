@@ -1,0 +1,124 @@
+"""Trusted images are clean, stratified and nested; their three parts never overlap."""
+
+import pytest
+import tiny_sweep
+import torch
+from torch import Generator, Tensor
+
+from sweep.config import Sweep
+from trials.bench import Bench
+from trials.kinds import Images
+from trials.spec import SpecError
+from trials.splits import cut, draw_trusted
+
+CLASSES, EACH = 10, 60
+
+
+def labels() -> Tensor:
+    return torch.arange(CLASSES * EACH) % CLASSES
+
+
+def images() -> Images:
+    return Images(torch.zeros(CLASSES * EACH, 3, 2, 2, dtype=torch.uint8), labels(), CLASSES)
+
+
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("folds", [1, 2, 4, 5])
+@pytest.mark.parametrize("copy", [0, 3])
+def test_the_three_parts_are_disjoint_and_together_all(folds: int, copy: int) -> None:
+    parts = cut(labels(), copy, folds, rng())
+    assert torch.cat(parts).sort().values.equal(torch.arange(CLASSES * EACH))
+    assert all(len(p) for p in parts)
+
+
+def test_each_part_holds_every_class_in_its_share() -> None:
+    for part in cut(labels(), 1, 4, rng()):
+        counts = torch.bincount(labels()[part], minlength=CLASSES).double()
+        assert (counts - counts.mean()).abs().max() <= 2
+
+
+def test_the_report_part_is_the_same_for_every_copy() -> None:
+    assert all(cut(labels(), i, 4, rng())[2].equal(cut(labels(), 0, 4, rng())[2]) for i in range(5))
+
+
+def test_folds_rotate_so_that_four_copies_select_on_everything_once() -> None:
+    cuts = [cut(labels(), i, 4, rng()) for i in range(5)]
+    select = torch.cat([c[1] for c in cuts[:4]])
+    assert len(select.unique()) == len(select) == CLASSES * EACH - len(cuts[0][2])
+    assert cuts[4][1].equal(cuts[0][1])
+
+
+def test_one_fold_gives_every_copy_the_same_cut() -> None:
+    assert cut(labels(), 0, 1, rng())[1].equal(cut(labels(), 3, 1, rng())[1])
+
+
+def test_another_seed_cuts_otherwise() -> None:
+    assert not cut(labels(), 0, 4, rng(0))[2].equal(cut(labels(), 0, 4, rng(1))[2])
+
+
+def test_no_banned_image_is_trusted() -> None:
+    banned = torch.arange(0, CLASSES * EACH, 3)
+    drawn = draw_trusted(images(), 0.6, banned, rng())
+    assert len(drawn) == 360
+    assert not set(drawn.tolist()) & set(banned.tolist())
+
+
+def test_a_smaller_r_draws_a_part_of_a_larger_one() -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    small, large = draw_trusted(images(), 0.1, none, rng()), draw_trusted(images(), 0.5, none, rng())
+    assert large[: len(small)].equal(small)
+
+
+def test_trusted_images_are_stratified() -> None:
+    drawn = draw_trusted(images(), 0.25, torch.zeros(0, dtype=torch.int64), rng())
+    counts = torch.bincount(labels()[drawn], minlength=CLASSES)
+    assert int(counts.max() - counts.min()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("r", "says"),
+    [(0.0, r"\(0, 1\], got 0"), (-0.1, "got -0.1"), (5.0, "write 0.05 for 5 %"), (0.05, "at least 50"), (1.5, "0.015")],
+)
+def test_an_r_that_cannot_be_used_is_refused(r: float, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        draw_trusted(images(), r, torch.zeros(0, dtype=torch.int64), rng())
+
+
+def test_more_trusted_images_than_clean_ones_are_refused_and_not_silently_fewer() -> None:
+    with pytest.raises(SpecError, match="poisoned or trained on"):
+        draw_trusted(images(), 1.0, torch.arange(60), rng())
+    assert len(draw_trusted(images(), 0.9, torch.arange(60), rng())) == 540
+
+
+def test_the_bench_never_trusts_a_poisoned_image(sweep: Sweep, bench: Bench) -> None:
+    trial = tiny_sweep.first(sweep, "tuning")
+    poisoned = bench.backdoor(trial.victim)
+    trusted = bench.trusted(trial)
+    places = {bytes(x.numpy()) for x in poisoned.train.x[poisoned.poisoned]}
+    assert not places & {bytes(x.numpy()) for x in trusted.x}
+
+
+def test_a_reserve_is_trusted_and_never_trained_on(bench: Bench) -> None:
+    held = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "reserve": 0.3}, trusted=0.3)
+    trial = tiny_sweep.first(held, "tuning")
+    everything = bench.images(_key(trial), "train")
+    train, trusted = bench.backdoor(trial.victim).train, bench.trusted(trial)
+    assert len(train) + len(trusted) == len(everything)
+    clean = bench._trainable(trial.victim)
+    together = torch.cat([clean.x, trusted.x]).flatten(1).sum(1).sort().values
+    assert together.equal(everything.x.flatten(1).sum(1).sort().values)
+
+
+def test_r_beyond_the_reserve_is_refused(bench: Bench) -> None:
+    held = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "reserve": 0.2}, trusted=0.3)
+    with pytest.raises(SpecError, match=r"0\.2 or less|0\.199 or less"):
+        bench.trusted(tiny_sweep.first(held, "tuning"))
+
+
+def _key(trial):  # type: ignore[no-untyped-def]
+    from trials.bench import _Key  # noqa: PLC0415
+
+    return _Key(trial.victim.dataset)

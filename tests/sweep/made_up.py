@@ -1,0 +1,42 @@
+"""Places whose trials take no torch: they sleep, die or measure what a test wants."""
+
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.worker import Place, spool
+from trials.spec import Point, Record, Trial
+
+
+@dataclass(frozen=True)
+class Made(Place):
+    """A trial of ``steps`` points, ``nap`` seconds each; leaves a file named by trial and process when it starts."""
+
+    steps: int = 3
+    nap: float = 0.0
+    dies: str = ""  # id of a trial that kills its worker
+    spools: bool = False  # it puts its record on disk first
+
+    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+        marks = Path(self.artifacts) / "marks"
+        marks.mkdir(parents=True, exist_ok=True)
+        (marks / f"{trial.id}.{os.getpid()}.{time.time_ns()}").touch()
+        asr = float(trial.method.params.get("lr", 0.0)) if trial.method else 0.0
+        curve = []
+        for i in range(self.steps):
+            curve.append(Point(i, 0.9, min(1.0, asr + 0.01 * (self.steps - i)), 0.1))
+            yield curve[-1]
+            time.sleep(self.nap)
+        record = Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5)
+        if trial.id == self.dies:
+            if self.spools:
+                spool(record, self)
+            os._exit(7)
+        return record
+
+    def starts(self) -> list[tuple[str, int]]:
+        """(trial id, process id) of every trial that was started, in order."""
+        files = sorted((Path(self.artifacts) / "marks").glob("*"), key=lambda f: int(f.name.split(".")[2]))
+        return [(f.name.split(".")[0], int(f.name.split(".")[1])) for f in files]

@@ -1,0 +1,67 @@
+"""A driver that is killed or interrupted loses nothing that was finished, and leaves nobody computing."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_sweep
+from test_executors import alive, eventually
+
+from results.store import Store
+
+pytestmark = pytest.mark.slow
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    file = folder / "tiny.toml"
+    seeds = tiny_sweep.table(seeds=[0, 1], confirm=False, judge=False)
+    file.write_text(tiny_sweep.toml(seeds))
+    command = [sys.executable, "-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=Path(__file__).parents[2]
+    )
+
+
+def finished(folder: Path) -> int:
+    if not (folder / "s.db").exists():
+        return 0
+    try:
+        with Store.open(f"sqlite:///{folder}/s.db", create=False) as store:
+            return len(store.records())
+    except ValueError:  # it is being made
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_stopped_driver_loses_and_repeats_nothing(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    driver = start(tmp_path)
+    assert eventually(lambda: finished(tmp_path) >= 3, 120)
+    workers = children(driver.pid)
+    assert workers
+    driver.send_signal(sent)
+    _, said = driver.communicate(timeout=30)
+    assert driver.returncode == code
+    if sent == signal.SIGINT:
+        assert said.splitlines()[-1].startswith("poisonsweep: stopped.")
+        assert "Traceback" not in said
+    assert eventually(lambda: not any(alive(pid) for pid in workers), 10)
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        before = {r.trial.id: r.seconds for r in store.records()}
+    assert len(before) < 11
+    again = start(tmp_path)
+    out, said = again.communicate(timeout=200)
+    assert again.returncode == 0, said
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        after = {r.trial.id: r.seconds for r in store.records()}
+    assert len(after) == 1 + 2 + 8
+    assert {i: after[i] for i in before} == before
+    assert "were in the store" in out

@@ -1,0 +1,219 @@
+"""Whatever runs the trials, the same records come out; a lost worker costs its own trial one more start, no more."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_sweep
+from made_up import Made
+
+from results.store import Store
+from sweep import engine, local, plan
+from sweep.config import Compute
+from sweep.source import Progress, Source
+from sweep.walks import ListWalk
+from sweep.worker import Place, leftovers, spool, spooled, unspool
+from trials.spec import Record, Trial
+
+
+def trials(number: int = 6) -> list[Trial]:
+    """Trials of a tuning game, of which a made-up place runs any."""
+    sweep = tiny_sweep.sweep(seeds=list(range(number)))
+    choice = plan.configurations(sweep, sweep.defenses[0])[0]
+    return plan.trials_of(sweep, plan.cells(sweep)[0], choice)
+
+
+def source(store: Store, some: list[Trial], attempts: int = 3) -> Source:
+    return Source(iter([[ListWalk("made up", some)]]), store, "tiny", attempts)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return what()
+
+
+def kill_first(place: Made) -> threading.Thread:
+    """Kill the worker of the first trial once it has started."""
+
+    def kill() -> None:
+        assert eventually(lambda: bool(place.starts()))
+        time.sleep(0.1)
+        os.kill(place.starts()[0][1], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def pooled(store: Store, some: list[Trial], place: Made, attempts: int = 3) -> Progress:
+    s = source(store, some, attempts)
+    local.pool(s, place, 2)
+    assert s.over
+    return s.progress
+
+
+def test_a_pool_runs_every_trial_once_on_warm_workers(store: Store, tmp_path: Path) -> None:
+    place = Made(str(tmp_path))
+    progress = pooled(store, trials(8), place)
+    assert progress.done == len(store.records("tiny")) == len(place.starts()) == 8
+    assert len({pid for _, pid in place.starts()}) <= 2
+    assert not any(alive(pid) for _, pid in place.starts())
+    assert not leftovers(place)
+
+
+def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> None:
+    heard: list[str] = []
+    s = Source(iter([[ListWalk("x", trials(1))]]), store, "tiny", watch=lambda event, *_: heard.append(event))
+    local.pool(s, Made(str(tmp_path)), 1)
+    assert heard == ["start", "point", "point", "point", "finish"]
+
+
+def test_a_killed_worker_costs_its_own_trial_one_more_start(store: Store, tmp_path: Path) -> None:
+    place = Made(str(tmp_path), nap=0.15)
+    killer = kill_first(place)
+    progress = pooled(store, trials(6), place)
+    killer.join()
+    assert (progress.done, progress.failed, progress.lost) == (6, 0, 1)
+    ids = [i for i, _ in place.starts()]
+    assert sorted(ids.count(t.id) for t in trials(6)) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_trial_that_kills_its_workers_fails_alone(store: Store, tmp_path: Path) -> None:
+    some = trials(6)
+    progress = pooled(store, some, Made(str(tmp_path), nap=0.02, dies=some[2].id))
+    assert (progress.done, progress.failed, progress.lost) == (5, 1, 3)
+    failed = store.get(some[2].id)
+    assert failed is not None
+    assert "exit code 7" in str(failed.error)
+
+
+def test_a_record_that_its_worker_spooled_before_it_died_counts(store: Store, tmp_path: Path) -> None:
+    some = trials(3)
+    place = Made(str(tmp_path), dies=some[0].id, spools=True)
+    progress = pooled(store, some, place)
+    assert (progress.done, progress.failed, progress.lost) == (3, 0, 0)
+    assert len(place.starts()) == 3
+    assert not leftovers(place)
+
+
+def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> None:
+    place = Made(str(tmp_path), nap=5.0)
+
+    def watch(event: str, *_: object) -> None:
+        if event == "point":
+            raise KeyboardInterrupt
+
+    s = Source(iter([[ListWalk("x", trials(4))]]), store, "tiny", watch=watch)
+    with pytest.raises(KeyboardInterrupt):
+        local.pool(s, place, 2)
+    assert not any(alive(pid) for _, pid in place.starts())
+
+
+def test_a_spooled_record_can_be_read_and_dropped(tmp_path: Path) -> None:
+    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
+    record = Record(trial=trial, status="done", metrics={"cda0": 0.5}, seconds=1.0)
+    spool(record, place)
+    assert spooled(place, trial.id) == record
+    assert leftovers(place) == [record]
+    unspool(place, trial.id)
+    assert spooled(place, trial.id) is None
+    assert not leftovers(place)
+
+
+def test_a_spooled_file_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
+    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
+    spool(Record(trial=trial, status="done"), place)
+    file = next(place.spool.glob("*.json"))
+    file.write_text(file.read_text()[:-20])
+    assert not leftovers(place)
+    assert not list(place.spool.iterdir())
+
+
+def test_workers_are_as_many_as_the_cores_allow() -> None:
+    assert local.workers_for(Compute(cpus=1)) == local.cores()
+    assert local.workers_for(Compute(cpus=1000)) == 1
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Place]:
+    """A tiny sweep, run in this process."""
+    folder = tmp_path_factory.mktemp("inline")
+    store, place = Store.open(f"sqlite:///{folder}/s.db"), tiny_sweep.place(folder / "artifacts")
+    progress = engine.execute(one_at_a_time(), store, place, use_ray=False)
+    assert progress.done == progress.planned == 10
+    return store, place
+
+
+def one_at_a_time() -> engine.Sweep:
+    return tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
+
+
+@pytest.mark.slow
+def test_records_that_were_spooled_while_no_driver_lived_are_taken_up(
+    finished: tuple[Store, Place], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, place = finished
+    for record in old.records():
+        spool(record, place)
+    monkeypatch.setattr(local, "pool", _never)
+    monkeypatch.setattr(local, "inline", _never)
+    progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=False)
+    assert (progress.done, progress.stored) == (0, 10)
+    assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)
+    assert not leftovers(place)
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("an executor was started for nothing")
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_records_of_one(finished: tuple[Store, Place], store: Store, tmp_path: Path) -> None:
+    engine.execute(tiny_sweep.sweep(), store, tiny_sweep.place(tmp_path / "artifacts"), use_ray=False)
+    assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(finished[0])
+    assert all(r.provenance["threads"] == "1" for r in store.records())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use_ray", [False, True])
+def test_a_second_run_runs_nothing_and_starts_nobody(
+    finished: tuple[Store, Place], monkeypatch: pytest.MonkeyPatch, use_ray: bool
+) -> None:
+    import ray  # noqa: PLC0415
+
+    from sweep import tune  # noqa: PLC0415
+
+    for module, name in ((local, "pool"), (local, "inline"), (tune, "run")):
+        monkeypatch.setattr(module, name, _never)
+    store, place = finished
+    progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=use_ray)
+    assert (progress.done, progress.failed, progress.stored) == (0, 0, 10)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_victim_whose_weights_are_gone_is_trained_again(finished: tuple[Store, Place], store: Store) -> None:
+    import shutil  # noqa: PLC0415
+
+    old, place = finished
+    store.put_many(old.records())
+    victim = tiny_sweep.first(tiny_sweep.sweep(), "training")
+    shutil.rmtree(Path(place.artifacts) / victim.id)
+    progress = engine.execute(one_at_a_time(), store, place, use_ray=False)
+    assert (progress.done, progress.stored) == (1, 9)
+    assert (Path(place.artifacts) / victim.id / "facts.json").is_file()

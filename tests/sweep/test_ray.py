@@ -1,0 +1,137 @@
+"""The same promises on a real Ray, which stays silent and goes away at the end."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import made_up
+import pytest
+import tiny_sweep
+from made_up import Made
+from ray import cloudpickle
+from test_executors import alive, eventually, kill_first, source, trials
+
+from results.store import Store
+from sweep import engine, plan
+from sweep.config import Compute
+from sweep.source import Source
+from sweep.walks import ListWalk
+from sweep.worker import leftovers
+from trials.spec import SpecError
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+cloudpickle.register_pickle_by_value(made_up)  # workers have no path to the tests
+TWO = Compute(device="cpu", workers=2)
+
+
+def gone(place: Made) -> bool:
+    return eventually(lambda: not any(alive(pid) for _, pid in place.starts()), 15)
+
+
+def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import ray  # noqa: PLC0415
+
+    here = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
+    with Store.open(f"sqlite:///{tmp_path}/inline.db") as inline:
+        engine.execute(here, inline, tiny_sweep.place(tmp_path / "inline"), use_ray=False)
+        capfd.readouterr()
+        place = tiny_sweep.place(tmp_path / "ray")
+        progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=True)
+        said = capfd.readouterr()
+        assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(inline)
+    assert progress.done == 10
+    assert all(r.provenance["threads"] == "1" for r in store.records())
+    assert (said.out, said.err) == ("", "")
+    assert not ray.is_initialized()
+    assert not leftovers(place)
+    assert not list((tmp_path / "ray" / "tune").glob("*"))
+
+
+def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    place = Made(str(tmp_path), nap=0.2)
+    killer = kill_first(place)
+    s = source(store, trials(8))
+    tune.run(s, place, TWO)
+    killer.join()
+    assert s.over
+    assert (s.progress.done, s.progress.failed, s.progress.lost) == (8, 0, 1)
+    ids = [i for i, _ in place.starts()]
+    assert sorted(ids.count(t.id) for t in trials(8)) == [1] * 7 + [2]
+    assert len({pid for _, pid in place.starts()}) <= 3  # warm: two, and one for the lost
+    assert gone(place)
+
+
+def test_a_trial_that_kills_its_ray_workers_fails_alone(store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    some = trials(5)
+    s = source(store, some, attempts=2)
+    tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
+    assert (s.progress.done, s.progress.failed, s.progress.lost) == (4, 1, 2)
+
+
+def test_asha_prunes_configurations_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    held = {"name": "weight_decay", "profile": "cifar10"}
+    sweep = tiny_sweep.sweep(defenses=[held])
+    s = Source(plan.waves(sweep, store), store, "tiny")
+    tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
+    assert s.over
+    by_game: dict[str, set[str]] = {}
+    for record in store.records("tiny"):
+        by_game.setdefault(record.trial.game.name, set()).add(record.status)
+    assert by_game.pop("tuning") == {"done", "pruned"}
+    assert set(by_game) == {"training", "self_poison", "confirmation", "robustness"}
+    assert all(states == {"done"} for states in by_game.values())
+    pruned = [r for r in store.records("tiny") if r.status == "pruned"]
+    assert all(0 < len(r.curve) < 20 and not r.metrics for r in pruned)
+    assert s.progress.planned == s.progress.done + s.progress.pruned
+
+
+def test_more_than_the_cluster_has_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
+    import ray  # noqa: PLC0415
+
+    from sweep import tune  # noqa: PLC0415
+
+    with pytest.raises(SpecError, match="Lower compute.cpus"):
+        tune.run(source(store, trials(1)), Made(str(tmp_path)), Compute(device="cpu", cpus=1000))
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_that_does_not_answer_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    with pytest.raises(SpecError, match="ray start --head"):
+        tune.run(source(store, trials(1)), Made(str(tmp_path)), TWO, "127.0.0.1:1")
+
+
+def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path) -> None:
+    import threading  # noqa: PLC0415
+
+    import ray  # noqa: PLC0415
+
+    from sweep import tune  # noqa: PLC0415
+
+    place = Made(str(tmp_path), nap=0.3)
+    s = Source(iter([[ListWalk("x", trials(30))]]), store, "tiny")
+
+    def interrupt() -> None:
+        eventually(lambda: len(place.starts()) > 3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    began = time.monotonic()
+    with contextlib.suppress(KeyboardInterrupt):
+        tune.run(s, place, TWO)
+    thread.join()
+    assert not s.over
+    assert time.monotonic() - began < 60
+    assert 0 < len(store.records("tiny")) < 30
+    assert not ray.is_initialized()
+    assert gone(place)

@@ -1,0 +1,143 @@
+"""What is shipped: the wheel is whole, the versions are pinned, the README is complete, and no machine is named."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sweep import config
+from sweep.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("trials", "search_spaces", "results", "sweep")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [*PROJECT["dependencies"], *(d for extra in PROJECT["optional-dependencies"].values() for d in extra)]
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
+# A path from the root of somebody's machine; /usr, /etc, /proc and /dev are the same on all of them.
+MACHINE = re.compile(r"(?<![\w.~$}/-])/(?:home|root|work|workspace|tmp|mnt|Users|scratch)(?:/|\b)")
+
+
+def tracked() -> list[Path]:
+    words = ["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in done.stdout.decode().split("\0") if name]
+    return [f for f in files if f.is_file() and f.suffix not in {".png", ".safetensors", ".parquet"}]
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {canonicalize_name(n): v for n, _, v in (x.partition("==") for x in lines if x and not x.startswith("#"))}
+
+
+def closure(wanted: list[str]) -> dict[str, Requirement]:
+    """Everything installed here that ``wanted`` needs, by canonical name."""
+    todo, found, seen = [Requirement(w) for w in wanted], dict[str, Requirement](), set[tuple[str, frozenset[str]]]()
+    while todo:
+        need = todo.pop()
+        name, extras = canonicalize_name(need.name), frozenset(need.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            more = metadata.distribution(name).requires or []
+        except metadata.PackageNotFoundError:
+            continue  # an extra that is not installed here
+        found[name] = need
+        for text in more:
+            other = Requirement(text)
+            if other.marker is None or any(other.marker.evaluate({"extra": e}) for e in {"", *extras}):
+                todo.append(other)
+    return found
+
+
+def test_constraints_pin_exact_versions_and_nothing_else() -> None:
+    lines = [x for x in (ROOT / "constraints.txt").read_text().splitlines() if x and not x.startswith("#")]
+    assert [x for x in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", x)] == []
+    assert lines == sorted(lines, key=str.lower)
+    assert len(pins()) == len(lines)
+
+
+def test_constraints_cover_every_dependency_and_what_it_needs() -> None:
+    assert [d for d in DIRECT if canonicalize_name(Requirement(d).name) not in pins()] == []
+    assert sorted(closure(DIRECT).keys() - pins().keys()) == []
+
+
+def test_constraints_satisfy_the_ranges_of_the_project() -> None:
+    pinned = [(need, pins()[canonicalize_name(need.name)]) for need in map(Requirement, DIRECT)]
+    assert [f"{need}, not {version}" for need, version in pinned if version not in need.specifier] == []
+
+
+def test_no_file_names_somebodys_machine() -> None:
+    here, found = Path(__file__).resolve(), []
+    for file in tracked():
+        if file == here:
+            continue
+        text = file.read_text(encoding="utf-8", errors="replace")
+        found += [f"{file.relative_to(ROOT)}: {m.group()}" for m in MACHINE.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_shows_every_command(command: str) -> None:
+    assert f"poisonsweep {command}" in (ROOT / "README.md").read_text()
+
+
+def test_the_readmes_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / "README.md").read_text())
+    assert [x for x in links if "://" not in x and not (ROOT / x).exists()] == []
+
+
+def test_the_readmes_quick_start_is_a_sweep() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    sweeps = [tomllib.loads(b) for b in blocks]
+    assert any("victim" in s for s in sweeps)
+    for table in sweeps:
+        if "victim" in table:
+            assert config.parse(table, "readme").defenses
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
+def test_every_example_is_a_sweep(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = tmp_path / "cifar10"
+    root.mkdir()
+    monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
+    data = tomllib.loads(file.read_text())
+    if "victim" in data:  # one without is for `defend`, which brings its own
+        assert config.read(file).name == data.get("name", file.stem)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_code_and_what_it_reads(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for file in tracked():
+        copy = source / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
+    done = subprocess.run([*build, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+        (facts,) = [archive.read(n).decode() for n in inside if n.endswith("/METADATA")]
+        (scripts,) = [archive.read(n).decode() for n in inside if n.endswith("/entry_points.txt")]
+    kinds = {".py", ".css", ".js", ".j2", ".csv", ".mako", ".typed"}
+    expected = {str(f.relative_to(ROOT)) for f in tracked() if f.relative_to(ROOT).parts[0] in ROOMS}
+    expected = {n for n in expected if Path(n).suffix in kinds or n.endswith("py.typed")}
+    assert sorted(expected - inside) == []
+    assert {f"{room}/py.typed" for room in ROOMS} <= inside
+    assert {n.split("/")[0] for n in inside} - set(ROOMS) == {f"poisonsweep-{PROJECT['version']}.dist-info"}
+    assert any(n.endswith("LICENSE") for n in inside)
+    assert "sweep.cli:main" in scripts
+    assert "License-Expression: Apache-2.0" in facts

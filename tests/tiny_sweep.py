@@ -1,0 +1,77 @@
+"""A sweep that runs in seconds: digits, a narrow ResNet, BadNets, short defenses."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from results.store import Store
+from sweep import config, plan
+from sweep.config import Sweep
+from sweep.worker import Place
+from trials.spec import Record, Trial
+
+VICTIM: dict[str, Any] = {
+    "dataset": "digits",
+    "model": {"name": "resnet18", "width": 4},
+    "training": {"name": "fast", "epochs": 4, "batch": 64, "peak": 0.2},
+    "attacks": [{"name": "badnets", "m": 60}],
+}
+PLANTING: dict[str, Any] = {"steps": 60, "batch": 32, "reach": 0.05, "settle": 0, "check_every": 20}
+DEFENSES: list[dict[str, Any]] = [
+    {"name": "weight_decay", "profile": "small", "limit": 2, "fixed": {"steps": 6, "batch": 16}},
+    {"name": "fine_tuning", "profile": "small", "limit": 2, "fixed": {"steps": 6, "batch": 16}},
+]
+
+
+def table(**changes: Any) -> dict[str, Any]:
+    """The sweep as its TOML would give it."""
+    return {
+        "trusted": 0.2,
+        "victim": VICTIM,
+        "tuning": {"copies": 1, "record_every": 2},
+        "planting": PLANTING,
+        "defenses": DEFENSES,
+        "compute": {"device": "cpu", "workers": 2},
+        **changes,
+    }
+
+
+def sweep(**changes: Any) -> Sweep:
+    return config.parse(table(**changes), "tiny")
+
+
+def first(of: Sweep, game: str) -> Trial:
+    """The first trial of a game in a sweep."""
+    if game == "training":
+        return plan.victims(of)[0]
+    if game == "self_poison":
+        return plan.copies(of)[0]
+    choice = plan.configurations(of, of.defenses[0])[0]
+    return plan.trials_of(of, plan.cells(of)[0], choice)[0]
+
+
+def outcome(record: Record) -> tuple[Any, ...]:
+    """All of a record that has to be the same in every run."""
+    curve = [(p.step, p.cda, p.asr, dict(p.more)) for p in record.curve]
+    return record.trial.id, record.status, dict(record.metrics), curve
+
+
+def outcomes(store: Store) -> dict[str, tuple[Any, ...]]:
+    return {r.trial.id: outcome(r) for r in store.records()}
+
+
+def place(folder: Path) -> Place:
+    return Place(str(folder), "cpu", 1)
+
+
+def toml(data: Mapping[str, Any]) -> str:
+    """Enough of TOML for the tables here."""
+    return "\n".join(f"{k} = {_value(v)}" for k, v in data.items()) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
