@@ -93,6 +93,12 @@ def stock(kind: str, number: int, workers: int) -> Figures:
             self.left -= 1
             return {"asr": 0.5, "done": self.left == 0}
 
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            pass
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            pass
+
     def function(config: dict[str, Any]) -> None:
         for _ in range(POINTS):
             tune.report({"asr": 0.5})

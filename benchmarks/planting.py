@@ -131,9 +131,9 @@ Tuning on self-poisoned copies is worth something only if a planted backdoor ans
 {command}
 ```
 
-Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies} copies; digits,
-ResNet-18 of width {width}, {trusted} trusted images. The last column is the mean absolute difference in ASR to the real one over the
-treatments. The single values are in benchmarks/results/planting.json.
+Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies} copies; digits, ResNet-18
+of width {width}, {trusted} trusted images. The last column is the mean absolute difference in ASR to the real one over
+the treatments. The single values are in benchmarks/results/planting.json.
 
 {table}
 

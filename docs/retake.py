@@ -85,7 +85,7 @@ def picture(records: list[Record], target: Path) -> None:
         words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1500"]
         words += ["--virtual-time-budget=8000", f"--user-data-dir={folder}/profile", f"--screenshot={shot}"]
         subprocess.run([*words, html.as_uri()], check=True, capture_output=True, timeout=120)
-        Image.open(shot).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+        Image.open(shot).convert("RGB").save(target, optimize=True)
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size / 1000:.0f} kB")
 
 

@@ -43,7 +43,7 @@ def file_of(url: URL) -> Path | None:
 
 def missing(url: URL) -> str:
     """The line for a store that is not there."""
-    return f"there is no store at {shown(url)}. `poisonsweep run` and `poisonsweep demo` make one."
+    return f"there is no store at {shown(url)}. `poisonsweep run SPEC.toml` makes one."
 
 
 def reason(problem: DBAPIError, url: URL) -> str:

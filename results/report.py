@@ -20,7 +20,7 @@ from results.selection import winners
 from results.sheets import Sheet, sheet
 from results.tables import failures, oracle, robustness, self_poison, victims
 from results.words import cell_names
-from trials.spec import Record
+from trials.spec import Record, SpecError
 
 
 def render(
@@ -78,14 +78,20 @@ def write(
     """Write the page to ``path``, making its folder; a page that was there is replaced as a whole.
 
     ``generated`` is the present time, UTC, where it is not given; else as for ``render``.
+
+    Raises:
+        SpecError: the page cannot be written there.
     """
     target = Path(path)
     generated = generated or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = render(records, title=title, rule=rule, generated=generated)
-    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    except OSError as problem:
+        raise SpecError(f"the report cannot be written to {str(target)!r}: {problem.strerror or problem}.") from problem
     return target
 
 

@@ -113,8 +113,8 @@ def _apply(sweep: Sweep, found: list[Winner], records: list[Record], bench: Benc
     (out / "choice.json").write_text(json.dumps(choice, indent=1) + "\n")
     verdict = "repaired with" if told.eta <= 0.05 else "no defense repaired the planted backdoors; the best was"
     sentence = (
-        f"{verdict} {winner.defense} for {winner.step} steps: the ASR of planted backdoors went from {told.asr0:.1%} to "
-        f"{told.eta:.1%}, the clean accuracy on {n} held-out trusted images from {before:.1%} to {after:.1%}."
+        f"{verdict} {winner.defense} for {winner.step} steps: the ASR of planted backdoors went from {told.asr0:.1%} "
+        f"to {told.eta:.1%}, the clean accuracy on {n} held-out trusted images from {before:.1%} to {after:.1%}."
     )
     if before - after > winner.delta + 1e-9:
         sentence += f" That is more than the {winner.delta:.0%} allowed: do not use it before you have tuned further."
@@ -125,7 +125,7 @@ def _apply(sweep: Sweep, found: list[Winner], records: list[Record], bench: Benc
 
 
 def _repaired(sweep: Sweep, winner: Winner, bench: Bench) -> tuple[nn.Module, float, float, int]:
-    """The given model after the winner's steps, its CDA on held-out trusted images before and after, and their number."""
+    """The given model after the winner's steps; its CDA on held-out trusted images, before and after; their number."""
     every = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["record_every"])
     trial = Trial(game=Choice("tuning"), victim=winner.victim, method=winner.choice, trusted=1.0, seed=sweep.seeds[0])
     lab = bench.defender(trial)

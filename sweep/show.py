@@ -138,12 +138,15 @@ def front(store: Store, name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(fronts, indent=1))
         return
-    table = Table("defense", "victim", "r", "ASR", "CDA", "step", "settings")
+    table = Table()
+    for head in ("defense", "victim", "r", "ASR", "CDA", "step"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("settings (--json has them all)", no_wrap=True, overflow="ellipsis")
     for defense, points in fronts.items():
         for p in points:
             settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
             row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", str(p["step"]))
-            table.add_row(defense, p["victim"], *row, escape(settings))
+            table.add_row(defense, p["victim"][:6], *row, escape(settings))
     Console().print(table)
 
 
