@@ -130,7 +130,7 @@ def cifar10(root: str) -> Sweep:
                 "attacks": [{"name": "badnets", "m": 500}],
             },
             "tuning": {"copies": 1},
-            "planting": {"steps": 300, "share": 0.5, "lr": 0.02, "settle": 0, "cda_loss": 1.0, "reach": 0.7},
+            "planting": {"steps": 300, "rounds": 2, "share": 0.3, "reach": 0.7},
             "defenses": [{"name": "none"}],
         },
         "evaluation",

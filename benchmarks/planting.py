@@ -2,21 +2,17 @@
 
     python -m benchmarks.planting [--victims N] [--copies N]
 
-The victim of examples/digits.toml is trained; into copies of it a backdoor is planted by four schedules; then every
+The victim of examples/digits.toml is trained; into copies of it a backdoor is planted by five schedules; then every
 copy, and the victim with its real backdoor, is treated alike (same trusted images, same settings), and the ASR that is
 left is measured on all test images. Writes benchmarks/results/planting.json and docs/planting.md.
 """
 
 import argparse
-import functools
 import tempfile
 import textwrap
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -27,24 +23,28 @@ from trials.bench import Bench, generator, planted
 from trials.games import self_poison
 from trials.kinds import Images, Trigger, View
 from trials.metrics import accuracy, rate, stamped
+from trials.planting import Layout
 from trials.spec import Choice
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Settings of the game ``self_poison``, and whether BatchNorm is frozen (the game itself never does that)."""
+    """A constant learning rate until ASR and CDA have held for ``hold`` steps; without ``lr``, the game as it is."""
 
     name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    lr: float = 0.0
+    share: float = 0.0
+    hold: int = -1  # -1: stop at an ASR of REACH, whatever the CDA
     freeze_bn: bool = False
 
 
-QUICK: dict[str, Any] = {"settle": 0, "cda_loss": 1.0, "check_every": 5}
+REACH, CDA_LOSS, MOST, LOOK = 0.95, 0.02, 1000, 5  # LOOK: steps between two looks
 SCHEDULES = (
-    Schedule("half stamped, lr .01, BatchNorm frozen, stop at ASR .95", {"share": 0.5, "lr": 0.01, **QUICK}, True),
-    Schedule("half stamped, lr .01, stop at ASR .95", {"share": 0.5, "lr": 0.01, **QUICK}),
-    Schedule("a tenth stamped, lr .03, stop at ASR .95", {"share": 0.1, "lr": 0.03, **QUICK}),
-    Schedule("a tenth stamped, lr .05, held for 150 steps (the default)"),
+    Schedule("half stamped, lr .01, BatchNorm frozen, stop at ASR .95", 0.01, 0.5, freeze_bn=True),
+    Schedule("half stamped, lr .01, stop at ASR .95", 0.01, 0.5),
+    Schedule("a tenth stamped, lr .03, stop at ASR .95", 0.03, 0.1),
+    Schedule("a tenth stamped, lr .05, held for 150 steps", 0.05, 0.1, 150),
+    Schedule("the default of self_poison"),
 )
 TREATMENTS = {
     "none": Choice("none"),
@@ -57,17 +57,29 @@ REAL = "the real backdoor, trained in"
 Left = dict[str, list[tuple[float, float]]]  # by treatment: (ASR, CDA) of each model
 
 
-def plant(bench: Bench, seed: int, schedule: Schedule, copy: int) -> tuple[nn.Module, Trigger, int, torch.Tensor, int]:
-    """A poisoned copy, its trigger, target and fit places, and the steps that planting took."""
+def plant(bench: Bench, seed: int, schedule: Schedule, copy: int) -> tuple[nn.Module, Layout, int]:
+    """A poisoned copy, its layout, and the steps that planting took."""
     sweep, kept = digits(seed), list[nn.Module]()
     lab = bench.defender(trial_of(sweep, Choice("none")))
-    game = catalog.resolve("games", Choice("self_poison", {**sweep.planting, **schedule.params, "copy": copy}))
-    lab = replace(lab, save=lambda model, _: kept.append(train.frozen(model)))
-    step = functools.partial(train.tune, freeze_bn=schedule.freeze_bn)
-    with patch.object(self_poison, "tune", step):
-        points = list(self_poison.play(lab, **game.params))
+    game = catalog.resolve("games", Choice("self_poison", {**sweep.planting, "copy": copy}))
     layout = planted(lab.view.trusted, lab.rng, game)
-    return kept[0], layout.trigger, layout.target, layout.fit, points[-1].step
+    if not schedule.lr:
+        lab = replace(lab, save=lambda model, _: kept.append(train.frozen(model)))
+        points = list(self_poison.play(lab, **game.params))
+        return kept[0], layout, points[-1].step
+    model, select = train.clone(lab.view.model), lab.view.trusted.take(layout.select)
+    batches = self_poison._mixed(
+        lab.view.trusted.take(layout.fit), layout, int(game.params["batch"]), schedule.share, lab.rng("mix", copy)
+    )
+    triggered, before = stamped(select, layout.trigger, layout.target), accuracy(model, select)
+    optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
+    for step, _ in train.tune(model, batches, optimizer, MOST, LOOK, freeze_bn=schedule.freeze_bn):
+        loss = before - accuracy(model, select)
+        holds = rate(model, triggered, layout.target) >= REACH and (schedule.hold < 0 or loss <= CDA_LOSS + 1e-9)
+        since = -1 if not holds else step if since < 0 else since
+        if holds and step - since >= schedule.hold:
+            break
+    return train.frozen(model), layout, step
 
 
 def treat(model: nn.Module, trusted: Images, test: Images, trigger: Trigger, target: int, into: Left) -> None:
@@ -93,10 +105,10 @@ def measure(victims: int, copies: int) -> tuple[dict[str, Left], dict[str, list[
             view, test, backdoor = lab.view(), lab.test(), lab.backdoor()
             for copy in range(copies):
                 for schedule in SCHEDULES:
-                    model, trigger, target, fit, took = plant(bench, seed, schedule, copy)
+                    model, layout, took = plant(bench, seed, schedule, copy)
                     steps[schedule.name].append(took)
-                    treat(model, view.trusted.take(fit), test, trigger, target, found[schedule.name])
-                fitted = view.trusted.take(fit)  # the cut of this copy, the same for every schedule
+                    fitted = view.trusted.take(layout.fit)  # the cut of this copy, the same for every schedule
+                    treat(model, fitted, test, layout.trigger, layout.target, found[schedule.name])
                 treat(view.model, fitted, test, backdoor.trigger, backdoor.target, found[REAL])
                 print(f"victim {seed}, copy {copy} done", flush=True)
     return found, steps

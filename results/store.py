@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from results import database, reads
 from results.address import shown
 from results.reads import SweepRow
 from results.rows import now
-from results.schema import sweep_trials, trials
+from results.schema import sweep_trials, sweeps, trials
 from results.writes import Writes
 from trials.spec import Point, Record, Status, Trial, to_json, trial_from_json
 
@@ -41,8 +41,14 @@ class Store:
         return cls(database.connect(url, create=create))
 
     def add_sweep(self, name: str, spec: Mapping[str, Any]) -> None:
-        """Add a sweep, or give a known one a new ``spec``; its time of creation stays."""
+        """Add a sweep, or give a known one a new ``spec``; its time of creation stays.
+
+        With another spec it loses its members (their records stay): what an older spec asked for is no longer its own.
+        """
         with self._writing() as connection:
+            known = connection.scalar(select(sweeps.c.spec).where(sweeps.c.name == name))
+            if known is not None and known != to_json(spec):
+                connection.execute(delete(sweep_trials).where(sweep_trials.c.sweep == name))
             self._sql.sweep(connection, {"name": name, "spec": to_json(spec), "created": now()})
 
     def sweeps(self) -> list[SweepRow]:

@@ -9,7 +9,7 @@ from sweep import local, plan
 from sweep.config import Compute, Sweep
 from sweep.source import Progress, Source, Watch
 from sweep.worker import Place, device_for, leftovers, unspool
-from trials.spec import Record, to_json
+from trials.spec import Record, content_id, to_json
 
 MAKES_ARTIFACTS = ("training", "self_poison")
 
@@ -83,8 +83,9 @@ def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
 
 
 def _plain(sweep: Sweep) -> dict[str, object]:
-    """What a person would want to see of the sweep again."""
+    """What a person would want to see of the sweep again, and a digest of all that decides its trials."""
     return {
+        "digest": content_id(repr(replace(sweep, compute=Compute()))),
         "trusted": list(sweep.trusted),
         "seeds": list(sweep.seeds),
         "rule": sweep.rule,

@@ -130,9 +130,9 @@ class TestEveryStore:
         plan = [make_record(seed).trial for seed in (5, 3, 9, 1)]
         store.add_sweep("s", {"lr": [1e-05]})
         created = store.sweeps()[0].created
+        store.add_sweep("s", {"lr": [1.0]})
         store.plan("s", plan)
         store.plan("s", plan[::-1])
-        store.add_sweep("s", {"lr": [1.0]})
         store.put(make_record(9), "s")
         store.put(make_record(5, status="failed"), "s")
         (row,) = store.sweeps()
@@ -141,6 +141,17 @@ class TestEveryStore:
         assert store.planned("s") == plan
         assert [r.trial.seed for r in store.records("s")] == [5, 9]
         assert store.statuses(t.id for t in plan) == {plan[0].id: "failed", plan[2].id: "done"}
+
+    def test_a_sweep_with_another_spec_loses_its_members_and_the_same_spec_keeps_them(
+        self, store: Store, make_record: Make
+    ) -> None:
+        store.add_sweep("s", {"digest": "1"})
+        store.put(make_record(), "s")
+        store.add_sweep("s", {"digest": "1"})
+        assert len(store.records("s")) == 1
+        store.add_sweep("s", {"digest": "2"})
+        assert store.records("s") == []
+        assert store.records() == [make_record()]
 
     def test_planning_leaves_what_a_trial_already_gave(self, store: Store, make_record: Make) -> None:
         record = make_record()

@@ -13,7 +13,9 @@ from test_executors import alive, eventually
 from results.store import Store
 
 pytestmark = pytest.mark.slow
-HALF = [{**d, "fixed": {"steps": 60, "batch": 16}} for d in tiny_sweep.DEFENSES]  # seconds each, so that a signal meets one
+HALF = [
+    {**d, "fixed": {"steps": 60, "batch": 16}} for d in tiny_sweep.DEFENSES
+]  # seconds each, so that a signal meets one
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
