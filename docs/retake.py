@@ -66,8 +66,8 @@ def page(records: list[Record]) -> str:
 
 def short(records: list[Record]) -> str:
     """The README's block: five columns."""
-    kept = (1, 2, 3, 5, 6, 8)  # cells of a row
-    table = ["| " + " | ".join(line.split("|")[1:-1][i].strip() for i in kept[:-1]) + " |" for line in rows(records)]
+    kept = (1, 2, 3, 5, 6)  # cells of a row
+    table = ["| " + " | ".join(line.split("|")[1:-1][i].strip() for i in kept) + " |" for line in rows(records)]
     return "\n".join([BEGIN, "", *table, "", END])
 
 

@@ -16,7 +16,7 @@ VICTIM: dict[str, Any] = {
     "training": {"name": "fast", "epochs": 4, "batch": 64, "peak": 0.2},
     "attacks": [{"name": "badnets", "m": 60}],
 }
-PLANTING: dict[str, Any] = {"steps": 60, "batch": 32, "reach": 0.05, "settle": 0, "check_every": 20}
+PLANTING: dict[str, Any] = {"steps": 60, "batch": 32, "lr": 0.1, "share": 0.5, "reach": 0.3, "check_every": 20}
 DEFENSES: list[dict[str, Any]] = [
     {"name": "weight_decay", "profile": "small", "limit": 2, "fixed": {"steps": 6, "batch": 16}},
     {"name": "fine_tuning", "profile": "small", "limit": 2, "fixed": {"steps": 6, "batch": 16}},
