@@ -131,9 +131,13 @@ def main() -> None:
     parser.add_argument("--stock", type=int, default=40, help="trials of the function API; 0 leaves stock Tune out")
     asked = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    machine: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version()}
+    machine |= {name: version(name) for name in ("ray", "optuna", "sqlalchemy")}
+    OUTPUT.parent.mkdir(exist_ok=True)
 
     def add(what: str, number: int, figures: Figures) -> None:
-        rows.append({"what": what, "trials": number, **figures})
+        rows.append({"what": what, "trials": number, "load": os.getloadavg()[0], **figures})
+        OUTPUT.write_text(json.dumps({**machine, "workers": asked.workers, "rows": rows}, indent=1) + "\n")
         stored = f"{figures['stored_ms']:9.2f}" if "stored_ms" in figures else " " * 9
         print(f"{what:44}{number:7}{figures['ms']:10.2f}{figures['first_s']:9.2f}{stored}", flush=True)
 
@@ -154,14 +158,6 @@ def main() -> None:
     compute = Compute(device="cpu", workers=asked.workers)
     for number in asked.trials:
         add("ours, Ray Tune", number, ours(lambda s, p: tune.run(s, p, compute), number))
-    facts = {
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("ray", "optuna", "sqlalchemy")},
-    }
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps({"machine": facts, "workers": asked.workers, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Rule = Annotated[str, typer.Option("--rule", help="Selection rule.")]
 Artifacts = Annotated[str, typer.Option("--artifacts", help="Folder for weights; beside an SQLite store if left out.")]
 DEFAULT_RULE = "min_asr_within_delta"
+INTERRUPTED = 130  # exit code after Ctrl-C
+STOPPED = "stopped. Everything finished is stored; the same command goes on from there."
 
 
 @app.command("list")
@@ -178,7 +180,7 @@ def main(args: list[str] | None = None) -> None:
     except SpecError as problem:
         _stop(str(problem))
     except KeyboardInterrupt:
-        _stop("stopped. Everything finished is stored; the same command goes on from there.", 130)
+        _stop(STOPPED, INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -186,8 +188,10 @@ def main(args: list[str] | None = None) -> None:
         if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):  # a usage error of the parser
             _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
         if type(problem).__name__ == "Abort":
-            _stop("stopped. Everything finished is stored; the same command goes on from there.", 130)
+            _stop(STOPPED, INTERRUPTED)
         raise
+    if code == INTERRUPTED:  # the parser turns Ctrl-C into a code, silently
+        _stop(STOPPED, INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
