@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -116,14 +117,14 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
         return
     console = Console()
     console.print(f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.", highlight=False)
-    table = Table()
-    for head in ("", "defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds", "tried"):
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    for head in ("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds"):
         table.add_column(head, no_wrap=True)
     for w in found:
         band = f" [{w.interval.low * 100:.0f}, {w.interval.high * 100:.0f}]" if w.interval else ""
         row = (f"{w.eta:.1%}{band}", str(w.n_triggered), f"{w.cda:.1%}", f"{w.cda_loss:+.1%}", str(w.step))
-        mark = "*" if id(w) in tops else ""
-        table.add_row(mark, w.defense, *(escape(c) for c in row), str(w.n_seeds), str(w.tried))
+        mark = "* " if id(w) in tops else "  "
+        table.add_row(mark + w.defense, *(escape(c) for c in row), str(w.n_seeds))
     console.print(table)
     for w in found:
         if id(w) in tops:
