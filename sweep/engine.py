@@ -1,6 +1,6 @@
 """Run a sweep: check it, take up what an earlier run left, hand the rest to an executor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from results.store import DEFAULT_URL, Store
 from sweep import local, plan
 from sweep.config import Compute, Sweep
 from sweep.source import Progress, Source, Watch
+from sweep.walks import Walk
 from sweep.worker import Place, device_for, leftovers, unspool
 from trials.spec import Record, content_id, to_json
 
@@ -39,14 +40,32 @@ def execute(
     """
     from sweep.check import check  # noqa: PLC0415  (loads torch)
 
-    compute = sweep.compute if address else _with_gpu(sweep.compute)
     check(sweep, place)
     store.add_sweep(sweep.name, to_json(_plain(sweep)))
     for record in leftovers(place):
         store.put(record)
         unspool(place, record.trial.id)
+    return run_waves(plan.waves(sweep, store), sweep, store, place, use_ray=use_ray, address=address, watch=watch)
+
+
+def run_waves(
+    waves: Iterator[list[Walk]],
+    sweep: Sweep,
+    store: Store,
+    place: Place,
+    *,
+    use_ray: bool = True,
+    address: str | None = None,
+    watch: Watch | None = None,
+) -> Progress:
+    """Run what these waves ask for and the store does not hold, in a sweep that ``execute`` has checked.
+
+    Raises:
+        KeyboardInterrupt: as for ``execute``.
+    """
+    compute = sweep.compute if address else _with_gpu(sweep.compute)
     usable = _usable(place, compute)
-    source = Source(plan.waves(sweep, store), store, sweep.name, compute.attempts, watch, usable)
+    source = Source(waves, store, sweep.name, compute.attempts, watch, usable)
     if not source.waiting():  # all is stored: start nothing
         return source.progress
     if use_ray:

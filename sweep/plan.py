@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from results.selection import winners
+from results.selection import Winner, overall, winners
 from results.store import Store
 from search_spaces._walks import grid, star, thin
 from sweep.config import Defense, Sweep
@@ -89,13 +89,11 @@ def own(sweep: Sweep, records: Sequence[Record]) -> list[Record]:
 
 
 def judged(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
-    """The winner of each defense: on the report images, and frozen on the real attack where there is one."""
-    found = []
-    for winner in winners(records, sweep.rule):
+    """The best defense on the report images; each defense's winner on the real attack, where there is one."""
+    ranked = winners(records, sweep.rule)
+    found = [t for w in overall(ranked) if sweep.confirm for t in confirmations(sweep, w)]
+    for winner in ranked:
         for trial in trials_of(sweep, (winner.victim, winner.trusted), winner.choice):
-            if sweep.confirm:
-                params = {"copies": trial.game.params["copies"], "stop_at": winner.step, **_every(sweep)}
-                found.append(replace(trial, game=catalog.resolve("games", Choice("confirmation", params))))
             if sweep.judge and winner.victim.attacks:
                 params = {"delta": sweep.delta, "stop_at": winner.step, **_every(sweep)}
                 real = replace(trial, game=catalog.resolve("games", Choice("robustness", params)), plant=None)
@@ -104,6 +102,15 @@ def judged(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
                     free = catalog.resolve("games", Choice("robustness", {**params, "stop_at": 0}))
                     found.append(replace(real, game=free))
     return _distinct(found)
+
+
+def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
+    """The winner's trials on the report images, one for each base seed."""
+    found = []
+    for trial in trials_of(sweep, (winner.victim, winner.trusted), winner.choice):
+        params = {"copies": trial.game.params["copies"], "stop_at": winner.step, **_every(sweep)}
+        found.append(replace(trial, game=catalog.resolve("games", Choice("confirmation", params))))
+    return found
 
 
 def _walk(sweep: Sweep, defense: Defense, cell: Cell, store: Store) -> Walk:

@@ -58,8 +58,8 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
         lines.append(line(defense.name, trials, f"{len(points)} points, {defense.walk}"))
     if sweep.game == "tuning" and (sweep.confirm or sweep.judge):
         attacked = sum(bool(v.attacks) for v, _ in plan.cells(sweep))
-        each = sweep.confirm * len(plan.cells(sweep)) + sweep.judge * (1 + sweep.oracle) * attacked
-        most = len(sweep.defenses) * len(sweep.seeds) * each
+        real = sweep.judge * (1 + sweep.oracle) * attacked * len(sweep.defenses)
+        most = len(sweep.seeds) * (sweep.confirm * len(plan.cells(sweep)) + real)
         lines.append(Line("the winners", most, 0, None, "at most"))
     return lines
 

@@ -25,8 +25,14 @@ def start(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child would inherit that the tests' caller ignores it
     return subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=Path(__file__).parents[2]
+        command,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
     )
 
 
