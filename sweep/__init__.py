@@ -21,7 +21,7 @@ from sweep.engine import execute, place_of
 from sweep.source import Progress
 
 if TYPE_CHECKING:
-    from sweep.defend import defend
+    from sweep.defending import defend
 
 __all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
 
@@ -44,7 +44,7 @@ def best(sweep: str, store: str = DEFAULT_URL, rule: str = "min_asr_within_delta
 
 def __getattr__(name: str) -> Any:
     if name == "defend":  # loads torch, plotly and pandas, which the other names do not need
-        from sweep.defend import defend  # noqa: PLC0415
+        from sweep.defending import defend  # noqa: PLC0415
 
         return defend
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

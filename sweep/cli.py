@@ -163,7 +163,7 @@ def defend(
 
     Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/ --out repaired/
     """
-    from sweep.defend import defend as repair  # noqa: PLC0415
+    from sweep.defending import defend as repair  # noqa: PLC0415
 
     show.defended(repair(model, arch, trusted, out, spec=spec, size=size, use_ray=not local))
 

@@ -26,8 +26,10 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "recipes": ("trials.recipes", ("fit",)),
     "attacks": ("trials.attacks", ("poison", "implant")),
     "defenses": ("trials.defenses", ("repair",)),
+    "detectors": ("trials.detectors", ("score",)),
     "games": ("trials.games", ("play",)),
     "spaces": ("search_spaces", ("space",)),
+    "detector_spaces": ("search_spaces.detectors", ("space",)),
 }
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
@@ -131,6 +133,7 @@ def resolve_trial(trial: Trial) -> Trial:
         trusted=float(trial.trusted),
         seed=trial.seed,
         plant=resolve("games", trial.plant) if trial.plant else None,
+        detector=resolve("detectors", trial.detector) if trial.detector else None,
     )
 
 

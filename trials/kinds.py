@@ -88,6 +88,28 @@ class Repair(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What a detector says of a model of k classes; higher scores are more suspicious.
+
+    Attributes:
+        score: of the whole model; ROC curves are drawn over it.
+        scores: float (k,), of each class as the backdoor's target.
+        norms: float (k,), size of each class's reconstructed trigger, as the detector measures it.
+        triggers: float (k, c, h, w), the reconstructed triggers: patterns in [0, 1] under a mask, or additive ones
+            in [-1, 1].
+        masks: float (k, 1, h, w) in [0, 1], where the trigger is a pattern under a mask; None where it is additive.
+        more: other numbers of the method, such as an anomaly index.
+    """
+
+    score: float
+    scores: Tensor
+    norms: Tensor
+    triggers: Tensor
+    masks: Tensor | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Copy:
     """A copy of the model that the defender poisoned: they know its trigger and target, because they chose them.
 

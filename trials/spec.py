@@ -103,9 +103,11 @@ class Trial:
     trusted: float  # r: trusted images / training images, a fraction
     seed: int
     plant: Choice | None = None  # how the defender poisons copies of the model (tuning only)
+    detector: Choice | None = None  # what inspects the model (detectability only)
 
     def identity(self) -> dict[str, Any]:
         return {
+            **({"detector": self.detector.identity()} if self.detector else {}),
             "game": self.game.identity(),
             "victim": self.victim.identity(),
             "method": self.method.identity() if self.method else None,
@@ -209,6 +211,7 @@ def trial_from_json(data: Mapping[str, Any]) -> Trial:
         trusted=data["trusted"],
         seed=data["seed"],
         plant=choice_from_json(data["plant"]) if data["plant"] else None,
+        detector=choice_from_json(data["detector"]) if data.get("detector") else None,
     )
 
 

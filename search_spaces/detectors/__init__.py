@@ -1,0 +1,1 @@
+"""One file a detector; a space's name is its detector's name."""

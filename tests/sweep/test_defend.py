@@ -1,0 +1,210 @@
+"""The product in one call, on a small checkpoint of real digits and a folder of PNGs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_sweep
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from results.store import Store
+from sweep import defend, plan
+from sweep.cli import main
+from sweep.config import Sweep
+from sweep.defending import _sweep
+from sweep.engine import place_of
+from sweep.repair import apply, choose
+from sweep.worker import make_bench
+from trials import catalog
+from trials.bench import Bench
+from trials.checkpoints import save_weights
+from trials.run import run
+from trials.spec import Choice, Point, Record
+
+ARCH = "resnet18:width=4"
+TOML = """
+[tuning]
+copies = 1
+record_every = 4
+delta = 0.2
+
+[planting]
+steps = 60
+batch = 32
+lr = 0.1
+share = 0.5
+reach = 0.3
+
+[[defenses]]
+name = "weight_decay"
+profile = "small"
+limit = 2
+fixed = { steps = 8, batch = 16 }
+
+[[defenses]]
+name = "none"
+
+[compute]
+device = "cpu"
+workers = 1
+"""
+HARMFUL = Choice("fine_tuning", {"lr": 5.0, "steps": 8, "batch": 16})
+HARMLESS = Choice("fine_tuning", {"lr": 1e-6, "steps": 8, "batch": 16})
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a backdoored ``model.safetensors``, ``trusted/`` and ``sweep.toml``."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("given")
+    bench = make_bench(tiny_sweep.place(folder / "artifacts"))
+    training = tiny_sweep.first(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [3]}), "training")
+    assert run(training, bench).status == "done"
+    model = bench.fresh(training.victim)
+    model.load_state_dict(bench.artifacts.load(training.id)[0])
+    save_weights(model, folder / "model.safetensors")
+    images = catalog.find("datasets", "digits")("train")
+    for i in range(300):
+        file = folder / "trusted" / str(int(images.y[i])) / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images.x[i].permute(1, 2, 0).numpy()).save(file)
+    (folder / "sweep.toml").write_text(TOML)
+    return folder
+
+
+def asked(given: Path, **changes: Any) -> dict[str, Any]:
+    return {"model": given / "model.safetensors", "arch": ARCH, "trusted": given / "trusted", "size": 16,
+            "spec": given / "sweep.toml", **changes}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("out")
+    return out, defend(out=out, **asked(given))
+
+
+@pytest.mark.slow
+def test_writes_the_repaired_model_the_choice_and_the_report(given: Path, done: tuple[Path, dict[str, Any]]) -> None:
+    out, told = done
+    assert [Path(f).name for f in told["files"]] == ["repaired.safetensors", "choice.json", "report.html"]
+    assert all(Path(f).stat().st_size for f in told["files"])
+    choice = json.loads((out / "choice.json").read_text())
+    low, high = choice["expected"]["asr_interval_95"]
+    assert 0 <= low <= choice["expected"]["asr"] <= high <= 1
+    assert choice["expected"]["measured_on"].startswith("report images")
+    assert choice["this_model"]["cda"] >= choice["this_model"]["cda_before"] - choice["delta"]
+    before, after = load_file(given / "model.safetensors"), load_file(out / "repaired.safetensors")
+    assert before.keys() == after.keys()
+    moved = any(not torch.equal(before[k], after[k]) for k in before)
+    assert moved == (choice["stop_at_step"] > 0)
+
+
+@pytest.mark.slow
+def test_only_what_is_applied_is_measured_on_report_images(done: tuple[Path, dict[str, Any]]) -> None:
+    out, told = done
+    with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
+        confirmed = store.records("defend", "confirmation")
+        assert not store.records("defend", "robustness")
+    assert [r.trial.method.name for r in confirmed if r.trial.method] == [told["defense"]]
+
+
+@pytest.mark.slow
+def test_a_second_call_runs_no_trial_and_writes_the_same(given: Path, done: tuple[Path, dict[str, Any]]) -> None:
+    out, told = done
+    with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
+        before = {r.trial.id: r.seconds for r in store.records()}
+    weights = (out / "repaired.safetensors").read_bytes()
+    again = defend(out=out, **asked(given))
+    with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
+        assert {r.trial.id: r.seconds for r in store.records()} == before
+    assert again == told and (out / "repaired.safetensors").read_bytes() == weights
+
+
+@pytest.fixture(scope="module")
+def lab(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Bench, Path]:
+    """The given model on a bench, its copies not planted."""
+    out = tmp_path_factory.mktemp("lab")
+    sweep = _sweep(given / "model.safetensors", ARCH, given / "trusted", given / "sweep.toml", 16)
+    bench = make_bench(place_of(sweep, f"sqlite:///{out}/s.db"))
+    assert run(plan.victims(sweep)[0], bench).status == "done"
+    return sweep, bench, out
+
+
+def tuned(sweep: Sweep, choice: Choice, asr: float) -> Record:
+    """What tuning would say of a setting that costs the copies nothing."""
+    trial = plan.trials_of(sweep, plan.cells(sweep)[0], catalog.resolve("defenses", choice))[0]
+    curve = (Point(0, 0.9, 1.0), Point(8, 0.9, asr))
+    return Record(trial=trial, status="done", curve=curve, metrics={"n_triggered": 50.0, "n_clean": 50.0})
+
+
+def test_a_winner_that_costs_the_given_model_too_much_is_passed_over(lab: tuple[Sweep, Bench, Path]) -> None:
+    sweep, bench, out = lab
+    records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, Choice("none"), 0.9)]
+    won, passed_over = choose(sweep, records, bench)
+    assert won.defense == "none"
+    assert [p["defense"] for p in passed_over] == ["fine_tuning"]
+    assert passed_over[0]["cda_of_given_model"] - passed_over[0]["cda_of_repaired_model"] > won.delta
+    assert "Passed over" in apply(sweep, won, passed_over, records, bench, out)["sentence"]
+    assert choose(sweep, [tuned(sweep, HARMLESS, 0.0), *records[1:]], bench)[0].defense == "fine_tuning"
+
+
+def test_where_every_winner_costs_too_much_the_page_says_so(lab: tuple[Sweep, Bench, Path]) -> None:
+    sweep, bench, out = lab
+    records = [tuned(sweep, HARMFUL, 0.0)]
+    won, passed_over = choose(sweep, records, bench)
+    assert (won.defense, passed_over) == ("fine_tuning", [])
+    assert "do not use it" in apply(sweep, won, passed_over, records, bench, out)["sentence"]
+
+
+def test_the_choice_does_not_see_the_report_images(lab: tuple[Sweep, Bench, Path]) -> None:
+    sweep, bench, _ = lab
+    records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, HARMLESS, 0.5)]
+    won, passed_over = choose(sweep, [records[1]], bench)
+    trusted = bench.trusted(won.trial)
+    assert not passed_over
+    _, passed_over = choose(sweep, [records[0], tuned(sweep, Choice("none"), 0.9)], bench)
+    assert passed_over[0]["n"] == pytest.approx(0.2 * len(trusted), abs=2)  # a quarter of four fifths: select
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model": "nowhere.safetensors"}, "--model names 'nowhere.safetensors', which does not exist"),
+        ({"trusted": "nowhere"}, "--trusted names 'nowhere', which does not exist"),
+        ({"arch": "resnet19"}, "Did you mean"),
+        ({"arch": "resnet18:depth=4"}, "unknown setting of resnet18 in --arch"),
+        ({"arch": "resnet18:width=wide"}, "width must be an integer"),
+        ({"arch": "resnet18:width=8"}, "width"),
+        ({"spec": "nowhere.toml"}, "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_no_compute(
+    given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], says: str
+) -> None:
+    words = {k: str(v) for k, v in asked(given, **change, out=tmp_path / "out").items()}
+    with pytest.raises(SystemExit) as ended:
+        main(["defend", *(w for k, v in words.items() for w in (f"--{k}", v))])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert says in said and len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out" / "artifacts").exists() or not list((tmp_path / "out" / "artifacts").iterdir())
+
+
+def test_a_spec_with_a_victim_of_its_own_is_refused(given: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "own.toml"
+    spec.write_text(TOML + "\n[victim]\ndataset = 'digits'\n")
+    with pytest.raises(ValueError, match=r"remove \[victim\]"):
+        defend(out=tmp_path / "out", **asked(given, spec=spec))
+
+
+def test_a_model_that_does_not_know_its_classes_is_refused(given: Path, tmp_path: Path) -> None:
+    other = tmp_path / "trusted"
+    for folder in (given / "trusted").iterdir():  # class folders in another order
+        (other / f"{9 - int(folder.name)}x").mkdir(parents=True)
+        for file in folder.iterdir():
+            (other / f"{9 - int(folder.name)}x" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ValueError, match="of the trusted images right"):
+        defend(out=tmp_path / "out", **asked(given, trusted=other))

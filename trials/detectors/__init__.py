@@ -1,0 +1,1 @@
+"""One file a method; a method's name is its file's name."""
