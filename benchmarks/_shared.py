@@ -44,7 +44,7 @@ def width(sweep: Sweep) -> int:
 def trial_of(sweep: Sweep, method: Choice, **tuning: Any) -> Trial:
     """A tuning trial of the sweep's first victim."""
     game = catalog.resolve("games", Choice("tuning", {**sweep.tuning, **tuning}))
-    plant = catalog.resolve("games", Choice("self_poison", sweep.planting))
+    plant = catalog.resolve("games", Choice("self_poison", sweep.planting[0]))
     choice = catalog.resolve("defenses", method)
     return Trial(
         game=game, victim=sweep.victims[0], method=choice, trusted=sweep.trusted[0], seed=sweep.seeds[0], plant=plant

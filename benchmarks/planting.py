@@ -61,7 +61,7 @@ def plant(bench: Bench, seed: int, schedule: Schedule, copy: int) -> tuple[nn.Mo
     """A poisoned copy, its layout, and the steps that planting took."""
     sweep, kept = digits(seed), list[nn.Module]()
     lab = bench.defender(trial_of(sweep, Choice("none")))
-    game = catalog.resolve("games", Choice("self_poison", {**sweep.planting, "copy": copy}))
+    game = catalog.resolve("games", Choice("self_poison", {**sweep.planting[0], "copy": copy}))
     layout = planted(lab.view.trusted, lab.rng, game)
     if not schedule.lr:
         lab = replace(lab, save=lambda model, _: kept.append(train.frozen(model)))

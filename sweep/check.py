@@ -1,16 +1,19 @@
 """Everything that can be refused before compute is spent: data, m, r, targets, checkpoints, folders, devices."""
 
+import itertools
 from dataclasses import replace
 
 import torch
 
 from sweep import plan
+from sweep.after import detections
 from sweep.config import Sweep
 from sweep.worker import Place, make_bench
+from trials import splits
 from trials.bench import Bench, planted
 from trials.kinds import Images
 from trials.needs import training_of
-from trials.spec import SpecError, Victim
+from trials.spec import Choice, SpecError, Trial, Victim
 
 
 def check(sweep: Sweep, place: Place) -> None:
@@ -25,8 +28,13 @@ def check(sweep: Sweep, place: Place) -> None:
         plan.configurations(sweep, defense)
     for victim in sweep.victims:
         _victim(victim, bench)
-    for trial in plan.copies(sweep):  # also where the copies are not used: the trusted images are drawn the same way
+    for trial in plan.copies(sweep):
         planted(bench.trusted(trial), bench.rng(trial), trial.game)
+    for victim, r, s in itertools.product(sweep.victims, sweep.trusted, sweep.seeds) if sweep.defenses else ():
+        trial = Trial(game=Choice("robustness"), victim=victim, method=None, trusted=r, seed=s)
+        splits.cut(bench.trusted(trial).y, 0, 1, bench.rng(trial)("split"))
+    for detector in sweep.detectors:
+        detections(detector)
 
 
 def _victim(victim: Victim, bench: Bench) -> None:

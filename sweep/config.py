@@ -1,14 +1,14 @@
 """A sweep as its user writes it: one TOML file, read into frozen values, every word checked."""
 
-import itertools
-import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from results.selection import RULES
+from sweep.values import known, listed, number, one_of, seed, table
+from sweep.victims import victims as victims_of
 from trials import catalog
 from trials.spec import Choice, SpecError, Victim
 
@@ -31,6 +31,17 @@ class Defense:
     sampler: str = "tpe"
     objectives: tuple[str, ...] = ("asr",)
     fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held at a value, over the space's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """One detector, the settings it is run with, and the defenses whose repaired models it compares with."""
+
+    name: str
+    profile: str = "cifar10"
+    limit: int = 1  # points of the grid, the paper's first
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held at a value, over the space's
+    repairs: tuple[str, ...] = ()  # defenses; none named: all that are no controls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +68,17 @@ class Sweep:
     victims: tuple[Victim, ...]
     trusted: tuple[float, ...]
     seeds: tuple[int, ...]
-    defenses: tuple[Defense, ...]
+    defenses: tuple[Defense, ...] = ()
+    detectors: tuple[Detector, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
-    planting: Mapping[str, Any] = field(default_factory=dict)
+    planting: tuple[Mapping[str, Any], ...] = ({},)  # each is a way to poison copies; defenses are tuned on each apart
     rule: str = "min_asr_within_delta"
-    game: str = "tuning"  # tuning, or robustness: every configuration on the real attack (for research)
+    game: str = "tuning"  # tuning; robustness: every configuration on the real attack; training: only victims
+    tune_on: str = "each"  # each victim for itself, or once on a clean one, whose winners all victims get (clean)
     confirm: bool = True
     judge: bool = True  # the winners on the real attack, where the victim has one
-    oracle: bool = False  # and their whole curve there, for the oracle rule
+    judge_all: bool = False  # and every other configuration, to compare the orders (transfer)
+    oracle: bool = False  # and the winners' whole curve there, for the oracle rule
     compute: Compute = field(default_factory=Compute)
 
     @property
@@ -98,21 +112,22 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     Raises:
         SpecError: an unknown key or name, a value of the wrong type, or an empty list.
     """
-    known = [f.name for f in fields(Sweep)]
-    known[known.index("victims")] = "victim"
-    _known("key", data, known)
+    known("key", data, ["victim" if f.name == "victims" else f.name for f in fields(Sweep)])
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
-    if not data.get("defenses"):
+    if not data.get("defenses") and data.get("game") != "training":
         raise SpecError(f"there is no [[defenses]] table. Known defenses: {', '.join(catalog.names('defenses'))}.")
-    rest = {k: data[k] for k in data if k not in {"victim", "trusted", "seeds", "defenses", "compute"}}
+    own = {"victim", "trusted", "seeds", "defenses", "detectors", "planting", "compute"}
+    rest = {k: data[k] for k in data if k not in own}
     sweep = Sweep(
         **{"name": name, **rest},
-        victims=tuple({v.id: v for v in _victims(_table("victim", data["victim"]), folder)}.values()),
-        trusted=tuple(dict.fromkeys(_number("trusted", r) for r in _listed("trusted", data.get("trusted", 0.05)))),
-        seeds=tuple(dict.fromkeys(_seed("seeds", s) for s in _listed("seeds", data.get("seeds", 0)))),
-        defenses=tuple(_defense(_table("defenses", d)) for d in _listed("defenses", data["defenses"])),
-        compute=_typed(Compute, "compute", _table("compute", data.get("compute", {}))),
+        victims=victims_of(table("victim", data["victim"]), folder),
+        trusted=tuple(dict.fromkeys(number("trusted", r) for r in listed("trusted", data.get("trusted", 0.05)))),
+        seeds=tuple(dict.fromkeys(seed("seeds", s) for s in listed("seeds", data.get("seeds", 0)))),
+        defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
+        detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
+        planting=tuple(table("planting", p) for p in listed("planting", data.get("planting", {}))),
+        compute=_typed(Compute, "compute", table("compute", data.get("compute", {}))),
     )
     _check(sweep)
     return sweep
@@ -125,100 +140,85 @@ def _check(sweep: Sweep) -> None:
             raise SpecError(f"{f.name} must be {_ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
     if not sweep.name or len(sweep.name) > 100:
         raise SpecError("name must have 1 to 100 characters.")
-    _one_of("game", sweep.game, ["tuning", "robustness"])
+    one_of("game", sweep.game, ["tuning", "robustness", "training"])
+    one_of("tune_on", sweep.tune_on, ["each", "clean"])
+    if sweep.tune_on == "clean" and all(v.attacks for v in sweep.victims):
+        raise SpecError('tune_on = "clean" needs a clean victim: put "none" into the list of attacks.')
+    if sweep.detectors and sweep.game != "tuning":
+        raise SpecError('detectors are given the winners\' repaired models, so they need game = "tuning".')
     rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]  # oracle reads the real attack
-    _one_of("rule", sweep.rule, rules)
-    _one_of("device", sweep.compute.device.split(":")[0], ["auto", "cpu", "cuda"])
-    _one_of("scheduler", sweep.compute.scheduler, list(SCHEDULERS))
-    if sweep.compute.cpus <= 0:
-        raise SpecError(f"compute: cpus must be more than 0, got {sweep.compute.cpus:g}.")
-    for key in ("gpus", "workers"):
-        if getattr(sweep.compute, key) < 0:
-            raise SpecError(f"compute: {key} must be 0 or more, got {getattr(sweep.compute, key):g}.")
-    if sweep.compute.attempts < 1:
-        raise SpecError(f"compute: attempts must be 1 or more, got {sweep.compute.attempts}.")
+    one_of("rule", sweep.rule, rules)
+    _check_compute(sweep.compute)
     for r in sweep.trusted:
         if not 0 < r <= 1:
             hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
             raise SpecError(f"trusted (r) must lie in (0, 1], got {r:g}.{hint}")
-    for key, game in (("tuning", "tuning"), ("planting", "self_poison")):
-        table = _table(key, getattr(sweep, key))
-        if "copy" in table:
+    catalog.resolve("games", Choice("tuning", table("tuning", sweep.tuning)))
+    for planting in sweep.planting:
+        if "copy" in planting:
             raise SpecError("planting: copy is numbered by the sweep; set how many with tuning.copies.")
-        settings = catalog.resolve("games", Choice(game, table)).params
-        if key == "planting":
-            catalog.describe("attacks", str(settings["attack"]))
+        catalog.describe("attacks", str(catalog.resolve("games", Choice("self_poison", planting)).params["attack"]))
+    names = [d.name for d in sweep.defenses]
+    for repair in (r for d in sweep.detectors for r in d.repairs):
+        one_of("defense in repairs", repair, names)
 
 
-def _victims(table: Mapping[str, Any], folder: Path) -> Iterable[Victim]:
-    _known("key of [victim]", table, ["dataset", "model", "training", "attacks", "seeds", "reserve"])
-    for needed in ("dataset", "model", "training"):
-        if needed not in table:
-            raise SpecError(f"[victim] has no {needed}. Known: {', '.join(catalog.names(_KIND[needed]))}.")
-    datasets, models, trainings = (list(_choices(_KIND[k], table[k], folder)) for k in _KIND)
-    attacks: list[tuple[Choice, ...]] = []
-    for attack in _listed("attacks", table.get("attacks", ["none"])):
-        if attack in ("none", {"name": "none"}):
-            attacks.append(())
-        else:
-            attacks += [(c,) for c in _choices("attacks", attack, folder)]
-    seeds = [_seed("victim: seeds", s) for s in _listed("seeds", table.get("seeds", 0))]
-    reserve = _number("reserve", table.get("reserve", 0.0))
-    if not 0 <= reserve < 1:
-        raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
-    for dataset, model, training, attack, seed in itertools.product(datasets, models, trainings, attacks, seeds):
-        yield catalog.resolve_victim(
-            Victim(dataset=dataset, model=model, attacks=attack, training=training, seed=seed, reserve=reserve)
-        )
+def _check_compute(compute: Compute) -> None:
+    one_of("device", compute.device.split(":")[0], ["auto", "cpu", "cuda"])
+    one_of("scheduler", compute.scheduler, list(SCHEDULERS))
+    if compute.cpus <= 0:
+        raise SpecError(f"compute: cpus must be more than 0, got {compute.cpus:g}.")
+    for key in ("gpus", "workers"):
+        if getattr(compute, key) < 0:
+            raise SpecError(f"compute: {key} must be 0 or more, got {getattr(compute, key):g}.")
+    if compute.attempts < 1:
+        raise SpecError(f"compute: attempts must be 1 or more, got {compute.attempts}.")
 
 
 _ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: "a table"}
-_KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
 
 
-def _choices(kind: str, value: Any, folder: Path) -> Iterable[Choice]:
-    """One choice for each combination of a table's values; a list is an axis of the sweep."""
-    table = {"name": value} if isinstance(value, str) else _table(kind, value)
-    if not isinstance(table.get("name"), str):
-        raise SpecError(f"a table of {kind} needs a name. Known: {', '.join(catalog.names(kind))}.")
-    method = catalog.describe(kind, table["name"])
-    keys = [k for k in table if k != "name"]
-    for values in itertools.product(*(_listed(k, table[k]) for k in keys)):
-        params = dict(zip(keys, values, strict=True))
-        for key, setting in method.settings.items():
-            given = params.get(key)
-            if setting.location and isinstance(given, str) and given and not given.startswith(("/", "~", "$")):
-                params[key] = str(folder / given)
-        yield Choice(table["name"], params)
-
-
-def _defense(table: Mapping[str, Any]) -> Defense:
-    defense = _typed(Defense, "defenses", table)
+def _defense(data: Mapping[str, Any]) -> Defense:
+    defense = _typed(Defense, "defenses", data)
     catalog.describe("defenses", defense.name)
     catalog.describe("spaces", defense.name)
-    _one_of("walk", defense.walk, list(WALKS))
-    _one_of("sampler", defense.sampler, list(SAMPLERS))
-    _one_of("profile", defense.profile, ["cifar10", "imagenet", "small"])
+    one_of("walk", defense.walk, list(WALKS))
+    one_of("sampler", defense.sampler, list(SAMPLERS))
+    one_of("profile", defense.profile, ["cifar10", "imagenet", "small"])
     for objective in defense.objectives:
-        _one_of("objective", objective, list(OBJECTIVES))
+        one_of("objective", objective, list(OBJECTIVES))
     if not defense.objectives or defense.trials < 1 or defense.limit < 0:
         raise SpecError(f"defense {defense.name}: objectives must not be empty, trials at least 1, limit at least 0.")
     catalog.resolve("defenses", Choice(defense.name, defense.fixed))
     return defense
 
 
-def _typed(cls: type[T], where: str, table: Mapping[str, Any]) -> T:
+def _detector(data: Mapping[str, Any]) -> Detector:
+    detector = _typed(Detector, "detectors", data)
+    catalog.describe("detectors", detector.name)
+    one_of("profile", detector.profile, ["cifar10", "imagenet", "small"])
+    if detector.limit < 1:
+        raise SpecError(f"detector {detector.name}: limit must be at least 1, got {detector.limit}.")
+    catalog.resolve("detectors", Choice(detector.name, detector.fixed))
+    return detector
+
+
+def _tables(key: str, data: Mapping[str, Any]) -> list[Any]:
+    return listed(key, data[key]) if data.get(key) else []
+
+
+def _typed(cls: type[T], where: str, data: Mapping[str, Any]) -> T:
     """An instance of a dataclass from a table, its values' types checked by the annotations."""
     hints = get_type_hints(cls)
-    _known(f"key of {where}", table, list(hints))
+    known(f"key of {where}", data, list(hints))
     values = {}
-    for key, value in table.items():
+    for key, value in data.items():
         wanted = get_origin(hints[key]) or hints[key]
         if wanted is tuple:
-            value = tuple(_listed(key, value))  # noqa: PLW2901
+            value = tuple(listed(key, value))  # noqa: PLW2901
             good = all(isinstance(v, get_args(hints[key])[0]) for v in value)
         elif wanted is float:
-            value = _number(f"{where}: {key}", value)  # noqa: PLW2901
+            value = number(f"{where}: {key}", value)  # noqa: PLW2901
             good = True
         else:
             good = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
@@ -228,39 +228,3 @@ def _typed(cls: type[T], where: str, table: Mapping[str, Any]) -> T:
     if "name" in hints and "name" not in values:
         raise SpecError(f"a table of {where} has no name.")
     return cls(**values)
-
-
-def _known(what: str, table: Mapping[str, Any], known: list[str]) -> None:
-    for key in table:
-        if key not in known:
-            raise SpecError(catalog.unknown(what, key, known))
-
-
-def _one_of(what: str, value: str, known: list[str]) -> None:
-    if value not in known:
-        raise SpecError(catalog.unknown(what, value, known))
-
-
-def _table(what: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpecError(f"{what} must be a table, got {value!r}.")
-    return value
-
-
-def _listed(what: str, value: Any) -> list[Any]:
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise SpecError(f"{what} is an empty list.")
-    return values
-
-
-def _number(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SpecError(f"{what} must be a finite number, got {value!r}.")
-    return float(value)
-
-
-def _seed(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise SpecError(f"{what} must be integers in [0, 2^63), got {value!r}.")
-    return value

@@ -6,7 +6,8 @@ from typing import Any
 
 from results.report import write
 from results.store import Store
-from sweep import config, engine, plan
+from sweep import config, engine
+from sweep.after import confirmations
 from sweep.config import Sweep
 from sweep.progress import Watcher
 from sweep.repair import apply, choose
@@ -58,7 +59,7 @@ def defend(
     with Store.open(url) as store, Watcher(sweep.name, sweep.rule) as watcher:
         engine.execute(sweep, store, place, use_ray=use_ray, watch=watcher)
         chosen, passed_over = choose(sweep, store.records(sweep.name), make_bench(place))
-        last: list[Walk] = [ListWalk("the winner", plan.confirmations(sweep, chosen))]
+        last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen))]
         engine.run_waves(iter([last]), sweep, store, place, use_ray=use_ray, watch=watcher)
         records = store.records(sweep.name)
     repaired = apply(sweep, chosen, passed_over, records, make_bench(place), out)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from results.store import DEFAULT_URL, Store
-from sweep import local, plan
+from sweep import local
 from sweep.config import Compute, Sweep
 from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
+from sweep.waves import waves
 from sweep.worker import Place, device_for, leftovers, unspool
 from trials.spec import Record, content_id, to_json
 
@@ -45,11 +46,11 @@ def execute(
     for record in leftovers(place):
         store.put(record)
         unspool(place, record.trial.id)
-    return run_waves(plan.waves(sweep, store), sweep, store, place, use_ray=use_ray, address=address, watch=watch)
+    return run_waves(waves(sweep, store), sweep, store, place, use_ray=use_ray, address=address, watch=watch)
 
 
 def run_waves(
-    waves: Iterator[list[Walk]],
+    asked: Iterator[list[Walk]],
     sweep: Sweep,
     store: Store,
     place: Place,
@@ -65,7 +66,7 @@ def run_waves(
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
     usable = _usable(place, compute)
-    source = Source(waves, store, sweep.name, compute.attempts, watch, usable)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable)
     if not source.waiting():  # all is stored: start nothing
         return source.progress
     if use_ray:

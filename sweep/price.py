@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from results.store import Store
 from sweep import local, plan
+from sweep.after import compares, detections, repairs_of
 from sweep.config import Sweep
 from trials import catalog
 from trials.spec import Choice, SpecError, Status, Trial
@@ -56,12 +58,25 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
         points = plan.configurations(sweep, defense)
         trials = [t for cell in plan.cells(sweep) for c in points for t in plan.trials_of(sweep, cell, c)]
         lines.append(line(defense.name, trials, f"{len(points)} points, {defense.walk}"))
-    if sweep.game == "tuning" and (sweep.confirm or sweep.judge):
-        attacked = sum(bool(v.attacks) for v, _ in plan.cells(sweep))
-        real = sweep.judge * (1 + sweep.oracle) * attacked * len(sweep.defenses)
-        most = len(sweep.seeds) * (sweep.confirm * len(plan.cells(sweep)) + real)
-        lines.append(Line("the winners", most, 0, None, "at most"))
-    return lines
+    return lines + ([*_after(sweep)] if sweep.game == "tuning" else [])
+
+
+def _after(sweep: Sweep) -> Iterator[Line]:
+    """What follows tuning, at most: defenses of which nothing finishes have no winner."""
+    cells = plan.cells(sweep)
+    met = [v for c in cells for v in plan.meets(sweep, c.victim)]
+    attacked = sum(bool(v.attacks) for v in met) * len(sweep.seeds)
+    if sweep.confirm:
+        yield Line("the best, on report images", len(cells) * len(sweep.seeds), 0, None)
+    if sweep.judge or sweep.judge_all:
+        each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
+        each += sweep.judge_all * sum(len(plan.configurations(sweep, d)) or d.trials for d in sweep.defenses)
+        yield Line("real attacks", each * attacked, 0, None, "at most")
+    for detector in sweep.detectors:
+        times = len(repairs_of(sweep, detector)) if compares(detector) else 1
+        points = len(detections(detector))
+        number = times * points * len(met) * len(sweep.seeds)
+        yield Line(f"detector {detector.name}", number, 0, None, f"{points} points, {len(met)} models")
 
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.artifacts import Artifacts
-from trials.kinds import Backdoor, Copy, Images, Repair, View
+from trials.kinds import Backdoor, Copy, Images, Inspect, Repair, View
 from trials.needs import copy_of, training_of
 from trials.planting import Layout, layout
 from trials.spec import Choice, SpecError, Trial, Victim, derive
@@ -62,6 +62,7 @@ class Referee:
     test: Callable[[], Images]
     view: Callable[[], View]
     repair: Repair | None
+    inspect: Inspect | None
     rng: Callable[..., Generator]
     save: Save
     attacked: bool
@@ -93,6 +94,7 @@ class Bench:
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
             repair=self._repair(trial),
+            inspect=_bound("detectors", trial.detector) if trial.detector else None,
             rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),

@@ -69,6 +69,7 @@ class Method:
     source: str
     deviation: str
     settings: Mapping[str, Setting]
+    compares: bool = False  # a detector that looks at the repaired model too
 
 
 def names(kind: str) -> list[str]:
@@ -207,6 +208,7 @@ def _read(kind: str, name: str) -> Method:
         _paragraph(text, "Source"),
         _paragraph(text, "Deviation"),
         settings,
+        any(isinstance(n, ast.Name) and n.id == "repaired" for n in ast.walk(node)),
     )
 
 

@@ -11,6 +11,7 @@ from search_spaces._walks import grid
 from sweep import plan
 from sweep.config import Sweep
 from sweep.source import Source
+from sweep.waves import waves
 from trials import catalog
 from trials.needs import needs
 from trials.spec import Point, Record, Trial
@@ -36,7 +37,7 @@ def drained(source: Source, answer: Any = record) -> list[Trial]:
 
 
 def whole(sweep: Sweep, store: Store, answer: Any = record) -> list[Trial]:
-    return drained(Source(plan.waves(sweep, store), store, "tiny"), answer)
+    return drained(Source(waves(sweep, store), store, "tiny"), answer)
 
 
 def test_a_limited_grid_has_so_many_points_and_the_papers_first() -> None:

@@ -14,10 +14,11 @@ from ray import cloudpickle
 from test_executors import alive, eventually, kill_first, source, trials
 
 from results.store import Store
-from sweep import engine, plan
+from sweep import engine
 from sweep.config import Compute
 from sweep.source import Source
 from sweep.walks import ListWalk
+from sweep.waves import waves
 from sweep.worker import leftovers
 from trials.spec import SpecError
 
@@ -79,7 +80,7 @@ def test_asha_prunes_configurations_and_nothing_else(store: Store, tmp_path: Pat
 
     held = {"name": "weight_decay", "profile": "cifar10"}
     sweep = tiny_sweep.sweep(defenses=[held])
-    s = Source(plan.waves(sweep, store), store, "tiny")
+    s = Source(waves(sweep, store), store, "tiny")
     tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
     assert s.over
     by_game: dict[str, set[str]] = {}

@@ -14,6 +14,7 @@ from sweep.config import Sweep
 from sweep.search import SearchWalk
 from sweep.source import Source
 from sweep.walks import ListWalk
+from sweep.waves import walk_of, waves
 from trials.spec import Record, Trial
 
 SAMPLERS = ["random", "tpe", "nsga2", "gp"]
@@ -25,7 +26,7 @@ def searching(trials: int = 6, name: str = "weight_decay", seeds: Any = 0, **mor
 
 
 def walk(sweep: Sweep, store: Store) -> SearchWalk:
-    found = plan._walk(sweep, sweep.defenses[0], plan.cells(sweep)[0], store)
+    found = walk_of(sweep, sweep.defenses[0], plan.cells(sweep)[0], store)
     assert isinstance(found, SearchWalk)
     return found
 
@@ -116,7 +117,7 @@ def test_a_resumed_search_knows_the_values_states_and_constraints(store: Store) 
 
 def test_a_configuration_that_lacks_a_seed_is_finished_first(store: Store) -> None:
     sweep = searching(4, seeds=[0, 1])
-    source = Source(plan.waves(sweep, store), store, "tiny")
+    source = Source(waves(sweep, store), store, "tiny")
     ran = [source.next() for _ in range(1)]
     while ran[-1] is not None and ran[-1].method is None:
         source.finish(record(ran[-1]))

@@ -1,0 +1,81 @@
+"""The victims of a sweep, from its [victim] table: each combination of the listed values, or one change at a time."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweep.values import known, listed, number, one_of, seed, table
+from trials import catalog
+from trials.spec import Choice, SpecError, Victim
+
+KEYS = ("dataset", "model", "training", "attacks", "seeds", "reserve", "targets", "walk")
+WALKS = ("grid", "star")
+_KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
+_Varied = tuple[Choice, int]  # a choice, and how many of its settings differ from the first one's
+
+
+def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
+    """Resolved victims, each once; relative paths are taken from ``folder``.
+
+    Any value of a table may be a list, an axis of the sweep. ``walk = "grid"`` takes every combination, ``"star"`` the
+    first value of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in turn.
+
+    Raises:
+        SpecError: an unknown key, method or setting, or a value out of range.
+    """
+    known("key of [victim]", data, KEYS)
+    for needed, kind in _KIND.items():
+        if needed not in data:
+            raise SpecError(f"[victim] has no {needed}. Known: {', '.join(catalog.names(kind))}.")
+    walk = str(data.get("walk", "grid"))
+    one_of("walk", walk, list(WALKS))
+    reserve = number("reserve", data.get("reserve", 0.0))
+    if not 0 <= reserve < 1:
+        raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
+    seeds = [seed("victim: seeds", s) for s in listed("seeds", data.get("seeds", 0))]
+    targets = [seed("victim: targets", t) for t in listed("targets", data["targets"])] if "targets" in data else []
+    parts = [list(_choices(_KIND[k], data[k], folder)) for k in _KIND]
+    found = []
+    for axes in _axes(data, folder, parts):
+        for combination in itertools.product(*axes):
+            if walk == "star" and sum(changes for _, changes in combination) > 1:
+                continue
+            dataset, model, training, *own = (c for c, _ in combination)
+            for i, s in enumerate(seeds):
+                aimed = tuple(_aimed(c, targets[i % len(targets)]) if targets else c for c in own)
+                victim = Victim(dataset=dataset, model=model, attacks=aimed, training=training, seed=s, reserve=reserve)
+                found.append(catalog.resolve_victim(victim))
+    return tuple({v.id: v for v in found}.values())
+
+
+def _axes(data: Mapping[str, Any], folder: Path, parts: list[list[_Varied]]) -> Iterator[list[list[_Varied]]]:
+    """For each attack of the list its axes beside those of dataset, model and training; none is the clean model."""
+    for attack in listed("attacks", data.get("attacks", ["none"])):
+        if attack in ("none", {"name": "none"}):
+            yield parts
+        else:
+            yield [*parts, list(_choices("attacks", attack, folder))]
+
+
+def _aimed(attack: Choice, target: int) -> Choice:
+    if "target" in attack.params:
+        raise SpecError(f"[victim] has targets, and {attack.name} has a target of its own: leave one of them out.")
+    return Choice(attack.name, {**attack.params, "target": target})
+
+
+def _choices(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
+    """One choice for each combination of a table's values; a list is an axis of the sweep."""
+    given = {"name": value} if isinstance(value, str) else table(kind, value)
+    if not isinstance(given.get("name"), str):
+        raise SpecError(f"a table of {kind} needs a name. Known: {', '.join(catalog.names(kind))}.")
+    method = catalog.describe(kind, given["name"])
+    keys = [k for k in given if k != "name"]
+    axes = [list(enumerate(listed(k, given[k]))) for k in keys]
+    for values in itertools.product(*axes):
+        params = {k: v for k, (_, v) in zip(keys, values, strict=True)}
+        for key, setting in method.settings.items():
+            place = params.get(key)
+            if setting.location and isinstance(place, str) and place and not place.startswith(("/", "~", "$")):
+                params[key] = str(folder / place)
+        yield Choice(given["name"], params), sum(i > 0 for i, _ in values)

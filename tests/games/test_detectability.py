@@ -1,0 +1,135 @@
+"""The detectability game: what a detector is handed, and how near its trigger is to the true one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from sweep.config import Sweep
+from trials import catalog
+from trials.bench import Bench, Referee
+from trials.games._recovery import rank_of, recovery
+from trials.games.detectability import play
+from trials.kinds import Images, Suspicion
+from trials.needs import needs, training_of
+from trials.run import run
+from trials.spec import Choice, Trial
+
+CLEAN = torch.randint(0, 200, (40, 3, 8, 8), generator=Generator().manual_seed(1)).to(torch.uint8)
+
+
+def patched(x: Tensor) -> Tensor:
+    out = x.clone()
+    out[:, :, 5:, 5:] = 255
+    return out
+
+
+def suspicion(trigger: Tensor, mask: Tensor | None = None) -> Suspicion:
+    triggers = torch.zeros(4, 3, 8, 8)
+    triggers[2] = trigger
+    masks = None if mask is None else mask.expand(4, 1, 8, 8)
+    return Suspicion(0.5, torch.zeros(4), torch.ones(4), triggers, masks)
+
+
+def square() -> Tensor:
+    place = torch.zeros(1, 8, 8)
+    place[:, 5:, 5:] = 1
+    return place
+
+
+def test_the_true_trigger_is_recovered_wholly_in_both_forms() -> None:
+    for found in (suspicion(square().expand(3, 8, 8)), suspicion(torch.ones(3, 8, 8), square())):
+        facts = recovery(CLEAN, patched(CLEAN), found, 2)
+        assert facts["iou"] == 1
+        assert facts["cosine"] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_trigger_elsewhere_is_not_recovered() -> None:
+    facts = recovery(CLEAN, patched(CLEAN), suspicion(square().flip(1, 2).expand(3, 8, 8)), 2)
+    assert facts == {"iou": 0, "cosine": pytest.approx(0, abs=1e-6)}
+
+
+def test_half_of_the_place_is_an_iou_of_a_half() -> None:
+    half = square().clone()
+    half[:, 5:, 5:] = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]])
+    facts = recovery(CLEAN, patched(CLEAN), suspicion(half.expand(3, 8, 8)), 2)
+    assert facts["iou"] == pytest.approx(4 / 9)
+    assert 0.5 < facts["cosine"] < 0.8
+
+
+def test_a_trigger_over_the_whole_image_has_no_place() -> None:
+    facts = recovery(CLEAN, CLEAN + 30, suspicion(torch.full((3, 8, 8), 0.2)), 2)
+    assert set(facts) == {"cosine"}
+    assert facts["cosine"] > 0.95
+
+
+def test_nothing_found_has_no_direction() -> None:
+    assert "cosine" not in recovery(CLEAN, patched(CLEAN), suspicion(torch.zeros(3, 8, 8)), 2)
+
+
+def test_ranks_count_from_the_most_suspicious_and_ties_share() -> None:
+    scores = torch.tensor([0.1, 0.9, 0.5, 0.5])
+    assert [rank_of(scores, k) for k in range(4)] == [4, 1, 2.5, 2.5]
+
+
+@pytest.fixture
+def trial(sweep: Sweep) -> Trial:
+    return catalog.resolve_trial(
+        Trial(
+            game=Choice("detectability", {"stop_at": 4, "record_every": 2}),
+            victim=sweep.victims[0],
+            method=Choice("fine_tuning", {"steps": 8, "batch": 16}),
+            trusted=0.2,
+            seed=0,
+            detector=Choice("calibrated_inversion", {"steps": 3, "batch": 8}),
+        )
+    )
+
+
+def test_a_model_is_scored_and_the_true_target_ranked(trial: Trial, bench: Bench) -> None:
+    record = run(trial, bench)
+    assert record.status == "done", record.error
+    classes = int(record.metrics["classes"])
+    scores = [record.metrics[f"score_{k}"] for k in range(classes)]
+    assert classes == 10 and record.metrics["score"] == max(scores)
+    target = int(trial.victim.attacks[0].params["target"])
+    above, level = sum(s > scores[target] for s in scores), scores.count(scores[target])
+    assert record.metrics["target_rank"] == above + (level + 1) / 2
+    assert -1 <= record.metrics["cosine"] <= 1 and 0 <= record.metrics["iou"] <= 1
+    assert run(trial, bench).metrics == record.metrics
+
+
+class Listener:
+    """A detector that keeps what it is handed."""
+
+    def __call__(self, suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /) -> Suspicion:
+        self.suspect, self.repaired, self.trusted = suspect, repaired, trusted
+        weights = next(repaired.parameters()).detach().flatten()[:3]
+        self.seen, self.modes = weights.clone(), (suspect.training, repaired.training)
+        return Suspicion(0.0, torch.zeros(10), torch.zeros(10), torch.zeros(10, 3, 16, 16))
+
+
+def heard(lab: Referee, stop_at: int) -> Listener:
+    listener = Listener()
+    list(play(replace(lab, inspect=listener), stop_at=stop_at, record_every=2))
+    return listener
+
+
+def test_the_detector_gets_the_model_repaired_up_to_the_step(trial: Trial, bench: Bench) -> None:
+    lab = bench.referee(trial)
+    early, late = heard(lab, 2), heard(lab, 8)
+    assert early.suspect is lab.view().model and early.modes == (False, False)
+    assert not torch.equal(early.seen, late.seen)
+    assert torch.equal(heard(lab, 0).seen, late.seen)  # 0 runs to the end
+    assert len(early.trusted) == len(bench.trusted(trial))
+
+
+def test_without_a_repair_the_model_is_compared_with_itself(trial: Trial, bench: Bench) -> None:
+    lab = bench.referee(replace(trial, method=None))
+    assert heard(lab, 0).repaired is lab.view().model
+
+
+def test_it_needs_the_victim_and_no_copies(trial: Trial) -> None:
+    assert needs(trial) == [training_of(trial.victim)]
+    assert trial.id != replace(trial, detector=None).id

@@ -1,0 +1,145 @@
+"""A sweep of attacks x seeds: tuned once on a clean victim, judged and inspected on all."""
+
+from typing import Any
+
+import pytest
+import tiny_sweep
+from test_plan import record, whole
+
+from results.store import Store
+from sweep import plan
+from sweep.after import detections
+from sweep.config import Sweep
+from trials.spec import Record, SpecError, Trial
+
+AIMED = {"name": "badnets", "target": 1}
+ATTACKS = ["none", {"name": "badnets", "m": [20, 60]}, {"name": "c_badnets", "m": 20}]
+
+
+def plane(**changes: Any) -> Sweep:
+    return tiny_sweep.sweep(
+        **{
+            "tune_on": "clean",
+            "victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "seeds": [0, 1, 2], "targets": [4, 7]},
+            "detectors": [
+                {"name": "neural_cleanse", "profile": "small"},
+                {"name": "calibrated_inversion", "profile": "small", "repairs": ["weight_decay"]},
+            ],
+            **changes,
+        }
+    )
+
+
+def test_victims_are_attacks_by_seeds_with_targets_in_turn() -> None:
+    victims = plane().victims
+    assert len(victims) == 4 * 3
+    assert [v.attacks[0].params["target"] for v in victims if v.attacks][:6] == [4, 7, 4, 4, 7, 4]
+    assert sum(not v.attacks for v in victims) == 3
+
+
+def test_tuning_happens_once_on_the_first_clean_victim() -> None:
+    (cell,) = plan.cells(plane())
+    assert not cell.victim.attacks and cell.victim.seed == 0
+    two_models = {**tiny_sweep.VICTIM, "attacks": ATTACKS, "model": {"name": "resnet18", "width": [4, 8]}}
+    assert len(plan.cells(plane(victim=two_models))) == 2
+    assert len(plan.cells(plane(tune_on="each"))) == 12
+
+
+def test_winners_meet_every_attack_and_detectors_every_model(store: Store) -> None:
+    sweep = plane()
+    ran = whole(sweep, store)
+    by_game: dict[str, list[Trial]] = {}
+    for trial in ran:
+        by_game.setdefault(trial.game.name, []).append(trial)
+    assert {t.victim.id for t in by_game["tuning"]} == {plan.cells(sweep)[0].victim.id}
+    assert len(by_game["robustness"]) == 2 * 9  # winners of two defenses x attacked victims
+    assert all(t.game.params["stop_at"] == 4 for t in by_game["robustness"])
+    alone = [t for t in by_game["detectability"] if t.detector and t.detector.name == "neural_cleanse"]
+    comparing = [t for t in by_game["detectability"] if t.detector and t.detector.name == "calibrated_inversion"]
+    assert len(alone) == len(comparing) == 12 and len(ran) == len({t.id for t in ran})
+    assert all(t.method is None for t in alone)
+    assert {t.method.name for t in comparing if t.method} == {"weight_decay"}
+    assert all(t.game.params["stop_at"] == 4 for t in comparing)
+    assert not whole(sweep, store)
+
+
+def test_without_named_repairs_a_comparing_detector_gets_every_defense_but_controls(store: Store) -> None:
+    sweep = plane(detectors=[{"name": "calibrated_inversion", "profile": "small"}])
+    methods = {t.method.name for t in whole(sweep, store) if t.detector and t.method}
+    assert methods == {"weight_decay"}  # fine_tuning is a control
+
+
+def test_a_winner_that_does_nothing_repairs_nothing(store: Store) -> None:
+    def answer(trial: Trial) -> Record:
+        return record(trial, asr=1.0, cda=0.5)
+
+    ran = whole(plane(), store, answer)
+    compared = [t for t in ran if t.detector and t.detector.name == "calibrated_inversion"]
+    assert len(compared) == 12 and all(t.method is None for t in compared)
+
+
+def test_a_star_of_victims_changes_one_setting_at_a_time() -> None:
+    victim = {
+        **tiny_sweep.VICTIM,
+        "walk": "star",
+        "training": {"name": "fast", "epochs": [4, 8], "batch": [64, 32]},
+        "attacks": [{"name": "badnets", "m": [60, 20, 100], "target": [0, 3]}],
+        "seeds": [0, 1],
+    }
+    found = tiny_sweep.sweep(victim=victim).victims
+    assert len(found) == (1 + 1 + 1 + 2 + 1) * 2
+    base = found[0]
+    for v in found:
+        mine = {**v.training.params, **v.attacks[0].params}
+        first = {**base.training.params, **base.attacks[0].params}
+        assert sum(mine[k] != first[k] for k in first) <= 1
+    assert len(tiny_sweep.sweep(victim={**victim, "walk": "grid"}).victims) == 2 * 2 * 3 * 2 * 2
+
+
+def test_several_ways_of_planting_are_tuned_apart_and_judged_on_the_same_attacks(store: Store) -> None:
+    plantings = [tiny_sweep.PLANTING, {**tiny_sweep.PLANTING, "attack": "c_badnets"}]
+    ran = whole(plane(planting=plantings, judge_all=True, detectors=[]), store)
+    plants = {str(t.plant.params["attack"]) for t in ran if t.plant and t.game.name == "tuning"}
+    assert plants == {"badnets", "c_badnets"}
+    judged = [t for t in ran if t.game.name == "robustness"]
+    whole_curves = [t for t in judged if t.game.params["stop_at"] == 0]
+    assert len(whole_curves) == 9 * 4  # attacked victims x configurations, once for both plantings
+    assert len(judged) == len({t.id for t in judged})
+
+
+def test_victims_alone_need_no_defense(store: Store) -> None:
+    data = tiny_sweep.table(game="training", defenses=[])
+    sweep = tiny_sweep.sweep(**{k: data[k] for k in ("game", "defenses")})
+    assert {t.game.name for t in whole(sweep, store)} == {"training"}
+
+
+def test_the_points_of_a_detector_are_distinct_and_its_paper_point_first() -> None:
+    detector = plane(detectors=[{"name": "neural_cleanse", "profile": "small", "limit": 5}]).detectors[0]
+    points = detections(detector)
+    assert len(points) == len({str(p) for p in points}) == 5
+    assert points[0] == detections(plane().detectors[0])[0]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"tune_on": "cleen"}, "Did you mean 'clean'"),
+    ({"victim": tiny_sweep.VICTIM}, "needs a clean victim"),
+    ({"detectors": [{"name": "neural_clense"}]}, "Did you mean 'neural_cleanse'"),
+    ({"detectors": [{"name": "neural_cleanse", "limit": 0}]}, "at least 1"),
+    ({"detectors": [{"name": "neural_cleanse", "fixed": {"lr": "fast"}}]}, "lr"),
+    ({"detectors": [{"name": "neural_cleanse", "repairs": ["nad"]}]}, "unknown defense in repairs 'nad'"),
+    ({"detectors": ["neural_cleanse"]}, "must be a table"),
+    ({"game": "robustness"}, "game = \"tuning\""),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "walk": "stair"}}, "Did you mean 'star'"),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": ["none", AIMED], "targets": [2]}}, "leave one"),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "targets": []}}, "empty list"),
+    ({"planting": []}, "empty list"),
+    ({"planting": ["badnets"]}, "must be a table"),
+    ({"planting": [{"attack": "badnet"}]}, "Did you mean 'badnets'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "says"), WRONG, ids=[f"{next(iter(w))}-{i}" for i, (w, _) in enumerate(WRONG)])
+def test_a_wrong_plane_is_refused_in_one_line(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=says) as refused:
+        plane(**wrong)
+    assert "\n" not in str(refused.value)
