@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 
 from sweep import plan
-from sweep.after import detections
 from sweep.config import Sweep
+from sweep.detecting import detections
 from sweep.worker import Place, make_bench
 from trials import splits
 from trials.bench import Bench, planted

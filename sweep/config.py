@@ -39,7 +39,8 @@ class Detector:
 
     name: str
     profile: str = "cifar10"
-    limit: int = 1  # points of the grid, the paper's first
+    limit: int = 1  # points of the grid, the paper's first; of several the best on self-poisoned copies is taken
+    tune: bool = True  # false: all points are run on every model, as an ablation
     fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held at a value, over the space's
     repairs: tuple[str, ...] = ()  # defenses; none named: all that are no controls
 

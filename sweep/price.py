@@ -13,8 +13,8 @@ from sqlalchemy.exc import ArgumentError
 
 from results.store import Store
 from sweep import local, plan
-from sweep.after import compares, detections, repairs_of
 from sweep.config import Sweep
+from sweep.detecting import compares, detections, repairs_of
 from trials import catalog
 from trials.spec import Choice, SpecError, Status, Trial
 

@@ -14,6 +14,7 @@ from sweep.config import Sweep
 from trials import catalog
 from trials.bench import Bench, Defender
 from trials.checkpoints import save_weights
+from trials.games._frozen import repaired
 from trials.kinds import View
 from trials.metrics import accuracy
 from trials.spec import Choice, Record, SpecError, Trial
@@ -108,11 +109,5 @@ def _lab(sweep: Sweep, winner: Winner, bench: Bench) -> tuple[Defender, tuple[Te
 def _repaired(sweep: Sweep, winner: Winner, lab: Defender, places: Tensor) -> nn.Module:
     """The given model after the winner's steps on the trusted images at ``places``."""
     every = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["record_every"])
-    model = lab.view.model
-    if winner.step:
-        assert lab.repair is not None
-        view = View(lab.view.model, lab.view.trusted.take(places))
-        for step, model in lab.repair(view, lab.rng("repair", 0), every):  # noqa: B007
-            if step >= winner.step:
-                break
-    return model
+    view = View(lab.view.model, lab.view.trusted.take(places))
+    return repaired(lab.repair if winner.step else None, view, lab.rng("repair", 0), every, winner.step)

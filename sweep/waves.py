@@ -7,6 +7,7 @@ from results.store import Store
 from sweep import plan
 from sweep.after import judged
 from sweep.config import Defense, Sweep
+from sweep.detecting import detector_tuning
 from sweep.walks import ListWalk, Walk
 from trials.spec import Choice, Trial, derive
 
@@ -20,7 +21,9 @@ def waves(sweep: Sweep, store: Store) -> Iterator[list[Walk]]:
         yield [ListWalk("self-poisoned copies", plan.copies(sweep))]
     yield [walk_of(sweep, defense, cell, store) for cell in plan.cells(sweep) for defense in sweep.defenses]
     if sweep.game == "tuning":
-        yield [ListWalk("the winners", judged(sweep, plan.own(sweep, store.records(sweep.name, "tuning"))))]
+        tuned = plan.own(sweep, store.records(sweep.name, "tuning"))
+        yield [ListWalk("detectors on copies", detector_tuning(sweep, tuned))]
+        yield [ListWalk("the winners", judged(sweep, tuned, store.records(sweep.name, "detector_tuning")))]
 
 
 def walk_of(sweep: Sweep, defense: Defense, cell: plan.Cell, store: Store) -> Walk:

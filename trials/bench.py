@@ -40,6 +40,7 @@ class Defender:
     Attributes:
         view: the model and the trusted images.
         repair: the defense under trial, settings bound; None where the game runs none.
+        inspect: the detector under trial, settings bound; None where the game runs none.
         copy: loads self-poisoned copy i.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
@@ -47,6 +48,7 @@ class Defender:
 
     view: View
     repair: Repair | None
+    inspect: Inspect | None
     copy: Callable[[int], Copy]
     rng: Callable[..., Generator]
     save: Save
@@ -82,7 +84,12 @@ class Bench:
         model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
         view = View(model, trusted.to(self.device))
         return Defender(
-            view, self._repair(trial), functools.partial(self.copy, trial), self.rng(trial), self._save(trial)
+            view=view,
+            repair=self._repair(trial),
+            inspect=self._inspect(trial),
+            copy=functools.partial(self.copy, trial),
+            rng=self.rng(trial),
+            save=self._save(trial),
         )
 
     def referee(self, trial: Trial) -> Referee:
@@ -94,7 +101,7 @@ class Bench:
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
             repair=self._repair(trial),
-            inspect=_bound("detectors", trial.detector) if trial.detector else None,
+            inspect=self._inspect(trial),
             rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),
@@ -177,6 +184,9 @@ class Bench:
 
     def _repair(self, trial: Trial) -> Repair | None:
         return _bound("defenses", trial.method) if trial.method else None
+
+    def _inspect(self, trial: Trial) -> Inspect | None:
+        return _bound("detectors", trial.detector) if trial.detector else None
 
     def rng(self, trial: Trial) -> Callable[..., Generator]:
         """Generators of a trial's stages."""

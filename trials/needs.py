@@ -17,7 +17,7 @@ def copy_of(trial: Trial, copy: int) -> Trial:
     if trial.plant is None:
         raise ValueError(f"a trial of the game {trial.game.name} has no plant, so it has no copies")
     game = replace(trial.plant, params={**trial.plant.params, "copy": copy})
-    return catalog.resolve_trial(replace(trial, game=game, method=None, plant=None))
+    return catalog.resolve_trial(replace(trial, game=game, method=None, plant=None, detector=None))
 
 
 def needs(trial: Trial) -> list[Trial]:

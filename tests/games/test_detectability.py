@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from sweep.config import Sweep
 from trials import catalog
 from trials.bench import Bench, Referee
+from trials.games import detector_tuning
 from trials.games._recovery import rank_of, recovery
 from trials.games.detectability import play
 from trials.kinds import Images, Suspicion
@@ -133,3 +134,23 @@ def test_without_a_repair_the_model_is_compared_with_itself(trial: Trial, bench:
 def test_it_needs_the_victim_and_no_copies(trial: Trial) -> None:
     assert needs(trial) == [training_of(trial.victim)]
     assert trial.id != replace(trial, detector=None).id
+
+
+def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(trial: Trial, bench: Bench, sweep: Sweep) -> None:
+    plant = catalog.resolve("games", Choice("self_poison", sweep.planting[0]))
+    game = Choice("detector_tuning", {"copies": 1, "stop_at": 4, "record_every": 2})
+    tuning = catalog.resolve_trial(replace(trial, game=game, plant=plant))
+    record = run(tuning, bench)
+    assert record.status == "done", record.error
+    assert 0 <= record.metrics["auc"] == record.metrics["auc_0"] <= 1
+    assert len(needs(tuning)) == 2
+    target = bench.copy(tuning, 0).target
+
+    class Sure(Listener):
+        def __call__(self, *handed: object) -> Suspicion:
+            return replace(super().__call__(*handed), scores=torch.eye(10)[target])  # type: ignore[arg-type]
+
+    lab = replace(bench.defender(tuning), inspect=Sure())
+    with pytest.raises(StopIteration) as end:
+        next(detector_tuning.play(lab, copies=1, stop_at=4, record_every=2))
+    assert end.value.value == {"auc": 1.0, "margin": 1.0, "copies": 1.0, "auc_0": 1.0}

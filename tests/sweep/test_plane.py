@@ -1,5 +1,6 @@
 """A sweep of attacks x seeds: tuned once on a clean victim, judged and inspected on all."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ import tiny_sweep
 from test_plan import record, whole
 
 from results.store import Store
+from results.tuned_detectors import tuned_detectors
 from sweep import plan
-from sweep.after import detections
 from sweep.config import Sweep
+from sweep.detecting import detections
 from trials.spec import Record, SpecError, Trial
 
 AIMED = {"name": "badnets", "target": 1}
@@ -143,3 +145,38 @@ def test_a_wrong_plane_is_refused_in_one_line(wrong: dict[str, Any], says: str) 
     with pytest.raises(SpecError, match=says) as refused:
         plane(**wrong)
     assert "\n" not in str(refused.value)
+
+
+def test_a_detector_with_several_settings_is_tuned_on_the_copies_and_its_best_is_used(store: Store) -> None:
+    sweep = plane(detectors=[{"name": "calibrated_inversion", "profile": "small", "limit": 3}])
+    good = detections(sweep.detectors[0])[2]
+
+    def answer(trial: Trial) -> Record:
+        told = record(trial)
+        if trial.game.name != "detector_tuning":
+            return told
+        return replace(told, metrics={"auc": 0.9 if trial.detector == good else 0.6, "margin": 0.1, "copies": 1.0})
+
+    ran = whole(sweep, store, answer)
+    tuning = [t for t in ran if t.game.name == "detector_tuning"]
+    assert len(tuning) == 3 and all(t.plant and t.method and t.game.params["stop_at"] == 4 for t in tuning)
+    assert {t.victim.id for t in tuning} == {plan.cells(sweep)[0].victim.id}
+    used = [t for t in ran if t.game.name == "detectability"]
+    assert len(used) == 12 and {str(t.detector) for t in used} == {str(good)}
+    best = tuned_detectors(store.records("tiny"))[0]
+    assert (best.choice, best.auc, best.n_seeds, best.failed) == (good, 0.9, 1, 0)
+
+
+def test_an_ablation_of_a_detector_runs_all_its_settings_untuned(store: Store) -> None:
+    detector = {"name": "neural_cleanse", "profile": "small", "limit": 3, "tune": False}
+    ran = whole(plane(detectors=[detector]), store)
+    assert "detector_tuning" not in {t.game.name for t in ran}
+    assert len([t for t in ran if t.game.name == "detectability"]) == 3 * 12
+
+
+def test_a_detector_none_of_whose_settings_finished_inspects_nothing(store: Store) -> None:
+    def answer(trial: Trial) -> Record:
+        return record(trial, status="failed" if trial.game.name == "detector_tuning" else "done")
+
+    ran = whole(plane(detectors=[{"name": "neural_cleanse", "profile": "small", "limit": 3}]), store, answer)
+    assert "detectability" not in {t.game.name for t in ran}

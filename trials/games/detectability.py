@@ -10,6 +10,7 @@ from collections.abc import Generator as Steps
 import torch
 
 from trials.bench import Referee
+from trials.games._frozen import repaired
 from trials.games._recovery import rank_of, recovery
 from trials.metrics import stamped
 from trials.spec import Count, Point, PositiveInt
@@ -28,12 +29,8 @@ def play(
     """
     assert lab.inspect is not None
     view = lab.view()
-    repaired = view.model
-    for step, model in lab.repair(view, lab.rng("repair", 0), record_every) if lab.repair else ():
-        repaired = model
-        if stop_at and step >= stop_at:
-            break
-    found = lab.inspect(view.model, repaired.eval(), view.trusted, lab.rng("inspect"))
+    model = repaired(lab.repair, view, lab.rng("repair", 0), record_every, stop_at)
+    found = lab.inspect(view.model, model, view.trusted, lab.rng("inspect"))
     metrics = {"score": found.score, **found.more, "classes": float(len(found.scores))}
     metrics |= {f"score_{k}": float(s) for k, s in enumerate(found.scores)}
     metrics |= {f"norm_{k}": float(n) for k, n in enumerate(found.norms)}
