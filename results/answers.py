@@ -1,14 +1,16 @@
 """What a defender should do, in a few plain sentences, with what speaks against believing them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.judging import Judgement, confirmed, frozen
+from results.judging import Judgement, confirmed, frozen, pooled
 from results.selection import CONTROLS, REPAIRED, Winner, best
 from results.words import attack, percent, percents, value
 from trials.spec import Record
 
+MANY = 3  # attacked victims up to which each is told of by itself
 Verdict = Literal["repaired", "not repaired", "not the real", "do nothing"]
 
 
@@ -42,7 +44,7 @@ def answer(where: str, winners: Sequence[Winner], records: Iterable[Record]) -> 
         where=where,
         verdict=verdict,
         headline=_headline(verdict, w, seen),
-        sentences=(_expect(w, seen, told is not None), *(_real(j) for j in real)),
+        sentences=(_expect(w, seen, told is not None), *_reals(real)),
         settings=() if idle else tuple((k, value(v)) for k, v in w.choice.params.items()),
         facts=_facts(w, seen),
         cautions=tuple(_cautions(w, seen, told, real, winners)),
@@ -81,6 +83,24 @@ def _within(seen: Winner | Judgement) -> str:
     return f" (95 % interval {percents(seen.interval)} %)" if seen.interval else ""
 
 
+def _reals(real: Sequence[Judgement]) -> list[str]:
+    """A sentence for each attacked victim, or one for all where there are many."""
+    if len(real) <= MANY:
+        return [_real(j) for j in real]
+    groups: dict[str, list[Judgement]] = defaultdict(list)
+    for j in real:
+        groups[attack(j.victim)].append(j)
+    every, by_attack = pooled(real), {name: pooled(group) for name, group in groups.items()}
+    worst = max(by_attack, key=lambda name: by_attack[name].eta)
+    return [
+        f"On {len(real)} really attacked models ({len(groups)} attacks), the same settings and step left an ASR of "
+        f"{percent(every.eta)} %{_within(every)} on the mean, from {percent(every.asr0)} % before, at a mean cost of "
+        f"{percent(every.cda_loss)} points of clean accuracy; {sum(j.repaired for j in real)} of {len(real)} were "
+        f"repaired. Most was left of {worst}: {percent(by_attack[worst].eta)} % on the mean of "
+        f"{by_attack[worst].n_models}."
+    ]
+
+
 def _real(j: Judgement) -> str:
     return (
         f"Against the real attack, {attack(j.victim)}, the same settings and step left {percent(j.eta)} %{_within(j)} "
@@ -111,7 +131,11 @@ def _cautions(
         yield f"The images that it was chosen by say {percent(w.eta)} %; the report images do not confirm a repair."
     if seen.repaired and seen.interval and seen.interval.high > REPAIRED:
         yield f"The interval reaches {percent(seen.interval.high)} %, above the 5 % of a repair: likely, not certain."
-    for j in real:
+    if len(real) > MANY:
+        kept = sum(j.eta > REPAIRED for j in real)
+        if seen.repaired and kept:
+            yield f"{kept} of {len(real)} really attacked models keep an ASR above 5 %: the planted ones were easier."
+    for j in real if len(real) <= MANY else ():
         if seen.repaired and j.eta > REPAIRED:
             yield f"The real attack, {attack(j.victim)}, keeps an ASR above 5 %: the planted ones were easier."
         elif seen.repaired and not j.repaired:

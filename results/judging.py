@@ -5,10 +5,11 @@ Selection takes the best of many noisy numbers, so its own number is too good; t
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from results.configurations import least, of_game, spread
-from results.intervals import Interval, wilson
+from results.intervals import Interval, bootstrap, mean_sd, wilson
 from results.rules import curve_of
 from results.selection import REPAIRED, Winner
 from trials.spec import Record, Victim
@@ -32,6 +33,7 @@ class Judgement:
     n_seeds: int
     sd: float | None
     delta: float
+    n_models: int = 1  # of more than one, all numbers are means over models; interval and sd are over models too
 
     @property
     def cda_loss(self) -> float:
@@ -70,6 +72,24 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[Judgement]:
     for r in own or alike:
         groups[r.trial.victim.id].append(r)
     return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
+
+
+def pooled(group: Sequence[Judgement]) -> Judgement:
+    """Judgements of one winner on several victims as one: means over victims, intervals by bootstrap over them."""
+    if len(group) == 1:
+        return group[0]
+    eta, sd = mean_sd([j.eta for j in group])
+    return replace(
+        group[0],
+        eta=eta,
+        cda=fmean(j.cda for j in group),
+        asr0=fmean(j.asr0 for j in group),
+        cda0=fmean(j.cda0 for j in group),
+        interval=bootstrap([j.eta for j in group]),
+        cda_interval=bootstrap([j.cda for j in group]),
+        sd=sd,
+        n_models=len(group),
+    )
 
 
 def _of(winner: Winner, records: Iterable[Record], game: str) -> list[Record]:

@@ -4,21 +4,22 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III is what the last 
 Deviation: one number a split, with its n: the paper reports the number that it selected by.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import pandas as pd
 
 from results import paper
-from results.judging import Judgement, confirmed, frozen
+from results.judging import Judgement, confirmed, frozen, pooled
 from results.selection import Winner, winners
 from results.tables._columns import frame, of_victim, points
-from results.words import percents
+from results.words import attack, percents
 from trials.spec import Record, Victim
 
 COLUMNS = (
     *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "split", "step"),
     *("η: ASR left (%)", "95 % interval (%)", "repaired", "CDA (%)", "CDA lost (pp)", "CDA 95 % interval (%)"),
-    *("sd (pp)", "triggered images", "seeds", "ASR before (%)", "paper's η (%)", "rule"),
+    *("sd (pp)", "triggered images", "seeds", "models", "ASR before (%)", "paper's η (%)", "rule"),
 )
 SPLITS = {"select": "chosen: select", "report": "confirmed: report", "test": "real attack: test"}
 
@@ -31,7 +32,10 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
     """
     rows = []
     for w in winners(records, rule):
-        seen = [j for j in (confirmed(w, records), *frozen(w, records)) if j]
+        groups: dict[str, list[Judgement]] = defaultdict(list)
+        for j in frozen(w, records):
+            groups[attack(j.victim)].append(j)  # victims that differ in seed and target only are one row
+        seen = [j for j in (confirmed(w, records), *map(pooled, groups.values())) if j]
         if seen:
             rows += [_row(w, w, w.victim, "select"), *(_row(w, j, j.victim, j.split) for j in seen)]
     return frame(rows, COLUMNS)
@@ -52,6 +56,7 @@ def _row(w: Winner, j: Winner | Judgement, victim: Victim, split: str) -> dict[s
         "sd (pp)": points(j.sd),
         "triggered images": j.n_triggered,
         "seeds": j.n_seeds,
+        "models": 1 if isinstance(j, Winner) else j.n_models,
         "CDA (%)": points(j.cda),
         "CDA 95 % interval (%)": percents(j.cda_interval),
         "CDA lost (pp)": points(j.cda_loss),

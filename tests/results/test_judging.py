@@ -1,8 +1,11 @@
 """A winner is judged by its own trials, at its own step."""
 
+from dataclasses import replace
+
+import pytest
 from synthetic import config, trial, tuned, victim
 
-from results.judging import confirmed, frozen
+from results.judging import confirmed, frozen, pooled
 from results.selection import winners
 from trials.spec import Choice, Point, Record
 
@@ -36,3 +39,13 @@ def test_a_winner_of_a_clean_victim_is_judged_on_victims_like_it() -> None:
     far = end_of(50, 0.3, "robustness", of=victim(dataset="gtsrb"), game_params={"stop_at": 50})
     assert {j.victim.attacks[0].name for j in frozen(won, [*attacked, far])} == {"badnets", "wanet"}
     assert won.choice == Choice("weight_decay", {"lr": 0.1})
+
+
+def test_many_victims_of_one_attack_are_pooled_over_models() -> None:
+    (won,) = winners([config(0.1, 0.2)])
+    (one,) = frozen(won, [end_of(50, 0.4, "robustness", game_params={"stop_at": 50})])
+    every = pooled([replace(one, eta=eta) for eta in (0.0, 0.2, 0.7)])
+    assert (every.n_models, every.eta) == (3, pytest.approx(0.3))
+    assert every.sd == pytest.approx(0.36056, abs=1e-4)
+    assert every.interval is not None and every.interval.low < 0.1 and every.interval.high > 0.5
+    assert pooled([one]) is one

@@ -55,6 +55,20 @@ def test_says_so_when_the_real_attack_resists() -> None:
     assert "repairs the planted backdoors but not the real attack" in text
 
 
+def test_many_attacked_models_are_told_of_in_one_sentence() -> None:
+    clean = synthetic.victim("")
+    chosen = tuned([(0, 0.95, 1.0), (50, 0.94, 0.01)], "tuning", "nad", {"lr": 0.1}, of=clean)
+    real = [
+        tuned([(0, 0.95, 1.0), (50, 0.94, eta)], "robustness", "nad", {"lr": 0.1}, game_params={"stop_at": 50}, of=of)
+        for name, eta in (("badnets", 0.0), ("wanet", 0.6))
+        for of in (synthetic.victim(name, seed) for seed in range(5))
+    ]
+    text = Page(render([chosen, *real], title="t")).read
+    assert "On 10 really attacked models (2 attacks)" in text and "5 of 10 were repaired" in text
+    assert "Most was left of wanet" in text and "5 of 10 really attacked models keep an ASR above 5 %" in text
+    assert "Against the real attack" not in text
+
+
 def test_a_confirmed_number_goes_before_the_chosen_one() -> None:
     chosen = tuned([(0, 0.95, 1.0), (50, 0.94, 0.01)], "tuning", "nad", {"lr": 0.1})
     told = tuned([(0, 0.95, 1.0), (50, 0.94, 0.2)], "confirmation", "nad", {"lr": 0.1})
