@@ -74,8 +74,13 @@ def spooled(place: Place, trial_id: str) -> Record | None:
 
 def leftovers(place: Place) -> list[Record]:
     """Records of trials that finished while no driver was there to take them; what cannot be read is dropped."""
+    from trials.artifacts import STALE  # noqa: PLC0415  (loads torch)
+
     if not place.spool.is_dir():
         return []
+    for part in place.spool.glob(".*"):  # of writers that were killed
+        if time.time() - part.stat().st_mtime > STALE:
+            part.unlink(missing_ok=True)
     found = [(file, _read(file)) for file in sorted(place.spool.glob("[0-9a-f]*.json"))]
     for file, record in found:
         if record is None:  # of another version, or damaged: the trial runs again

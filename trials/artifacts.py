@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from trials.spec import SpecError
 
+STALE = 24 * 3600  # seconds after which an unfinished file has no writer any more
+_PART = ".part-"
+
 
 class Artifacts:
     """A folder of results that other trials build on, named by trial ids."""
@@ -27,7 +31,7 @@ class Artifacts:
         self.root = Path(root).resolve()
 
     def check(self) -> None:
-        """Make the folder and write to it once. Raises SpecError where that is not possible."""
+        """Make the folder, write to it once, drop what killed writers left. Raises SpecError where that fails."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
@@ -38,6 +42,10 @@ class Artifacts:
                 "Choose another with --artifacts."
             ) from problem
 
+        for part in self.root.glob(f"{_PART}*"):
+            if time.time() - part.stat().st_mtime > STALE:
+                shutil.rmtree(part, ignore_errors=True)
+
     def has(self, key: str) -> bool:
         return (self.root / key / "facts.json").is_file()
 
@@ -46,7 +54,7 @@ class Artifacts:
         blob = save_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         facts = {**facts, "sha256": hashlib.sha256(blob).hexdigest()}
         self.root.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.root))
+        part = Path(tempfile.mkdtemp(prefix=_PART, dir=self.root))
         try:
             _durably(part / "weights.safetensors", blob)
             _durably(part / "facts.json", json.dumps(facts, indent=1, sort_keys=True).encode())

@@ -1,12 +1,14 @@
 """Artifacts are whole or absent, the first writer's stays, and damage is one clear failure."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from trials.artifacts import Artifacts
+from trials.artifacts import STALE, Artifacts
 from trials.spec import SpecError
 
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(3)}
@@ -84,3 +86,13 @@ def test_a_folder_that_cannot_be_made_is_the_users_to_fix(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError, match="--artifacts"):
         Artifacts(tmp_path / "file" / "artifacts").check()
+
+
+def test_what_a_killed_writer_left_is_dropped_once_it_is_old(kept: Artifacts) -> None:
+    kept.save("k", WEIGHTS, {})
+    for name, age in ((".part-old", STALE + 60), (".part-new", 60)):
+        (kept.root / name).mkdir()
+        (kept.root / name / "weights.safetensors").write_bytes(b"half")
+        os.utime(kept.root / name, (time.time() - age,) * 2)
+    kept.check()
+    assert sorted(p.name for p in kept.root.iterdir()) == [".part-new", "k"]

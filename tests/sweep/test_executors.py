@@ -17,6 +17,7 @@ from sweep.config import Compute
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.worker import Place, leftovers, spool, spooled, unspool
+from trials.artifacts import STALE
 from trials.spec import Record, Trial
 
 
@@ -217,3 +218,13 @@ def test_a_victim_whose_weights_are_gone_is_trained_again(finished: tuple[Store,
     progress = engine.execute(one_at_a_time(), store, place, use_ray=False)
     assert (progress.done, progress.stored) == (1, 9)
     assert (Path(place.artifacts) / victim.id / "facts.json").is_file()
+
+
+def test_a_half_written_spool_file_is_dropped_once_it_is_old(tmp_path: Path) -> None:
+    place = tiny_sweep.place(tmp_path)
+    place.spool.mkdir(parents=True)
+    for name, age in ((".a.1", STALE + 60), (".b.2", 60)):
+        (place.spool / name).write_text("{")
+        os.utime(place.spool / name, (time.time() - age,) * 2)
+    assert leftovers(place) == []
+    assert [p.name for p in place.spool.iterdir()] == [".b.2"]
