@@ -1,11 +1,13 @@
-"""The paper's own choices and outcomes for a defense, in our settings' names.
+"""The paper's own choices and outcomes, in our settings' names.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (settings, r = 1 %) and Table III (ASR left).
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (settings, r = 1 %), Table III (ASR left), Table II
+(attacks and their detectability) and the numbers that its text gives for figure 5.
 Deviation: its weight lambda_R is divided by the number of parameters, as its code does; we turn kappa = 2 lambda_R / n.
 Its ASRs were measured on images that skipped normalisation in the authors' preliminary code: read them as a reference.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from results.reference import load
 
@@ -24,6 +26,17 @@ _NAMES = {
     "sampled_batches": "ranking_batches",
 }
 _KAPPA = {"cifar10": "0.00358", "imagenet": "0.0257"}  # 2 lambda_R / n, n = 11.17 and 11.69 million parameters
+_PER_SIDE = {"cifar10": 10, "imagenet": 3}  # models a side behind a rho (caption of figure 5, section V-D1)
+
+
+class Attacked(NamedTuple):
+    """An attack as the paper reports it, fractions; None where it says nothing."""
+
+    m: int
+    cda: float | None
+    asr: float | None
+    rho: float | None
+    models: int  # a side, behind rho
 
 
 @lru_cache
@@ -52,3 +65,30 @@ def left(dataset: str, model: str, attack: str, defense: str, trusted: float) ->
         ):
             return float(row["remaining_asr"])
     return None
+
+
+@lru_cache
+def attacked(dataset: str, model: str, attack: str, m: int, boost: int = 1) -> Attacked | None:
+    """Table II's attack at its own m and boost; None where the paper has no such case."""
+    if model != "resnet18":
+        return None
+    for row in load("table2_attacks").to_dict("records"):
+        same = (row["dataset"], row["attack"], int(row["m_poisoned"]), int(row["boost_b"]))
+        if same == (_DATASETS.get(dataset), attack, m, boost):
+            cda, asr, rho = (float(row[k]) for k in ("cda", "asr", "detectability_auc_cti"))
+            return Attacked(m, cda, asr, rho, _PER_SIDE[dataset])
+    return None
+
+
+@lru_cache
+def along_budget(dataset: str, attack: str) -> tuple[Attacked, ...]:
+    """What the text says of figure 5, by rising m: ASR and rho at a few budgets."""
+    seen: dict[int, dict[str, float]] = {}
+    for row in load("prose_and_figure_values").to_dict("records"):
+        m = row["condition"].removeprefix("m=")
+        ours = (_DATASETS.get(dataset), attack) == (row["dataset"], row["attack"])
+        if row["where"].startswith("Fig5") and ours and m.isdigit():
+            seen.setdefault(int(m), {})[row["quantity"]] = float(row["value"])
+    return tuple(
+        Attacked(m, None, said.get("asr"), said.get("auc_cti"), _PER_SIDE[dataset]) for m, said in sorted(seen.items())
+    )

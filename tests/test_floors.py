@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = ("datasets", "models", "recipes", "attacks", "sanitizers", "defenses", "detectors")
 ZERO = {"trials.spec", "trials.catalog", "trials.needs"}
-TOOLS = {"artifacts", "train", "metrics", "kinds", "splits", "checkpoints", "inversion", "provenance", "_weight_names"}
+TOOLS = {"artifacts", "train", "metrics", "kinds", "splits", "checkpoints", "inversion", "normalisation"}
+TOOLS |= {"provenance", "_weight_names"}
 PACKAGES = ("trials", "search_spaces", "results", "sweep")
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 METHOD_FILES = [

@@ -20,12 +20,17 @@ _SYNONYMS = (
 
 
 def renamed(own: Mapping[str, Tensor], state: Mapping[str, T], name: str) -> dict[str, T]:
-    """``state`` under the names of the model ``own``: prefixes off, and fc / linear, downsample / shortcut agreed."""
+    """``state`` under the names of the model ``own``: prefixes off, and fc / linear, downsample / shortcut agreed.
+
+    Positions 0, 1, 2, ... that older transformers wrote beside the weights are left out.
+    """
     for prefix in _PREFIXES * 2:
         if state and all(k.startswith(prefix) for k in state) and not any(k.startswith(prefix) for k in own):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
     found: dict[str, T] = {}
     for key, value in state.items():
+        if key.endswith(".position_ids") and key not in own:
+            continue
         others = (re.sub(pattern, other, key) for pattern, other in _SYNONYMS)
         new = key if key in own else next((o for o in others if o in own), key)
         if new in found:

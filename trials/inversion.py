@@ -1,10 +1,12 @@
 """Trigger inversion: for each class, a small additive pattern that makes the model see that class in any image.
 
-Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; the additive form clip(x + T, 0, 1) is Algorithm 6 of Lukas &
-Kerschbaum 2023, arXiv:2305.09671.
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; the additive form clip(x + T, 0, 1) and the term of a repaired
+model are Algorithms 6 and 4 of Lukas & Kerschbaum 2023, arXiv:2305.09671.
 Deviation: all classes in one batch, which gives the same as one class after the other, since the model is in eval
 mode and Adam treats each number by itself. T is kept in [-1, 1], beyond which it stamps the same. No augmentation.
 """
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +21,19 @@ _PASS = {"cpu": 2**20, "cuda": 2**22}
 
 
 def invert(
-    model: nn.Module, images: Images, rng: Generator, *, steps: int, lr: float, batch: int, norm_weight: float
+    model: nn.Module,
+    images: Images,
+    rng: Generator,
+    *,
+    steps: int,
+    lr: float,
+    batch: int,
+    norm_weight: float,
+    first: tuple[float, float] = (-0.005, 0.005),
+    repaired: nn.Module | None = None,
+    repaired_weight: float = 0.0,
 ) -> Tensor:
-    """Triggers (classes, c, h, w) in [-1, 1], to be added to images in [0, 1] and clipped; the model is left alone.
+    """Triggers (classes, c, h, w) in [-1, 1], to be added to images in [0, 1] and clipped; the models are left alone.
 
     Args:
         model: the model to invert.
@@ -31,26 +43,27 @@ def invert(
         lr: learning rate; pixels lie in [0, 1].
         batch: images a step and class, drawn with replacement.
         norm_weight: weight of the L1 norm, summed over pixels and averaged over images, beside the cross-entropy.
+        first: triggers start evenly drawn between these two.
+        repaired: a model, on the same device, that is to see the true classes in spite of the trigger; or None.
+        repaired_weight: weight of the repaired model's cross-entropy.
 
     Raises:
         SpecError: a class has no images of other classes.
     """
-    model = frozen(model)
     like = next(model.parameters())
-    seeds = torch.randint(2**62, (images.classes,), generator=rng).tolist()
-    pixels = images.x[0].numel() * batch
-    chunk = max(1, _PASS.get(like.device.type, 2**20) // pixels)
+    model, calm = frozen(model), frozen(repaired) if repaired is not None and repaired_weight else None
     found = torch.empty(images.classes, *images.x.shape[1:], device=like.device, dtype=like.dtype)
-    for first in range(0, images.classes, chunk):
-        labels = torch.arange(first, min(first + chunk, images.classes), device=like.device)
-        trigger, draws = _start(images, labels.tolist(), seeds, steps, batch)
+    for labels, seeds in chunks(images, rng, like.device, batch, 1 if calm is None else 2):
+        trigger, draws = _start(images, labels.tolist(), seeds, steps, batch, first)
         trigger = trigger.to(found).requires_grad_(True)
         adam = torch.optim.Adam([trigger], lr=lr, betas=(0.5, 0.9))
         for step in range(steps):
-            x = to_float(images.x[draws[:, step].flatten().to(images.x.device)]).to(like)
+            x, y = shown(images, draws[:, step], like)
             stamped = stamp_on(x, trigger.repeat_interleave(batch, 0))
-            wrong = F.cross_entropy(model(stamped), labels.repeat_interleave(batch), reduction="sum") / batch
-            (trigger.grad,) = torch.autograd.grad(wrong + norm_weight * (stamped - x).abs().sum() / batch, [trigger])
+            loss = F.cross_entropy(model(stamped), labels.repeat_interleave(batch), reduction="sum") / batch
+            if calm is not None:
+                loss = loss + repaired_weight * F.cross_entropy(calm(stamped), y, reduction="sum") / batch
+            (trigger.grad,) = torch.autograd.grad(loss + norm_weight * (stamped - x).abs().sum() / batch, [trigger])
             adam.step()
             with torch.no_grad():
                 trigger.clamp_(-1, 1)
@@ -63,14 +76,51 @@ def stamp_on(x: Tensor, trigger: Tensor) -> Tensor:
     return (x + trigger).clamp(0, 1)
 
 
-def _start(images: Images, labels: list[int], seeds: list[int], steps: int, batch: int) -> tuple[Tensor, Tensor]:
-    """First triggers, U(-0.005, 0.005), and the places (labels, steps, batch) of the images of each step."""
+def chunks(
+    images: Images, rng: Generator, device: torch.device, batch: int, models: int = 1
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """The classes (int64, on ``device``) to invert together, as many as memory takes, and the seeds of all classes.
+
+    Args:
+        images: what is inverted on.
+        rng: draws the seeds; one a class, whatever the chunks.
+        device: of the model.
+        batch: images a step and class.
+        models: models that each image goes through.
+    """
+    seeds: list[int] = torch.randint(2**62, (images.classes,), generator=rng).tolist()
+    size = max(1, _PASS.get(device.type, 2**20) // (images.x.shape[1:].numel() * batch * models))
+    for begin in range(0, images.classes, size):
+        yield torch.arange(begin, min(begin + size, images.classes), device=device), seeds
+
+
+def draw(images: Images, label: int, steps: int, batch: int, own: Generator) -> Tensor:
+    """Places (steps, batch) of images that are not of class ``label``. Raises SpecError if there are none."""
+    others = (images.y != label).nonzero().flatten().cpu()
+    if not len(others):
+        raise SpecError(f"class {label} cannot be inverted: all trusted images are of it. Trust more images.")
+    return others[torch.randint(len(others), (steps, batch), generator=own)]
+
+
+def shown(images: Images, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The images at ``places`` (labels, batch) in one batch, as floats like ``like``, and their true classes."""
+    where = places.flatten().to(images.x.device)
+    return to_float(images.x[where]).to(like), images.y[where].to(like.device)
+
+
+def _start(
+    images: Images,
+    labels: list[int],
+    seeds: list[int],
+    steps: int,
+    batch: int,
+    first: tuple[float, float] = (-0.005, 0.005),
+) -> tuple[Tensor, Tensor]:
+    """First triggers, evenly drawn, and the places (labels, steps, batch) of the images of each step."""
     triggers, draws = [], []
+    low, high = first
     for label in labels:
-        others = (images.y != label).nonzero().flatten().cpu()
-        if not len(others):
-            raise SpecError(f"class {label} cannot be inverted: all trusted images are of it. Trust more images.")
         own = Generator().manual_seed(seeds[label])
-        triggers.append(torch.rand(images.x.shape[1:], generator=own, dtype=torch.float64) * 0.01 - 0.005)
-        draws.append(others[torch.randint(len(others), (steps, batch), generator=own)])
+        triggers.append(torch.rand(images.x.shape[1:], generator=own, dtype=torch.float64) * (high - low) + low)
+        draws.append(draw(images, label, steps, batch, own))
     return torch.stack(triggers), torch.stack(draws)

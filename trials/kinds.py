@@ -109,6 +109,12 @@ class Suspicion:
     more: Mapping[str, float] = field(default_factory=dict)
 
 
+class Inspect(Protocol):
+    """A detector with its settings bound: the suspect, the same model repaired, trusted images; both models stay."""
+
+    def __call__(self, suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /) -> Suspicion: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """A copy of the model that the defender poisoned: they know its trigger and target, because they chose them.

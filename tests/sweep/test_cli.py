@@ -239,5 +239,5 @@ def test_a_plan_makes_no_store_and_counts(
     monkeypatch.chdir(tmp_path)
     assert called("plan", spec(), "--json") == 0
     lines = json.loads(capsys.readouterr().out)
-    assert sum(x["trials"] for x in lines) == 10
+    assert sum(x["trials"] for x in lines) == 9
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"]

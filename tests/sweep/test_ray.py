@@ -42,7 +42,7 @@ def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capf
         progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=True)
         said = capfd.readouterr()
         assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(inline)
-    assert progress.done == 10
+    assert progress.done == 9
     assert all(r.provenance["threads"] == "1" for r in store.records())
     assert (said.out, said.err) == ("", "")
     assert not ray.is_initialized()

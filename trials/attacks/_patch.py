@@ -1,14 +1,15 @@
-"""A square mark at a fixed place: the trigger of BadNets and of its clean-label form."""
+"""A mark at a fixed place: the trigger of BadNets and of its clean-label and adaptive forms."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from trials.attacks._draws import in_chunks
+from trials.attacks._pipeline import stored, tested
 from trials.attacks._poisoned import chosen, replaced
 from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
-from trials.train import augment
 
 _SMALL = ((1, 1, 1), (0, 0, 0), (1, 0, 1))  # the apple at 3 pixels, as resizing without antialiasing gives it
 
@@ -23,11 +24,15 @@ class Patch:
     alpha: float
 
     def __call__(self, x: Tensor, index: Tensor, /) -> Tensor:
+        return in_chunks(lambda part, _: self.stamped(part), x, index)
+
+    def stamped(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        """``x`` with the mark; of each image only where ``kept``, bool (n, p, p), is true."""
         side = self.mark.shape[-1]
         out, mark = x.clone(), self.mark.to(x.device)
         under = out[:, :, self.row : self.row + side, self.col : self.col + side]
-        mixed = (1 - self.alpha) * under.float() + self.alpha * mark.float()
-        under.copy_(mixed.round().to(torch.uint8))
+        mixed = ((1 - self.alpha) * under.float() + self.alpha * mark.float()).round().to(torch.uint8)
+        under.copy_(mixed if kept is None else torch.where(kept[:, None], mixed, under))
         return out
 
 
@@ -44,26 +49,37 @@ def stamp(
     alpha: float,
     pipeline: str,
     boost: int,
+    norm: str = "cifar10",
 ) -> Backdoor:
     """The backdoor of both attacks; the settings are theirs.
 
     A random mark and place are drawn first, and whether used or not, so that the trigger does not depend on ``m``
     and the poisoned images depend on neither.
     """
-    trigger = _drawn(train, rng, patch, mark, place, alpha)
+    trigger = drawn(train, rng, patch, mark, place, alpha)
     places = chosen(train, m, rng, target, clean_label=clean_label)
-    x, frozen = train.x[places], pipeline == "post_aug"
-    if frozen:
-        x = augment(x, rng, train.pad, train.flip)
-    poisoned = replaced(train, places, trigger(x, places), target)
-    return Backdoor(poisoned, places, trigger, target, boost, frozen)
+    x = stored(train, places, rng, lambda x, index, _: trigger(x, index), pipeline, norm)
+    poisoned = replaced(train, places, x, target)
+    return Backdoor(poisoned, places, tested(trigger, pipeline, norm), target, boost, pipeline != "pre_aug")
 
 
-def _drawn(train: Images, rng: Generator, patch: int, mark: str, place: str, alpha: float) -> Patch:
-    channels, height, width = train.x.shape[1:]
+def side_of(train: Images, patch: int) -> int:
+    """Side of a patch in pixels: ``patch``, or for 0, 3/32 of the width and at least 3.
+
+    Raises:
+        SpecError: it is larger than the images.
+    """
+    height, width = train.x.shape[2:]
     side = patch or max(3, 3 * width // 32)
     if side > min(height, width):
         raise SpecError(f"patch must be at most the images' side of {min(height, width)} pixels, got {side}.")
+    return side
+
+
+def drawn(train: Images, rng: Generator, patch: int, mark: str, place: str, alpha: float) -> Patch:
+    """The patch that the settings of BadNets describe; takes the same draws whatever they are."""
+    channels, height, width = train.x.shape[1:]
+    side = side_of(train, patch)
     colours = torch.randint(0, 256, (channels, side, side), generator=rng).to(torch.uint8)
     row, col = (int(torch.randint(n - side + 1, (), generator=rng)) for n in (height, width))
     if mark == "apple":

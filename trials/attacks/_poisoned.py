@@ -26,8 +26,8 @@ def chosen(train: Images, m: int, rng: Generator, target: int, *, clean_label: b
     return candidates[torch.randperm(len(candidates), generator=rng)[:m]]
 
 
-def replaced(train: Images, places: Tensor, x: Tensor, label: int) -> Images:
-    """A copy of ``train`` whose images at ``places`` are ``x`` with the label ``label``."""
+def replaced(train: Images, places: Tensor, x: Tensor, label: int | Tensor) -> Images:
+    """A copy of ``train`` whose images at ``places`` are ``x`` with the label ``label``, one for all or one each."""
     images, labels = train.x.clone(), train.y.clone()
     images[places], labels[places] = x, label
     return replace(train, x=images, y=labels)

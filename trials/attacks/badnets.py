@@ -3,6 +3,8 @@
 Source: Gu, Dolan-Gavitt, Garg 2017, arXiv:1708.06733; parameters of Lukas & Kerschbaum 2023, section A-B.
 Deviation: the mark of 3x3 pixels is a literal matrix, because a resized picture differs with and without
 antialiasing; larger ones are drawn here. On images under 32 pixels the patch stays 3 pixels wide (3/32 of 16 is 1).
+The pipeline of Lukas & Kerschbaum's preliminary release, which normalises clean images only, is a setting; its images
+are stored as uint8 here, so their shades are coarser.
 """
 
 from typing import Literal
@@ -25,7 +27,8 @@ def poison(
     mark: Literal["apple", "random"] = "apple",
     place: Literal["corner", "random"] = "corner",
     alpha: Fraction = 1.0,
-    pipeline: Literal["pre_aug", "post_aug"] = "pre_aug",
+    pipeline: Literal["pre_aug", "post_aug", "release"] = "pre_aug",
+    norm: Literal["cifar10", "imagenet", "half"] = "cifar10",
     boost: PositiveInt = 1,
 ) -> Backdoor:
     """Stamp ``m`` training images of other classes and label them ``target``.
@@ -40,7 +43,10 @@ def poison(
         place: corner, the upper left one, or random, drawn once an attack.
         alpha: opacity of the mark.
         pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug shifts and
-            mirrors once, stamps, and trains on the result as it is.
+            mirrors once, stamps, and trains on the result as it is; release does so too, but stamps twice and
+            then, on test images as well, makes pixels that reach the layers after the normalisation as if there
+            were none. With ``alpha`` 0 that alone is left.
+        norm: constants of the model's normalisation; used by release only.
         boost: how often a poisoned image occurs in an epoch.
 
     Raises:
@@ -57,5 +63,6 @@ def poison(
         place=place,
         alpha=alpha,
         pipeline=pipeline,
+        norm=norm,
         boost=boost,
     )

@@ -6,23 +6,15 @@ out of the folder are refused, so a data set cannot pull in other files.
 """
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
-from trials.datasets._cache import cached
-from trials.datasets._files import fingerprint, located, rgb
+from trials.datasets._files import located
+from trials.datasets._folders import decoded, folders, images_in
 from trials.kinds import Images
-from trials.spec import Count, Fraction, Location, PositiveInt, SpecError, content_id
-
-_ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
-_CHUNK = 256
+from trials.spec import Count, Fraction, Location, PositiveInt, SpecError
 
 
 def load(
@@ -51,24 +43,16 @@ def load(
     """
     top = located("image_folder", root)
     base, names, files, labels = _listed(top, split, test_share)
-
-    def chunks() -> Iterator[NDArray[np.uint8]]:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for start in range(0, len(files), _CHUNK):
-                part = files[start : start + _CHUNK]
-                yield np.stack(list(pool.map(lambda file: _square(file, size), part)))
-
-    key = content_id([fingerprint(base, files), size])
-    x = cached(f"image_folder-{key}", (len(files), 3, size, size), chunks)
+    x = decoded("image_folder", base, files, size)
     return Images(x, torch.tensor(labels), len(names), tuple(names), pad=pad, flip=flip)
 
 
 def _listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[Path], list[int]]:
     """The folder of the split, its classes, its files and their labels."""
     own_test = next((top / n for n in ("test", "val") if (top / n).is_dir()), None)
-    has_train = (top / "train").is_dir() and (own_test is not None or len(_folders(top)) == 1)
+    has_train = (top / "train").is_dir() and (own_test is not None or len(folders(top)) == 1)
     train = top / "train" if has_train else top
-    names = [p.name for p in _folders(train)]
+    names = [p.name for p in folders(train)]
     if len(names) < 2:
         raise SpecError(
             f"image_folder: {str(train)!r} holds {len(names)} class folder{'s' * (len(names) != 1)}, at least 2 are "
@@ -77,7 +61,7 @@ def _listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[
     if has_train and own_test is not None:
         if share:
             raise SpecError(f"image_folder: {str(own_test)!r} has the test images, so leave test_share at 0.")
-        if lone := sorted(set(names) ^ {p.name for p in _folders(own_test)}):
+        if lone := sorted(set(names) ^ {p.name for p in folders(own_test)}):
             raise SpecError(f"image_folder: class {lone[0]!r} is in only one of {str(train)!r} and {str(own_test)!r}.")
         base, share = (own_test if split == "test" else train), 0.0
     elif split == "test" and not share:
@@ -87,28 +71,10 @@ def _listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        found = _part(base, _images(top, base / name), split, share)
+        found = _part(base, images_in("image_folder", top, base / name), split, share)
         files += found
         labels += [label] * len(found)
     return base, names, files, labels
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _images(top: Path, folder: Path) -> list[Path]:
-    """The images below one class folder, sorted. Raises SpecError if there are none, or a link leaves ``top``."""
-    inside = top.resolve()
-    for path in (folder, *folder.rglob("*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            raise SpecError(
-                f"image_folder: {str(path)!r} is a link out of {str(top)!r}. Put the images themselves there."
-            )
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file())
-    if not found:
-        raise SpecError(f"image_folder: class folder {str(folder)!r} holds no images ({', '.join(sorted(_ENDINGS))}).")
-    return found
 
 
 def _part(base: Path, files: list[Path], split: str, share: float) -> list[Path]:
@@ -121,11 +87,3 @@ def _part(base: Path, files: list[Path], split: str, share: float) -> list[Path]
     count = min(max(1, round(share * len(files))), len(files) - 1)
     test = set(sorted(files, key=digest.__getitem__)[:count])
     return [f for f in files if (f in test) == (split == "test")]
-
-
-def _square(file: Path, size: int) -> NDArray[np.uint8]:
-    image = rgb(file, str(file))
-    side = min(image.size)  # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
-    left, upper = (image.width - side) // 2, (image.height - side) // 2
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, upper, left + side, upper + side))
-    return np.asarray(image).transpose(2, 0, 1)

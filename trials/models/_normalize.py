@@ -3,11 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-_CONSTANTS = {
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
+from trials.normalisation import CONSTANTS
 
 
 class Normalize(nn.Module):
@@ -18,7 +14,7 @@ class Normalize(nn.Module):
 
     def __init__(self, constants: str) -> None:
         super().__init__()
-        mean, std = _CONSTANTS[constants]
+        mean, std = CONSTANTS[constants]
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
