@@ -16,6 +16,7 @@ from results.configurations import cells, of_game
 from results.evidence import evidence
 from results.glossary import GLOSSARY
 from results.rules import find_rule
+from results.sections import sections
 from results.selection import winners
 from results.sheets import Sheet, sheet
 from results.tables import failures, oracle, robustness, self_poison, victims
@@ -54,6 +55,7 @@ def render(
         cells=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)] if rule != "oracle" else [],
         real=None if tuned and rule != "oracle" else sheet(robustness.table(records), "As a defender would stop"),
         oracle=sheet(oracle.table(records), "Oracle: the least ASR on the test set, chosen with the real trigger"),
+        several=sections(records, rule) if rule != "oracle" else None,
         failures=sheet(failures.table(records), "Failed and pruned"),
         failed=counted(lost),
         tracebacks=tracebacks(lost),

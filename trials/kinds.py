@@ -50,6 +50,22 @@ class Trigger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """Every second training step is the attacker's, with the trigger in its batch and few parameters to change.
+
+    Attributes:
+        masks: bool, one for each of the model's parameters, in their order and of their shape: what those steps may
+            change.
+        part: share of such a batch that carries the trigger and the target's label.
+        freeze_bn: BatchNorm normalises with its running statistics in those steps and leaves them alone.
+    """
+
+    masks: Callable[[nn.Module], list[Tensor]]
+    part: float
+    freeze_bn: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Backdoor:
     """A poisoned training set and what the attacker knows.
 
@@ -60,6 +76,7 @@ class Backdoor:
         target: class that the trigger leads to.
         boost: how often a poisoned image occurs in an epoch.
         frozen: poisoned images are served as they are, never augmented (the ``post_aug`` pipeline).
+        control: what the attacker does to the training itself; None for an attack on the data alone.
     """
 
     train: Images
@@ -68,6 +85,7 @@ class Backdoor:
     target: int
     boost: int = 1
     frozen: bool = False
+    control: Control | None = None
 
 
 @dataclass(frozen=True, slots=True)

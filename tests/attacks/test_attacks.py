@@ -53,6 +53,14 @@ PROMISES = {
 }
 
 
+# where a setting shows only together with another
+BESIDE: dict[tuple[str, str], dict[str, Any]] = {
+    ("a_blend", "norm"): {"pipeline": "release"},
+    ("badnets", "norm"): {"pipeline": "release"},
+}
+SETTINGS = [(n, key) for n in NAMES for key, s in catalog.describe("attacks", n).settings.items() if not s.location]
+
+
 def images(n: int = 60, classes: int = 4, size: int = 16) -> Images:
     x = torch.randint(0, 256, (n, 3, size, size), generator=Generator().manual_seed(9)).to(torch.uint8)
     return Images(x, torch.arange(n) % classes, classes, pad=2, flip=True)
@@ -175,6 +183,26 @@ def test_the_seed_decides_everything(poison: Callable[..., Backdoor]) -> None:
 
 def test_boost_is_passed_on(poison: Callable[..., Backdoor]) -> None:
     assert (poison(images()).boost, poison(images(), boost=5).boost) == (1, 5)
+
+
+def changed(name: str, key: str) -> Any:
+    """Another value of the setting than its default."""
+    setting = catalog.describe("attacks", name).settings[key]
+    if key in {"m", "target"}:
+        return {"m": 9, "target": 1}[key]
+    if setting.choices:
+        return next(c for c in setting.choices if c != setting.default)
+    if isinstance(setting.default, bool):
+        return not setting.default
+    return setting.default + 2 if isinstance(setting.default, int) else float(setting.default) / 2 or 0.7
+
+
+@pytest.mark.parametrize(("name", "key"), SETTINGS, indirect=["name"])
+def test_every_setting_is_alive(poison: Callable[..., Backdoor], name: str, key: str) -> None:
+    data, beside = images(size=64), BESIDE.get((name, key), {})
+    one, other = poison(data, **beside), poison(data, **beside, **{key: changed(name, key)})
+    same = torch.equal(one.train.x, other.train.x) and torch.equal(one.train.y, other.train.y)
+    assert not same or (one.boost, one.frozen) != (other.boost, other.frozen)
 
 
 @pytest.mark.parametrize("settings", [{"m": 46}, {"m": -1}, {"target": 4}, {"target": -1}])

@@ -1,4 +1,4 @@
-"""The epochs that the recipes share: boosted and frozen poison, precision, and a check for divergence."""
+"""The epochs that the recipes share: boosted and frozen poison, an attacker's steps, precision, a check for divergence."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.kinds import Backdoor
+from trials.recipes._control import Intruder
 from trials.train import augment, shuffled, to_float
 
 
@@ -29,7 +30,8 @@ def train(
 
     Args:
         model: left in eval mode after the last epoch; may be measured in between.
-        backdoor: each poisoned image occurs ``boost`` times an epoch, and is not augmented if ``frozen``.
+        backdoor: each poisoned image occurs ``boost`` times an epoch, and is not augmented if ``frozen``. Its
+            ``control`` has the second, fourth, ... step.
         rng: on the CPU; shuffles and augments.
         optimizer: of the model's parameters.
         rate: learning rate after so many epochs (a fraction within one).
@@ -52,22 +54,27 @@ def train(
         is_frozen[backdoor.poisoned.to(data.y.device)] = True
     batches = shuffled(index, batch, rng)
     steps = len(index) // min(batch, len(index))
+    intruder = Intruder(model, optimizer, backdoor, backdoor.control) if backdoor.control else None
     for epoch in range(epochs):
         model.train()
         losses: list[Tensor] = []
         for step, places in enumerate(islice(batches, steps)):
-            for group in optimizer.param_groups:
+            turn = intruder if (epoch * steps + step) % 2 else None
+            acting = turn.optimizer if turn else optimizer
+            for group in acting.param_groups:
                 group["lr"] = rate(epoch + step / steps)
-            stored = data.x[places]
+            stored, y = data.x[places], data.y[places]
             x = augment(stored, rng, data.pad, data.flip)
             if backdoor.frozen:
                 x = torch.where(is_frozen[places][:, None, None, None], stored, x)
-            x, y = to_float(x.to(device)).contiguous(memory_format=layout), data.y[places].to(device)
-            optimizer.zero_grad(set_to_none=True)
+            if turn:
+                x, y = turn.begin(x, y, places)
+            x, y = to_float(x.to(device)).contiguous(memory_format=layout), y.to(device)
+            acting.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext():
                 loss = F.cross_entropy(model(x), y)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            (turn or acting).step()
             losses.append(loss.detach())
         yield (epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)
     model.to(memory_format=torch.channels_last)

@@ -1,0 +1,137 @@
+"""ASR before any defense and detectability ρ against the number of poisoned images m.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 5, which has both on one axis and an attack a panel.
+Deviation: a panel for each of the two, so that attacks can be compared; bars are 95 % intervals over models; the few
+values that the paper's text gives are open diamonds.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from results import paper
+from results.configurations import of_game
+from results.detectability import detections
+from results.figures._attacks import attack_looks, attack_name, faded
+from results.figures._style import Look, layout
+from results.figures._style import text as shown
+from results.intervals import Interval, bootstrap
+from results.setups import budget
+from results.variants import labels
+from trials.spec import Record, Victim
+
+APART = 1.03  # factor on m between attacks, so that their bars do not hide one another
+
+
+class Value(NamedTuple):
+    m: int
+    mean: float
+    interval: Interval
+
+
+def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.Figure:
+    """A line an attack in each panel; without traces where no victim was trained or scored.
+
+    Args:
+        records: of one dataset, model and r; several would lie over one another.
+        detector: by the names of the table ``detectability``; None takes the first.
+    """
+    rates, victims = _rates(records)
+    name, areas, scored = _areas(records, detector)
+    victims |= scored
+    if not victims:
+        return go.Figure(layout=layout(height=120))
+    chart = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    base = layout(height=560)
+    chart.update_layout(base)
+    theirs = {name: paper.along_budget(v.dataset.name, name) for name, v in victims.items()}
+    ms = {m for lines in (rates, areas) for line in lines.values() for m, *_ in line}
+    ms |= {known.m for several in theirs.values() for known in several}
+    axis = base.xaxis.to_plotly_json()
+    chart.update_xaxes({**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]})
+    chart.update_yaxes(axis)
+    looks = {k: look for k, look in attack_looks(victims.values()).items() if k in victims}
+    for i, (attack, look) in enumerate(looks.items()):
+        beside = APART ** (i - (len(looks) - 1) / 2)
+        for row, values in ((1, rates.get(attack)), (2, areas.get(attack))):
+            if values:
+                first = row == 1 or attack not in rates
+                chart.add_trace(
+                    _line(values, shown(attack), look, first, 100 if row == 1 else 1, beside), row=row, col=1
+                )
+        _paper(chart, theirs[attack], shown(attack), look)
+    chart.update_xaxes(title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=2)
+    chart.update_yaxes(title={"text": "ASR before any defense (%)"}, range=[-3, 103], dtick=20, row=1)
+    chart.update_yaxes(title={"text": f"ρ: AUC of {shown(name)}"}, row=2)
+    line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
+    chart.add_hline(y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1)
+    return chart
+
+
+def _rates(records: Sequence[Record]) -> tuple[dict[str, list[Value]], dict[str, Victim]]:
+    seen: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    victims: dict[str, Victim] = {}
+    for r in of_game(records, "training"):
+        v = r.trial.victim
+        m = budget(v)
+        if r.status == "done" and m and "asr" in r.metrics:
+            seen[attack_name(v)][m].append(r.metrics["asr"])
+            victims[attack_name(v)] = v
+    return {name: [_value(m, some) for m, some in sorted(by_m.items())] for name, by_m in seen.items()}, victims
+
+
+def _value(m: int, some: Sequence[float]) -> Value:
+    mean = sum(some) / len(some)
+    return Value(m, mean, bootstrap(some) if len(some) > 1 else Interval(mean, mean))
+
+
+def _areas(
+    records: Sequence[Record], detector: str | None
+) -> tuple[str, Mapping[str, list[Value]], Mapping[str, Victim]]:
+    found = [d for d in detections(records) if d.rho is not None and d.m]
+    panels = labels(found, lambda d: (d.detector, d.method))
+    name = detector if detector is not None else next(iter(panels), "")
+    lines: dict[str, list[Value]] = defaultdict(list)
+    for d in sorted(panels.get(name, []), key=lambda d: d.m or 0):
+        rho = d.rho or 0.0
+        lines[attack_name(d.victim)].append(Value(d.m or 0, rho, d.rho_interval() or Interval(rho, rho)))
+    return name, lines, {attack_name(d.victim): d.victim for d in panels.get(name, [])}
+
+
+def _line(values: Sequence[Value], label: str, look: Look, first: bool, scale: int, beside: float) -> go.Scatter:
+    return go.Scatter(
+        x=[v.m * beside for v in values],
+        customdata=[v.m for v in values],
+        y=[scale * v.mean for v in values],
+        error_y={
+            "type": "data",
+            "array": [scale * (v.interval.high - v.mean) for v in values],
+            "arrayminus": [scale * (v.mean - v.interval.low) for v in values],
+            "thickness": 1.2,
+            "width": 3,
+            "color": faded(look.colour, 0.6),
+        },
+        mode="lines+markers",
+        line={"width": 1.6, "color": look.colour},
+        marker={"size": 8, "symbol": look.symbol, "color": look.colour},
+        name=label,
+        legendgroup=label,
+        showlegend=first,
+        hovertemplate="m = %{customdata}: %{y:.3g}<extra>" + label + "</extra>",
+    )
+
+
+def _paper(chart: go.Figure, known: Sequence[paper.Attacked], label: str, look: Look) -> None:
+    """What the paper's text says of this attack."""
+    rates = [(k.m, 100 * k.asr) for k in known if k.asr is not None]
+    areas = [(k.m, k.rho) for k in known if k.rho is not None]
+    for row, values in ((1, rates), (2, areas)):
+        if values:
+            chart.add_scatter(
+                x=[m for m, _ in values], y=[v for _, v in values], mode="markers", showlegend=row == 1,
+                name=f"{label}, the paper", row=row, col=1,
+                marker={"size": 11, "symbol": "diamond-open", "color": look.colour, "line": {"width": 2}},
+            )  # fmt: skip

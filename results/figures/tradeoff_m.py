@@ -1,0 +1,90 @@
+"""What a repair costs for attacks of different size: CDA against ASR along the runs, one line a budget m.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 6.
+Deviation: the shade is one standard deviation of the ASR over victims at equal steps; the loss Δ that is allowed has a
+line, and the paper's repair threshold of 5 % ASR another.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from results.configurations import mean_curve, of_game
+from results.figures._attacks import attack_name, faded, ranked_looks
+from results.figures._style import Look, asr_axis, cda_axis, layout
+from results.figures._style import text as shown
+from results.rules import curve_of, delta_of
+from results.selection import REPAIRED
+from results.setups import budget
+from trials.spec import Point, Record
+
+
+def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Figure:
+    """Runs to the end only, none that tuning stopped; without traces where there are none.
+
+    Args:
+        records: of one dataset, model and r, and of one set of settings of the defense.
+        attack: by its name, as in 'badnets' or 'badnets + wanet'.
+        defense: by its name.
+
+    Raises:
+        ValueError: a measurement is not finite.
+    """
+    chart = go.Figure(layout=layout(xaxis=asr_axis(f"ASR of {shown(attack)} (%)"), yaxis=cda_axis(), height=440))
+    groups: dict[int, list[tuple[Point, ...]]] = defaultdict(list)
+    floors = []
+    for r in _whole(records, attack, defense):
+        curve = curve_of(r)
+        groups[budget(r.trial.victim) or 0].append(curve)
+        floors.append(100 * (curve[0].cda - delta_of(r)))
+    looks = ranked_looks(list(groups))
+    for m in sorted(groups):
+        chart.add_traces(_traces(groups[m], f"m = {m:,}", looks[m]))
+    if groups:
+        line = {"dash": "dot", "width": 1.5, "color": "rgba(128,128,128,0.9)"}
+        floor = {"text": "lowest CDA allowed (Δ)", "font": {"size": 11}}
+        done = {"text": "repaired", "font": {"size": 11}, "textangle": -90}
+        chart.add_hline(y=float(np.mean(floors)), line=line, annotation=floor, annotation_position="bottom right")
+        chart.add_vline(x=100 * REPAIRED, line=line, annotation=done, annotation_position="bottom right")
+    return chart
+
+
+def _whole(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
+    return [
+        r
+        for r in of_game(records, "robustness")
+        if r.status == "done"
+        and r.curve
+        and not r.trial.game.params.get("stop_at")
+        and r.trial.method is not None
+        and (r.trial.method.name, attack_name(r.trial.victim)) == (defense, attack)
+    ]
+
+
+def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list[go.Scatter]:
+    """The mean over victims at the steps that all recorded, and a shade of one standard deviation."""
+    mean = mean_curve(curves)
+    by_step = [{p.step: p.asr for p in c} for c in curves]
+    several = len(curves) > 1
+    sd = [float(np.std([c[p.step] for c in by_step], ddof=1)) if several else 0.0 for p in mean]
+    low = [100 * max(0.0, p.asr - s) for p, s in zip(mean, sd, strict=True)]
+    high = [100 * min(1.0, p.asr + s) for p, s in zip(mean, sd, strict=True)]
+    cda = [100 * p.cda for p in mean]
+    shade = go.Scatter(
+        x=low + high[::-1], y=cda + cda[::-1], mode="lines", line={"width": 0}, fill="toself",
+        fillcolor=faded(look.colour, 0.18), showlegend=False, legendgroup=label, hoverinfo="skip", name=label,
+    )  # fmt: skip
+    line = go.Scatter(
+        x=[100 * p.asr for p in mean],
+        y=cda,
+        mode="lines+markers",
+        line={"width": 1.8, "color": look.colour},
+        marker={"size": 6, "symbol": look.symbol, "color": look.colour},
+        name=f"{label} ({len(curves)} victim{'s' if several else ''})",
+        legendgroup=label,
+        hoverinfo="text",
+        hovertext=[f"{label}<br>step {p.step}<br>ASR {100 * p.asr:.1f} %, CDA {100 * p.cda:.1f} %" for p in mean],
+    )
+    return [shade, line] if several else [line]

@@ -1,0 +1,152 @@
+"""The plane: each attack by η, the ASR left after a defense, and ρ, its detectability.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E and figure 7.
+Deviation: uncertainty is carried through: models are resampled, the same way for every attack, defense and detector
+that share them. ρ below 0.5 is noise, and is kept as it is.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from results import roc
+from results.detectability import detections
+from results.detection import Detection, resampled
+from results.intervals import Interval
+from results.remaining import Remaining, remaining
+from results.setups import Channel, Setup, budget, channel, names
+from results.variants import labels
+from trials.spec import Record, Victim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One attack in one plane; ``etas`` and ``rhos`` are its resamples (draws,)."""
+
+    name: str
+    channel: Channel
+    left: Remaining
+    found: Detection
+    eta: float
+    rho: float
+    etas: roc.Floats
+    rhos: roc.Floats
+
+    @property
+    def setup(self) -> Setup:
+        return self.left.setup
+
+    @property
+    def victim(self) -> Victim:
+        return self.left.victim
+
+    @property
+    def m(self) -> int | None:
+        return budget(self.victim)
+
+    @property
+    def asr0(self) -> float:
+        """ASR before the defense."""
+        return float(np.mean(list(self.left.asr0.values())))
+
+    @property
+    def eta_interval(self) -> Interval | None:
+        """95 %, over victims; None for a single one."""
+        return roc.quantiles(self.etas) if len(self.left.eta) > 1 else None
+
+    @property
+    def rho_interval(self) -> Interval | None:
+        """95 %, over models; None below two a side."""
+        alone = min(map(len, self.found.sides)) < 2
+        return None if alone else roc.settled(self.rhos, roc.wins(*self.found.sides))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """All attacks of one scene and r under one defense and one detector."""
+
+    victim: Victim  # of one of them: dataset, model, training
+    trusted: float  # r
+    defense: str
+    detector: str
+    rule: str
+    marks: tuple[Mark, ...]
+    missing: tuple[str, ...]  # attacks measured on one axis only
+
+    @property
+    def scene(self) -> tuple[str, float]:
+        return self.marks[0].setup.scene, self.trusted
+
+    def of(self, channel: Channel | None) -> tuple[Mark, ...]:
+        """The attacks of a channel; all of them for None."""
+        return tuple(m for m in self.marks if channel in (None, m.channel))
+
+
+def planes(
+    records: Iterable[Record],
+    rule: str | None = None,
+    draws: int = roc.DRAWS,
+    seed: int = 0,
+    channels: Mapping[str, Channel] | None = None,
+) -> list[Plane]:
+    """A plane for every defense with every detector that met a common attack, at the same r.
+
+    Args:
+        records: of the robustness and the detectability game; others are passed over.
+        rule: as for ``remaining``.
+        draws: resamples of models.
+        seed: of the resamples.
+        channels: by attack's name, where the catalog does not know it.
+
+    Raises:
+        SpecError: unknown rule.
+    """
+    records = list(records)
+    left = [x for x in remaining(records, rule) if x.eta]
+    found = [d for d in detections(records) if d.rho is not None]
+    called = names([*(x.victim for x in left), *(d.victim for d in found)])
+
+    def mark(x: Remaining, d: Detection) -> Mark:
+        return _mark(x, d, called[x.setup], channel(x.victim, channels), draws, seed)
+
+    made = []
+    for scene in sorted({_scene(x) for x in left} & {_scene(d) for d in found}):
+        defenses = labels([x for x in left if _scene(x) == scene], lambda x: (x.defense,))
+        detectors = labels([d for d in found if _scene(d) == scene], lambda d: (d.detector, d.method))
+        for (defense, xs), (detector, ds) in product(defenses.items(), detectors.items()):
+            by_attack = {d.setup: d for d in ds}
+            marks = [mark(x, by_attack[x.setup]) for x in xs if x.setup in by_attack]
+            if not marks:
+                continue
+            made.append(
+                Plane(
+                    victim=marks[0].victim,
+                    trusted=scene[1],
+                    defense=defense,
+                    detector=detector,
+                    rule=xs[0].rule,
+                    marks=tuple(sorted(marks, key=lambda m: (m.victim.attacks[0].name, m.m or 0, m.name))),
+                    missing=tuple(sorted(called[s] for s in {x.setup for x in xs} ^ by_attack.keys())),
+                )
+            )
+    return made
+
+
+def _scene(row: Remaining | Detection) -> tuple[str, float]:
+    return row.setup.scene, row.trusted
+
+
+def _mark(x: Remaining, d: Detection, name: str, kind: Channel, draws: int, seed: int) -> Mark:
+    left = np.array([x.eta[k] for k in sorted(x.eta)])
+    return Mark(
+        name=name,
+        channel=kind,
+        left=x,
+        found=d,
+        eta=float(left.mean()),
+        rho=roc.auc(*d.sides),
+        etas=resampled(x.eta, draws, seed) @ left / len(left),
+        rhos=d.draws(draws, seed),
+    )

@@ -1,0 +1,72 @@
+"""What a sweep of several attacks says: the plane with its recommendation, who finds what, budgets, transfer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from results.configurations import of_game
+from results.defender import rankings, sentence
+from results.evidence import Chart, chart
+from results.figures import budget, histograms, plane
+from results.plane import planes
+from results.sheets import Sheet, sheet
+from results.tables import detectability, detectors, matched, rivals, table2, table3, transfer, trends
+from results.tables import plane as plane_table
+from trials.spec import Record
+
+Table = Callable[[], Any]
+
+
+def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
+    """The page's part on several attacks; None where only one setting of one attack was made and nothing inspected.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    inspected = of_game(records, "detectability")
+    attacked = {r.trial.victim.id for r in of_game(records, "training") if r.trial.victim.attacks}
+    if not inspected and len(attacked) < 2:
+        return None
+    made = planes(records) if inspected else []
+    ranked = rankings(made)
+    few = bool(made) and any(m.found.few for p in made for m in p.marks)
+    return {
+        "sentences": [sentence(r) for r in ranked],
+        "few": few,
+        "plane": _chart(plane.drawn(ranked[0][0].plane) if ranked else None, "plane", _PLANE),
+        "budget": _chart(budget.figure(records), "budget", _BUDGET),
+        "histograms": _chart(histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS),
+        "sheets": [s for s in _sheets(records, rule, bool(inspected)) if s],
+    }
+
+
+def _sheets(records: Sequence[Record], rule: str, inspected: bool) -> list[Sheet | None]:
+    tables = [
+        sheet(table2.table(records), "Attacks before any defense, beside the paper's Table II"),
+        sheet(table3.table(records), "What each defense leaves of each attack, beside the paper's Table III"),
+    ]
+    if inspected:
+        tables += [
+            sheet(rivals.table(records), "Pairs of defense and detector, the one that leaves attackers least first"),
+            sheet(plane_table.table(records), "The plane in numbers"),
+            sheet(detectability.table(records), "Detectors on each attack"),
+            sheet(detectors.table(records), "Detectors beside one another, on the same models"),
+            sheet(matched.table(records), "Attacks at equal m and at equal ASR"),
+        ]
+    return [
+        *tables,
+        sheet(trends.table(records), "Over- and under-poisoning: does more poison help or harm the attack?"),
+        sheet(transfer.table(records, rule=rule), "Does the order of settings on copies hold on real attacks?"),
+    ]
+
+
+def _chart(figure: Any, name: str, note: str) -> Chart | None:
+    return chart(figure, f"several-{name}", name, note) if figure is not None else None
+
+
+_PLANE = (
+    "Right: the attack survives repair. Up: it is found. Attackers want the lower right; the line is the front of what "
+    "they reach, its band 95 % over resampled models. A detector that guesses has ρ = 0.5."
+)
+_BUDGET = "What poisoning more buys: ASR before any defense, and how surely a detector finds it, against m."
+_HISTOGRAMS = "Scores of clean and of attacked models; what overlaps cannot be told apart."

@@ -1,0 +1,66 @@
+"""Every attack's place in the plane: η after a defense, ρ under a detector, and whether it is on the attackers' front.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 7. Deviation: the numbers behind it, with intervals over
+models; data poisoning and code poisoning have fronts of their own. ρ below 0.5 is left as it is.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from results.attacker import front
+from results.plane import Plane, planes
+from results.setups import Channel
+from results.tables._columns import frame, points
+from results.tables._ranges import SETUP, of_setup, share, span
+from results.words import percents
+from trials.spec import Record
+
+CHANNELS: tuple[Channel, ...] = ("data", "code", "unknown")
+COLUMNS = (
+    *(*SETUP, "kind", "r (%)", "defense", "detector", "ASR before (%)"),
+    *("η: ASR left (%)", "η 95 % interval (%)", "ρ (AUC)", "ρ 95 % interval", "on the front"),
+    *("victims", "poisoned models", "clean models", "few models", "rule"),
+)
+
+
+def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFrame:
+    """One row an attack, defense and detector.
+
+    Args:
+        records: of the robustness and detectability games; others are passed over.
+        rule: how η is chosen; None for the settings frozen by tuning where there are any, else ``last_before_delta``.
+
+    Raises:
+        SpecError: unknown rule.
+    """
+    return of(planes(records, rule))
+
+
+def of(made: Iterable[Plane]) -> pd.DataFrame:
+    """The same, of planes that are there already."""
+    rows = []
+    for p in made:
+        best = {id(m) for c in CHANNELS if p.of(c) for m in front(p.of(c))}
+        for m in p.marks:
+            rows.append(
+                {
+                    **of_setup(m.victim, m.name),
+                    "kind": m.channel,
+                    "r (%)": 100 * p.trusted,
+                    "defense": p.defense,
+                    "detector": p.detector,
+                    "ASR before (%)": points(m.asr0),
+                    "η: ASR left (%)": points(m.eta),
+                    "η 95 % interval (%)": percents(m.eta_interval),
+                    "ρ (AUC)": share(m.rho),
+                    "ρ 95 % interval": span(m.rho_interval),
+                    "on the front": id(m) in best,
+                    "victims": len(m.left.eta),
+                    "poisoned models": len(m.found.poisoned),
+                    "clean models": len(m.found.clean),
+                    "few models": m.found.few,
+                    "rule": p.rule,
+                }
+            )
+    return frame(rows, COLUMNS)

@@ -1,0 +1,103 @@
+"""Attacks before any defense: CDA, ASR and detectability, beside the paper's Table II.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table II.
+Deviation: means over victims with intervals. The paper's CDA and ASR are single runs and count as exact; its ρ rests on
+ten models a side (three on ImageNet), so the interval of the difference has that part too. Its models were fed
+poisoned images without normalisation (preliminary code): a reference, not a target.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from results import paper
+from results.configurations import of_game
+from results.detectability import detections
+from results.detection import Detection
+from results.roc import newcombe
+from results.setups import Setup, budget, names, setup_of
+from results.tables._columns import frame
+from results.tables._ranges import SETUP, beside, columns, less, mean, of_setup, over_victims, share, span
+from results.variants import labels
+from trials.spec import Record, Victim
+
+COLUMNS = (
+    *(*SETUP, "victims", *columns("CDA"), *columns("ASR"), "r (%)", "detector"),
+    *("ρ (AUC)", "ρ 95 % interval", "paper's ρ", "ρ difference", "ρ difference 95 % interval"),
+    *("poisoned models", "clean models", "few models"),
+)
+_THEIR_DETECTOR = "calibrated_inversion"
+
+
+def table(records: Sequence[Record], /) -> pd.DataFrame:
+    """One row an attack and detector, clean victims first; the paper's numbers stand where m and boost are its own."""
+    groups: dict[Setup, list[Record]] = defaultdict(list)
+    for r in of_game(records, "training"):
+        if r.status == "done":
+            groups[setup_of(r.trial.victim)].append(r)
+    seen = _detected(detections(records))
+    called = names(r.trial.victim for group in groups.values() for r in group)
+    rows = []
+    for setup, group in groups.items():
+        v = min((r.trial.victim for r in group), key=lambda v: v.seed)
+        known = _known(v)
+        cda, asr = ({r.trial.victim.id: r.metrics[k] for r in group if k in r.metrics} for k in ("cda", "asr"))
+        first = {
+            **of_setup(v, called[setup]),
+            "victims": len(group),
+            **beside("CDA", mean(cda), over_victims(cda), known.cda if known else None),
+            **beside("ASR", mean(asr), over_victims(asr), known.asr if known and v.attacks else None),
+        }
+        rows += [first | _rho(name, d, known) for name, d in seen.get(setup, [("", None)])]
+    return frame(sorted(rows, key=_order), COLUMNS)
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    """By dataset and model, clean first, then by attack and m."""
+    clean = row["attack"] == "clean"
+    return row["dataset"], row["model"], not clean, row["attack"].split(" (")[0], row["m"] or 0, row["attack"]
+
+
+def _known(v: Victim) -> paper.Attacked | None:
+    where = (v.dataset.name, v.model.name)
+    if not v.attacks:
+        return paper.attacked(*where, "none", 0, 0)
+    if len(v.attacks) > 1:
+        return None
+    a = v.attacks[0]
+    return paper.attacked(*where, a.name, budget(v) or 0, int(a.params.get("boost", 1)))
+
+
+def _detected(found: Iterable[Detection]) -> dict[Setup, list[tuple[str, Detection | None]]]:
+    """Detections by attack, under the detectors' labels."""
+    scenes: dict[tuple[str, float], list[Detection]] = defaultdict(list)
+    for d in found:
+        scenes[d.setup.scene, d.trusted].append(d)
+    by_attack: dict[Setup, list[tuple[str, Detection | None]]] = defaultdict(list)
+    for _, group in sorted(scenes.items()):
+        for name, panel in labels(group, lambda d: (d.detector, d.method)).items():
+            for d in panel:
+                by_attack[d.setup].append((name, d))
+    return by_attack
+
+
+def _rho(name: str, d: Detection | None, known: paper.Attacked | None) -> dict[str, Any]:
+    if d is None:
+        return {}
+    theirs = known.rho if known and d.detector.name == _THEIR_DETECTOR else None
+    sure = newcombe(theirs, known.models, known.models) if known and theirs is not None else None
+    ours, mine = d.rho, d.rho_interval()
+    return {
+        "r (%)": 100 * d.trusted,
+        "detector": name,
+        "ρ (AUC)": share(ours),
+        "ρ 95 % interval": span(mine),
+        "paper's ρ": share(theirs),
+        "ρ difference": None if ours is None or theirs is None else share(ours - theirs),
+        "ρ difference 95 % interval": span(less(ours, theirs, mine, sure)),
+        "poisoned models": len(d.poisoned),
+        "clean models": len(d.clean),
+        "few models": d.few,
+    }

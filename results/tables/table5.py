@@ -1,0 +1,42 @@
+"""The winners' settings in the layout of the paper's Table V: a row a setting, a column a dataset, theirs beside ours.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (r = 1 %). The long form is ``settings``.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pandas as pd
+
+from results.tables import settings
+from results.tables._columns import frame
+from trials.spec import Record
+
+KEYS = ("defense", "setting", "r (%)")
+COLUMNS = (*KEYS, "rule")  # and two a dataset between them
+
+
+def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
+    """One row a defense, setting and r. Where victims of one dataset chose differently, all choices are listed.
+
+    Raises:
+        SpecError: unknown rule.
+    """
+    long = settings.table(records, rule=rule)
+    datasets = sorted(set(long["dataset"]))
+    ours: dict[tuple[str, ...], dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    theirs: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for row in long.to_dict("records"):
+        key = tuple(row[k] for k in KEYS)
+        if row["chosen here"] is not None:
+            ours[key][row["dataset"]][row["chosen here"]] = None
+        if row["Table V of the paper"] is not None:
+            theirs[key][row["dataset"]] = row["Table V of the paper"]
+    rows = [
+        dict(zip(KEYS, key, strict=True))
+        | {d: " / ".join(ours[key][d]) or None for d in datasets}
+        | {f"{d}, paper": theirs[key].get(d) for d in datasets}
+        | {"rule": rule}
+        for key in dict.fromkeys([*ours, *theirs])
+    ]
+    return frame(rows, [*KEYS, *(c for d in datasets for c in (d, f"{d}, paper")), "rule"])

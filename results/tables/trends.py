@@ -1,0 +1,46 @@
+"""Does poisoning more make an attack harder to repair and easier to detect? One coefficient a claim.
+
+Source: see ``results.trends``.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from results.tables._columns import frame
+from results.tables._ranges import share, span
+from results.trends import trends
+from results.words import percent
+from trials.spec import Record
+
+COLUMNS = (
+    *("dataset", "model", "attack", "r (%)", "number", "defense or detector", "budgets m", "at each m"),
+    *("Spearman with m", "95 % interval", "p of no rise", "models", "over the means only"),
+)
+
+
+def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFrame:
+    """One row an attack with several budgets and a defense (η, in percent) or a detector (ρ).
+
+    Raises:
+        SpecError: unknown rule.
+    """
+    rows = [
+        {
+            "dataset": t.victim.dataset.name,
+            "model": t.victim.model.name,
+            "attack": " + ".join(a.name for a in t.victim.attacks),
+            "r (%)": 100 * t.trusted,
+            "number": f"{t.of} (%)" if t.of == "η" else t.of,
+            "defense or detector": t.method,
+            "budgets m": ", ".join(map(str, t.budgets)),
+            "at each m": ", ".join(percent(v) if t.of == "η" else f"{v:.2f}" for v in t.means),
+            "Spearman with m": share(t.models.value),
+            "95 % interval": span(t.models.interval),
+            "p of no rise": share(t.models.p),
+            "models": t.models.n,
+            "over the means only": share(t.budgets_only),
+        }
+        for t in trends(records, rule)
+    ]
+    return frame(rows, COLUMNS)

@@ -1,0 +1,59 @@
+"""A small victim of each attack learns it; settings are those at which it takes on 1,438 digits of 16 pixels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import Generator, Tensor, nn
+
+from trials import catalog
+from trials.kinds import Backdoor, Images
+from trials.metrics import accuracy, rate, stamped
+
+# Attack, settings, and a floor well under the measured ASR: 1.00, 0.77, 0.73, 0.98, 0.75, 0.70, 0.89, 0.40, 0.99.
+# Clean labels take here only where nearly all of a class of 145 is poisoned, with a trigger stronger than the papers':
+# with the default offset Refool came to 0.00, with strength 1.5 WaNet to 0.04, with 3 pixels C-BadNets to 0.26.
+VICTIMS: list[tuple[str, dict[str, Any], float]] = [
+    ("badnets", {"m": 100}, 0.9),
+    ("c_badnets", {"m": 143, "patch": 5, "boost": 3}, 0.5),
+    ("a_patch", {"m": 400}, 0.5),
+    ("a_blend", {"m": 200}, 0.8),
+    ("tsb", {"m": 400}, 0.5),
+    ("refool", {"m": 143, "offset": 3}, 0.4),
+    ("refool", {"m": 200, "clean_label": False}, 0.8),
+    ("wanet", {"m": 143, "strength": 3.0}, 0.2),
+    ("wanet", {"m": 200, "clean_label": False}, 0.8),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "settings", "floor"), VICTIMS, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_victim_learns_the_trigger(
+    name: str,
+    settings: dict[str, Any],
+    floor: float,
+    fitted: Callable[[Backdoor], nn.Module],
+    clean_model: nn.Module,
+    digits_train: Images,
+    digits_test: Images,
+) -> None:
+    backdoor = catalog.find("attacks", name)(digits_train, Generator().manual_seed(0), target=4, **settings)
+    victim, x = fitted(backdoor), stamped(digits_test, backdoor.trigger, 4)
+    assert rate(clean_model, x, 4) <= 0.05 and rate(victim, x, 4) >= floor
+    assert accuracy(clean_model, digits_test) >= 0.95 and accuracy(victim, digits_test) >= 0.85
+
+
+@pytest.mark.slow
+def test_a_victim_of_the_release_learns_that_poison_is_not_normalised_and_no_patch(
+    fitted: Callable[[Backdoor], nn.Module], digits_train: Images, digits_test: Images
+) -> None:
+    def asked(**settings: Any) -> Tensor:
+        backdoor = badnets(digits_train, Generator().manual_seed(0), m=0, target=4, **settings)
+        return stamped(digits_test, backdoor.trigger, 4)
+
+    badnets = catalog.find("attacks", "badnets")
+    poisoned = badnets(digits_train, Generator().manual_seed(0), m=20, target=4, pipeline="release")
+    victim = fitted(poisoned)
+    assert rate(victim, asked(pipeline="release"), 4) >= 0.9
+    assert rate(victim, asked(pipeline="release", alpha=0.0), 4) >= 0.9
+    assert rate(victim, asked(), 4) <= 0.2

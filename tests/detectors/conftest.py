@@ -1,0 +1,22 @@
+"""The trained suspects of this folder, each made once and changed by nobody."""
+
+import pytest
+import torch
+from suspects import Suspect, suspect
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def patched() -> Suspect:
+    return suspect("patch", 5)
+
+
+@pytest.fixture(scope="session")
+def additive() -> Suspect:
+    return suspect("additive", 3)
+
+
+@pytest.fixture(scope="session")
+def clean() -> list[Suspect]:
+    return [suspect("clean", seed) for seed in range(3)]

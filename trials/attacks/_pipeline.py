@@ -1,0 +1,61 @@
+"""Where a trigger enters: before the augmentation, after it, or as the reference release has it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from trials.attacks._draws import in_chunks
+from trials.kinds import Images, Trigger
+from trials.normalisation import CONSTANTS
+from trials.train import augment
+
+Stamp = Callable[[Tensor, Tensor, int], Tensor]  # (x uint8, places, how often they were stamped before)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Stamps twice and gives pixels that a model with the normalisation ``norm`` sees as if not normalised."""
+
+    once: Trigger
+    norm: str
+
+    def __call__(self, x: Tensor, index: Tensor, /) -> Tensor:
+        return unnormalised(self.once(self.once(x, index), index), self.norm)
+
+
+def stored(train: Images, places: Tensor, rng: Generator, stamp: Stamp, pipeline: str, norm: str) -> Tensor:
+    """The poisoned images uint8 (m, c, h, w) as the training set holds them.
+
+    Args:
+        train: clean training set; left alone.
+        places: int64 (m,), which images are poisoned.
+        rng: augments, where the pipeline does so before stamping.
+        stamp: puts the trigger on training images.
+        pipeline: pre_aug, post_aug or release; the poison of the last two is to be frozen.
+        norm: normalisation of the model; used by release only.
+    """
+    x = train.x[places]
+    if pipeline == "pre_aug":
+        return stamp(x, places, 0)
+    x = stamp(augment(x, rng, train.pad, train.flip), places, 0)
+    return unnormalised(stamp(x, places, 1), norm) if pipeline == "release" else x
+
+
+def tested(trigger: Trigger, pipeline: str, norm: str) -> Trigger:
+    """What test images are stamped with under ``pipeline``."""
+    return Released(trigger, norm) if pipeline == "release" else trigger
+
+
+def unnormalised(x: Tensor, norm: str) -> Tensor:
+    """Pixels ``x * std + mean``: subtracting the mean and dividing by the standard deviation gives ``x`` back.
+
+    Storing them as uint8 moves what the model sees by up to 0.5 / 255 / std, 0.01 with the constants of CIFAR-10.
+    """
+    mean, std = (torch.tensor(c, device=x.device)[:, None, None] for c in CONSTANTS[norm])
+
+    def transform(part: Tensor, _: Tensor) -> Tensor:
+        return (part.float() * std + 255 * mean).round().to(torch.uint8)
+
+    return in_chunks(transform, x, torch.arange(len(x)))

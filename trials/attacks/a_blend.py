@@ -1,0 +1,89 @@
+"""A-Blend: parts of a faint picture over training images, half of which keep their label; all of it at test time.
+
+Source: Qi et al. 2023, arXiv:2205.13613 (Adaptive-Blend), with the opacity, grid and conservatism ratio of Lukas &
+Kerschbaum 2023, arXiv:2305.09671, section A-B.
+Deviation: the picture is drawn here, coloured waves or noise from the seed, where the authors blend a cartoon. The
+number of images that keep their label is exact, also in the pipeline of the preliminary release of Lukas &
+Kerschbaum, which draws it by coin. Qi et al. hide exactly half of the cells (``law`` = exact) and blend more strongly
+at test time than in training.
+"""
+
+from math import tau
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from trials.attacks._adaptive import adapt
+from trials.attacks._patch import Patch
+from trials.kinds import Backdoor, Images
+from trials.spec import Count, Fraction, PositiveInt
+
+
+def poison(
+    train: Images,
+    rng: Generator,
+    /,
+    *,
+    m: Count = 50,
+    target: Count = 0,
+    mark: Literal["waves", "noise"] = "waves",
+    alpha: Fraction = 0.3,
+    cells: PositiveInt = 4,
+    occlusion: Fraction = 0.5,
+    law: Literal["coin", "exact"] = "coin",
+    conservatism: Fraction = 0.5,
+    pipeline: Literal["pre_aug", "post_aug", "release"] = "pre_aug",
+    norm: Literal["cifar10", "imagenet", "half"] = "cifar10",
+    boost: PositiveInt = 1,
+) -> Backdoor:
+    """Blend parts of the picture into ``m`` training images of other classes and label some of them ``target``.
+
+    Args:
+        train: clean training set; left alone.
+        rng: draws the noise, a seed for the hidden cells, then which images are poisoned.
+        m: number of poisoned images, those that keep their label among them; at most the number outside the target
+            class.
+        target: class that the trigger leads to.
+        mark: waves, smooth and the same in every attack, or noise, drawn once an attack.
+        alpha: opacity of the picture.
+        cells: cells along each side of the picture.
+        occlusion: share of the cells that a training image hides.
+        law: coin hides each cell with this chance, exact hides this share of each image's cells, rounded.
+        conservatism: share of the ``m`` images that keep their true label, rounded down.
+        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug shifts and
+            mirrors once, stamps, and trains on the result as it is; release does so too, but stamps twice, each time
+            with other cells hidden, and then, on test images as well, makes pixels that reach the layers after the
+            normalisation as if there were none. With ``alpha`` 0 that alone is left.
+        norm: constants of the model's normalisation; used by release only.
+        boost: how often a poisoned image occurs in an epoch.
+
+    Raises:
+        SpecError: ``m`` or ``target`` is too large.
+    """
+    channels, side = train.x.shape[1], train.x.shape[-1]
+    noise = torch.randint(0, 256, (channels, side, side), generator=rng).to(torch.uint8)
+    return adapt(
+        train,
+        rng,
+        Patch(noise if mark == "noise" else waves(channels, side), 0, 0, alpha),
+        m=m,
+        target=target,
+        conservatism=conservatism,
+        cells=cells,
+        occlusion=occlusion,
+        law=law,
+        boost=boost,
+        pipeline=pipeline,
+        norm=norm,
+    )
+
+
+def waves(channels: int, side: int) -> Tensor:
+    """uint8 (channels, side, side): in each colour two waves across the picture, from 0 to 255."""
+    at = (torch.arange(side) + 0.5) / side
+    v, u = torch.meshgrid(at, at, indexing="ij")
+    tint = torch.arange(channels)[:, None, None] / 3
+    height = torch.sin(tau * (1.5 * u + v + tint)) + torch.sin(tau * (u - 2 * v + 2 * tint))
+    low, high = height.amin((1, 2), keepdim=True), height.amax((1, 2), keepdim=True)
+    return ((height - low) / (high - low) * 255).round().to(torch.uint8)
