@@ -18,13 +18,13 @@ SUFFIXES: Mapping[str, Callable[[pd.DataFrame, Path], Any]] = {
 }
 _ROW = (
     *("id", "status", "game", "dataset", "model", "attacks", "m", "victim_seed", "victim"),
-    *("trusted", "seed", "defense", "seconds", "error"),
+    *("trusted", "seed", "defense", "detector", "seconds", "error"),
 )
 _CURVE = ("id", "step", "cda", "asr", "seconds")
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a trial: what it was, each setting of its defense as ``set.NAME``, its metrics, seconds and error.
+    """One row a trial: what it was, settings of its defense as ``set.NAME`` and of its detector, metrics, error.
 
     Metrics are fractions, ``seconds`` the trial's own time, ``trusted`` is r, ``m`` the images that the attacks
     poisoned in all. A metric that bears the name of another column is ``metric.NAME``.
@@ -80,11 +80,13 @@ def _row(record: Record) -> dict[str, Any]:
         trial.trusted,
         trial.seed,
         trial.method.name if trial.method else None,
+        trial.detector.name if trial.detector else None,
         record.seconds,
         _last_line(record.error),
     )
     row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
     settings = {f"set.{k}": v for k, v in trial.method.params.items()} if trial.method else {}
+    settings |= {f"detector.{k}": v for k, v in trial.detector.params.items()} if trial.detector else {}
     return row | settings | {_free(k, row, "metric"): v for k, v in record.metrics.items()}
 
 

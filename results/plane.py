@@ -59,8 +59,8 @@ class Mark:
     @property
     def rho_interval(self) -> Interval | None:
         """95 %, over models; None below two a side."""
-        alone = min(map(len, self.found.sides)) < 2
-        return None if alone else roc.settled(self.rhos, roc.wins(*self.found.sides))
+        sides = self.found.sides
+        return None if min(map(len, sides)) < 2 else roc.settled(self.rhos, roc.wins(*sides))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def planes(
     """A plane for every defense with every detector that met a common attack, at the same r.
 
     Args:
-        records: of the robustness and the detectability game; others are passed over.
+        records: of robustness and detectability; others are passed over.
         rule: as for ``remaining``.
         draws: resamples of models.
         seed: of the resamples.
@@ -107,17 +107,14 @@ def planes(
     left = [x for x in remaining(records, rule) if x.eta]
     found = [d for d in detections(records) if d.rho is not None]
     called = names([*(x.victim for x in left), *(d.victim for d in found)])
-
-    def mark(x: Remaining, d: Detection) -> Mark:
-        return _mark(x, d, called[x.setup], channel(x.victim, channels), draws, seed)
-
     made = []
     for scene in sorted({_scene(x) for x in left} & {_scene(d) for d in found}):
         defenses = labels([x for x in left if _scene(x) == scene], lambda x: (x.defense,))
         detectors = labels([d for d in found if _scene(d) == scene], lambda d: (d.detector, d.method))
         for (defense, xs), (detector, ds) in product(defenses.items(), detectors.items()):
             by_attack = {d.setup: d for d in ds}
-            marks = [mark(x, by_attack[x.setup]) for x in xs if x.setup in by_attack]
+            pairs = [(x, by_attack[x.setup]) for x in xs if x.setup in by_attack]
+            marks = [_mark(x, d, called[x.setup], channel(x.victim, channels), draws, seed) for x, d in pairs]
             if not marks:
                 continue
             made.append(

@@ -1,19 +1,17 @@
 """What a sweep of several attacks says: the plane with its recommendation, who finds what, budgets, transfer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.configurations import of_game
 from results.defender import rankings, sentence
 from results.evidence import Chart, chart
 from results.figures import budget, histograms, plane
-from results.plane import planes
+from results.plane import Plane, planes
 from results.sheets import Sheet, sheet
-from results.tables import detectability, detectors, matched, rivals, table2, table3, transfer, trends
+from results.tables import detectability, detectors, matched, rivals, table2, table3, transfer, trends, tuned_detectors
 from results.tables import plane as plane_table
 from trials.spec import Record
-
-Table = Callable[[], Any]
 
 
 def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
@@ -29,6 +27,7 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
         return None
     made = planes(records) if inspected else []
     ranked = rankings(made)
+    advised = [r[0].plane for r in ranked]
     few = bool(made) and any(m.found.few for p in made for m in p.marks)
     return {
         "sentences": [sentence(r) for r in ranked],
@@ -36,22 +35,23 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
         "plane": _chart(plane.drawn(ranked[0][0].plane) if ranked else None, "plane", _PLANE),
         "budget": _chart(budget.figure(records), "budget", _BUDGET),
         "histograms": _chart(histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS),
-        "sheets": [s for s in _sheets(records, rule, bool(inspected)) if s],
+        "sheets": [s for s in _sheets(records, rule, made, advised) if s],
     }
 
 
-def _sheets(records: Sequence[Record], rule: str, inspected: bool) -> list[Sheet | None]:
+def _sheets(records: Sequence[Record], rule: str, made: list[Plane], advised: list[Plane]) -> list[Sheet | None]:
     tables = [
         sheet(table2.table(records), "Attacks before any defense, beside the paper's Table II"),
         sheet(table3.table(records), "What each defense leaves of each attack, beside the paper's Table III"),
     ]
-    if inspected:
+    if made:
         tables += [
-            sheet(rivals.table(records), "Pairs of defense and detector, the one that leaves attackers least first"),
-            sheet(plane_table.table(records), "The plane in numbers"),
+            sheet(rivals.of(made), "Pairs of defense and detector, the one that leaves attackers least first"),
+            sheet(plane_table.of(made), "The plane in numbers"),
             sheet(detectability.table(records), "Detectors on each attack"),
             sheet(detectors.table(records), "Detectors beside one another, on the same models"),
-            sheet(matched.table(records), "Attacks at equal m and at equal ASR"),
+            sheet(matched.of(advised), "Attacks at equal m and at equal ASR, under the recommended pair"),
+            sheet(tuned_detectors.table(records), "Settings of detectors on self-poisoned copies"),
         ]
     return [
         *tables,

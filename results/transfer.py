@@ -7,6 +7,7 @@ Deviation: the paper takes for granted that the order carries over; here it is m
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 
 from results.association import Correlation, correlation
 from results.configurations import Configuration, configurations, of_game
@@ -18,6 +19,7 @@ from trials.spec import Record, Victim, content_id
 class Transfer:
     """One defense's settings, ordered twice by η: on copies and on the real attack."""
 
+    plant: str  # the attack with which the copies were poisoned
     victim: Victim  # the really attacked one
     trusted: float
     defense: str | None  # None for the settings of all defenses together
@@ -35,7 +37,7 @@ class Transfer:
 def transfers(
     records: Iterable[Record], rule: str = "min_asr_within_delta", real_rule: str = "last_before_delta", seed: int = 0
 ) -> list[Transfer]:
-    """For every attacked victim and r, each defense apart and all together, over settings run on both sides.
+    """For every planted attack, attacked victim and r, each defense apart and all together.
 
     Copies of the victim itself count where it was tuned, else those of victims of its dataset, model and training.
 
@@ -57,14 +59,20 @@ def transfers(
         if c.point:
             groups[c.victim.id, c.cell.trusted].append(c)
     found = []
-    for _, real in sorted(groups.items()):
-        on_copies = _planted(real[0], planted)
+    plants = dict.fromkeys(_plant(c) for c in planted)
+    for plant, (_, real) in product(plants, sorted(groups.items())):
+        on_copies = _planted(real[0], [c for c in planted if _plant(c) == plant])
         for defense in [*sorted({c.choice.name for c in real}), None]:
             some = [c for c in real if defense in (None, c.choice.name)]
             pairs = [(on_copies[k], _eta(c)) for c in some if (k := _key(c)) in on_copies]
             if len(pairs) > 2:
-                found.append(_transfer(real[0], defense, pairs, seed))
+                found.append(_transfer(plant, real[0], defense, pairs, seed))
     return found
+
+
+def _plant(c: Configuration) -> str:
+    trial = c.records[0].trial
+    return str(trial.plant.params.get("attack", "badnets")) if trial.plant else "unknown"
 
 
 def _planted(real: Configuration, planted: list[Configuration]) -> dict[str, float]:
@@ -86,9 +94,12 @@ def _eta(c: Configuration) -> float:
     return c.point.asr
 
 
-def _transfer(real: Configuration, defense: str | None, pairs: list[tuple[float, float]], seed: int) -> Transfer:
+def _transfer(
+    plant: str, real: Configuration, defense: str | None, pairs: list[tuple[float, float]], seed: int
+) -> Transfer:
     planted, left = zip(*pairs, strict=True)
     return Transfer(
+        plant=plant,
         victim=real.victim,
         trusted=real.cell.trusted,
         defense=defense,

@@ -76,7 +76,7 @@ def _eta(name: str, group: list[Remaining], seed: int) -> Trend:
     m = [row.m or 0 for row in group for _ in row.eta]
     values = [v for row in group for _, v in sorted(row.eta.items())]
     means = [float(np.mean(list(row.eta.values()))) for row in group]
-    return _trend("η", name, group, means, correlation(m, values, seed=seed))
+    return _trend("η", name, group, means, correlation(m, values, strata=m, seed=seed))
 
 
 def _rho(name: str, group: list[Detection], seed: int) -> Trend:

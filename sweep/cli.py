@@ -134,15 +134,17 @@ def export(
     store: StoreUrl = DEFAULT_URL,
     optuna: Annotated[str, typer.Option("--optuna", help="FILE.db: studies that optuna-dashboard opens.")] = "",
     tensorboard: Annotated[str, typer.Option("--tensorboard", help="DIR: the curves, one run a trial.")] = "",
+    tables: Annotated[str, typer.Option("--tables", help="DIR: every table as CSV, Parquet and LaTeX.")] = "",
 ) -> None:
-    """Write a sweep's records for other tools.
+    """Write a sweep's records and tables for other tools.
 
     Example: poisonsweep export --out records.csv --optuna study.db
     """
-    if not (out or optuna or tensorboard):
-        raise SpecError("nothing to write: give --out FILE.csv|FILE.parquet, --optuna FILE.db or --tensorboard DIR.")
+    if not (out or optuna or tensorboard or tables):
+        wanted = "--out FILE.csv|FILE.parquet, --optuna FILE.db, --tensorboard DIR or --tables DIR"
+        raise SpecError(f"nothing to write: give {wanted}.")
     with _opened(store) as opened:
-        show.export(opened, sweep, out, optuna, tensorboard)
+        show.export(opened, sweep, out, optuna, tensorboard, tables)
 
 
 @app.command()

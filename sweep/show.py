@@ -160,7 +160,7 @@ def report(store: Store, name: str, rule: str, out: Path) -> None:
     print(out.resolve())
 
 
-def export(store: Store, name: str, out: str, optuna: str, tensorboard: str) -> None:
+def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tables: str) -> None:
     """Write what was asked for and say where."""
     from results.export import to_file  # noqa: PLC0415  (pandas loads slowly)
     from results.to_optuna import to_optuna  # noqa: PLC0415
@@ -176,6 +176,11 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str) -> 
     if tensorboard:
         to_tensorboard(records, Path(tensorboard))
         print(tensorboard)
+    if tables:
+        from results.to_tables import to_tables  # noqa: PLC0415
+
+        for path in to_tables(records, Path(tables)):
+            print(path)
 
 
 def defended(choice: dict[str, Any]) -> None:

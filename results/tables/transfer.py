@@ -13,7 +13,7 @@ from results.transfer import transfers
 from trials.spec import Record
 
 COLUMNS = (
-    *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "settings tried"),
+    *("planted", "dataset", "model", "attack", "victim seed", "r (%)", "defense", "settings tried"),
     *("Spearman", "Spearman 95 % interval", "Kendall", "Kendall 95 % interval", "p of no agreement"),
     *("η given away (pp)", "rule", "rule on the real attack"),
 )
@@ -22,7 +22,7 @@ COLUMNS = (
 def table(
     records: Sequence[Record], /, *, rule: str = "min_asr_within_delta", real_rule: str = "last_before_delta"
 ) -> pd.DataFrame:
-    """One row a victim, r and defense; ``all`` orders the settings of all defenses together.
+    """One row a planted attack, victim, r and defense; ``all`` orders the settings of all defenses together.
 
     ``η given away`` is the real η of the setting that the copies choose, less the lowest of any setting.
 
@@ -32,6 +32,7 @@ def table(
     """
     rows = [
         {
+            "planted": t.plant,
             **of_victim(t.victim, t.trusted),
             "defense": t.defense or "all",
             "settings tried": len(t.planted),

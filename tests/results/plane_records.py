@@ -65,9 +65,7 @@ def kept(attack: str, defense: str, attacks: Mapping[str, Attack] = ATTACKS) -> 
     return min(1.0, attacks[attack].kept * DEFENSES[defense]) if defense != "none" else 1.0
 
 
-def detected(
-    of: Victim, score: float, detector: str = "calibrated_inversion", seed: int = 0, **more: float
-) -> Record:
+def detected(of: Victim, score: float, detector: str = "calibrated_inversion", seed: int = 0, **more: float) -> Record:
     """One model's score; its repair is that of ``pivotal_tuning`` where the detector needs one."""
     repair = Choice("pivotal_tuning", {"lr": 0.01}) if detector == "calibrated_inversion" else None
     trial = Trial(

@@ -10,6 +10,7 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from results import association
 from results.association import correlation
 from results.tables import transfer as transfer_table
 from results.tables import trends as trends_table
@@ -54,14 +55,21 @@ def test_the_interval_covers_and_the_test_keeps_its_level() -> None:
     assert errors / 150 <= 0.10
 
 
-def test_resampling_within_strata_keeps_every_stratum() -> None:
-    x, y = [1, 1, 2, 2], [0.0, 1.0, 2.0, 3.0]
-    within = correlation(x, y, strata=x).interval
+def test_resampling_within_strata_keeps_every_stratum_at_its_size() -> None:
+    strata = ["low"] * 3 + ["high"] * 5
+    within = association._counts(strata, 8, 300, np.random.default_rng(0))
+    free = association._counts(None, 8, 300, np.random.default_rng(0))
+    assert (within[:, :3].sum(axis=1) == 3).all()
+    assert (within[:, 3:].sum(axis=1) == 5).all()
+    assert set(free[:, :3].sum(axis=1)) > {1, 2, 3, 4, 5}
+
+
+def test_resampling_within_budgets_is_narrower_where_the_budgets_decide() -> None:
+    m, eta = [50, 50, 150, 500], [0.3, 0.1, 0.2, 0.4]
+    within, free = correlation(m, eta, strata=m).interval, correlation(m, eta).interval
     assert within is not None
-    assert within.low > 0.5  # the two budgets never mix or vanish
-    free = correlation(x, y).interval
     assert free is not None
-    assert free.low <= within.low
+    assert within.low > free.low
 
 
 def test_what_is_not_finite_or_not_of_one_length_is_refused() -> None:
@@ -79,6 +87,9 @@ def records() -> list[Record]:
 
 def test_more_poison_is_found_harder_to_repair_and_easier_to_detect(records: list[Record]) -> None:
     found = {(t.of, t.method, t.victim.attacks[0].name): t for t in trends(records)}
+    certain = found["η", "none", "badnets"].models
+    assert certain.interval is not None
+    assert certain.interval.high - certain.interval.low < 0.01  # budgets part the victims, whichever are drawn
     eta = found["η", "weight_decay", "badnets"]
     assert eta.budgets == made.BUDGETS
     assert eta.models.n == 90
@@ -143,7 +154,8 @@ def test_only_settings_run_on_both_sides_count_and_frozen_runs_do_not() -> None:
     frozen = synthetic.real(
         [(0, 0.95, 1.0), (50, 0.94, 0.0)], defense="weight_decay", params={"lr": 0.004}, game_params={"stop_at": 50}
     )
-    assert [len(t.planted) for t in transfers([*records, alone, frozen])] == [4, 4]
+    real = synthetic.real([(0, 0.95, 1.0), (50, 0.94, 0.0)], defense="weight_decay", params={"lr": 8.0})
+    assert [len(t.planted) for t in transfers([*records, alone, frozen, real])] == [4, 4]
     assert transfers(records[:4]) == []  # two settings have no order to speak of
     row = transfer_table.table(records).iloc[0]
     assert (row["Spearman"], row["settings tried"], row["η given away (pp)"]) == (1.0, 4, 0.0)

@@ -7,8 +7,9 @@ import plane_records as made
 import pytest
 from plane_records import ATTACKS, BUDGETS, detected, victim
 
-from results import roc
+from results import detection, roc
 from results.detectability import detections, difference
+from results.detection import resampled
 from results.figures import histograms
 from results.tables import detectability as table
 from results.tables import detectors
@@ -93,6 +94,16 @@ def test_what_is_not_finite_is_refused_and_counted_and_failures_too() -> None:
     (d,) = detections([*CLEAN, attacked(3.5), *bad, failed, clean])
     assert (d.refused, d.failed, len(d.poisoned), len(d.clean)) == (4, 1, 1, 10)
     assert d.rho == pytest.approx(0.4)
+
+
+def test_the_same_models_always_get_the_same_resamples() -> None:
+    one = resampled(["b", "a", "c"], 50, 0)
+    detection._resampled.cache_clear()  # as in another process
+    assert (one == resampled(["a", "b", "c"], 50, 0)).all()
+    assert (one != resampled(["a", "b", "c"], 50, 1)).any()
+    assert (one != resampled(["a", "b", "d"], 50, 0)).any()
+    with pytest.raises(ValueError, match="read-only"):
+        one[0, 0] = 9
 
 
 def test_order_and_repetition_of_records_change_nothing() -> None:

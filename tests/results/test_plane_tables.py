@@ -209,4 +209,4 @@ def test_every_table_becomes_latex_with_one_cell_a_column(records: list[Record])
 
 def test_small_negative_numbers_are_not_minus_nothing() -> None:
     said = latex(pd.DataFrame({"x (%)": [np.float64(-0.01), -0.06]}, dtype=object), "", "")
-    assert said.splitlines()[7:9] == ["0.0 " + "\\\\", "$-$0.1 " + "\\\\"]
+    assert said.splitlines()[8:10] == ["0.0 " + "\\\\", "$-$0.1 " + "\\\\"]

@@ -1,0 +1,85 @@
+"""The page and the files of a sweep of several attacks."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import plane_records
+import pytest
+from pages import Page
+from synthetic import config, trial, tuned, victim
+
+from results import to_tables
+from results.export import frame
+from results.report import render
+from results.transfer import transfers
+from trials.spec import Choice, Record
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return plane_records.sweep()
+
+
+def test_the_page_names_the_pair_and_draws_the_plane(records: list[Record]) -> None:
+    html = render(records, title="plane")
+    text = Page(html).read
+    assert "leaves attackers the least room" in text
+    assert "several-plane" in html and "several-histograms" in html
+    assert "Pairs of defense and detector" in text and "beside the paper's Table II" in text
+    assert "Fewer than 20 models a side" not in text
+
+
+def test_few_models_are_warned_of(records: list[Record]) -> None:
+    few = [r for r in records if r.trial.victim.seed < 5]
+    assert "Fewer than 20 models a side" in Page(render(few, title="plane")).read
+
+
+def test_one_attack_has_no_such_section() -> None:
+    assert "several-" not in render([config(0.1, 0.2)], title="one")
+
+
+def test_every_table_that_has_rows_is_written_in_three_forms(records: list[Record], tmp_path: Path) -> None:
+    written = to_tables.to_tables(records, tmp_path / "tables")
+    found = {p.stem for p in written}
+    assert {"plane", "detectability", "rivals", "table2", "table3", "trends"} <= found <= set(to_tables.names())
+    assert len(written) == 3 * len(found)
+    with (tmp_path / "tables" / "plane.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(pd.read_parquet(tmp_path / "tables" / "plane.parquet")) > 0
+    tex = (tmp_path / "tables" / "plane.tex").read_text()
+    assert tex.count(r"\\") == len(rows) + 1 and r"\begin{tabular}" in tex
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(records: list[Record], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot write to") as refused:
+        to_tables.to_tables(records, tmp_path / "file" / "tables")
+    assert "\n" not in str(refused.value)
+
+
+def test_transfer_keeps_planted_attacks_apart() -> None:
+    settings = [{"lr": lr} for lr in (0.1, 0.2, 0.3, 0.4)]
+    on_copies = {"badnets": (0.1, 0.2, 0.3, 0.4), "wanet": (0.4, 0.3, 0.2, 0.1)}
+    records = []
+    for attack, etas in on_copies.items():
+        for params, eta in zip(settings, etas, strict=True):
+            curve = [(0, 0.95, 1.0), (50, 0.94, eta)]
+            one = tuned(curve, "tuning", "nad", params, of=victim(""))
+            planted = Choice("self_poison", {"attack": attack})
+            records.append(
+                Record(trial=replace(one.trial, plant=planted), status="done", curve=one.curve, metrics=one.metrics)
+            )
+    for params, eta in zip(settings, (0.15, 0.25, 0.35, 0.45), strict=True):
+        curve = [(0, 0.95, 1.0), (50, 0.94, eta)]
+        records.append(tuned(curve, "robustness", "nad", params, of=victim("badnets"), game_params={"stop_at": 0}))
+    found = {t.plant: t.spearman.value for t in transfers(records, real_rule="last") if t.defense == "nad"}
+    assert found == {"badnets": 1, "wanet": -1}
+
+
+def test_a_detector_has_columns_of_its_own_in_the_export(records: list[Record]) -> None:
+    inspected = [r for r in records if r.trial.detector]
+    table = frame(inspected)
+    assert set(table["detector"]) == {r.trial.detector.name for r in inspected if r.trial.detector}
+    assert frame([Record(trial=trial("training", ""), status="failed", error="x")])["detector"].isna().all()
