@@ -56,6 +56,7 @@ PROMISES = {
 # where a setting shows only together with another
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("a_blend", "norm"): {"pipeline": "release"},
+    ("a_patch", "cells"): {"patch": 8},
     ("badnets", "norm"): {"pipeline": "release"},
 }
 SETTINGS = [(n, key) for n in NAMES for key, s in catalog.describe("attacks", n).settings.items() if not s.location]
@@ -199,7 +200,7 @@ def changed(name: str, key: str) -> Any:
 
 @pytest.mark.parametrize(("name", "key"), SETTINGS, indirect=["name"])
 def test_every_setting_is_alive(poison: Callable[..., Backdoor], name: str, key: str) -> None:
-    data, beside = images(size=64), BESIDE.get((name, key), {})
+    data, beside = images(), BESIDE.get((name, key), {})
     one, other = poison(data, **beside), poison(data, **beside, **{key: changed(name, key)})
     same = torch.equal(one.train.x, other.train.x) and torch.equal(one.train.y, other.train.y)
     assert not same or (one.boost, one.frozen) != (other.boost, other.frozen)

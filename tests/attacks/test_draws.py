@@ -14,6 +14,22 @@ def test_an_image_gets_the_same_numbers_in_any_company() -> None:
     assert torch.equal(uniform(5, torch.arange(100, dtype=torch.int32), 7), whole)
 
 
+def splitmix(state: int) -> int:
+    """The next output after ``state``, in Python's own integers."""
+    z = (state + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def test_the_numbers_are_splitmix_started_at_splitmix() -> None:
+    assert splitmix(0) == 0xE220A8397B1DCDAF  # known from the generator's publication
+    seed, step = 2**61 + 17, 0x9E3779B97F4A7C15
+    starts = [splitmix(seed + step * (i - 1)) for i in (0, 1, 99)]
+    expected = [[(splitmix(start + step * lane) >> 40) / 2**24 for lane in range(3)] for start in starts]
+    assert uniform(seed, torch.tensor([0, 1, 99]), 3).tolist() == expected
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2**61 + 12345])
 def test_the_numbers_are_uniform_over_images_and_over_each_image(seed: int) -> None:
     draws = uniform(seed, torch.arange(4000), 50)

@@ -73,6 +73,15 @@ def test_x_comes_before_y_and_a_positive_move_takes_from_the_right() -> None:
     assert (out[..., :, :-3].double() - expected).abs().max() <= 0.5 + 1e-9
 
 
+def test_the_outer_control_points_lie_on_the_images_edges() -> None:
+    controls = torch.zeros(2, 4, 4, dtype=torch.float64)
+    controls[0, :, 0] = 1.0
+    ramp = (8 * torch.arange(31)).to(torch.uint8).expand(1, 3, 31, 31)
+    moved = (wanet.Warp(controls, 8.0, 0.0, 0)(ramp, torch.zeros(1, dtype=torch.int64)).double() - ramp)[0, 0, 0] / 8
+    assert (moved[[0, 10, 20, 30]] - torch.tensor([4 * 30 / 31, 0, 0, 0])).abs().max() <= 0.5 / 8 + 1e-6
+    assert moved[5] > 1
+
+
 def test_the_warp_is_smooth_and_one_for_all_images() -> None:
     backdoor = poisoned()
     field = moves(backdoor)

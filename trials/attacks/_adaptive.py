@@ -59,7 +59,7 @@ def shown_cells(seed: int, index: Tensor, cells: int, occlusion: float, law: str
     draws = uniform(seed, index, cells * cells)
     rank = draws.argsort(1).argsort(1)
     shown = rank >= round(occlusion * cells * cells) if law == "exact" else draws >= occlusion
-    return shown.unflatten(1, (cells, cells))
+    return shown.reshape(-1, cells, cells)
 
 
 def grown(shown: Tensor, side: int) -> Tensor:

@@ -3,36 +3,28 @@
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 5.
 Deviation: the attacker changes the model's own parameters, within a fixed random mask, instead of a copy of them, and
 has an optimizer state of their own. ``part`` of their batch carries the trigger, where the algorithm as printed has the
-whole batch; the rest of it is clean. Their steps leave BatchNorm's running statistics alone. The trigger is a random
-pattern added to every image, as strong as the paper's adversarial one, which would need a surrogate. ``share`` is not
-in the paper.
+whole batch; the rest of it is clean. Their steps leave BatchNorm's running statistics alone. The trigger is a patch, of
+random colours unless set otherwise, where the paper has the adversarial perturbation of its Adv. ``share`` is not in
+the paper. Learning rates well above 0.1 at 128 images can make the two sides drive the weights apart without bound.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from trials.attacks._draws import seed_of
+from trials.attacks._patch import drawn
 from trials.attacks._poisoned import chosen
 from trials.kinds import Backdoor, Control, Images
-from trials.spec import Count, PositiveFraction, PositiveInt
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """Adds ``levels`` int16 (c, h, w) to the pixels, within 0..255."""
-
-    levels: Tensor
-
-    def __call__(self, x: Tensor, index: Tensor, /) -> Tensor:
-        return (x.to(torch.int16) + self.levels.to(x.device)).clamp(0, 255).to(torch.uint8)
+from trials.spec import Count, Fraction, PositiveFraction
 
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """Draws a mask for each parameter, with true in exactly floor(``share`` * its size) places."""
+    """Draws a mask for each parameter, true in exactly floor(``share`` * its size) places."""
 
     share: float
     seed: int
@@ -43,9 +35,9 @@ class Masks:
 
     def _drawn(self, parameter: Tensor, rng: Generator) -> Tensor:
         size = parameter.numel()
+        count = math.floor(round(self.share * size, 6))  # rounded first: in binary, 0.29 * 100 is less than 29
         mask = torch.zeros(size, dtype=torch.bool)
-        # Rounded first, because 0.29 * 100 is less than 29 in binary.
-        mask[torch.randperm(size, generator=rng)[: math.floor(round(self.share * size, 6))]] = True
+        mask[torch.randperm(size, generator=rng)[:count]] = True
         return mask.reshape(parameter.shape)
 
 
@@ -57,25 +49,30 @@ def implant(
     target: Count = 0,
     share: PositiveFraction = 0.1,
     part: PositiveFraction = 0.1,
-    epsilon: PositiveInt = 8,
     freeze_bn: bool = True,
+    patch: Count = 0,
+    mark: Literal["apple", "random"] = "random",
+    place: Literal["corner", "random"] = "corner",
+    alpha: Fraction = 1.0,
 ) -> Backdoor:
     """Give the attacker every second step of the training; no stored image is poisoned.
 
     Args:
         train: clean training set; left alone.
-        rng: draws the trigger and seeds the masks.
+        rng: draws the mark and place, then seeds the masks.
         target: class that the trigger leads to.
         share: part of each parameter tensor that the attacker's steps may change, rounded down.
         part: share of the attacker's batches that carries the trigger, at least one image.
-        epsilon: change of each pixel's value by the trigger, up or down, in levels of 255.
-        freeze_bn: the attacker's steps use and keep BatchNorm's running statistics; if not, they update them.
+        freeze_bn: the attacker's steps leave BatchNorm's running statistics alone; if not, they update them.
+        patch: side of the mark in pixels; 0 for 3/32 of the width, at least 3.
+        mark: random colours drawn once an attack, or apple, a black glyph on white.
+        place: corner, the upper left one, or random, drawn once an attack.
+        alpha: opacity of the mark.
 
     Raises:
-        SpecError: ``target`` is no class.
+        SpecError: ``target`` or ``patch`` is too large.
     """
-    nothing = chosen(train, 0, rng, target, clean_label=False)
-    signs = 2 * torch.randint(0, 2, train.x.shape[1:], generator=rng) - 1
-    trigger = Added((epsilon * signs).to(torch.int16))
+    trigger = drawn(train, rng, patch, mark, place, alpha)
     control = Control(Masks(share, seed_of(rng)), part, freeze_bn)
+    nothing = chosen(train, 0, rng, target, clean_label=False)
     return Backdoor(train, nothing, trigger, target, control=control)

@@ -35,7 +35,7 @@ class Scatter:
         return _pasted(x.clone(), self.patches.to(x.device)[number], draws[:, 1:])
 
     def _all(self, x: Tensor, index: Tensor) -> Tensor:
-        draws = uniform(self.seed, index, 2 * len(self.patches)).unflatten(1, (-1, 2))
+        draws = uniform(self.seed, index, 2 * len(self.patches)).reshape(len(x), -1, 2)
         out = x.clone()
         for number, patch in enumerate(self.patches.to(x.device)):
             out = _pasted(out, patch.expand(len(x), *patch.shape), draws[:, number])
