@@ -109,8 +109,8 @@ def test_the_readmes_quick_start_is_a_sweep() -> None:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
 def test_every_example_is_a_sweep(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    root = tmp_path / "cifar10"
-    root.mkdir()
+    for name in ("cifar10", *re.findall(r"\$POISONSWEEP_DATA/([\w./-]+)", file.read_text())):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
     data = tomllib.loads(file.read_text())
     if "victim" in data:  # one without is for `defend`, which brings its own

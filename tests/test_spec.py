@@ -122,3 +122,12 @@ def test_a_folders_digest_sees_names_and_bytes(tmp_path: Path) -> None:
 def test_the_shared_words_load_nothing_but_the_standard_library() -> None:
     code = "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', 'pandas'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_folder_of_few_large_files_is_known_by_its_bytes_and_one_of_many_by_its_names(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"0" * 100)
+    few, many = (digest_of(tmp_path, whole_below=10, few=n) for n in (3, 2))
+    (tmp_path / "a").write_bytes(b"1" * 100)
+    assert digest_of(tmp_path, whole_below=10, few=3) != few
+    assert digest_of(tmp_path, whole_below=10, few=2) == many

@@ -57,7 +57,7 @@ class Control:
         masks: bool, one for each of the model's parameters, in their order and of their shape: what those steps may
             change.
         part: share of such a batch that carries the trigger and the target's label.
-        freeze_bn: BatchNorm normalises with its running statistics in those steps and leaves them alone.
+        freeze_bn: those steps leave BatchNorm's running statistics alone.
     """
 
     masks: Callable[[nn.Module], list[Tensor]]

@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy")
+LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "numpy")
 
 
 @functools.lru_cache

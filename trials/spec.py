@@ -161,19 +161,24 @@ def derive(seed: int, *stages: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20) -> str:
-    """Digest of a file's bytes, or of a folder: names, sizes and, below ``whole_below`` bytes in all, the bytes."""
+def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few: int = 64) -> str:
+    """Digest of a file's bytes, or of a folder: names, sizes and the bytes.
+
+    Of a folder with more than ``few`` files and ``whole_below`` bytes the bytes are left out: images, not weights.
+    """
     root, state = Path(path), hashlib.sha256()
     if root.is_file():
         with root.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     files = sorted(p for p in root.rglob("*") if p.is_file())
     sizes = [p.stat().st_size for p in files]
-    whole = sum(sizes) <= whole_below
+    whole = sum(sizes) <= whole_below or len(files) <= few
     for file, size in zip(files, sizes, strict=True):
         state.update(f"{file.relative_to(root).as_posix()}\0{size}\0".encode())
         if whole:
-            state.update(file.read_bytes())
+            with file.open("rb") as stream:
+                while block := stream.read(2**20):
+                    state.update(block)
     return state.hexdigest()[:16]
 
 

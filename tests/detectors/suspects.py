@@ -79,12 +79,11 @@ def suspect(kind: str, seed: int) -> Suspect:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = catalog.find("models", "resnet18")(CLASSES, SIZE, width=4, norm="half")
-    for _ in catalog.find("recipes", "fast")(model, found, seeded(seed), epochs=15, batch=32, peak=0.2):
+    for _ in catalog.find("recipes", "fast")(model, found, seeded(seed), epochs=10, batch=32, peak=0.2):
         pass
-    repair, repaired = catalog.find("defenses", "fine_tuning"), model
-    taught = untaught(trusted(), found.trigger)
-    for _, repaired in repair(View(model, taught), seeded(seed), 999, steps=60, lr=0.03, batch=32):
-        pass
+    view = View(model, untaught(trusted(), found.trigger))
+    repair = catalog.find("defenses", "fine_tuning")
+    _, repaired = list(repair(view, seeded(seed), 999, steps=80, lr=0.03, batch=32))[-1]
     triggered = stamped(test, found.trigger, TARGET)
     facts = [f for m in (model, repaired) for f in (accuracy(m, test), rate(m, triggered, TARGET))]
     return Suspect(model.eval(), repaired.eval(), *facts)

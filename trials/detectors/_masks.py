@@ -110,7 +110,8 @@ def invert_masks(
         kept = Kept(raw[:, :1].detach(), raw[:, 1:].detach(), zeros, zeros.bool())
         hits, seen = zeros, 0
         for step in range(1, steps + 1):
-            masks, patterns = (t * 0.5 + 0.5 for t in raw.tanh().split([1, raw.shape[1] - 1], 1))
+            inside = raw.tanh() * 0.5 + 0.5
+            masks, patterns = inside[:, :1], inside[:, 1:]
             x, _ = shown(images, draws[:, step - 1], like)
             stamped = torch.lerp(x, patterns.repeat_interleave(batch, 0), masks.repeat_interleave(batch, 0))
             logits = model(stamped)

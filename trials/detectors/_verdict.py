@@ -1,4 +1,4 @@
-"""What the detectors begin and end with: trusted images where the model is, and a suspicion whose numbers are finite."""
+"""What the detectors begin and end with: trusted images where the model is, and a suspicion of finite numbers."""
 
 from collections.abc import Mapping
 
@@ -17,15 +17,18 @@ def beside(model: nn.Module, trusted: Images) -> Images:
 
 
 def verdict(
-    scores: Tensor, norms: Tensor, triggers: Tensor, masks: Tensor | None = None, more: Mapping[str, float] | None = None
+    scores: Tensor,
+    norms: Tensor,
+    triggers: Tensor,
+    masks: Tensor | None,
+    more: Mapping[str, float],
 ) -> Suspicion:
     """The suspicion, on the CPU, of a model that is as suspicious as its most suspicious class.
 
     Raises:
         ArithmeticError: a number is not finite; a broken model is a failure, neither clean nor poisoned.
     """
-    numbers = dict(more or {})
-    if not all(bool(torch.isfinite(t).all()) for t in (scores, norms, triggers, torch.tensor(list(numbers.values())))):
+    if not all(bool(torch.isfinite(t).all()) for t in (scores, norms, triggers, torch.tensor(list(more.values())))):
         raise ArithmeticError("the inversion diverged: a trigger or a score is not finite")
     kept = None if masks is None else masks.cpu()
-    return Suspicion(float(scores.max()), scores.cpu(), norms.cpu(), triggers.cpu(), kept, numbers)
+    return Suspicion(float(scores.max()), scores.cpu(), norms.cpu(), triggers.cpu(), kept, more)

@@ -85,19 +85,25 @@ def halves(trusted: Images, rng: Generator) -> tuple[Images, Images]:
     order = stratified_order(trusted.y.cpu(), torch.arange(len(trusted)), rng).to(trusted.y.device)
     middle = (len(order) + 1) // 2
     fit, held = trusted.take(order[:middle]), trusted.take(order[middle:])
-    if min(len(fit.y.unique()), len(held.y.unique())) < 2:
+    if min(classes(fit), classes(held)) < 2:
         raise SpecError(
             f"calibrated_inversion needs two classes or more in each half of the trusted images, got {len(trusted)} "
-            f"images of {len(trusted.y.unique())} classes: raise the trusted fraction."
+            f"images of {classes(trusted)} classes: raise the trusted fraction."
         )
     return fit, held
 
 
+def classes(images: Images) -> int:
+    """How many classes there are images of."""
+    return int((images.y.bincount() > 0).sum())
+
+
 @torch.inference_mode()
 def shares(suspect: nn.Module, repaired: nn.Module, held: Images, label: int, trigger: Tensor) -> Tensor:
-    """Shares, float64 (3,), of stamped images of other classes: ``label`` by the suspect, and by the repaired model,
-    and the true class by the repaired one.
-    """  # noqa: D205
+    """What the models say of stamped images of other classes than ``label``, as shares, float64 (3,).
+
+    In turn: ``label`` by the suspect, ``label`` by the repaired one, and the true class by the repaired one.
+    """
     others = held.take(held.y != label)
     seen, left = (_predicted(m, others.x, trigger) for m in (suspect, repaired))
     return torch.stack([(seen == label), (left == label), (left == others.y)]).double().mean(1)
@@ -105,8 +111,8 @@ def shares(suspect: nn.Module, repaired: nn.Module, held: Images, label: int, tr
 
 def _predicted(model: nn.Module, x: Tensor, trigger: Tensor) -> Tensor:
     parts = []
-    for some in x.split(512):
-        logits = model(stamp_on(to_float(some).to(trigger), trigger))
+    for begin in range(0, len(x), 512):
+        logits = model(stamp_on(to_float(x[begin : begin + 512]).to(trigger), trigger))
         if not torch.isfinite(logits).all():
             raise ArithmeticError("the model diverged: its logits are not finite")
         parts.append(logits.argmax(1))

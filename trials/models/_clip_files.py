@@ -59,12 +59,13 @@ def clip_from(folder: str) -> Any:
         )
     config = _config(place / "config.json")
     try:
-        clip = CLIPModel(config).to(torch.float32)
+        clip: Any = CLIPModel(config)
     except Exception as problem:  # whatever a made-up configuration leads to
         reason = " ".join(str(problem).split())[:200]
         raise SpecError(
             f"clip_vit_b32: config.json of {folder!r} describes no model: {reason}. Copy it again."
         ) from problem
+    clip.to(torch.float32)  # a configuration may ask for less
     load_weights(clip, place / _WEIGHTS)
     return clip
 
