@@ -26,11 +26,12 @@ def check(sweep: Sweep, place: Place) -> None:
     bench.artifacts.check()
     for defense in sweep.defenses:
         plan.configurations(sweep, defense)
-    for victim in sweep.victims:
+    alike = tuple({replace(v, seed=0).id: v for v in sweep.victims}.values())  # another seed fails no other way
+    for victim in alike:
         _victim(victim, bench)
     for trial in plan.copies(sweep):
         planted(bench.trusted(trial), bench.rng(trial), trial.game)
-    for victim, r, s in itertools.product(sweep.victims, sweep.trusted, sweep.seeds) if sweep.defenses else ():
+    for victim, r, s in itertools.product(alike, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ():
         trial = Trial(game=Choice("robustness"), victim=victim, method=None, trusted=r, seed=s)
         splits.cut(bench.trusted(trial).y, 0, 1, bench.rng(trial)("split"))
     for detector in sweep.detectors:

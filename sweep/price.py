@@ -91,7 +91,8 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
         return
     table = Table()
     for head in ("what", "trials", "done", "to run", "each", "time", "how"):
-        table.add_column(head, justify="left" if head in {"what", "how"} else "right", no_wrap=True)
+        words = head in {"what", "how"}
+        table.add_column(head, justify="left" if words else "right", no_wrap=not words)
     for x in lines:
         row = (str(x.trials), str(x.done), str(x.trials - x.done), _span(x.seconds_each), _span(x.seconds))
         table.add_row(x.what, *row, x.note)

@@ -1,4 +1,4 @@
-"""The epochs that the recipes share: boosted and frozen poison, an attacker's steps, precision, a check for divergence."""
+"""The epochs that the recipes share: boosted and frozen poison, an attacker's steps, precision, divergence."""
 
 import contextlib
 from collections.abc import Callable, Iterator
