@@ -19,7 +19,8 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     """Resolved victims, each once; relative paths are taken from ``folder``.
 
     Any value of a table may be a list, an axis of the sweep. ``walk = "grid"`` takes every combination, ``"star"`` the
-    first value of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in turn.
+    first value of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in turn;
+    an attack may have ``seeds`` of its own, as a large pool of clean models has.
 
     Raises:
         SpecError: an unknown key, method or setting, or a value out of range.
@@ -33,11 +34,10 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     reserve = number("reserve", data.get("reserve", 0.0))
     if not 0 <= reserve < 1:
         raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
-    seeds = [seed("victim: seeds", s) for s in listed("seeds", data.get("seeds", 0))]
     targets = [seed("victim: targets", t) for t in listed("targets", data["targets"])] if "targets" in data else []
     parts = [list(_choices(_KIND[k], data[k], folder)) for k in _KIND]
     found = []
-    for axes in _axes(data, folder, parts):
+    for axes, seeds in _axes(data, folder, parts):
         for combination in itertools.product(*axes):
             if walk == "star" and sum(changes for _, changes in combination) > 1:
                 continue
@@ -49,13 +49,18 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     return tuple({v.id: v for v in found}.values())
 
 
-def _axes(data: Mapping[str, Any], folder: Path, parts: list[list[_Varied]]) -> Iterator[list[list[_Varied]]]:
-    """For each attack of the list its axes beside those of dataset, model and training; none is the clean model."""
-    for attack in listed("attacks", data.get("attacks", ["none"])):
+def _axes(
+    data: Mapping[str, Any], folder: Path, parts: list[list[_Varied]]
+) -> Iterator[tuple[list[list[_Varied]], list[int]]]:
+    """For each attack its axes beside those of dataset, model and training, and its seeds; none is the clean model."""
+    for given in listed("attacks", data.get("attacks", ["none"])):
+        attack = dict(given) if isinstance(given, Mapping) else given
+        own = attack.pop("seeds", data.get("seeds", 0)) if isinstance(attack, dict) else data.get("seeds", 0)
+        seeds = [seed("victim: seeds", s) for s in listed("seeds", own)]
         if attack in ("none", {"name": "none"}):
-            yield parts
+            yield parts, seeds
         else:
-            yield [*parts, list(_choices("attacks", attack, folder))]
+            yield [*parts, list(_choices("attacks", attack, folder))], seeds
 
 
 def _aimed(attack: Choice, target: int) -> Choice:

@@ -142,14 +142,6 @@ def test_a_sweep_is_read_from_its_file_and_named_after_it(tmp_path: Path) -> Non
     assert found.defenses == tiny_sweep.sweep().defenses
 
 
-def test_the_examples_are_sweeps() -> None:
-    examples = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
-    assert examples
-    for file in examples:
-        if "cifar10" not in file.name:  # needs the data set to be there
-            assert config.read(file).victims
-
-
 def test_a_relative_path_is_taken_from_the_files_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights.pt").write_bytes(b"x")
     (tmp_path / "away").mkdir()

@@ -39,6 +39,12 @@ def test_victims_are_attacks_by_seeds_with_targets_in_turn() -> None:
     assert sum(not v.attacks for v in victims) == 3
 
 
+def test_an_attack_may_have_seeds_of_its_own() -> None:
+    pool = [{"name": "none", "seeds": [0, 1, 2, 3, 4]}, {"name": "badnets", "m": 20}]
+    victims = plane(victim={**tiny_sweep.VICTIM, "attacks": pool, "seeds": [7]}).victims
+    assert [(bool(v.attacks), v.seed) for v in victims] == [*((False, s) for s in range(5)), (True, 7)]
+
+
 def test_tuning_happens_once_on_the_first_clean_victim() -> None:
     (cell,) = plan.cells(plane())
     assert not cell.victim.attacks and cell.victim.seed == 0
@@ -134,6 +140,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "walk": "stair"}}, "Did you mean 'star'"),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ["none", AIMED], "targets": [2]}}, "leave one"),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "targets": []}}, "empty list"),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "none", "seeds": ["1"]}]}}, "integers"),
     ({"planting": []}, "empty list"),
     ({"planting": ["badnets"]}, "must be a table"),
     ({"planting": [{"attack": "badnet"}]}, "Did you mean 'badnets'"),
