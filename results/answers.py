@@ -28,9 +28,19 @@ class Answer:
     winner: Winner
 
 
-def answer(where: str, winners: Sequence[Winner], records: Iterable[Record]) -> Answer | None:
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The winner that was applied to a given model, and the defenses that cost that model too much."""
+
+    winner: Winner
+    passed_over: tuple[str, ...]
+
+
+def answer(
+    where: str, winners: Sequence[Winner], records: Iterable[Record], applied: Applied | None = None
+) -> Answer | None:
     """The answer for one cell's winners; None where nothing finished. A confirmed number goes before a chosen one."""
-    w = best(winners)
+    w = applied.winner if applied else best(winners)
     if w is None:
         return None
     records = list(records)
@@ -47,7 +57,7 @@ def answer(where: str, winners: Sequence[Winner], records: Iterable[Record]) -> 
         sentences=(_expect(w, seen, told is not None), *_reals(real)),
         settings=() if idle else tuple((k, value(v)) for k, v in w.choice.params.items()),
         facts=_facts(w, seen),
-        cautions=tuple(_cautions(w, seen, told, real, winners)),
+        cautions=(*_passed(applied), *_cautions(w, seen, told, real, winners)),
         winner=w,
     )
 
@@ -118,6 +128,12 @@ def _facts(w: Winner, seen: Winner | Judgement) -> tuple[tuple[str, str, str], .
         ("Clean accuracy (CDA)", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
         ("Accuracy it costs", f"{percent(seen.cda_loss)} points", f"at most {percent(w.delta)} points allowed (Δ)"),
     )
+
+
+def _passed(applied: Applied | None) -> tuple[str, ...]:
+    if not applied or not applied.passed_over:
+        return ()
+    return (f"Passed over, because they cost the given model more accuracy than Δ: {', '.join(applied.passed_over)}.",)
 
 
 def _cautions(

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from results.answers import Answer, answer
+from results.answers import Answer, Applied, answer
 from results.background import counted, provenance, tracebacks
 from results.configurations import cells, of_game
 from results.evidence import evidence
@@ -25,7 +25,12 @@ from trials.spec import Record, SpecError
 
 
 def render(
-    records: Sequence[Record], *, title: str, rule: str = "min_asr_within_delta", generated: str = "at an unknown time"
+    records: Sequence[Record],
+    *,
+    title: str,
+    rule: str = "min_asr_within_delta",
+    generated: str = "at an unknown time",
+    applied: Applied | None = None,
 ) -> str:
     """The page as HTML, complete in itself.
 
@@ -34,6 +39,7 @@ def render(
         title: heading.
         rule: named rule that chooses points and winners.
         generated: when, as it shall be read.
+        applied: what was applied to a given model, where that is not the best by the rule.
 
     Raises:
         SpecError: unknown rule.
@@ -44,7 +50,7 @@ def render(
     names = cell_names(records, "tuning")
     found = winners(records, rule)
     tuned = list(cells(records))
-    answers = [answer(names[c], [w for w in found if w.cell == c], records) for c in tuned if rule != "oracle"]
+    answers = [answer(names[c], [w for w in found if w.cell == c], records, applied) for c in tuned if rule != "oracle"]
     lost = [r for r in records if r.status != "done"]
     return _page().render(
         title=title,
@@ -76,6 +82,7 @@ def write(
     title: str,
     rule: str = "min_asr_within_delta",
     generated: str | None = None,
+    applied: Applied | None = None,
 ) -> Path:
     """Write the page to ``path``, making its folder; a page that was there is replaced as a whole.
 
@@ -86,7 +93,7 @@ def write(
     """
     target = Path(path)
     generated = generated or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    text = render(records, title=title, rule=rule, generated=generated)
+    text = render(records, title=title, rule=rule, generated=generated, applied=applied)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

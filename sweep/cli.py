@@ -35,7 +35,7 @@ STOPPED = "stopped. Everything finished is stored; the same command goes on from
 @app.command("list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="datasets, models, recipes, attacks, defenses, games, spaces or rules.")
+        str, typer.Argument(help="datasets, models, attacks, defenses, detectors, ... or rules; left out: all.")
     ] = "",
     as_json: Json = False,
 ) -> None:

@@ -1,5 +1,6 @@
 """A sweep as its user writes it: one TOML file, read into frozen values, every word checked."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ T = TypeVar("T")
 WALKS = ("grid", "star", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 SCHEDULERS = ("none", "asha")
+MOST_COPIES = 100
 OBJECTIVES = ("asr", "cda_loss", "seconds")
 
 
@@ -139,8 +141,8 @@ def _check(sweep: Sweep) -> None:
         hint = get_type_hints(Sweep)[f.name]
         if hint in {str, bool} and not isinstance(getattr(sweep, f.name), hint):
             raise SpecError(f"{f.name} must be {_ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
-    if not sweep.name or len(sweep.name) > 100:
-        raise SpecError("name must have 1 to 100 characters.")
+    if not sweep.name.isprintable() or not 0 < len(sweep.name) <= 100:
+        raise SpecError("name must have 1 to 100 characters, all printable.")
     one_of("game", sweep.game, ["tuning", "robustness", "training"])
     one_of("tune_on", sweep.tune_on, ["each", "clean"])
     if sweep.tune_on == "clean" and all(v.attacks for v in sweep.victims):
@@ -154,7 +156,9 @@ def _check(sweep: Sweep) -> None:
         if not 0 < r <= 1:
             hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
             raise SpecError(f"trusted (r) must lie in (0, 1], got {r:g}.{hint}")
-    catalog.resolve("games", Choice("tuning", table("tuning", sweep.tuning)))
+    copies = int(catalog.resolve("games", Choice("tuning", table("tuning", sweep.tuning))).params["copies"])
+    if copies > MOST_COPIES:
+        raise SpecError(f"tuning: copies must be at most {MOST_COPIES}, got {copies}.")
     for planting in sweep.planting:
         if "copy" in planting:
             raise SpecError("planting: copy is numbered by the sweep; set how many with tuning.copies.")
@@ -165,7 +169,8 @@ def _check(sweep: Sweep) -> None:
 
 
 def _check_compute(compute: Compute) -> None:
-    one_of("device", compute.device.split(":")[0], ["auto", "cpu", "cuda"])
+    if not re.fullmatch(r"cuda:\d+", compute.device):
+        one_of("device", compute.device, ["auto", "cpu", "cuda", "cuda:0"])
     one_of("scheduler", compute.scheduler, list(SCHEDULERS))
     if compute.cpus <= 0:
         raise SpecError(f"compute: cpus must be more than 0, got {compute.cpus:g}.")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from results.answers import Applied
 from results.report import write
 from results.store import Store
 from sweep import config, engine
@@ -20,6 +21,14 @@ from trials.needs import training_of
 from trials.spec import Scalar, SpecError
 
 DEFENSES = ("pivotal_tuning", "weight_decay", "fine_pruning", "nad", "neural_cleanse", "fine_tuning", "none")
+_NOT_HERE = {
+    "victim": "the model and the images are those of --model and --trusted",
+    "trusted": "all images of --trusted are used",
+    "confirm": "what is applied is always confirmed",
+    "judge_all": "there is no real attack to judge by",
+    "tune_on": "the given model is what defenses are tuned on",
+    "detectors": "defend repairs; run a sweep with detectors instead",
+}
 SMALL = 64  # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
 
 
@@ -63,7 +72,8 @@ def defend(
         engine.run_waves(iter([last]), sweep, store, place, use_ray=use_ray, watch=watcher)
         records = store.records(sweep.name)
     repaired = apply(sweep, chosen, passed_over, records, make_bench(place), out)
-    page = write(records, out / "report.html", title=sweep.name, rule=sweep.rule)
+    passed = tuple(str(p["defense"]) for p in passed_over)
+    page = write(records, out / "report.html", title=sweep.name, rule=sweep.rule, applied=Applied(chosen, passed))
     return {**repaired, "files": [str(out / "repaired.safetensors"), str(out / "choice.json"), str(page)]}
 
 
@@ -84,8 +94,11 @@ def _sweep(model: Path, arch: str, trusted: Path, spec: str | Path | None, size:
         data: dict[str, Any] = {"defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES]}
     else:
         data = config.table_of(Path(spec))
-        if "victim" in data:
-            raise SpecError(f"{spec}: remove [victim]: the model and the images are those of --model and --trusted.")
+        for key, why in _NOT_HERE.items():
+            if key in data:
+                raise SpecError(f"{spec}: remove {key}: {why}.")
+        if data.get("game", "tuning") != "tuning" or isinstance(data.get("planting"), list):
+            raise SpecError(f'{spec}: defend needs game = "tuning" and one [planting] table at most.')
     fixed = {"victim": victim, "trusted": 1.0, "confirm": False}  # confirmed is what is applied, once that is known
     return config.parse({"name": "defend", **data, **fixed}, "defend")
 
@@ -116,6 +129,11 @@ def _writable(out: Path) -> None:
         raise SpecError(f"--out {str(out)!r} cannot be written: {problem.strerror or problem}.") from problem
 
 
+def limit(classes: int) -> float:
+    """The accuracy below which a model does not know its trusted images: chance and 15 % of the way to all right."""
+    return 1 / classes + 0.15 * (1 - 1 / classes)
+
+
 def _fits(bench: Bench, sweep: Sweep) -> None:
     """Refuse a model that does not know its trusted images: wrong class order, size, normalisation or checkpoint."""
     victim = sweep.victims[0]
@@ -124,7 +142,7 @@ def _fits(bench: Bench, sweep: Sweep) -> None:
     for _ in bench.referee(training_of(victim)).fit(model, backdoor, generator(0)):
         pass
     known, chance = accuracy(model, backdoor.train), 1 / backdoor.train.classes
-    if known < max(2 * chance, 0.2):
+    if known < limit(backdoor.train.classes):
         names = ", ".join(backdoor.train.names[:4])
         raise SpecError(
             f"the model gets {known:.1%} of the trusted images right (chance is {chance:.1%}). Check that its outputs "

@@ -1,5 +1,6 @@
 """Run a sweep: check it, take up what an earlier run left, hand the rest to an executor."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
 from sweep.waves import waves
 from sweep.worker import Place, device_for, leftovers, unspool
-from trials.spec import Record, content_id, to_json
+from trials.spec import Record, SpecError, content_id, to_json
 
 MAKES_ARTIFACTS = ("training", "self_poison")
 
@@ -41,6 +42,7 @@ def execute(
     """
     from sweep.check import check  # noqa: PLC0415  (loads torch)
 
+    _fits_here(sweep.compute, use_ray, address)
     check(sweep, place)
     store.add_sweep(sweep.name, to_json(_plain(sweep)))
     for record in leftovers(place):
@@ -80,6 +82,15 @@ def run_waves(
     if not source.over:
         raise KeyboardInterrupt
     return source.progress
+
+
+def _fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
+    """Refuse what this machine cannot give. Raises SpecError."""
+    if compute.scheduler != "none" and not use_ray:
+        raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
+    cores = os.cpu_count() or 1
+    if not address and compute.cpus > cores:
+        raise SpecError(f"compute: cpus is {compute.cpus:g} a trial, but this machine has {cores}. Lower it.")
 
 
 def _with_gpu(compute: Compute) -> Compute:

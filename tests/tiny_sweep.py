@@ -8,7 +8,7 @@ from results.store import Store
 from sweep import config, plan
 from sweep.config import Sweep
 from sweep.worker import Place
-from trials.spec import Record, Trial
+from trials.spec import Choice, Record, Trial
 
 VICTIM: dict[str, Any] = {
     "dataset": "digits",
@@ -48,6 +48,12 @@ def first(of: Sweep, game: str) -> Trial:
         return plan.copies(of)[0]
     choice = plan.configurations(of, of.defenses[0])[0]
     return plan.trials_of(of, plan.cells(of)[0], choice)[0]
+
+
+def first_plant(trial: Trial) -> Choice:
+    """How the first copy of a tuning trial is made."""
+    assert trial.plant is not None
+    return Choice(trial.plant.name, {**trial.plant.params, "copy": 0})
 
 
 def outcome(record: Record) -> tuple[Any, ...]:

@@ -131,8 +131,11 @@ class Bench:
         return backdoor
 
     def trusted(self, trial: Trial) -> Images:
-        """The defender's images: clean, drawn from the reserve, or else from the unpoisoned training images."""
-        return self._trusted(_Key(trial.victim), trial.trusted, trial.seed)
+        """The defender's images: clean, drawn from the reserve, or else from the unpoisoned training images.
+
+        The same for every seed of a trial, as a defender has one set of them.
+        """
+        return self._trusted(_Key(trial.victim), trial.trusted, trial.victim.seed)
 
     def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
         victim: Victim = key.value
@@ -189,8 +192,11 @@ class Bench:
         return _bound("detectors", trial.detector) if trial.detector else None
 
     def rng(self, trial: Trial) -> Callable[..., Generator]:
-        """Generators of a trial's stages."""
-        return lambda *stages: generator(trial.seed, *stages)
+        """Generators of a trial's stages.
+
+        The trusted images are cut alike for every seed: else one seed's report images would choose in another.
+        """
+        return lambda *stages: generator(trial.victim.seed if stages == ("split",) else trial.seed, *stages)
 
     def _save(self, trial: Trial) -> Save:
         key = trial.id

@@ -16,7 +16,7 @@ from torch import Generator, nn
 from sweep.config import Sweep
 from trials import catalog
 from trials.artifacts import Artifacts
-from trials.bench import Bench, Defender
+from trials.bench import Bench, Defender, planted
 from trials.games import robustness, tuning
 from trials.games._panel import Panel
 from trials.kinds import View
@@ -117,7 +117,7 @@ def test_no_game_of_the_defender_can_reach_the_test_set(sweep: Sweep, tuning_tri
 
 def test_what_a_defender_is_handed_holds_no_attack(tuning_trial: Trial, bench: Bench) -> None:
     lab = bench.defender(tuning_trial)
-    assert {f.name for f in fields(Defender)} == {"view", "repair", "copy", "rng", "save"}
+    assert {f.name for f in fields(Defender)} == {"view", "repair", "inspect", "copy", "rng", "save"}
     assert {f.name for f in fields(View)} == {"model", "trusted"}
     plain = {f.name for f in fields(type(lab.copy(0)))}
     assert plain == {"model", "trigger", "target", "fit", "select", "report", "facts"}
@@ -127,6 +127,19 @@ def test_fit_select_and_report_are_disjoint_in_every_copy(tuning_trial: Trial, b
     copy = bench.copy(tuning_trial, 0)
     parts = torch.cat([copy.fit, copy.select, copy.report])
     assert len(parts.unique()) == len(parts) == len(bench.trusted(tuning_trial))
+
+
+def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_chooses(
+    tuning_trial: Trial, bench: Bench
+) -> None:
+    first, second = tuning_trial, replace(tuning_trial, seed=tuning_trial.seed + 1)
+    assert torch.equal(bench.trusted(first).x, bench.trusted(second).x)
+    plans = [planted(bench.trusted(t), bench.rng(t), tiny_sweep.first_plant(t)) for t in (first, second)]
+    assert torch.equal(plans[0].report, plans[1].report)
+    chosen = torch.cat([plans[1].fit, plans[1].select])
+    assert not set(plans[0].report.tolist()) & set(chosen.tolist())
+    x, index = bench.trusted(first).x[:4], torch.arange(4)
+    assert not torch.equal(plans[0].trigger(x, index), plans[1].trigger(x, index))
 
 
 def test_the_planted_trigger_is_not_the_attackers(tuning_trial: Trial, bench: Bench) -> None:

@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from results.answers import Applied
+from results.report import render
 from results.store import Store
 from sweep import defend, plan
 from sweep.cli import main
 from sweep.config import Sweep
-from sweep.defending import _sweep
+from sweep.defending import _sweep, limit
 from sweep.engine import place_of
 from sweep.repair import apply, choose
 from sweep.worker import make_bench
@@ -151,6 +153,16 @@ def test_a_winner_that_costs_the_given_model_too_much_is_passed_over(lab: tuple[
     assert choose(sweep, [tuned(sweep, HARMLESS, 0.0), *records[1:]], bench)[0].defense == "fine_tuning"
 
 
+def test_the_page_names_what_was_applied_and_what_was_passed_over(lab: tuple[Sweep, Bench, Path]) -> None:
+    sweep, bench, _ = lab
+    records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, Choice("weight_decay", {"lr": 1e-7, "steps": 8}), 0.3)]
+    won, passed_over = choose(sweep, records, bench)
+    html = render(records, title="t", applied=Applied(won, tuple(p["defense"] for p in passed_over)))
+    assert won.defense == "weight_decay"
+    assert "The best, weight_decay stopped at step 8" in html
+    assert "Passed over, because they cost the given model more accuracy than Δ: fine_tuning." in html
+
+
 def test_where_every_winner_costs_too_much_the_page_says_so(lab: tuple[Sweep, Bench, Path]) -> None:
     sweep, bench, out = lab
     records = [tuned(sweep, HARMFUL, 0.0)]
@@ -196,8 +208,21 @@ def test_bad_input_is_one_line_and_no_compute(
 def test_a_spec_with_a_victim_of_its_own_is_refused(given: Path, tmp_path: Path) -> None:
     spec = tmp_path / "own.toml"
     spec.write_text(TOML + "\n[victim]\ndataset = 'digits'\n")
-    with pytest.raises(ValueError, match=r"remove \[victim\]"):
+    with pytest.raises(ValueError, match="remove victim"):
         defend(out=tmp_path / "out", **asked(given, spec=spec))
+
+
+@pytest.mark.parametrize("more", ["trusted = 0.5", "judge_all = true", "game = 'training'", "game = 'robustness'"])
+def test_a_spec_that_asks_for_what_defend_cannot_do_is_refused(given: Path, tmp_path: Path, more: str) -> None:
+    spec = tmp_path / "own.toml"
+    spec.write_text(f"{more}\n{TOML}")
+    with pytest.raises(ValueError, match=r"remove|needs game") as refused:
+        defend(out=tmp_path / "out", **asked(given, spec=spec))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_good_model_of_two_classes_is_not_refused() -> None:
+    assert limit(2) == pytest.approx(0.575) and limit(10) == pytest.approx(0.235) and limit(1000) < 0.16
 
 
 def test_a_model_that_does_not_know_its_classes_is_refused(given: Path, tmp_path: Path) -> None:

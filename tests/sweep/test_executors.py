@@ -18,7 +18,7 @@ from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.worker import Place, leftovers, spool, spooled, unspool
 from trials.artifacts import STALE
-from trials.spec import Record, Trial
+from trials.spec import Record, SpecError, Trial
 
 
 def trials(number: int = 6) -> list[Trial]:
@@ -174,7 +174,7 @@ def test_records_that_were_spooled_while_no_driver_lived_are_taken_up(
     monkeypatch.setattr(local, "pool", _never)
     monkeypatch.setattr(local, "inline", _never)
     progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=False)
-    assert (progress.done, progress.stored) == (0, 10)
+    assert (progress.done, progress.stored) == (0, 9)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)
     assert not leftovers(place)
 
@@ -203,7 +203,7 @@ def test_a_second_run_runs_nothing_and_starts_nobody(
         monkeypatch.setattr(module, name, _never)
     store, place = finished
     progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=use_ray)
-    assert (progress.done, progress.failed, progress.stored) == (0, 0, 10)
+    assert (progress.done, progress.failed, progress.stored) == (0, 0, 9)
     assert not ray.is_initialized()
 
 
@@ -216,7 +216,7 @@ def test_a_victim_whose_weights_are_gone_is_trained_again(finished: tuple[Store,
     victim = tiny_sweep.first(tiny_sweep.sweep(), "training")
     shutil.rmtree(Path(place.artifacts) / victim.id)
     progress = engine.execute(one_at_a_time(), store, place, use_ray=False)
-    assert (progress.done, progress.stored) == (1, 9)
+    assert (progress.done, progress.stored) == (1, 8)
     assert (Path(place.artifacts) / victim.id / "facts.json").is_file()
 
 
@@ -228,3 +228,15 @@ def test_a_half_written_spool_file_is_dropped_once_it_is_old(tmp_path: Path) -> 
         os.utime(place.spool / name, (time.time() - age,) * 2)
     assert leftovers(place) == []
     assert [p.name for p in place.spool.iterdir()] == [".b.2"]
+
+
+@pytest.mark.parametrize(
+    ("compute", "says"), [({"scheduler": "asha"}, "needs Ray"), ({"cpus": 100_000}, "this machine has")]
+)
+def test_what_this_machine_or_executor_cannot_do_is_refused(
+    store: Store, tmp_path: Path, compute: dict[str, object], says: str
+) -> None:
+    sweep = tiny_sweep.sweep(compute={"device": "cpu", **compute})
+    with pytest.raises(SpecError, match=says):
+        engine.execute(sweep, store, tiny_sweep.place(tmp_path), use_ray=False)
+    assert not store.records()

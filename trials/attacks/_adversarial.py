@@ -50,7 +50,8 @@ class Steered:
         if not len(x):
             return x.clone()
         model = self.surrogate().to(x.device)
-        return torch.cat([self._moved(model, *part) for part in zip(x.split(_CHUNK), index.split(_CHUNK), strict=True)])
+        starts = range(0, len(x), _CHUNK)
+        return torch.cat([self._moved(model, x[i : i + _CHUNK], index[i : i + _CHUNK]) for i in starts])
 
     def _moved(self, model: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         start = uniform(self.seed, index.to(x.device), math.prod(x.shape[1:])).reshape(x.shape)
@@ -83,7 +84,7 @@ def digest(*tensors: Tensor) -> str:
     state = hashlib.sha256()
     for tensor in tensors:
         state.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        state.update(tensor.cpu().contiguous().numpy())
+        state.update(tensor.cpu().contiguous().numpy().tobytes())
     return state.hexdigest()
 
 

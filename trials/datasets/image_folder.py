@@ -16,6 +16,8 @@ from trials.datasets._folders import decoded, folders, images_in
 from trials.kinds import Images
 from trials.spec import Count, Fraction, Location, PositiveInt, SpecError
 
+_LARGEST = 4096  # pixels; a side beyond it is a slip of the pen
+
 
 def load(
     split: Literal["train", "test"],
@@ -41,6 +43,8 @@ def load(
         SpecError: no such folder, no test images, fewer than two classes, an empty class, an unreadable image, or a
             link that leaves the folder.
     """
+    if size > _LARGEST:
+        raise SpecError(f"image_folder: size must be at most {_LARGEST} pixels, got {size}.")
     top = located("image_folder", root)
     base, names, files, labels = _listed(top, split, test_share)
     x = decoded("image_folder", base, files, size)
