@@ -1,5 +1,7 @@
 """The training steps that an attacker has, who may change some of the parameters only."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -15,7 +17,8 @@ class Intruder:
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, backdoor: Backdoor, control: Control):
-        self.optimizer: torch.optim.Optimizer = type(optimizer)([dict(g) for g in optimizer.param_groups])
+        alike: Callable[..., torch.optim.Optimizer] = type(optimizer)
+        self.optimizer = alike([dict(g) for g in optimizer.param_groups])
         self._backdoor, self._part = backdoor, control.part
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
         self._norms = norms if control.freeze_bn else []
