@@ -58,11 +58,13 @@ class Control:
             change.
         part: share of such a batch that carries the trigger and the target's label.
         freeze_bn: those steps leave BatchNorm's running statistics alone.
+        pace: learning rate of those steps, as a multiple of the recipe's.
     """
 
     masks: Callable[[nn.Module], list[Tensor]]
     part: float
     freeze_bn: bool = True
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
