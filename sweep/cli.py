@@ -128,6 +128,21 @@ def report(
 
 
 @app.command()
+def gallery(
+    dataset: Annotated[str, typer.Option("--dataset", help="A data set of `poisonsweep list datasets`.")] = "digits",
+    image: Annotated[int, typer.Option("--image", help="Which test image, from 0.")] = 0,
+    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("gallery.html"),
+) -> None:
+    """What each attack does to an image: clean, with the trigger, difference.
+
+    Example: poisonsweep gallery --dataset digits --out gallery.html
+    """
+    from sweep.gallery import make  # noqa: PLC0415  (loads torch and plotly)
+
+    print(make(dataset, out, image).resolve())
+
+
+@app.command()
 def export(
     out: Annotated[str, typer.Option("--out", help="FILE.csv or FILE.parquet: one row a trial.")] = "",
     sweep: SweepName = "",
