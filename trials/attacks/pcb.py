@@ -50,6 +50,7 @@ def implant(
     share: PositiveFraction = 0.1,
     part: PositiveFraction = 0.1,
     freeze_bn: bool = True,
+    pace: PositiveFraction = 1.0,
     patch: Count = 0,
     mark: Literal["apple", "random"] = "random",
     place: Literal["corner", "random"] = "corner",
@@ -64,6 +65,7 @@ def implant(
         share: part of each parameter tensor that the attacker's steps may change, rounded down.
         part: share of the attacker's batches that carries the trigger, at least one image.
         freeze_bn: the attacker's steps leave BatchNorm's running statistics alone; if not, they update them.
+        pace: learning rate of the attacker's steps, as a share of the recipe's; lower it where training diverges.
         patch: side of the mark in pixels; 0 for 3/32 of the width, at least 3.
         mark: random colours drawn once an attack, or apple, a black glyph on white.
         place: corner, the upper left one, or random, drawn once an attack.
@@ -73,6 +75,6 @@ def implant(
         SpecError: ``target`` or ``patch`` is too large.
     """
     trigger = drawn(train, rng, patch, mark, place, alpha)
-    control = Control(Masks(share, seed_of(rng)), part, freeze_bn)
+    control = Control(Masks(share, seed_of(rng)), part, freeze_bn, pace)
     nothing = chosen(train, 0, rng, target, clean_label=False)
     return Backdoor(train, nothing, trigger, target, control=control)
