@@ -57,7 +57,7 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
             continue
         points = plan.configurations(sweep, defense)
         trials = [t for cell in plan.cells(sweep) for c in points for t in plan.trials_of(sweep, cell, c)]
-        lines.append(line(defense.name, trials, f"{len(points)} points, {defense.walk}"))
+        lines.append(line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.walk}"))
     return lines + ([*_after(sweep)] if sweep.game == "tuning" else [])
 
 
@@ -76,7 +76,9 @@ def _after(sweep: Sweep) -> Iterator[Line]:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
         points = len(detections(detector))
         number = times * points * len(met) * len(sweep.seeds)
-        yield Line(f"detector {detector.name}", number, 0, None, f"{points} points, {len(met)} models")
+        yield Line(
+            f"detector {detector.name}", number, 0, None, f"{_count(points, 'setting')}, {_count(len(met), 'model')}"
+        )
 
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:

@@ -106,6 +106,7 @@ def test_refuses_what_is_out_of_range(settings: dict[str, int], says: str) -> No
         {"share": 0.2},
         {"part": 0.2},
         {"freeze_bn": False},
+        {"pace": 0.5},
         {"patch": 4},
         {"mark": "apple"},
         {"place": "random"},
@@ -117,7 +118,7 @@ def test_every_setting_is_alive(change: dict[str, Any]) -> None:
         it, trigger = control(backdoor), backdoor.trigger
         assert isinstance(trigger, Patch)
         ones = [int(m.sum()) for m in it.masks(model())]
-        return backdoor.target, ones, it.part, it.freeze_bn, trigger.mark.tolist(), trigger.row, trigger.alpha
+        return backdoor.target, ones, it.part, it.freeze_bn, it.pace, trigger.mark.tolist(), trigger.row, trigger.alpha
 
     assert shown(implanted()) != shown(implanted(**change))
 

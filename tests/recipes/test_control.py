@@ -87,6 +87,14 @@ def test_with_nothing_to_change_the_attackers_steps_leave_the_model_as_it_is(nam
     assert same(states[0], states[1]) and same(states[2], states[3]) and not same(states[1], states[2])
 
 
+@pytest.mark.parametrize("name", TRAINING)
+def test_at_half_the_pace_the_attackers_first_step_is_half_as_long(name: str) -> None:
+    runs = [run(name, untrained(), controlled(Control(half, 0.5, True, pace)), epochs=2)[0] for pace in (0.5, 1.0)]
+    assert same(runs[0][0], runs[1][0])
+    slow, fast = ((after["conv1.weight"] - before["conv1.weight"]) for before, after in runs)
+    assert fast.abs().max() > 1e-4 and torch.allclose(2 * slow, fast, atol=1e-6)
+
+
 def by_hand(part: int, epochs: int, lr: float) -> nn.Module:
     """Plain training, with two optimizers in turn; the second's batches are mixed."""
     model, data, rng = untrained(), few(), Generator().manual_seed(0)
