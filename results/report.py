@@ -105,8 +105,15 @@ def write(
 
 
 def _page() -> jinja2.Template:
-    kit = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    kit = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_unbroken
+    )
     return kit.from_string(_beside("report.html.j2"))
+
+
+def _unbroken(value: object) -> object:
+    """Text whose numbers keep their percent sign at the end of a line; markup is left alone."""
+    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _beside(name: str) -> str:
