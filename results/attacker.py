@@ -27,7 +27,7 @@ class Volume(NamedTuple):
     """The attackers' hypervolume in [0, 0.5]; less is better for the defender."""
 
     value: float
-    interval: Interval  # 95 %, over models
+    interval: Interval | None  # 95 %, over models; None where an attack has a single one
     draws: roc.Floats
 
 
@@ -47,7 +47,7 @@ def volume(marks: Sequence[Mark]) -> Volume:
     """The area that the attacker's front dominates, with the resamples' 95 % interval."""
     value = fronts.hypervolume([(max(CHANCE, m.rho), m.eta) for m in marks], WORST)
     draws = _volumes(np.stack([m.rhos for m in marks], axis=1), np.stack([m.etas for m in marks], axis=1))
-    return Volume(value, roc.quantiles(draws), draws)
+    return Volume(value, None if any(m.alone for m in marks) else roc.quantiles(draws), draws)
 
 
 def _volumes(rhos: roc.Floats, etas: roc.Floats) -> roc.Floats:

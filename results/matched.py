@@ -28,6 +28,11 @@ class Match:
     second: Mark
 
     @property
+    def alone(self) -> bool:
+        """One of the two has a single victim or model, so that a resample says nothing."""
+        return self.first.alone or self.second.alone
+
+    @property
     def gap(self) -> float:
         """ASR before the defense, first minus second."""
         return self.first.asr0 - self.second.asr0

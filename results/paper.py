@@ -10,9 +10,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from results.reference import load
+from trials.spec import Victim
 
 _COLUMNS = {"cifar10": "cifar10", "imagenet": "imagenet"}  # our dataset -> Table V's column
 _DATASETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # our dataset -> Table III's name
+_MODELS = {"resnet18", "torchvision_resnet18"}  # ours that are the paper's ResNet-18
 _NAMES = {
     "n_steps": "steps",
     "opt": "optimizer",
@@ -55,40 +57,51 @@ def optimum(defense: str, dataset: str) -> dict[str, str]:
     return found
 
 
-@lru_cache
-def left(dataset: str, model: str, attack: str, defense: str, trusted: float) -> float | None:
-    """Table III's ASR after the defense, a fraction; None where the paper has no such cell."""
+def attacked(victim: Victim) -> Attacked | None:
+    """Table II's row of a victim's attack, or of no attack; None where the paper has no such case: another m or boost,
+    a narrower model, part of the images."""
+    scene = _scene(victim)
+    if scene is None or len(victim.attacks) > 1:
+        return None
+    name, m, boost = "none", 0, 0
+    for a in victim.attacks:
+        name, m, boost = a.name, int(a.params.get("m", 0)), int(a.params.get("boost", 1))
+    for row in load("table2_attacks").to_dict("records"):
+        same = (row["dataset"], row["attack"], int(row["m_poisoned"]), int(row["boost_b"]))
+        if same == (scene, name, m, boost):
+            cda, asr, rho = (float(row[k]) for k in ("cda", "asr", "detectability_auc_cti"))
+            return Attacked(m, cda, asr, rho, _PER_SIDE[victim.dataset.name])
+    return None
+
+
+def left(victim: Victim, defense: str, trusted: float) -> float | None:
+    """Table III's ASR after the defense, a fraction, where the attack is that of Table II; None elsewhere."""
+    if not victim.attacks or attacked(victim) is None:
+        return None
+    asked = (_scene(victim), victim.attacks[0].name, defense, round(100 * trusted, 6))
     for row in load("table3_repair_asr").to_dict("records"):
-        same = (row["dataset"], row["model"], row["attack"], row["defense"])
-        if same == (_DATASETS.get(dataset), model, attack, defense) and float(row["r_percent"]) == round(
-            100 * trusted, 6
-        ):
+        if (row["dataset"], row["attack"], row["defense"], float(row["r_percent"])) == asked:
             return float(row["remaining_asr"])
     return None
 
 
-@lru_cache
-def attacked(dataset: str, model: str, attack: str, m: int, boost: int = 1) -> Attacked | None:
-    """Table II's attack at its own m and boost; None where the paper has no such case."""
-    if model != "resnet18":
-        return None
-    for row in load("table2_attacks").to_dict("records"):
-        same = (row["dataset"], row["attack"], int(row["m_poisoned"]), int(row["boost_b"]))
-        if same == (_DATASETS.get(dataset), attack, m, boost):
-            cda, asr, rho = (float(row[k]) for k in ("cda", "asr", "detectability_auc_cti"))
-            return Attacked(m, cda, asr, rho, _PER_SIDE[dataset])
-    return None
-
-
-@lru_cache
-def along_budget(dataset: str, attack: str) -> tuple[Attacked, ...]:
-    """What the text says of figure 5, by rising m: ASR and rho at a few budgets."""
+def along_budget(victim: Victim) -> tuple[Attacked, ...]:
+    """What the text says of figure 5 for a victim's attack, by rising m: ASR and rho at a few budgets."""
+    scene = _scene(victim)
+    if scene is None or len(victim.attacks) != 1:
+        return ()
     seen: dict[int, dict[str, float]] = {}
     for row in load("prose_and_figure_values").to_dict("records"):
         m = row["condition"].removeprefix("m=")
-        ours = (_DATASETS.get(dataset), attack) == (row["dataset"], row["attack"])
+        ours = (scene, victim.attacks[0].name) == (row["dataset"], row["attack"])
         if row["where"].startswith("Fig5") and ours and m.isdigit():
             seen.setdefault(int(m), {})[row["quantity"]] = float(row["value"])
-    return tuple(
-        Attacked(m, None, said.get("asr"), said.get("auc_cti"), _PER_SIDE[dataset]) for m, said in sorted(seen.items())
-    )
+    models = _PER_SIDE[victim.dataset.name]
+    return tuple(Attacked(m, None, said.get("asr"), said.get("auc_cti"), models) for m, said in sorted(seen.items()))
+
+
+def _scene(victim: Victim) -> str | None:
+    """The paper's name of the dataset; None for part of it, or for another model than its ResNet-18 of width 64."""
+    whole = not victim.dataset.params.get("subset")
+    wide = victim.model.name in _MODELS and victim.model.params.get("width", 64) == 64
+    return _DATASETS.get(victim.dataset.name) if whole and wide else None

@@ -5,7 +5,7 @@ Deviation: uncertainty is carried through: models are resampled, the same way fo
 that share them. ρ below 0.5 is noise, and is kept as it is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import product
 
@@ -47,6 +47,11 @@ class Mark:
         return budget(self.victim)
 
     @property
+    def alone(self) -> bool:
+        """A single victim or model on a side: resampling it gives itself, which is no certainty."""
+        return min(len(self.left.eta), *map(len, self.found.sides)) < 2
+
+    @property
     def asr0(self) -> float:
         """ASR before the defense."""
         return float(np.mean(list(self.left.asr0.values())))
@@ -73,7 +78,7 @@ class Plane:
     detector: str
     rule: str
     marks: tuple[Mark, ...]
-    missing: tuple[str, ...]  # attacks measured on one axis only
+    refusals: tuple[str, ...]  # by attack: rows that count for nothing, and whether it is missing because of them
 
     @property
     def scene(self) -> tuple[str, float]:
@@ -104,17 +109,20 @@ def planes(
         SpecError: unknown rule.
     """
     records = list(records)
-    left = [x for x in remaining(records, rule) if x.eta]
-    found = [d for d in detections(records) if d.rho is not None]
+    left, found = remaining(records, rule), detections(records)
     called = names([*(x.victim for x in left), *(d.victim for d in found)])
     made = []
     for scene in sorted({_scene(x) for x in left} & {_scene(d) for d in found}):
         defenses = labels([x for x in left if _scene(x) == scene], lambda x: (x.defense,))
         detectors = labels([d for d in found if _scene(d) == scene], lambda d: (d.detector, d.method))
         for (defense, xs), (detector, ds) in product(defenses.items(), detectors.items()):
-            by_attack = {d.setup: d for d in ds}
-            pairs = [(x, by_attack[x.setup]) for x in xs if x.setup in by_attack]
-            marks = [_mark(x, d, called[x.setup], channel(x.victim, channels), draws, seed) for x, d in pairs]
+            repaired, inspected = {x.setup: x for x in xs}, {d.setup: d for d in ds}
+            pairs = [(x, inspected[s]) for s, x in repaired.items() if s in inspected]
+            marks = [
+                _mark(x, d, called[x.setup], channel(x.victim, channels), draws, seed)
+                for x, d in pairs
+                if x.eta and d.rho is not None
+            ]
             if not marks:
                 continue
             made.append(
@@ -125,7 +133,7 @@ def planes(
                     detector=detector,
                     rule=xs[0].rule,
                     marks=tuple(sorted(marks, key=lambda m: (m.victim.attacks[0].name, m.m or 0, m.name))),
-                    missing=tuple(sorted(called[s] for s in {x.setup for x in xs} ^ by_attack.keys())),
+                    refusals=_refusals(repaired, inspected, {m.setup for m in marks}, called),
                 )
             )
     return made
@@ -133,6 +141,33 @@ def planes(
 
 def _scene(row: Remaining | Detection) -> tuple[str, float]:
     return row.setup.scene, row.trusted
+
+
+def _refusals(
+    repaired: Mapping[Setup, Remaining],
+    inspected: Mapping[Setup, Detection],
+    drawn: Set[Setup],
+    called: Mapping[Setup, str],
+) -> tuple[str, ...]:
+    """One clause for each attack that is not in the plane, or of which rows were refused or failed."""
+    said = []
+    for s in sorted(repaired.keys() | inspected.keys(), key=lambda s: called[s]):
+        x, d = repaired.get(s), inspected.get(s)
+        rows = [row for row in (x, d) if row is not None]
+        refused, failed = (sum(getattr(row, what) for row in rows) for what in ("refused", "failed"))
+        gone = [] if s in drawn else [_why(x, d)]
+        gone += [f"{refused} measurements refused, not finite or incomplete"] if refused else []
+        gone += [f"{failed} trials failed"] if failed else []
+        said += [f"{called[s]}: {', '.join(gone)}"] if gone else []
+    return tuple(said)
+
+
+def _why(x: Remaining | None, d: Detection | None) -> str:
+    if x is None or not x.eta:
+        return "not in the plane, as no η was measured"
+    if d is None or not d.poisoned:
+        return "not in the plane, as no detector's score was measured"
+    return "not in the plane, as no clean model was scored"
 
 
 def _mark(x: Remaining, d: Detection, name: str, kind: Channel, draws: int, seed: int) -> Mark:

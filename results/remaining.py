@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from results.configurations import of_game
-from results.rules import curve_of, pick
+from results.rules import curve_of, delta_of, pick
 from results.setups import Setup, budget, scene_of, setup_of
 from results.variants import panels
 from trials.spec import Choice, Point, Record, Trial, Victim
@@ -32,12 +32,18 @@ class Remaining:
     cda: Mapping[str, float]
     asr0: Mapping[str, float]  # before the defense
     cda0: Mapping[str, float]
+    delta: float  # the loss of CDA that the game allows, a fraction
     refused: int  # finished rows without a curve, or with a measurement that is not finite
     failed: int
 
     @property
     def m(self) -> int | None:
         return budget(self.victim)
+
+    @property
+    def cost(self) -> float:
+        """CDA that the defense took, the mean over victims."""
+        return fmean(self.cda0[k] - self.cda[k] for k in self.cda)
 
 
 def remaining(records: Iterable[Record], rule: str | None = None) -> list[Remaining]:
@@ -101,6 +107,7 @@ def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
         cda={k: fmean(end.cda for _, end in v) for k, v in rows.items()},
         asr0={k: fmean(start.asr for start, _ in v) for k, v in rows.items()},
         cda0={k: fmean(start.cda for start, _ in v) for k, v in rows.items()},
+        delta=min(map(delta_of, group)),
         refused=done - sum(map(len, rows.values())),
         failed=len(group) - done,
     )

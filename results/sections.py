@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.configurations import of_game
-from results.defender import rankings, sentence
+from results.defender import pair, rankings, sentence
 from results.evidence import Chart, chart
-from results.figures import budget, histograms, plane
+from results.figures import budget, histograms, plane, tradeoff_m
+from results.figures._attacks import attack_looks
 from results.plane import Plane, planes
 from results.sheets import Sheet, sheet
 from results.tables import detectability, detectors, matched, rivals, table2, table3, transfer, trends, tuned_detectors
@@ -32,22 +33,35 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
     return {
         "sentences": [sentence(r) for r in ranked],
         "few": few,
-        "plane": _chart(plane.drawn(ranked[0][0].plane) if ranked else None, "plane", _PLANE),
+        "plane": _chart(
+            plane.drawn(ranked[0][0].plane, attack_looks(r.trial.victim for r in records)) if ranked else None,
+            "plane",
+            _PLANE,
+        ),
         "budget": _chart(budget.figure(records), "budget", _BUDGET),
         "histograms": _chart(histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS),
+        "tradeoffs": _tradeoffs(records),
         "sheets": [s for s in _sheets(records, rule, made, advised) if s],
     }
 
 
 def _sheets(records: Sequence[Record], rule: str, made: list[Plane], advised: list[Plane]) -> list[Sheet | None]:
+    left = table3.table(records)
     tables = [
         sheet(table2.table(records), "Attacks before any defense, beside the paper's Table II"),
-        sheet(table3.table(records), "What each defense leaves of each attack, beside the paper's Table III"),
+        sheet(left, "What each defense leaves of each attack, beside the paper's Table III"),
     ]
+    if left["r (%)"].nunique() > 1:
+        tables.append(
+            sheet(table3.wide(left), "The same laid out as the paper's Table III: η in percent (the paper's)")
+        )
     if made:
+        notes = tuple(dict.fromkeys(f"{pair(p)}: {said}." for p in made for said in p.refusals))
         tables += [
-            sheet(rivals.of(made), "Pairs of defense and detector, the one that leaves attackers least first"),
-            sheet(plane_table.of(made), "The plane in numbers"),
+            sheet(
+                rivals.of(made), "Pairs of defense and detector, the one that leaves attackers least first", notes=notes
+            ),
+            sheet(plane_table.of(made), "The plane in numbers", notes=notes),
             sheet(detectability.table(records), "Detectors on each attack"),
             sheet(detectors.table(records), "Detectors beside one another, on the same models"),
             sheet(matched.of(advised), "Attacks at equal m and at equal ASR, under the recommended pair"),
@@ -60,6 +74,15 @@ def _sheets(records: Sequence[Record], rule: str, made: list[Plane], advised: li
     ]
 
 
+def _tradeoffs(records: Sequence[Record]) -> list[Chart]:
+    """Figure 6 for each attack with several budgets and each defense."""
+    found = []
+    for i, (attack, defense) in enumerate(tradeoff_m.drawable(records)):
+        drawn = tradeoff_m.figure(records, attack=attack, defense=defense)
+        found.append(chart(drawn, f"several-tradeoff-{i}", f"{defense} against {attack}", _TRADEOFF))
+    return [c for c in found if c]
+
+
 def _chart(figure: Any, name: str, note: str) -> Chart | None:
     return chart(figure, f"several-{name}", name, note) if figure is not None else None
 
@@ -69,4 +92,8 @@ _PLANE = (
     "they reach, its band 95 % over resampled models. A detector that guesses has ρ = 0.5."
 )
 _BUDGET = "What poisoning more buys: ASR before any defense, and how surely a detector finds it, against m."
+_TRADEOFF = (
+    "Each line is the mean over victims of one budget m, from before the defense (right) on; the shade is one standard "
+    "deviation of the ASR."
+)
 _HISTOGRAMS = "Scores of clean and of attacked models; what overlaps cannot be told apart."

@@ -1,7 +1,8 @@
 """Tables as the page shows them: columns that say nothing left out, numbers rounded, gaps with their reason."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from results.words import RULES_SAID
 _VICTIM = ("dataset", "model", "attack", "victim seed", "r (%)")
 _SAID_ONCE = ("triggered images", "seeds", "copies", "ASR before (%)", "clean images")
 _TEXT = {"settings", "why", "Table V of the paper", "attack's settings", "training", "chosen here"}
+_UNSEEN = "no detector looked at it"
 _WHY: Mapping[str, str] = {
     "95 % interval (%)": "the number of images is not recorded",
     "CDA 95 % interval (%)": "the number of images is not recorded",
@@ -31,6 +33,12 @@ _WHY: Mapping[str, str] = {
     "why": "stopped early by the search, not an error",
     "defense": "no defense is part of this game",
     "settings": "no settings",
+    "m": "no budget: a clean victim, or an attack without one",
+    **dict.fromkeys(("r (%)", "detector", "ρ (AUC)", "poisoned models", "clean models", "few models"), _UNSEEN),
+    "lowest in (% of resamples)": "beyond Δ, or an attack with a single model",
+    "left out": "no other pair",
+    "IoU": "no trigger of its own place",
+    "IoU sd": "no trigger of its own place",
 }
 
 
@@ -51,25 +59,43 @@ class Sheet:
     gaps: tuple[str, ...]  # what a dash means, by column
     rule: str
     shared: tuple[str, ...]  # columns with one value, said once
+    notes: tuple[str, ...]
 
 
-def sheet(frame: pd.DataFrame, caption: str, *, hide: Collection[str] = (), group: str | None = None) -> Sheet | None:
+def sheet(
+    frame: pd.DataFrame,
+    caption: str,
+    *,
+    hide: Collection[str] = (),
+    group: str | None = None,
+    notes: Iterable[str] = (),
+) -> Sheet | None:
     """The frame as a sheet; None where it has no rows. Victim columns with one value are left out.
+
+    So are the paper's numbers, and the differences from them, where the paper has none of these cases.
 
     Args:
         frame: a table of ``results.tables``.
         caption: what it shows.
         hide: columns to leave out.
         group: column whose value is shown once where it repeats.
+        notes: said under the table.
     """
     if frame.empty:
         return None
     rules = sorted(set(frame["rule"])) if "rule" in frame else []
     dull = {c for c in _VICTIM if c in frame and frame[c].nunique(dropna=False) == 1}
+    columns = list(map(str, frame.columns))
+    theirs = {c for c in columns if _of_paper(c, columns)}
+    foreign = {c for c in theirs if frame[c].isna().all()}
     alike = [c for c in _SAID_ONCE if c in frame and len(frame) > 1 and frame[c].map(repr).nunique() == 1]
     alike += [c for c in ("failed", "pruned") if c in frame and not frame[c].any()]
     shared = [(c, _entry(c, frame[c].iloc[0])) for c in alike]
-    names = [c for c in frame.columns if c not in dull and c not in hide and c not in alike and c != "rule"]
+    names = [
+        c
+        for c in frame.columns
+        if c not in dull and c not in foreign and c not in hide and c not in alike and c != "rule"
+    ]
     rows, starts, missing = [], [], set()
     before: Any = None
     for _, row in frame.iterrows():
@@ -84,7 +110,8 @@ def sheet(frame: pd.DataFrame, caption: str, *, hide: Collection[str] = (), grou
         starts.append(group is not None and fresh)
         before = key
     kinds = [next((r[i].kind for r in rows if r[i].kind != "gap"), _usual(n)) for i, n in enumerate(names)]
-    gaps = tuple(f"{n}: {_WHY.get(n, 'not recorded')}" for n in names if n in missing)
+    gaps = _gaps([n for n in names if n in missing], theirs)
+    notes = (*notes, *(["The paper has none of these cases."] if foreign else []))
     said = "; ".join(f"{RULES_SAID.get(r, r)} ({r})" for r in rules)
     return Sheet(
         caption,
@@ -94,7 +121,29 @@ def sheet(frame: pd.DataFrame, caption: str, *, hide: Collection[str] = (), grou
         gaps,
         said,
         tuple(f"{n} {e.text}" for n, e in shared),
+        notes,
     )
+
+
+def _of_paper(column: str, columns: Iterable[str]) -> bool:
+    """A column of the paper's numbers, or of ours less those."""
+    stem, cut, _ = column.partition(" difference")
+    return column.startswith("paper's ") or (bool(cut) and any(c.startswith(f"paper's {stem}") for c in columns))
+
+
+def _gaps(names: Sequence[str], theirs: Collection[str]) -> tuple[str, ...]:
+    """What a dash means: one clause a reason."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_reason[_why(name, name in theirs)].append(name)
+    return tuple(f"{', '.join(some)}: {reason}" for reason, some in by_reason.items())
+
+
+def _why(column: str, theirs: bool) -> str:
+    if theirs:
+        return "the paper has no such case, or a single model has no interval"
+    usual = "a single model has no interval" if "interval" in column else "not recorded"
+    return _WHY.get(column, usual)
 
 
 def _entry(name: str, given: Any) -> Entry:

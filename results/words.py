@@ -6,10 +6,12 @@ from results.configurations import Cell, cell_of, of_game
 from results.intervals import Interval
 from trials.spec import Choice, Record, Scalar, Victim
 
+_BUDGET = ("m", "boost")
 RULES_SAID = {
     "min_asr_within_delta": "lowest ASR within Δ",
     "last_before_delta": "last point before the CDA falls by Δ",
     "last": "last recorded step",
+    "frozen": "the settings and the step that tuning chose",
     "oracle": "oracle: lowest test ASR within Δ, seen by nobody but the judge",
 }
 
@@ -36,10 +38,11 @@ def settings(choice: Choice) -> str:
 
 
 def attack(victim: Victim) -> str:
-    """'badnets (m = 50)', 'badnets + wanet', or 'clean'; of the settings only the budget."""
+    """'badnets (m = 50)', 'badnets + wanet', or 'clean'; of the settings only the budget, a boost of 1 left out."""
     shown = []
     for a in victim.attacks:
-        budget = [f"{k} = {value(a.params[k])}" for k in ("m", "boost", "b") if k in a.params]
+        said = [k for k in _BUDGET if k in a.params and (k, a.params[k]) != ("boost", 1)]
+        budget = [f"{k} = {value(a.params[k])}" for k in said]
         shown.append(f"{a.name} ({', '.join(budget)})" if budget else a.name)
     return " + ".join(shown) or "clean"
 

@@ -9,6 +9,7 @@ from results.roc import Floats
 from trials.spec import Victim
 
 CLEAN = Look(_GREY, "circle")
+_MARKS = (*_SYMBOLS, "triangle-down", "hourglass", "star")  # eleven, so that marks differ where colours recur
 _ORDER = ("#56B4E9", "#1B83C6", "#CC79A7", "#D55E00", "#E69F00")  # from little to much, seen alike by all
 
 
@@ -17,9 +18,9 @@ def attack_name(victim: Victim) -> str:
 
 
 def attack_looks(victims: Iterable[Victim]) -> dict[str, Look]:
-    """By attack's name, whatever its budget; the clean victims are grey."""
+    """By attack's name, whatever its budget; clean victims are grey. All figures of a page give the same victims."""
     named = sorted({attack_name(v) for v in victims if v.attacks})
-    found = {n: Look(_COLOURS[i % len(_COLOURS)], _SYMBOLS[i % len(_SYMBOLS)]) for i, n in enumerate(named)}
+    found = {n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]) for i, n in enumerate(named)}
     return found | {"clean": CLEAN}
 
 

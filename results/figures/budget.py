@@ -47,13 +47,13 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     chart = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     base = layout(height=560)
     chart.update_layout(base)
-    theirs = {name: paper.along_budget(v.dataset.name, name) for name, v in victims.items()}
+    theirs = {name: paper.along_budget(v) for name, v in victims.items()}
     ms = {m for lines in (rates, areas) for line in lines.values() for m, *_ in line}
     ms |= {known.m for several in theirs.values() for known in several}
     axis = base.xaxis.to_plotly_json()
     chart.update_xaxes({**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]})
     chart.update_yaxes(axis)
-    looks = {k: look for k, look in attack_looks(victims.values()).items() if k in victims}
+    looks = {k: look for k, look in attack_looks(r.trial.victim for r in records).items() if k in victims}
     for i, (attack, look) in enumerate(looks.items()):
         beside = APART ** (i - (len(looks) - 1) / 2)
         for row, values in ((1, rates.get(attack)), (2, areas.get(attack))):

@@ -5,7 +5,7 @@ Deviation: marks have their 95 % interval over models, the front its band, and c
 data and attacks that control the training have a front each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -41,13 +41,14 @@ def figure(
         SpecError: unknown rule.
     """
     made = [p for p in planes(records, rule) if defense in (None, p.defense) and detector in (None, p.detector)]
-    return drawn(rankings(made)[0][0].plane) if made else go.Figure(layout=layout(height=460))
+    looks = attack_looks(r.trial.victim for r in records)
+    return drawn(rankings(made)[0][0].plane, looks) if made else go.Figure(layout=layout(height=460))
 
 
-def drawn(plane: Plane) -> go.Figure:
-    """The same, of a plane that is there already."""
-    low = min(0.45, *(min(m.rho, *(m.rho_interval or ())) for m in plane.marks))
-    high = 100 * max(0.1, *(max(m.eta, *(m.eta_interval or ())) for m in plane.marks))
+def drawn(plane: Plane, looks: Mapping[str, Look]) -> go.Figure:
+    """The same, of a plane that is there already, with the looks of all attacks of the page."""
+    low = min(0.45, *(min((m.rho, *(m.rho_interval or ()))) for m in plane.marks))
+    high = 100 * max(0.1, *(max((m.eta, *(m.eta_interval or ()))) for m in plane.marks))
     chart = go.Figure(
         layout=layout(
             xaxis={
@@ -62,7 +63,6 @@ def drawn(plane: Plane) -> go.Figure:
         marks = plane.of(kind)
         if marks:
             chart.add_traces(_front(marks, label, colour, dash))
-    looks = attack_looks(m.victim for m in plane.marks)
     for name, look in looks.items():
         group = [m for m in plane.marks if attack_name(m.victim) == name]
         if group:
@@ -80,20 +80,26 @@ def drawn(plane: Plane) -> go.Figure:
 
 
 def _front(marks: Sequence[Mark], label: str, colour: str, dash: str) -> list[go.Scatter]:
-    """The band between what 97.5 % and what 2.5 % of the resamples reach, and the front itself."""
+    """The band between what 97.5 % and what 2.5 % of the resamples reach, and the front itself.
+
+    Where an attack has a single victim or model there is no band.
+    """
+    edge = staircase(np.array([(m.rho, m.eta) for m in front(marks)])) * [100.0, 1.0]
+    line = go.Scatter(
+        x=edge[:, 0].tolist(), y=edge[:, 1].tolist(), mode="lines", name=label, legendgroup=label, hoverinfo="skip",
+        line={"width": 1.8, "color": colour, "dash": dash},
+    )  # fmt: skip
+    if any(m.alone for m in marks):
+        return [line]
     surfaces = band(marks)
     wide, narrow = (staircase(surfaces[s]) for s in (0.025, 0.975))
     around = 100 * np.vstack([wide, narrow[::-1]]) * [1.0, 0.01]
-    edge = staircase(np.array([(m.rho, m.eta) for m in front(marks)])) * [100.0, 1.0]
     return [
         go.Scatter(
             x=around[:, 0].tolist(), y=around[:, 1].tolist(), mode="lines", line={"width": 0}, fill="toself",
             fillcolor=faded(colour, 0.14), showlegend=False, legendgroup=label, hoverinfo="skip", name=label,
         ),
-        go.Scatter(
-            x=edge[:, 0].tolist(), y=edge[:, 1].tolist(), mode="lines", name=label, legendgroup=label, hoverinfo="skip",
-            line={"width": 1.8, "color": colour, "dash": dash},
-        ),
+        line,
     ]  # fmt: skip
 
 

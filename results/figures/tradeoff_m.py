@@ -22,7 +22,7 @@ from trials.spec import Point, Record
 
 
 def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Figure:
-    """Runs to the end only, none that tuning stopped; without traces where there are none.
+    """Whole runs, or where there are none those that end at the step which tuning chose; without traces for neither.
 
     Args:
         records: of one dataset, model and r, and of one set of settings of the defense.
@@ -35,7 +35,7 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
     chart = go.Figure(layout=layout(xaxis=asr_axis(f"ASR of {shown(attack)} (%)"), yaxis=cda_axis(), height=440))
     groups: dict[int, list[tuple[Point, ...]]] = defaultdict(list)
     floors = []
-    for r in _whole(records, attack, defense):
+    for r in _of(records, attack, defense):
         curve = curve_of(r)
         groups[budget(r.trial.victim) or 0].append(curve)
         floors.append(100 * (curve[0].cda - delta_of(r)))
@@ -51,16 +51,28 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
     return chart
 
 
-def _whole(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
-    return [
+def drawable(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """(attack, defense) for which runs at more than one budget were recorded, by name."""
+    seen: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for r in _runs(records):
+        if r.trial.method and (m := budget(r.trial.victim)):
+            seen[attack_name(r.trial.victim), r.trial.method.name].add(m)
+    return sorted(pair for pair, ms in seen.items() if len(ms) > 1)
+
+
+def _runs(records: Sequence[Record]) -> list[Record]:
+    """Runs of more than their start, of attacked victims."""
+    played = of_game(records, "robustness")
+    return [r for r in played if r.status == "done" and len(r.curve) > 1 and r.trial.method and r.trial.victim.attacks]
+
+
+def _of(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
+    found = [
         r
-        for r in of_game(records, "robustness")
-        if r.status == "done"
-        and r.curve
-        and not r.trial.game.params.get("stop_at")
-        and r.trial.method is not None
-        and (r.trial.method.name, attack_name(r.trial.victim)) == (defense, attack)
+        for r in _runs(records)
+        if r.trial.method and (r.trial.method.name, attack_name(r.trial.victim)) == (defense, attack)
     ]
+    return [r for r in found if not r.trial.game.params.get("stop_at")] or found
 
 
 def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list[go.Scatter]:

@@ -42,7 +42,9 @@ def _row(d: Detection, name: str) -> dict[str, Any]:
         "compared with": d.method.name if d.method else None,
         "ρ (AUC)": share(rho),
         "ρ 95 % interval": span(d.rho_interval()),
-        "ρ standard error": None if rho is None else share(hanley_mcneil(rho, len(d.poisoned), len(d.clean))),
+        "ρ standard error": None
+        if rho in (None, 0.0, 1.0)
+        else share(hanley_mcneil(rho, len(d.poisoned), len(d.clean))),
         "TPR at 5 % FPR (%)": points(d.tpr()),
         "poisoned models": len(d.poisoned),
         "clean models": len(d.clean),

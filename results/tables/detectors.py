@@ -10,7 +10,7 @@ from itertools import combinations
 import pandas as pd
 
 from results.detectability import detections, difference
-from results.detection import Detection
+from results.detection import FEW, Detection
 from results.setups import Setup, names
 from results.tables._columns import frame
 from results.tables._ranges import SETUP, of_setup, share, span
@@ -20,6 +20,7 @@ from trials.spec import Record
 COLUMNS = (
     *(*SETUP, "r (%)", "first", "second", "first ρ (AUC)", "second ρ (AUC)", "difference"),
     *("95 % interval (DeLong)", "p (DeLong)", "95 % interval (bootstrap)", "poisoned models", "clean models"),
+    "few models",
 )
 
 
@@ -46,6 +47,7 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
                 "95 % interval (bootstrap)": span(seen.bootstrap.interval),
                 "poisoned models": seen.n_poisoned,
                 "clean models": seen.n_clean,
+                "few models": min(seen.n_poisoned, seen.n_clean) < FEW,
             }
         )
     return frame(rows, COLUMNS)

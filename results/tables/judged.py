@@ -42,10 +42,7 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
 
 
 def _row(w: Winner, j: Winner | Judgement, victim: Victim, split: str) -> dict[str, object]:
-    known = None
-    if split == "test" and len(victim.attacks) == 1:
-        where = (victim.dataset.name, victim.model.name, victim.attacks[0].name)
-        known = paper.left(*where, w.defense, w.trusted)
+    known = paper.left(victim, w.defense, w.trusted) if split == "test" else None
     return {
         **of_victim(victim, w.trusted),
         "defense": w.defense,

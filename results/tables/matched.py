@@ -16,7 +16,7 @@ from trials.spec import Record
 COLUMNS = (
     *("dataset", "model", "r (%)", "defense", "detector", "equal", "first", "second", "ASR apart (pp)"),
     *("η difference (pp)", "η difference 95 % interval (pp)", "η p"),
-    *("ρ difference", "ρ difference 95 % interval", "ρ p", "rule"),
+    *("ρ difference", "ρ difference 95 % interval", "ρ p", "few models", "rule"),
 )
 
 
@@ -34,7 +34,7 @@ def of(made: Iterable[Plane], tolerance: float = TOLERANCE) -> pd.DataFrame:
     rows = []
     for p in made:
         for match in [*at_equal_m(p), *at_equal_asr(p, tolerance)]:
-            eta, rho = match.eta, match.rho
+            eta, rho, sure = match.eta, match.rho, not match.alone
             rows.append(
                 {
                     "dataset": p.victim.dataset.name,
@@ -47,11 +47,12 @@ def of(made: Iterable[Plane], tolerance: float = TOLERANCE) -> pd.DataFrame:
                     "second": match.second.name,
                     "ASR apart (pp)": points(match.gap),
                     "η difference (pp)": points(eta.value),
-                    "η difference 95 % interval (pp)": signed(eta.interval),
-                    "η p": share(eta.p),
+                    "η difference 95 % interval (pp)": signed(eta.interval) if sure else None,
+                    "η p": share(eta.p) if sure else None,
                     "ρ difference": share(rho.value),
-                    "ρ difference 95 % interval": span(rho.interval),
-                    "ρ p": share(rho.p),
+                    "ρ difference 95 % interval": span(rho.interval) if sure else None,
+                    "ρ p": share(rho.p) if sure else None,
+                    "few models": match.first.found.few or match.second.found.few,
                     "rule": p.rule,
                 }
             )

@@ -19,7 +19,7 @@ from trials.spec import Record
 CHANNELS: tuple[Channel, ...] = ("data", "code", "unknown")
 COLUMNS = (
     *(*SETUP, "kind", "r (%)", "defense", "detector", "ASR before (%)"),
-    *("η: ASR left (%)", "η 95 % interval (%)", "ρ (AUC)", "ρ 95 % interval", "on the front"),
+    *("η: ASR left (%)", "η 95 % interval (%)", "CDA lost (pp)", "ρ (AUC)", "ρ 95 % interval", "on the front"),
     *("victims", "poisoned models", "clean models", "few models", "rule"),
 )
 
@@ -53,6 +53,7 @@ def of(made: Iterable[Plane]) -> pd.DataFrame:
                     "ASR before (%)": points(m.asr0),
                     "η: ASR left (%)": points(m.eta),
                     "η 95 % interval (%)": percents(m.eta_interval),
+                    "CDA lost (pp)": points(m.left.cost),
                     "ρ (AUC)": share(m.rho),
                     "ρ 95 % interval": span(m.rho_interval),
                     "on the front": id(m) in best,

@@ -18,7 +18,16 @@ from trials.spec import Record
 ASKED: tuple[tuple[str, Channel | None], ...] = (("all", None), ("data", "data"), ("code", "code"))
 COLUMNS = (
     *("dataset", "model", "r (%)", "attackers", "defense", "detector", "hypervolume", "95 % interval"),
-    *("lowest in (% of resamples)", "attacks", "on the front", "few models", "left out", "rule"),
+    *(
+        "lowest in (% of resamples)",
+        "CDA lost (pp)",
+        "within Δ",
+        "attacks",
+        "on the front",
+        "few models",
+        "left out",
+        "rule",
+    ),
 )
 
 
@@ -49,9 +58,11 @@ def of(made: Iterable[Plane]) -> pd.DataFrame:
                         "hypervolume": share(d.volume.value),
                         "95 % interval": span(d.volume.interval, 3),
                         "lowest in (% of resamples)": points(d.lowest),
+                        "CDA lost (pp)": points(d.cost),
+                        "within Δ": d.affordable,
                         "attacks": d.attacks,
                         "on the front": ", ".join(m.name for m in front(marks)),
-                        "few models": any(m.found.few for m in marks),
+                        "few models": d.few,
                         "left out": "; ".join(d.left_out) or None,
                         "rule": d.plane.rule,
                     }

@@ -17,11 +17,11 @@ from results.configurations import of_game
 from results.detectability import detections
 from results.detection import Detection
 from results.roc import newcombe
-from results.setups import Setup, budget, names, setup_of
+from results.setups import Setup, names, setup_of
 from results.tables._columns import frame
 from results.tables._ranges import SETUP, beside, columns, less, mean, of_setup, over_victims, share, span
 from results.variants import labels
-from trials.spec import Record, Victim
+from trials.spec import Record
 
 COLUMNS = (
     *(*SETUP, "victims", *columns("CDA"), *columns("ASR"), "r (%)", "detector"),
@@ -42,7 +42,7 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     rows = []
     for setup, group in groups.items():
         v = min((r.trial.victim for r in group), key=lambda v: v.seed)
-        known = _known(v)
+        known = paper.attacked(v)
         cda, asr = ({r.trial.victim.id: r.metrics[k] for r in group if k in r.metrics} for k in ("cda", "asr"))
         first = {
             **of_setup(v, called[setup]),
@@ -58,16 +58,6 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     """By dataset and model, clean first, then by attack and m."""
     clean = row["attack"] == "clean"
     return row["dataset"], row["model"], not clean, row["attack"].split(" (")[0], row["m"] or 0, row["attack"]
-
-
-def _known(v: Victim) -> paper.Attacked | None:
-    where = (v.dataset.name, v.model.name)
-    if not v.attacks:
-        return paper.attacked(*where, "none", 0, 0)
-    if len(v.attacks) > 1:
-        return None
-    a = v.attacks[0]
-    return paper.attacked(*where, a.name, budget(v) or 0, int(a.params.get("boost", 1)))
 
 
 def _detected(found: Iterable[Detection]) -> dict[Setup, list[tuple[str, Detection | None]]]:

@@ -45,7 +45,7 @@ def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFr
                 **of_setup(x.victim, called[x.setup]),
                 "defense": name,
                 "r (%)": 100 * x.trusted,
-                **beside("η", mean(x.eta), over_victims(x.eta), _known(x)),
+                **beside("η", mean(x.eta), over_victims(x.eta), paper.left(x.victim, x.defense.name, x.trusted)),
                 "ASR before (%)": points(mean(x.asr0)),
                 "CDA (%)": points(mean(x.cda)),
                 "CDA lost (pp)": points(mean(lost)),
@@ -86,12 +86,3 @@ def _labelled(found: Iterable[Remaining]) -> Iterable[tuple[str, Remaining]]:
         for name, panel in labels(group, lambda x: (x.defense,)).items():
             for x in panel:
                 yield name, x
-
-
-def _known(x: Remaining) -> float | None:
-    v = x.victim
-    if len(v.attacks) != 1:
-        return None
-    a, where = v.attacks[0], (v.dataset.name, v.model.name)
-    same = paper.attacked(*where, a.name, x.m or 0, int(a.params.get("boost", 1)))
-    return paper.left(*where, a.name, x.defense.name, x.trusted) if same else None

@@ -1,8 +1,8 @@
 """The plane: points by hand, fronts against a slow twin, paired resamples, and who wins."""
 
-import dataclasses
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import plane_records as made
@@ -153,11 +153,51 @@ def test_pairs_are_compared_on_the_attacks_that_all_have_met() -> None:
     assert "no other pair" in sentence(ranked)
 
 
+def test_a_defense_that_ruins_the_model_is_no_recommendation() -> None:
+    ruined = [
+        replace(r, curve=tuple(replace(p, cda=0.1) if p.step else p for p in r.curve))
+        for r in attack("badnets", 0.0, 0.7, defense="nad")
+    ]
+    kept = attack("badnets", 0.4, 0.7)
+    (ranked,) = rankings(planes([*clean(), *ruined, *kept], draws=50))
+    assert [(d.plane.defense, d.affordable) for d in ranked] == [("weight_decay", True), ("nad", False)]
+    assert ranked[0].volume.value > ranked[1].volume.value == 0
+    assert (ranked[0].cost, ranked[1].cost) == (pytest.approx(0.01), pytest.approx(0.84))
+    assert (ranked[0].lowest, ranked[1].lowest) == (1, None)
+    assert "the only pair within Δ (1 other pair costs more than Δ)" in sentence(ranked)
+    (alone,) = rankings(planes([*clean(), *ruined], draws=50))
+    assert "at a mean cost of 84.0 points of clean accuracy, more than the 2.0 allowed" in sentence(alone)
+
+
+def test_a_single_victim_gives_no_certainty() -> None:
+    pairs = [r for e, d in ((0.4, "weight_decay"), (0.1, "nad")) for r in attack("badnets", e, 0.7, seeds=1, defense=d)]
+    (ranked,) = rankings(planes([*clean(), *pairs], draws=50))
+    assert [d.plane.defense for d in ranked] == ["nad", "weight_decay"]
+    assert all(d.volume.interval is None and d.lowest is None for d in ranked)
+    said = sentence(ranked)
+    assert "says nothing of how far pairs can be told apart" in said
+    assert "resamples" not in said and "interval" not in said
+
+
+def test_refused_measurements_are_counted_beside_the_plane() -> None:
+    broken = [
+        replace(r, metrics={"score": math.nan}) if r.trial.game.name == "detectability" else r
+        for r in attack("adv", 0.2, 0.8)
+    ]
+    p = plane(attack("badnets", 0.4, 0.7), broken)
+    assert [m.name for m in p.marks] == ["badnets (m = 500)"]
+    (said,) = p.refusals
+    assert said == (
+        "adv (m = 500): not in the plane, as no detector's score was measured, "
+        "3 measurements refused, not finite or incomplete"
+    )
+
+
 def test_attacks_measured_on_one_axis_only_are_named() -> None:
     alone = [r for r in attack("adv", 0.2, 0.8) if r.trial.game.name == "robustness"]
     p = plane(attack("badnets", 0.4, 0.7), alone)
     assert [m.name for m in p.marks] == ["badnets (m = 500)"]
-    assert p.missing == ("adv (m = 500)",)
+    assert p.refusals == ("adv (m = 500): not in the plane, as no detector's score was measured",)
     assert planes(alone) == []
     assert planes([]) == []
 
@@ -176,7 +216,7 @@ def test_settings_tuned_for_each_victim_are_one_defense_and_a_grid_is_not() -> N
     assert (len(one.eta), one.rule) == (3, "frozen")
     again = repaired(victim("badnets", 50, 1), [(0, 0.94, 1.0), (900, 0.93, 0.5)], lr=9.0, stop_at=900)
     assert len(remaining([*tuned, again])) == 4
-    whole = [dataclasses.replace(r, trial=dataclasses.replace(r.trial, game=dataclasses.replace(
+    whole = [replace(r, trial=replace(r.trial, game=replace(
         r.trial.game, params={"delta": 0.02, "stop_at": 0}))) for r in tuned]  # fmt: skip
     assert [len(x.eta) for x in remaining(whole)] == [1, 1, 1]
     scored = detected(victim("badnets", 50, 1), 5.0, "neural_cleanse")
@@ -205,9 +245,7 @@ def test_what_is_not_finite_or_stopped_too_early_is_refused_and_counted() -> Non
     good = repaired(victim("badnets", 50, 0), [(0, 0.94, 1.0), (500, 0.93, 0.2)])
     nan = repaired(victim("badnets", 50, 1), [(0, 0.94, 1.0), (500, 0.93, math.nan)])
     early = repaired(victim("badnets", 50, 2), [(0, 0.94, 1.0), (250, 0.93, 0.0)])
-    failed = dataclasses.replace(
-        repaired(victim("badnets", 50, 3), [(0, 0.9, 1.0)]), status="failed", curve=(), metrics={}
-    )
+    failed = replace(repaired(victim("badnets", 50, 3), [(0, 0.9, 1.0)]), status="failed", curve=(), metrics={})
     (x,) = remaining([good, nan, early, failed])
     assert list(x.eta.values()) == [0.2]
     assert (x.refused, x.failed) == (2, 1)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,14 @@ from plane_records import detected, repaired, trained, victim
 from results import paper
 from results.figures import budget, histograms, tradeoff_m
 from results.figures import plane as plane_figure
+from results.figures._attacks import attack_looks
 from results.intervals import Interval
 from results.latex import escape, latex
 from results.sheets import sheet
 from results.tables import detectability, detectors, matched, plane, rivals, table2, table3, table5, transfer, trends
 from results.tables._ranges import less
-from trials.spec import Record
+from trials import catalog
+from trials.spec import Choice, Record, Victim
 
 TABLES = (plane, rivals, matched, detectability, detectors, table2, table3, trends, transfer)
 
@@ -124,12 +127,30 @@ def test_the_front_in_the_table_is_that_of_its_own_kind(records: list[Record]) -
 
 
 def test_the_papers_numbers_are_found_under_our_names() -> None:
-    assert paper.attacked("cifar10", "resnet18", "adv", 500) == (500, 0.947, 0.98, 0.68, 10)
-    assert paper.attacked("cifar10", "resnet18", "adv", 50) is None
-    assert paper.attacked("cifar10", "vit", "adv", 500) is None
-    assert paper.attacked("digits", "resnet18", "adv", 500) is None
-    assert [(k.m, k.asr, k.rho) for k in paper.along_budget("cifar10", "badnets")] == [(5, 0.69, 0.56), (20, 0.99, 0.8)]
-    assert paper.along_budget("digits", "badnets") == ()
+    assert paper.attacked(victim("adv", 500)) == (500, 0.947, 0.98, 0.68, 10)
+    assert [(k.m, k.asr, k.rho) for k in paper.along_budget(victim("badnets"))] == [(5, 0.69, 0.56), (20, 0.99, 0.8)]
+    imagenet = replace(victim("adv", 300), dataset=Choice("imagenet"), model=Choice("torchvision_resnet18"))
+    assert paper.attacked(replace(imagenet, attacks=())) is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(victim("badnets", 50), model=Choice("resnet18", {"width": 16})),
+        replace(victim("badnets", 50), model=Choice("clip_vit_b32")),
+        replace(victim("badnets", 50), dataset=Choice("cifar10", {"subset": 3000})),
+        replace(victim("badnets", 50), dataset=Choice("digits")),
+        replace(victim("badnets", 50), attacks=2 * victim("badnets", 50).attacks),
+        victim("badnets", 50, boost=2),
+        victim("badnets", 51),
+    ],
+    ids=["narrow", "clip", "subset", "digits", "two attacks", "boost", "m"],
+)
+def test_a_case_that_is_not_the_papers_has_no_number_of_the_papers(other: Victim) -> None:
+    assert paper.attacked(victim("badnets", 50)) is not None
+    assert paper.left(victim("badnets", 50), "weight_decay", 0.01) == 0.13
+    assert paper.attacked(other) is None
+    assert paper.left(other, "weight_decay", 0.01) is None
 
 
 def test_figures_draw_what_is_there_and_take_no_records(records: list[Record]) -> None:
@@ -143,6 +164,35 @@ def test_figures_draw_what_is_there_and_take_no_records(records: list[Record]) -
     for empty in (plane_figure.figure([]), budget.figure([]), histograms.figure([])):
         assert not empty.data
     assert not tradeoff_m.figure(records, attack="nobody", defense="weight_decay").data
+
+
+def test_each_front_has_a_band_around_it(records: list[Record]) -> None:
+    drawn = plane_figure.figure(records, defense="weight_decay", detector="neural_cleanse")
+    (front,) = [t for t in drawn.data if t.name.startswith("front") and t.fill != "toself"]
+    (around,) = [t for t in drawn.data if t.fill == "toself"]
+    assert around.name == front.name
+    x, y = np.array(around.x), np.array(around.y)
+    assert abs(np.trapezoid(y, x)) > 0.1  # of 100 % times an AUC of 1: wider than nothing
+    edges = (x.min(), x.max(), y.min(), y.max())
+    assert edges[0] <= min(front.x) and edges[1] >= max(front.x) and edges[2] <= min(front.y) <= edges[3]
+    half = len(x) // 2
+    areas = [abs(np.trapezoid(1 - np.array(part[1]), part[0])) for part in ((x[:half], y[:half]), (x[half:], y[half:]))]
+    assert min(areas) < np.trapezoid(1 - np.array(front.y), front.x) < max(areas)
+
+
+def test_a_plane_of_single_victims_is_drawn() -> None:
+    assert plane_figure.figure(made.sweep(seeds=1)).data
+
+
+def test_an_attack_looks_the_same_in_every_figure_of_a_page(records: list[Record]) -> None:
+    unscored = [trained(victim("a_blend", 50, s), 0.94, 0.9) for s in range(2)]  # in the budget figure alone
+    some = [*records, *unscored]
+    marks = [
+        {t.name: t.marker.color for t in f(some).data if t.marker.color} for f in (plane_figure.figure, budget.figure)
+    ]
+    assert marks[0]["badnets"] == marks[1]["badnets"] and marks[0]["adv"] == marks[1]["adv"]
+    every = attack_looks(victim(n) for n in catalog.names("attacks"))
+    assert len({(look.colour, look.symbol) for look in every.values()}) == len(every)
 
 
 def test_the_budget_figure_has_the_papers_values_and_marks_beside_one_another(records: list[Record]) -> None:

@@ -31,6 +31,29 @@ def test_the_page_names_the_pair_and_draws_the_plane(records: list[Record]) -> N
     assert "Fewer than 20 models a side" not in text
 
 
+def test_the_page_draws_what_a_repair_costs_at_each_budget(records: list[Record]) -> None:
+    html = render(records, title="plane")
+    assert "several-tradeoff-0" in html
+    assert "What a repair costs at each budget: pivotal_tuning against badnets" in Page(html).read
+
+
+def test_a_page_of_single_victims_claims_no_certainty() -> None:
+    text = Page(render(plane_records.sweep(seeds=1), title="one each")).read
+    assert "says nothing of how far pairs can be told apart" in text and " % of resamples" not in text
+
+
+def test_what_was_refused_is_said_under_the_plane() -> None:
+    made = plane_records.sweep(seeds=2)
+    broken = [
+        replace(r, metrics={"score": float("nan")})
+        if r.trial.detector and [a.name for a in r.trial.victim.attacks] == ["wanet"]
+        else r
+        for r in made
+    ]
+    text = Page(render(broken, title="broken")).read
+    assert "wanet (m = 500): not in the plane, as no detector's score was measured" in text
+
+
 def test_few_models_are_warned_of(records: list[Record]) -> None:
     few = [r for r in records if r.trial.victim.seed < 5]
     assert "Fewer than 20 models a side" in Page(render(few, title="plane")).read

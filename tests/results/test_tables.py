@@ -62,9 +62,9 @@ def test_table_five_stands_beside_our_settings_under_our_names() -> None:
 
 
 def test_table_three_is_quoted_for_its_own_cells_only() -> None:
-    assert paper.left("cifar10", "resnet18", "badnets", "weight_decay", 0.01) == 0.13
-    assert paper.left("cifar10", "resnet18", "badnets", "weight_decay", 0.02) is None
-    assert paper.left("digits", "resnet18", "badnets", "weight_decay", 0.01) is None
+    assert paper.left(victim(m=50), "weight_decay", 0.01) == 0.13
+    assert paper.left(victim(m=50), "weight_decay", 0.02) is None
+    assert paper.left(victim(m=50, dataset="digits"), "weight_decay", 0.01) is None
 
 
 def test_judged_shows_each_split_once_and_oracle_stays_in_its_own_table(records: list[Record]) -> None:
