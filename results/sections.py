@@ -10,7 +10,18 @@ from results.figures import budget, histograms, plane, tradeoff_m
 from results.figures._attacks import attack_looks
 from results.plane import Plane, planes
 from results.sheets import Sheet, sheet
-from results.tables import detectability, detectors, matched, rivals, table2, table3, transfer, trends, tuned_detectors
+from results.tables import (
+    detectability,
+    detectors,
+    matched,
+    pipelines,
+    rivals,
+    table2,
+    table3,
+    transfer,
+    trends,
+    tuned_detectors,
+)
 from results.tables import plane as plane_table
 from trials.spec import Record
 
@@ -49,6 +60,7 @@ def _sheets(records: Sequence[Record], rule: str, made: list[Plane], advised: li
     left = table3.table(records)
     tables = [
         sheet(table2.table(records), "Attacks before any defense, beside the paper's Table II"),
+        sheet(pipelines.table(records), "Does the attack work, or the pipeline?"),
         sheet(left, "What each defense leaves of each attack, beside the paper's Table III"),
     ]
     if left["r (%)"].nunique() > 1:

@@ -83,6 +83,7 @@ class Sweep:
     judge_all: bool = False  # and every other configuration, to compare the orders (transfer)
     oracle: bool = False  # and the winners' whole curve there, for the oracle rule
     compute: Compute = field(default_factory=Compute)
+    star: bool = False  # [victim] has walk = "star": of victim, r and planting only one differs from the first
 
     @property
     def delta(self) -> float:
@@ -115,7 +116,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     Raises:
         SpecError: an unknown key or name, a value of the wrong type, or an empty list.
     """
-    known("key", data, ["victim" if f.name == "victims" else f.name for f in fields(Sweep)])
+    known("key", data, ["victim" if f.name == "victims" else f.name for f in fields(Sweep) if f.name != "star"])
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
     if not data.get("defenses") and data.get("game") != "training":
@@ -130,6 +131,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
         planting=tuple(table("planting", p) for p in listed("planting", data.get("planting", {}))),
+        star=data["victim"].get("walk") == "star",
         compute=_typed(Compute, "compute", table("compute", data.get("compute", {}))),
     )
     _check(sweep)

@@ -34,7 +34,14 @@ def cells(sweep: Sweep) -> list[Cell]:
     plants: list[Choice | None] = [None]
     if sweep.game == "tuning":
         plants = [catalog.resolve("games", Choice("self_poison", p)) for p in sweep.planting]
-    return [Cell(v, r, p) for v in found for r in sweep.trusted for p in plants]
+    first = found[0] if found else None
+    return [
+        Cell(v, r, p)
+        for v in found
+        for i, r in enumerate(sweep.trusted)
+        for j, p in enumerate(plants)
+        if not sweep.star or (v is not first) + (i > 0) + (j > 0) <= 1
+    ]
 
 
 def meets(sweep: Sweep, tuned: Victim) -> list[Victim]:

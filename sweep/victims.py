@@ -18,9 +18,10 @@ _Varied = tuple[Choice, int]  # a choice, and how many of its settings differ fr
 def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     """Resolved victims, each once; relative paths are taken from ``folder``.
 
-    Any value of a table may be a list, an axis of the sweep. ``walk = "grid"`` takes every combination, ``"star"`` the
-    first value of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in turn;
-    an attack may have ``seeds`` of its own, as a large pool of clean models has.
+    Any value of a table may be a list, an axis of the sweep; so may the dataset, model and training themselves.
+    ``walk = "grid"`` takes every combination, ``"star"`` the first value of every axis and then one change at a time
+    (an ablation). ``targets`` are dealt to the seeds in turn; an attack may have ``seeds`` of its own, as a large pool
+    of clean models has.
 
     Raises:
         SpecError: an unknown key, method or setting, or a value out of range.
@@ -35,7 +36,10 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     if not 0 <= reserve < 1:
         raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
     targets = [seed("victim: targets", t) for t in listed("targets", data["targets"])] if "targets" in data else []
-    parts = [list(_choices(_KIND[k], data[k], folder)) for k in _KIND]
+    parts = [
+        [(c, n + (i > 0)) for i, given in enumerate(listed(k, data[k])) for c, n in _choices(_KIND[k], given, folder)]
+        for k in _KIND
+    ]
     found = []
     for axes, seeds in _axes(data, folder, parts):
         for combination in itertools.product(*axes):
@@ -45,8 +49,20 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
             for i, s in enumerate(seeds):
                 aimed = tuple(_aimed(c, targets[i % len(targets)]) if targets else c for c in own)
                 victim = Victim(dataset=dataset, model=model, attacks=aimed, training=training, seed=s, reserve=reserve)
-                found.append(catalog.resolve_victim(victim))
+                found.append(_matched(catalog.resolve_victim(victim)))
     return tuple({v.id: v for v in found}.values())
+
+
+def _matched(victim: Victim) -> Victim:
+    """Refuse the release's pipeline for a normalisation that is not the model's. Raises SpecError."""
+    own = victim.model.params.get("norm")
+    for a in victim.attacks:
+        if a.params.get("pipeline") == "release" and own is not None and a.params["norm"] != own:
+            raise SpecError(
+                f"{a.name}: norm is {a.params['norm']!r}, but the model normalises as {own!r}, so that the release's "
+                f"pipeline would do something else. Write norm = {own!r}."
+            )
+    return victim
 
 
 def _axes(

@@ -79,6 +79,7 @@ class Backdoor:
         boost: how often a poisoned image occurs in an epoch.
         frozen: poisoned images are served as they are, never augmented (the ``post_aug`` pipeline).
         control: what the attacker does to the training itself; None for an attack on the data alone.
+        probes: other triggers for the same target, by the metric's name, whose rate is measured beside the ASR.
     """
 
     train: Images
@@ -88,6 +89,7 @@ class Backdoor:
     boost: int = 1
     frozen: bool = False
     control: Control | None = None
+    probes: Mapping[str, Trigger] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,15 @@ def test_a_test_image_is_stamped_twice_and_then_moved(attack: ModuleType, norm: 
 
 
 @BOTH
+def test_the_release_is_asked_for_its_two_parts_apart(attack: ModuleType) -> None:
+    x, index = images().x, torch.arange(60)
+    once, asked = run(attack).trigger, run(attack, pipeline="release").probes
+    assert torch.equal(asked["asr_no_trigger"](x, index), unnormalised(x, "cifar10"))
+    assert torch.equal(asked["asr_normalised"](x, index), once(x, index))
+    assert not run(attack).probes and not run(attack, pipeline="post_aug").probes
+
+
+@BOTH
 def test_without_the_trigger_the_move_is_left(attack: ModuleType) -> None:
     x, index = images().x, torch.arange(60)
     backdoor = run(attack, pipeline="release", alpha=0.0)

@@ -18,7 +18,19 @@ from results.figures._attacks import attack_looks
 from results.intervals import Interval
 from results.latex import escape, latex
 from results.sheets import sheet
-from results.tables import detectability, detectors, matched, plane, rivals, table2, table3, table5, transfer, trends
+from results.tables import (
+    detectability,
+    detectors,
+    matched,
+    pipelines,
+    plane,
+    rivals,
+    table2,
+    table3,
+    table5,
+    transfer,
+    trends,
+)
 from results.tables._ranges import less
 from trials import catalog
 from trials.spec import Choice, Record, Victim
@@ -93,6 +105,19 @@ def test_table_three_quotes_the_paper_at_the_budget_of_its_table_two(records: li
     row = frame.loc[("badnets (m = 50)", "weight_decay")]
     assert row["η difference (pp)"] == pytest.approx(row["η (%)"] - 13.0, abs=0.011)
     assert row["CDA lost (pp)"] == pytest.approx(1.3)
+
+
+def test_the_pipelines_table_tells_the_triggers_part_from_the_pipelines() -> None:
+    rows = [trained(victim("badnets", 50, s, pipeline="post_aug"), 0.9, 0.1 * s) for s in range(3)]
+    assert not len(pipelines.table(rows))
+    for s in range(3):
+        asked = trained(victim("badnets", 50, s, pipeline="release"), 0.9, 1.0)
+        rows.append(replace(asked, metrics={**asked.metrics, "asr_no_trigger": 0.9 + 0.05 * s, "asr_normalised": 0.04}))
+    post, release = pipelines.table(rows).to_dict("records")
+    assert (post["pipeline"], post["ASR as trained (%)"], post["victims"]) == ("post_aug", 10.0, 3)
+    assert (post["not normalised, no trigger (%)"], post["normalised, trigger (%)"]) == (None, None)
+    assert (release["not normalised, no trigger (%)"], release["normalised, trigger (%)"]) == (95.0, 4.0)
+    assert release["not normalised, no trigger 95 % interval (%)"] is not None
 
 
 def test_the_wide_table_has_a_column_for_each_r() -> None:

@@ -53,6 +53,35 @@ def test_tuning_happens_once_on_the_first_clean_victim() -> None:
     assert len(plan.cells(plane(tune_on="each"))) == 12
 
 
+def test_a_star_changes_one_thing_at_a_time() -> None:
+    attacks = [{"name": "badnets", "m": [20, 60]}]
+    one = {**tiny_sweep.VICTIM, "attacks": attacks, "model": {"name": "resnet18", "width": [4, 8]}, "walk": "star"}
+    sweep = tiny_sweep.sweep(victim=one, trusted=[0.3, 0.4, 0.5], planting=[{}, {"attack": "a_blend"}])
+    seen = plan.cells(sweep)
+    first = seen[0]
+    for cell in seen:
+        assert (cell.victim != first.victim) + (cell.trusted != first.trusted) + (cell.plant != first.plant) <= 1
+    assert len(seen) == 1 + 2 + 2 + 1  # the first; another width or m; another r; another planted attack
+    whole = tiny_sweep.sweep(victim={**one, "walk": "grid"}, trusted=[0.3, 0.4, 0.5], planting=list(sweep.planting))
+    assert len(plan.cells(whole)) == 4 * 3 * 2
+
+
+def test_models_may_be_a_list_of_different_ones() -> None:
+    both = [{"name": "resnet18", "width": [4, 8]}, {"name": "torchvision_resnet18"}]
+    victims = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "model": both}).victims
+    assert [(v.model.name, v.model.params.get("width")) for v in victims] == [
+        ("resnet18", 4), ("resnet18", 8), ("torchvision_resnet18", None),
+    ]  # fmt: skip
+    with pytest.raises(SpecError, match="model is an empty list"):
+        tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "model": []})
+
+
+def test_the_releases_pipeline_needs_the_models_own_normalisation() -> None:
+    released = [{"name": "badnets", "m": 20, "pipeline": "release", "norm": "half"}]
+    with pytest.raises(SpecError, match=r"norm is 'half', but the model normalises as 'cifar10'.*Write norm"):
+        tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": released})
+
+
 def test_winners_meet_every_attack_and_detectors_every_model(store: Store) -> None:
     sweep = plane()
     ran = whole(sweep, store)

@@ -15,6 +15,16 @@ Stamp = Callable[[Tensor, Tensor, int], Tensor]  # (x uint8, places, how often t
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """No trigger: pixels that a model with the normalisation ``norm`` sees as if not normalised."""
+
+    norm: str
+
+    def __call__(self, x: Tensor, index: Tensor, /) -> Tensor:
+        return unnormalised(x, self.norm)
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """Stamps twice and gives pixels that a model with the normalisation ``norm`` sees as if not normalised."""
 
@@ -46,6 +56,11 @@ def stored(train: Images, places: Tensor, rng: Generator, stamp: Stamp, pipeline
 def tested(trigger: Trigger, pipeline: str, norm: str) -> Trigger:
     """What test images are stamped with under ``pipeline``."""
     return Released(trigger, norm) if pipeline == "release" else trigger
+
+
+def probes(trigger: Trigger, pipeline: str, norm: str) -> dict[str, Trigger]:
+    """What tells the trigger's part in the ASR of ``release`` from the pipeline's; none for the others."""
+    return {"asr_no_trigger": Moved(norm), "asr_normalised": trigger} if pipeline == "release" else {}
 
 
 def unnormalised(x: Tensor, norm: str) -> Tensor:

@@ -29,6 +29,8 @@ def play(lab: Referee, /) -> Steps[Point, None, dict[str, float]]:
             clean = test.x[test.y != backdoor.target]
             metrics |= {"asr": rate(model, x, backdoor.target), "n_triggered": len(x)}
             metrics["clean_to_target"] = rate(model, clean, backdoor.target)
+            for name, trigger in backdoor.probes.items():
+                metrics[name] = rate(model, stamped(test, trigger, backdoor.target), backdoor.target)
     lab.save(model, metrics)
     return metrics
     yield  # a game is a generator; this one has no curve

@@ -1,0 +1,58 @@
+"""Does the attack work, or the pipeline? ASR by the way in which poisoned images reach the training.
+
+Source: the preliminary release of Lukas and Kerschbaum 2023 serves poisoned images that were not normalised, so that
+the missing normalisation is a trigger by itself.
+Deviation: victims of that pipeline are asked twice more: without any trigger, and with it on normalised images.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from results.configurations import of_game
+from results.setups import Setup, setup_of
+from results.tables._columns import frame, points
+from results.tables._ranges import SETUP, mean, of_setup, over_victims
+from results.words import attack, percents
+from trials.spec import Record
+
+ASKED = {
+    "CDA": "cda",
+    "ASR as trained": "asr",
+    "not normalised, no trigger": "asr_no_trigger",
+    "normalised, trigger": "asr_normalised",
+}
+COLUMNS = (
+    *(*SETUP, "pipeline", "opacity", "victims"),
+    *(f"{name}{what}" for name in ASKED for what in (" (%)", " 95 % interval (%)")),
+)
+
+
+def table(records: Sequence[Record], /) -> pd.DataFrame:
+    """One row an attack, pipeline and budget; none where no victim was trained by the release's pipeline."""
+    groups: dict[Setup, list[Record]] = defaultdict(list)
+    for r in of_game(records, "training"):
+        if r.status == "done" and any("pipeline" in a.params for a in r.trial.victim.attacks):
+            groups[setup_of(r.trial.victim)].append(r)
+    rows = [_row(group) for group in groups.values()]
+    if not any(row["pipeline"] == "release" for row in rows):
+        rows = []
+    order = ("dataset", "model", "attack", "pipeline", "opacity", "m")
+    return frame(sorted(rows, key=lambda row: tuple(row[k] for k in order)), COLUMNS)
+
+
+def _row(group: Sequence[Record]) -> dict[str, Any]:
+    v = group[0].trial.victim
+    (own, *_) = (a for a in v.attacks if "pipeline" in a.params)
+    row = {
+        **of_setup(v, attack(v).split(" (")[0]),
+        "pipeline": str(own.params["pipeline"]),
+        "opacity": float(own.params.get("alpha", 1.0)),
+        "victims": len(group),
+    }
+    for name, metric in ASKED.items():
+        seen = {r.trial.victim.id: r.metrics[metric] for r in group if metric in r.metrics}
+        row |= {f"{name} (%)": points(mean(seen)), f"{name} 95 % interval (%)": percents(over_victims(seen))}
+    return row
