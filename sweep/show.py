@@ -1,6 +1,7 @@
 """What the commands print: tables for people, JSON for programs."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,21 @@ def run_sweep(
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
         )
         print(text + (f"; {p.lost} lost workers' trials were started again" if p.lost else "") + ".")
+        failures_stored = [r for r in store.records(sweep.name) if r.status == "failed"]
         if p.failed:
             print(f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again with --retry-failed.")
-        elif any(r.status == "failed" for r in store.records(sweep.name)):
+        elif failures_stored:
             print("some stored trials have failed; --retry-failed runs them again.")
+        for line in _to_mend(failures_stored):
+            print(line)
         print(f"next: poisonsweep best --sweep {sweep.name}, poisonsweep report --sweep {sweep.name}")
+
+
+def _to_mend(failed: list[Record]) -> list[str]:
+    """The errors that say what to do, such as those of a damaged artifact or a full disk, each once, with its count."""
+    last = ((r.error or "").strip().splitlines()[-1].partition(": ")[2] for r in failed)
+    counts = Counter(line for line in last if "run again with --retry-failed" in line)
+    return [f"{count} failed: {line}." for line, count in counts.items()]
 
 
 def status(store: Store, name: str, as_json: bool) -> None:

@@ -124,7 +124,8 @@ class Far:
 
     def names(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError), self._speaking("", "listed"):
-            found = [e["name"].rpartition("/")[2] for e in self._files.ls(self._base) if e["type"] == "file"]
+            entries = self._files.ls(self._base, detail=True)
+            found = [e["name"].rpartition("/")[2] for e in entries if e["type"] == "file"]
             return sorted(n for n in found if n and not n.startswith("."))
         return []
 
