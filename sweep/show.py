@@ -19,8 +19,11 @@ from results.store import Store
 from sweep import engine, local
 from sweep.config import Sweep
 from sweep.progress import Watcher
+from sweep.rerun import Comparison
 from trials import catalog
 from trials.spec import Record, SpecError
+
+SHOWN = 20  # differences that a table shows
 
 
 def methods(kind: str, as_json: bool) -> None:
@@ -199,6 +202,29 @@ def defended(choice: dict[str, Any]) -> None:
     print(choice["sentence"])
     for path in choice["files"]:
         print(path)
+
+
+def compared(c: Comparison, as_json: bool) -> None:
+    """Say whether a trial that was run again gave what is stored, and what may be why not."""
+    if as_json:
+        print(json.dumps(c.as_json(), indent=1))
+        return
+    console = Console()
+    how = f"within {c.tolerance:g}" if c.tolerance else "bit for bit"
+    what = f"status, {len(c.stored.metrics)} metrics, {len(c.stored.curve)} points of the curve"
+    head = f"trial {c.stored.trial.id} ({_what(c.stored)})"
+    if not c.differences:
+        console.print(f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print(f"{head}: not equal {how}.", markup=False, highlight=False, soft_wrap=True)
+    table = Table("what", "stored", "now", box=box.SIMPLE)
+    for d in c.differences[:SHOWN]:
+        table.add_row(d.what, *(escape(str(v)) for v in (d.stored, d.now)))
+    if len(c.differences) > SHOWN:
+        table.add_row(f"and {len(c.differences) - SHOWN} more (--json has them all)")
+    for d in c.reasons:
+        table.add_row(f"likely reason: {d.what}", *(escape(str(v)) for v in (d.stored, d.now)))
+    console.print(table)
 
 
 def _fronts(records: list[Record]) -> dict[str, list[dict[str, Any]]]:

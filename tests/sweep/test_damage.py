@@ -1,4 +1,4 @@
-"""Damaged artifacts and full disks: one failed record each that says what to do, and nothing made or used in silence."""
+"""Damaged artifacts and full disks: one failed record that says what to do, and nothing made or used in silence."""
 
 import shutil
 import subprocess
@@ -17,12 +17,8 @@ from sweep.worker import Place
 from trials.spec import Record
 
 pytestmark = pytest.mark.slow
-SMALL = tiny_sweep.table(
-    defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}],
-    judge=False,
-    confirm=False,
-    compute={"device": "cpu", "workers": 1},
-)
+ONE = {"device": "cpu", "workers": 1}
+SMALL = tiny_sweep.table(defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}], judge=False, confirm=False, compute=ONE)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def only_the_victim() -> Sweep:
-    return tiny_sweep.sweep(game="training", defenses=[], tuning={}, compute={"device": "cpu", "workers": 1})
+    return tiny_sweep.sweep(game="training", defenses=[], tuning={}, compute=ONE)
 
 
 def ran(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
