@@ -21,7 +21,7 @@ from sweep.worker import Place
 from trials.spec import Point, Record, Trial
 
 pytestmark = pytest.mark.slow
-EPOCHS = 60  # long enough for a signal to meet one
+EPOCHS = 12  # long enough for a signal to meet one
 ONE = Compute(device="cpu", workers=1)
 
 

@@ -12,7 +12,8 @@ from test_cli import called, refused
 
 from results.store import Store
 from sweep import engine
-from trials.spec import Point, Record
+from trials import catalog
+from trials.spec import Choice, Point, Record
 
 pytestmark = pytest.mark.slow
 Capture = pytest.CaptureFixture[str]
@@ -140,6 +141,16 @@ def test_an_unknown_or_ambiguous_id_is_one_line(folder: Path, capsys: Capture) -
         ids = store.ids()
     head = next(i[0] for i in ids if sum(other[0] == i[0] for other in ids) > 1)
     assert "Write more of its id" in refused(capsys, "rerun", head, "--store", url(folder))
+
+
+def test_a_trial_whose_file_has_changed_is_refused(folder: Path, capsys: Capture) -> None:
+    file, stored = folder / "w.safetensors", records(folder)["training"]
+    file.write_bytes(b"as it was")
+    training = catalog.resolve("recipes", Choice("given", {"weights": str(file)}))
+    trial = replace(stored.trial, victim=replace(stored.trial.victim, training=training))
+    put(folder, replace(stored, trial=trial))
+    file.write_bytes(b"as it is!!")
+    assert "has changed" in refused(capsys, "rerun", trial.id, "--store", url(folder))
 
 
 @pytest.mark.parametrize(("options", "says"), [(["--device", "cuda"], "sees"), (["--tolerance", "-1"], "at least 0")])
