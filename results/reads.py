@@ -88,11 +88,16 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
     return [record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows]
 
 
+def ids(connection: Connection) -> list[str]:
+    """The ids of all trials that have run, sorted."""
+    return list(connection.scalars(select(trials.c.id).where(trials.c.status.in_(STATUSES)).order_by(trials.c.id)))
+
+
 def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Status]:
     """The states of those trials that have run."""
     found: dict[str, Status] = {}
-    for ids in batches(trial_ids):
-        query = select(trials.c.id, trials.c.status).where(trials.c.id.in_(ids), trials.c.status.in_(STATUSES))
+    for some in batches(trial_ids):
+        query = select(trials.c.id, trials.c.status).where(trials.c.id.in_(some), trials.c.status.in_(STATUSES))
         for trial_id, status in connection.execute(query):
             found[trial_id] = status
     return found

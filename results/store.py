@@ -121,6 +121,11 @@ class Store:
         with self._read.begin() as connection:
             return reads.one(connection, trial_id)
 
+    def ids(self) -> list[str]:
+        """The ids of all trials that have run, sorted."""
+        with self._read.begin() as connection:
+            return reads.ids(connection)
+
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, Status]:
         """The states of those trials that have run."""
         with self._read.begin() as connection:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from results.store import DEFAULT_URL, Store
-from sweep import config, show
+from sweep import config, engine, show
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -26,7 +26,12 @@ StoreUrl = Annotated[
 SweepName = Annotated[str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Rule = Annotated[str, typer.Option("--rule", help="Selection rule.")]
-Artifacts = Annotated[str, typer.Option("--artifacts", help="Folder for weights; beside an SQLite store if left out.")]
+Artifacts = Annotated[
+    str,
+    typer.Option(
+        "--artifacts", help="Folder or URI (s3://, gs://, ...) for weights; beside an SQLite store if left out."
+    ),
+]
 DEFAULT_RULE = "min_asr_within_delta"
 INTERRUPTED = 130  # exit code after Ctrl-C
 STOPPED = "stopped. Everything finished is stored; the same command goes on from there."
@@ -88,6 +93,34 @@ def status(sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, as_json: Json =
     """
     with _opened(store) as opened:
         show.status(opened, sweep, as_json)
+
+
+@app.command()
+def rerun(
+    trial: Annotated[str, typer.Argument(help="A trial's id, or enough of it to be the only one.", metavar="ID")],
+    store: StoreUrl = DEFAULT_URL,
+    artifacts: Artifacts = "",
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Make the victim and copies that it needs again too.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda; left out: as it ran.")] = "",
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="By how much a number may differ; left out: 0 on the CPU, 0.01 on a GPU."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a stored trial again and compare; the stored record stays. Exit code 1 if they differ.
+
+    Example: poisonsweep rerun 3f2a
+    """
+    from sweep.rerun import rerun as again  # noqa: PLC0415
+
+    where = engine.artifacts_of(store, artifacts)
+    with _opened(store) as opened:
+        found = again(opened, trial, where, from_scratch=from_scratch, device=device, tolerance=tolerance)
+    show.compared(found, as_json)
+    raise typer.Exit(1 if found.differences else 0)
 
 
 @app.command()

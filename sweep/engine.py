@@ -12,17 +12,38 @@ from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
 from sweep.waves import waves
 from sweep.worker import Place, device_for, leftovers, unspool
+from trials.folders import CHECKPOINT_EVERY, is_uri
 from trials.spec import Record, SpecError, content_id, to_json
 
 MAKES_ARTIFACTS = ("training", "self_poison")
+CHECKPOINT_VARIABLE = "POISONSWEEP_CHECKPOINT_SECONDS"
 
 
 def place_of(sweep: Sweep, store_url: str = DEFAULT_URL, artifacts: str | None = None) -> Place:
-    """Where the sweep's trials run; the artifacts lie beside an SQLite store unless named."""
+    """Where the sweep's trials run. Raises SpecError for a setting of the place that is no number."""
+    where = artifacts_of(store_url, artifacts)
+    return Place(where, sweep.compute.device, sweep.compute.threads, _checkpoint_every())
+
+
+def artifacts_of(store_url: str, artifacts: str | None) -> str:
+    """The artifacts' folder, absolute, or URI; they lie beside an SQLite store unless named."""
+    if artifacts and is_uri(artifacts):
+        return artifacts
     beside = Path("runs/artifacts")
     if store_url.startswith("sqlite:///") or store_url.endswith(".db"):
         beside = Path(store_url.removeprefix("sqlite:///")).parent / "artifacts"
-    return Place(str(Path(artifacts or beside).resolve()), sweep.compute.device, sweep.compute.threads)
+    return str(Path(artifacts or beside).resolve())
+
+
+def _checkpoint_every() -> float:
+    given = os.environ.get(CHECKPOINT_VARIABLE, "")
+    try:
+        every = float(given or CHECKPOINT_EVERY)
+    except ValueError:
+        every = -1
+    if not every >= 0:
+        raise SpecError(f"{CHECKPOINT_VARIABLE} must be a number of seconds, at least 0, got {given!r}.")
+    return every
 
 
 def execute(
@@ -100,9 +121,9 @@ def _with_gpu(compute: Compute) -> Compute:
 
 
 def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
-    from trials.artifacts import Artifacts  # noqa: PLC0415
+    from trials.far_artifacts import artifacts_at  # noqa: PLC0415
 
-    artifacts = Artifacts(place.artifacts)
+    artifacts = artifacts_at(place.artifacts)
 
     def usable(record: Record) -> bool:
         if record.status == "pruned" and compute.scheduler == "none":

@@ -1,6 +1,7 @@
 """What the commands print: tables for people, JSON for programs."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from results.store import Store
 from sweep import engine, local
 from sweep.config import Sweep
 from sweep.progress import Watcher
+from sweep.rerun import Comparison
 from trials import catalog
 from trials.spec import Record, SpecError
+
+SHOWN = 20  # differences that a table shows
 
 
 def methods(kind: str, as_json: bool) -> None:
@@ -73,11 +77,21 @@ def run_sweep(
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
         )
         print(text + (f"; {p.lost} lost workers' trials were started again" if p.lost else "") + ".")
+        failures_stored = [r for r in store.records(sweep.name) if r.status == "failed"]
         if p.failed:
             print(f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again with --retry-failed.")
-        elif any(r.status == "failed" for r in store.records(sweep.name)):
+        elif failures_stored:
             print("some stored trials have failed; --retry-failed runs them again.")
+        for line in _to_mend(failures_stored):
+            print(line)
         print(f"next: poisonsweep best --sweep {sweep.name}, poisonsweep report --sweep {sweep.name}")
+
+
+def _to_mend(failed: list[Record]) -> list[str]:
+    """The errors that say what to do, such as those of a damaged artifact or a full disk, each once, with its count."""
+    last = ((r.error or "").strip().splitlines()[-1].partition(": ")[2] for r in failed)
+    counts = Counter(line for line in last if "run again with --retry-failed" in line)
+    return [f"{count} failed: {line}." for line, count in counts.items()]
 
 
 def status(store: Store, name: str, as_json: bool) -> None:
@@ -188,6 +202,29 @@ def defended(choice: dict[str, Any]) -> None:
     print(choice["sentence"])
     for path in choice["files"]:
         print(path)
+
+
+def compared(c: Comparison, as_json: bool) -> None:
+    """Say whether a trial that was run again gave what is stored, and what may be why not."""
+    if as_json:
+        print(json.dumps(c.as_json(), indent=1))
+        return
+    console = Console()
+    how = f"within {c.tolerance:g}" if c.tolerance else "bit for bit"
+    what = f"status, {len(c.stored.metrics)} metrics, {len(c.stored.curve)} points of the curve"
+    head = f"trial {c.stored.trial.id} ({_what(c.stored)})"
+    if not c.differences:
+        console.print(f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print(f"{head}: not equal {how}.", markup=False, highlight=False, soft_wrap=True)
+    table = Table("what", "stored", "now", box=box.SIMPLE)
+    for d in c.differences[:SHOWN]:
+        table.add_row(d.what, *(escape(str(v)) for v in (d.stored, d.now)))
+    if len(c.differences) > SHOWN:
+        table.add_row(f"and {len(c.differences) - SHOWN} more (--json has them all)")
+    for d in c.reasons:
+        table.add_row(f"likely reason: {d.what}", *(escape(str(v)) for v in (d.stored, d.now)))
+    console.print(table)
 
 
 def _fronts(records: list[Record]) -> dict[str, list[dict[str, Any]]]:

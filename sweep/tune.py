@@ -11,7 +11,6 @@ import shutil
 import socket
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -156,7 +155,7 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
     mine = not ray.is_initialized()
     if mine:
         _connect(address)
-    folder = Path(place.artifacts) / "tune" / uuid.uuid4().hex
+    folder = place.scratch / "tune" / uuid.uuid4().hex
     try:
         slots = _slots(compute)
         scheduled = compute.scheduler == "asha"

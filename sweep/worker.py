@@ -1,5 +1,6 @@
 """What a worker process is, whatever started it: a bench with its threads set, and a spool that outlives the driver."""
 
+import contextlib
 import functools
 import json
 import os
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trials import node_cache
+from trials.folders import CHECKPOINT_EVERY, Folder, folder_at, is_uri
 from trials.spec import Point, Record, SpecError, Trial, record_from_json, to_json
 
 if TYPE_CHECKING:
@@ -18,15 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where trials run: the artifacts folder (absolute), the device, torch's threads a trial."""
+    """Where trials run: the artifacts (an absolute folder or a URI), the device, torch's threads a trial, and the
+    seconds between two checkpoints of a trial.
+    """
 
     artifacts: str
     device: str = "cpu"
     threads: int = 1
+    checkpoint: float = CHECKPOINT_EVERY
 
     @property
-    def spool(self) -> Path:
-        return Path(self.artifacts) / "spool"
+    def spool(self) -> Folder:
+        """Beside the artifacts, so that the driver reads what any node has finished."""
+        return folder_at(f"{self.artifacts.rstrip('/')}/spool")
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this machine, for what an executor writes and forgets."""
+        return node_cache.folder() if is_uri(self.artifacts) else Path(self.artifacts)
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
         """The trial's points as they come, then its record, on this process's bench."""
@@ -39,52 +51,41 @@ def make_bench(place: Place) -> "Bench":
     """A bench in this process; sets torch's threads, since more threads than cores is far slower than fewer."""
     import torch  # noqa: PLC0415  (a driver that only plans never gets here)
 
-    from trials.artifacts import Artifacts  # noqa: PLC0415
     from trials.bench import Bench  # noqa: PLC0415
+    from trials.far_artifacts import artifacts_at  # noqa: PLC0415
 
     torch.set_num_threads(place.threads)
-    return Bench(Artifacts(place.artifacts), device_for(place.device))
+    return Bench(artifacts_at(place.artifacts), device_for(place.device), place.checkpoint)
 
 
 _bench = functools.lru_cache(1)(make_bench)  # kept warm for this process's next trial
 
 
 def spool(record: Record, place: Place) -> str:
-    """Put a finished record on disk before the driver hears of it; returns its JSON."""
+    """Put a finished record beside the artifacts before the driver hears of it; returns its JSON."""
     text = json.dumps(to_json(record))
-    place.spool.mkdir(parents=True, exist_ok=True)
-    part = place.spool / f".{record.trial.id}.{os.getpid()}"
-    with part.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(_file(place, record.trial.id))
+    with contextlib.suppress(OSError):  # a full disk: the driver hears of it all the same
+        place.spool.put(_name(record.trial.id), text.encode())
     return text
 
 
 def unspool(place: Place, trial_id: str) -> None:
     """Drop a spooled record: the store has it."""
-    _file(place, trial_id).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # then the next run stores it once more
+        place.spool.drop(_name(trial_id))
 
 
 def spooled(place: Place, trial_id: str) -> Record | None:
-    """The record that a worker put on disk before it was lost, if it came that far."""
-    return _read(_file(place, trial_id))
+    """The record that a worker put away before it was lost, if it came that far."""
+    return _read(place, _name(trial_id))
 
 
 def leftovers(place: Place) -> list[Record]:
     """Records of trials that finished while no driver was there to take them; what cannot be read is dropped."""
-    from trials.artifacts import STALE  # noqa: PLC0415  (loads torch)
-
-    if not place.spool.is_dir():
-        return []
-    for part in place.spool.glob(".*"):  # of writers that were killed
-        if time.time() - part.stat().st_mtime > STALE:
-            part.unlink(missing_ok=True)
-    found = [(file, _read(file)) for file in sorted(place.spool.glob("[0-9a-f]*.json"))]
-    for file, record in found:
+    found = [(name, _read(place, name)) for name in place.spool.names() if name.endswith(".json")]
+    for name, record in found:
         if record is None:  # of another version, or damaged: the trial runs again
-            file.unlink(missing_ok=True)
+            place.spool.drop(name)
     return [record for _, record in found if record is not None]
 
 
@@ -116,12 +117,12 @@ def device_for(wanted: str) -> str:
     return wanted
 
 
-def _file(place: Place, trial_id: str) -> Path:
-    return place.spool / f"{trial_id}.json"
+def _name(trial_id: str) -> str:
+    return f"{trial_id}.json"
 
 
-def _read(file: Path) -> Record | None:
+def _read(place: Place, name: str) -> Record | None:
     try:
-        return record_from_json(json.loads(file.read_text(encoding="utf-8")))
+        return record_from_json(json.loads(place.spool.get(name)))
     except (OSError, ValueError, KeyError, TypeError):
         return None

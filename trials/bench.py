@@ -13,10 +13,12 @@ import torch
 from torch import Generator, nn
 
 from trials import catalog, splits
-from trials.artifacts import Artifacts
+from trials.artifacts import Kept
+from trials.folders import CHECKPOINT_EVERY
 from trials.kinds import Backdoor, Copy, Images, Inspect, Repair, View
 from trials.needs import copy_of, training_of
 from trials.planting import Layout, layout
+from trials.resume import Journal
 from trials.spec import Choice, SpecError, Trial, Victim, derive
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
@@ -44,6 +46,7 @@ class Defender:
         copy: loads self-poisoned copy i.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
+        journal: keeps this trial's checkpoints; None where it is not resumed.
     """
 
     view: View
@@ -52,6 +55,7 @@ class Defender:
     copy: Callable[[int], Copy]
     rng: Callable[..., Generator]
     save: Save
+    journal: Journal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +75,26 @@ class Referee:
 
 
 class Bench:
-    """Where trials run in one process: a device, an artifacts folder, and what is kept warm between trials."""
+    """Where trials run in one process: a device, an artifacts folder, and what is kept warm between trials.
 
-    def __init__(self, artifacts: Artifacts, device: str = "cpu") -> None:
-        self.artifacts, self.device = artifacts, device
+    Args:
+        artifacts: what trials leave for others.
+        device: torch's name of it.
+        checkpoint: seconds between two checkpoints of a trial, and before its first.
+    """
+
+    def __init__(self, artifacts: Kept, device: str = "cpu", checkpoint: float = CHECKPOINT_EVERY) -> None:
+        self.artifacts, self.device, self._checkpoint = artifacts, device, checkpoint
         self.images = functools.lru_cache(4)(self._images)
         self._victim = functools.lru_cache(4)(self._load_victim)
         self._copy = functools.lru_cache(8)(self._load_copy)
         self._trusted = functools.lru_cache(4)(self._draw_trusted)
 
-    def defender(self, trial: Trial) -> Defender:
+    def journal(self, trial: Trial, provenance: Mapping[str, str]) -> Journal:
+        """A trial's checkpoints, beside the artifacts."""
+        return Journal(self.artifacts.files, trial.id, self._checkpoint, provenance)
+
+    def defender(self, trial: Trial, journal: Journal | None = None) -> Defender:
         model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
         view = View(model, trusted.to(self.device))
         return Defender(
@@ -90,13 +104,14 @@ class Bench:
             copy=functools.partial(self.copy, trial),
             rng=self.rng(trial),
             save=self._save(trial),
+            journal=journal,
         )
 
-    def referee(self, trial: Trial) -> Referee:
+    def referee(self, trial: Trial, journal: Journal | None = None) -> Referee:
         victim = trial.victim
         return Referee(
             fresh=lambda: self.fresh(victim),
-            fit=_bound("recipes", victim.training),
+            fit=lambda *given: _bound("recipes", victim.training)(*given, journal),
             backdoor=lambda: self.backdoor(victim),
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,

@@ -1,7 +1,6 @@
 """Run one trial: from a frozen spec to a frozen record, or step by step for a scheduler that may stop it."""
 
 import math
-import time
 import traceback
 import typing
 from collections.abc import Callable, Generator, Mapping
@@ -31,14 +30,15 @@ def run(trial: Trial, bench: Bench, on_point: Callable[[Point], None] | None = N
 def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
     """Yield the trial's points as they come; the return value is its record. Starts from a clean state."""
     torch.manual_seed(derive(trial.seed, "torch"))
-    began = time.perf_counter()
     curve: list[Point] = []
     metrics: Mapping[str, float] = {}
-    error = None
+    error, may_go_on = None, False
+    provenance = {**of_code(), **of_device(bench.device)}
+    journal = bench.journal(trial, provenance)
     try:
         play = catalog.find("games", trial.game.name)
         lab_type = next(iter(typing.get_type_hints(play).values()))
-        lab = bench.defender(trial) if lab_type is Defender else bench.referee(trial)
+        lab = bench.defender(trial, journal) if lab_type is Defender else bench.referee(trial, journal)
         game = play(lab, **trial.game.params)
         while True:
             try:
@@ -47,22 +47,25 @@ def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
                 metrics = _finite(end.value)
                 break
             _finite({"cda": point.cda, "asr": point.asr, **point.more})
-            curve.append(replace(point, seconds=time.perf_counter() - began))
+            curve.append(replace(point, seconds=point.seconds or journal.elapsed()))
             yield curve[-1]
     except GeneratorExit:
         raise
-    except Exception:
+    except Exception as raised:
         error = traceback.format_exc()
+        may_go_on = isinstance(raised, OSError)  # a full disk or a lost network: the next run takes the checkpoint
         if bench.device.startswith("cuda"):
             torch.cuda.empty_cache()
+    if not may_go_on:
+        journal.end()
     return Record(
         trial=trial,
         status="failed" if error else "done",
         metrics={} if error else metrics,
         curve=tuple(curve),
         error=error,
-        seconds=time.perf_counter() - began,
-        provenance={**of_code(), **of_device(bench.device)},
+        seconds=journal.elapsed(),
+        provenance={**provenance, **journal.notes},
     )
 
 

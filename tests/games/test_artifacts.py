@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trials.artifacts import STALE, Artifacts
+from trials.artifacts import Artifacts
+from trials.folders import STALE
 from trials.spec import SpecError
 
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(3)}

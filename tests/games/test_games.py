@@ -117,7 +117,7 @@ def test_no_game_of_the_defender_can_reach_the_test_set(sweep: Sweep, tuning_tri
 
 def test_what_a_defender_is_handed_holds_no_attack(tuning_trial: Trial, bench: Bench) -> None:
     lab = bench.defender(tuning_trial)
-    assert {f.name for f in fields(Defender)} == {"view", "repair", "inspect", "copy", "rng", "save"}
+    assert {f.name for f in fields(Defender)} == {"view", "repair", "inspect", "copy", "rng", "save", "journal"}
     assert {f.name for f in fields(View)} == {"model", "trusted"}
     plain = {f.name for f in fields(type(lab.copy(0)))}
     assert plain == {"model", "trigger", "target", "fit", "select", "report", "facts"}

@@ -17,7 +17,7 @@ from sweep.config import Compute
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.worker import Place, leftovers, spool, spooled, unspool
-from trials.artifacts import STALE
+from trials.folders import STALE
 from trials.spec import Record, SpecError, Trial
 
 
@@ -139,10 +139,10 @@ def test_a_spooled_record_can_be_read_and_dropped(tmp_path: Path) -> None:
 def test_a_spooled_file_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
     place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
     spool(Record(trial=trial, status="done"), place)
-    file = next(place.spool.glob("*.json"))
+    (file,) = (tmp_path / "spool").glob("*.json")
     file.write_text(file.read_text()[:-20])
     assert not leftovers(place)
-    assert not list(place.spool.iterdir())
+    assert not list((tmp_path / "spool").iterdir())
 
 
 def test_workers_are_as_many_as_the_cores_allow() -> None:
@@ -222,12 +222,13 @@ def test_a_victim_whose_weights_are_gone_is_trained_again(finished: tuple[Store,
 
 def test_a_half_written_spool_file_is_dropped_once_it_is_old(tmp_path: Path) -> None:
     place = tiny_sweep.place(tmp_path)
-    place.spool.mkdir(parents=True)
+    folder = tmp_path / "spool"
+    folder.mkdir()
     for name, age in ((".a.1", STALE + 60), (".b.2", 60)):
-        (place.spool / name).write_text("{")
-        os.utime(place.spool / name, (time.time() - age,) * 2)
+        (folder / name).write_text("{")
+        os.utime(folder / name, (time.time() - age,) * 2)
     assert leftovers(place) == []
-    assert [p.name for p in place.spool.iterdir()] == [".b.2"]
+    assert [p.name for p in folder.iterdir()] == [".b.2"]
 
 
 @pytest.mark.parametrize(

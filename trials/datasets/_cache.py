@@ -4,7 +4,6 @@ A file is ``.npy`` followed by the CRC-32 of its data. It appears whole or not a
 written again.
 """
 
-import contextlib
 import os
 import tempfile
 import warnings
@@ -17,12 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trials.node_cache import alone, folder
 from trials.spec import SpecError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes may then decode the same set, and the last one's file stays
-    fcntl = None  # type: ignore[assignment]
 
 Rows = NDArray[np.uint8]
 _CHECKED = 256 * 2**20  # bytes whose CRC is checked at each opening; of a larger set only the size and shape are
@@ -47,7 +42,7 @@ def cached(key: str, shape: tuple[int, ...], chunks: Callable[[], Iterator[Rows]
         return found
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        with alone(path):
             if (found := _opened(path, shape)) is None:
                 _write(path, shape, chunks())
                 found = _opened(path, shape)
@@ -64,11 +59,6 @@ def cached(key: str, shape: tuple[int, ...], chunks: Callable[[], Iterator[Rows]
         )
     warnings.warn(f"{place}; the images stay in memory. Set POISONSWEEP_CACHE to another folder.", stacklevel=2)
     return torch.from_numpy(np.concatenate(list(chunks())).reshape(shape))
-
-
-def folder() -> Path:
-    """``$POISONSWEEP_CACHE``, or ``~/.cache/poisonsweep``."""
-    return Path(os.environ.get("POISONSWEEP_CACHE") or "~/.cache/poisonsweep").expanduser()
 
 
 def _opened(path: Path, shape: tuple[int, ...]) -> Tensor | None:
@@ -106,13 +96,3 @@ def _write(path: Path, shape: tuple[int, ...], chunks: Iterator[Rows]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock of one cache file, so that workers which start together decode once. Freed if a holder dies."""
-    with path.with_suffix(".lock").open("w") as stream:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # a file system without locks: decode twice
-                fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

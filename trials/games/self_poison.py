@@ -7,8 +7,10 @@ Here a tenth of each batch is stamped, after shifting and mirroring, and the lea
 clean accuracy back (benchmarks/planting.py compares). Patch, place and target are random for each copy.
 """
 
+import collections
 from collections.abc import Generator as Steps
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from trials.bench import Defender
 from trials.kinds import Images
 from trials.metrics import accuracy, rate, stamped
 from trials.planting import Layout, layout
-from trials.spec import Count, Point, PositiveFloat, PositiveFraction, PositiveInt
+from trials.spec import Count, Point, PositiveFloat, PositiveFraction, PositiveInt, to_json
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
 
 
@@ -58,18 +60,30 @@ def play(
     select = view.trusted.take(plan.select)
     triggered = stamped(select, plan.trigger, plan.target)
     model = clone(view.model)
-    before = accuracy(model, select)
-    point = Point(0, before, rate(model, triggered, plan.target))
-    yield point
-    batches = _mixed(view.trusted.take(plan.fit), plan, batch, share, lab.rng("mix", copy))
+
+    def measured(step: int) -> Point:
+        seconds = lab.journal.elapsed() if lab.journal else 0.0
+        return Point(step, accuracy(model, select), rate(model, triggered, plan.target), seconds)
+
+    curve = [measured(0)]
+    rng = lab.rng("mix", copy)
+    batches = _mixed(view.trusted.take(plan.fit), plan, batch, share, rng)
     optimizer = make_optimizer(model, "sgd", lr, 5e-4)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step % steps / steps)
-    for done in range(0, rounds * steps, steps):
-        for step, _ in tune(model, batches, optimizer, steps, check_every, after=lambda _: falling.step()):
-            point = Point(done + step, accuracy(model, select), rate(model, triggered, plan.target))
-            yield point
-        if point.asr >= reach:
-            break
+    if lab.journal and (position := lab.journal.restore(model, [optimizer], rng)):
+        rng.set_state(lab.rng("mix", copy).get_state())
+        curve = [Point(**p) for p in position["curve"]]
+        collections.deque(islice(batches, position["step"]), maxlen=0)  # draws what had been drawn
+    yield from curve
+    begun = curve[-1].step
+    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - (begun + step) % steps / steps)
+    while (done := curve[-1].step) < rounds * steps and (done % steps or not done or curve[-1].asr < reach):
+        left = steps - done % steps
+        for step, _ in tune(model, batches, optimizer, left, check_every, after=lambda _: falling.step()):
+            curve.append(measured(done + step))
+            if lab.journal:
+                lab.journal.keep(model, [optimizer], rng, {"step": done + step, "curve": to_json(curve)})
+            yield curve[-1]
+    before, point = curve[0].cda, curve[-1]
     if point.asr < reach:
         raise RuntimeError(
             f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not {reach:g}: "

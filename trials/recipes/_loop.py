@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from trials.kinds import Backdoor
 from trials.recipes._control import Intruder
+from trials.resume import Journal
 from trials.train import augment, shuffled, to_float
 
 
@@ -19,6 +20,7 @@ def train(
     rng: Generator,
     optimizer: torch.optim.Optimizer,
     rate: Callable[[float], float],
+    journal: Journal | None,
     *,
     epochs: int,
     batch: int,
@@ -26,6 +28,7 @@ def train(
 ) -> Iterator[tuple[int, int, float]]:
     """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
 
+    A training that goes on from its checkpoint first yields what it had yielded, the model being further on by then.
     The data moves to the model's device once, or batch by batch if it would fill more than half of a GPU.
 
     Args:
@@ -35,6 +38,7 @@ def train(
         rng: on the CPU; shuffles and augments.
         optimizer: of the model's parameters.
         rate: learning rate after so many epochs (a fraction within one).
+        journal: keeps checkpoints and has the last one; None for a training that is not resumed.
         epochs: passes over the data; a smaller last batch is dropped if there are others.
         batch: images a step.
         precision: auto, fp32 or bf16.
@@ -55,7 +59,11 @@ def train(
     batches = shuffled(index, batch, rng)
     steps = len(index) // min(batch, len(index))
     intruder = Intruder(model, optimizer, backdoor, backdoor.control) if backdoor.control else None
-    for epoch in range(epochs):
+    optimizers = [optimizer, intruder.optimizer] if intruder else [optimizer]
+    position = journal.restore(model, optimizers, rng) if journal else {}
+    reports = [(int(done), int(total), float(loss)) for done, total, loss in position.get("reports", ())]
+    yield from reports
+    for epoch in range(len(reports), epochs):
         model.train()
         losses: list[Tensor] = []
         for step, places in enumerate(islice(batches, steps)):
@@ -76,7 +84,10 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             (turn or acting).step()
             losses.append(loss.detach())
-        yield (epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)
+        reports.append(((epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)))
+        if journal:  # an epoch ends where its shuffled pass does, so the generator is the whole of its position
+            journal.keep(model, optimizers, rng, {"step": reports[-1][0], "reports": reports})
+        yield reports[-1]
     model.to(memory_format=torch.channels_last)
     model.eval()
 

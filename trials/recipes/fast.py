@@ -14,6 +14,7 @@ from torch import Generator, nn
 
 from trials.kinds import Backdoor
 from trials.recipes._loop import train
+from trials.resume import Journal
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 
 _WARM_UP = 0.2  # share of the epochs in which the learning rate rises
@@ -23,6 +24,7 @@ def fit(
     model: nn.Module,
     backdoor: Backdoor,
     rng: Generator,
+    journal: Journal | None = None,
     /,
     *,
     epochs: PositiveInt = 24,
@@ -37,6 +39,7 @@ def fit(
         model: trained in place.
         backdoor: what it is trained on.
         rng: shuffles and augments.
+        journal: keeps checkpoints and has the last one.
         epochs: passes over the data.
         peak: largest learning rate, reached after a fifth of the epochs.
         weight_decay: L2 penalty, not on BatchNorm and biases.
@@ -52,4 +55,4 @@ def fit(
         done = epoch / epochs
         return peak * max(min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP)), 0.01)
 
-    return train(model, backdoor, rng, optimizer, rate, epochs=epochs, batch=batch, precision=precision)
+    return train(model, backdoor, rng, optimizer, rate, journal, epochs=epochs, batch=batch, precision=precision)

@@ -10,11 +10,18 @@ from torch import Generator, nn
 
 from trials.checkpoints import load_weights
 from trials.kinds import Backdoor
+from trials.resume import Journal
 from trials.spec import Location, SpecError
 
 
 def fit(
-    model: nn.Module, backdoor: Backdoor, rng: Generator, /, *, weights: Location = ""
+    model: nn.Module,
+    backdoor: Backdoor,
+    rng: Generator,
+    journal: Journal | None = None,
+    /,
+    *,
+    weights: Location = "",
 ) -> Iterator[tuple[int, int, float]]:
     """Fill ``model`` from the file, at once; the iterator is empty.
 
@@ -22,6 +29,7 @@ def fit(
         model: filled in place.
         backdoor: not used.
         rng: not used.
+        journal: not used.
         weights: a safetensors file, or a state dict saved by torch.
 
     Raises:

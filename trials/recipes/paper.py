@@ -13,6 +13,7 @@ from torch import Generator, nn
 
 from trials.kinds import Backdoor
 from trials.recipes._loop import train
+from trials.resume import Journal
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -20,6 +21,7 @@ def fit(
     model: nn.Module,
     backdoor: Backdoor,
     rng: Generator,
+    journal: Journal | None = None,
     /,
     *,
     epochs: PositiveInt = 120,
@@ -34,6 +36,7 @@ def fit(
         model: trained in place.
         backdoor: what it is trained on.
         rng: shuffles and augments.
+        journal: keeps checkpoints and has the last one.
         epochs: passes over the data, and the length of the cosine.
         lr: learning rate of the first epoch.
         weight_decay: L2 penalty on all parameters.
@@ -45,4 +48,4 @@ def fit(
     def rate(epoch: float) -> float:
         return lr * (1 + math.cos(math.pi * int(epoch) / epochs)) / 2
 
-    return train(model, backdoor, rng, optimizer, rate, epochs=epochs, batch=batch, precision=precision)
+    return train(model, backdoor, rng, optimizer, rate, journal, epochs=epochs, batch=batch, precision=precision)

@@ -1,0 +1,119 @@
+"""A trial that was cut short gives the record of one that was not, and says that it was resumed."""
+
+from pathlib import Path
+
+import pytest
+import tiny_sweep
+import torch
+
+from sweep.config import Sweep
+from trials.artifacts import Artifacts
+from trials.bench import Bench
+from trials.folders import Near
+from trials.needs import training_of
+from trials.run import perform, run
+from trials.spec import Trial
+
+
+class Cut(BaseException):
+    """The process is gone."""
+
+
+class Dying(Near):
+    """A folder in which the process that writes the n-th checkpoint dies afterwards."""
+
+    def __init__(self, root: Path, writes: int) -> None:
+        super().__init__(root)
+        self._left = writes
+
+    def put(self, name: str, data: bytes) -> None:
+        super().put(name, data)
+        self._left -= 1
+        if not self._left:
+            raise Cut
+
+
+def cut(trial: Trial, kept: Artifacts, writes: int) -> None:
+    """Run a trial until it has written so many checkpoints."""
+    whole, kept.files = kept.files, Dying(kept.root, writes)
+    with pytest.raises(Cut):
+        run(trial, Bench(kept, checkpoint=0))
+    kept.files = whole
+
+
+@pytest.mark.parametrize("game", ["training", "self_poison"])
+@pytest.mark.parametrize("writes", [1, 2])
+def test_a_trial_that_was_cut_short_gives_the_same_record_and_weights(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Path, game: str, writes: int
+) -> None:
+    trial, again = tiny_sweep.first(sweep, game), Artifacts(tmp_path)
+    victim = training_of(trial.victim)
+    if game == "self_poison":
+        again.save(victim.id, *artifacts.load(victim.id))
+    undisturbed = run(trial, Bench(_beside(artifacts, trial, tmp_path / "other")))
+    cut(trial, again, writes)
+    assert list(tmp_path.glob("checkpoints/*.safetensors"))
+    assert not again.has(trial.id)
+    resumed = run(trial, Bench(again, checkpoint=0))
+    assert resumed.status == "done", resumed.error
+    assert resumed.provenance["resumed"].startswith("once, last at step")
+    assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
+    assert again.load(trial.id)[1]["sha256"] == artifacts.load(trial.id)[1]["sha256"]
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def _beside(artifacts: Artifacts, trial: Trial, folder: Path) -> Artifacts:
+    """The victim of a trial alone, in another folder."""
+    kept, victim = Artifacts(folder), training_of(trial.victim)
+    if victim.id != trial.id:
+        kept.save(victim.id, *artifacts.load(victim.id))
+    return kept
+
+
+def test_a_resumed_curve_keeps_its_seconds_in_order(sweep: Sweep, artifacts: Artifacts, tmp_path: Path) -> None:
+    trial = tiny_sweep.first(sweep, "self_poison")
+    kept = _beside(artifacts, trial, tmp_path)
+    cut(trial, kept, 2)
+    record = run(trial, Bench(kept, checkpoint=0))
+    seconds = [p.seconds for p in record.curve]
+    assert len(seconds) > 3
+    assert seconds == sorted(seconds)
+    assert record.seconds > seconds[-1]
+
+
+def test_a_trial_that_is_stopped_keeps_its_checkpoint(sweep: Sweep, artifacts: Artifacts, tmp_path: Path) -> None:
+    trial = tiny_sweep.first(sweep, "self_poison")
+    steps = perform(trial, Bench(_beside(artifacts, trial, tmp_path), checkpoint=0))
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    assert [p.stem for p in tmp_path.glob("checkpoints/*")] == [trial.id]
+
+
+def test_a_trial_that_fails_by_itself_leaves_no_checkpoint(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trials.games import training  # noqa: PLC0415
+
+    def broken(*_: object) -> float:
+        assert list(tmp_path.glob("checkpoints/*"))
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(training, "accuracy", broken)
+    record = run(tiny_sweep.first(sweep, "training"), Bench(Artifacts(tmp_path), checkpoint=0))
+    assert "on purpose" in str(record.error)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@pytest.mark.gpu
+def test_a_trial_on_a_gpu_goes_on_where_it_was(sweep: Sweep, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    trial, kept = tiny_sweep.first(sweep, "training"), Artifacts(tmp_path)
+    whole, kept.files = kept.files, Dying(kept.root, 2)
+    with pytest.raises(Cut):
+        run(trial, Bench(kept, "cuda", 0))
+    kept.files = whole
+    record = run(trial, Bench(kept, "cuda", 0))
+    assert record.status == "done", record.error
+    assert "resumed" in record.provenance
