@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from results.address import file_of, parse
 from results.store import DEFAULT_URL, Store
 from sweep import local
 from sweep.config import Compute, Sweep
+from sweep.driver import Driver
 from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
 from sweep.waves import waves
@@ -19,9 +21,8 @@ MAKES_ARTIFACTS = ("training", "self_poison")
 
 def place_of(sweep: Sweep, store_url: str = DEFAULT_URL, artifacts: str | None = None) -> Place:
     """Where the sweep's trials run; the artifacts lie beside an SQLite store unless named."""
-    beside = Path("runs/artifacts")
-    if store_url.startswith("sqlite:///") or store_url.endswith(".db"):
-        beside = Path(store_url.removeprefix("sqlite:///")).parent / "artifacts"
+    file = file_of(parse(store_url))
+    beside = file.parent / "artifacts" if file else Path("runs/artifacts")
     return Place(str(Path(artifacts or beside).resolve()), sweep.compute.device, sweep.compute.threads)
 
 
@@ -68,17 +69,19 @@ def run_waves(
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
     usable = _usable(place, compute)
-    source = Source(asked, store, sweep.name, compute.attempts, watch, usable)
-    if not source.waiting():  # all is stored: start nothing
-        return source.progress
-    if use_ray:
-        from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
+    driver = Driver(compute.lease)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver)
+    with driver.alive(store):
+        if not source.waiting():  # all is stored: start nothing
+            return source.progress
+        if use_ray:
+            from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-        tune.run(source, place, compute, address)
-    elif (workers := compute.workers or local.workers_for(compute)) > 1:
-        local.pool(source, place, workers)
-    else:
-        local.inline(source, place)
+            tune.run(source, place, compute, address)
+        elif (workers := compute.workers or local.workers_for(compute)) > 1:
+            local.pool(source, place, workers)
+        else:
+            local.inline(source, place)
     if not source.over:
         raise KeyboardInterrupt
     return source.progress
