@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from sweep.config import Compute
+from sweep.secrets import kept_from_children
 from sweep.source import LOOK, Source
 from sweep.worker import Place, device_for, die_with, spool, spooled, unspool
 from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
@@ -118,7 +119,8 @@ def _hire(place: Place, number: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(place, number, theirs, os.getpid()), daemon=True)
-    process.start()
+    with kept_from_children():
+        process.start()
     theirs.close()  # else its end would stay open after its death
     return _Worker(number, process, ours)
 
