@@ -15,7 +15,8 @@ def parse(address: str) -> URL:
     """The URL of an address. Raises SpecError, without repeating it (it may hold a password), if it is none."""
     if "://" not in address:
         if not address.endswith(".db"):
-            raise SpecError(f"store {address!r} is not an address. Write {ACCEPTED}.")
+            given = "" if "@" in address else f" {address!r}"  # a URL without its beginning may hold a password
+            raise SpecError(f"store{given} is not an address. Write {ACCEPTED}.")
         return URL.create("sqlite", database=str(Path(address).expanduser()))
     if address.startswith(("postgres://", "postgresql://")):
         address = "postgresql+psycopg://" + address.split("://", 1)[1]

@@ -103,6 +103,12 @@ def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Stat
     return found
 
 
+def finished(connection: Connection, sweep: str, game: str) -> set[str]:
+    """The trials of a game that have run, of those in a sweep."""
+    query = select(trials.c.id).join(sweep_trials).where(sweep_trials.c.sweep == sweep, trials.c.game == game)
+    return set(connection.scalars(query.where(trials.c.status.in_(STATUSES))))
+
+
 def check_sweep(connection: Connection, sweep: str) -> None:
     """Raises SpecError, with the nearest name, if there is no such sweep."""
     names = list(connection.scalars(select(sweeps.c.name).order_by(sweeps.c.created)))

@@ -8,6 +8,7 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    Double,
     Float,
     ForeignKey,
     Index,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-REVISION = "0001"  # the newest file in migrations/versions
+REVISION = "0002"  # the newest file in migrations/versions
 VERSION_TABLE = "poisonsweep_version"  # not alembic's own name: Optuna's storage uses that
 
 metadata = MetaData()
@@ -87,5 +88,14 @@ sweep_trials = Table(
     Column("trial_id", String(16), ForeignKey("trials.id"), primary_key=True),
     Column("position", Integer, nullable=False),  # the order of the plan
     Index("sweep_trials_position", "sweep", "position"),
+    sqlite_with_rowid=False,
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("trial_id", String(16), primary_key=True),  # of a trial that need not be planned
+    Column("owner", Text, nullable=False),  # the driver that runs it
+    Column("expires", Double, nullable=False),  # seconds since 1970, by the database's clock
     sqlite_with_rowid=False,
 )

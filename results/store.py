@@ -1,17 +1,19 @@
 """The one truth about what ran: a SQL store by URL, SQLite (embedded, the default) or PostgreSQL (clusters).
 
-One transaction a record: a record is in the store whole, or not at all. On SQLite one process writes, any number read.
+One transaction a record: a record is in the store whole, or not at all. Any number of drivers may share a store, for
+the same sweep or others: each claims a trial before it runs it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from results import database, reads
 from results.address import shown
+from results.claims import Claims
+from results.patience import Patience
 from results.reads import SweepRow
 from results.rows import now
 from results.schema import sweep_trials, sweeps, trials
@@ -19,16 +21,21 @@ from results.writes import Writes
 from trials.spec import Point, Record, Status, Trial, to_json, trial_from_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
+T = TypeVar("T")
 
 
 class Store:
-    """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too."""
+    """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Every call is one transaction that may be repeated. Raises SpecError where the database cannot be reached.
+    """
+
+    def __init__(self, engine: Engine, patience: Patience = Patience()) -> None:  # noqa: B008  (it is frozen)
+        self._engine, self._patience = engine, patience
         self._read = database.reading(engine)
         self._write = database.writing(engine)
         self._sql = Writes(engine.dialect.name)
+        self._claims = Claims(engine.dialect.name)
         self._victims: set[str] = set()  # those known to be in the store, so that they are not sent again
 
     @classmethod
@@ -40,21 +47,30 @@ class Store:
         """
         return cls(database.connect(url, create=create))
 
+    def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
+        """The same store; a call that cannot reach the database is repeated for up to so many seconds.
+
+        ``say`` is told one line when that begins.
+        """
+        return type(self)(self._engine, Patience(seconds, say) if say else Patience(seconds))
+
     def add_sweep(self, name: str, spec: Mapping[str, Any]) -> None:
         """Add a sweep, or give a known one a new ``spec``; its time of creation stays.
 
         With another spec it loses its members (their records stay): what an older spec asked for is no longer its own.
         """
-        with self._writing() as connection:
+
+        def work(connection: Connection) -> None:
             known = connection.scalar(select(sweeps.c.spec).where(sweeps.c.name == name))
             if known is not None and known != to_json(spec):
                 connection.execute(delete(sweep_trials).where(sweep_trials.c.sweep == name))
             self._sql.sweep(connection, {"name": name, "spec": to_json(spec), "created": now()})
 
+        self._writing(work)
+
     def sweeps(self) -> list[SweepRow]:
         """Every sweep, oldest first."""
-        with self._read.begin() as connection:
-            return reads.all_sweeps(connection)
+        return self._reading(reads.all_sweeps)
 
     def plan(self, sweep: str, trials: Sequence[Trial]) -> None:
         """Make trials members of a sweep, in this order, before they run. What they already gave stays.
@@ -62,44 +78,79 @@ class Store:
         Raises:
             LookupError: the sweep was not added.
         """
-        with self._writing() as connection:
+
+        def work(connection: Connection) -> None:
             self._sql.victims(connection, {t.victim.id: t.victim for t in trials}.values())
             self._sql.plan(connection, trials)
             self._sql.link(connection, sweep, [t.id for t in trials])
 
+        self._writing(work)
+
     def planned(self, sweep: str) -> list[Trial]:
         """All of a sweep's trials in the order of the plan, run or not. Raises SpecError for an unknown sweep."""
-        with self._read.begin() as connection:
+
+        def work(connection: Connection) -> list[Trial]:
             reads.check_sweep(connection, sweep)
             query = select(trials.c.spec).join(sweep_trials).where(sweep_trials.c.sweep == sweep)
             specs = connection.scalars(query.order_by(sweep_trials.c.position, trials.c.id))
             return [trial_from_json(spec) for spec in specs]
 
+        return self._reading(work)
+
     def link(self, sweep: str, trial_id: str) -> None:
         """Make a stored trial a member of a sweep. Raises LookupError if either is not in the store."""
-        with self._writing() as connection:
-            self._sql.link(connection, sweep, [trial_id])
+        self._writing(lambda connection: self._sql.link(connection, sweep, [trial_id]))
 
-    def put(self, record: Record, sweep: str | None = None) -> None:
+    def claim(self, trial_id: str, owner: str, seconds: float) -> bool:
+        """Take a trial for ``seconds`` of the database's clock; False while another owner's claim on it lasts."""
+        return self._writing(lambda connection: self._claims.claim(connection, trial_id, owner, seconds))
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """Let all claims that the owner still has last ``seconds`` from now."""
+        self._writing(lambda connection: self._claims.renew(connection, owner, seconds))
+
+    def release(self, owner: str, trial_id: str | None = None) -> None:
+        """End the owner's claim on one trial, or all of them."""
+        self._writing(lambda connection: self._claims.release(connection, owner, trial_id))
+
+    def claimed(self, trial_ids: Iterable[str]) -> set[str]:
+        """Those of the trials on which a claim lasts, whoever's it is."""
+        return self._reading(lambda connection: self._claims.live(connection, trial_ids))
+
+    def put(self, record: Record, sweep: str | None = None, owner: str | None = None) -> bool:
         """Store one record for good, in place of what the trial had; on return it survives a power cut.
+
+        The claim on the trial ends with it. An ``owner`` whose lease ran out comes too late where another holds the
+        trial by now or has stored it: then nothing is stored, and False returned. Without an owner it always is.
 
         Raises:
             ValueError: a value that is not finite, or a failed trial with metrics; nothing is stored.
             LookupError: the sweep was not added; nothing is stored.
         """
-        self.put_many([record], sweep)
+
+        def work(connection: Connection) -> bool:
+            in_time = self._claims.settle(connection, record, owner)
+            if in_time:
+                self._put(connection, [record], sweep)
+            return in_time
+
+        in_time = self._writing(work)
+        if in_time:
+            self._victims.add(record.trial.victim.id)
+        return in_time
 
     def put_many(self, records: Iterable[Record], sweep: str | None = None) -> None:
         """Store records in one transaction: all of them or, if it raises as ``put`` does, none."""
         records = list(records)
+        self._writing(lambda connection: self._put(connection, records, sweep))
+        self._victims |= {r.trial.victim.id for r in records}
+
+    def _put(self, connection: Connection, records: Sequence[Record], sweep: str | None) -> None:
         fresh = {v.id: v for v in {id(r.trial.victim): r.trial.victim for r in records}.values()}
-        fresh = {i: v for i, v in fresh.items() if i not in self._victims}
-        with self._writing() as connection:
-            self._sql.victims(connection, fresh.values())
-            ids = self._sql.records(connection, records)
-            if sweep is not None:
-                self._sql.link(connection, sweep, ids)
-        self._victims |= fresh.keys()
+        self._sql.victims(connection, [v for i, v in fresh.items() if i not in self._victims])
+        ids = self._sql.records(connection, records)
+        if sweep is not None:
+            self._sql.link(connection, sweep, ids)
 
     def point(self, trial_id: str, point: Point) -> None:
         """Store one point of a planned or stored trial's curve, in place of one at the same step.
@@ -108,18 +159,16 @@ class Store:
             ValueError: a value that is not finite.
             LookupError: the trial is not in the store.
         """
-        with self._writing() as connection:
-            self._sql.point(connection, trial_id, point)
+        self._writing(lambda connection: self._sql.point(connection, trial_id, point))
 
     def forget(self, trial_ids: Iterable[str]) -> int:
         """Take failed records back to planned, so that they run again; others stay. Returns how many it took."""
-        with self._writing() as connection:
-            return self._sql.forget(connection, list(trial_ids))
+        ids = list(trial_ids)
+        return self._writing(lambda connection: self._sql.forget(connection, ids))
 
     def get(self, trial_id: str) -> Record | None:
         """The trial's record, or None if it has not run."""
-        with self._read.begin() as connection:
-            return reads.one(connection, trial_id)
+        return self._reading(lambda connection: reads.one(connection, trial_id))
 
     def ids(self) -> list[str]:
         """The ids of all trials that have run, sorted."""
@@ -128,28 +177,43 @@ class Store:
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, Status]:
         """The states of those trials that have run."""
-        with self._read.begin() as connection:
-            return reads.statuses(connection, list(trial_ids))
+        ids = list(trial_ids)
+        return self._reading(lambda connection: reads.statuses(connection, ids))
+
+    def finished(self, sweep: str, game: str) -> set[str]:
+        """The ids of a sweep's trials of a game that have run."""
+        return self._reading(lambda connection: reads.finished(connection, sweep, game))
 
     def records(self, sweep: str | None = None, game: str | None = None) -> list[Record]:
         """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an unknown sweep."""
-        with self._read.begin() as connection:
+
+        def work(connection: Connection) -> list[Record]:
             if sweep is not None:
                 reads.check_sweep(connection, sweep)
             return reads.many(connection, sweep, game)
 
+        return self._reading(work)
+
     def close(self) -> None:
         self._engine.dispose()
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _reading(self, work: Callable[[Connection], T]) -> T:
+        return self._transaction(self._read, work)
+
+    def _writing(self, work: Callable[[Connection], T]) -> T:
         try:
-            with self._write.begin() as connection:
-                yield connection
+            return self._transaction(self._write, work)
         except IntegrityError as problem:
             if "foreign key" not in str(problem.orig).lower():
                 raise
             raise LookupError("no such sweep or trial in the store: add the sweep, plan its trials") from problem
+
+    def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        def once() -> T:
+            with engine.begin() as connection:
+                return work(connection)
+
+        return self._patience(once, engine.url)
 
     def __enter__(self) -> Self:
         return self

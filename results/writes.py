@@ -69,15 +69,14 @@ class Writes:
         last = select(func.coalesce(func.max(sweep_trials.c.position), -1)).where(sweep_trials.c.sweep == sweep)
         start = 1 + (connection.scalar(last) or 0)
         rows = [{"sweep": sweep, "trial_id": t, "position": start + i} for i, t in enumerate(ids)]
-        for batch in batches(rows):
+        for batch in batches(sorted(rows, key=lambda row: str(row["trial_id"]))):
             connection.execute(self._new_member, batch)
 
     def forget(self, connection: Connection, ids: Sequence[str]) -> int:
         count = 0
-        for batch in batches(ids):
-            failed = list(
-                connection.scalars(select(trials.c.id).where(trials.c.id.in_(batch), trials.c.status == "failed"))
-            )
+        for batch in batches(sorted(ids)):
+            those = select(trials.c.id).where(trials.c.id.in_(batch), trials.c.status == "failed")
+            failed = list(connection.scalars(those.order_by(trials.c.id).with_for_update()))
             for table in (curves, scores):
                 connection.execute(delete(table).where(table.c.trial_id.in_(failed)))
             blank = {"error": None, "seconds": None, "provenance": None, "finished": None}

@@ -33,7 +33,8 @@ def run(sweep: Sweep, store: str = DEFAULT_URL, *, artifacts: str | None = None,
         SpecError: before any compute, for what cannot run.
     """
     with Store.open(store) as opened:
-        return execute(sweep, opened, place_of(sweep, store, artifacts), use_ray=use_ray)
+        patient = opened.patient(sweep.compute.outage)
+        return execute(sweep, patient, place_of(sweep, store, artifacts), use_ray=use_ray)
 
 
 def best(sweep: str, store: str = DEFAULT_URL, rule: str = "min_asr_within_delta") -> list[Winner]:

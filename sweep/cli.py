@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from results.store import DEFAULT_URL, Store
-from sweep import config, engine, show
+from sweep import config, engine, secrets, show
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -20,9 +20,7 @@ app = typer.Typer(
     help="Choose a backdoor defense and its hyperparameters by poisoning your own model.",
 )
 SpecFile = Annotated[Path, typer.Argument(help="The sweep, a TOML file.", metavar="SPEC.toml")]
-StoreUrl = Annotated[
-    str, typer.Option("--store", envvar="POISONSWEEP_STORE", help="SQLite or PostgreSQL URL, or FILE.db.")
-]
+StoreUrl = Annotated[str, typer.Option("--store", envvar=secrets.STORE, help="SQLite or PostgreSQL URL, or FILE.db.")]
 SweepName = Annotated[str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Rule = Annotated[str, typer.Option("--rule", help="Selection rule.")]
@@ -224,6 +222,8 @@ def _opened(url: str) -> Store:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the console script."""
+    if args is None:
+        secrets.off_the_command_line()
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)

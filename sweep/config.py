@@ -57,6 +57,8 @@ class Compute:
     workers: int = 0  # trials at a time; 0: as many as the cores (or GPUs) allow
     scheduler: str = "none"
     attempts: int = 3  # how often a trial whose worker was lost is started
+    lease: float = 60  # seconds after which a killed driver's trials are free for the others that share the store
+    outage: float = 300  # seconds that a database which went away is waited for
 
     @property
     def threads(self) -> int:
@@ -181,6 +183,10 @@ def _check_compute(compute: Compute) -> None:
             raise SpecError(f"compute: {key} must be 0 or more, got {getattr(compute, key):g}.")
     if compute.attempts < 1:
         raise SpecError(f"compute: attempts must be 1 or more, got {compute.attempts}.")
+    if compute.lease < 1:
+        raise SpecError(f"compute: lease must be 1 s or more, got {compute.lease:g}.")
+    if compute.outage < 0:
+        raise SpecError(f"compute: outage must be 0 s or more, got {compute.outage:g}.")
 
 
 _ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: "a table"}

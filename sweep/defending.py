@@ -65,7 +65,8 @@ def defend(
     url = f"sqlite:///{(out / 'sweep.db').resolve()}"
     place = engine.place_of(sweep, url)
     _fits(make_bench(place), sweep)
-    with Store.open(url) as store, Watcher(sweep.name, sweep.rule) as watcher:
+    with Store.open(url) as opened, Watcher(sweep.name, sweep.rule) as watcher:
+        store = opened.patient(sweep.compute.outage, watcher.say)
         engine.execute(sweep, store, place, use_ray=use_ray, watch=watcher)
         chosen, passed_over = choose(sweep, store.records(sweep.name), make_bench(place))
         last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen))]

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from results.address import file_of, parse
 from results.store import DEFAULT_URL, Store
 from sweep import local
 from sweep.config import Compute, Sweep
+from sweep.driver import Driver
 from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
 from sweep.waves import waves
@@ -29,9 +31,8 @@ def artifacts_of(store_url: str, artifacts: str | None) -> str:
     """The artifacts' folder, absolute, or URI; they lie beside an SQLite store unless named."""
     if artifacts and is_uri(artifacts):
         return artifacts
-    beside = Path("runs/artifacts")
-    if store_url.startswith("sqlite:///") or store_url.endswith(".db"):
-        beside = Path(store_url.removeprefix("sqlite:///")).parent / "artifacts"
+    file = file_of(parse(store_url))
+    beside = file.parent / "artifacts" if file else Path("runs/artifacts")
     return str(Path(artifacts or beside).resolve())
 
 
@@ -89,17 +90,19 @@ def run_waves(
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
     usable = _usable(place, compute)
-    source = Source(asked, store, sweep.name, compute.attempts, watch, usable)
-    if not source.waiting():  # all is stored: start nothing
-        return source.progress
-    if use_ray:
-        from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
+    driver = Driver(compute.lease)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver)
+    with driver.alive(store):
+        if not source.waiting():  # all is stored: start nothing
+            return source.progress
+        if use_ray:
+            from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-        tune.run(source, place, compute, address)
-    elif (workers := compute.workers or local.workers_for(compute)) > 1:
-        local.pool(source, place, workers)
-    else:
-        local.inline(source, place)
+            tune.run(source, place, compute, address)
+        elif (workers := compute.workers or local.workers_for(compute)) > 1:
+            local.pool(source, place, workers)
+        else:
+            local.inline(source, place)
     if not source.over:
         raise KeyboardInterrupt
     return source.progress

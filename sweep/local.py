@@ -5,13 +5,15 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from sweep.config import Compute
-from sweep.source import Source
+from sweep.secrets import kept_from_children
+from sweep.source import LOOK, Source
 from sweep.worker import Place, device_for, die_with, spool, spooled, unspool
 from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
 
@@ -33,7 +35,10 @@ def cores() -> int:
 
 def inline(source: Source, place: Place) -> None:
     """Run every trial in this process, one after the other."""
-    while (trial := source.next()) is not None:
+    while (trial := source.next()) is not None or source.awaits:
+        if trial is None:
+            time.sleep(LOOK)
+            continue
         steps = place.perform(trial)
         while True:
             try:
@@ -61,9 +66,9 @@ def pool(source: Source, place: Place, workers: int) -> None:
                     crew.append(free)
                 free.give(trial)
             busy = {w.pipe: w for w in crew if w.trial is not None}
-            if not busy:
+            if not busy and not source.awaits:
                 return
-            for pipe in wait(list(busy)):
+            for pipe in wait(list(busy), LOOK if source.awaits else None):
                 assert isinstance(pipe, Connection)
                 if not _hear(busy[pipe], source, place):
                     crew.remove(busy[pipe])
@@ -114,7 +119,8 @@ def _hire(place: Place, number: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(place, number, theirs, os.getpid()), daemon=True)
-    process.start()
+    with kept_from_children():
+        process.start()
     theirs.close()  # else its end would stay open after its death
     return _Worker(number, process, ours)
 

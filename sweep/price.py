@@ -4,19 +4,18 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import ArgumentError
 
+from results.address import file_of, parse
 from results.store import Store
 from sweep import local, plan
 from sweep.config import Sweep
 from sweep.detecting import compares, detections, repairs_of
 from trials import catalog
-from trials.spec import Choice, SpecError, Status, Trial
+from trials.spec import Choice, Status, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +113,8 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
 
 def _maybe(url: str) -> Store | None:
     """The store, or None where there is none yet; planning must not make one."""
-    path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") or url.endswith(".db") else None
-    if path is not None and not Path(path).exists():
-        return None
-    try:
-        return Store.open(url, create=False)
-    except ArgumentError as problem:
-        raise SpecError(f"{url!r} is not a database URL.") from problem
+    file = file_of(parse(url))
+    return None if file is not None and not file.exists() else Store.open(url, create=False)
 
 
 def _group(trial: Trial) -> tuple[str, str]:

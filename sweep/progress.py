@@ -13,6 +13,7 @@ from sweep.source import Progress
 from trials.spec import Record, Trial
 
 EVERY = 5.0  # seconds between two plain lines of counts
+WAITING = 60.0  # and while nothing happens here, as other drivers run the rest
 
 
 class Watcher:
@@ -49,9 +50,15 @@ class Watcher:
             self._line(f"failed {_what(trial)}: {last[0] if last else 'no traceback'}")
         if event == "lost":
             self._line(f"lost the worker of {_what(trial)}; it is started again")
-        if event != "point" and time.monotonic() - self._said > EVERY:
+        if event == "late":
+            self._line(f"came too late with {_what(trial)}: its lease had run out, and another driver has taken it")
+        if event != "point" and time.monotonic() - self._said > (WAITING if event == "wait" else EVERY):
             self._said = time.monotonic()
             self._line(self._counts(progress))
+
+    def say(self, text: str) -> None:
+        """One line, whatever is shown besides."""
+        self._line(text)
 
     def _take(self, trial: Trial, record: Record) -> None:
         self._seconds.append(record.seconds)
@@ -73,11 +80,12 @@ class Watcher:
         return (
             f"{', '.join(p.wave)}: {p.done} done, {p.stored} stored before, {len(p.running)} running, {p.failed} failed"
             f"{f', {p.pruned} pruned' if p.pruned else ''}{f', {p.blocked} blocked by these' if p.blocked else ''}, "
-            f"{self._eta(p)}"
+            f"{f'{len(p.awaited)} running elsewhere, ' if p.awaited else ''}"
+            f"{f'{p.elsewhere} done elsewhere, ' if p.elsewhere else ''}{self._eta(p)}"
         )
 
     def _eta(self, p: Progress) -> str:
-        left = p.planned - p.done - p.stored - p.failed - p.pruned - p.blocked
+        left = p.planned - p.done - p.stored - p.failed - p.pruned - p.blocked - p.elsewhere
         if not self._seconds or left <= 0:
             return f"{time.monotonic() - self._began:.0f} s gone"
         seconds = left * sum(self._seconds[-50:]) / len(self._seconds[-50:]) / self._workers

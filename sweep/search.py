@@ -32,6 +32,9 @@ class SearchWalk:
         delta: largest loss of clean accuracy accepted.
         history: stored records of this walk, so that a resumed search goes on where it was.
         seed: the sampler's.
+        news: gives the records that were stored since it was last called; other drivers' configurations are learnt
+            from, and count as asked for. What they have not finished does not, so several drivers may go beyond
+            ``defense.trials`` by that.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class SearchWalk:
         delta: float,
         history: Sequence[Record],
         seed: int,
+        news: Callable[[], Sequence[Record]] = list,
     ) -> None:
         self.label, self._defense, self._space, self._trials_of = label, defense, space, trials_of
         self._rule, self._delta = rule, delta
@@ -53,19 +57,29 @@ class SearchWalk:
         self._ready: list[Trial] = []
         self._waiting: dict[str, list[_Asked]] = {}
         self._open = 0
+        self._news = news
+        self._own: set[str] = set()  # ids of trials that this walk asked for
+        self._partial: dict[str, Record] = {}  # of others' configurations that lack a seed
+        self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
         self._asked = self._recall({r.trial.id: r for r in history})
-        members = len(trials_of(space(first)))
-        self.size, self.known = max(defense.trials, self._asked) * members, self._asked * members
+        self._seeds = len(trials_of(space(first)))
+        self.size, self.known = max(defense.trials, self._asked) * self._seeds, self._asked * self._seeds
         if not self.study.trials:
             self.study.enqueue_trial(first.params)
 
     def ask(self) -> Trial | None:
-        if not self._ready and self._asked < self._defense.trials:
+        if not self._ready:
+            self._hear()
+        while not self._ready and self._asked < self._defense.trials:
             trial = self.study.ask()
+            members = self._trials_of(self._space(trial))
+            if known := self._others.pop(members[0].id, None):  # counted when it was heard of
+                self._settle(trial, known)
+                continue
             self._asked += 1
             self._open += 1
-            members = self._trials_of(self._space(trial))
+            self._own |= {m.id for m in members}
             asked = _Asked(trial, len(members))
             for member in members:
                 self._waiting.setdefault(member.id, []).append(asked)
@@ -78,12 +92,15 @@ class SearchWalk:
         if len(asked.records) < asked.members:
             return
         self._open -= 1
-        state, values, loss = self._outcome(asked.records)
+        self._settle(asked.trial, asked.records)
+
+    def _settle(self, trial: optuna.Trial, records: Sequence[Record]) -> None:
+        state, values, loss = self._outcome(records)
         if state is TrialState.COMPLETE:
-            asked.trial.set_constraint("cda_loss", loss - self._delta)
-            self.study.tell(asked.trial, values)
+            trial.set_constraint("cda_loss", loss - self._delta)
+            self.study.tell(trial, values)
         else:
-            self.study.tell(asked.trial, state=state)
+            self.study.tell(trial, state=state)
 
     @property
     def done(self) -> bool:
@@ -115,18 +132,37 @@ class SearchWalk:
                 self.study.enqueue_trial(recalling.params)
                 continue
             count += 1
-            state, values, loss = self._outcome([known[i] for i in ids])
-            complete = state is TrialState.COMPLETE
-            self.study.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    params=recalling.params,
-                    distributions=recalling.distributions,
-                    values=values if complete else None,
-                    constraints={"cda_loss": loss - self._delta} if complete else None,
-                )
-            )
+            self._add(recalling, [known[i] for i in ids])
         return count
+
+    def _hear(self) -> None:
+        """Take up the configurations that other drivers have finished since."""
+        self._partial |= {r.trial.id: r for r in self._news() if r.trial.id not in self._own}
+        for record in list(self._partial.values()):
+            assert record.trial.method is not None
+            ids = [t.id for t in self._trials_of(record.trial.method)]
+            recalling = _Recalled(record.trial.method)
+            if any(i not in self._partial for i in ids):
+                continue
+            records = [self._partial.pop(i) for i in ids]
+            if self._own.isdisjoint(ids) and self._space(recalling).identity() == record.trial.method.identity():
+                self._add(recalling, records)
+                self._others[ids[0]] = records
+                self._asked += 1
+                self.known += self._seeds
+
+    def _add(self, recalling: "_Recalled", records: Sequence[Record]) -> None:
+        state, values, loss = self._outcome(records)
+        complete = state is TrialState.COMPLETE
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                params=recalling.params,
+                distributions=recalling.distributions,
+                values=values if complete else None,
+                constraints={"cda_loss": loss - self._delta} if complete else None,
+            )
+        )
 
 
 class _Asked:

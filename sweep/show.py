@@ -71,11 +71,13 @@ def run_sweep(
             failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"]
             store.forget(failed)
         with Watcher(sweep.name, sweep.rule, workers) as watcher:
-            p = engine.execute(sweep, store, place, use_ray=use_ray, address=address, watch=watcher)
+            patient = store.patient(sweep.compute.outage, watcher.say)
+            p = engine.execute(sweep, patient, place, use_ray=use_ray, address=address, watch=watcher)
         ran = p.done + p.failed + p.pruned
         text = (
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
         )
+        text += f", {p.elsewhere} were run by other drivers" if p.elsewhere else ""
         print(text + (f"; {p.lost} lost workers' trials were started again" if p.lost else "") + ".")
         failures_stored = [r for r in store.records(sweep.name) if r.status == "failed"]
         if p.failed:

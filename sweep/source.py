@@ -1,14 +1,16 @@
 """Where executors draw trials: waves of walks, behind the store.
 
-A stored trial never reaches an executor, equal trials in flight are merged, a lost worker's trial is handed out
-again, and whatever comes back goes to the store before anybody hears of it.
+A stored trial never reaches an executor, equal trials in flight are merged, one that another driver runs is waited
+for, a lost worker's trial is handed out again, and whatever comes back goes to the store before anybody hears of it.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from results.store import Store
+from sweep.driver import Driver
 from sweep.walks import Walk
 from trials.needs import needs
 from trials.spec import Point, Record, Trial
@@ -25,12 +27,17 @@ class Progress:
     pruned: int = 0
     blocked: int = 0  # not run, because a victim or copy that they need failed
     lost: int = 0  # workers lost; their trials were handed out again
+    elsewhere: int = 0  # run by other drivers while this one ran
+    late: int = 0  # run here, but another driver had taken the trial, as the lease had run out: not stored
     running: dict[str, Trial] = field(default_factory=dict)
     points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
+    awaited: dict[str, Trial] = field(default_factory=dict)  # other drivers run them now
     wave: list[str] = field(default_factory=list)
 
 
-Watch = Callable[[str, Trial, Progress, Record | None], None]  # event: start, point, finish, lost
+# event: start, point, finish, lost; wait, elsewhere (a trial that another driver runs, and its record), late
+Watch = Callable[[str, Trial, Progress, Record | None], None]
+LOOK = 1.0  # seconds between two looks at what other drivers run
 
 
 class Source:
@@ -43,8 +50,11 @@ class Source:
         attempts: how often a trial whose worker was lost is started before it counts as failed.
         watch: told of each event.
         usable: False for a stored trial whose artifact is gone, so that it runs again.
+        driver: in whose name trials are claimed.
 
-    A trial whose victim or copy failed is told to its walk as failed, but not stored: it has not been tried.
+    A trial is claimed before it is handed out. One that another driver has claimed is told to its walks when its record
+    is in the store, and claimed and handed out here when that driver's lease ran out. A trial whose victim or copy
+    failed is told to its walk as failed, but not stored: it has not been tried.
     """
 
     def __init__(
@@ -55,15 +65,18 @@ class Source:
         attempts: int = 3,
         watch: Watch | None = None,
         usable: Callable[[Record], bool] = lambda _: True,
+        driver: Driver | None = None,
     ) -> None:
         self._waves, self.store, self._sweep, self._attempts = waves, store, sweep, attempts
-        self._usable = usable
+        self._usable, self._driver = usable, driver or Driver()
         self._watch = watch or (lambda *_: None)
         self.progress = Progress()
         self._walks: deque[Walk] = deque()
         self._again: deque[Trial] = deque()
         self._tries: dict[str, int] = {}
-        self._waiting: dict[str, list[Walk]] = {}  # trial id in flight -> walks that asked for it
+        self._waiting: dict[str, list[Walk]] = {}  # trial id in flight, here or elsewhere -> walks that asked for it
+        self._looked = -LOOK
+        self._heard = 0  # trials of this wave that its walks took up by themselves
         self._over = False
         self._failed: set[str] = set()
 
@@ -76,13 +89,18 @@ class Source:
         """True when something is left to run; finds out without starting it."""
         trial = self._again.popleft() if self._again else self._draw()
         if trial is None:
-            return False
+            return self.awaits
         self._again.appendleft(trial)
         return True
 
+    @property
+    def awaits(self) -> bool:
+        """True while other drivers run trials that this one needs."""
+        return bool(self.progress.awaited)
+
     def next(self) -> Trial | None:
-        """A trial to run now, or None: wait for one in flight, or (``over``) go home."""
-        trial = self._again.popleft() if self._again else self._draw()
+        """A trial to run now, or None: wait for one in flight, here or elsewhere, or (``over``) go home."""
+        trial = self._again.popleft() if self._again else self._freed() or self._draw()
         if trial is not None:
             self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
             self.progress.running[trial.id] = trial
@@ -90,16 +108,19 @@ class Source:
         return trial
 
     def finish(self, record: Record) -> None:
-        """Store a record, tell the walks that asked for it."""
+        """Store a record, tell the walks that asked for it; drop it where another driver has taken the trial."""
         trial = record.trial
-        self.store.put(record, self._sweep)
-        self._note(record)
+        in_time = self.store.put(record, self._sweep, self._driver.name)
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
+        if not in_time:
+            self.progress.late += 1
+            self.progress.awaited[trial.id] = trial
+            self._watch("late", trial, self.progress, None)
+            return
         counter = record.status
         setattr(self.progress, counter, getattr(self.progress, counter) + 1)
-        for walk in self._waiting.pop(trial.id, []):
-            walk.tell(record)
+        self._tell(record)
         self._watch("finish", trial, self.progress, record)
 
     def lost(self, trial: Trial, why: str) -> None:
@@ -134,7 +155,25 @@ class Source:
             self._next_wave()
         return None
 
+    def _freed(self) -> Trial | None:
+        """A trial whose driver was killed; tells the walks what other drivers have stored by now."""
+        awaited = self.progress.awaited
+        if not awaited or time.monotonic() - self._looked < LOOK:
+            return None
+        held = self.store.claimed(awaited)
+        for trial in [t for t in awaited.values() if t.id not in held]:
+            if self._mine(trial):
+                del awaited[trial.id]
+                return trial
+        self._looked = time.monotonic()
+        for trial in list(awaited.values())[:1]:
+            self._watch("wait", trial, self.progress, None)
+        return None
+
     def _ask(self) -> Trial | None:
+        heard = sum(w.known for w in self._walks)
+        self.progress.elsewhere += heard - self._heard
+        self._heard = heard
         for _ in range(len(self._walks)):
             walk = self._walks[0]
             self._walks.rotate(-1)  # defenses take turns, so each has a best early on
@@ -142,23 +181,49 @@ class Source:
                 if trial.id in self._waiting:
                     self._waiting[trial.id].append(walk)
                     continue
-                record = self.store.get(trial.id)
-                if record is not None and self._usable(record):
-                    self.store.link(self._sweep, trial.id)
-                    self.progress.stored += 1
-                    self._note(record)
-                    walk.tell(record)
-                elif self._failed and any(t.id in self._failed for t in needs(trial)):
-                    self.progress.blocked += 1
-                    walk.tell(Record(trial=trial, status="failed", error="a victim or copy that it needs failed"))
-                else:
-                    self._waiting[trial.id] = [walk]
+                self._waiting[trial.id] = [walk]
+                if self._mine(trial):
                     return trial
         return None
 
-    def _note(self, record: Record) -> None:
+    def _mine(self, trial: Trial) -> bool:
+        """True for a trial that is to run here, and is claimed; of another the walks have been told, or will be."""
+        if self._stored(trial) or self._blocked(trial):
+            return False
+        if not self.store.claim(trial.id, self._driver.name, self._driver.lease):
+            self.progress.awaited[trial.id] = trial
+            return False
+        if self._stored(trial):  # by a driver whose claim ended between the two looks
+            self.store.release(self._driver.name, trial.id)
+            return False
+        return True
+
+    def _stored(self, trial: Trial) -> bool:
+        record = self.store.get(trial.id)
+        if record is None or not self._usable(record):
+            return False
+        self.store.link(self._sweep, trial.id)
+        if self.progress.awaited.pop(trial.id, None):
+            self.progress.elsewhere += 1
+            self._watch("elsewhere", trial, self.progress, record)
+        else:
+            self.progress.stored += 1
+        self._tell(record)
+        return True
+
+    def _blocked(self, trial: Trial) -> bool:
+        if not self._failed or not any(t.id in self._failed for t in needs(trial)):
+            return False
+        self.progress.blocked += 1
+        self.progress.awaited.pop(trial.id, None)
+        self._tell(Record(trial=trial, status="failed", error="a victim or copy that it needs failed"))
+        return True
+
+    def _tell(self, record: Record) -> None:
         if record.status == "failed" and record.trial.method is None:
             self._failed.add(record.trial.id)
+        for walk in self._waiting.pop(record.trial.id, []):
+            walk.tell(record)
 
     def _next_wave(self) -> None:
         wave = next(self._waves, None)
@@ -168,4 +233,5 @@ class Source:
         self._walks = deque(wave)
         self.progress.wave = list(dict.fromkeys(w.label for w in wave))
         self.progress.planned += sum(w.size for w in wave)
-        self.progress.stored += sum(w.known for w in wave)
+        self._heard = sum(w.known for w in wave)
+        self.progress.stored += self._heard

@@ -23,6 +23,7 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own is not heard while we wait for other drivers
 }
 
 import ray
@@ -32,6 +33,7 @@ from ray.tune.search import Searcher
 
 from sweep import local
 from sweep.config import Compute
+from sweep.secrets import kept_from_children
 from sweep.source import Source
 from sweep.worker import Place, spool, spooled, unspool
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
@@ -198,7 +200,8 @@ def _connect(address: str | None) -> None:
     else:
         quiet |= {"address": address}
     try:
-        ray.init(**quiet)
+        with kept_from_children():
+            ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
     for name in ("ray.tune", "ray.train", "ray"):

@@ -9,7 +9,7 @@ from sweep.after import judged
 from sweep.config import Defense, Sweep
 from sweep.detecting import detector_tuning
 from sweep.walks import ListWalk, Walk
-from trials.spec import Choice, Trial, derive
+from trials.spec import Choice, Record, Trial, derive
 
 
 def waves(sweep: Sweep, store: Store) -> Iterator[list[Walk]]:
@@ -37,15 +37,24 @@ def walk_of(sweep: Sweep, defense: Defense, cell: plan.Cell, store: Store) -> Wa
 
     space = plan.space_of(defense)
     where = (cell.victim.id, cell.trusted, plan.key_of(cell.plant))
-    mine = [
-        record
-        for record in plan.own(sweep, store.records(sweep.name, sweep.game))
-        if record.trial.method and record.trial.method.name == defense.name
-        if (record.trial.victim.id, record.trial.trusted, plan.key_of(record.trial.plant)) == where
-    ]
+    seen: set[str] = set()
+
+    def mine(records: list[Record]) -> list[Record]:
+        seen.update(r.trial.id for r in records)
+        return [
+            record
+            for record in plan.own(sweep, records)
+            if record.trial.method and record.trial.method.name == defense.name
+            if (record.trial.victim.id, record.trial.trusted, plan.key_of(record.trial.plant)) == where
+        ]
+
+    def news() -> list[Record]:
+        fresh = sorted(store.finished(sweep.name, sweep.game) - seen)
+        return mine([r for r in map(store.get, fresh) if r is not None])
 
     def settled(ask: Any) -> Choice:
         return plan.settled(defense, space(ask, defense.profile))
 
     seed = derive(sweep.seeds[0], cell.victim.id, str(cell.trusted), defense.name)
-    return SearchWalk(label, defense, settled, of, sweep.rule, sweep.delta, mine, seed)
+    history = mine(store.records(sweep.name, sweep.game))
+    return SearchWalk(label, defense, settled, of, sweep.rule, sweep.delta, history, seed, news)

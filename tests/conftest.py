@@ -1,10 +1,12 @@
-"""What every test shares: one thread, and where real CIFAR-10 lies."""
+"""What every test shares: one thread, where real CIFAR-10 lies, and a store on each kind of database."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from databases import Server
 
 torch.set_num_threads(1)
 
@@ -17,3 +19,21 @@ def cifar10_root() -> Path:
     if not root.is_dir():
         pytest.skip("no CIFAR-10: set POISONSWEEP_DATA to a folder that holds cifar10/train.parquet")
     return root
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server that only these tests use."""
+    server = Server()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a store that is not there yet, on each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs/store.db"
+    server: Server = request.getfixturevalue("postgres_server")
+    return server.url()

@@ -10,16 +10,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from results import database
-from results.schema import VERSION_TABLE, metadata
+from results.schema import REVISION, VERSION_TABLE, metadata
 from results.store import Store
 from trials.spec import Choice, Point, Record, SpecError
 
@@ -35,12 +37,6 @@ for seed in range(10**6):
     store.put(record)
     print(record.trial.id, flush=True)
 """
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as opened:
-        yield opened
 
 
 def query(store: Store, words: str) -> list[tuple[object, ...]]:
@@ -248,28 +244,45 @@ class TestEveryStore:
     ) -> None:
         store.put(make_record())
         later = shutil.copytree(database.MIGRATIONS, tmp_path / "later")
-        step = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+        step = f"import sqlalchemy as sa\nfrom alembic import op\nrevision = 'next'\ndown_revision = '{REVISION}'\n"
         step += "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n"
-        (later / "versions" / "0002_note.py").write_text(step)
+        (later / "versions" / "next_note.py").write_text(step)
         monkeypatch.setattr(database, "MIGRATIONS", later)
-        monkeypatch.setattr(database, "REVISION", "0002")
+        monkeypatch.setattr(database, "REVISION", "next")
         with Store.open(url, create=False) as migrated:
             assert query(migrated, "SELECT note FROM trials") == [(None,)]
             assert migrated.records() == [make_record()]
+
+    def test_migrates_a_store_of_the_first_schema_which_had_no_claims(self, url: str, make_record: Make) -> None:
+        engine = database._engine(database.parse(url))
+        if engine.dialect.name == "sqlite":
+            Path(url.removeprefix("sqlite:///")).parent.mkdir()
+        config = Config()
+        config.set_main_option("script_location", str(database.MIGRATIONS))
+        with database.writing(engine).begin() as connection:
+            config.attributes["connection"] = connection
+            upgrade(config, "0001")
+        old, record = Store(engine), make_record()
+        old._writing(lambda connection: old._put(connection, [record], None))
+        old.close()
+        with Store.open(url, create=False) as store:
+            assert query(store, f"SELECT version_num FROM {VERSION_TABLE}") == [(REVISION,)]
+            assert store.records() == [record]
+            assert store.claim("0" * 16, "me", 60)
 
     def test_a_migration_that_breaks_off_leaves_the_old_schema(
         self, store: Store, url: str, make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store.put(make_record())
         later = shutil.copytree(database.MIGRATIONS, tmp_path / "later")
-        step = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+        step = f"import sqlalchemy as sa\nfrom alembic import op\nrevision = 'next'\ndown_revision = '{REVISION}'\n"
         step += (
             "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n    raise RuntimeError('half')\n"
         )
-        (later / "versions" / "0002_note.py").write_text(step)
+        (later / "versions" / "next_note.py").write_text(step)
         with monkeypatch.context() as patch:
             patch.setattr(database, "MIGRATIONS", later)
-            patch.setattr(database, "REVISION", "0002")
+            patch.setattr(database, "REVISION", "next")
             with pytest.raises(RuntimeError, match="half"):
                 Store.open(url)
         with Store.open(url) as again:

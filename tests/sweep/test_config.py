@@ -94,6 +94,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"compute": {"workers": -1}}, "0 or more"),
     ({"compute": {"workers": 1.5}}, "workers must be an integer"),
     ({"compute": {"attempts": 0}}, "1 or more"),
+    ({"compute": {"lease": 0.5}}, "lease must be 1 s or more"),
+    ({"compute": {"lease": "a minute"}}, "finite number"),
+    ({"compute": {"outage": -1}}, "outage must be 0 s or more"),
     ({"compute": {"scheduler": "ahsa"}}, "Did you mean 'asha'"),
 ]
 

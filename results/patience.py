@@ -1,0 +1,67 @@
+"""Waiting for a database that went away: the same transaction again, after growing pauses, for a limited time."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+
+from results.address import reason, shown
+from trials.spec import SpecError
+
+T = TypeVar("T")
+FIRST, LONGEST = 0.1, 5.0  # seconds between two attempts
+# PostgreSQL's codes: shut down, crashed, starting, too many connections, and a transaction that lost a race
+_PASSING = {"57P01", "57P02", "57P03", "53300", "40001", "40P01"}
+
+
+def _silent(_: str) -> None:
+    """Whoever opens a store by themselves need not listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Repeats a transaction whose database cannot be reached.
+
+    Args:
+        seconds: for so long; 0 tries once.
+        say: told one line when the waiting begins.
+    """
+
+    seconds: float = 0.0
+    say: Callable[[str], None] = _silent
+
+    def __call__(self, work: Callable[[], T], url: URL) -> T:
+        """What ``work`` returns; it must be safe to repeat. Raises SpecError when the time is over."""
+        began, pause = time.monotonic(), FIRST
+        while True:
+            try:
+                return work()
+            except DBAPIError as problem:
+                if not away(problem):
+                    raise
+                why, left = reason(problem, url), began + self.seconds - time.monotonic()
+                if left <= 0:
+                    after = f" for {self.seconds:g} s" if self.seconds else ""
+                    raise SpecError(
+                        f"store {shown(url)} has not answered{after}: {why}. Everything stored is safe; when the "
+                        "database is back, the same command goes on from there."
+                    ) from None
+                if pause == FIRST:
+                    self.say(f"store {shown(url)} does not answer ({why}); trying for up to {self.seconds:g} s")
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST)
+
+
+def away(problem: DBAPIError) -> bool:
+    """True where the database could not be reached, or was busy: the statement itself was never the matter."""
+    if problem.connection_invalidated:
+        return True
+    if isinstance(problem.orig, sqlite3.OperationalError):
+        return problem.orig.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    code = getattr(problem.orig, "sqlstate", None)
+    lost = type(problem.orig).__name__ == "OperationalError" and code is None
+    return lost or code in _PASSING or str(code).startswith("08")

@@ -1,0 +1,250 @@
+"""Drivers that share a store run nothing twice and wait for one another; a killed one's trials run elsewhere."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny_sweep
+from made_up import Made
+from test_executors import trials
+from test_plan import drained, record
+from test_walks import by_lr, searching, walk
+
+from results.store import Store
+from sweep import local
+from sweep import source as sources
+from sweep.config import Sweep
+from sweep.driver import Driver
+from sweep.source import Progress, Source
+from sweep.walks import ListWalk
+from sweep.waves import waves
+from trials.spec import Record, Trial
+
+BOTH = pytest.mark.usefixtures("hasty")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at once what other drivers have done, since no time passes between the steps of a test."""
+    monkeypatch.setattr(sources, "LOOK", 0.0)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as opened:
+        opened.add_sweep("tiny", {})
+        yield opened
+
+
+def source(store: Store, some: list[Trial], name: str, lease: float = 60.0) -> Source:
+    return Source(iter([[ListWalk("x", some)]]), store, "tiny", driver=Driver(lease, name))
+
+
+def shared(*two: Source) -> list[list[Trial]]:
+    """Run sources in turn, one trial each; the trials that each handed out."""
+    ran: list[list[Trial]] = [[] for _ in two]
+    while not all(s.over for s in two):
+        handed = [s.next() for s in two]
+        for mine, s, trial in zip(ran, two, handed, strict=True):
+            if trial is not None:
+                mine.append(trial)
+                s.finish(by_lr(trial))
+    return ran
+
+
+@BOTH
+def test_two_sources_share_the_trials_and_both_hear_all_records(store: Store) -> None:
+    some = trials(6)
+    a, b = source(store, some, "a"), source(store, some, "b")
+    ran = shared(a, b)
+    assert sorted(t.id for t in ran[0] + ran[1]) == sorted(t.id for t in some)
+    assert all(ran)
+    for s in (a, b):
+        p = s.progress
+        assert p.done + p.elsewhere + p.stored == p.planned == 6
+        assert not p.awaited
+    assert a.progress.elsewhere + b.progress.elsewhere > 0
+    assert store.claimed([t.id for t in some]) == set()
+
+
+@BOTH
+def test_waves_wait_for_victims_and_copies_that_another_driver_makes(store: Store) -> None:
+    sweep = tiny_sweep.sweep()
+    a = Source(waves(sweep, store), store, "tiny", driver=Driver(name="a"))
+    b = Source(waves(sweep, store), store, "tiny", driver=Driver(name="b"))
+    for game in ("training", "self_poison"):
+        trial = a.next()
+        assert trial is not None
+        assert trial.game.name == game
+        assert b.next() is None
+        assert b.awaits
+        assert not b.over
+        a.finish(record(trial))
+    first, second = a.next(), b.next()
+    assert first is not None
+    assert second is not None
+    assert first.game.name == second.game.name == "tuning"
+    assert first.id != second.id
+
+
+@BOTH
+def test_a_victim_that_fails_elsewhere_blocks_here(store: Store) -> None:
+    sweep = tiny_sweep.sweep()
+    a = Source(waves(sweep, store), store, "tiny", driver=Driver(name="a"))
+    b = Source(waves(sweep, store), store, "tiny", driver=Driver(name="b"))
+    trial = a.next()
+    assert trial is not None
+    assert b.next() is None
+    a.finish(record(trial, status="failed"))
+    assert b.next() is None
+    assert b.over
+    assert b.progress.blocked == 1 + 4
+
+
+@BOTH
+def test_a_killed_drivers_trial_runs_here_after_its_lease(store: Store) -> None:
+    (trial,) = trials(1)
+    killed, heir = source(store, [trial], "killed", lease=0.1), source(store, [trial], "heir")
+    assert killed.next() == trial
+    while heir.next() is None:
+        assert heir.awaits
+        time.sleep(0.02)
+    assert list(heir.progress.running) == [trial.id]
+    assert not heir.progress.awaited
+
+
+@BOTH
+def test_an_heir_takes_no_more_than_it_can_run(store: Store) -> None:
+    some = trials(3)
+    killed = source(store, some, "killed", lease=0.3)
+    for _ in some:
+        killed.next()
+    heir, other = source(store, some, "heir"), source(store, some, "other")
+    while (first := heir.next()) is None:
+        time.sleep(0.02)
+    second = other.next()
+    assert second is not None
+    assert first.id != second.id
+
+
+@BOTH
+def test_a_record_that_comes_too_late_is_dropped_and_the_others_taken(store: Store) -> None:
+    (trial,) = trials(1)
+    heard: list[str] = []
+
+    def watch(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
+        heard.append(event)
+
+    asleep = Source(iter([[ListWalk("x", [trial])]]), store, "tiny", watch=watch, driver=Driver(0.05, "asleep"))
+    assert asleep.next() == trial
+    awake = source(store, [trial], "awake")
+    while awake.next() is None:
+        time.sleep(0.02)
+    asleep.finish(record(trial, asr=0.1))
+    assert store.get(trial.id) is None
+    assert asleep.next() is None
+    assert not asleep.over
+    awake.finish(record(trial, asr=0.2))
+    assert asleep.next() is None
+    assert asleep.over
+    assert store.records("tiny") == [record(trial, asr=0.2)]
+    assert (asleep.progress.late, asleep.progress.done, asleep.progress.elsewhere) == (1, 0, 1)
+    assert "late" in heard
+
+
+@BOTH
+def test_a_lost_workers_trial_stays_this_drivers(store: Store) -> None:
+    (trial,) = trials(1)
+    a, b = source(store, [trial], "a"), source(store, [trial], "b")
+    assert a.next() == trial
+    a.lost(trial, "killed")
+    assert b.next() is None
+    assert a.next() == trial
+
+
+def test_a_driver_renews_its_claims_and_releases_them_in_the_end(store: Store) -> None:
+    (trial,) = trials(1)
+    driver = Driver(lease=0.6)
+    with pytest.raises(KeyboardInterrupt), driver.alive(store):
+        assert store.claim(trial.id, driver.name, driver.lease)
+        time.sleep(1.5)
+        assert not store.claim(trial.id, "another", 60)
+        raise KeyboardInterrupt
+    assert store.claim(trial.id, "another", 60)
+
+
+def executed(executor: str, s: Source, place: Made) -> None:
+    if executor == "inline":
+        local.inline(s, place)
+    elif executor == "pool":
+        local.pool(s, place, 2)
+    else:
+        import made_up  # noqa: PLC0415
+        from ray import cloudpickle  # noqa: PLC0415
+
+        from sweep import tune  # noqa: PLC0415
+        from sweep.config import Compute  # noqa: PLC0415
+
+        cloudpickle.register_pickle_by_value(made_up)
+        tune.run(s, place, Compute(device="cpu", workers=2))
+
+
+@pytest.mark.parametrize("executor", ["inline", "pool", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
+def test_an_executor_waits_for_what_another_driver_runs(store: Store, tmp_path: Path, executor: str) -> None:
+    some, place = trials(3), Made(str(tmp_path))
+    other = source(store, some, "other")
+    first = other.next()
+    assert first is not None
+    mine = source(store, some, "mine")
+
+    def finish() -> None:
+        while mine.progress.done < 2:  # so nothing of its own runs any more
+            time.sleep(0.1)
+        time.sleep(1.0)
+        assert not mine.over
+        other.finish(record(first))
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    executed(executor, mine, place)
+    thread.join()
+    assert mine.over
+    assert (mine.progress.done, mine.progress.elsewhere) == (2, 1)
+    assert sorted(i for i, _ in place.starts()) == sorted(t.id for t in some[1:])
+    assert len(store.records("tiny")) == 3
+
+
+def pair(store: Store, sweep: Sweep) -> tuple[Source, Source]:
+    walks = walk(sweep, store), walk(sweep, store)
+    a, b = (Source(iter([[w]]), store, "tiny", driver=Driver(name=n)) for w, n in zip(walks, "ab", strict=True))
+    return a, b
+
+
+@BOTH
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "gp"])
+def test_two_drivers_of_a_search_share_its_trials(store: Store, sampler: str) -> None:
+    sweep = searching(12, sampler=sampler, fixed={})
+    ran = shared(*pair(store, sweep))
+    ids = [t.id for t in ran[0] + ran[1]]
+    assert all(ran)
+    assert len(ids) == len(set(ids))
+    assert 12 <= len(ids) <= 13  # the other's trial in flight is not known yet
+    assert not drained(Source(iter([[walk(sweep, store)]]), store, "tiny"))
+
+
+@BOTH
+def test_a_driver_that_joins_a_search_learns_what_the_first_has_found(store: Store) -> None:
+    sweep = searching(8, sampler="random", seeds=[0, 1])
+    first, second = walk(sweep, store), walk(sweep, store)
+    ran = drained(Source(iter([[first]]), store, "tiny", driver=Driver(name="a")), by_lr)
+    assert len(ran) == 16
+    late = Source(iter([[second]]), store, "tiny", driver=Driver(name="b"))
+    assert drained(late) == []
+    assert late.over
+    tried = [{tuple(t.params.items()) for t in w.study.trials if t.state.is_finished()} for w in (first, second)]
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == 8
+    p = late.progress
+    assert p.planned == p.elsewhere == 16

@@ -1,0 +1,48 @@
+"""The command line with a place that notes each trial that a worker really starts: run this file as a program."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.worker import Place
+from trials.spec import Point, Record, Trial
+
+
+@dataclass(frozen=True)
+class Traced(Place):
+    """Leaves a file named by trial and process when a trial starts, and runs it as any place does.
+
+    The file holds the worker's environment, if that says TRACE_ENVIRONMENT.
+    """
+
+    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+        marks = Path(self.artifacts) / "marks"
+        marks.mkdir(parents=True, exist_ok=True)
+        driver = os.getpid() if multiprocessing.parent_process() is None else os.getppid()
+        noted = str(dict(os.environ)) if "TRACE_ENVIRONMENT" in os.environ else ""
+        (marks / f"{trial.id}.{driver}.{time.time_ns()}").write_text(noted)
+        return (yield from super().perform(trial))
+
+
+def starts(artifacts: Path) -> list[tuple[str, int]]:
+    """(trial id, process id of the driver) of every trial that was started."""
+    return [(f.name.split(".")[0], int(f.name.split(".")[1])) for f in (artifacts / "marks").glob("*")]
+
+
+if __name__ == "__main__":
+    import traced  # the class by its module's name, so that worker processes find it
+
+    from sweep import engine
+    from sweep.cli import main
+
+    usual = engine.place_of
+
+    def place_of(*words: object) -> Place:
+        place = usual(*words)  # type: ignore[arg-type]
+        return traced.Traced(place.artifacts, place.device, place.threads)
+
+    engine.place_of = place_of  # type: ignore[assignment]
+    main()
