@@ -17,6 +17,7 @@ from trials.spec import SpecError, canonical
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _IMMEDIATE = "poisonsweep_immediate"
+_SYNCHRONOUS = "poisonsweep_synchronous"
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
@@ -71,6 +72,11 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_IMMEDIATE: True})
 
 
+def claiming(engine: Engine) -> Engine:
+    """The engine for claims: on SQLite they need not survive a power cut, which ends every driver of the file too."""
+    return writing(engine).execution_options(**{_SYNCHRONOUS: "NORMAL"})
+
+
 def _pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transaction by itself; _begin does
     for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
@@ -78,7 +84,11 @@ def _pragmas(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get(_IMMEDIATE)
+    options = connection.get_execution_options()
+    immediate, wanted = options.get(_IMMEDIATE), options.get(_SYNCHRONOUS, "FULL")
+    if immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted:  # the pool's next user may want the other
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        connection.info[_SYNCHRONOUS] = wanted
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 

@@ -34,6 +34,7 @@ class Store:
         self._engine, self._patience = engine, patience
         self._read = database.reading(engine)
         self._write = database.writing(engine)
+        self._claim = database.claiming(engine)
         self._sql = Writes(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
         self._victims: set[str] = set()  # those known to be in the store, so that they are not sent again
@@ -103,15 +104,17 @@ class Store:
 
     def claim(self, trial_id: str, owner: str, seconds: float) -> bool:
         """Take a trial for ``seconds`` of the database's clock; False while another owner's claim on it lasts."""
-        return self._writing(lambda connection: self._claims.claim(connection, trial_id, owner, seconds))
+        return self._transaction(
+            self._claim, lambda connection: self._claims.claim(connection, trial_id, owner, seconds)
+        )
 
     def renew(self, owner: str, seconds: float) -> None:
         """Let all claims that the owner still has last ``seconds`` from now."""
-        self._writing(lambda connection: self._claims.renew(connection, owner, seconds))
+        self._transaction(self._claim, lambda connection: self._claims.renew(connection, owner, seconds))
 
     def release(self, owner: str, trial_id: str | None = None) -> None:
         """End the owner's claim on one trial, or all of them."""
-        self._writing(lambda connection: self._claims.release(connection, owner, trial_id))
+        self._transaction(self._claim, lambda connection: self._claims.release(connection, owner, trial_id))
 
     def claimed(self, trial_ids: Iterable[str]) -> set[str]:
         """Those of the trials on which a claim lasts, whoever's it is."""

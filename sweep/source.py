@@ -148,6 +148,9 @@ class Source:
     def _draw(self) -> Trial | None:
         while not self._over:
             trial = self._ask()
+            heard = sum(w.known for w in self._walks)
+            self.progress.elsewhere += heard - self._heard
+            self._heard = heard
             if trial is not None:
                 return trial
             if any(not w.done for w in self._walks):
@@ -171,9 +174,6 @@ class Source:
         return None
 
     def _ask(self) -> Trial | None:
-        heard = sum(w.known for w in self._walks)
-        self.progress.elsewhere += heard - self._heard
-        self._heard = heard
         for _ in range(len(self._walks)):
             walk = self._walks[0]
             self._walks.rotate(-1)  # defenses take turns, so each has a best early on

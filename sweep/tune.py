@@ -178,10 +178,22 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
             ),
         )
         tuner.fit()
+    except Exception as problem:
+        if ours := _buried(problem):
+            raise ours from None
+        raise
     finally:
         if mine:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _buried(problem: BaseException) -> SpecError | None:
+    """What the user has to hear of, under what Tune raised because of it."""
+    cause: BaseException | None = problem
+    while cause is not None and not isinstance(cause, SpecError):
+        cause = cause.__context__
+    return cause
 
 
 def _group(trial: Trial) -> str:

@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from results.store import Store
 from trials.spec import Record
@@ -184,3 +185,21 @@ def test_overlapping_batches_in_opposite_orders_lock_nobody_out(store: Store, ur
     said = [p.communicate(timeout=120) for p in crew]
     assert [p.returncode for p in crew] == [0] * 4, said
     assert len(store.planned("s")) == 12
+
+
+def test_records_stay_durable_beside_claims_that_need_not_be(tmp_path: Path, make_record: Make) -> None:
+    asked: list[tuple[str, int]] = []
+    with Store.open(str(tmp_path / "s.db")) as store:
+
+        def note(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+            if statement.startswith(("INSERT INTO claims", "INSERT INTO trials")):
+                raw = connection.connection.driver_connection
+                assert raw is not None
+                asked.append((statement.split()[2], raw.execute("PRAGMA synchronous").fetchone()[0]))
+
+        event.listen(store._engine, "before_cursor_execute", note)
+        for seed in range(2):
+            record = make_record(seed)
+            store.claim(record.trial.id, "a", 60)
+            store.put(record, owner="a")
+    assert asked == [("claims", 1), ("trials", 2)] * 2
