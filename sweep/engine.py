@@ -1,13 +1,13 @@
 """Run a sweep: check it, take up what an earlier run left, hand the rest to an executor."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from results.store import DEFAULT_URL, Store
 from sweep import local
-from sweep.config import Compute, Sweep
+from sweep.compute import WAVES, Compute, must_fit
+from sweep.config import Sweep
 from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
 from sweep.waves import waves
@@ -32,12 +32,23 @@ def execute(
     *,
     use_ray: bool = True,
     address: str | None = None,
+    ship: bool = False,
     watch: Watch | None = None,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
+    Args:
+        sweep: the sweep.
+        store: the only truth.
+        place: where its trials run.
+        use_ray: run on Ray; else in worker processes of this machine.
+        address: of a running Ray cluster; None starts a Ray of its own here.
+        ship: send this package's code to the nodes of that cluster.
+        watch: told of each event.
+
     Raises:
         SpecError: before any compute, for what cannot run.
+        Aborted: too many trials failed; everything finished is stored.
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
     from sweep.check import check  # noqa: PLC0415  (loads torch)
@@ -48,7 +59,8 @@ def execute(
     for record in leftovers(place):
         store.put(record)
         unspool(place, record.trial.id)
-    return run_waves(waves(sweep, store), sweep, store, place, use_ray=use_ray, address=address, watch=watch)
+    asked = waves(sweep, store)
+    return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch)
 
 
 def run_waves(
@@ -59,26 +71,28 @@ def run_waves(
     *,
     use_ray: bool = True,
     address: str | None = None,
+    ship: bool = False,
     watch: Watch | None = None,
 ) -> Progress:
     """Run what these waves ask for and the store does not hold, in a sweep that ``execute`` has checked.
 
     Raises:
-        KeyboardInterrupt: as for ``execute``.
+        Aborted, KeyboardInterrupt: as for ``execute``.
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
     usable = _usable(place, compute)
-    source = Source(asked, store, sweep.name, compute.attempts, watch, usable)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, compute.abort_at)
     if not source.waiting():  # all is stored: start nothing
         return source.progress
     if use_ray:
         from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-        tune.run(source, place, compute, address)
-    elif (workers := compute.workers or local.workers_for(compute)) > 1:
-        local.pool(source, place, workers)
+        tune.run(source, place, compute, address, ship=ship)
+    elif any(local.workers_for(c) > 1 or c.time_limit or c.threads != place.threads for c in map(compute.wave, WAVES)):
+        local.pool(source, place, 1, compute)
     else:
         local.inline(source, place)
+    source.check()
     if not source.over:
         raise KeyboardInterrupt
     return source.progress
@@ -88,9 +102,8 @@ def _fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
     """Refuse what this machine cannot give. Raises SpecError."""
     if compute.scheduler != "none" and not use_ray:
         raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
-    cores = os.cpu_count() or 1
-    if not address and compute.cpus > cores:
-        raise SpecError(f"compute: cpus is {compute.cpus:g} a trial, but this machine has {cores}. Lower it.")
+    if not address and not use_ray:
+        must_fit(compute, [local.machine(compute)])
 
 
 def _with_gpu(compute: Compute) -> Compute:

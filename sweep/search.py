@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import optuna
@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from results.selection import pick
 from sweep.config import Defense
+from sweep.walks import NONE, Group, group_of, load_of
 from trials.spec import Choice, Record, Scalar, Trial, derive
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -55,22 +56,32 @@ class SearchWalk:
         self._open = 0
         first = _Recalled(space(_First()))
         self._asked = self._recall({r.trial.id: r for r in history})
-        members = len(trials_of(space(first)))
+        self._first = trials_of(space(first))  # of the groups of all
+        members = len(self._first)
         self.size, self.known = max(defense.trials, self._asked) * members, self._asked * members
         if not self.study.trials:
             self.study.enqueue_trial(first.params)
 
-    def ask(self) -> Trial | None:
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         if not self._ready and self._asked < self._defense.trials:
-            trial = self.study.ask()
+            suggested = self.study.ask()
             self._asked += 1
             self._open += 1
-            members = self._trials_of(self._space(trial))
-            asked = _Asked(trial, len(members))
+            members = self._trials_of(self._space(suggested))
+            asked = _Asked(suggested, len(members))
             for member in members:
                 self._waiting.setdefault(member.id, []).append(asked)
-            self._ready = list(reversed(members))
-        return self._ready.pop() if self._ready else None
+            self._ready = list(members)
+        if not self._ready:
+            return None
+        trial = min(self._ready, key=lambda t: load_of(group_of(t), near, busy))
+        self._ready.remove(trial)
+        return trial
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        if not self._ready and self._asked >= self._defense.trials:
+            return NONE
+        return min(load_of(group_of(t), near, busy) for t in self._ready or self._first)
 
     def tell(self, record: Record) -> None:
         asked = self._waiting[record.trial.id].pop()

@@ -4,14 +4,17 @@ A stored trial never reaches an executor, equal trials in flight are merged, a l
 again, and whatever comes back goes to the store before anybody hears of it.
 """
 
-from collections import deque
+import math
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from results.store import Store
-from sweep.walks import Walk
+from sweep.walks import Group, Walk, by_load, group_of
 from trials.needs import needs
 from trials.spec import Point, Record, Trial
+
+ENOUGH = 10  # finished trials before a share of failures says something
 
 
 @dataclass(slots=True)
@@ -30,6 +33,10 @@ class Progress:
     wave: list[str] = field(default_factory=list)
 
 
+class Aborted(RuntimeError):
+    """So many trials have failed that the sweep was stopped; what finished is stored."""
+
+
 Watch = Callable[[str, Trial, Progress, Record | None], None]  # event: start, point, finish, lost
 
 
@@ -43,6 +50,7 @@ class Source:
         attempts: how often a trial whose worker was lost is started before it counts as failed.
         watch: told of each event.
         usable: False for a stored trial whose artifact is gone, so that it runs again.
+        abort_at: share of failures among ``ENOUGH`` or more finished trials at which no more are handed out.
 
     A trial whose victim or copy failed is told to its walk as failed, but not stored: it has not been tried.
     """
@@ -55,9 +63,10 @@ class Source:
         attempts: int = 3,
         watch: Watch | None = None,
         usable: Callable[[Record], bool] = lambda _: True,
+        abort_at: float = math.inf,
     ) -> None:
         self._waves, self.store, self._sweep, self._attempts = waves, store, sweep, attempts
-        self._usable = usable
+        self._usable, self._abort_at = usable, abort_at
         self._watch = watch or (lambda *_: None)
         self.progress = Progress()
         self._walks: deque[Walk] = deque()
@@ -66,11 +75,30 @@ class Source:
         self._waiting: dict[str, list[Walk]] = {}  # trial id in flight -> walks that asked for it
         self._over = False
         self._failed: set[str] = set()
+        self._at: dict[str, Group] = {}  # what the workers at the running trials have loaded
+        self._errors: Counter[str] = Counter()  # last lines of the failures of this run
 
     @property
     def over(self) -> bool:
-        """True when every wave is done."""
-        return self._over
+        """True when every wave is done, or the sweep is given up."""
+        return self._over or self.hopeless
+
+    @property
+    def hopeless(self) -> bool:
+        """True when so many trials have failed that no more are handed out."""
+        p = self.progress
+        ended = p.done + p.failed + p.pruned
+        return ended >= ENOUGH and p.failed >= self._abort_at * ended
+
+    def check(self) -> None:
+        """Raises Aborted, with one line, where the sweep was given up."""
+        if self.hopeless:
+            p, (error, times) = self.progress, self._errors.most_common(1)[0]
+            raise Aborted(
+                f"sweep {self._sweep} stopped: {p.failed} of {p.done + p.failed + p.pruned} finished trials failed "
+                f"(abort_at = {self._abort_at:g}), {times} of them with: {error.rstrip('.')}. All that finished is "
+                "stored: mend the cause, then run again with --retry-failed; without, the failed ones are left out."
+            )
 
     def waiting(self) -> bool:
         """True when something is left to run; finds out without starting it."""
@@ -80,12 +108,19 @@ class Source:
         self._again.appendleft(trial)
         return True
 
-    def next(self) -> Trial | None:
-        """A trial to run now, or None: wait for one in flight, or (``over``) go home."""
-        trial = self._again.popleft() if self._again else self._draw()
+    def next(self, near: Trial | None = None) -> Trial | None:
+        """A trial to run now, or None: wait for one in flight, or (``over``) go home.
+
+        Args:
+            near: what the asking worker ran last; trials on that victim, which it has loaded, go first.
+        """
+        if self.hopeless:
+            return None
+        trial = self._again.popleft() if self._again else self._draw(near)
         if trial is not None:
             self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
             self.progress.running[trial.id] = trial
+            self._at[trial.id] = group_of(trial)
             self._watch("start", trial, self.progress, None)
         return trial
 
@@ -96,8 +131,11 @@ class Source:
         self._note(record)
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
+        self._at.pop(trial.id, None)
         counter = record.status
         setattr(self.progress, counter, getattr(self.progress, counter) + 1)
+        if record.status == "failed":
+            self._errors[((record.error or "").strip().splitlines() or ["no traceback"])[-1]] += 1
         for walk in self._waiting.pop(trial.id, []):
             walk.tell(record)
         self._watch("finish", trial, self.progress, record)
@@ -106,6 +144,7 @@ class Source:
         """A worker died under this trial: hand it out again, or give up and store one failed record."""
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
+        self._at.pop(trial.id, None)
         self.progress.lost += 1
         if self._tries[trial.id] < self._attempts:
             self._again.append(trial)
@@ -124,9 +163,9 @@ class Source:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
         self.finish(Record(trial=trial, status="pruned", curve=curve, seconds=seconds))
 
-    def _draw(self) -> Trial | None:
+    def _draw(self, near: Trial | None = None) -> Trial | None:
         while not self._over:
-            trial = self._ask()
+            trial = self._ask(near)
             if trial is not None:
                 return trial
             if any(not w.done for w in self._walks):
@@ -134,11 +173,12 @@ class Source:
             self._next_wave()
         return None
 
-    def _ask(self) -> Trial | None:
-        for _ in range(len(self._walks)):
-            walk = self._walks[0]
-            self._walks.rotate(-1)  # defenses take turns, so each has a best early on
-            while (trial := walk.ask()) is not None:
+    def _ask(self, near: Trial | None) -> Trial | None:
+        nearby, busy = group_of(near) if near else None, {victim for victim, _ in self._at.values()}
+        for walk in by_load(self._walks, nearby, busy):
+            self._walks.remove(walk)
+            self._walks.append(walk)  # defenses take turns, so each has a best early on
+            while (trial := walk.ask(nearby, busy)) is not None:
                 if trial.id in self._waiting:
                     self._waiting[trial.id].append(walk)
                     continue
