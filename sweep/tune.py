@@ -239,6 +239,11 @@ def _connect(address: str | None, ship: bool) -> None:
         ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
+    except ray.exceptions.AuthenticationError as problem:
+        raise SpecError(
+            f"the Ray cluster at {address!r} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token to what its head node has (docs/cluster.md)."
+        ) from problem
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = joins
     for name in ("ray.tune", "ray.train", "ray"):
