@@ -53,8 +53,3 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
         engine.execute(tiny_sweep.sweep(), here, tiny_sweep.place(tmp_path / "here"), use_ray=False)
         assert tiny_sweep.outcomes(two) == tiny_sweep.outcomes(here)
     assert config.read(file).compute.trials == waves["trials"]
-
-
-def test_the_script_is_sound() -> None:
-    for script in (*ROOT.rglob("tests/sweep/*.sh"), *ROOT.rglob("examples/cluster/*.sbatch")):
-        subprocess.run(["bash", "-n", str(script)], check=True)
