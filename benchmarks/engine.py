@@ -22,7 +22,7 @@ from typing import Any
 
 from results.store import Store
 from sweep import local
-from sweep.config import Compute
+from sweep.compute import Compute
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.worker import Place

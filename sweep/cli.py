@@ -9,6 +9,7 @@ import typer
 
 from results.store import DEFAULT_URL, Store
 from sweep import config, engine, secrets, show
+from sweep.source import Aborted
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -70,6 +71,9 @@ def run(
     local: Annotated[
         bool, typer.Option("--local", help="Worker processes of this machine, no Ray; same records.")
     ] = False,
+    ship: Annotated[
+        bool, typer.Option("--ship", help="With --address: send this package's code to nodes that lack it.")
+    ] = False,
     artifacts: Artifacts = "",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run this sweep's failed trials again.")] = False,
 ) -> None:
@@ -79,8 +83,11 @@ def run(
     """
     if local and address:
         raise SpecError("--local and --address exclude each other: --local runs without Ray.")
+    if ship and not address:
+        raise SpecError("--ship sends code to the nodes of a cluster: give its --address, or leave --ship out.")
     sweep = config.read(spec)
-    show.run_sweep(sweep, store, artifacts, use_ray=not local, address=address or None, retry_failed=retry_failed)
+    executor = {"use_ray": not local, "address": address or None, "ship": ship}
+    show.run_sweep(sweep, store, artifacts, executor, retry_failed=retry_failed)
 
 
 @app.command()
@@ -229,6 +236,8 @@ def main(args: list[str] | None = None) -> None:
         code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
     except SpecError as problem:
         _stop(str(problem))
+    except Aborted as problem:
+        _stop(str(problem), 1)
     except KeyboardInterrupt:
         _stop(STOPPED, INTERRUPTED)
     except BrokenPipeError:

@@ -1,22 +1,20 @@
 """A sweep as its user writes it: one TOML file, read into frozen values, every word checked."""
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from results.selection import RULES
-from sweep.values import known, listed, number, one_of, seed, table
+from sweep.compute import Compute, compute_of
+from sweep.values import ACCEPTED, known, listed, number, one_of, seed, table, typed
 from sweep.victims import victims as victims_of
 from trials import catalog
 from trials.spec import Choice, SpecError, Victim
 
-T = TypeVar("T")
 WALKS = ("grid", "star", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
-SCHEDULERS = ("none", "asha")
 MOST_COPIES = 100
 OBJECTIVES = ("asr", "cda_loss", "seconds")
 
@@ -45,24 +43,6 @@ class Detector:
     tune: bool = True  # false: all points are run on every model, as an ablation
     fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held at a value, over the space's
     repairs: tuple[str, ...] = ()  # defenses; none named: all that are no controls
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compute:
-    """What a trial gets, and how failures and stops are treated."""
-
-    device: str = "auto"  # auto, cpu, cuda
-    cpus: float = 1  # cores a trial, and torch's threads in it
-    gpus: float = 0  # GPUs a trial, may be a fraction; set for you where device is cuda
-    workers: int = 0  # trials at a time; 0: as many as the cores (or GPUs) allow
-    scheduler: str = "none"
-    attempts: int = 3  # how often a trial whose worker was lost is started
-    lease: float = 60  # seconds after which a killed driver's trials are free for the others that share the store
-    outage: float = 300  # seconds that a database which went away is waited for
-
-    @property
-    def threads(self) -> int:
-        return max(1, int(self.cpus))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +114,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
         planting=tuple(table("planting", p) for p in listed("planting", data.get("planting", {}))),
         star=data["victim"].get("walk") == "star",
-        compute=_typed(Compute, "compute", table("compute", data.get("compute", {}))),
+        compute=compute_of(table("compute", data.get("compute", {}))),
     )
     _check(sweep)
     return sweep
@@ -144,7 +124,7 @@ def _check(sweep: Sweep) -> None:
     for f in fields(Sweep):
         hint = get_type_hints(Sweep)[f.name]
         if hint in {str, bool} and not isinstance(getattr(sweep, f.name), hint):
-            raise SpecError(f"{f.name} must be {_ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
+            raise SpecError(f"{f.name} must be {ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
     if not sweep.name.isprintable() or not 0 < len(sweep.name) <= 100:
         raise SpecError("name must have 1 to 100 characters, all printable.")
     one_of("game", sweep.game, ["tuning", "robustness", "training"])
@@ -155,7 +135,6 @@ def _check(sweep: Sweep) -> None:
         raise SpecError('detectors are given the winners\' repaired models, so they need game = "tuning".')
     rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]  # oracle reads the real attack
     one_of("rule", sweep.rule, rules)
-    _check_compute(sweep.compute)
     for r in sweep.trusted:
         if not 0 < r <= 1:
             hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
@@ -172,28 +151,8 @@ def _check(sweep: Sweep) -> None:
         one_of("defense in repairs", repair, names)
 
 
-def _check_compute(compute: Compute) -> None:
-    if not re.fullmatch(r"cuda:\d+", compute.device):
-        one_of("device", compute.device, ["auto", "cpu", "cuda", "cuda:0"])
-    one_of("scheduler", compute.scheduler, list(SCHEDULERS))
-    if compute.cpus <= 0:
-        raise SpecError(f"compute: cpus must be more than 0, got {compute.cpus:g}.")
-    for key in ("gpus", "workers"):
-        if getattr(compute, key) < 0:
-            raise SpecError(f"compute: {key} must be 0 or more, got {getattr(compute, key):g}.")
-    if compute.attempts < 1:
-        raise SpecError(f"compute: attempts must be 1 or more, got {compute.attempts}.")
-    if compute.lease < 1:
-        raise SpecError(f"compute: lease must be 1 s or more, got {compute.lease:g}.")
-    if compute.outage < 0:
-        raise SpecError(f"compute: outage must be 0 s or more, got {compute.outage:g}.")
-
-
-_ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: "a table"}
-
-
 def _defense(data: Mapping[str, Any]) -> Defense:
-    defense = _typed(Defense, "defenses", data)
+    defense = typed(Defense, "defenses", data)
     catalog.describe("defenses", defense.name)
     catalog.describe("spaces", defense.name)
     one_of("walk", defense.walk, list(WALKS))
@@ -208,7 +167,7 @@ def _defense(data: Mapping[str, Any]) -> Defense:
 
 
 def _detector(data: Mapping[str, Any]) -> Detector:
-    detector = _typed(Detector, "detectors", data)
+    detector = typed(Detector, "detectors", data)
     catalog.describe("detectors", detector.name)
     one_of("profile", detector.profile, ["cifar10", "imagenet", "small"])
     if detector.limit < 1:
@@ -219,26 +178,3 @@ def _detector(data: Mapping[str, Any]) -> Detector:
 
 def _tables(key: str, data: Mapping[str, Any]) -> list[Any]:
     return listed(key, data[key]) if data.get(key) else []
-
-
-def _typed(cls: type[T], where: str, data: Mapping[str, Any]) -> T:
-    """An instance of a dataclass from a table, its values' types checked by the annotations."""
-    hints = get_type_hints(cls)
-    known(f"key of {where}", data, list(hints))
-    values = {}
-    for key, value in data.items():
-        wanted = get_origin(hints[key]) or hints[key]
-        if wanted is tuple:
-            value = tuple(listed(key, value))  # noqa: PLW2901
-            good = all(isinstance(v, get_args(hints[key])[0]) for v in value)
-        elif wanted is float:
-            value = number(f"{where}: {key}", value)  # noqa: PLW2901
-            good = True
-        else:
-            good = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
-        if not good:
-            raise SpecError(f"{where}: {key} must be {_ACCEPTED.get(wanted, 'strings')}, got {value!r}.")
-        values[key] = value
-    if "name" in hints and "name" not in values:
-        raise SpecError(f"a table of {where} has no name.")
-    return cls(**values)

@@ -8,7 +8,8 @@ from pathlib import Path
 from results.address import file_of, parse
 from results.store import DEFAULT_URL, Store
 from sweep import local
-from sweep.config import Compute, Sweep
+from sweep.compute import WAVES, Compute, must_fit
+from sweep.config import Sweep
 from sweep.driver import Driver
 from sweep.source import Progress, Source, Watch
 from sweep.walks import Walk
@@ -54,12 +55,23 @@ def execute(
     *,
     use_ray: bool = True,
     address: str | None = None,
+    ship: bool = False,
     watch: Watch | None = None,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
+    Args:
+        sweep: the sweep.
+        store: the only truth.
+        place: where its trials run.
+        use_ray: run on Ray; else in worker processes of this machine.
+        address: of a running Ray cluster; None starts a Ray of its own here.
+        ship: send this package's code to the nodes of that cluster.
+        watch: told of each event.
+
     Raises:
         SpecError: before any compute, for what cannot run.
+        Aborted: too many trials failed; everything finished is stored.
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
     from sweep.check import check  # noqa: PLC0415  (loads torch)
@@ -70,7 +82,8 @@ def execute(
     for record in leftovers(place):
         store.put(record)
         unspool(place, record.trial.id)
-    return run_waves(waves(sweep, store), sweep, store, place, use_ray=use_ray, address=address, watch=watch)
+    asked = waves(sweep, store)
+    return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch)
 
 
 def run_waves(
@@ -81,28 +94,30 @@ def run_waves(
     *,
     use_ray: bool = True,
     address: str | None = None,
+    ship: bool = False,
     watch: Watch | None = None,
 ) -> Progress:
     """Run what these waves ask for and the store does not hold, in a sweep that ``execute`` has checked.
 
     Raises:
-        KeyboardInterrupt: as for ``execute``.
+        Aborted, KeyboardInterrupt: as for ``execute``.
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
     usable = _usable(place, compute)
     driver = Driver(compute.lease)
-    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver, compute.abort_at)
     with driver.alive(store):
         if not source.waiting():  # all is stored: start nothing
             return source.progress
         if use_ray:
             from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-            tune.run(source, place, compute, address)
-        elif (workers := compute.workers or local.workers_for(compute)) > 1:
-            local.pool(source, place, workers)
+            tune.run(source, place, compute, address, ship=ship)
+        elif any(_needs_pool(compute.wave(name), place) for name in WAVES):
+            local.pool(source, place, 1, compute)
         else:
             local.inline(source, place)
+    source.check()
     if not source.over:
         raise KeyboardInterrupt
     return source.progress
@@ -112,9 +127,13 @@ def _fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
     """Refuse what this machine cannot give. Raises SpecError."""
     if compute.scheduler != "none" and not use_ray:
         raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
-    cores = os.cpu_count() or 1
-    if not address and compute.cpus > cores:
-        raise SpecError(f"compute: cpus is {compute.cpus:g} a trial, but this machine has {cores}. Lower it.")
+    if not address and not use_ray:
+        must_fit(compute, [local.machine(compute)])
+
+
+def _needs_pool(share: Compute, place: Place) -> bool:
+    """Several trials at a time, one that may have to be ended, or other threads than this process's."""
+    return local.workers_for(share) > 1 or share.time_limit > 0 or share.threads != place.threads
 
 
 def _with_gpu(compute: Compute) -> Compute:

@@ -11,21 +11,26 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from sweep.config import Compute
+from sweep.compute import WAVES, Compute, Node, fits
 from sweep.secrets import kept_from_children
 from sweep.source import LOOK, Source
-from sweep.worker import Place, device_for, die_with, spool, spooled, unspool
+from sweep.worker import Place, device_for, die_with, last_word, perform, placed, spoilt, spool, unspool
 from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
 
 
 def workers_for(compute: Compute) -> int:
-    """Trials at a time on this machine: its cores (those this process may use) over a trial's cores."""
-    fits = max(1, int(cores() / compute.cpus))
-    if compute.device == "cpu" or not compute.gpus:
-        return fits
-    import torch  # noqa: PLC0415  (only where GPUs are asked for)
+    """Trials at a time on this machine: what was asked for, or as many as its cores, GPUs and memory allow."""
+    return compute.workers or max(1, fits(compute, machine(compute)))
 
-    return max(1, min(fits, int(torch.cuda.device_count() / compute.gpus)))
+
+def machine(compute: Compute) -> Node:
+    """What this machine has; its GPUs are counted only where they are asked for."""
+    gpus = 0
+    if any(compute.wave(wave).gpus for wave in WAVES) and compute.device != "cpu":
+        import torch  # noqa: PLC0415  (only where GPUs are asked for)
+
+        gpus = torch.cuda.device_count()
+    return {"CPU": cores(), "GPU": gpus, "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
 
 
 def cores() -> int:
@@ -35,7 +40,8 @@ def cores() -> int:
 
 def inline(source: Source, place: Place) -> None:
     """Run every trial in this process, one after the other."""
-    while (trial := source.next()) is not None or source.awaits:
+    trial = None
+    while (trial := source.next(near=trial)) is not None or source.awaits:
         if trial is None:
             time.sleep(LOOK)
             continue
@@ -48,50 +54,64 @@ def inline(source: Source, place: Place) -> None:
                 break
 
 
-def pool(source: Source, place: Place, workers: int) -> None:
+def pool(source: Source, place: Place, workers: int, compute: Compute | None = None) -> None:
     """Run trials in ``workers`` processes; each keeps torch, data and models for its next trial.
 
-    A worker that dies loses its own trial and no other's: each has a pipe of its own.
+    With ``compute`` there are as many as the share of the running wave allows, and each trial gets its share's threads
+    and time limit. A worker that dies loses its own trial and no other's: each has a pipe of its own.
     """
     crew: list[_Worker] = []
     try:
         while True:
-            while (free := next((w for w in crew if w.trial is None), None)) or len(crew) < workers:
-                trial = source.next()
+            while (free := _free(crew)) or len(crew) < workers:
+                trial = source.next(near=free.last if free else None)
                 if trial is None:
                     break
+                here = place
+                if compute:
+                    share = compute.share(trial)
+                    workers, here = workers_for(share), placed(place, share)
                 if free is None:
                     taken = {w.number for w in crew}
                     free = _hire(place, next(n for n in range(workers) if n not in taken))
                     crew.append(free)
-                free.give(trial)
+                free.give(trial, here)
+                _dismiss([crew.pop(crew.index(w)) for w in crew[workers:] if w.trial is None])
             busy = {w.pipe: w for w in crew if w.trial is not None}
             if not busy and not source.awaits:
                 return
             for pipe in wait(list(busy), LOOK if source.awaits else None):
                 assert isinstance(pipe, Connection)
-                if not _hear(busy[pipe], source, place):
+                if not _hear(busy[pipe], source):
                     crew.remove(busy[pipe])
     finally:
         _dismiss(crew)
 
 
+def _free(crew: list["_Worker"]) -> "_Worker | None":
+    return next((w for w in crew if w.trial is None), None)
+
+
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A process, the driver's end of its pipe, and what it works on."""
+    """A process, the driver's end of its pipe, what it works on and where, and what it ran last."""
 
     number: int
     process: SpawnProcess
     pipe: "Connection[Any, Any]"
+    place: Place
     trial: Trial | None = None
+    last: Trial | None = None
 
-    def give(self, trial: Trial) -> None:
-        self.trial = trial
+    def give(self, trial: Trial, place: Place) -> None:
+        self.trial = self.last = trial
+        self.place = place
+        share = {"threads": place.threads, "time_limit": place.time_limit}
         with contextlib.suppress(OSError):  # it died while idle: reading from its pipe will tell
-            self.pipe.send(json.dumps(to_json(trial)))
+            self.pipe.send(json.dumps([to_json(trial), share]))
 
 
-def _hear(worker: _Worker, source: Source, place: Place) -> bool:
+def _hear(worker: _Worker, source: Source) -> bool:
     """Take one message from a worker; False if it is gone."""
     trial = worker.trial
     assert trial is not None
@@ -99,19 +119,19 @@ def _hear(worker: _Worker, source: Source, place: Place) -> bool:
         what, data = worker.pipe.recv()
     except (EOFError, OSError):
         _dismiss([worker])
-        record = spooled(place, trial.id)
+        record = last_word(worker.place, trial)
         if record is None:
             source.lost(trial, f"the worker process ended with exit code {worker.process.exitcode}")
         else:
             source.finish(record)
-            unspool(place, trial.id)
+        unspool(worker.place, trial.id)
         return False
     if what == "point":
         source.point(trial, Point(**data))
     else:
         worker.trial = None
         source.finish(record_from_json(json.loads(data)))
-        unspool(place, trial.id)
+        unspool(worker.place, trial.id)
     return True
 
 
@@ -122,7 +142,7 @@ def _hire(place: Place, number: int) -> _Worker:
     with kept_from_children():
         process.start()
     theirs.close()  # else its end would stay open after its death
-    return _Worker(number, process, ours)
+    return _Worker(number, process, ours, place)
 
 
 def _dismiss(crew: list[_Worker]) -> None:
@@ -146,11 +166,15 @@ def _serve(place: Place, number: int, pipe: "Connection[Any, Any]", driver: int)
         place = replace(place, device=f"cuda:{number % torch.cuda.device_count()}")
     with contextlib.suppress(EOFError, OSError):
         while True:
-            steps = place.perform(trial_from_json(json.loads(pipe.recv())))
+            trial, share = json.loads(pipe.recv())
+            steps = perform(trial_from_json(trial), replace(place, **share))
             while True:
                 try:
                     point = next(steps)
                 except StopIteration as end:
-                    pipe.send(("record", spool(end.value, place)))
+                    text = spool(end.value, place)
+                    if spoilt(end.value):  # the driver reads it from the spool, and hires another
+                        return
+                    pipe.send(("record", text))
                     break
                 pipe.send(("point", to_json(point)))

@@ -83,7 +83,7 @@ def _after(sweep: Sweep) -> Iterator[Line]:
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
     lines = price(sweep, _maybe(url))
-    workers = sweep.compute.workers or local.workers_for(sweep.compute)
+    workers = local.workers_for(sweep.compute)
     copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
     if as_json:
         print(

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import optuna
@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from results.selection import pick
 from sweep.config import Defense
+from sweep.walks import NONE, Group, group_of, load_of
 from trials.spec import Choice, Record, Scalar, Trial, derive
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -63,28 +64,38 @@ class SearchWalk:
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
         self._asked = self._recall({r.trial.id: r for r in history})
-        self._seeds = len(trials_of(space(first)))
+        self._first = trials_of(space(first))  # of the groups of all
+        self._seeds = len(self._first)
         self.size, self.known = max(defense.trials, self._asked) * self._seeds, self._asked * self._seeds
         if not self.study.trials:
             self.study.enqueue_trial(first.params)
 
-    def ask(self) -> Trial | None:
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         if not self._ready:
             self._hear()
         while not self._ready and self._asked < self._defense.trials:
-            trial = self.study.ask()
-            members = self._trials_of(self._space(trial))
+            suggested = self.study.ask()
+            members = self._trials_of(self._space(suggested))
             if known := self._others.pop(members[0].id, None):  # counted when it was heard of
-                self._settle(trial, known)
+                self._settle(suggested, known)
                 continue
             self._asked += 1
             self._open += 1
             self._own |= {m.id for m in members}
-            asked = _Asked(trial, len(members))
+            asked = _Asked(suggested, len(members))
             for member in members:
                 self._waiting.setdefault(member.id, []).append(asked)
-            self._ready = list(reversed(members))
-        return self._ready.pop() if self._ready else None
+            self._ready = list(members)
+        if not self._ready:
+            return None
+        trial = min(self._ready, key=lambda t: load_of(group_of(t), near, busy))
+        self._ready.remove(trial)
+        return trial
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        if not self._ready and self._asked >= self._defense.trials:
+            return NONE
+        return min(load_of(group_of(t), near, busy) for t in self._ready or self._first)
 
     def tell(self, record: Record) -> None:
         asked = self._waiting[record.trial.id].pop()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,19 +61,17 @@ def _described(kind: str) -> dict[str, Any]:
     return entries
 
 
-def run_sweep(
-    sweep: Sweep, url: str, artifacts: str, *, use_ray: bool, address: str | None, retry_failed: bool
-) -> None:
-    """Run a sweep with live progress, then say what ran and what to do next."""
+def run_sweep(sweep: Sweep, url: str, artifacts: str, executor: Mapping[str, Any], *, retry_failed: bool) -> None:
+    """Run a sweep with live progress, then say what ran and what to do next; ``executor`` goes to the engine."""
     place = engine.place_of(sweep, url, artifacts or None)
-    workers = sweep.compute.workers or local.workers_for(sweep.compute)
+    workers = local.workers_for(sweep.compute)
     with Store.open(url) as store:
         if retry_failed and any(s.name == sweep.name for s in store.sweeps()):
             failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"]
             store.forget(failed)
         with Watcher(sweep.name, sweep.rule, workers) as watcher:
             patient = store.patient(sweep.compute.outage, watcher.say)
-            p = engine.execute(sweep, patient, place, use_ray=use_ray, address=address, watch=watcher)
+            p = engine.execute(sweep, patient, place, watch=watcher, **executor)
         ran = p.done + p.failed + p.pruned
         text = (
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"

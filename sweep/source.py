@@ -4,16 +4,19 @@ A stored trial never reaches an executor, equal trials in flight are merged, one
 for, a lost worker's trial is handed out again, and whatever comes back goes to the store before anybody hears of it.
 """
 
+import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from results.store import Store
 from sweep.driver import Driver
-from sweep.walks import Walk
+from sweep.walks import Group, Walk, by_load, group_of
 from trials.needs import needs
 from trials.spec import Point, Record, Trial
+
+ENOUGH = 10  # finished trials before a share of failures says something
 
 
 @dataclass(slots=True)
@@ -35,6 +38,10 @@ class Progress:
     wave: list[str] = field(default_factory=list)
 
 
+class Aborted(RuntimeError):
+    """So many trials have failed that the sweep was stopped; what finished is stored."""
+
+
 # event: start, point, finish, lost; wait, elsewhere (a trial that another driver runs, and its record), late
 Watch = Callable[[str, Trial, Progress, Record | None], None]
 LOOK = 1.0  # seconds between two looks at what other drivers run
@@ -51,6 +58,7 @@ class Source:
         watch: told of each event.
         usable: False for a stored trial whose artifact is gone, so that it runs again.
         driver: in whose name trials are claimed.
+        abort_at: share of failures among ``ENOUGH`` or more finished trials at which no more are handed out.
 
     A trial is claimed before it is handed out. One that another driver has claimed is told to its walks when its record
     is in the store, and claimed and handed out here when that driver's lease ran out. A trial whose victim or copy
@@ -66,9 +74,10 @@ class Source:
         watch: Watch | None = None,
         usable: Callable[[Record], bool] = lambda _: True,
         driver: Driver | None = None,
+        abort_at: float = math.inf,
     ) -> None:
         self._waves, self.store, self._sweep, self._attempts = waves, store, sweep, attempts
-        self._usable, self._driver = usable, driver or Driver()
+        self._usable, self._driver, self._abort_at = usable, driver or Driver(), abort_at
         self._watch = watch or (lambda *_: None)
         self.progress = Progress()
         self._walks: deque[Walk] = deque()
@@ -79,11 +88,30 @@ class Source:
         self._heard = 0  # trials of this wave that its walks took up by themselves
         self._over = False
         self._failed: set[str] = set()
+        self._at: dict[str, Group] = {}  # what the workers at the running trials have loaded
+        self._errors: Counter[str] = Counter()  # last lines of the failures of this run
 
     @property
     def over(self) -> bool:
-        """True when every wave is done."""
-        return self._over
+        """True when every wave is done, or the sweep is given up."""
+        return self._over or self.hopeless
+
+    @property
+    def hopeless(self) -> bool:
+        """True when so many trials have failed that no more are handed out."""
+        p = self.progress
+        ended = p.done + p.failed + p.pruned
+        return ended >= ENOUGH and p.failed >= self._abort_at * ended
+
+    def check(self) -> None:
+        """Raises Aborted, with one line, where the sweep was given up."""
+        if self.hopeless:
+            p, (error, times) = self.progress, self._errors.most_common(1)[0]
+            raise Aborted(
+                f"sweep {self._sweep} stopped: {p.failed} of {p.done + p.failed + p.pruned} finished trials failed "
+                f"(abort_at = {self._abort_at:g}), {times} of them with: {error.rstrip('.')}. All that finished is "
+                "stored: mend the cause, then run again with --retry-failed; without, the failed ones are left out."
+            )
 
     def waiting(self) -> bool:
         """True when something is left to run; finds out without starting it."""
@@ -96,14 +124,21 @@ class Source:
     @property
     def awaits(self) -> bool:
         """True while other drivers run trials that this one needs."""
-        return bool(self.progress.awaited)
+        return bool(self.progress.awaited) and not self.hopeless
 
-    def next(self) -> Trial | None:
-        """A trial to run now, or None: wait for one in flight, here or elsewhere, or (``over``) go home."""
-        trial = self._again.popleft() if self._again else self._freed() or self._draw()
+    def next(self, near: Trial | None = None) -> Trial | None:
+        """A trial to run now, or None: wait for one in flight, here or elsewhere, or (``over``) go home.
+
+        Args:
+            near: what the asking worker ran last; trials on that victim, which it has loaded, go first.
+        """
+        if self.hopeless:
+            return None
+        trial = self._again.popleft() if self._again else self._freed() or self._draw(near)
         if trial is not None:
             self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
             self.progress.running[trial.id] = trial
+            self._at[trial.id] = group_of(trial)
             self._watch("start", trial, self.progress, None)
         return trial
 
@@ -113,6 +148,7 @@ class Source:
         in_time = self.store.put(record, self._sweep, self._driver.name)
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
+        self._at.pop(trial.id, None)
         if not in_time:
             self.progress.late += 1
             self.progress.awaited[trial.id] = trial
@@ -120,6 +156,8 @@ class Source:
             return
         counter = record.status
         setattr(self.progress, counter, getattr(self.progress, counter) + 1)
+        if record.status == "failed":
+            self._errors[((record.error or "").strip().splitlines() or ["no traceback"])[-1]] += 1
         self._tell(record)
         self._watch("finish", trial, self.progress, record)
 
@@ -127,6 +165,7 @@ class Source:
         """A worker died under this trial: hand it out again, or give up and store one failed record."""
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
+        self._at.pop(trial.id, None)
         self.progress.lost += 1
         if self._tries[trial.id] < self._attempts:
             self._again.append(trial)
@@ -145,9 +184,9 @@ class Source:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
         self.finish(Record(trial=trial, status="pruned", curve=curve, seconds=seconds))
 
-    def _draw(self) -> Trial | None:
+    def _draw(self, near: Trial | None = None) -> Trial | None:
         while not self._over:
-            trial = self._ask()
+            trial = self._ask(near)
             heard = sum(w.known for w in self._walks)
             self.progress.elsewhere += heard - self._heard
             self._heard = heard
@@ -173,11 +212,12 @@ class Source:
             self._watch("wait", trial, self.progress, None)
         return None
 
-    def _ask(self) -> Trial | None:
-        for _ in range(len(self._walks)):
-            walk = self._walks[0]
-            self._walks.rotate(-1)  # defenses take turns, so each has a best early on
-            while (trial := walk.ask()) is not None:
+    def _ask(self, near: Trial | None) -> Trial | None:
+        nearby, busy = group_of(near) if near else None, {victim for victim, _ in self._at.values()}
+        for walk in by_load(self._walks, nearby, busy):
+            self._walks.remove(walk)
+            self._walks.append(walk)  # defenses take turns, so each has a best early on
+            while (trial := walk.ask(nearby, busy)) is not None:
                 if trial.id in self._waiting:
                     self._waiting[trial.id].append(walk)
                     continue

@@ -11,6 +11,7 @@ import shutil
 import socket
 import time
 import uuid
+from collections import deque
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -28,14 +29,15 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import local
-from sweep.config import Compute
+from sweep import local, nodes
+from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
-from sweep.worker import Place, spool, spooled, unspool
+from sweep.worker import Place, last_word, perform, placed, spoilt, spool, unspool
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
@@ -43,7 +45,18 @@ REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often
 
 
 class _Fifo(FIFOScheduler):
-    """Leaves starting actors alone: picking a pending trial for a warm actor would cancel the one starting for it."""
+    """Leaves starting actors alone: picking a pending trial for a warm actor would cancel the one starting for it.
+
+    Args:
+        why: is told, under Tune's id, why a trial was lost.
+    """
+
+    def __init__(self, why: dict[str, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._why = why
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         return None
@@ -52,8 +65,8 @@ class _Fifo(FIFOScheduler):
 class _Asha(_Fifo):
     """ASHA among the configurations of one question (victim, trusted share, seed); all else runs to its end."""
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(self, why: dict[str, str]) -> None:
+        super().__init__(why)
         self._groups: dict[str, AsyncHyperBandScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -81,7 +94,7 @@ class WarmRunner(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._place, self._patience = new_config["place"], new_config["patience"]
-        self._steps = self._place.perform(trial_from_json(json.loads(new_config["trial"])))
+        self._steps = perform(trial_from_json(json.loads(new_config["trial"])), self._place)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -90,7 +103,10 @@ class WarmRunner(tune.Trainable):
             try:
                 points.append(next(self._steps))
             except StopIteration as end:
-                return {"points": [], "record": spool(end.value, self._place), "done": True}
+                text = spool(end.value, self._place)
+                if spoilt(end.value):  # Tune drops a worker that raises; the driver reads the record from the spool
+                    raise MemoryError("this process is not fit for another trial") from None
+                return {"points": [], "record": text, "done": True}
         return {"points": to_json(points), "asr": points[-1].asr, "step": points[-1].step}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -103,42 +119,52 @@ class WarmRunner(tune.Trainable):
 class _Search(Searcher):
     """Tune's searcher, drawing from our source."""
 
-    def __init__(self, source: Source, place: Place, scheduled: bool) -> None:
+    def __init__(self, source: Source, place: Place, compute: Compute, why: dict[str, str]) -> None:
         super().__init__(metric="asr", mode="min")
-        self._source, self._place, self._scheduled = source, place, scheduled
-        self._live: dict[str, tuple[Trial, list[Point]]] = {}
+        self._source, self._place, self._compute, self._why = source, place, compute, why
+        self._live: dict[str, tuple[Trial, Place, list[Point]]] = {}
+        self._room = nodes.Room()
+        self._freed: deque[Trial] = deque(maxlen=16)  # what the workers that wait for a trial ran last, as Tune reuses
 
     def suggest(self, trial_id: str) -> Any:
-        trial = self._source.next()
+        if self._live and len(self._live) >= self._room.now():
+            return None
+        near = self._freed.popleft() if self._freed else None
+        trial = self._source.next(near)
         if trial is None:
             return Searcher.FINISHED if self._source.over else None
-        self._live[trial_id] = trial, []
+        share = self._compute.share(trial)
+        self._room.share, here = share, placed(self._place, share)
+        self._live[trial_id] = trial, here, []
         return {
             "trial": json.dumps(to_json(trial)),
-            "place": self._place,
-            "patience": 0.0 if self._scheduled else REPORT_SECONDS,
+            "place": here,
+            "patience": 0.0 if self._compute.scheduler == "asha" else REPORT_SECONDS,
             "group": _group(trial),
+            "wants": share.wants,
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        trial, points = self._live[trial_id]
+        trial, _, points = self._live[trial_id]
         for data in result.get("points", []):
             points.append(Point(**data))
             self._source.point(trial, points[-1])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial, points = self._live.pop(trial_id)
-        result = result or {}
+        trial, here, points = self._live.pop(trial_id)
+        result, why = result or {}, self._why.pop(trial_id, "")
         if error:  # a trial's own exceptions are records; what comes here is a lost worker, perhaps with a last word
-            record = spooled(self._place, trial.id)
+            record = last_word(here, trial)
         else:
+            self._freed.append(trial)
             record = record_from_json(json.loads(result["record"])) if result.get("record") else None
+        if record is not None or error:
+            unspool(here, trial.id)
         if record is not None:
             self._source.finish(record)
-            unspool(self._place, trial.id)
             result["record"] = ""  # Tune keeps every last result; the store has this one
         elif error or not points:
-            self._source.lost(trial, "the worker process or its node died")
+            self._source.lost(trial, f"the worker process or its node died: {why[-1000:]}")
         else:
             self._source.pruned(trial, tuple(points), points[-1].seconds)
 
@@ -152,23 +178,28 @@ class _Search(Searcher):
         return {}
 
 
-def run(source: Source, place: Place, compute: Compute, address: str | None = None) -> None:
-    """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this machine."""
+def run(source: Source, place: Place, compute: Compute, address: str | None = None, *, ship: bool = False) -> None:
+    """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this machine.
+
+    Raises:
+        SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts folder.
+    """
     mine = not ray.is_initialized()
     if mine:
-        _connect(address)
+        _connect(address, ship)
     folder = place.scratch / "tune" / uuid.uuid4().hex
     try:
-        slots = _slots(compute)
-        scheduled = compute.scheduler == "asha"
+        must_fit(compute, nodes.alive())
+        if address is not None:
+            nodes.probe(compute, place)
+        why: dict[str, str] = {}
         tuner = tune.Tuner(
-            tune.with_resources(WarmRunner, {"cpu": compute.cpus, "gpu": compute.gpus}),
+            tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
-                search_alg=_Search(source, place, scheduled),
-                scheduler=_Asha() if scheduled else _Fifo(),  # type: ignore[no-untyped-call]
+                search_alg=_Search(source, place, compute, why),
+                scheduler=_Asha(why) if compute.scheduler == "asha" else _Fifo(why),
                 num_samples=-1,
                 reuse_actors=True,
-                max_concurrent_trials=slots,
             ),
             run_config=tune.RunConfig(
                 name="sweep",
@@ -196,6 +227,11 @@ def _buried(problem: BaseException) -> SpecError | None:
     return cause
 
 
+def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Tune reserves for a trial; workers are reused among those that want the same."""
+    return tune.PlacementGroupFactory([config["wants"]])
+
+
 def _group(trial: Trial) -> str:
     """Whom a scheduler may compare a trial with; "" for nobody."""
     if trial.method is None or trial.game.name not in {"tuning", "robustness"} or trial.game.params.get("stop_at"):
@@ -203,25 +239,38 @@ def _group(trial: Trial) -> str:
     return canonical([trial.victim.id, trial.trusted, trial.seed])
 
 
-def _connect(address: str | None) -> None:
+def _connect(address: str | None, ship: bool) -> None:
     if address is not None:
         _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:  # "local", as else Ray would join any cluster that it finds on this machine
         quiet |= {"address": "local", "include_dashboard": False, "num_cpus": local.cores()}
     else:
-        quiet |= {"address": address}
-    try:
+        quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
+    joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None
+    try:  # with that off Ray takes 127.0.0.1 for its own address, and so listens to this machine alone
         with kept_from_children():
             ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
+    except ray.exceptions.AuthenticationError as problem:
+        raise SpecError(
+            f"the Ray cluster at {address!r} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token to what its head node has (docs/cluster.md)."
+        ) from problem
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = joins
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _knock(address: str) -> None:
     """Raises SpecError at once where nothing listens; Ray would try for minutes."""
+    if address.startswith("ray://"):
+        raise SpecError(
+            "--address takes HOST:PORT or auto, not ray://: the store is written by the process that runs the sweep. "
+            "Run it on a node of the cluster, or hand it in with 'ray job submit' (docs/cluster.md)."
+        )
     host, _, port = address.rpartition("://")[2].split("/")[0].rpartition(":")
     if not port.isdecimal():
         return
@@ -229,14 +278,3 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), 10).close()
     except (OSError, OverflowError) as problem:
         raise SpecError(_NO_CLUSTER.format(address)) from problem
-
-
-def _slots(compute: Compute) -> int:
-    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fits = [int(have.get(name, 0) / need) for name, need in (("CPU", compute.cpus), ("GPU", compute.gpus)) if need]
-    if min(fits) < 1:
-        raise SpecError(
-            f"a trial wants {compute.cpus:g} cores and {compute.gpus:g} GPUs, but the cluster has "
-            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}. Lower compute.cpus or compute.gpus."
-        )
-    return min([compute.workers, *fits] if compute.workers else fits)

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from trials import catalog
 from trials.spec import SpecError
+
+T = TypeVar("T")
+ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: "a table"}
 
 
 def known(what: str, data: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -49,3 +52,26 @@ def seed(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise SpecError(f"{what} must be integers in [0, 2^63), got {value!r}.")
     return value
+
+
+def typed(cls: type[T], where: str, data: Mapping[str, Any]) -> T:
+    """An instance of a dataclass from a table, its values' types checked by the annotations."""
+    hints = get_type_hints(cls)
+    known(f"key of {where}", data, list(hints))
+    values = {}
+    for key, value in data.items():
+        wanted = get_origin(hints[key]) or hints[key]
+        if wanted is tuple:
+            value = tuple(listed(key, value))  # noqa: PLW2901
+            good = all(isinstance(v, get_args(hints[key])[0]) for v in value)
+        elif wanted is float:
+            value = number(f"{where}: {key}", value)  # noqa: PLW2901
+            good = True
+        else:
+            good = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+        if not good:
+            raise SpecError(f"{where}: {key} must be {ACCEPTED.get(wanted, 'strings')}, got {value!r}.")
+        values[key] = value
+    if "name" in hints and "name" not in values:
+        raise SpecError(f"a table of {where} has no name.")
+    return cls(**values)

@@ -3,10 +3,14 @@
 Here is the walk of a list that is known beforehand; ``sweep.search`` learns from what came back.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from trials.spec import Record, Trial
+from trials.spec import Record, Trial, canonical
+
+Group = tuple[str, str]  # what a worker must have loaded: a victim's id, and all that names copies of it
+NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)  # what a trial makes a worker load; SHARED: a victim others are at
 
 
 class Walk(Protocol):
@@ -16,8 +20,16 @@ class Walk(Protocol):
     size: int  # trials in all
     known: int  # of these, stored ones that a walk took up by itself and never hands out
 
-    def ask(self) -> Trial | None:
-        """The next trial, or None while there is none (wait for records, or done)."""
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
+        """The next trial, or None while there is none (wait for records, or done).
+
+        Args:
+            near: the group of what the asking worker ran last; the trial that makes it load the least goes first.
+            busy: ids of victims that workers are at, to be left to them while there are others.
+        """
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        """What the trial that ``ask`` would give makes that worker load: NOTHING to SHARED, or NONE for no trial."""
 
     def tell(self, record: Record) -> None:
         """What a trial of this walk gave."""
@@ -27,15 +39,46 @@ class Walk(Protocol):
         """True when every trial has been asked for and told."""
 
 
+def group_of(trial: Trial) -> Group:
+    """What a worker that has run this trial has loaded."""
+    plant = trial.plant.identity() if trial.plant else None
+    return trial.victim.id, canonical([trial.trusted, trial.seed, plant])
+
+
+def by_load(walks: Iterable[Walk], near: Group | None, busy: Collection[str]) -> list[Walk]:
+    """The walks that have a trial, those that make the worker load the least first, else as they come."""
+    loads = [(walk.loads(near, busy), walk) for walk in walks]
+    return [walk for load, walk in sorted(loads, key=lambda pair: pair[0])]
+
+
+def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
+    """What a trial of ``group`` makes a worker load that has ``near``."""
+    if near and group[0] == near[0]:
+        return NOTHING if group == near else COPIES
+    return SHARED if group[0] in busy else VICTIM
+
+
 class ListWalk:
     """Trials that are known beforehand: victims, copies, a grid, a star."""
 
     def __init__(self, label: str, trials: Sequence[Trial]) -> None:
         self.label, self.size, self.known = label, len(trials), 0
-        self._next, self._open = list(reversed(trials)), len(trials)
+        self._left, self._open = [(group_of(t), t) for t in trials], len(trials)
+        self._groups = Counter(group for group, _ in self._left)
 
-    def ask(self) -> Trial | None:
-        return self._next.pop() if self._next else None
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
+        best = self.loads(near, busy)
+        if best == NONE:
+            return None
+        place = next(i for i, (group, _) in enumerate(self._left) if load_of(group, near, busy) == best)
+        group, trial = self._left.pop(place)
+        self._groups[group] -= 1
+        if not self._groups[group]:
+            del self._groups[group]
+        return trial
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        return min((load_of(group, near, busy) for group in self._groups), default=NONE)
 
     def tell(self, record: Record) -> None:
         self._open -= 1

@@ -1,7 +1,9 @@
 """Places whose trials take no torch: they sleep, die or measure what a test wants."""
 
+import ctypes
 import os
 import time
+import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,16 @@ class Made(Place):
     nap: float = 0.0
     dies: str = ""  # id of a trial that kills its worker
     spools: bool = False  # it puts its record on disk first
+    troubled: str = ""  # id of a trial in trouble, or "all"
+    trouble: str = ""  # sleeps, holds the lock, memory, raises
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
         marks = Path(self.artifacts) / "marks"
         marks.mkdir(parents=True, exist_ok=True)
         (marks / f"{trial.id}.{os.getpid()}.{time.time_ns()}").touch()
+        if self.troubled in {trial.id, "all"}:
+            error = self._trouble()
+            return Record(trial=trial, status="failed", error=error)
         asr = float(trial.method.params.get("lr", 0.0)) if trial.method else 0.0
         curve = []
         for i in range(self.steps):
@@ -35,6 +42,18 @@ class Made(Place):
                 spool(record, self)
             os._exit(7)
         return record
+
+    def _trouble(self) -> str:
+        if self.trouble == "sleeps":
+            time.sleep(600)
+        if self.trouble == "holds the lock":  # C code that never gives it back
+            ctypes.PyDLL(None).sleep(600)
+        try:
+            if self.trouble == "memory":
+                bytearray(1 << 60)
+            raise ValueError("a wrong set-up")
+        except (MemoryError, ValueError):
+            return traceback.format_exc()
 
     def starts(self) -> list[tuple[str, int]]:
         """(trial id, process id) of every trial that was started, in order."""

@@ -88,6 +88,7 @@ def test_what_there_is_is_listed(kind: str, as_json: bool, capsys: Capture) -> N
         (["run", "absent.toml"], "cannot be read"),
         (["plan", "absent.toml"], "cannot be read"),
         (["run", "absent.toml", "--local", "--address", "auto"], "exclude each other"),
+        (["run", "absent.toml", "--ship"], "--address"),
         (["list", "defence"], "Did you mean 'defenses'"),
         (["export"], "nothing to write"),
         (["export", "--out", "x.csv", "--store", "sqlite:///absent.db"], "absent.db"),

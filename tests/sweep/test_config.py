@@ -9,6 +9,7 @@ import torch
 
 from sweep import config, plan
 from sweep.check import check
+from sweep.compute import Compute, fits
 from trials.spec import SpecError
 
 VICTIM = tiny_sweep.VICTIM
@@ -98,6 +99,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"compute": {"lease": "a minute"}}, "finite number"),
     ({"compute": {"outage": -1}}, "outage must be 0 s or more"),
     ({"compute": {"scheduler": "ahsa"}}, "Did you mean 'asha'"),
+    ({"compute": {"memory": "2 gigs"}}, 'such as "2 GiB"'),
+    ({"compute": {"memory": -1}}, "0 or more"),
+    ({"compute": {"gpus": 1.5}}, "fraction of one or a whole"),
+    ({"compute": {"time_limit": -1}}, "0 or more"),
+    ({"compute": {"abort_at": 0}}, r"\(0, 1\]"),
+    ({"compute": {"abort_at": 1.1}}, r"\(0, 1\]"),
+    ({"compute": {"resources": {"GPU": 1}}}, "write cpus, gpus or memory"),
+    ({"compute": {"resources": {"big": 0}}}, "more than 0"),
+    ({"compute": {"resources": {"big": "1"}}}, "finite number"),
+    ({"compute": {"copies": 3}}, "copies must be a table"),
+    ({"compute": {"copies": {"cpus": 0}}}, "compute.copies: cpus must be more than 0"),
+    ({"compute": {"copies": {"attempts": 1}}}, "key of compute.copies 'attempts'"),
+    ({"compute": {"copeis": {"cpus": 2}}}, "Did you mean 'copies'"),
 ]
 
 
@@ -229,3 +243,28 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     wanted = "cuda:99" if torch.cuda.is_available() else "cuda"
     with pytest.raises(SpecError, match="torch sees"):
         device_for(wanted)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [("2 GiB", 2 * 2**30), ("1.5gb", 1.5e9), (500, 500), ("500 MB", 5e8), ("7 b", 7)]
+)
+def test_memory_is_bytes_or_text(written: object, size: float) -> None:
+    assert tiny_sweep.sweep(compute={"memory": written}).compute.memory == size
+
+
+def test_a_waves_table_changes_what_its_trials_get_and_nothing_else() -> None:
+    found = tiny_sweep.sweep(compute={"cpus": 2, "time_limit": 60, "copies": {"gpus": 0.5, "memory": "1 GiB"}})
+    shares = {
+        game: found.compute.share(tiny_sweep.first(found, game)) for game in ("training", "self_poison", "tuning")
+    }
+    assert shares["training"].wants == shares["tuning"].wants == {"CPU": 2}
+    assert shares["self_poison"].wants == {"CPU": 2, "GPU": 0.5, "memory": 2**30}
+    assert {s.time_limit for s in shares.values()} == {60}
+
+
+def test_a_node_runs_as_many_trials_as_its_scarcest_resource_allows() -> None:
+    node = {"CPU": 8, "GPU": 2, "memory": 10 * 2**30}
+    assert fits(Compute(cpus=1, gpus=0.25), node) == 8
+    assert fits(Compute(cpus=1, gpus=0.6), node) == 2  # what is left of each GPU is lost
+    assert fits(Compute(cpus=1, memory=3 * 2**30), node) == 3
+    assert fits(Compute(cpus=1, resources={"big": 1}), node) == 0

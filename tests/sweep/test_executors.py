@@ -13,7 +13,7 @@ from made_up import Made
 
 from results.store import Store
 from sweep import engine, local, plan
-from sweep.config import Compute
+from sweep.compute import Compute
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.worker import Place, leftovers, spool, spooled, unspool

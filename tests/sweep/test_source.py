@@ -6,7 +6,7 @@ from test_plan import drained, record, whole
 
 from results.store import Store
 from sweep import plan
-from sweep.source import Progress, Source
+from sweep.source import Aborted, Progress, Source
 from sweep.walks import ListWalk
 from sweep.waves import waves
 from trials.spec import Record, Trial
@@ -164,3 +164,33 @@ def test_counts_add_up_to_the_plan(store: Store) -> None:
     p = s.progress
     assert p.planned == p.done + p.failed + p.pruned + p.stored + p.blocked
     assert p.failed == 2
+
+
+def test_a_worker_is_given_what_it_has_loaded_and_others_something_else(store: Store) -> None:
+    sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1]}, seeds=[0, 1])
+    choices = plan.configurations(sweep, sweep.defenses[0])[:2]
+    walks = [ListWalk("a", [t for c in choices for t in plan.trials_of(sweep, cell, c)]) for cell in plan.cells(sweep)]
+    s = source(store, *walks)
+    one, two = s.next(), s.next()
+    assert one and two
+    assert one.victim != two.victim
+    handed = [one]
+    while (trial := s.next(near=handed[-1])) is not None and len(handed) < 4:
+        handed.append(trial)
+    assert {t.victim.id for t in handed} == {one.victim.id}
+    assert [t.seed for t in handed] == [0, 0, 1, 1]  # on the same copies first
+    assert trial is not None  # then the other victim's, rather than nothing
+    assert trial.victim == two.victim
+
+
+def test_too_large_a_share_of_failures_stops_the_sweep(store: Store) -> None:
+    some = trials(30)
+    s = Source(iter([[ListWalk("a", some)]]), store, "tiny", abort_at=0.5)
+    ran = drained(s, lambda t: record(t, status="failed" if some.index(t) % 2 else "done"))
+    assert len(ran) == 10
+    assert s.over
+    with pytest.raises(Aborted, match="5 of 10 finished trials failed"):
+        s.check()
+    s = Source(iter([[ListWalk("a", some)]]), store, "tiny", abort_at=0.5)
+    assert len(drained(s)) == 20
+    s.check()

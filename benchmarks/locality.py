@@ -1,0 +1,119 @@
+"""Loads of victims and copies per trial, with trials handed out near what a worker has, and in turns.
+
+    python -m benchmarks.locality [--victims 6] [--seeds 2] [--workers 2]
+
+One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out, and with the same
+source told nothing of the workers, so that all walks take turns. Only trials that run a defense or a detector are
+counted; making a victim or a copy loads what it must in either case. Writes benchmarks/results/locality.json.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._shared import write
+from results.store import Store
+from sweep import config, local, worker
+from sweep.compute import Compute
+from sweep.config import Sweep
+from sweep.engine import MAKES_ARTIFACTS
+from sweep.source import Source
+from sweep.waves import waves
+from sweep.worker import Place
+from trials.spec import Point, Record, Trial
+
+VICTIM: dict[str, Any] = {
+    "dataset": "digits",
+    "model": {"name": "resnet18", "width": 4},
+    "training": {"name": "fast", "epochs": 4, "batch": 64, "peak": 0.2},
+    "attacks": [{"name": "badnets", "m": 60}],
+}
+
+
+@dataclass(frozen=True)
+class Counting(Place):
+    """Trials that leave a file with what they made their worker load."""
+
+    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+        bench = worker._bench(self)
+        caches = (bench._victim, bench._copy)
+        before = [cache.cache_info().misses for cache in caches]
+        record = yield from super().perform(trial)
+        loaded = [cache.cache_info().misses - b for cache, b in zip(caches, before, strict=True)]
+        folder = Path(self.artifacts) / "loads"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{trial.game.name}.{trial.id}").write_text(" ".join(map(str, loaded)))
+        return record
+
+
+class InTurns(Source):
+    """A source that does not look at what workers have loaded."""
+
+    def next(self, near: Trial | None = None) -> Trial | None:
+        trial = super().next()
+        self._at.clear()
+        return trial
+
+
+def sweep_of(victims: int, seeds: int) -> Sweep:
+    held = {"profile": "small", "limit": 4, "fixed": {"steps": 6, "batch": 16}}
+    data = {
+        "trusted": 0.2,
+        "seeds": list(range(seeds)),
+        "victim": {**VICTIM, "seeds": list(range(victims))},
+        "tuning": {"copies": 2, "record_every": 6},
+        "planting": {"steps": 60, "batch": 32, "lr": 0.1, "share": 0.5, "reach": 0.3, "check_every": 20},
+        "defenses": [{"name": name, **held} for name in ("weight_decay", "fine_tuning")],
+        "compute": {"device": "cpu"},
+    }
+    return config.parse(data, "locality")
+
+
+def measure(sweep: Sweep, kind: type[Source], workers: int, ray: bool) -> dict[str, float]:
+    """Loads a trial, and the sweep's seconds."""
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
+        store.add_sweep(sweep.name, {})
+        source, place = kind(waves(sweep, store), store, sweep.name), Counting(folder)
+        began = time.perf_counter()
+        if ray:
+            from sweep import tune  # noqa: PLC0415  (loads Ray)
+
+            tune.run(source, place, Compute(device="cpu", workers=workers))
+        else:
+            local.pool(source, place, workers)
+        seconds = time.perf_counter() - began
+        if source.progress.failed:
+            raise RuntimeError("a trial failed")
+        files = [f for f in Path(folder, "loads").glob("*") if f.name.split(".")[0] not in MAKES_ARTIFACTS]
+        counted = [f.read_text().split() for f in files]
+    number = len(counted)
+    victims, copies = (sum(int(c[i]) for c in counted) for i in (0, 1))
+    return {
+        "trials": number,
+        "victims_a_trial": victims / number,
+        "copies_a_trial": copies / number,
+        "sweep_s": seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--victims", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    sweep, rows = sweep_of(asked.victims, asked.seeds), {}
+    for ray in (False, True):
+        for kind, what in ((InTurns, "in turns"), (Source, "near")):
+            name = f"{'Ray' if ray else 'pool'}, {what}"
+            rows[name] = figures = measure(sweep, kind, asked.workers, ray)
+            print(name.ljust(18), {k: round(v, 3) for k, v in figures.items()}, flush=True)
+    write("locality", {"victims": asked.victims, "seeds": asked.seeds, "workers": asked.workers, "loads": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The nodes of a Ray cluster: what they have, whether they can run trials, and the code that they are sent."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweep.compute import WAVES, Compute, Node, fits
+from sweep.worker import Place
+from trials.folders import folder_at, shown
+from trials.spec import SpecError
+
+ROOMS = ("trials", "search_spaces", "results", "sweep")
+PROBE_SECONDS = 300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
+LOOK_SECONDS = 5.0  # nodes come and go; how often that is looked up
+
+
+def alive() -> list[Node]:
+    """What each living node has."""
+    return [node["Resources"] for node in _alive()]
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+class Room:
+    """How many trials may run at a time, as nodes come and go.
+
+    Attributes:
+        share: what each of them gets.
+    """
+
+    def __init__(self) -> None:
+        self.share = Compute()
+        self._nodes, self._looked = list[Node](), 0.0
+
+    def now(self) -> int:
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._nodes, self._looked = alive(), time.monotonic()
+        room = sum(fits(self.share, node) for node in self._nodes)
+        return max(1, min(room, self.share.workers or room))
+
+
+def shipped() -> dict[str, object]:
+    """The runtime environment that sends this package's code to every node."""
+    root = Path(__file__).resolve().parents[1]
+    return {"py_modules": [str(root / room) for room in ROOMS], "excludes": ["**/__pycache__"]}
+
+
+def probe(compute: Compute, place: Place) -> None:
+    """Ask every node that may get trials for the code and the artifacts folder. Raises SpecError, naming the node."""
+    shares = [compute.wave(wave) for wave in WAVES]
+    wanted = [n for n in _alive() if any(fits(share, n["Resources"]) for share in shares)]
+    folder, mark = folder_at(place.artifacts), f"seen-{uuid.uuid4().hex}"
+    folder.put(mark, b"")
+    try:
+        asked = [(node["NodeManagerAddress"], _ask(node["NodeID"], place.artifacts, mark)) for node in wanted]
+        for host, answer in asked:
+            try:
+                sees = ray.get(answer, timeout=PROBE_SECONDS)
+            except ray.exceptions.RayError as problem:
+                last = " ".join(str(problem).strip().splitlines()[-1:])
+                raise SpecError(
+                    f"the node {host} cannot run trials: {last} Install poisonsweep there, with the versions that are "
+                    "installed here, or send its code with --ship."
+                ) from problem
+            if not sees:
+                raise SpecError(
+                    f"the node {host} does not see the artifacts folder {shown(place.artifacts)!r}: every node must have "
+                    "it at that path, on a file system that they share. Choose another with --artifacts, or a URI."
+                )
+    finally:
+        folder.drop(mark)
+
+
+def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[bool]":
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    asked: ray.ObjectRef[bool] = ray.remote(_sees).options(num_cpus=0, scheduling_strategy=there).remote(where, mark)
+    return asked
+
+
+def _sees(where: str, mark: str) -> bool:
+    """Runs on a node: it has this function, so it has the code; loading torch tells the rest."""
+    import torch  # noqa: PLC0415, F401
+
+    return folder_at(where).has(mark)

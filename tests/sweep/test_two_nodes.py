@@ -1,0 +1,169 @@
+"""A sweep on two real Ray nodes: both are used, one may go, nothing finished is lost or run twice."""
+
+import os
+import subprocess
+import threading
+import venv
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import ray
+import test_two_nodes
+import tiny_sweep
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+from test_executors import eventually
+
+from results.store import Store
+from sweep import engine
+from sweep.worker import Place
+from trials.spec import Point, Record, SpecError, Trial
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+cloudpickle.register_pickle_by_value(test_two_nodes)  # workers have no path to the tests
+
+
+@dataclass(frozen=True)
+class Noting(Place):
+    """Real trials; each leaves a file named by trial and Ray node when it starts."""
+
+    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+        import ray  # noqa: PLC0415
+
+        marks = Path(self.artifacts) / "marks"
+        marks.mkdir(parents=True, exist_ok=True)
+        (marks / f"{trial.id}.{ray.get_runtime_context().get_node_id()}").touch()
+        plain = Place(self.artifacts, self.device, self.threads)
+        return plain.perform(trial)
+
+    def nodes(self) -> dict[str, list[str]]:
+        """The trials that each node started."""
+        found: dict[str, list[str]] = {}
+        for file in (Path(self.artifacts) / "marks").glob("*"):
+            trial, node = file.name.split(".")
+            found.setdefault(node, []).append(trial)
+        return found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    two = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"left": 1}})
+    yield two
+    ray.shutdown()
+    two.shutdown()
+
+
+def alive(cluster: Cluster) -> int:
+    return sum(node["Alive"] for node in cluster.global_state.node_table())
+
+
+def sweep(seeds: tuple[int, ...] = (0,), **compute: object) -> engine.Sweep:
+    longer = [{**d, "limit": 3, "fixed": {"steps": 40, "batch": 16}} for d in tiny_sweep.DEFENSES]
+    return tiny_sweep.sweep(defenses=longer, seeds=list(seeds), compute={"device": "cpu", "workers": 2, **compute})
+
+
+def test_a_node_is_removed_and_nothing_is_lost_or_run_twice(cluster: Cluster, tmp_path: Path) -> None:
+    other = cluster.add_node(num_cpus=1)
+    place = Noting(str(tmp_path / "ray"), "cpu", 1)
+    finished: list[str] = []
+    both = threading.Event()
+
+    def watch(event: str, trial: Trial, progress: engine.Progress, record: Record | None) -> None:
+        if event == "finish":
+            finished.append(trial.id)
+            if len(place.nodes()) == 2 and progress.done > 6:
+                both.set()
+
+    def run() -> None:
+        with Store.open(f"sqlite:///{tmp_path}/ray.db") as store:
+            ended.append(engine.execute(sweep((0, 1)), store, place, address=cluster.address, watch=watch))
+
+    ended: list[engine.Progress] = []
+    driver = threading.Thread(target=run)
+    driver.start()
+    assert both.wait(120), place.nodes()
+    cluster.remove_node(other)  # its raylet and workers are killed
+    driver.join(200)
+    (progress,) = ended
+    assert (progress.failed, progress.done) == (0, progress.planned)
+    assert sorted(set(finished)) == sorted(finished)
+    assert len(place.nodes()) == 2
+    with (
+        Store.open(f"sqlite:///{tmp_path}/ray.db") as store,
+        Store.open(f"sqlite:///{tmp_path}/local.db") as here,
+    ):
+        engine.execute(sweep((0, 1), workers=1), here, tiny_sweep.place(tmp_path / "local"), use_ray=False)
+        assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(here)
+
+
+def test_what_no_single_node_has_is_refused_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    other = cluster.add_node(num_cpus=1)
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        for wanted, says in (
+            ({"cpus": 2}, "compute: a trial wants 2 CPU, but no node has as much; they have 1 CPU"),
+            ({"copies": {"memory": "900 TiB"}}, r"compute.copies: .*GiB memory, but no node"),
+            ({"detectors": {"resources": {"left": 1, "right": 1}}}, "compute.detectors: .* 1 left and 0 right"),
+        ):
+            with pytest.raises(SpecError, match=says) as refused:
+                engine.execute(sweep(**wanted), store, tiny_sweep.place(tmp_path), address=cluster.address)
+            assert "\n" not in str(refused.value)
+        assert not store.records()
+    cluster.remove_node(other)
+
+
+def test_each_wave_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -> None:
+    other = cluster.add_node(num_cpus=1, resources={"right": 1})
+    place = Noting(str(tmp_path), "cpu", 1)
+    waves = {"copies": {"resources": {"left": 0.5}, "memory": "10 MiB"}, "trials": {"resources": {"right": 1}}}
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        progress = engine.execute(sweep(**waves), store, place, address=cluster.address)
+        games = {r.trial.id: r.trial.game.name for r in store.records()}
+    assert progress.failed == 0
+    ran = {node: {games[i] for i in ids if games[i] != "training"} for node, ids in place.nodes().items()}
+    assert ran.pop(other.node_id) == {"tuning", "confirmation", "robustness"}
+    assert list(ran.values()) == [{"self_poison"}]
+    cluster.remove_node(other)
+
+
+@pytest.fixture
+def stranger(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
+    """A node whose Python has all libraries, but not this package."""
+    venv.create(tmp_path / "bare", symlinks=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    site = Path(ray.__file__).parents[1]  # its .pth files, by which this package may be installed, are not read
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    if not subprocess.run([python, "-c", "import sweep.tune"], env=environment, cwd=tmp_path, check=False).returncode:
+        pytest.skip("the package is installed among its libraries, so no Python here lacks it")
+    words = ["start", f"--address={cluster.address}", "--num-cpus=1", '--resources={"bare": 1}', "--block"]
+    node = subprocess.Popen(
+        [python, "-m", "ray.scripts.scripts", *words],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert eventually(lambda: alive(cluster) == 2)
+        yield
+    finally:
+        node.terminate()
+        node.wait(30)
+
+
+def test_a_node_without_the_package_is_named_and_is_sent_it_with_ship(
+    cluster: Cluster, stranger: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray puts the driver's folder on its workers' path, and this machine has it
+    there = sweep(trials={"resources": {"bare": 1}})
+    place = tiny_sweep.place(tmp_path / "artifacts")
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        with pytest.raises(SpecError, match="cannot run trials: .*No module named 'sweep'.*--ship"):
+            engine.execute(there, store, place, address=cluster.address)
+        assert not store.records()
+        progress = engine.execute(there, store, place, address=cluster.address, ship=True)
+        tuned = [r for r in store.records() if r.trial.game.name == "tuning"]
+    assert (progress.failed, progress.lost) == (0, 0)
+    assert len(tuned) == 6
+    assert all("commit" not in r.provenance for r in tuned)  # they ran on the code that was sent
