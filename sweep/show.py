@@ -90,7 +90,7 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, executor: Mapping[str, Any
 
 def _to_mend(failed: list[Record]) -> list[str]:
     """The errors that say what to do, such as those of a damaged artifact or a full disk, each once, with its count."""
-    last = ((r.error or "").strip().splitlines()[-1].partition(": ")[2] for r in failed)
+    last = ("".join((r.error or "").strip().splitlines()[-1:]).partition(": ")[2] for r in failed)
     counts = Counter(line for line in last if "run again with --retry-failed" in line)
     return [f"{count} failed: {line}." for line, count in counts.items()]
 

@@ -1,9 +1,10 @@
 """One trial, one record: in this process, in a pool, on Ray, and after its process was killed in the midst of it."""
 
+import functools
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from sweep.worker import Place
 from trials.spec import Point, Record, Trial
 
 pytestmark = pytest.mark.slow
-EPOCHS = 12  # long enough for a signal to meet one
+Outcome = tuple[object, ...]
+EPOCHS = 5  # long enough for a signal to meet one
 ONE = Compute(device="cpu", workers=1)
 
 
@@ -46,16 +48,19 @@ def sweep_of(attack: str) -> Sweep:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[object, ...]]]:
-    """The outcomes, by the attack, of trainings in this process."""
-    folder, found = tmp_path_factory.mktemp("undisturbed"), {}
-    for attack in ("badnets", "pcb"):
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome]:
+    """The outcome, by the attack, of a training in this process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+
+    @functools.cache
+    def outcome(attack: str) -> Outcome:
         with Store.open(f"sqlite:///{folder}/{attack}.db") as store:
-            sweep = sweep_of(attack)
             store.add_sweep("tiny", {})
-            local.inline(Source(waves(sweep, store), store, "tiny"), Place(str(folder / attack)))
-            (found[attack],) = tiny_sweep.outcomes(store).values()
-    yield found
+            local.inline(Source(waves(sweep_of(attack), store), store, "tiny"), Place(str(folder / attack)))
+            (found,) = tiny_sweep.outcomes(store).values()
+        return found
+
+    return outcome
 
 
 def on_ray(source: Source, place: Place) -> None:
@@ -85,7 +90,7 @@ def kill_one_that_has_a_checkpoint(place: Named) -> threading.Thread:
     [(in_a_pool, "badnets"), (in_a_pool, "pcb"), pytest.param(on_ray, "badnets", marks=pytest.mark.ray)],
 )
 def test_a_killed_training_goes_on_and_gives_the_record_of_an_undisturbed_one(
-    undisturbed: dict[str, tuple[object, ...]],
+    undisturbed: Callable[[str], Outcome],
     store: Store,
     tmp_path: Path,
     execute: Callable[[Source, Place], None],
@@ -103,7 +108,7 @@ def test_a_killed_training_goes_on_and_gives_the_record_of_an_undisturbed_one(
     assert (source.progress.done, source.progress.failed, source.progress.lost) == (1, 0, 1)
     (record,) = store.records()
     assert record.provenance["resumed"].startswith("once, last at step")
-    assert tiny_sweep.outcome(record) == undisturbed[attack]
+    assert tiny_sweep.outcome(record) == undisturbed(attack)
     assert not list(tmp_path.glob("checkpoints/*"))
     assert len(place.pids()) == 2
 
