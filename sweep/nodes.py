@@ -70,8 +70,8 @@ def probe(compute: Compute, place: Place) -> None:
                 ) from problem
             if not sees:
                 raise SpecError(
-                    f"the node {host} does not see the artifacts folder {shown(place.artifacts)!r}: every node must have "
-                    "it at that path, on a file system that they share. Choose another with --artifacts, or a URI."
+                    f"the node {host} does not see the artifacts folder {shown(place.artifacts)!r}: every node must "
+                    "have it at that path, on a file system that they share. Choose another with --artifacts, or a URI."
                 )
     finally:
         folder.drop(mark)
