@@ -1,5 +1,6 @@
 """What a worker process is, whatever started it: a bench with its threads set, and a spool that outlives the driver."""
 
+import contextlib
 import functools
 import json
 import os
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweep.journal import note
 from trials.spec import Point, Record, SpecError, Trial, record_from_json, to_json
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ class Place:
         """The trial's points as they come, then its record, on this process's bench."""
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
-        return perform(trial, _bench(self))
+        note(self.artifacts, trial.id, "started")
+        record = yield from perform(trial, _bench(self))
+        note(self.artifacts, trial.id, record.status)
+        return record
 
 
 def make_bench(place: Place) -> "Bench":
@@ -50,15 +55,22 @@ _bench = functools.lru_cache(1)(make_bench)  # kept warm for this process's next
 
 
 def spool(record: Record, place: Place) -> str:
-    """Put a finished record on disk before the driver hears of it; returns its JSON."""
+    """Put a finished record on disk before the driver hears of it; returns its JSON.
+
+    Where the disk is full the driver is told all the same: the store may lie on another.
+    """
     text = json.dumps(to_json(record))
-    place.spool.mkdir(parents=True, exist_ok=True)
     part = place.spool / f".{record.trial.id}.{os.getpid()}"
-    with part.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(_file(place, record.trial.id))
+    try:
+        place.spool.mkdir(parents=True, exist_ok=True)
+        with part.open("w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(_file(place, record.trial.id))
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return text
 
 

@@ -17,3 +17,11 @@ def cifar10_root() -> Path:
     if not root.is_dir():
         pytest.skip("no CIFAR-10: set POISONSWEEP_DATA to a folder that holds cifar10/train.parquet")
     return root
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the tests that kill and break things can be asked for."""
+    chaos = parser.getgroup("chaos")
+    chaos.addoption("--rounds", type=int, default=20, help="times that a driver is killed (default 20)")
+    chaos.addoption("--chaos-seed", type=int, default=None, help="of the random moments; printed when left out")
+    chaos.addoption("--figures", type=Path, default=None, help="file to which each chaos test adds what it counted")

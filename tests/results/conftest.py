@@ -1,14 +1,10 @@
 """What the tests of results share: records to store, and a private PostgreSQL server where the system has one."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
+from private_postgres import Server, server
 
 from trials.spec import Choice, Point, Record, Trial, Victim
 
@@ -19,35 +15,10 @@ def make_record() -> Callable[..., Record]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The folder of the socket of a PostgreSQL server that only these tests use."""
-    binaries = [Path(p) for p in (shutil.which("pg_ctl"),) if p] + sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")
-    )
-    if not binaries:
-        pytest.skip("no PostgreSQL server on this machine: install postgresql, or have pg_ctl on PATH")
-    pytest.importorskip("psycopg")
-    folder = binaries[-1].parent
-    home = Path(tempfile.mkdtemp(prefix="pg-"))
-    as_postgres = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        try:
-            shutil.chown(home, "postgres")
-        except LookupError:
-            home.rmdir()
-            pytest.skip("no user named postgres on this machine: run the tests as another user than root")
-        as_postgres = ["runuser", "-u", "postgres", "--"]
-
-    def call(*words: str) -> None:
-        done = subprocess.run([*as_postgres, *words], cwd=home, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    call(str(folder / "initdb"), "-D", str(home / "data"), "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
-    start = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c max_connections=40"
-    call(str(folder / "pg_ctl"), "-D", str(home / "data"), "-w", "-o", start, "-l", str(home / "log"), "start")
-    yield str(home)
-    call(str(folder / "pg_ctl"), "-D", str(home / "data"), "-w", "-m", "immediate", "stop")
-    shutil.rmtree(home)
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server that only these tests use."""
+    with server() as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -55,15 +26,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a store that is not there yet, on each kind of database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/runs/store.db"
-    import psycopg  # noqa: PLC0415
-
-    folder, name = request.getfixturevalue("postgres_server"), f"test_{next(_NAMES)}"
-    with psycopg.connect(host=folder, user="tester", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return f"postgresql+psycopg://tester@/{name}?host={folder}"
-
-
-_NAMES = count()
+    running: Server = request.getfixturevalue("postgres_server")
+    return running.fresh()
 
 
 def _record(seed: int = 0, *, status: str = "done", steps: int = 20, asr: float = 0.01, **settings: object) -> Record:
