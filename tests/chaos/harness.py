@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -182,6 +183,31 @@ class Undisturbed:
 
     records: dict[str, Record]
     startup: float
+
+
+def spec_with(folder: Path, **changes: Any) -> Path:
+    """The sweep's file with other tables in place of some."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "changed.toml"
+    file.write_text(tiny_sweep.toml({**tomllib.loads(SPEC.read_text()), **changes}))
+    return file
+
+
+def victim_with(**changes: Any) -> dict[str, Any]:
+    """The sweep's [victim] table with other values."""
+    return {**tomllib.loads(SPEC.read_text())["victim"], **changes}
+
+
+def defense(name: str, limit: int = 1) -> dict[str, Any]:
+    """A defense as the sweep has it, with so many points; the first is the same for every limit."""
+    return {"name": name, "profile": "small", "limit": limit, "fixed": {"steps": 4, "batch": 16}}
+
+
+def agree(some: Mapping[str, Record], whole: Mapping[str, Record], at_least: int) -> bool:
+    """True when the trials that both have gave the same, and are so many."""
+    both = some.keys() & whole.keys()
+    here, there = outcomes(some), outcomes(whole)
+    return len(both) >= at_least and all(here[i] == there[i] for i in both)
 
 
 def frozen(records: Mapping[str, Record]) -> dict[str, str]:
