@@ -82,6 +82,7 @@ class Killing:
             known = self._look(run, known, began, killed)
             if not killed:
                 break
+        self.tally.stale += run.quiet(helpers=True).values()
         self.tally.trials += len(known)
         there, wanted = outcomes(run.records()), outcomes(self._whole)
         self.tally.differ += [i for i in wanted.keys() | there.keys() if there.get(i) != wanted.get(i)]
