@@ -129,7 +129,8 @@ bit (times and provenance excepted). A trial that was in flight is started again
 {losses}
 
 With none seen in {number} kills, the chance of one in a kill like these is below {bound:.1%} (one-sided, at 95 %; about
-3/n). What happens to your machines is not drawn like these kills.
+3/n). What happens to your machines is not drawn like these kills. Ray's own two helper processes (agents of its
+dashboard and environments, which run no trial) outlive a killed driver by about a minute; they are waited for.
 
 ## A worker is killed in a trial
 
@@ -146,7 +147,8 @@ A worker that had put its record on disk before it died costs no new start.
 {faults}
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
-{processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json.
+{processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,
+each with the commit that it was measured at.
 """
 
 
