@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from private_postgres import Server, server
 
 from trials.spec import Choice, Point, Record, Trial, Victim
+
+if TYPE_CHECKING:
+    from private_postgres import Server
 
 
 @pytest.fixture
@@ -15,8 +18,10 @@ def make_record() -> Callable[..., Record]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
+def postgres_server() -> Iterator["Server"]:
     """A PostgreSQL server that only these tests use."""
+    from private_postgres import server  # noqa: PLC0415  (processes that take only records from here lack its path)
+
     with server() as running:
         yield running
 
