@@ -59,6 +59,10 @@ class Claims:
             found |= set(connection.scalars(held))
         return found
 
+    def owners(self, connection: Connection) -> set[str]:
+        """Everybody who holds a trial."""
+        return set(connection.scalars(select(claims.c.owner).where(claims.c.expires >= self._now).distinct()))
+
     def settle(self, connection: Connection, record: Record, owner: str | None) -> bool:
         """End the claim on a trial that has run; False if its record is not to be stored.
 

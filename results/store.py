@@ -116,6 +116,10 @@ class Store:
         """End the owner's claim on one trial, or all of them."""
         self._transaction(self._claim, lambda connection: self._claims.release(connection, owner, trial_id))
 
+    def owners(self) -> set[str]:
+        """Whoever has a claim that lasts."""
+        return self._reading(self._claims.owners)
+
     def claimed(self, trial_ids: Iterable[str]) -> set[str]:
         """Those of the trials on which a claim lasts, whoever's it is."""
         return self._reading(lambda connection: self._claims.live(connection, trial_ids))

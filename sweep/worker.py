@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.compute import Compute
+from sweep.journal import note
 from trials import node_cache
 from trials.folders import CHECKPOINT_EVERY, Folder, folder_at, is_uri
 from trials.spec import Point, Record, SpecError, Trial, record_from_json, to_json
@@ -47,7 +48,10 @@ class Place:
         """The trial's points as they come, then its record, on this process's bench."""
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
-        return perform(trial, _bench(replace(self, time_limit=0)))
+        note(self.scratch, trial.id, "started")
+        record = yield from perform(trial, _bench(replace(self, time_limit=0)))
+        note(self.scratch, trial.id, record.status)
+        return record
 
 
 def placed(place: Place, share: Compute) -> Place:

@@ -37,3 +37,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/runs/store.db"
     server: Server = request.getfixturevalue("postgres_server")
     return server.url()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the tests that kill and break things can be asked for."""
+    chaos = parser.getgroup("chaos")
+    chaos.addoption("--rounds", type=int, default=20, help="times that a driver is killed (default 20)")
+    chaos.addoption("--chaos-seed", type=int, default=None, help="of the random moments; printed when left out")
+    chaos.addoption("--figures", type=Path, default=None, help="file to which each chaos test adds what it counted")

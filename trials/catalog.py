@@ -7,7 +7,6 @@ import and runs no method's code. ``find`` imports the one module that a trial n
 import ast
 import difflib
 import importlib
-import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "spaces": ("search_spaces", ("space",)),
     "detector_spaces": ("search_spaces.detectors", ("space",)),
 }
+OWN = "POISONSWEEP_METHODS"  # folders of a user's own methods, separated as in PATH; their code is run
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
 
@@ -73,8 +73,8 @@ class Method:
 
 
 def names(kind: str) -> list[str]:
-    """The methods of a kind, sorted: its public files."""
-    return sorted(p.stem for p in _folder(kind).glob("*.py") if not p.stem.startswith("_"))
+    """The methods of a kind, sorted: its public files. Raises SpecError for what ``POISONSWEEP_METHODS`` has wrong."""
+    return sorted(_files(kind))
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:
@@ -180,16 +180,40 @@ def _digest(path: Path, changed: int) -> str:
     return digest_of(path)
 
 
-@lru_cache
-def _folder(kind: str) -> Path:
-    found = importlib.util.find_spec(KINDS[kind][0])
-    assert found is not None and found.origin is not None
-    return Path(found.origin).parent
+def own_folders() -> list[Path]:
+    """The folders with a user's own methods, laid out like ``trials/``. Raises SpecError for one that is not there."""
+    folders = [Path(f) for f in os.environ.get(OWN, "").split(os.pathsep) if f]
+    for folder in folders:
+        if not folder.is_absolute() or not folder.is_dir():
+            raise SpecError(f"{OWN} names {str(folder)!r}: it must be the absolute path of a folder.")
+    return folders
 
 
 @lru_cache
+def _files(kind: str) -> dict[str, Path]:
+    """A kind's public files by name, in its package and in the user's own folders, which its package then imports."""
+    package = importlib.import_module(KINDS[kind][0])
+    inside = KINDS[kind][0].removeprefix("trials.").replace(".", "/")
+    own = [str(folder / inside) for folder in own_folders()]
+    package.__path__ += [folder for folder in own if folder not in package.__path__]
+    found: dict[str, Path] = {}
+    for file in (f for folder in package.__path__ for f in Path(folder).glob("[!_]*.py")):
+        if file.stem in found:
+            raise SpecError(f"{OWN}: {str(file)!r} has the name of {str(found[file.stem])!r}. Rename one.")
+        found[file.stem] = file
+    return found
+
+
 def _read(kind: str, name: str) -> Method:
-    path = _folder(kind) / f"{name}.py"
+    path = _files(kind)[name]
+    try:
+        return _parsed(kind, name, path)
+    except (LookupError, SyntaxError, ValueError) as problem:
+        raise SpecError(f"{path}: not a method that can be used: {problem}.") from problem
+
+
+@lru_cache
+def _parsed(kind: str, name: str, path: Path) -> Method:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     verb = next((v for v in KINDS[kind][1] if v in functions), None)

@@ -6,6 +6,9 @@ import platform
 import subprocess
 from pathlib import Path
 
+from trials.catalog import own_folders
+from trials.spec import content_id, digest_of
+
 LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "numpy")
 
 
@@ -17,6 +20,8 @@ def of_code() -> dict[str, str]:
     if (here / ".git").exists():
         facts["commit"] = _git(here, "rev-parse", "--short=12", "HEAD") or "unknown"
         facts["dirty"] = "yes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "no"
+    if own := own_folders():
+        facts["methods"] = content_id([digest_of(f) for folder in own for f in sorted(folder.rglob("*.py"))])
     return facts | {name: _version(name) for name in LIBRARIES}
 
 

@@ -83,6 +83,16 @@ def test_an_owner_releases_all_of_its_own_and_no_others(store: Store) -> None:
     assert rows(store) == [(ID, "b")]
 
 
+def test_owners_are_those_whose_claims_last(store: Store) -> None:
+    assert store.owners() == set()
+    store.claim(ID, "a", 60)
+    store.claim(IDS[0], "b", 60)
+    store.renew("b", 0.01)
+    while store.claimed([IDS[0]]):
+        time.sleep(0.01)
+    assert store.owners() == {"a"}
+
+
 def test_a_claim_that_ran_out_is_another_owners_and_cannot_be_renewed(store: Store) -> None:
     assert store.claim(ID, "a", 0.05)
     gone(store)

@@ -20,7 +20,7 @@ HALF = [
 
 def start(folder: Path) -> subprocess.Popen[str]:
     file = folder / "tiny.toml"
-    compute = {"device": "cpu", "workers": 2, "lease": 3}  # a killed driver's trials are soon free
+    compute = {"device": "cpu", "workers": 2}
     table = tiny_sweep.table(confirm=False, judge=False, defenses=HALF, compute=compute)
     file.write_text(tiny_sweep.toml(table))
     command = [sys.executable, "-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]

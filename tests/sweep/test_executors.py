@@ -1,5 +1,6 @@
 """Whatever runs the trials, the same records come out; a lost worker costs its own trial one more start, no more."""
 
+import json
 import os
 import signal
 import threading
@@ -14,11 +15,12 @@ from made_up import Made
 from results.store import Store
 from sweep import engine, local, plan
 from sweep.compute import Compute
+from sweep.journal import note
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.worker import Place, leftovers, spool, spooled, unspool
 from trials.folders import STALE
-from trials.spec import Record, SpecError, Trial
+from trials.spec import Record, SpecError, Trial, record_from_json
 
 
 def trials(number: int = 6) -> list[Trial]:
@@ -143,6 +145,31 @@ def test_a_spooled_file_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
     file.write_text(file.read_text()[:-20])
     assert not leftovers(place)
     assert not list((tmp_path / "spool").iterdir())
+
+
+def test_a_record_that_cannot_be_spooled_is_told_all_the_same(tmp_path: Path) -> None:
+    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    record = Record(trial=trial, status="done", metrics={"cda0": 0.5}, seconds=1.0)
+    assert record_from_json(json.loads(spool(record, place))) == record
+    assert spooled(place, trial.id) is None
+
+
+@pytest.mark.slow
+def test_the_journal_has_each_trials_start_and_how_it_ended(finished: tuple[Store, Place]) -> None:
+    store, place = finished
+    (file,) = (Path(place.artifacts) / "journal").iterdir()
+    assert file.name.endswith(f"-{os.getpid()}.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [x["event"] for x in lines] == ["started", "done"] * 9
+    assert {x["trial"] for x in lines} == {r.trial.id for r in store.records()}
+    assert [x["time"] for x in lines] == sorted(x["time"] for x in lines)
+
+
+def test_a_journal_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("a file where the folder should be")
+    note(tmp_path, "0123456789abcdef", "started")
+    assert (tmp_path / "journal").read_text().startswith("a file")
 
 
 def test_workers_are_as_many_as_the_cores_allow() -> None:

@@ -1,5 +1,7 @@
 """Drivers that share a store run nothing twice and wait for one another; a killed one's trials run elsewhere."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from results.store import Store
 from sweep import local
 from sweep import source as sources
 from sweep.config import Sweep
-from sweep.driver import Driver
+from sweep.driver import Driver, dead
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.waves import waves
@@ -52,6 +54,23 @@ def shared(*two: Source) -> list[list[Trial]]:
                 mine.append(trial)
                 s.finish(by_lr(trial))
     return ran
+
+
+def test_claims_of_a_killed_driver_of_this_machine_end_when_the_next_one_starts(store: Store) -> None:
+    one, two, three = trials(3)
+    code = "import time; from sweep.driver import Driver; print(Driver().name, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        killed = other.stdout.readline().strip()
+        elsewhere = killed.replace(killed.split(":")[1], "00000000-1")
+        for trial, owner in ((one, killed), (two, Driver().name), (three, elsewhere)):
+            assert store.claim(trial.id, owner, 600)
+        assert not dead(killed)
+        other.kill()
+        other.wait()
+    assert dead(killed) and not dead(elsewhere) and not dead(Driver().name) and not dead("a")
+    with Driver().alive(store):
+        assert store.claimed([one.id, two.id, three.id]) == {two.id, three.id}
 
 
 @BOTH

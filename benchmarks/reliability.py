@@ -1,0 +1,190 @@
+"""Kill drivers and workers of real sweeps, break what they stand on, and write down what was lost.
+
+    python -m benchmarks.reliability [--rounds N] [--only WORDS] [--page]
+
+Runs the tests with the marker ``chaos``, keeps what they counted in benchmarks/results/reliability.json and renders
+docs/reliability.md. ``--only`` runs the tests whose names hold these words and leaves the figures of the others as they
+were; ``--page`` renders the page alone.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._shared import OUTPUT, ROOT, write
+from trials.provenance import of_code
+
+PAGE = ROOT / "docs" / "reliability.md"
+FIGURES = OUTPUT / "reliability.json"
+Line = dict[str, Any]
+FAILURES = {  # what must not happen: its counter, what it is counted among
+    "a finished record lost": ("lost", "records_at_risk"),
+    "a finished record changed": ("changed", "records_at_risk"),
+    "a finished trial run again": ("twice", "records_at_risk"),
+    "a record that differs from the undisturbed sweep's": ("differ", "trials"),
+    "a process left behind": ("stale", "runs"),
+    "a store that SQLite's own check finds damaged": ("damaged", "runs"),
+}
+UNITS = {"records_at_risk": "records, summed over the kills", "trials": "records", "runs": "runs"}
+
+
+def bound(kills: int) -> float:
+    """One-sided 95 % upper bound of the rate of what was never seen: exact, nearly the rule of three."""
+    return float(1 - 0.05 ** (1 / kills))
+
+
+def measure(rounds: int, only: str) -> list[Line]:
+    """What the tests counted. Raises SystemExit if one failed: a page of figures is not for that."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "figures.jsonl"
+        words = ["-m", "pytest", "-m", "chaos", "tests/chaos", "--rounds", str(rounds), "--figures", str(file)]
+        code = subprocess.run(
+            [sys.executable, *words, *(["-k", only] if only else [])], cwd=ROOT, check=False
+        ).returncode
+        if code:
+            raise SystemExit("a chaos test failed, so nothing was written: see above")
+        return [{**json.loads(text), "commit": of_code().get("commit", "")} for text in file.read_text().splitlines()]
+
+
+def kept() -> list[Line]:
+    """The lines of earlier runs."""
+    return list(json.loads(FIGURES.read_text(encoding="utf-8"))["counted"]) if FIGURES.exists() else []
+
+
+def kill_rows(lines: Sequence[Line]) -> list[str]:
+    """One row a kind of driver and store."""
+    rows = []
+    for x in lines:
+        at = ", ".join(f"{x[f'killed_at_{k}']} {words}" for k, words in MOMENTS.items())
+        numbers = [x[k] for k in ("whole_group", "sweeps", "executions", "cut_short", "seed")]
+        cells = [x["what"], x["kills"], at, *numbers, f"{x['took'] / 60:.0f} min"]
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return rows
+
+
+MOMENTS = {"start": "starting up", "trial": "in a trial", "commit": "at a commit", "end": "at the end"}
+
+
+def loss_rows(lines: Sequence[Line]) -> list[str]:
+    """One row a thing that must not happen, over all kills."""
+    rows = []
+    for words, (bad, of) in FAILURES.items():
+        some = [x for x in lines if bad != "damaged" or "SQLite" in x["what"]]
+        rows.append(f"| {words} | {sum(x[bad] for x in some)} | {sum(x[of] for x in some):,} {UNITS[of]} |")
+    return rows
+
+
+def worker_rows(lines: Sequence[Line]) -> list[str]:
+    """One row an executor."""
+    return [
+        f"| {x['what']} | {x['kills']} | {x['started_again']} | {x['executions']} for {x['trials']} | {x['differ']} "
+        f"| {x['stale']} |"
+        for x in lines
+    ]
+
+
+def fault_rows(lines: Sequence[Line]) -> list[str]:
+    """One row a fault."""
+    return [f"| {x['what']} | {x['faults']} | {ANSWERS[x['test'].split('[')[0]]} |" for x in lines]
+
+
+ANSWERS = {
+    "test_each_fault_costs_one_failed_record_and_no_more": "one failed record each, with its traceback or exit "
+    "code; the other trials give what they give without them",
+    "test_a_trial_that_hangs_is_ended_at_its_time_limit": "ended at its time limit, one failed record",
+    "test_a_damaged_artifact_is_never_used": "the trial that needs it fails and names it; after it is deleted, "
+    "`--retry-failed` makes it anew and gives the same records",
+    "test_a_full_disk_fails_what_needs_it_and_loses_nothing": "one failed record (ENOSPC), what needs it waits; with "
+    "space again, `--retry-failed` gives the same records",
+    "test_a_sweep_waits_for_a_database_that_is_started_again": "the sweep waits and goes on; the same records",
+}
+TEXT = """# What a kill costs
+
+Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits, a very narrow ResNet,
+34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count.
+
+```
+python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed    # the many kills
+python -m benchmarks.reliability                                            # everything, 20 rounds, in minutes
+```
+
+## The driver is killed
+
+| what | kills | when | workers too, at once | sweeps completed | trials started | cut short | seed | took |
+|---|--:|---|--:|--:|--:|--:|--:|--:|
+{kills}
+
+After each kill, when all processes are gone, every record is noted that is in the store or that a worker has put on
+disk for it. It must be there after every later run, unchanged to the last byte, and its trial may not be started again,
+by the journal that the workers keep. The completed sweep's records must be those of a sweep that nobody killed, bit for
+bit (times and provenance excepted). A trial that was in flight is started again: those are the trials cut short.
+
+| what must not happen | seen | of |
+|---|--:|--:|
+{losses}
+
+With none seen in {number} kills, the chance of one in a kill like these is below {bound:.1%} (one-sided, at 95 %; about
+3/n). What happens to your machines is not drawn like these kills. Ray's own two helper processes (agents of its
+dashboard and environments, which run no trial) outlive a killed driver by about a minute; they are waited for.
+
+## A worker is killed in a trial
+
+| what | kills | trials started again | trials started | records that differ | processes left |
+|---|--:|--:|--:|--:|--:|
+{workers}
+
+A worker that had put its record on disk before it died costs no new start.
+
+## Other faults
+
+| what | faults | what the sweep does |
+|---|--:|---|
+{faults}
+
+Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
+{processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,
+each with the commit that it was measured at.
+"""
+
+
+def render() -> None:
+    """Write the page from the figures on disk."""
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+    lines: list[Line] = figures["counted"]
+    drivers = [x for x in lines if "records_at_risk" in x]
+    number = sum(x["kills"] for x in drivers)
+    text = TEXT.format(
+        number=number,
+        bound=bound(number),
+        kills="\n".join(kill_rows(drivers)),
+        losses="\n".join(loss_rows(drivers)),
+        workers="\n".join(worker_rows([x for x in lines if "started_again" in x])),
+        faults="\n".join(fault_rows([x for x in lines if "faults" in x])),
+        **{k: figures["machine"][k] for k in ("processor", "cores")},
+    )
+    PAGE.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def main() -> None:
+    """Run the tests, keep the figures, render the page."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--rounds", type=int, default=20)
+    words.add_argument("--only", default="", help="words for pytest's -k")
+    words.add_argument("--page", action="store_true", help="render the page from the figures that are there")
+    asked = words.parse_args()
+    if not asked.page:
+        fresh = measure(asked.rounds, asked.only)
+        measured = {x["test"] for x in fresh}
+        old = [x for x in kept() if x["test"] not in measured] if asked.only else []
+        write("reliability", {"counted": [*fresh, *old]})
+    render()
+
+
+if __name__ == "__main__":
+    main()

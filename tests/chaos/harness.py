@@ -1,0 +1,229 @@
+"""Real `poisonsweep run` processes, what they leave on disk, and what their workers did."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tiny_sweep
+
+from results.store import Store
+from trials.spec import Record, record_from_json, to_json
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SPEC = HERE / "chaos.toml"
+METHODS = HERE / "methods"
+MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
+HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+LONGEST = 400  # seconds that a run may take on a busy machine
+
+
+def until(what: Callable[[], bool], seconds: float = LONGEST, nap: float = 0.005) -> bool:
+    """Wait until something holds; False if it does not in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(nap)
+    return what()
+
+
+@dataclass
+class Run:
+    """A sweep's folder, and the driver process that works on it, one after another."""
+
+    folder: Path
+    spec: Path = SPEC
+    store: str = ""
+    use_ray: bool = False
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Path = Path()
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    driver: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.store = self.store or f"sqlite:///{self.folder}/store.db"
+        self.artifacts = self.folder / "artifacts" if self.artifacts == Path() else self.artifacts
+
+    def start(self, *options: str) -> None:
+        """Start the driver, in a process group of its own."""
+        words = [sys.executable, "-m", "sweep.cli", "run", str(self.spec), "--store", self.store]
+        words += ["--artifacts", str(self.artifacts), *([] if self.use_ray else ["--local"]), *self.options, *options]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": str(METHODS), MARK: self.mark}
+        environment |= {"PYTHONPATH": str(ROOT), **self.environment}
+        self.starts += 1
+        with self.said.open("wb") as said:
+            self.driver = subprocess.Popen(
+                words, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=self.folder, start_new_session=True
+            )
+
+    @property
+    def said(self) -> Path:
+        """Where the latest driver's output goes."""
+        return self.folder / f"said.{self.starts}"
+
+    @property
+    def over(self) -> bool:
+        assert self.driver is not None
+        return self.driver.poll() is not None
+
+    def end(self) -> int:
+        """Wait for the driver; its exit code."""
+        assert self.driver is not None
+        try:
+            return self.driver.wait(LONGEST)
+        finally:
+            self.sweep_up()
+
+    def complete(self, *options: str) -> str:
+        """Run to the end; what the driver said."""
+        self.start(*options)
+        code = self.end()
+        assert code == 0, self.said.read_text()
+        return self.said.read_text()
+
+    def kill(self, everything: bool) -> None:
+        """SIGKILL the driver alone, or its whole process group at once as when a machine goes down."""
+        assert self.driver is not None
+        if everything:
+            os.killpg(self.driver.pid, signal.SIGKILL)
+        else:
+            self.driver.kill()
+        self.driver.wait()
+
+    def processes(self) -> dict[int, str]:
+        """Processes of this sweep that live, by their environment."""
+        wanted, found = f"{MARK}={self.mark}".encode(), {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = wanted in (entry / "environ").read_bytes().split(b"\0")  # Ray writes its titles over this
+                if mine or (entry / "cwd").readlink().is_relative_to(self.folder):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def quiet(self, helpers: bool = False) -> dict[int, str]:
+        """What still lives half a minute after the driver's end; nothing should.
+
+        Ray's own two helpers compute nothing and take a minute to see that they are alone; with ``helpers`` they are
+        waited for, and counted, too.
+        """
+
+        def left() -> dict[int, str]:
+            return {p: c for p, c in self.processes().items() if helpers or not c.startswith(HELPERS)}
+
+        until(lambda: not left(), 180 if helpers else 30, 0.05)
+        return left()
+
+    def sweep_up(self) -> None:
+        """End what this run started, for a test that failed."""
+        if self.driver is not None and self.driver.poll() is None:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+            self.driver.wait()
+
+    def records(self) -> dict[str, Record]:
+        """Every record of the store, and those that only the spool has."""
+        found = {r.trial.id: r for r in self.spooled()}
+        for record in self.stored():
+            if (twin := found.get(record.trial.id)) is not None:
+                assert to_json(twin) == to_json(record), "the spool and the store differ"
+            found[record.trial.id] = record
+        return found
+
+    def stored(self) -> list[Record]:
+        if self.store.startswith("sqlite") and not (self.folder / "store.db").exists():
+            return []
+        try:
+            with Store.open(self.store, create=False) as store:
+                return store.records()
+        except ValueError as problem:  # killed before the tables were made
+            assert "there is no store" in str(problem), problem
+            return []
+
+    def spooled(self) -> list[Record]:
+        """The records that no driver has taken yet; read only."""
+        found = []
+        for file in sorted((self.artifacts / "spool").glob("[0-9a-f]*.json")):
+            found.append(record_from_json(json.loads(file.read_text())))
+        return found
+
+    def started(self) -> list[str]:
+        """The trials that workers have started, by their journals."""
+        return [e["trial"] for e in self.journal() if e["event"] == "started"]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every line that workers wrote, with the process it is of, in the order of time."""
+        found = []
+        for file in (self.artifacts / "journal").glob("*.jsonl"):
+            for line in file.read_text().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    found.append({**json.loads(line), "pid": int(file.stem.rsplit("-", 1)[1])})
+        return sorted(found, key=lambda e: e["time"])
+
+    def intact(self) -> bool:
+        """SQLite's own check of the file."""
+        if not (self.folder / "store.db").exists():
+            return True
+        with closing(sqlite3.connect(self.folder / "store.db")) as raw:
+            whole = [row[0] for row in raw.execute("PRAGMA integrity_check")] == ["ok"]
+            return whole and not raw.execute("PRAGMA foreign_key_check").fetchall()
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What the sweep gives that nobody killed, and the seconds until its first trial started."""
+
+    records: dict[str, Record]
+    startup: float
+
+
+def spec_with(folder: Path, **changes: Any) -> Path:
+    """The sweep's file with other tables in place of some."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "changed.toml"
+    file.write_text(tiny_sweep.toml({**tomllib.loads(SPEC.read_text()), **changes}))
+    return file
+
+
+def victim_with(**changes: Any) -> dict[str, Any]:
+    """The sweep's [victim] table with other values."""
+    return {**tomllib.loads(SPEC.read_text())["victim"], **changes}
+
+
+def defense(name: str, limit: int = 1) -> dict[str, Any]:
+    """A defense as the sweep has it, with so many points; the first is the same for every limit."""
+    return {"name": name, "profile": "small", "limit": limit, "fixed": {"steps": 4, "batch": 16}}
+
+
+def agree(some: Mapping[str, Record], whole: Mapping[str, Record], at_least: int) -> bool:
+    """True when the trials that both have gave the same, and are so many."""
+    both = some.keys() & whole.keys()
+    here, there = outcomes(some), outcomes(whole)
+    return len(both) >= at_least and all(here[i] == there[i] for i in both)
+
+
+def frozen(records: Mapping[str, Record]) -> dict[str, str]:
+    """Each record as text, its times and provenance too: what must never change once it is there."""
+    return {i: json.dumps(to_json(r), sort_keys=True) for i, r in records.items()}
+
+
+def outcomes(records: Mapping[str, Record]) -> dict[str, tuple[Any, ...]]:
+    """What must be the same in every run, bit for bit."""
+    return {i: tiny_sweep.outcome(r) for i, r in records.items()}

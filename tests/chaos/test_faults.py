@@ -1,0 +1,76 @@
+"""Defenses that go wrong in every way: each costs one failed record that says why, and nothing else changes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import ROOT, Run, Undisturbed, agree, defense, outcomes, spec_with, victim_with
+
+EXECUTORS = [pytest.param(False, id="pool"), pytest.param(True, id="ray", marks=pytest.mark.ray)]
+FAULTS = {
+    "raises": "RuntimeError: this defense is broken",
+    "memory": "MemoryError",
+    "nan": "ArithmeticError: the model diverged: its logits are not finite",
+    "killed": "its worker was lost 2 times: ",
+    "exits": "its worker was lost 2 times: ",
+}
+ONE = {"seeds": [0], "victim": victim_with(seeds=[0])}
+
+
+def faulty(how: str) -> dict[str, Any]:
+    return {"name": "faulty", "profile": "small", "fixed": {"how": how}}
+
+
+@pytest.mark.parametrize("use_ray", EXECUTORS)
+def test_each_fault_costs_one_failed_record_and_no_more(
+    use_ray: bool, undisturbed: Undisturbed, tmp_path: Path, count: Callable[..., None]
+) -> None:
+    diverging = {**defense("weight_decay"), "fixed": {"steps": 4, "batch": 16, "lr": 1e30}}
+    defenses = [defense("fine_tuning"), *map(faulty, FAULTS), diverging]
+    compute = {"device": "cpu", "workers": 2, "attempts": 2}
+    run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=defenses, compute=compute), use_ray=use_ray)
+    said = run.complete()
+    records = run.records()
+    failed = [r for r in records.values() if r.status == "failed"]
+    errors = {str(r.trial.method.params.get("how", "lr")): str(r.error) for r in failed if r.trial.method}
+    count(
+        "defenses that fail, " + ("Ray" if use_ray else "worker processes"),
+        faults=len(FAULTS) + 1,
+        failed_records=len(failed),
+        trials=len(records),
+        executions=len(run.started()),
+        stale=len(run.quiet()),
+    )
+    assert len(failed) == len(FAULTS) + 1
+    assert all(last in errors[how].strip().splitlines()[-1] for how, last in FAULTS.items()), errors
+    assert "not finite" in errors["lr"]
+    assert not any(r.metrics for r in failed)
+    assert agree({i: r for i, r in records.items() if r.status == "done"}, undisturbed.records, 3)
+    assert len(run.started()) == len(records) + 2  # two faults take their worker with them, twice each
+    assert f"({len(failed)} failed, 0 pruned)" in said
+    words = [sys.executable, "-m", "sweep.cli", "status", "--store", run.store, "--json"]
+    shown = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert {f["trial"] for f in shown["failures"]} == {r.trial.id for r in failed}
+    again = run.complete()
+    assert "ran 0 trials" in again
+    assert "--retry-failed" in again
+    assert outcomes(run.records()) == outcomes(records)
+
+
+def test_a_trial_that_hangs_is_ended_at_its_time_limit(
+    undisturbed: Undisturbed, tmp_path: Path, count: Callable[..., None]
+) -> None:
+    compute = {"device": "cpu", "workers": 2, "time_limit": 60}
+    run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=[defense("fine_tuning"), faulty("hangs")], compute=compute))
+    run.complete()
+    records = run.records()
+    failed = [r for r in records.values() if r.status == "failed"]
+    count("a trial that hangs", faults=1, failed_records=len(failed), trials=len(records), stale=len(run.quiet()))
+    assert [r.trial.method.params["how"] for r in failed if r.trial.method] == ["hangs"]
+    assert "time limit" in str(failed[0].error)
+    assert agree({i: r for i, r in records.items() if r.status == "done"}, undisturbed.records, 3)
+    assert not run.quiet()

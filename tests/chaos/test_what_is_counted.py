@@ -1,0 +1,89 @@
+"""The count itself: a record that is lost, changed or made twice, and a process that stays, are seen."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import tiny_sweep
+from harness import MARK, Run, frozen
+from kills import Killing
+
+from results.store import Store
+from sweep import plan
+from sweep.journal import note
+from sweep.worker import Place, spool
+from trials.spec import Record
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    trials = plan.victims(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]}))
+    return [Record(trial=t, status="done", metrics={"cda": 0.5}, seconds=1.0) for t in trials]
+
+
+def looking(run: Run) -> Killing:
+    return Killing(lambda _: run, Random(0), {}, 1.0)
+
+
+def left(folder: Path, stored: list[Record], spooled: list[Record], started: list[Record]) -> Run:
+    """A folder as a run leaves it."""
+    run = Run(folder)
+    with Store.open(run.store) as store:
+        store.put_many(stored)
+    for record in spooled:
+        spool(record, Place(str(run.artifacts)))
+    for record in started:
+        note(str(run.artifacts), record.trial.id, "started")
+    return run
+
+
+def test_what_was_kept_is_clean(records: list[Record], tmp_path: Path) -> None:
+    killing = looking(run := left(tmp_path, records[:1], records[1:2], records[2:]))
+    there = killing._look(run, frozen({r.trial.id: r for r in records[:2]}), 0, True)
+    assert killing.tally.clean()
+    assert set(there) == {r.trial.id for r in records[:2]}
+    assert (killing.tally.spooled, killing.tally.cut_short, killing.tally.records_at_risk) == (1, 1, 2)
+
+
+def test_a_lost_record_is_seen(records: list[Record], tmp_path: Path) -> None:
+    killing = looking(run := left(tmp_path, records[:1], [], []))
+    killing._look(run, frozen({r.trial.id: r for r in records[:2]}), 0, True)
+    assert killing.tally.lost == [records[1].trial.id]
+    assert not killing.tally.clean()
+
+
+def test_a_changed_record_is_seen(records: list[Record], tmp_path: Path) -> None:
+    killing = looking(run := left(tmp_path, [replace(records[0], seconds=2.0)], [], []))
+    killing._look(run, frozen({records[0].trial.id: records[0]}), 0, True)
+    assert killing.tally.changed == [records[0].trial.id]
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+def test_a_trial_that_ran_again_is_seen(starts: int, records: list[Record], tmp_path: Path) -> None:
+    killing = looking(run := left(tmp_path, records[:1], [], records[:1] * starts))
+    known = frozen({records[0].trial.id: records[0]}) if starts == 1 else {}
+    killing._look(run, known, 0, False)
+    assert killing.tally.twice == [records[0].trial.id]
+
+
+def test_a_process_that_stays_is_seen(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    words = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+    with subprocess.Popen(words, env={**os.environ, MARK: run.mark}, stdout=subprocess.PIPE) as stays:
+        assert stays.stdout is not None
+        stays.stdout.readline()
+        assert list(run.processes()) == [stays.pid]
+        stays.kill()
+    assert not run.quiet()
+
+
+def test_a_spool_that_says_other_than_the_store_is_seen(records: list[Record], tmp_path: Path) -> None:
+    run = left(tmp_path, records[:1], [replace(records[0], metrics={"cda": 0.25})], [])
+    with pytest.raises(AssertionError, match="differ"):
+        run.records()
+    assert json.loads(next((run.artifacts / "spool").iterdir()).read_text())["metrics"] == {"cda": 0.25}
