@@ -1,5 +1,6 @@
 """The command line. What a user can fix is one line on stderr and exit code 2; anything else is our bug."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from results.store import DEFAULT_URL, Store
 from sweep import config, show
+from sweep.terminal import line
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -192,6 +194,9 @@ def _opened(url: str) -> Store:
 def main(args: list[str] | None = None) -> None:
     """Entry point of the console script."""
     command: Any = typer.main.get_command(app)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
     except SpecError as problem:
@@ -206,6 +211,10 @@ def main(args: list[str] | None = None) -> None:
             _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
         if type(problem).__name__ == "Abort":
             _stop(STOPPED, INTERRUPTED)
+        if isinstance(problem, OSError):
+            _stop(f"{problem.filename or 'the system'}: {problem.strerror or problem}.")
+        if isinstance(problem, MemoryError):
+            _stop("there is not enough memory for this. Lower what it asks for: sizes, widths, batches.")
         raise
     if code == INTERRUPTED:  # the parser turns Ctrl-C into a code, silently
         _stop(STOPPED, INTERRUPTED)
@@ -213,7 +222,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _stop(text: str, code: int = 2) -> None:
-    print("poisonsweep: " + " ".join(text.split()), file=sys.stderr)
+    print(f"poisonsweep: {line(text)}", file=sys.stderr)
     sys.exit(code)
 
 

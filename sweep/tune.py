@@ -195,7 +195,12 @@ def _connect(address: str | None) -> None:
         _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:  # "local", as else Ray would join any cluster that it finds on this machine
-        quiet |= {"address": "local", "include_dashboard": False, "num_cpus": local.cores()}
+        quiet |= {
+            "address": "local",
+            "_node_ip_address": "127.0.0.1",
+            "include_dashboard": False,
+            "num_cpus": local.cores(),
+        }
     else:
         quiet |= {"address": address}
     try:
