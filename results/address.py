@@ -16,7 +16,10 @@ def parse(address: str) -> URL:
     if "://" not in address:
         if not address.endswith(".db"):
             raise SpecError(f"store {address!r} is not an address. Write {ACCEPTED}.")
-        return URL.create("sqlite", database=str(Path(address).expanduser()))
+        try:
+            return URL.create("sqlite", database=str(Path(address).expanduser()))
+        except RuntimeError as problem:  # no such user
+            raise SpecError(f"store {address!r}: {problem}") from None
     if address.startswith(("postgres://", "postgresql://")):
         address = "postgresql+psycopg://" + address.split("://", 1)[1]
     try:

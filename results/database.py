@@ -4,6 +4,7 @@ A store is checked with one query when it is opened; alembic is loaded only to m
 WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
 """
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trials.spec import SpecError, canonical
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _IMMEDIATE = "poisonsweep_immediate"
+_LONGEST = 64 * 2**20  # bytes of one value in SQLite
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
@@ -42,6 +44,11 @@ def connect(address: str, *, create: bool) -> Engine:
         raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
     try:
         _prepare(engine, url, create)
+    except (TypeError, ValueError) as problem:  # of options in the address that the driver does not know
+        engine.dispose()
+        if isinstance(problem, SpecError):
+            raise
+        raise SpecError(f"store {shown(url)} cannot be used: {problem}.") from None
     except DBAPIError as problem:
         engine.dispose()
         raise SpecError(f"store {shown(url)} cannot be used: {reason(problem, url)}.") from None
@@ -73,7 +80,8 @@ def writing(engine: Engine) -> Engine:
 
 def _pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transaction by itself; _begin does
-    for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -126,6 +134,10 @@ def _outside(engine: Engine, statement: str) -> None:
 
 def _version(connection: Connection, url: URL) -> str | None:
     names = set(inspect(connection).get_table_names())
+    if connection.dialect.name == "sqlite":  # a view or a trigger in a stranger's file computes whatever it likes
+        odd = connection.scalar(text("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')"))
+        if odd is not None:
+            raise SpecError(f"store {shown(url)} holds the view or trigger {odd!r}, which poisonsweep never makes.")
     if VERSION_TABLE in names:
         row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()
         return str(row[0]) if row else None

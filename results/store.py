@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from results import database, reads
-from results.address import shown
+from results.address import reason, shown
 from results.reads import SweepRow
 from results.rows import now
 from results.schema import sweep_trials, sweeps, trials
 from results.writes import Writes
-from trials.spec import Point, Record, Status, Trial, to_json, trial_from_json
+from trials.spec import Point, Record, SpecError, Status, Trial, to_json, trial_from_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
 
@@ -53,7 +53,7 @@ class Store:
 
     def sweeps(self) -> list[SweepRow]:
         """Every sweep, oldest first."""
-        with self._read.begin() as connection:
+        with self._reading() as connection:
             return reads.all_sweeps(connection)
 
     def plan(self, sweep: str, trials: Sequence[Trial]) -> None:
@@ -69,7 +69,7 @@ class Store:
 
     def planned(self, sweep: str) -> list[Trial]:
         """All of a sweep's trials in the order of the plan, run or not. Raises SpecError for an unknown sweep."""
-        with self._read.begin() as connection:
+        with self._reading() as connection:
             reads.check_sweep(connection, sweep)
             query = select(trials.c.spec).join(sweep_trials).where(sweep_trials.c.sweep == sweep)
             specs = connection.scalars(query.order_by(sweep_trials.c.position, trials.c.id))
@@ -118,23 +118,38 @@ class Store:
 
     def get(self, trial_id: str) -> Record | None:
         """The trial's record, or None if it has not run."""
-        with self._read.begin() as connection:
+        with self._reading() as connection:
             return reads.one(connection, trial_id)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, Status]:
         """The states of those trials that have run."""
-        with self._read.begin() as connection:
+        with self._reading() as connection:
             return reads.statuses(connection, list(trial_ids))
 
     def records(self, sweep: str | None = None, game: str | None = None) -> list[Record]:
         """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an unknown sweep."""
-        with self._read.begin() as connection:
+        with self._reading() as connection:
             if sweep is not None:
                 reads.check_sweep(connection, sweep)
             return reads.many(connection, sweep, game)
 
     def close(self) -> None:
         self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that reads. Raises SpecError for what is damaged, or was written by something else."""
+        try:
+            with self._read.begin() as connection:
+                yield connection
+        except SpecError:
+            raise
+        except DBAPIError as problem:
+            why = reason(problem, self._engine.url)
+            raise SpecError(f"store {shown(self._engine.url)} cannot be read: {why}.") from problem
+        except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
+            why = f"{type(problem).__name__}: {problem}"
+            raise SpecError(f"store {shown(self._engine.url)} is damaged, or not ours ({why}).") from problem
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -145,6 +160,9 @@ class Store:
             if "foreign key" not in str(problem.orig).lower():
                 raise
             raise LookupError("no such sweep or trial in the store: add the sweep, plan its trials") from problem
+        except DBAPIError as problem:
+            why = reason(problem, self._engine.url)
+            raise SpecError(f"store {shown(self._engine.url)} cannot be written: {why}.") from problem
 
     def __enter__(self) -> Self:
         return self

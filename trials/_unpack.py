@@ -25,7 +25,8 @@ except ImportError:  # Windows: time is limited there, memory is not
     resource = None  # type: ignore[assignment]
 
 CODE, NO_STATE, DAMAGED, TOO_MUCH = 3, 4, 5, 6  # exit codes; also what a refusal raises
-CPU_SECONDS, SECONDS = 120, 600
+CPU_SECONDS = 20  # and one for each 64 MiB that the weights may take
+SECONDS = 600  # on a machine that has other things to do
 _SLACK = 2**30  # bytes beside the weights: threads' stacks, the allocator's arenas
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
@@ -85,7 +86,8 @@ def _is_weight(key: Any, value: Any) -> bool:
 def _limit(most: int) -> None:
     if resource is None:
         return
-    for what, value in ((resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    seconds = CPU_SECONDS + (most >> 26)
+    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(what, (value, value))
     pages = Path("/proc/self/statm")
     if pages.exists():  # what torch itself has mapped does not count
