@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from results.address import file_of, missing, parse, reason, shown
 from results.schema import REVISION, VERSION_TABLE, metadata
@@ -44,11 +44,12 @@ def connect(address: str, *, create: bool) -> Engine:
         raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
     try:
         _prepare(engine, url, create)
-    except (TypeError, ValueError) as problem:  # of options in the address that the driver does not know
+    except SpecError:
         engine.dispose()
-        if isinstance(problem, SpecError):
-            raise
-        raise SpecError(f"store {shown(url)} cannot be used: {problem}.") from None
+        raise
+    except (ArgumentError, TypeError, ValueError):  # not repeated: an option may hold a password
+        engine.dispose()
+        raise SpecError(f"store {shown(url)} cannot be used: the options after ? are not its driver's.") from None
     except DBAPIError as problem:
         engine.dispose()
         raise SpecError(f"store {shown(url)} cannot be used: {reason(problem, url)}.") from None

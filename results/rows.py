@@ -112,8 +112,8 @@ def asked(trial: Trial) -> Row:
 
 
 def _asked(kind: str, choice: Choice) -> Row:
-    defaults = defaults(kind, choice.name)
-    params = {k: v for k, v in choice.params.items() if k not in defaults or not _same(defaults[k], v)}
+    usual = defaults(kind, choice.name)
+    params = {k: v for k, v in choice.params.items() if k not in usual or not _same(usual[k], v)}
     return {"name": choice.name, "params": params}
 
 

@@ -10,7 +10,7 @@ import typer
 
 from results.store import DEFAULT_URL, Store
 from sweep import config, show
-from sweep.terminal import line
+from sweep.terminal import line, shown
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -141,7 +141,7 @@ def gallery(
     """
     from sweep.gallery import make  # noqa: PLC0415  (loads torch and plotly)
 
-    print(make(dataset, out, image).resolve())
+    print(shown(str(make(dataset, out, image).resolve())))
 
 
 @app.command()

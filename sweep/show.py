@@ -18,7 +18,7 @@ from results.words import last_line
 from sweep import engine, local
 from sweep.config import Sweep
 from sweep.progress import Watcher
-from sweep.terminal import Plain
+from sweep.terminal import Plain, shown
 from trials import catalog
 from trials.spec import Record, SpecError
 
@@ -158,7 +158,7 @@ def report(store: Store, name: str, rule: str, out: Path) -> None:
 
     records = _records(store, name)
     write(records, out, title=_name(store, name), rule=rule)
-    print(out.resolve())
+    print(shown(str(out.resolve())))
 
 
 def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tables: str) -> None:
@@ -170,25 +170,25 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
     records = _records(store, name)
     if out:
         to_file(records, Path(out))
-        print(out)
+        print(shown(out))
     if optuna:
         to_optuna(records, Path(optuna))
-        print(optuna)
+        print(shown(optuna))
     if tensorboard:
         to_tensorboard(records, Path(tensorboard))
-        print(tensorboard)
+        print(shown(tensorboard))
     if tables:
         from results.to_tables import to_tables  # noqa: PLC0415
 
         for path in to_tables(records, Path(tables)):
-            print(path)
+            print(shown(str(path)))
 
 
 def defended(choice: dict[str, Any]) -> None:
     """Say what ``defend`` chose and wrote."""
     print(choice["sentence"])
     for path in choice["files"]:
-        print(path)
+        print(shown(path))
 
 
 def _fronts(records: list[Record]) -> dict[str, list[dict[str, Any]]]:
