@@ -18,6 +18,7 @@ from trials.spec import SpecError, canonical
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _IMMEDIATE = "poisonsweep_immediate"
+_BAD_OPTIONS = "store {} cannot be used: the options after ? are not its driver's."  # which may hold a password
 _LONGEST = 64 * 2**20  # bytes of one value in SQLite
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
@@ -42,14 +43,16 @@ def connect(address: str, *, create: bool) -> Engine:
     except ModuleNotFoundError as problem:
         install = "pip install 'poisonsweep[postgres]'"
         raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
+    except (ArgumentError, TypeError, ValueError):
+        raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     try:
         _prepare(engine, url, create)
     except SpecError:
         engine.dispose()
         raise
-    except (ArgumentError, TypeError, ValueError):  # not repeated: an option may hold a password
+    except (ArgumentError, TypeError, ValueError):
         engine.dispose()
-        raise SpecError(f"store {shown(url)} cannot be used: the options after ? are not its driver's.") from None
+        raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     except DBAPIError as problem:
         engine.dispose()
         raise SpecError(f"store {shown(url)} cannot be used: {reason(problem, url)}.") from None

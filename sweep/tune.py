@@ -28,6 +28,7 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -195,18 +196,17 @@ def _connect(address: str | None) -> None:
         _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:  # "local", as else Ray would join any cluster that it finds on this machine
-        quiet |= {
-            "address": "local",
-            "_node_ip_address": "127.0.0.1",
-            "include_dashboard": False,
-            "num_cpus": local.cores(),
-        }
+        quiet |= {"address": "local", "include_dashboard": False, "num_cpus": local.cores()}
     else:
         quiet |= {"address": address}
+    reachable = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = reachable and address is not None  # our own listens on the loopback alone
     try:
         ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = reachable
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

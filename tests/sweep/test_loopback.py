@@ -40,7 +40,7 @@ def open_ports(of: list[int]) -> tuple[int, list[str]]:
             if state == LISTENING and rest[5] in sockets:
                 count += 1
                 address = local.split(":")[0]
-                if address not in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"):
+                if not address.endswith("7F") and address != "00000000000000000000000001000000":  # 127.0.0.0/8, ::1
                     wide.append(local)
     return count, wide
 
