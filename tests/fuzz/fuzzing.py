@@ -64,8 +64,8 @@ def fenced() -> Iterator[Path]:
             yield inside
         finally:
             os.chdir(here)
-        assert os.listdir(name) == ["inside"], "a file was made outside"
-        assert os.listdir(inside.parent) == ["inside"], "a file was made outside"
+        assert list(Path(name).iterdir()) == [inside.parent], "a file was made outside"
+        assert list(inside.parent.iterdir()) == [inside], "a file was made outside"
 
 
 def tallied(kind: str, what: Callable[[], str]) -> str:

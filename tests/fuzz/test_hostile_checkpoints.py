@@ -114,9 +114,20 @@ def given_to_defend(kind: str, content: bytes | Path, images: Path, *more: objec
         else:
             model = content
         verdict, _, said = command(
-            kind, "defend", "--model", model, "--arch", "resnet18:width=1", "--trusted", images, "--out", folder / "out",
-            "--size", 8, *more,
-        )  # fmt: skip
+            kind,
+            "defend",
+            "--model",
+            model,
+            "--arch",
+            "resnet18:width=1",
+            "--trusted",
+            images,
+            "--out",
+            folder / "out",
+            "--size",
+            8,
+            *more,
+        )
         made = {p.name for p in folder.iterdir()} - {name, "out"}
         assert not made, made
         assert not (folder / "out" / "repaired.safetensors").exists()
@@ -166,15 +177,20 @@ LIES = {
     "unknown type": lying(tensors([16], "PICKLE")),
     "type of 4 bits": lying(tensors([128], "F4")),
     "deep JSON": lying(b'{"a":' + b"[" * 10**5),
-    "thousand-character names": lying({f"{'k' * 1000}{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(2000)}, b""),
+    "thousand-character names": lying(
+        {f"{'k' * 1000}{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(2000)}, b""
+    ),
     "control characters in a name": lying({"\x1b[2J\n": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}}),
     "lone surrogate in a name": lying(b'{"\\ud800":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}}'),
-    "a name twice": lying(b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', b""),
+    "a name twice": lying(
+        b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}',
+        b"",
+    ),
     "metadata of a MiB": lying({"__metadata__": {"a": "b" * 2**20}}, b""),
     "nothing": b"",
     "only a length": struct.pack("<Q", 2),
     "no tensors": lying({}, b""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -199,17 +215,19 @@ VALUES: dict[str, Callable[[], Any]] = {
     "quantised": lambda: {k: torch.quantize_per_tensor(v.float(), 0.1, 0, torch.qint8) for k, v in state().items()},
     "meta": lambda: {k: v.to("meta") for k, v in state().items()},
     "expanded to 2^50 numbers": lambda: {"fc.bias": torch.zeros(1).expand(2**25, 2**25)},
-    "right shapes of one number": lambda: {k: torch.ones(1, dtype=v.dtype).expand(v.shape) if v.dim() else v for k, v in state().items()},
-    "strings": lambda: {k: "x" for k in state()},
+    "right shapes of one number": lambda: {
+        k: torch.ones(1, dtype=v.dtype).expand(v.shape) if v.dim() else v for k, v in state().items()
+    },
+    "strings": lambda: dict.fromkeys(state(), "x"),
     "lists of tensors": lambda: {k: [v] for k, v in state().items()},
     "numbers for names": lambda: dict(enumerate(state().values())),
     "thousand-character names": lambda: {k * 1000: v for k, v in state().items()},
     "controls in names": lambda: {f"\x1b[2J{k}\n": v for k, v in state().items()},
     "a model, not a state": lambda: nn.Linear(2, 2),
     "numpy": lambda: {k: v.numpy() for k, v in state().items()},
-    "wrapped in itself": lambda: _knot(),
-    "wrapped a thousand times": lambda: _wrapped(200),
-}  # fmt: skip
+    "wrapped in itself": lambda: _knot(),  # noqa: PLW0108 - defined below
+    "wrapped two hundred times": lambda: _wrapped(200),
+}
 
 
 def _knot() -> dict[str, Any]:
@@ -306,8 +324,13 @@ def _script() -> bytes:
 def _tar() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as opened:
-        for name, content in {"sys_info": pickle.dumps({}), "pickle": pickle.dumps(Code("os.system")), "storages": b"\x80\x02K\x00.",
-                              "tensors": b"\x80\x02K\x00.", "../../escaped": b"x"}.items():  # fmt: skip
+        for name, content in {
+            "sys_info": pickle.dumps({}),
+            "pickle": pickle.dumps(Code("os.system")),
+            "storages": b"\x80\x02K\x00.",
+            "tensors": b"\x80\x02K\x00.",
+            "../../escaped": b"x",
+        }.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             opened.addfile(info, io.BytesIO(content))
@@ -365,8 +388,25 @@ OPCODES = [op.code.encode("latin1") for op in pickletools.opcodes]
 
 
 @tries(250)
-@given(st.lists(st.sampled_from(OPCODES) | st.sampled_from([b"K\x01", b"X\x01\0\0\0a", b"ctorch\nSize\n", b"ccollections\nOrderedDict\n",
-       b"cos\nsystem\n", b"cbuiltins\neval\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n"]) | st.binary(max_size=4), max_size=40))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(OPCODES)
+        | st.sampled_from(
+            [
+                b"K\x01",
+                b"X\x01\0\0\0a",
+                b"ctorch\nSize\n",
+                b"ccollections\nOrderedDict\n",
+                b"cos\nsystem\n",
+                b"cbuiltins\neval\n",
+                b"ctorch._utils\n_rebuild_tensor_v2\n",
+                b"ctorch\nFloatStorage\n",
+            ]
+        )
+        | st.binary(max_size=4),
+        max_size=40,
+    )
+)
 def test_any_program_of_pickle_opcodes_leaves_its_reader_with_a_verdict(
     opener: Callable[[bytes], int], ops: list[bytes]
 ) -> None:
@@ -408,14 +448,40 @@ def test_bombs_leave_a_real_process_within_its_limits(images: Path, tmp_path: Pa
     for bomb in (_archive(_laughs(60, key=True)), BOMBS["copies of bytearrays"]):  # the hash of the first takes years
         (tmp_path / "w.pt").write_bytes(bomb)
         verdict, _, _ = process(
-            "checkpoint, real processes", "defend", "--model", "w.pt", "--arch", "resnet18:width=1", "--trusted", images,
-            "--out", "out", "--size", 8, cwd=tmp_path,
-        )  # fmt: skip
+            "checkpoint, real processes",
+            "defend",
+            "--model",
+            "w.pt",
+            "--arch",
+            "resnet18:width=1",
+            "--trusted",
+            images,
+            "--out",
+            "out",
+            "--size",
+            8,
+            cwd=tmp_path,
+        )
         assert verdict == "refused"
 
 
-@pytest.mark.parametrize("arch", ["os:system=1", "../x", "resnet18:width=0", "resnet18:width=" + "9" * 5000, "resnet18:width=1000000000",
-                                  "resnet18:__class__=1", "", ":", "resnet18:width", "resnet18:norm=</script>", "\x1b[2J", "_normalize"])  # fmt: skip
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "os:system=1",
+        "../x",
+        "resnet18:width=0",
+        "resnet18:width=" + "9" * 5000,
+        "resnet18:width=1000000000",
+        "resnet18:__class__=1",
+        "",
+        ":",
+        "resnet18:width",
+        "resnet18:norm=</script>",
+        "\x1b[2J",
+        "_normalize",
+    ],
+)
 def test_an_architecture_that_is_none_is_one_line(arch: str, images: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(SAFE)
     words = ["--model", tmp_path / "w", "--arch", arch, "--trusted", images, "--out", tmp_path / "out"]

@@ -38,16 +38,53 @@ READERS = {
     "report": ["report", "--out", "x.html"],
 }
 QUICK = ("status", "best", "front", "best-json", "csv")
-NASTY = (HOSTILE, "\x1b[2J\x1b]0;owned\x07", "x" * 10**6, "../../x", "a\nb\r\x08", "=1+1", "", "{}", "[]", "null", "NaN", "1e999",
-         "[" * 20_000, "9" * 5000, '"\\ud800"', '{"name": 1}', b"\xff\xfe", None, -1, 2**62, 1e308, float("inf"), 0.5)  # fmt: skip
+NASTY = (
+    HOSTILE,
+    "\x1b[2J\x1b]0;owned\x07",
+    "x" * 10**6,
+    "../../x",
+    "a\nb\r\x08",
+    "=1+1",
+    "",
+    "{}",
+    "[]",
+    "null",
+    "NaN",
+    "1e999",
+    "[" * 20_000,
+    "9" * 5000,
+    '"\\ud800"',
+    '{"name": 1}',
+    b"\xff\xfe",
+    None,
+    -1,
+    2**62,
+    1e308,
+    float("inf"),
+    0.5,
+)
 COLUMNS = {
-    "trials": ("id", "victim_id", "game", "method", "trusted", "seed", "status", "spec", "asked", "error", "seconds", "provenance", "finished"),
+    "trials": (
+        "id",
+        "victim_id",
+        "game",
+        "method",
+        "trusted",
+        "seed",
+        "status",
+        "spec",
+        "asked",
+        "error",
+        "seconds",
+        "provenance",
+        "finished",
+    ),
     "curves": ("trial_id", "step", "cda", "asr", "seconds", "more"),
     "scores": ("trial_id", "name", "value"),
     "sweeps": ("name", "spec", "created"),
     "sweep_trials": ("sweep", "trial_id", "position"),
     "victims": ("id", "spec"),
-}  # fmt: skip
+}
 
 
 def kept(path: Path, records: list[Record], name: str = "tiny") -> bytes:
@@ -158,23 +195,24 @@ def test_a_report_of_settings_that_a_stranger_chose_is_made_or_one_line(
         read("stores, reports", reader)
 
 
+VERSION = "CREATE TABLE poisonsweep_version (version_num); INSERT INTO poisonsweep_version VALUES ({});"
+OURS = VERSION.format("'0001'")
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+ENDLESS = f"{NUMBERS} SELECT i AS name, '{{}}' AS spec, '' AS created FROM n"
+HUGE = "CREATE TABLE sweeps (name, created, spec GENERATED ALWAYS AS (hex(zeroblob(400000000))))"
 OTHERS = {
     "nothing": "",
     "another program's": "CREATE TABLE trials (trial_id INTEGER PRIMARY KEY); CREATE TABLE studies (a)",
-    "our version and no tables": "CREATE TABLE poisonsweep_version (version_num TEXT); INSERT INTO poisonsweep_version VALUES ('0001')",
-    "our version twice": "CREATE TABLE poisonsweep_version (version_num TEXT); INSERT INTO poisonsweep_version VALUES ('x'), ('0001')",
-    "a version that is no text": "CREATE TABLE poisonsweep_version (version_num); INSERT INTO poisonsweep_version VALUES (x'ff00')",
-    "a version of controls": "CREATE TABLE poisonsweep_version (version_num); INSERT INTO poisonsweep_version VALUES (char(27) || '[2J')",
-    "rows without end": "CREATE TABLE poisonsweep_version (version_num TEXT); INSERT INTO poisonsweep_version VALUES ('0001');"
-    "CREATE VIEW sweeps AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS name, '{}' AS spec, '' AS created FROM n;"
-    "CREATE VIEW trials AS SELECT 1; CREATE VIEW sweep_trials AS SELECT 1",
-    "a value of a GiB": "CREATE TABLE poisonsweep_version (version_num TEXT); INSERT INTO poisonsweep_version VALUES ('0001');"
-    "CREATE TABLE sweeps (name, created, spec GENERATED ALWAYS AS (hex(zeroblob(400000000)))); INSERT INTO sweeps VALUES ('a', 'b');"
+    "our version and no tables": OURS,
+    "our version twice": VERSION.format("'x'), ('0001'"),
+    "a version that is no text": VERSION.format("x'ff00'"),
+    "a version of controls": VERSION.format("char(27) || '[2J'"),
+    "rows without end": f"{OURS} CREATE VIEW sweeps AS {ENDLESS}; CREATE VIEW trials AS SELECT 1",
+    "a value of a GiB": f"{OURS} {HUGE}; INSERT INTO sweeps VALUES ('a', 'b');"
     "CREATE TABLE trials (id, status); CREATE TABLE sweep_trials (sweep, trial_id)",
     "a trigger": "CREATE TABLE a (b); CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; END",
-    "our tables with other columns": "CREATE TABLE poisonsweep_version (version_num TEXT); INSERT INTO poisonsweep_version VALUES ('0001');"
-    + "".join(f"CREATE TABLE {t} (x);" for t in COLUMNS),
-}  # fmt: skip
+    "our tables with other columns": OURS + "".join(f"CREATE TABLE {t} (x);" for t in COLUMNS),
+}
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -218,9 +256,26 @@ def test_what_is_no_file_is_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert process("stores, special files", "status", "--store", name)[0] == "refused"
 
 
-ADDRESSES = ("sqlite:///x.db?timeout=abc", "sqlite:///x.db?nonsense=1", "sqlite://", "sqlite:///:memory:", "sqlite:///file:x?uri=true", "mysql://x/y",
-             "sqlite+aiosqlite:///x", "postgresql+asyncpg://x", "postgresql://a:secret@127.0.0.1:1/x", "postgresql://127.0.0.1:99999/x", "://", "",
-             "sqlite:///" + "x" * 5000, "postgresql://a:secret@[::1/x", "\x1b[2J://x", "os://x", "sqlite:////dev/null/x.db", "postgresql://h/x?port=secret")  # fmt: skip
+ADDRESSES = (
+    "sqlite:///x.db?timeout=abc",
+    "sqlite:///x.db?nonsense=1",
+    "sqlite://",
+    "sqlite:///:memory:",
+    "sqlite:///file:x?uri=true",
+    "mysql://x/y",
+    "sqlite+aiosqlite:///x",
+    "postgresql+asyncpg://x",
+    "postgresql://a:secret@127.0.0.1:1/x",
+    "postgresql://127.0.0.1:99999/x",
+    "://",
+    "",
+    "sqlite:///" + "x" * 5000,
+    "postgresql://a:secret@[::1/x",
+    "\x1b[2J://x",
+    "os://x",
+    "sqlite:////dev/null/x.db",
+    "postgresql://h/x?port=secret",
+)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -233,8 +288,39 @@ def test_an_address_that_is_none_is_one_line(address: str) -> None:
 
 
 @tries(60)
-@given(st.lists(st.sampled_from(["list", "plan", "best", "front", "report", "export", "status", "gallery", "--rule", "--sweep", "--json", "--out",
-       "--dataset", "../../x", "</script>", "\x1b[2J", "_private", "os", "__init__", "-1", "", "--image", "9" * 50]) | st.text(alphabet=st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12), max_size=5))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "list",
+                "plan",
+                "best",
+                "front",
+                "report",
+                "export",
+                "status",
+                "gallery",
+                "--rule",
+                "--sweep",
+                "--json",
+                "--out",
+                "--dataset",
+                "../../x",
+                "</script>",
+                "\x1b[2J",
+                "_private",
+                "os",
+                "__init__",
+                "-1",
+                "",
+                "--image",
+                "9" * 50,
+            ]
+        )
+        | st.text(alphabet=st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12),
+        max_size=5,
+    )
+)
 def test_any_words_are_a_command_or_one_line(words: list[str]) -> None:
     with fenced():
         if "gallery" not in words[:1]:

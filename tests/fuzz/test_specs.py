@@ -88,7 +88,7 @@ def planned(text: str | bytes, kind: str = "spec, any text") -> str:
         file = folder / "x.toml"
         file.write_bytes(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
         verdict, _, _ = command(kind, "plan", file)
-        assert os.listdir(folder) == ["x.toml"]
+        assert [p.name for p in folder.iterdir()] == ["x.toml"]
     return verdict
 
 
@@ -107,12 +107,29 @@ def changed(value: Any, path: tuple[Any, ...], new: Callable[[Any], Any]) -> Any
 
 
 WHOLE = tiny_sweep.table(
-    name="x", trusted=[0.2], seeds=[0], rule="last", game="tuning", tune_on="each", confirm=True, judge=True,
+    name="x",
+    trusted=[0.2],
+    seeds=[0],
+    rule="last",
+    game="tuning",
+    tune_on="each",
+    confirm=True,
+    judge=True,
     detectors=[{"name": "neural_cleanse", "profile": "small", "limit": 1, "repairs": ["weight_decay"]}],
-    defenses=[{"name": "weight_decay", "profile": "small", "walk": "search", "sampler": "tpe", "trials": 3,
-               "objectives": ["asr"], "fixed": {"steps": 6}}, {"name": "none", "profile": "small"}],
+    defenses=[
+        {
+            "name": "weight_decay",
+            "profile": "small",
+            "walk": "search",
+            "sampler": "tpe",
+            "trials": 3,
+            "objectives": ["asr"],
+            "fixed": {"steps": 6},
+        },
+        {"name": "none", "profile": "small"},
+    ],
     victim={**tiny_sweep.VICTIM, "seeds": [0], "targets": [1], "reserve": 0.1, "walk": "grid"},
-)  # fmt: skip
+)
 PLACES = [p for p in places(WHOLE) if p]
 
 
@@ -138,10 +155,10 @@ def test_any_text_is_a_sweep_or_one_line(text: bytes | str) -> None:
 @given(
     st.integers(0, len(VALID) - 1),
     st.integers(0, 20),
-    st.sampled_from(list("[]{}=.,\"'#\n\0\x1b0e-") + [VALID, "é", "0x", "nan", "inf"]),
+    st.sampled_from([*"[]{}=.,\"'#\n\0\x1b0e-", VALID, "é", "0x", "nan", "inf"]),
 )
 def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cut: int, put: str) -> None:
-    planned(VALID[:at] + put + VALID[at + cut :], "spec, characters mutated")
+    planned(f"{VALID[:at]}{put}{VALID[at + cut :]}", "spec, characters mutated")
 
 
 @tries(500)
@@ -168,15 +185,32 @@ def test_any_value_in_any_place_is_a_sweep_or_one_line(path: tuple[Any, ...], va
 
 
 @tries(100)
-@given(st.sampled_from([("victim", "dataset"), ("victim", "model", "name"), ("victim", "training", "name"), ("victim", "attacks", 0, "name"),
-                        ("defenses", 0, "name"), ("detectors", 0, "name"), ("rule",), ("game",)]), st.sampled_from(NAMES) | st.text(max_size=20))  # fmt: skip
+@given(
+    st.sampled_from(
+        [
+            ("victim", "dataset"),
+            ("victim", "model", "name"),
+            ("victim", "training", "name"),
+            ("victim", "attacks", 0, "name"),
+            ("defenses", 0, "name"),
+            ("detectors", 0, "name"),
+            ("rule",),
+            ("game",),
+        ]
+    ),
+    st.sampled_from(NAMES) | st.text(max_size=20),
+)
 def test_no_name_reaches_a_module_that_is_no_method(path: tuple[Any, ...], name: str) -> None:
     text = document(changed(WHOLE, path, lambda _: name))
     assert planned(text, "spec, names of modules") == "refused"
 
 
-FILES = [(kind, key) for kind in ("datasets", "recipes", "attacks", "models") for name in catalog.names(kind)
-         for key in [(name, k) for k, s in catalog.describe(kind, name).settings.items() if s.location]]  # fmt: skip
+FILES = [
+    (kind, key)
+    for kind in ("datasets", "recipes", "attacks", "models")
+    for name in catalog.names(kind)
+    for key in [(name, k) for k, s in catalog.describe(kind, name).settings.items() if s.location]
+]
 ROOM_OF = {"datasets": "dataset", "recipes": "training", "attacks": "attacks", "models": "model"}
 
 
@@ -191,8 +225,8 @@ def test_a_location_that_nobody_can_read_is_one_line(place: tuple[str, tuple[str
         where = "./x.toml"
     with fenced() as folder:
         os.mkfifo("pipe")
-        os.symlink("loop", "loop")
-        with open("huge", "wb") as stream:
+        Path("loop").symlink_to("loop")
+        with Path("huge").open("wb") as stream:
             stream.truncate(2**42)
         table = {"name": name, key: where}
         value: Any = [table] if kind == "attacks" else table
@@ -262,8 +296,8 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
 def special(folder: Path) -> dict[str, Path]:
     """What may lie where a file is expected."""
     os.mkfifo(folder / "pipe")
-    os.symlink(folder / "loop", folder / "loop")
-    os.symlink("/dev/zero", folder / "zero")
+    (folder / "loop").symlink_to("loop")
+    (folder / "zero").symlink_to("/dev/zero")
     (folder / "empty").write_bytes(b"")
     (folder / "folder").mkdir()
     with (folder / "huge").open("wb") as stream:
@@ -277,9 +311,16 @@ def special(folder: Path) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("words", [["plan", "FILE"], ["run", "FILE", "--local"], ["run", "FILE"],
-                                   ["defend", "--model", "empty", "--arch", "resnet18", "--trusted", "folder", "--out", "out", "--spec", "FILE"]],
-                         ids=["plan", "run-local", "run", "defend"])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "FILE"],
+        ["run", "FILE", "--local"],
+        ["run", "FILE"],
+        ["defend", "--model", "empty", "--arch", "resnet18", "--trusted", "folder", "--out", "out", "--spec", "FILE"],
+    ],
+    ids=["plan", "run-local", "run", "defend"],
+)
 def test_what_is_no_file_is_no_sweep(tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for path in special(tmp_path).values():

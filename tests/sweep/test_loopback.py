@@ -17,7 +17,7 @@ def inodes(of: list[int]) -> set[str]:
     for pid in of:
         for handle in Path(f"/proc/{pid}/fd").iterdir():
             try:
-                found.add(os.readlink(handle))
+                found.add(str(handle.readlink()))
             except OSError:
                 continue  # closed meanwhile
     return {f[8:-1] for f in found if f.startswith("socket:[")}
