@@ -1,6 +1,7 @@
 """Stores from strangers: damaged files, other programs' tables, rows that no trial gave, and names that are markup."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -20,8 +21,11 @@ from pages import HOSTILE, Page, hostile
 from test_hostile_checkpoints import mutated
 from test_specs import ANY, changed, places
 
+from results.answers import Applied
+from results.report import render
+from results.selection import winners
 from results.store import Store
-from trials.spec import Record
+from trials.spec import Choice, Record
 
 pytestmark = pytest.mark.fuzz
 
@@ -381,3 +385,20 @@ def test_names_of_strangers_write_nowhere_and_stay_text(tmp_path: Path, monkeypa
             assert len([a for tag, a in page.tags if tag == "script" and not a]) == 2
             assert not any(set("<>&") & set(data) for data in page.data)
             assert pd.read_csv(here / "x.csv").shape[0] == len(hostile())
+
+
+def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:
+    records = []
+    for record in synthetic.sweep(n=2):
+        files = Choice("given", {"weights": HOSTILE}, {"weights": HOSTILE})
+        images = Choice("image_folder", {"root": HOSTILE, "size": 8}, {"root": HOSTILE})
+        victim = dataclasses.replace(record.trial.victim, training=files, dataset=images, attacks=())
+        trial = dataclasses.replace(record.trial, victim=victim)
+        records.append(dataclasses.replace(record, trial=trial, error=HOSTILE if record.status == "failed" else None))
+    chosen = winners(records)[0]
+    page = Page(render(records, title=HOSTILE, applied=Applied(chosen, (HOSTILE,))))
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert len([a for tag, a in page.tags if tag == "script" and not a]) == 2
+    assert not any(set("<>&") & set(data) for data in page.data)
+    assert "window.owned=1" in page.read
