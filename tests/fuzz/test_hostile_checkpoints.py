@@ -199,7 +199,7 @@ def test_a_safetensors_file_that_lies_is_refused(lie: str, images: Path) -> None
         given_to_defend("checkpoint, lying safetensors", LIES[lie], images, name=name)
 
 
-@tries(200)
+@tries(120)
 @given(content=mutated(SAFE))
 def test_a_damaged_safetensors_file_is_refused(content: bytes, images: Path) -> None:
     given_to_defend("checkpoint, damaged safetensors", content, images, name="w.safetensors")
@@ -356,8 +356,8 @@ def test_code_is_refused_and_never_run(images: Path, opener: Callable[[bytes], i
         for place in PLACES.values():
             value = place(Code(how))
             for content in (zipped(value), legacy(value), pickle.dumps(value, 0), pickle.dumps(value, 5)):
-                tallied("checkpoint, code", lambda c=content: "refused" if opener(c) else "accepted")
-                assert opener(content) != 0
+                verdict = tallied("checkpoint, code", lambda c=content: "refused" if opener(c) else "accepted")
+                assert verdict == "refused"
     for content in (zipped({"a": Code("os.system")}), legacy({"a": Code("exec")}), pickle.dumps({"a": Code("exec")})):
         said = given_to_defend("checkpoint, code", content, images)
         assert "could run code" in said or "no weights file" in said
@@ -380,7 +380,7 @@ def test_what_no_model_has_is_refused(what: str, opener: Callable[[bytes], int],
         given_to_defend("checkpoint, odd values", content, images)
 
 
-@tries(150)
+@tries(100)
 @given(content=mutated(ZIP) | mutated(OLD))
 @example(content=b"PK")
 @example(content=b"\x80")
@@ -393,7 +393,7 @@ def test_a_damaged_torch_file_leaves_its_reader_with_a_verdict(content: bytes, o
 OPCODES = [op.code.encode("latin1") for op in pickletools.opcodes]
 
 
-@tries(250)
+@tries(150)
 @given(
     st.lists(
         st.sampled_from(OPCODES)

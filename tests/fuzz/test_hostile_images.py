@@ -78,7 +78,7 @@ def seen(kind: str, content: bytes, name: str = "odd.png") -> str:
         return defended(kind, folder(here / "images", {name: content}), here)[0]
 
 
-@tries(250)
+@tries(150)
 @given(st.sampled_from(sorted(FORMS)).flatmap(lambda f: mutated(FORMS[f])), st.sampled_from(ENDINGS))
 @example(b"", ".png")
 def test_a_damaged_image_is_read_or_one_line(content: bytes, ending: str) -> None:
@@ -342,7 +342,7 @@ def test_a_table_that_is_not_of_pictures_is_refused(what: str) -> None:
         assert loaded("cifar10 files", "cifar10", "train", here) == "refused"
 
 
-@tries(150)
+@tries(80)
 @given(mutated(PARQUET))
 def test_a_damaged_table_is_read_or_one_line(content: bytes) -> None:
     with fenced() as here:

@@ -127,7 +127,7 @@ def read(kind: str, reader: str, *more: object) -> str:
     return verdict
 
 
-@tries(200)
+@tries(100)
 @given(damage=st.data(), reader=st.sampled_from(QUICK))
 def test_a_damaged_file_is_read_or_one_line(damage: st.DataObject, reader: str, whole: bytes) -> None:
     with fenced() as here:
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_read_or_one_line(damage: st.DataObject, reader: str, 
         read("stores, damaged files", reader)
 
 
-@tries(250)
+@tries(100)
 @given(
     place=st.sampled_from([(t, c) for t, columns in COLUMNS.items() for c in columns]),
     value=st.sampled_from(NASTY) | st.text(max_size=20) | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False),
@@ -157,7 +157,7 @@ def test_any_value_in_any_column_is_read_or_one_line(
         read("stores, any value", reader)
 
 
-@tries(250)
+@tries(100)
 @given(
     data=st.data(),
     column=st.sampled_from(["spec", "provenance"]),

@@ -133,7 +133,7 @@ WHOLE = tiny_sweep.table(
 PLACES = [p for p in places(WHOLE) if p]
 
 
-@tries(250)
+@tries(150)
 @given(st.binary(max_size=300) | st.text(max_size=300))
 @example(b"")
 @example(b"\xff\xfe")
@@ -151,7 +151,7 @@ def test_any_text_is_a_sweep_or_one_line(text: bytes | str) -> None:
     planned(text)
 
 
-@tries(250)
+@tries(150)
 @given(
     st.integers(0, len(VALID) - 1),
     st.integers(0, 20),
@@ -161,7 +161,7 @@ def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cu
     planned(f"{VALID[:at]}{put}{VALID[at + cut :]}", "spec, characters mutated")
 
 
-@tries(500)
+@tries(300)
 @given(st.sampled_from(PLACES), ANY)
 @example(("victim", "model"), "~nobody-of-that-name/x")
 @example(("trusted",), 10**400)
@@ -265,7 +265,7 @@ EXTREMES = (
 )
 
 
-@tries(120)
+@tries(80)
 @given(st.sampled_from(NUMBERS), st.sampled_from(EXTREMES))
 def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
     setting: tuple[str, str, str], value: float
