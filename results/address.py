@@ -17,7 +17,10 @@ def parse(address: str) -> URL:
         if not address.endswith(".db"):
             given = "" if "@" in address else f" {address!r}"  # a URL without its beginning may hold a password
             raise SpecError(f"store{given} is not an address. Write {ACCEPTED}.")
-        return URL.create("sqlite", database=str(Path(address).expanduser()))
+        try:
+            return URL.create("sqlite", database=str(Path(address).expanduser()))
+        except RuntimeError as problem:  # no such user
+            raise SpecError(f"store {address!r}: {problem}") from None
     if address.startswith(("postgres://", "postgresql://")):
         address = "postgresql+psycopg://" + address.split("://", 1)[1]
     try:

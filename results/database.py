@@ -4,12 +4,13 @@ A store is checked with one query when it is opened; alembic is loaded only to m
 WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
 """
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from results.address import file_of, missing, parse, reason, shown
 from results.schema import REVISION, VERSION_TABLE, metadata
@@ -18,6 +19,8 @@ from trials.spec import SpecError, canonical
 MIGRATIONS = Path(__file__).with_name("migrations")
 _IMMEDIATE = "poisonsweep_immediate"
 _SYNCHRONOUS = "poisonsweep_synchronous"
+_BAD_OPTIONS = "store {} cannot be used: the options after ? are not its driver's."  # which may hold a password
+_LONGEST = 64 * 2**20  # bytes of one value in SQLite
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
@@ -41,8 +44,16 @@ def connect(address: str, *, create: bool) -> Engine:
     except ModuleNotFoundError as problem:
         install = "pip install 'poisonsweep[postgres]'"
         raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
+    except (ArgumentError, TypeError, ValueError):
+        raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     try:
         _prepare(engine, url, create)
+    except SpecError:
+        engine.dispose()
+        raise
+    except (ArgumentError, TypeError, ValueError):
+        engine.dispose()
+        raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     except DBAPIError as problem:
         engine.dispose()
         raise SpecError(f"store {shown(url)} cannot be used: {reason(problem, url)}.") from None
@@ -79,7 +90,8 @@ def claiming(engine: Engine) -> Engine:
 
 def _pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transaction by itself; _begin does
-    for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -136,6 +148,10 @@ def _outside(engine: Engine, statement: str) -> None:
 
 def _version(connection: Connection, url: URL) -> str | None:
     names = set(inspect(connection).get_table_names())
+    if connection.dialect.name == "sqlite":  # a view or a trigger in a stranger's file computes whatever it likes
+        odd = connection.scalar(text("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')"))
+        if odd is not None:
+            raise SpecError(f"store {shown(url)} holds the view or trigger {odd!r}, which poisonsweep never makes.")
     if VERSION_TABLE in names:
         row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()
         return str(row[0]) if row else None

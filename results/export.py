@@ -8,6 +8,7 @@ import pandas as pd
 
 from results.to_optuna import to_optuna
 from results.to_tensorboard import to_tensorboard
+from results.words import last_line
 from trials.spec import Record, SpecError
 
 __all__ = ["SUFFIXES", "curve_frame", "frame", "to_file", "to_optuna", "to_tensorboard"]
@@ -82,7 +83,7 @@ def _row(record: Record) -> dict[str, Any]:
         trial.method.name if trial.method else None,
         trial.detector.name if trial.detector else None,
         record.seconds,
-        _last_line(record.error),
+        last_line(record.error),
     )
     row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
     settings = {f"set.{k}": v for k, v in trial.method.params.items()} if trial.method else {}
@@ -110,8 +111,3 @@ def _column(values: list[Any]) -> "pd.Series[Any]":
 
 def _free(name: str, taken: Iterable[str], prefix: str) -> str:
     return f"{prefix}.{name}" if name in taken else name
-
-
-def _last_line(error: str | None) -> str | None:
-    lines = (error or "").strip().splitlines()
-    return lines[-1] if lines else None

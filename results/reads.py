@@ -42,7 +42,9 @@ def all_sweeps(connection: Connection) -> list[SweepRow]:
     counts: dict[str, dict[str, int]] = {}
     for sweep, status, count in connection.execute(states.group_by(sweep_trials.c.sweep, trials.c.status)):
         counts.setdefault(sweep, {})[status] = count
-    rows = connection.execute(select(sweeps.c.name, sweeps.c.spec, sweeps.c.created))
+    rows = connection.execute(select(sweeps.c.name, sweeps.c.spec, sweeps.c.created)).all()
+    if not all(isinstance(row.name, str) and isinstance(row.created, str) for row in rows):
+        raise SpecError("the store's list of sweeps is damaged, or not ours. Restore it from a copy.")
     return [
         SweepRow(
             name=name,

@@ -1,5 +1,6 @@
 """One self-contained page for one sweep: the answer first, then the evidence. It loads nothing from anywhere."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -94,12 +95,16 @@ def write(
     target = Path(path)
     generated = generated or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = render(records, title=title, rule=rule, generated=generated, applied=applied)
+    if not target.name or target.is_dir():
+        raise SpecError(f"the report cannot be written to {str(target)!r}: it is a folder.")
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8")
         draft.replace(target)
     except OSError as problem:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise SpecError(f"the report cannot be written to {str(target)!r}: {problem.strerror or problem}.") from problem
     return target
 

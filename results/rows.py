@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, get_args
 
-from trials import catalog
+from results.strict import check, defaults
 from trials.spec import Choice, Point, Record, Scalar, SpecError, Status, Trial, to_json, trial_from_json
 
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -74,16 +73,28 @@ def score_rows(record: Record) -> list[Row]:
 
 
 def record_of(row: Mapping[str, Any], curve: Iterable[Any], metrics: Mapping[str, float]) -> Record:
-    """The record whose rows these are; ``curve`` in the order of its steps: (step, cda, asr, seconds, more)."""
-    return Record(
-        trial=trial_from_json(row["spec"]),
-        status=row["status"],
-        metrics=dict(metrics),
-        curve=tuple(Point(step, cda, asr, seconds, more or {}) for step, cda, asr, seconds, more in curve),
-        error=row["error"],
-        seconds=row["seconds"],
-        provenance=row["provenance"] or {},
-    )
+    """The record whose rows these are; ``curve`` in the order of its steps: (step, cda, asr, seconds, more).
+
+    Raises:
+        SpecError: they are no record's.
+    """
+    try:
+        record = Record(
+            trial=trial_from_json(row["spec"]),
+            status=row["status"],
+            metrics=dict(metrics),
+            curve=tuple(Point(step, cda, asr, seconds, more or {}) for step, cda, asr, seconds, more in curve),
+            error=row["error"],
+            seconds=row["seconds"],
+            provenance=row["provenance"] or {},
+        )
+        check(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise SpecError(
+            f"the store's record of trial {row['id']!r} is damaged, or not ours ({type(problem).__name__}: {problem}). "
+            "Restore the store from a copy, or delete the record."
+        ) from problem
+    return record
 
 
 def asked(trial: Trial) -> Row:
@@ -101,21 +112,13 @@ def asked(trial: Trial) -> Row:
 
 
 def _asked(kind: str, choice: Choice) -> Row:
-    defaults = _defaults(kind, choice.name)
-    params = {k: v for k, v in choice.params.items() if k not in defaults or not _same(defaults[k], v)}
+    usual = defaults(kind, choice.name)
+    params = {k: v for k, v in choice.params.items() if k not in usual or not _same(usual[k], v)}
     return {"name": choice.name, "params": params}
 
 
 def _same(default: Scalar, value: Scalar) -> bool:
     return default == value and isinstance(default, bool) == isinstance(value, bool)
-
-
-@lru_cache
-def _defaults(kind: str, name: str) -> Mapping[str, Scalar]:
-    try:
-        return {k: s.default for k, s in catalog.describe(kind, name).settings.items()}
-    except (SpecError, LookupError, OSError, SyntaxError):
-        return {}
 
 
 def _finite(trial_id: str, name: str, value: float) -> float:

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from results import database, reads
-from results.address import shown
+from results.address import reason, shown
 from results.claims import Claims
 from results.patience import Patience
 from results.reads import SweepRow
 from results.rows import now
 from results.schema import sweep_trials, sweeps, trials
 from results.writes import Writes
-from trials.spec import Point, Record, Status, Trial, to_json, trial_from_json
+from trials.spec import Point, Record, SpecError, Status, Trial, to_json, trial_from_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
 T = TypeVar("T")
@@ -179,8 +179,7 @@ class Store:
 
     def ids(self) -> list[str]:
         """The ids of all trials that have run, sorted."""
-        with self._read.begin() as connection:
-            return reads.ids(connection)
+        return self._reading(reads.ids)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, Status]:
         """The states of those trials that have run."""
@@ -205,7 +204,17 @@ class Store:
         self._engine.dispose()
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
-        return self._transaction(self._read, work)
+        """A transaction that reads. Raises SpecError for what is damaged, or was written by something else."""
+        try:
+            return self._transaction(self._read, work)
+        except SpecError:
+            raise
+        except DBAPIError as problem:
+            why = reason(problem, self._engine.url)
+            raise SpecError(f"store {shown(self._engine.url)} cannot be read: {why}.") from problem
+        except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
+            why = f"{type(problem).__name__}: {problem}"
+            raise SpecError(f"store {shown(self._engine.url)} is damaged, or not ours ({why}).") from problem
 
     def _writing(self, work: Callable[[Connection], T]) -> T:
         try:
@@ -214,6 +223,9 @@ class Store:
             if "foreign key" not in str(problem.orig).lower():
                 raise
             raise LookupError("no such sweep or trial in the store: add the sweep, plan its trials") from problem
+        except DBAPIError as problem:
+            why = reason(problem, self._engine.url)
+            raise SpecError(f"store {shown(self._engine.url)} cannot be written: {why}.") from problem
 
     def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         def once() -> T:

@@ -37,6 +37,12 @@ def settings(choice: Choice) -> str:
     return ", ".join(f"{k} = {value(v)}" for k, v in choice.params.items())
 
 
+def last_line(error: str | None) -> str | None:
+    """What a traceback ends with; None where there is none."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else None
+
+
 def attack(victim: Victim) -> str:
     """'badnets (m = 50)', 'badnets + wanet', or 'clean'; of the settings only the budget, a boost of 1 left out."""
     shown = []

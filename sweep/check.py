@@ -22,6 +22,7 @@ def check(sweep: Sweep, place: Place) -> None:
     Raises:
         SpecError: with one line, for the first thing that could not run.
     """
+    plan.bounded(sweep)
     bench = make_bench(replace(place, device="cpu"))
     bench.artifacts.check()
     for defense in sweep.defenses:

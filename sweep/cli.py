@@ -1,5 +1,6 @@
 """The command line. What a user can fix is one line on stderr and exit code 2; anything else is our bug."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from results.store import DEFAULT_URL, Store
 from sweep import config, engine, secrets, show
 from sweep.source import Aborted
+from sweep.terminal import line, shown
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -177,7 +179,7 @@ def gallery(
     """
     from sweep.gallery import make  # noqa: PLC0415  (loads torch and plotly)
 
-    print(make(dataset, out, image).resolve())
+    print(shown(str(make(dataset, out, image).resolve())))
 
 
 @app.command()
@@ -232,6 +234,9 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         secrets.off_the_command_line()
     command: Any = typer.main.get_command(app)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
     except SpecError as problem:
@@ -243,19 +248,28 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as problem:
+        _stop(f"{problem.filename or 'the system'}: {problem.strerror or problem}.")
+    except MemoryError:
+        _stop("there is not enough memory for this. Lower what it asks for: sizes, widths, batches.")
     except Exception as problem:
-        if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):  # a usage error of the parser
-            _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
-        if type(problem).__name__ == "Abort":
-            _stop(STOPPED, INTERRUPTED)
+        _parsers(problem)
         raise
     if code == INTERRUPTED:  # the parser turns Ctrl-C into a code, silently
         _stop(STOPPED, INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _parsers(problem: Exception) -> None:
+    """Stop for what the parser of the command line raises; anything else is left to whoever asked."""
+    if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):
+        _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
+    if type(problem).__name__ == "Abort":
+        _stop(STOPPED, INTERRUPTED)
+
+
 def _stop(text: str, code: int = 2) -> None:
-    print("poisonsweep: " + " ".join(text.split()), file=sys.stderr)
+    print(f"poisonsweep: {line(text)}", file=sys.stderr)
     sys.exit(code)
 
 

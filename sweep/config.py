@@ -1,5 +1,6 @@
 """A sweep as its user writes it: one TOML file, read into frozen values, every word checked."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -8,7 +9,7 @@ from typing import Any, get_type_hints
 
 from results.selection import RULES
 from sweep.compute import Compute, compute_of
-from sweep.values import ACCEPTED, known, listed, number, one_of, seed, table, typed
+from sweep.values import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.victims import victims as victims_of
 from trials import catalog
 from trials.spec import Choice, SpecError, Victim
@@ -16,6 +17,9 @@ from trials.spec import Choice, SpecError, Victim
 WALKS = ("grid", "star", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 MOST_COPIES = 100
+MOST_TABLES = 1000  # of defenses, detectors or plantings
+MOST_BYTES = 2**20  # of a sweep's file
+MOST_PARTS = 100  # of a dotted key
 OBJECTIVES = ("asr", "cda_loss", "seconds")
 
 
@@ -85,10 +89,19 @@ def read(path: str | Path) -> Sweep:
 def table_of(path: Path) -> dict[str, Any]:
     """What a TOML file says, unchecked. Raises SpecError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        if not path.is_file() and path.exists():  # a pipe or a device would be read for ever
+            raise SpecError(f"{path}: cannot be read: it is not a file.")
+        if path.stat().st_size > MOST_BYTES:
+            raise SpecError(f"{path}: has more than {MOST_BYTES >> 20} MiB, which no sweep needs.")
+        text = path.read_bytes().decode("utf-8")
+        if any(part.count(".") - part.count("..") > MOST_PARTS for part in re.split(r"[\n=,#]", text)):
+            raise SpecError(f"{path}: a key has more than {MOST_PARTS} parts between dots.")  # tomllib takes n^2 time
+        return tomllib.loads(text)
     except OSError as problem:
         raise SpecError(f"{path}: cannot be read: {problem.strerror or problem}.") from problem
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+    except SpecError:
+        raise
+    except (ValueError, RecursionError) as problem:  # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
         raise SpecError(f"{path}: not a TOML file: {problem}.") from problem
 
 
@@ -98,6 +111,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     Raises:
         SpecError: an unknown key or name, a value of the wrong type, or an empty list.
     """
+    sane(data)
     known("key", data, ["victim" if f.name == "victims" else f.name for f in fields(Sweep) if f.name != "star"])
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
@@ -112,7 +126,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         seeds=tuple(dict.fromkeys(seed("seeds", s) for s in listed("seeds", data.get("seeds", 0)))),
         defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
-        planting=tuple(table("planting", p) for p in listed("planting", data.get("planting", {}))),
+        planting=tuple(table("planting", p) for p in _tables("planting", data) or [{}]),
         star=data["victim"].get("walk") == "star",
         compute=compute_of(table("compute", data.get("compute", {}))),
     )
@@ -177,4 +191,7 @@ def _detector(data: Mapping[str, Any]) -> Detector:
 
 
 def _tables(key: str, data: Mapping[str, Any]) -> list[Any]:
-    return listed(key, data[key]) if data.get(key) else []
+    found = listed(key, data[key]) if data.get(key) else []
+    if len(found) > MOST_TABLES:
+        raise SpecError(f"there are {len(found)} tables of {key}; at most {MOST_TABLES} are taken.")
+    return found

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from search_spaces._walks import grid, star, thin
 from sweep.config import Defense, Sweep
 from trials import catalog
-from trials.spec import Choice, Record, Trial, Victim, content_id
+from trials.spec import Choice, Record, SpecError, Trial, Victim, content_id
+
+MOST_TRIALS = 1_000_000
 
 
 class Cell(NamedTuple):
@@ -20,6 +22,18 @@ class Cell(NamedTuple):
     victim: Victim
     trusted: float
     plant: Choice | None
+
+
+def bounded(sweep: Sweep) -> None:
+    """Raises SpecError for more trials than can be planned; counts them without making them."""
+    copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
+    each = sum(len(configurations(sweep, d)) or d.trials for d in sweep.defenses)
+    questions = len(sweep.victims) * len(sweep.trusted) * len(sweep.planting) * len(sweep.seeds)
+    number = len(sweep.victims) + questions * (each + copies * (sweep.game == "tuning"))
+    if number > MOST_TRIALS and sweep.game != "training":
+        raise SpecError(
+            f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its lists, or set limit."
+        )
 
 
 def cells(sweep: Sweep) -> list[Cell]:

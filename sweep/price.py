@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Console
 from rich.table import Table
 
 from results.address import file_of, parse
@@ -14,6 +13,7 @@ from results.store import Store
 from sweep import local, plan
 from sweep.config import Sweep
 from sweep.detecting import compares, detections, repairs_of
+from sweep.terminal import Plain
 from trials import catalog
 from trials.spec import Choice, Status, Trial
 
@@ -36,6 +36,7 @@ class Line:
 
 def price(sweep: Sweep, store: Store | None) -> list[Line]:
     """A row for the victims, the copies, each defense and the winners."""
+    plan.bounded(sweep)
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in store.records() if store else []:
         if record.status == "done":
@@ -97,7 +98,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     for x in lines:
         row = (str(x.trials), str(x.done), str(x.trials - x.done), _span(x.seconds_each), _span(x.seconds))
         table.add_row(x.what, *row, x.note)
-    console = Console()
+    console = Plain()
     head = f"Sweep {sweep.name}: {_count(len(sweep.victims), 'victim')}, r = {_list(sweep.trusted)}, "
     head += f"{_count(len(sweep.seeds), 'seed')}, {copies} self-poisoned copies each, Δ = {sweep.delta:.1%}"
     console.print(head, highlight=False)

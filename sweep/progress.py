@@ -4,12 +4,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from results.selection import pick
+from results.words import last_line
 from sweep.source import Progress
+from sweep.terminal import Plain
 from trials.spec import Record, Trial
 
 EVERY = 5.0  # seconds between two plain lines of counts
@@ -19,8 +20,8 @@ WAITING = 60.0  # and while nothing happens here, as other drivers run the rest
 class Watcher:
     """Told of each event of a source; a context manager while the sweep runs."""
 
-    def __init__(self, name: str, rule: str, workers: int = 1, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+    def __init__(self, name: str, rule: str, workers: int = 1, console: Plain | None = None) -> None:
+        self.console = console or Plain(stderr=True)
         self._name, self._rule, self._workers = name, rule, max(1, workers)
         self._best: dict[str, tuple[float, Record]] = {}
         self._seconds: list[float] = []
@@ -46,8 +47,7 @@ class Watcher:
             self._live.update(self._table(progress))
             return
         if record is not None and record.status == "failed":
-            last = (record.error or "").strip().splitlines()[-1:]
-            self._line(f"failed {_what(trial)}: {last[0] if last else 'no traceback'}")
+            self._line(f"failed {_what(trial)}: {last_line(record.error) or 'no traceback'}")
         if event == "lost":
             self._line(f"lost the worker of {_what(trial)}; it is started again")
         if event == "late":

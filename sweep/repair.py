@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from results.intervals import wilson
 from results.judging import confirmed
 from results.selection import REPAIRED, Winner, winners
+from results.words import last_line
 from sweep.config import Sweep
 from trials import catalog
 from trials.bench import Bench, Defender
@@ -32,7 +33,7 @@ def choose(sweep: Sweep, records: list[Record], bench: Bench) -> tuple[Winner, l
     """
     found = winners(records, sweep.rule)
     if not found:
-        errors = [(r.error or "").strip().splitlines()[-1] for r in records if r.status == "failed"]
+        errors = [last_line(r.error) or "no traceback" for r in records if r.status == "failed"]
         raise SpecError(f"nothing could be tuned. First failure: {errors[0] if errors else 'none recorded'}")
     passed_over: list[dict[str, Any]] = []
     for winner in found:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,10 +16,12 @@ from results.fronts import nondominated
 from results.rules import RULES
 from results.selection import Winner, overall, winners
 from results.store import Store
+from results.words import last_line
 from sweep import engine, local
 from sweep.config import Sweep
 from sweep.progress import Watcher
 from sweep.rerun import Comparison
+from sweep.terminal import Plain, shown
 from trials import catalog
 from trials.spec import Record, SpecError
 
@@ -36,7 +37,7 @@ def methods(kind: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=1))
         return
-    console = Console()
+    console = Plain()
     for k, entries in found.items():
         console.print(f"[bold]{k}[/bold]")
         for name, entry in entries.items():
@@ -101,7 +102,7 @@ def status(store: Store, name: str, as_json: bool) -> None:
     if name:
         rows = [row for row in rows if row.name == _name(store, name)]
     failures = [
-        {"sweep": row.name, "trial": r.trial.id, "what": _what(r), "error": (r.error or "").strip().splitlines()[-1]}
+        {"sweep": row.name, "trial": r.trial.id, "what": _what(r), "error": last_line(r.error) or "no traceback"}
         for row in rows
         for r in store.records(row.name)
         if r.status == "failed"
@@ -113,7 +114,7 @@ def status(store: Store, name: str, as_json: bool) -> None:
     for row in rows:
         counts = (str(row.planned), str(row.done), str(row.failed), str(row.pruned))
         table.add_row(escape(row.name), *counts, row.created)
-    console = Console()
+    console = Plain()
     console.print(table)
     for f in failures:
         console.print(f"failed {f['trial']} {f['what']}: {f['error']}", markup=False, highlight=False, soft_wrap=True)
@@ -130,7 +131,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps([{**_winner(w), "overall": id(w) in tops} for w in found], indent=1))
         return
-    console = Console()
+    console = Plain()
     console.print(f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.", highlight=False)
     table = Table(box=box.SIMPLE, padding=(0, 1))
     for head in ("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds"):
@@ -163,7 +164,7 @@ def front(store: Store, name: str, as_json: bool) -> None:
             settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
             row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", str(p["step"]))
             table.add_row(defense, p["victim"][:6], *row, escape(settings))
-    Console().print(table)
+    Plain().print(table)
 
 
 def report(store: Store, name: str, rule: str, out: Path) -> None:
@@ -172,7 +173,7 @@ def report(store: Store, name: str, rule: str, out: Path) -> None:
 
     records = _records(store, name)
     write(records, out, title=_name(store, name), rule=rule)
-    print(out.resolve())
+    print(shown(str(out.resolve())))
 
 
 def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tables: str) -> None:
@@ -184,25 +185,25 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
     records = _records(store, name)
     if out:
         to_file(records, Path(out))
-        print(out)
+        print(shown(out))
     if optuna:
         to_optuna(records, Path(optuna))
-        print(optuna)
+        print(shown(optuna))
     if tensorboard:
         to_tensorboard(records, Path(tensorboard))
-        print(tensorboard)
+        print(shown(tensorboard))
     if tables:
         from results.to_tables import to_tables  # noqa: PLC0415
 
         for path in to_tables(records, Path(tables)):
-            print(path)
+            print(shown(str(path)))
 
 
 def defended(choice: dict[str, Any]) -> None:
     """Say what ``defend`` chose and wrote."""
     print(choice["sentence"])
     for path in choice["files"]:
-        print(path)
+        print(shown(path))
 
 
 def compared(c: Comparison, as_json: bool) -> None:
@@ -210,7 +211,7 @@ def compared(c: Comparison, as_json: bool) -> None:
     if as_json:
         print(json.dumps(c.as_json(), indent=1))
         return
-    console = Console()
+    console = Plain()
     how = f"within {c.tolerance:g}" if c.tolerance else "bit for bit"
     what = f"status, {len(c.stored.metrics)} metrics, {len(c.stored.curve)} points of the curve"
     head = f"trial {c.stored.trial.id} ({_what(c.stored)})"

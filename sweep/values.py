@@ -11,6 +11,19 @@ T = TypeVar("T")
 ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: "a table"}
 
 
+def sane(data: Any) -> None:
+    """Raises SpecError for an integer of more than 256 bits, which no setting takes and Python may refuse to print."""
+    todo = [data]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Mapping):
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
+        elif isinstance(value, int) and abs(value) >= 2**256:
+            raise SpecError("an integer has more than 256 bits. Write a smaller one.")
+
+
 def known(what: str, data: Mapping[str, Any], names: Iterable[str]) -> None:
     """Raises SpecError for a key that is none of ``names``."""
     names = list(names)

@@ -1,7 +1,8 @@
 """The victims of a sweep, from its [victim] table: each combination of the listed values, or one change at a time."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from trials.spec import Choice, SpecError, Victim
 
 KEYS = ("dataset", "model", "training", "attacks", "seeds", "reserve", "targets", "walk")
 WALKS = ("grid", "star")
+MOST_COMBINATIONS = 100_000  # gone through; a star keeps few of them
+MOST_VICTIMS = 10_000
 _KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
 _Varied = tuple[Choice, int]  # a choice, and how many of its settings differ from the first one's
 
@@ -42,6 +45,7 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     ]
     found = []
     for axes, seeds in _axes(data, folder, parts):
+        _few("victims", axes)
         for combination in itertools.product(*axes):
             if walk == "star" and sum(changes for _, changes in combination) > 1:
                 continue
@@ -50,6 +54,8 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
                 aimed = tuple(_aimed(c, targets[i % len(targets)]) if targets else c for c in own)
                 victim = Victim(dataset=dataset, model=model, attacks=aimed, training=training, seed=s, reserve=reserve)
                 found.append(_matched(catalog.resolve_victim(victim)))
+                if len(found) > MOST_VICTIMS:
+                    raise SpecError(f"[victim] asks for more than {MOST_VICTIMS} victims. Shorten its lists.")
     return tuple({v.id: v for v in found}.values())
 
 
@@ -79,6 +85,11 @@ def _axes(
             yield [*parts, list(_choices("attacks", attack, folder))], seeds
 
 
+def _few(what: str, axes: Sequence[Sequence[Any]]) -> None:
+    if (number := math.prod(map(len, axes))) > MOST_COMBINATIONS:
+        raise SpecError(f"{what}: {number} combinations are more than {MOST_COMBINATIONS}. Shorten the lists.")
+
+
 def _aimed(attack: Choice, target: int) -> Choice:
     if "target" in attack.params:
         raise SpecError(f"[victim] has targets, and {attack.name} has a target of its own: leave one of them out.")
@@ -93,6 +104,7 @@ def _choices(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
     method = catalog.describe(kind, given["name"])
     keys = [k for k in given if k != "name"]
     axes = [list(enumerate(listed(k, given[k]))) for k in keys]
+    _few(kind, axes)
     for values in itertools.product(*axes):
         params = {k: v for k, (_, v) in zip(keys, values, strict=True)}
         for key, setting in method.settings.items():

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from databases import Server
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("long", max_examples=1000)  # of tests/fuzz: ten times the inputs, others each time
 
 
 @pytest.fixture(scope="session")

@@ -162,16 +162,23 @@ def _checked(method: str, setting: Setting, value: object) -> Scalar:
 
 
 def _located(method: str, key: str, value: str) -> tuple[str, str]:
-    path = Path(os.path.expandvars(value)).expanduser()
-    if "$" in str(path):
-        variable = str(path).split("$", 1)[1].split("/")[0].strip("{}")
-        raise SpecError(f"{method}: {key} is {value!r}, but {variable} is not set. Set it, or write {key} = a path.")
-    if not path.exists():
-        raise SpecError(f"{method}: {key} names {str(path)!r}, which does not exist.")
     try:
+        path = Path(os.path.expandvars(value)).expanduser()
+        if "$" in str(path):
+            variable = str(path).split("$", 1)[1].split("/")[0].strip("{}")
+            raise SpecError(
+                f"{method}: {key} is {value!r}, but {variable} is not set. Set it, or write {key} = a path."
+            )
+        if not path.exists():
+            raise SpecError(f"{method}: {key} names {str(path)!r}, which does not exist.")
+        if not (path.is_file() or path.is_dir()):  # a pipe or a device would be read for ever
+            raise SpecError(f"{method}: {key} names {str(path)!r}, which is neither a file nor a folder.")
+        str(path.resolve()).encode()  # a store holds text
         return str(path.resolve()), _digest(path.resolve(), path.stat().st_mtime_ns)
-    except OSError as problem:
-        raise SpecError(f"{method}: {key} cannot be read: {problem}.") from problem
+    except UnicodeEncodeError as problem:
+        raise SpecError(f"{method}: {key} names {value!r}, which is no text. Rename it.") from problem
+    except (OSError, RuntimeError) as problem:  # RuntimeError: no such user's home, links or folders without end
+        raise SpecError(f"{method}: {key} is {value!r}, which cannot be read: {problem}.") from problem
 
 
 @lru_cache(256)

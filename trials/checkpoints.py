@@ -5,10 +5,7 @@ model as it was.
 """
 
 import os
-import pickle
-import re
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from trials._unpack import CODE, NO_STATE, TOO_MUCH, Refused, unpacked
 from trials._weight_names import check_fit, renamed
 from trials.spec import SpecError
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
+_TORCH = (b"PK", b"\x80")  # a zip archive; a pickle, as torch wrote before version 1.6
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _SAFE = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64, "I64": torch.int64}
 _ACCEPTED = "Accepted: safetensors, or a plain state dict saved by torch.save(model.state_dict(), file)."
@@ -41,14 +39,18 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], *, may_differ: 
     """
     file = Path(path).expanduser()
     try:
+        if file.exists() and not file.is_file():  # a pipe or a device would be read for ever
+            raise OSError(0, "it is not a file")
         with file.open("rb") as stream:
             head = stream.read(9)
     except OSError as problem:
         raise SpecError(f"cannot read the weights {str(file)!r}: {problem.strerror}. Check the path.") from problem
     if head[8:] == b"{" or file.suffix == ".safetensors":
         state = _read_safetensors(model, file, may_differ)
-    else:
+    elif head.startswith(_TORCH):
         state = _read_torch(model, file)
+    else:
+        raise SpecError(f"{str(file)!r} is no weights file, or damaged. {_ACCEPTED}")
     fill(model, state, str(file), may_differ=may_differ)
 
 
@@ -76,7 +78,8 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, *, may_differ
     for key, value in found.items():
         if value.shape != own[key].shape:  # one of may_differ
             continue
-        if value.dtype not in _FLOATS if own[key].is_floating_point() else value.is_floating_point():
+        floats = value.dtype in _FLOATS
+        if floats != own[key].is_floating_point() or value.is_complex() or (not floats and value.is_floating_point()):
             raise SpecError(f"{name!r}: {key} has the type {value.dtype}, expected {own[key].dtype}. {_ACCEPTED}")
         value = value.detach().to(own[key].dtype)  # noqa: PLW2901
         if not torch.isfinite(value).all() or (key.endswith("running_var") and (value < 0).any()):
@@ -115,36 +118,20 @@ def _read_safetensors(model: nn.Module, file: Path, may_differ: Collection[str])
 
 
 def _read_torch(model: nn.Module, file: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, read by torch's own restricted unpickler."""
-    _bounded(model, file)
+    """The tensors of a state dict, read by torch's own restricted unpickler in another process."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual pickle protocols
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as problem:
-        if not re.search(r"GLOBAL|[Uu]nsupported (global|class|operand)", str(problem)):
-            raise SpecError(f"{str(file)!r} is no weights file, or damaged. {_ACCEPTED}") from problem
-        raise SpecError(
-            f"{str(file)!r} holds more than weights, which could run code: refused. {_ACCEPTED}"
-        ) from problem
-    except Exception as problem:  # a damaged file may raise anything
-        raise SpecError(f"{str(file)!r} is no weights file, or damaged. {_ACCEPTED}") from problem
-    for _ in range(4):
-        inner = next(
-            (state[k] for k in _WRAPPERS if isinstance(state, Mapping) and isinstance(state.get(k), Mapping)), None
-        )
-        state = inner if inner is not None else state
-    tensors = isinstance(state, Mapping) and all(
-        isinstance(k, str) and isinstance(v, Tensor) and v.layout == torch.strided and not v.is_quantized
-        for k, v in state.items()
-    )
-    if not tensors or not state:
-        raise SpecError(f"{str(file)!r} holds no state dict (names and dense tensors). {_ACCEPTED}")
-    return dict(state)
+        return unpacked(file, _bounded(model, file))
+    except Refused as problem:
+        says = {
+            CODE: "holds more than weights, which could run code: refused",
+            NO_STATE: "holds no state dict (names and dense tensors)",
+            TOO_MUCH: "takes more memory or time to open than this model's weights could: refused",
+        }.get(problem.args[0], "is no weights file, or damaged")
+        raise SpecError(f"{str(file)!r} {says}. {_ACCEPTED}") from problem
 
 
-def _bounded(model: nn.Module, file: Path) -> None:
-    """Refuse a file that unpacks to far more than the model could need; an optimizer's state fits beside it."""
+def _bounded(model: nn.Module, file: Path) -> int:
+    """The bytes that the model could need, an optimizer's state beside it; a file that unpacks to more is refused."""
     size = file.stat().st_size
     if zipfile.is_zipfile(file):
         try:
@@ -152,6 +139,7 @@ def _bounded(model: nn.Module, file: Path) -> None:
                 size = max(size, sum(part.file_size for part in opened.infolist()))
         except (zipfile.BadZipFile, OSError, ValueError) as problem:
             raise SpecError(f"{str(file)!r} is damaged ({problem}). {_ACCEPTED}") from problem
-    limit = 16 * sum(t.nbytes for t in model.state_dict().values()) + 64 * 2**20
+    limit = 16 * sum(int(t.nbytes) for t in model.state_dict().values()) + 64 * 2**20
     if size > limit:
         raise SpecError(f"{str(file)!r} holds {size / 2**20:.0f} MiB, far more than this model. Is it for another one?")
+    return limit

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 Scalar = str | int | float | bool
 Status = Literal["done", "failed", "pruned"]
+_LARGEST = 16 * 2**30  # bytes of one file; a sparse one costs its maker nothing, and its reader hours
 
 
 class SpecError(ValueError):
@@ -165,16 +166,22 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few:
     """Digest of a file's bytes, or of a folder: names, sizes and the bytes.
 
     Of a folder with more than ``few`` files and ``whole_below`` bytes the bytes are left out: images, not weights.
+
+    Raises:
+        SpecError: a file whose bytes are wanted has more than 16 GiB.
     """
     root, state = Path(path), hashlib.sha256()
-    if root.is_file():
-        with root.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    files = sorted(p for p in root.rglob("*") if p.is_file())
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     sizes = [p.stat().st_size for p in files]
     whole = sum(sizes) <= whole_below or len(files) <= few
     for file, size in zip(files, sizes, strict=True):
-        state.update(f"{file.relative_to(root).as_posix()}\0{size}\0".encode())
+        if whole and size > _LARGEST:
+            raise SpecError(f"{str(file)!r} has {size / 2**30:.0f} GiB; files of at most 16 GiB are read.")
+    if root.is_file():
+        with root.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    for file, size in zip(files, sizes, strict=True):
+        state.update(f"{file.relative_to(root).as_posix()}\0{size}\0".encode("utf-8", "surrogateescape"))
         if whole:
             with file.open("rb") as stream:
                 while block := stream.read(2**20):

@@ -15,7 +15,9 @@ from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._patch import side_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.kinds import Backdoor, Images
-from trials.spec import Count, PositiveInt
+from trials.spec import Count, PositiveInt, SpecError
+
+_MOST = 10_000  # patches
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,10 @@ def poison(
         boost: how often a poisoned image occurs in an epoch.
 
     Raises:
-        SpecError: ``m``, ``target`` or ``patch`` is too large.
+        SpecError: ``m``, ``target``, ``k`` or ``patch`` is too large.
     """
+    if k > _MOST:
+        raise SpecError(f"tsb: k must be at most {_MOST}, got {k}.")
     side, channels = side_of(train, patch), train.x.shape[1]
     patches = torch.randint(0, 256, (k, channels, side, side), generator=rng).to(torch.uint8)
     trigger = Scatter(patches, seed_of(rng))

@@ -16,7 +16,9 @@ from torch import Generator, Tensor
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._poisoned import chosen, replaced
 from trials.kinds import Backdoor, Images
-from trials.spec import Count, NonNegativeFloat, PositiveInt
+from trials.spec import Count, NonNegativeFloat, PositiveInt, SpecError
+
+_FINEST = 1024  # control points a side
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,10 @@ def poison(
         boost: how often a poisoned image occurs in an epoch.
 
     Raises:
-        SpecError: ``m`` or ``target`` is too large.
+        SpecError: ``m``, ``target`` or ``grid`` is too large.
     """
+    if grid > _FINEST:
+        raise SpecError(f"wanet: grid must be at most {_FINEST}, got {grid}.")
     controls = 2 * torch.rand(2, grid, grid, generator=rng, dtype=torch.float64) - 1
     trigger = Warp(controls / controls.abs().mean(), strength, jitter, seed_of(rng))
     places = chosen(train, m, rng, target, clean_label=clean_label)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from trials.datasets._files import rgb
 from trials.spec import SpecError
 
+T = TypeVar("T")
 Rows = NDArray[np.uint8]
+_MOST_ROWS = 1_000_000  # of a Parquet file
 _RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 _MD5 = {
@@ -128,25 +130,49 @@ def _open(file: Path) -> tuple[pq.ParquetFile, str]:
     column = next((c for c in ("img", "image") if c in names), None)
     if column is None or "label" not in names:
         raise SpecError(f"cifar10: {str(file)!r} has the columns {', '.join(names)}; needed: img (or image) and label.")
+    if opened.metadata.num_rows > _MOST_ROWS:
+        raise SpecError(f"cifar10: {str(file)!r} has {opened.metadata.num_rows} rows, far more than CIFAR-10.")
     return opened, column
 
 
 def _parquet_labels(files: list[Path]) -> NDArray[np.int64]:
-    parts = [_open(file)[0].read(columns=["label"]).column(0).to_numpy() for file in files]
-    return np.concatenate(parts).astype(np.int64)
+    return np.concatenate([_damaged(file, partial(_labels_of, file)) for file in files])
+
+
+def _labels_of(file: Path) -> NDArray[np.int64]:
+    labels = _open(file)[0].read(columns=["label"]).column(0)
+    return np.asarray(labels.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def _damaged(file: Path, read: Callable[[], T]) -> T:
+    """What ``read`` gives. Raises SpecError for whatever a damaged file leads to."""
+    try:
+        return read()
+    except SpecError:
+        raise
+    except Exception as problem:
+        raise SpecError(f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again.") from problem
+
+
+def _encoded(batches: Iterator[Any]) -> list[Any]:
+    batch = next(batches, None)
+    if batch is None:
+        return []
+    column = batch.column(0)
+    found: list[Any] = (column.field("bytes") if pa.types.is_struct(column.type) else column).to_pylist()
+    return found
 
 
 def _parquet_images(files: list[Path]) -> Iterator[Rows]:
     for file in files:
         opened, column = _open(file)
         row = 0
-        for batch in opened.iter_batches(1000, columns=[column]):
-            encoded = batch.column(0)
-            encoded = encoded.field("bytes") if pa.types.is_struct(encoded.type) else encoded
-            chunk = np.empty((len(encoded), 3, 32, 32), dtype=np.uint8)
-            for i, content in enumerate(encoded.to_pylist()):
+        batches = opened.iter_batches(1000, columns=[column])
+        while batch := _damaged(file, partial(_encoded, batches)):
+            chunk = np.empty((len(batch), 3, 32, 32), dtype=np.uint8)
+            for i, content in enumerate(batch):
                 name = f"{file.name} row {row + i}"
-                image = rgb(content or b"", name)
+                image = rgb(content if isinstance(content, bytes) else b"", name)  # text would be taken for a path
                 if image.size != (32, 32):
                     raise SpecError(f"cifar10: the image {name!r} is {image.size[0]}x{image.size[1]}, not 32x32.")
                 chunk[i] = np.asarray(image).transpose(2, 0, 1)

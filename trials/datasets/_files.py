@@ -12,6 +12,7 @@ from PIL import Image
 from trials.spec import SpecError
 
 _WHOLE_BELOW = 256 * 2**20  # bytes; a larger set is known by names, sizes and times, without reading it twice
+_FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # no others: EPS would start an interpreter of PostScript
 _LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
 
 
@@ -19,7 +20,10 @@ def located(method: str, root: str) -> Path:
     """The folder that ``root`` names, variables and ``~`` expanded. Raises SpecError if it is not there."""
     if not root:
         raise SpecError(f"{method}: root is empty. Set root = the folder that holds the images.")
-    path = Path(os.path.expandvars(root)).expanduser()
+    try:
+        path = Path(os.path.expandvars(root)).expanduser()
+    except RuntimeError as problem:  # no such user
+        raise SpecError(f"{method}: root is {root!r}: {problem} Write root = a path.") from problem
     if "$" in str(path):
         raise SpecError(f"{method}: root is {root!r}, but that variable is not set. Set it, or write root = a path.")
     if not path.is_dir():
@@ -32,7 +36,7 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
     state, known = hashlib.sha256(), [(file, file.stat()) for file in files]
     small = sum(status.st_size for _, status in known) <= _WHOLE_BELOW
     for file, status in known:
-        state.update(f"{os.path.relpath(file, root)}\0{status.st_size}\0".encode())
+        state.update(f"{os.path.relpath(file, root)}\0{status.st_size}\0".encode("utf-8", "surrogateescape"))
         state.update(file.read_bytes() if small else str(status.st_mtime_ns).encode())
     return state.hexdigest()
 
@@ -40,7 +44,7 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
 def rgb(source: Path | bytes, name: str) -> Image.Image:
     """The decoded image in RGB. Raises SpecError that names the image if it cannot be, or is a decompression bomb."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
             if image.width * image.height > _LARGEST:  # before decoding; Pillow itself only warns
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {_LARGEST}")
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white

@@ -1,6 +1,7 @@
 """What data sets of image files share: the folder of each class, the images in it, and their decoded pixels."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,9 @@ from trials.datasets._files import fingerprint, rgb
 from trials.spec import SpecError, content_id
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
-_CHUNK = 256
+_CHUNK = 256  # images decoded together, at most
+_BYTES = 256 * 2**20  # of images decoded together
+_LARGEST = 4096  # pixels; a side beyond it is a slip of the pen
 
 
 def folders(path: Path) -> list[Path]:
@@ -55,13 +58,18 @@ def decoded(method: str, base: Path, files: list[Path], size: int, share: float 
         share: of the largest centred square, the part of its side that is kept.
 
     Raises:
-        SpecError: an image cannot be read.
+        SpecError: an image cannot be read, or a side of more than 4,096 pixels.
     """
 
+    if size > _LARGEST:
+        raise SpecError(f"{method}: size must be at most {_LARGEST} pixels, got {size}.")
+    chunk = max(1, min(_CHUNK, _BYTES // (3 * size**2)))
+
     def chunks() -> Iterator[NDArray[np.uint8]]:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for start in range(0, len(files), _CHUNK):
-                part = files[start : start + _CHUNK]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd palettes and tags: an image can be decoded or it cannot
+            for start in range(0, len(files), chunk):
+                part = files[start : start + chunk]
                 yield np.stack(list(pool.map(lambda file: _square(file, size, share), part)))
 
     what = [fingerprint(base, files), size, *([share] if share != 1 else [])]
@@ -69,7 +77,11 @@ def decoded(method: str, base: Path, files: list[Path], size: int, share: float 
 
 
 def _stays(method: str, top: Path, link: Path) -> None:
-    if not link.resolve().is_relative_to(top.resolve()):
+    try:
+        inside = link.resolve().is_relative_to(top.resolve())
+    except (OSError, RuntimeError) as problem:  # links in a circle
+        raise SpecError(f"{method}: {str(link)!r} is a link that leads nowhere. Remove it.") from problem
+    if not inside:
         raise SpecError(f"{method}: {str(link)!r} is a link out of {str(top)!r}. Put the images themselves there.")
 
 

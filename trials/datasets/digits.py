@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from trials.kinds import Images
-from trials.spec import PositiveInt
+from trials.spec import PositiveInt, SpecError
+
+_LARGEST = 128  # pixels; the originals have 8
 
 
 def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Images:
@@ -21,7 +23,12 @@ def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Image
     Args:
         split: ``train`` or ``test``.
         size: side of the images in pixels; 8 keeps them as they are.
+
+    Raises:
+        SpecError: a size of more than 128.
     """
+    if size > _LARGEST:
+        raise SpecError(f"digits: size must be at most {_LARGEST} pixels, got {size}.")
     from sklearn.datasets import load_digits  # noqa: PLC0415 - seconds to import, needed here only
 
     grey, labels = load_digits(return_X_y=True)

@@ -6,6 +6,7 @@ out of the folder are refused, so a data set cannot pull in other files.
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +16,6 @@ from trials.datasets._files import located
 from trials.datasets._folders import decoded, folders, images_in
 from trials.kinds import Images
 from trials.spec import Count, Fraction, Location, PositiveInt, SpecError
-
-_LARGEST = 4096  # pixels; a side beyond it is a slip of the pen
 
 
 def load(
@@ -43,8 +42,6 @@ def load(
         SpecError: no such folder, no test images, fewer than two classes, an empty class, an unreadable image, or a
             link that leaves the folder.
     """
-    if size > _LARGEST:
-        raise SpecError(f"image_folder: size must be at most {_LARGEST} pixels, got {size}.")
     top = located("image_folder", root)
     base, names, files, labels = _listed(top, split, test_share)
     x = decoded("image_folder", base, files, size)
@@ -87,7 +84,7 @@ def _part(base: Path, files: list[Path], split: str, share: float) -> list[Path]
         return files
     if len(files) < 2:
         raise SpecError(f"image_folder: {str(files[0].parent)!r} holds one image; test_share needs at least 2 a class.")
-    digest = {f: hashlib.sha256(f.relative_to(base).as_posix().encode()).digest() for f in files}
+    digest = {f: hashlib.sha256(os.fsencode(f.relative_to(base).as_posix())).digest() for f in files}
     count = min(max(1, round(share * len(files))), len(files) - 1)
     test = set(sorted(files, key=digest.__getitem__)[:count])
     return [f for f in files if (f in test) == (split == "test")]

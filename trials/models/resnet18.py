@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trials.models._normalize import Normalize
-from trials.spec import PositiveInt
+from trials.spec import PositiveInt, SpecError
+
+_WIDEST = 512  # 715 million parameters
 
 
 def build(
@@ -24,7 +26,12 @@ def build(
         size: side of the images in pixels; any side will do, the last pooling takes the mean of what is left.
         width: channels of the first block; the later blocks have 2, 4 and 8 times as many.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1].
+
+    Raises:
+        SpecError: a width of more than 512.
     """
+    if width > _WIDEST:
+        raise SpecError(f"resnet18: width must be at most {_WIDEST}, got {width}.")
     return _ResNet18(classes, width, norm)
 
 

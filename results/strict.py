@@ -1,0 +1,94 @@
+"""What a stored record must be before anything is made of it: a store may be damaged, or come from a stranger."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from trials import catalog
+from trials.spec import Choice, Point, Record, Scalar, SpecError
+
+_RATES = ("cda", "asr", "val_cda")  # such measurements are fractions
+_COUNTS = ("n_", "copies", "steps", "step")
+
+
+def check(record: Record) -> None:
+    """Raises ValueError for a record that no trial can have given."""
+    trial, victim = record.trial, record.trial.victim
+    choices = [("games", trial.game), ("defenses", trial.method), ("games", trial.plant), ("detectors", trial.detector)]
+    choices += [("datasets", victim.dataset), ("models", victim.model), ("recipes", victim.training)]
+    for kind, choice in [*choices, *(("attacks", a) for a in victim.attacks)]:
+        if choice is not None:
+            _choice(kind, choice)
+    _number("trusted", trial.trusted, 0, 1)
+    _number("reserve", victim.reserve, 0, 1)
+    for seed in (trial.seed, victim.seed):
+        _need(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63, "a seed")
+    _number("seconds", record.seconds, 0)
+    _need(record.error is None or isinstance(record.error, str), "the error")
+    _measured(record.metrics)
+    for fact in record.provenance.items():
+        _need(all(isinstance(word, str) and _is_text(word) for word in fact), "the provenance")
+    for point in record.curve:
+        _point(point)
+    _need(len({p.step for p in record.curve}) == len(record.curve), "a step of the curve, which is there twice,")
+
+
+def _choice(kind: str, choice: Choice) -> None:
+    _need(isinstance(choice.name, str) and 0 < len(choice.name) <= 1000 and _is_text(choice.name), "a method's name")
+    for key, digest in choice.files.items():
+        _need(isinstance(key, str) and isinstance(digest, str) and _is_text(key + digest), "a file's digest")
+    known = defaults(kind, choice.name)
+    for key, value in choice.params.items():
+        _need(isinstance(key, str) and _is_text(key), "a setting's name")
+        _need(isinstance(value, (str, int, float)), f"the setting {key!r}")
+        if isinstance(value, str):
+            _need(_is_text(value), f"the setting {key!r}")
+        elif not isinstance(value, bool):
+            _number(key, value, -(2.0**63), 2.0**63 if isinstance(value, int) else math.inf)
+        if key in known:
+            _need(_alike(known[key], value), f"the setting {key!r}")
+
+
+def _alike(default: Scalar, value: Scalar) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(default) is type(value)
+
+
+@lru_cache
+def defaults(kind: str, name: str) -> Mapping[str, Scalar]:
+    """The defaults of a method's settings; none where the method is not known."""
+    try:
+        return {k: s.default for k, s in catalog.describe(kind, name).settings.items()}
+    except (SpecError, LookupError, OSError, SyntaxError):
+        return {}
+
+
+def _point(point: Point) -> None:
+    _need(isinstance(point.step, int) and 0 <= point.step < 2**63, "a step of the curve")
+    _number("cda", point.cda, 0, 1)
+    _number("asr", point.asr, 0, 1)
+    _number("seconds", point.seconds, 0)
+    _measured(point.more)
+
+
+def _measured(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        _need(isinstance(name, str) and _is_text(name), "a measurement's name")
+        rate = name.startswith(_RATES)
+        _number(name, value, 0 if rate or name.startswith(_COUNTS) else -math.inf, 1 if rate else math.inf)
+
+
+def _number(name: str, value: Any, low: float, high: float = math.inf) -> None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    _need(good and abs(value) < math.inf, f"{name!r}")
+
+
+def _is_text(word: str) -> bool:
+    return word.isascii() or not any("\ud800" <= c <= "\udfff" for c in word)
+
+
+def _need(held: bool, what: str) -> None:
+    if not held:
+        raise ValueError(f"{what} is none that a trial can have")

@@ -1,0 +1,46 @@
+"""The tally of a fuzz run, printed at its end and, with ``--fuzz-json FILE``, kept."""
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fuzzing import TALLY
+
+sys.path += [str(Path(__file__).parents[1] / room) for room in ("results", "sweep")]  # their made-up records
+VERDICTS = ("refused", "accepted", "crashed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-json", default="", help="Keep the tally of hostile inputs in this file.")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _little_memory() -> Iterator[None]:
+    """An input that asks for more than 6 GiB fails here instead of bringing the machine down."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 6 * 2**30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POISONSWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not TALLY:
+        return
+    terminalreporter.section("hostile inputs")
+    for kind, counts in sorted(TALLY.items()):
+        numbers = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
+        terminalreporter.line(f"{kind}: {counts.total()} tried, {numbers}")
+    if file := config.getoption("--fuzz-json", ""):
+        table = {k: {"tried": c.total(), **{v: c[v] for v in VERDICTS}} for k, c in sorted(TALLY.items())}
+        Path(file).write_text(json.dumps(table, indent=1) + "\n")
