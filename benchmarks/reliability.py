@@ -1,10 +1,11 @@
 """Kill drivers and workers of real sweeps, break what they stand on, and write down what was lost.
 
-    python -m benchmarks.reliability [--rounds N] [--only WORDS] [--page]
+    python -m benchmarks.reliability [--rounds N] [--only WORDS] [--hostile] [--profile NAME] [--page]
 
-Runs the tests with the marker ``chaos``, keeps what they counted in benchmarks/results/reliability.json and renders
-docs/reliability.md. ``--only`` runs the tests whose names hold these words and leaves the figures of the others as they
-were; ``--page`` renders the page alone.
+Runs the tests with the marker ``chaos``, then those with hostile inputs (tests/fuzz), keeps what they counted in
+benchmarks/results/reliability.json and renders docs/reliability.md. ``--only`` runs the chaos tests whose names hold
+these words and leaves all other figures as they were, ``--hostile`` does so for the hostile inputs; ``--page`` renders
+the page alone.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,9 +53,23 @@ def measure(rounds: int, only: str) -> list[Line]:
         return [{**json.loads(text), "commit": of_code().get("commit", "")} for text in file.read_text().splitlines()]
 
 
-def kept() -> list[Line]:
-    """The lines of earlier runs."""
-    return list(json.loads(FIGURES.read_text(encoding="utf-8"))["counted"]) if FIGURES.exists() else []
+def hostile(profile: str) -> dict[str, Any]:
+    """How many inputs of each kind were tried, and what became of them. Raises SystemExit if a test failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tally.json"
+        words = ["-m", "pytest", "-q", "tests/fuzz", "--fuzz-json", str(file)]
+        words += ["--hypothesis-profile", profile] if profile else []
+        began = time.monotonic()
+        if subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:
+            raise SystemExit("a test with hostile input failed, so nothing was written: see above")
+        took, tally = time.monotonic() - began, json.loads(file.read_text(encoding="utf-8"))
+        return {"profile": profile or "default", "took": took, "commit": of_code().get("commit", ""), "kinds": tally}
+
+
+def kept() -> dict[str, Any]:
+    """The figures of earlier runs."""
+    none: dict[str, Any] = {"counted": [], "hostile": {}}
+    return {**none, **json.loads(FIGURES.read_text(encoding="utf-8"))} if FIGURES.exists() else none
 
 
 def kill_rows(lines: Sequence[Line]) -> list[str]:
@@ -91,6 +107,15 @@ def worker_rows(lines: Sequence[Line]) -> list[str]:
 def fault_rows(lines: Sequence[Line]) -> list[str]:
     """One row a fault."""
     return [f"| {x['what']} | {x['faults']} | {ANSWERS[x['test'].split('[')[0]]} |" for x in lines]
+
+
+def hostile_rows(tally: dict[str, Any]) -> list[str]:
+    """One row a kind of input, and all of them."""
+    kinds: dict[str, dict[str, int]] = tally.get("kinds", {})
+    columns = ("tried", "refused", "accepted", "crashed")
+    every = {c: sum(row[c] for row in kinds.values()) for c in columns}
+    rows = [*kinds.items(), ("**all**", every)] if kinds else []
+    return [f"| {name} | {' | '.join(f'{row[c]:,}' for c in columns)} |" for name, row in rows]
 
 
 ANSWERS = {
@@ -146,6 +171,18 @@ A worker that had put its record on disk before it died costs no new start.
 |---|--:|---|
 {faults}
 
+## Hostile input
+
+Specs, checkpoints, images, stores and names that were damaged or made to do harm go through the real commands; each must
+end in success, or in one line and exit code 2, in bounded memory and time, with no file outside the output folder
+([SECURITY.md](../SECURITY.md)). Refused and accepted are both right; crashed is anything else.
+
+| input | tried | refused | accepted | crashed |
+|---|--:|--:|--:|--:|
+{hostile}
+
+{inputs}
+
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
 {processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,
 each with the commit that it was measured at.
@@ -156,6 +193,7 @@ def render() -> None:
     """Write the page from the figures on disk."""
     figures = json.loads(FIGURES.read_text(encoding="utf-8"))
     lines: list[Line] = figures["counted"]
+    tally: dict[str, Any] = figures.get("hostile", {})
     drivers = [x for x in lines if "records_at_risk" in x]
     number = sum(x["kills"] for x in drivers)
     text = TEXT.format(
@@ -165,6 +203,8 @@ def render() -> None:
         losses="\n".join(loss_rows(drivers)),
         workers="\n".join(worker_rows([x for x in lines if "started_again" in x])),
         faults="\n".join(fault_rows([x for x in lines if "faults" in x])),
+        hostile="\n".join(hostile_rows(tally)),
+        inputs=f"Profile {tally['profile']}, {tally['took'] / 60:.0f} min." if tally else "Not measured yet.",
         **{k: figures["machine"][k] for k in ("processor", "cores")},
     )
     PAGE.write_text(text, encoding="utf-8")
@@ -176,13 +216,20 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--rounds", type=int, default=20)
     words.add_argument("--only", default="", help="words for pytest's -k")
+    words.add_argument("--hostile", action="store_true", help="the hostile inputs alone")
+    words.add_argument("--profile", default="", help="of hypothesis: long tries ten times as many inputs")
     words.add_argument("--page", action="store_true", help="render the page from the figures that are there")
     asked = words.parse_args()
-    if not asked.page:
+    found = {k: kept()[k] for k in ("counted", "hostile")}
+    if not asked.page and not asked.hostile:
         fresh = measure(asked.rounds, asked.only)
         measured = {x["test"] for x in fresh}
-        old = [x for x in kept() if x["test"] not in measured] if asked.only else []
-        write("reliability", {"counted": [*fresh, *old]})
+        old = [x for x in found["counted"] if x["test"] not in measured] if asked.only else []
+        found["counted"] = [*fresh, *old]
+        write("reliability", found)
+    if not asked.page and not asked.only:
+        found["hostile"] = hostile(asked.profile)
+        write("reliability", found)
     render()
 
 
