@@ -173,9 +173,9 @@ A worker that had put its record on disk before it died costs no new start.
 
 ## Hostile input
 
-Specs, checkpoints, images, stores and names that were damaged or made to do harm go through the real commands; each must
-end in success, or in one line and exit code 2, in bounded memory and time, with no file outside the output folder
-([SECURITY.md](../SECURITY.md)). Refused and accepted are both right; crashed is anything else.
+Specs, checkpoints, images, stores and names that were damaged or made to do harm go through the real commands; each
+must end in success, or in one line and exit code 2, in bounded memory and time, with no file outside the output
+folder ([SECURITY.md](../SECURITY.md)). Refused and accepted are both right; crashed is anything else.
 
 | input | tried | refused | accepted | crashed |
 |---|--:|--:|--:|--:|
