@@ -10,10 +10,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from counting import counted
 from databases import Server
 from harness import Run, Undisturbed
-
-COUNTED = pytest.StashKey[list[dict[str, Any]]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,7 +44,7 @@ def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None
     def add(what: str, **figures: Any) -> None:
         line = {"test": request.node.name, "what": what, "seed": chaos_seed, **figures}
         line["took"] = round(time.monotonic() - began, 1)
-        request.config.stash.setdefault(COUNTED, []).append(line)
+        request.node.user_properties.append(("chaos", line))
         file = request.config.getoption("--figures")
         if file is not None:
             with file.open("a", encoding="utf-8") as stream:
@@ -54,9 +53,9 @@ def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None
     return add
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What was counted."""
-    for line in config.stash.get(COUNTED, []):
+    for line in counted(terminalreporter, "chaos"):
         terminalreporter.write_line("chaos: " + ", ".join(f"{k} {v}" for k, v in line.items()))
 
 

@@ -31,7 +31,7 @@ def test_each_fault_costs_one_failed_record_and_no_more(
 ) -> None:
     diverging = {**defense("weight_decay"), "fixed": {"steps": 4, "batch": 16, "lr": 1e30}}
     defenses = [defense("fine_tuning"), *map(faulty, FAULTS), diverging]
-    compute = {"device": "cpu", "workers": 2, "attempts": 2}
+    compute = {"device": "cpu", "workers": 2, "attempts": 2, "abort_at": 1}  # most are meant to fail
     run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=defenses, compute=compute), use_ray=use_ray)
     said = run.complete()
     records = run.records()
@@ -64,7 +64,7 @@ def test_each_fault_costs_one_failed_record_and_no_more(
 def test_a_trial_that_hangs_is_ended_at_its_time_limit(
     undisturbed: Undisturbed, tmp_path: Path, count: Callable[..., None]
 ) -> None:
-    compute = {"device": "cpu", "workers": 2, "time_limit": 60}
+    compute = {"device": "cpu", "workers": 2, "time_limit": 30}
     run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=[defense("fine_tuning"), faulty("hangs")], compute=compute))
     run.complete()
     records = run.records()

@@ -3,10 +3,12 @@
 import json
 import resource
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from counting import counted
 from fuzzing import TALLY
 
 sys.path += [str(Path(__file__).parents[1] / room) for room in ("results", "sweep")]  # their made-up records
@@ -17,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-json", default="", help="Keep the tally of hostile inputs in this file.")
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _little_memory() -> Iterator[None]:
     """An input that asks for more than 6 GiB fails here instead of bringing the machine down."""
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -27,20 +29,33 @@ def _little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
+@pytest.fixture(autouse=True)
+def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What this test adds to the tally goes with its report."""
+    before = {kind: Counter(counts) for kind, counts in TALLY.items()}
+    yield
+    fresh = {kind: dict(counts - before.get(kind, Counter())) for kind, counts in TALLY.items()}
+    request.node.user_properties.append(("hostile", {kind: counts for kind, counts in fresh.items() if counts}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if not TALLY:
+    tally: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in counted(terminalreporter, "hostile"):
+        for kind, counts in line.items():
+            tally[kind] += Counter(counts)
+    if not tally:
         return
     terminalreporter.section("hostile inputs")
-    for kind, counts in sorted(TALLY.items()):
+    for kind, counts in sorted(tally.items()):
         numbers = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
         terminalreporter.line(f"{kind}: {counts.total()} tried, {numbers}")
     if file := config.getoption("--fuzz-json", ""):
-        table = {k: {"tried": c.total(), **{v: c[v] for v in VERDICTS}} for k, c in sorted(TALLY.items())}
+        table = {k: {"tried": c.total(), **{v: c[v] for v in VERDICTS}} for k, c in sorted(tally.items())}
         Path(file).write_text(json.dumps(table, indent=1) + "\n")
