@@ -126,7 +126,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         seeds=tuple(dict.fromkeys(seed("seeds", s) for s in listed("seeds", data.get("seeds", 0)))),
         defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
-        planting=tuple(table("planting", p) for p in _tables("planting", data) or [{}]),
+        planting=tuple(table("planting", p) for p in _few("planting", listed("planting", data.get("planting", {})))),
         star=data["victim"].get("walk") == "star",
         compute=compute_of(table("compute", data.get("compute", {}))),
     )
@@ -191,7 +191,10 @@ def _detector(data: Mapping[str, Any]) -> Detector:
 
 
 def _tables(key: str, data: Mapping[str, Any]) -> list[Any]:
-    found = listed(key, data[key]) if data.get(key) else []
+    return _few(key, listed(key, data[key]) if data.get(key) else [])
+
+
+def _few(key: str, found: list[Any]) -> list[Any]:
     if len(found) > MOST_TABLES:
         raise SpecError(f"there are {len(found)} tables of {key}; at most {MOST_TABLES} are taken.")
     return found

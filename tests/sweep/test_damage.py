@@ -81,7 +81,9 @@ def test_a_damaged_victim_is_one_failure_that_says_what_to_do(
     last = str(failed.error).strip().splitlines()[-1]
     assert last.startswith(f"trials.artifacts.Damaged: artifact {victim.trial.id} is damaged")
     assert f"delete '{artifact}' and run again with --retry-failed" in last
-    assert sorted(p.name for p in (folder / "artifacts").iterdir() if p.name != "spool") == [victim.trial.id]
+    assert sorted(p.name for p in (folder / "artifacts").iterdir() if p.name not in {"spool", "journal"}) == [
+        victim.trial.id
+    ]
     for text in (said, ran(folder, capsys)):
         assert f"1 failed: artifact {victim.trial.id} is damaged" in text
     shutil.rmtree(artifact)
@@ -120,7 +122,7 @@ def test_a_full_disk_is_one_failure_and_leaves_no_half_artifact(disk: Path, stor
     assert "the disk is full: make room, then run again with --retry-failed" in last
     assert trial.id in last
     assert "No space left" in record.provenance["checkpoint"]
-    assert not [p for p in (disk / "artifacts").rglob("*") if p.is_file()]
+    assert not [p for p in (disk / "artifacts").rglob("*") if p.is_file() and p.parent.name != "journal"]
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
     store.forget([trial.id])
     engine.execute(only_the_victim(), store, place, use_ray=False)

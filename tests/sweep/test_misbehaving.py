@@ -65,7 +65,7 @@ def test_a_trial_that_hangs_is_ended_at_the_time_limit_once(
     assert "made_up.py" in str(record.error)  # where it hung
     assert sorted(i for i, _ in place.starts()) == sorted(t.id for t in some)
     assert not any(alive(pid) for _, pid in place.starts()) or executor is on_ray
-    assert not list(place.spool.iterdir())
+    assert not list((tmp_path / "spool").iterdir())
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
