@@ -50,7 +50,17 @@ def measure(rounds: int, only: str) -> list[Line]:
         ).returncode
         if code:
             raise SystemExit("a chaos test failed, so nothing was written: see above")
-        return [{**json.loads(text), "commit": of_code().get("commit", "")} for text in file.read_text().splitlines()]
+        return lines_of(file)
+
+
+def lines_of(file: Path) -> list[Line]:
+    """What the tests counted, with the commit."""
+    return [{**json.loads(text), "commit": of_code().get("commit", "")} for text in file.read_text().splitlines()]
+
+
+def _more(old: Line, fresh: Sequence[Line]) -> bool:
+    """True where an earlier run of a test killed more often, so that its count is worth keeping."""
+    return old.get("kills", 0) > max(x.get("kills", 0) for x in fresh if x["test"] == old["test"])
 
 
 def hostile(profile: str) -> dict[str, Any]:
@@ -216,18 +226,21 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--rounds", type=int, default=20)
     words.add_argument("--only", default="", help="words for pytest's -k")
+    words.add_argument("--figures", type=Path, help="take what a run of the tests with --figures FILE counted")
     words.add_argument("--hostile", action="store_true", help="the hostile inputs alone")
     words.add_argument("--profile", default="", help="of hypothesis: long tries ten times as many inputs")
     words.add_argument("--page", action="store_true", help="render the page from the figures that are there")
     asked = words.parse_args()
     found = {k: kept()[k] for k in ("counted", "hostile")}
     if not asked.page and not asked.hostile:
-        fresh = measure(asked.rounds, asked.only)
+        fresh = lines_of(asked.figures) if asked.figures else measure(asked.rounds, asked.only)
         measured = {x["test"] for x in fresh}
-        old = [x for x in found["counted"] if x["test"] not in measured] if asked.only else []
-        found["counted"] = [*fresh, *old]
+        part = asked.only or asked.figures
+        old = [x for x in found["counted"] if part and (x["test"] not in measured or _more(x, fresh))]
+        kept_tests = {x["test"] for x in old}
+        found["counted"] = [*(x for x in fresh if x["test"] not in kept_tests), *old]
         write("reliability", found)
-    if not asked.page and not asked.only:
+    if not asked.page and not asked.only and not asked.figures:
         found["hostile"] = hostile(asked.profile)
         write("reliability", found)
     render()

@@ -3,9 +3,9 @@
 Here is the walk of a list that is known beforehand; ``sweep.search`` learns from what came back.
 """
 
-from collections import Counter
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from trials.spec import Record, Trial, canonical
 
@@ -59,26 +59,38 @@ def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
 
 
 class ListWalk:
-    """Trials that are known beforehand: victims, copies, a grid, a star."""
+    """Trials that are known beforehand: victims, copies, a grid, a star. Of many, one is handed out as fast as of few."""
 
     def __init__(self, label: str, trials: Sequence[Trial]) -> None:
         self.label, self.size, self.known = label, len(trials), 0
-        self._left, self._open = [(group_of(t), t) for t in trials], len(trials)
-        self._groups = Counter(group for group, _ in self._left)
+        self._open = len(trials)
+        self._groups: dict[Group, _Queue] = defaultdict(OrderedDict)  # places in the list, so in its order
+        self._victims: dict[str, _Queue] = defaultdict(OrderedDict)
+        for place, trial in enumerate(trials):
+            group = group_of(trial)
+            self._groups[group][place] = self._victims[group[0]][place] = group, trial
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         best = self.loads(near, busy)
         if best == NONE:
             return None
-        place = next(i for i, (group, _) in enumerate(self._left) if load_of(group, near, busy) == best)
-        group, trial = self._left.pop(place)
-        self._groups[group] -= 1
-        if not self._groups[group]:
-            del self._groups[group]
+        if near and best == NOTHING:
+            queue = self._groups[near]
+        elif near and best == COPIES:
+            queue = self._victims[near[0]]
+        else:
+            queue = next(q for victim, q in self._victims.items() if best == SHARED or victim not in busy)
+        place, (group, trial) = next(iter(queue.items()))
+        _take(self._groups, group, place)
+        _take(self._victims, group[0], place)
         return trial
 
     def loads(self, near: Group | None, busy: Collection[str]) -> int:
-        return min((load_of(group, near, busy) for group in self._groups), default=NONE)
+        if near and near[0] in self._victims:
+            return NOTHING if near in self._groups else COPIES
+        if any(victim not in busy for victim in self._victims):
+            return VICTIM
+        return SHARED if self._victims else NONE
 
     def tell(self, record: Record) -> None:
         self._open -= 1
@@ -86,3 +98,13 @@ class ListWalk:
     @property
     def done(self) -> bool:
         return self._open == 0
+
+
+_Queue = OrderedDict[int, tuple[Group, Trial]]
+K = TypeVar("K")
+
+
+def _take(queues: dict[K, _Queue], key: K, place: int) -> None:
+    del queues[key][place]
+    if not queues[key]:
+        del queues[key]
