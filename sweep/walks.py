@@ -59,7 +59,7 @@ def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
 
 
 class ListWalk:
-    """Trials that are known beforehand: victims, copies, a grid, a star. Of many, one is handed out as fast as of few."""
+    """Trials known beforehand: victims, copies, a grid, a star. Of many, one is handed out as fast as of few."""
 
     def __init__(self, label: str, trials: Sequence[Trial]) -> None:
         self.label, self.size, self.known = label, len(trials), 0
