@@ -81,11 +81,21 @@ def _after(sweep: Sweep) -> Iterator[Line]:
         )
 
 
+def _asked(sweep: Sweep) -> str:
+    """What the sweep asks for, as far as its game has it."""
+    words = [_count(len(sweep.victims), "victim")]
+    if sweep.game != "training":
+        words += [f"r = {_list(sweep.trusted)}", _count(len(sweep.seeds), "seed")]
+    if sweep.game == "tuning":
+        copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
+        words.append("1 self-poisoned copy each" if copies == 1 else f"{copies} self-poisoned copies each")
+    return ", ".join([*words, *([f"Δ = {sweep.delta:.1%}"] if sweep.game != "training" else [])])
+
+
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
     lines = price(sweep, _maybe(url))
     workers = local.workers_for(sweep.compute)
-    copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
     if as_json:
         print(
             json.dumps([{**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds} for x in lines], indent=1)
@@ -99,9 +109,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
         row = (str(x.trials), str(x.done), str(x.trials - x.done), _span(x.seconds_each), _span(x.seconds))
         table.add_row(x.what, *row, x.note)
     console = Plain()
-    head = f"Sweep {sweep.name}: {_count(len(sweep.victims), 'victim')}, r = {_list(sweep.trusted)}, "
-    head += f"{_count(len(sweep.seeds), 'seed')}, {copies} self-poisoned copies each, Δ = {sweep.delta:.1%}"
-    console.print(head, highlight=False)
+    console.print(f"Sweep {sweep.name}: {_asked(sweep)}", highlight=False)
     console.print(table)
     known = [x.seconds for x in lines if x.seconds is not None]
     total = sum(known) / workers
