@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/poisonsweep report --sweep digits --store $(STORE) --out $(OUT)/digits.html
 
 test: lint
-	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
