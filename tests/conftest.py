@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from counting import summarise
 from databases import Server
 from hypothesis import settings
 
@@ -47,3 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     chaos.addoption("--rounds", type=int, default=20, help="times that a driver is killed (default 20)")
     chaos.addoption("--chaos-seed", type=int, default=None, help="of the random moments; printed when left out")
     chaos.addoption("--figures", type=Path, default=None, help="file to which each chaos test adds what it counted")
+    parser.getgroup("fuzz").addoption("--fuzz-json", default="", help="file that keeps the tally of hostile inputs")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    summarise(terminalreporter, config.getoption("--fuzz-json"))

@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from counting import counted
 from databases import Server
 from harness import Run, Undisturbed
 
@@ -51,12 +50,6 @@ def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None
                 stream.write(json.dumps(line) + "\n")
 
     return add
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was counted."""
-    for line in counted(terminalreporter, "chaos"):
-        terminalreporter.write_line("chaos: " + ", ".join(f"{k} {v}" for k, v in line.items()))
 
 
 @pytest.fixture(scope="session")

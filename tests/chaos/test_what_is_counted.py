@@ -38,7 +38,7 @@ def left(folder: Path, stored: list[Record], spooled: list[Record], started: lis
     for record in spooled:
         spool(record, Place(str(run.artifacts)))
     for record in started:
-        note(str(run.artifacts), record.trial.id, "started")
+        note(run.artifacts, record.trial.id, "started")
     return run
 
 

@@ -1,22 +1,15 @@
-"""The tally of a fuzz run, printed at its end and, with ``--fuzz-json FILE``, kept."""
+"""What hostile inputs may take, and the tally of what became of them."""
 
-import json
 import resource
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from counting import counted
 from fuzzing import TALLY
 
 sys.path += [str(Path(__file__).parents[1] / room) for room in ("results", "sweep")]  # their made-up records
-VERDICTS = ("refused", "accepted", "crashed")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-json", default="", help="Keep the tally of hostile inputs in this file.")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,19 +36,3 @@ def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     fresh = {kind: dict(counts - before.get(kind, Counter())) for kind, counts in TALLY.items()}
     request.node.user_properties.append(("hostile", {kind: counts for kind, counts in fresh.items() if counts}))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tally: dict[str, Counter[str]] = defaultdict(Counter)
-    for line in counted(terminalreporter, "hostile"):
-        for kind, counts in line.items():
-            tally[kind] += Counter(counts)
-    if not tally:
-        return
-    terminalreporter.section("hostile inputs")
-    for kind, counts in sorted(tally.items()):
-        numbers = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
-        terminalreporter.line(f"{kind}: {counts.total()} tried, {numbers}")
-    if file := config.getoption("--fuzz-json", ""):
-        table = {k: {"tried": c.total(), **{v: c[v] for v in VERDICTS}} for k, c in sorted(tally.items())}
-        Path(file).write_text(json.dumps(table, indent=1) + "\n")
