@@ -55,7 +55,7 @@ def measure(rounds: int, only: str) -> list[Line]:
 
 def lines_of(file: Path) -> list[Line]:
     """What the tests counted, with the commit."""
-    return [{**json.loads(text), "commit": of_code().get("commit", "")} for text in file.read_text().splitlines()]
+    return [{"commit": of_code().get("commit", ""), **json.loads(text)} for text in file.read_text().splitlines()]
 
 
 def _more(old: Line, fresh: Sequence[Line]) -> bool:
@@ -145,7 +145,7 @@ Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep 
 
 ```
 python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed    # the many kills
-python -m benchmarks.reliability                                            # everything, 20 rounds, in minutes
+python -m benchmarks.reliability                                            # everything, 20 rounds, in a quarter of an hour
 ```
 
 ## The driver is killed
