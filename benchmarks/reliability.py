@@ -144,8 +144,8 @@ Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep 
 34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count.
 
 ```
-python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed    # the many kills
-python -m benchmarks.reliability                                            # everything, 20 rounds, in a quarter of an hour
+python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed   # the many kills
+python -m benchmarks.reliability                    # everything, 20 rounds, in a quarter of an hour
 ```
 
 ## The driver is killed
