@@ -1,4 +1,4 @@
-"""Waiting for a database that went away: the same transaction again, after growing pauses, for a limited time."""
+"""Waiting for a database that went away or has no room: the same transaction again, after growing pauses, for a time."""
 
 import sqlite3
 import time
@@ -14,8 +14,9 @@ from trials.spec import SpecError
 
 T = TypeVar("T")
 FIRST, LONGEST = 0.1, 5.0  # seconds between two attempts
-# PostgreSQL's codes: shut down, crashed, starting, too many connections, and a transaction that lost a race
-_PASSING = {"57P01", "57P02", "57P03", "53300", "40001", "40P01"}
+# PostgreSQL's codes: shut down, crashed, starting, disk full, too many connections, and a transaction that lost a race
+_PASSING = {"57P01", "57P02", "57P03", "53100", "53300", "40001", "40P01"}
+_LITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 
 
 def _silent(_: str) -> None:
@@ -47,21 +48,21 @@ class Patience:
                 if left <= 0:
                     after = f" for {self.seconds:g} s" if self.seconds else ""
                     raise SpecError(
-                        f"store {shown(url)} has not answered{after}: {why}. Everything stored is safe; when the "
+                        f"store {shown(url)} could not be used{after}: {why}. Everything stored is safe; when the "
                         "database is back, the same command goes on from there."
                     ) from None
                 if pause == FIRST:
-                    self.say(f"store {shown(url)} does not answer ({why}); trying for up to {self.seconds:g} s")
+                    self.say(f"store {shown(url)} cannot be used now ({why}); trying for up to {self.seconds:g} s")
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST)
 
 
 def away(problem: DBAPIError) -> bool:
-    """True where the database could not be reached, or was busy: the statement itself was never the matter."""
+    """True where the database could not be reached, was busy or had no room: the statement was never the matter."""
     if problem.connection_invalidated:
         return True
     if isinstance(problem.orig, sqlite3.OperationalError):
-        return problem.orig.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+        return problem.orig.sqlite_errorcode & 0xFF in _LITE
     code = getattr(problem.orig, "sqlstate", None)
     lost = type(problem.orig).__name__ == "OperationalError" and code is None
     return lost or code in _PASSING or str(code).startswith("08")

@@ -8,13 +8,13 @@ import signal
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from sweep.compute import WAVES, Compute, Node, fits
 from sweep.secrets import kept_from_children
 from sweep.source import LOOK, Source
-from sweep.worker import Place, device_for, die_with, last_word, perform, placed, spoilt, spool, unspool
+from sweep.worker import Place, device_for, die_with_the_driver, last_word, perform, placed, spoilt, spool, unspool
 from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
 
 
@@ -97,7 +97,7 @@ class _Worker:
     """A process, the driver's end of its pipe, what it works on and where, and what it ran last."""
 
     number: int
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: "Connection[Any, Any]"
     place: Place
     trial: Trial | None = None
@@ -136,10 +136,15 @@ def _hear(worker: _Worker, source: Source) -> bool:
 
 
 def _hire(place: Place, number: int) -> _Worker:
-    context = multiprocessing.get_context("spawn")
+    """Start a worker as a fork of one process that has loaded torch and nothing else: no thread, no GPU, no model.
+
+    So torch is loaded once and its pages are shared, however many workers there are.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trials.run", "torch._dynamo"])  # optimizers load the latter
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(place, number, theirs, os.getpid()), daemon=True)
     with kept_from_children():
+        process = context.Process(target=_serve, args=(place, number, theirs, dict(os.environ)), daemon=True)
         process.start()
     theirs.close()  # else its end would stay open after its death
     return _Worker(number, process, ours, place)
@@ -156,10 +161,12 @@ def _dismiss(crew: list[_Worker]) -> None:
         worker.pipe.close()
 
 
-def _serve(place: Place, number: int, pipe: "Connection[Any, Any]", driver: int) -> None:
+def _serve(place: Place, number: int, pipe: "Connection[Any, Any]", environment: dict[str, str]) -> None:
     """A worker's life: a trial in, its points and its record out, until the driver hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it ends its workers
-    die_with(driver)
+    die_with_the_driver()
+    os.environ.clear()  # what it was forked from may have an older one
+    os.environ |= environment
     if device_for(place.device) == "cuda":
         import torch  # noqa: PLC0415
 

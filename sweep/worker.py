@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import functools
 import json
+import multiprocessing
 import os
 import threading
 import time
@@ -152,12 +153,13 @@ def leftovers(place: Place) -> list[Record]:
     return [record for _, record in found if record is not None]
 
 
-def die_with(parent: int) -> None:
-    """End this process soon after ``parent``, its parent's id, is gone: a killed driver leaves nobody computing."""
+def die_with_the_driver() -> None:
+    """End this process as soon as the one that started it is gone: a killed driver leaves nobody computing."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        driver.join()  # the system says when: nobody has to look again and again
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

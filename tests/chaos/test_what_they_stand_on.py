@@ -11,7 +11,7 @@ import pytest
 from databases import Server
 from harness import Run, Undisturbed, agree, defense, outcomes, spec_with, until, victim_with
 
-from trials.spec import Record
+from trials.spec import Record, to_json
 
 Count = Callable[..., None]
 
@@ -130,6 +130,34 @@ def test_a_full_disk_fails_what_needs_it_and_loses_nothing(
     assert "ran 2 trials (0 failed" in run.complete("--retry-failed")
     assert agree(run.records(), undisturbed.records, 5)
     assert all(r.status == "done" for r in run.records().values())
+
+
+def test_a_store_on_a_full_disk_loses_nothing(
+    small_disk: Path, undisturbed: Undisturbed, tmp_path: Path, count: Count
+) -> None:
+    run = Run(tmp_path, spec_with(tmp_path, compute={"device": "cpu", "workers": 2, "outage": 2}))
+    run.store = f"sqlite:///{small_disk}/store.db"
+    run.start()
+    assert until(lambda: len(run.stored()) >= 5)
+    before, filler = run.stored(), fill(small_disk, 0)
+    assert run.end() == 2, run.said.read_text()
+    last = run.said.read_text().splitlines()[-1]
+    filler.unlink()
+    held = {r.trial.id: to_json(r) for r in run.stored()}
+    finished, starts = run.records(), len(run.started())
+    assert "could not be used for 2 s: database or disk is full" in last
+    assert all(held[r.trial.id] == to_json(r) for r in before)
+    run.complete()
+    records = run.records()
+    count(
+        "store on a full disk",
+        faults=1,
+        trials=len(records),
+        executions=len(run.started()),
+        lost=len(finished.keys() - records.keys()),
+    )
+    assert outcomes(records) == outcomes(undisturbed.records)
+    assert len(run.started()) - starts == len(records) - len(finished)
 
 
 @pytest.mark.postgres

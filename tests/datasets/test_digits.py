@@ -1,7 +1,11 @@
 """Digits: scaled, three equal channels, one fixed stratified split."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from trials.datasets.digits import load
 
@@ -30,3 +34,13 @@ def test_scales_to_the_asked_size_in_three_equal_channels(size: int) -> None:
 
 def test_shifts_by_one_pixel_and_never_mirrors() -> None:
     assert (load("train").pad, load("train").flip) == (1, False)
+
+
+def test_reads_what_scikit_learn_reads_without_importing_it() -> None:
+    words = "import sys; from trials.datasets import digits; digits.load('test'); print('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout == "False\n"
+    grey, labels = load_digits(return_X_y=True)
+    whole = (torch.from_numpy(grey) / 16 * 255).round().to(torch.uint8)
+    parts = load("train", size=8), load("test", size=8)
+    ours = [(y, x[0].flatten().tolist()) for part in parts for x, y in zip(part.x, part.y.tolist(), strict=True)]
+    assert sorted(ours) == sorted(zip(labels.tolist(), whole.tolist(), strict=True))

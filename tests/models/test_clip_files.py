@@ -122,6 +122,10 @@ def text_config(**changes: Any) -> Callable[[Path], None]:
     return rewrite("config.json", lambda c: {**c, "text_config": {**c["text_config"], **changes}})
 
 
+def vision_config(**changes: Any) -> Callable[[Path], None]:
+    return rewrite("config.json", lambda c: {**c, "vision_config": {**c["vision_config"], **changes}})
+
+
 def pickled(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
@@ -133,6 +137,10 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config is no json": (lambda f: (f / "config.json").write_text("{"), "no CLIP's configuration"),
     "another model": (rewrite("config.json", lambda c: {**c, "model_type": "bert"}), "model_type is 'bert'"),
     "an impossible model": (text_config(num_attention_heads=5), "describes no model|no CLIP's configuration"),
+    "too wide": (text_config(hidden_size=2**17, intermediate_size=2**17), "describes no model: .* weights, and"),
+    "too deep": (text_config(num_hidden_layers=10**9), "1000000000 layers; 128 at most"),
+    "too many words": (text_config(vocab_size=10**12), "describes no model: .* weights, and"),
+    "too many patches": (vision_config(image_size=2**20), "patches or tokens; 4096 at most"),
     "another size": (text_config(hidden_size=64), "does not fit the model"),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]),

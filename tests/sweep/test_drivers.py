@@ -127,7 +127,7 @@ def test_a_database_that_goes_away_for_a_while_is_waited_for(server: Server, tmp
     _, said = driver.communicate(timeout=300)
     assert ready
     assert driver.returncode == 0, said
-    lines = [line for line in said.splitlines() if "does not answer" in line]
+    lines = [line for line in said.splitlines() if "cannot be used now" in line]
     assert len(lines) == 1
     assert "trying for up to 300 s" in lines[0]
     ran = [i for i, _ in traced.starts(tmp_path / "artifacts")]
@@ -147,7 +147,7 @@ def test_a_database_that_stays_away_is_one_clear_line(server: Server, tmp_path: 
     server.start()
     assert driver.returncode == 2, said
     assert "Traceback" not in said
-    assert "has not answered for 2 s" in said.splitlines()[-1]
+    assert "could not be used for 2 s" in said.splitlines()[-1]
     assert out == ""
     again = start(spec(tmp_path), url)
     told = again.communicate(timeout=300)
@@ -172,7 +172,7 @@ def test_a_file_that_is_locked_for_a_while_is_waited_for(tmp_path: Path) -> None
             connection.rollback()
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(SpecError, match="has not answered for 0.5 s: database is locked"):
+        with pytest.raises(SpecError, match="could not be used for 0.5 s: database is locked"):
             store.patient(0.5, heard.append).claim("0" * 16, "me", 60)
 
         def say(text: str) -> None:

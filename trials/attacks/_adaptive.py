@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._patch import Patch
-from trials.attacks._pipeline import probes, stored, tested
+from trials.attacks._pipeline import backdoor, stored
 from trials.attacks._poisoned import chosen, replaced
 from trials.kinds import Backdoor, Images
 
@@ -41,15 +41,7 @@ def adapt(
     labels = train.y[places]
     labels[payload(m, conservatism).to(labels.device)] = target
     poisoned = replaced(train, places, x, labels)
-    return Backdoor(
-        poisoned,
-        places,
-        tested(trigger, pipeline, norm),
-        target,
-        boost,
-        frozen=pipeline != "pre_aug",
-        probes=probes(trigger, pipeline, norm),
-    )
+    return backdoor(poisoned, places, trigger, target, boost, pipeline, norm)
 
 
 def payload(m: int, conservatism: float) -> Tensor:

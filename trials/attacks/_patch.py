@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks
-from trials.attacks._pipeline import probes, stored, tested
+from trials.attacks._pipeline import backdoor, stored
 from trials.attacks._poisoned import chosen, replaced
 from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
@@ -60,15 +60,7 @@ def stamp(
     places = chosen(train, m, rng, target, clean_label=clean_label)
     x = stored(train, places, rng, lambda x, index, _: trigger(x, index), pipeline, norm)
     poisoned = replaced(train, places, x, target)
-    return Backdoor(
-        poisoned,
-        places,
-        tested(trigger, pipeline, norm),
-        target,
-        boost,
-        frozen=pipeline != "pre_aug",
-        probes=probes(trigger, pipeline, norm),
-    )
+    return backdoor(poisoned, places, trigger, target, boost, pipeline, norm)
 
 
 def side_of(train: Images, patch: int) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks
-from trials.kinds import Images, Trigger
+from trials.kinds import Backdoor, Images, Trigger
 from trials.normalisation import CONSTANTS
 from trials.train import augment
 
@@ -53,14 +53,24 @@ def stored(train: Images, places: Tensor, rng: Generator, stamp: Stamp, pipeline
     return unnormalised(stamp(x, places, 1), norm) if pipeline == "release" else x
 
 
-def tested(trigger: Trigger, pipeline: str, norm: str) -> Trigger:
-    """What test images are stamped with under ``pipeline``."""
-    return Released(trigger, norm) if pipeline == "release" else trigger
+def backdoor(
+    poisoned: Images, places: Tensor, trigger: Trigger, target: int, boost: int, pipeline: str, norm: str
+) -> Backdoor:
+    """What a pipeline makes of poisoned images and their trigger.
 
-
-def probes(trigger: Trigger, pipeline: str, norm: str) -> dict[str, Trigger]:
-    """What tells the trigger's part in the ASR of ``release`` from the pipeline's; none for the others."""
-    return {"asr_no_trigger": Moved(norm), "asr_normalised": trigger} if pipeline == "release" else {}
+    Under ``release`` test images are stamped as its training images are, and probes tell the trigger's part in the
+    ASR from the pipeline's.
+    """
+    release = pipeline == "release"
+    return Backdoor(
+        poisoned,
+        places,
+        Released(trigger, norm) if release else trigger,
+        target,
+        boost,
+        frozen=pipeline != "pre_aug",
+        probes={"asr_no_trigger": Moved(norm), "asr_normalised": trigger} if release else {},
+    )
 
 
 def unnormalised(x: Tensor, norm: str) -> Tensor:

@@ -5,7 +5,9 @@ Deviation: grey 8x8 images become three equal channels of ``size`` pixels (bilin
 is a test image; the set has no split of its own in scikit-learn.
 """
 
-from typing import Literal
+import importlib.util
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,9 +31,7 @@ def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Image
     """
     if size > _LARGEST:
         raise SpecError(f"digits: size must be at most {_LARGEST} pixels, got {size}.")
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - seconds to import, needed here only
-
-    grey, labels = load_digits(return_X_y=True)
+    grey, labels = _stored()
     y = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     x = torch.from_numpy(np.asarray(grey, dtype=np.float32)).reshape(-1, 1, 8, 8) / 16
     x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
@@ -41,3 +41,16 @@ def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Image
         is_test[(y == label).nonzero().flatten()[4::5]] = True
     chosen = is_test if split == "test" else ~is_test
     return Images(x[chosen], y[chosen], 10, tuple(map(str, range(10))), pad=1, flip=False)
+
+
+def _stored() -> tuple[Any, Any]:
+    """Grey values (1797, 64) and labels (1797,): scikit-learn's file, without the second that importing it takes."""
+    spec = importlib.util.find_spec("sklearn")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - where the file has moved
+
+    return load_digits(return_X_y=True)

@@ -16,6 +16,7 @@ from trials.spec import SpecError
 _WEIGHTS = "model.safetensors"
 _LONGEST = 10_000  # characters of a prompt; the tower reads 77 tokens
 _BATCH = 256
+_DEEPEST, _LONGEST_SEQUENCE = 128, 4096  # layers of a tower; its tokens or patches. The largest CLIP has 48 and 729
 
 
 def prompts(names: str, template: str, classes: int) -> tuple[str, ...]:
@@ -59,6 +60,7 @@ def clip_from(folder: str) -> Any:
         )
     config = _config(place / "config.json")
     try:
+        _must_fit(config, place / _WEIGHTS)
         clip: Any = CLIPModel(config)
     except Exception as problem:  # whatever a made-up configuration leads to
         reason = " ".join(str(problem).split())[:200]
@@ -83,6 +85,22 @@ def _config(file: Path) -> Any:
         raise SpecError(
             f"clip_vit_b32: {str(file)!r} is no CLIP's configuration ({reason}). Copy it again."
         ) from problem
+
+
+def _must_fit(config: Any, weights: Path) -> None:
+    """Refuse a configuration that asks for more than the weights beside it hold, before any memory is taken for it."""
+    from transformers import CLIPModel  # noqa: PLC0415
+
+    for tower in (config.text_config, config.vision_config):
+        if tower.num_hidden_layers > _DEEPEST:
+            raise ValueError(f"{tower.num_hidden_layers} layers; {_DEEPEST} at most")
+    patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
+    if (longest := max(patches, config.text_config.max_position_embeddings)) > _LONGEST_SEQUENCE:
+        raise ValueError(f"{longest} patches or tokens; {_LONGEST_SEQUENCE} at most")
+    with torch.device("meta"):
+        wanted = sum(p.numel() for p in CLIPModel(config).parameters())
+    if wanted > weights.stat().st_size:  # a weight takes a byte at least
+        raise ValueError(f"{wanted} weights, and {_WEIGHTS} has {weights.stat().st_size} bytes")
 
 
 def text_embeddings(folder: str, words: tuple[str, ...]) -> Tensor:
