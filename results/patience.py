@@ -1,4 +1,4 @@
-"""Waiting for a database that went away or has no room: the same transaction again, after growing pauses, for a time."""
+"""Waiting for a database that went away or has no room: the same transaction again, after growing pauses."""
 
 import sqlite3
 import time

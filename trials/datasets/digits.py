@@ -53,4 +53,5 @@ def _stored() -> tuple[Any, Any]:
             return table[:, :-1], table[:, -1]
     from sklearn.datasets import load_digits  # noqa: PLC0415 - where the file has moved
 
-    return load_digits(return_X_y=True)
+    grey, labels = load_digits(return_X_y=True)
+    return grey, labels
