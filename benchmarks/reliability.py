@@ -136,6 +136,8 @@ ANSWERS = {
     "`--retry-failed` makes it anew and gives the same records",
     "test_a_full_disk_fails_what_needs_it_and_loses_nothing": "one failed record (ENOSPC), what needs it waits; with "
     "space again, `--retry-failed` gives the same records",
+    "test_a_store_on_a_full_disk_loses_nothing": "the sweep waits for `outage` seconds, then ends with one line and "
+    "exit code 2; with space again the same command goes on, and takes up what workers had finished",
     "test_a_sweep_waits_for_a_database_that_is_started_again": "the sweep waits and goes on; the same records",
 }
 TEXT = """# What a kill costs

@@ -21,6 +21,9 @@ _IMMEDIATE = "poisonsweep_immediate"
 _SYNCHRONOUS = "poisonsweep_synchronous"
 _BAD_OPTIONS = "store {} cannot be used: the options after ? are not its driver's."  # which may hold a password
 _LONGEST = 64 * 2**20  # bytes of one value in SQLite
+# libpq's: a server whose machine or network is gone is noticed in about a minute; seconds, the last in milliseconds
+_HEARD = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+_HEARD["tcp_user_timeout"] = 50_000
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
@@ -64,7 +67,9 @@ def connect(address: str, *, create: bool) -> Engine:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, json_serializer=canonical)
+    options = _HEARD if url.get_backend_name() == "postgresql" else {}
+    absent = {name: value for name, value in options.items() if name not in url.query}
+    engine = create_engine(url, json_serializer=canonical, connect_args=absent)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _pragmas)
         event.listen(engine, "begin", _begin)

@@ -36,7 +36,7 @@ class Compute:
     time_limit: float = 0  # seconds of a trial's own time, after which it is ended and has failed; 0: none
     scheduler: str = "none"
     attempts: int = 3  # how often a trial whose worker was lost is started
-    lease: float = 60  # seconds after which a killed driver's trials are free for the others that share the store
+    lease: float = 420  # seconds after which a lost machine's trials are free for the others that share the store
     outage: float = 300  # seconds that a database which went away is waited for
     abort_at: float = 0.5  # share of failures among ten or more finished trials at which the sweep stops
     victims: Mapping[str, Any] = field(default_factory=dict)  # other values while victims are trained,
@@ -53,6 +53,11 @@ class Compute:
         """What a trial takes of a node, by Ray's names."""
         every = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory, **self.resources}
         return {name: need for name, need in every.items() if need}
+
+    @property
+    def wanted(self) -> str:
+        """The same for people."""
+        return _listed(self.wants)
 
     def wave(self, name: str) -> "Compute":
         """What the trials of a wave get: the table, and over it that of the wave."""
@@ -85,7 +90,7 @@ def must_fit(compute: Compute, nodes: Sequence[Node]) -> None:
         have = list(dict.fromkeys(_listed({name: node.get(name, 0) for name in share.wants}) for node in nodes))
         seen = "this machine has" if len(nodes) == 1 else "no node has as much; they have"
         seen += f" {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
-        raise SpecError(f"{where}: a trial wants {_listed(share.wants)}, but {seen}. Lower it, or add such a node.")
+        raise SpecError(f"{where}: a trial wants {share.wanted}, but {seen}. Lower it, or add such a node.")
 
 
 def _checked(where: str, data: Mapping[str, Any]) -> Compute:

@@ -19,7 +19,8 @@ _LOST = (SpecError, SQLAlchemyError)  # the driver's own calls wait for the data
 
 
 def _name() -> str:
-    return f"{socket.gethostname()}:{_machine()}:{os.getpid()}:{_began(os.getpid())}:{uuid.uuid4().hex[:8]}"
+    mine = _began(os.getpid()) if _machine() else ""
+    return f"{socket.gethostname()}:{_machine()}:{os.getpid()}:{mine}:{uuid.uuid4().hex[:8]}"
 
 
 def _machine() -> str:
@@ -32,20 +33,25 @@ def _machine() -> str:
 
 
 def _began(process: int) -> str:
-    """When a process started, in clock ticks since the boot; empty for one that is not there, or has ended."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
+    """When a process started, in clock ticks since the boot; empty for one that has ended. Raises OSError."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def dead(name: str) -> bool:
     """True for a driver of this machine whose process is surely gone; of another machine nothing is known."""
-    parts = name.split(":")
-    if len(parts) != 5 or not parts[1] or parts[1] != _machine() or not parts[2].isdecimal():
+    host, _, rest = name.partition(":")
+    machine, _, rest = rest.partition(":")
+    process, _, rest = rest.partition(":")
+    if host != socket.gethostname() or not machine or machine != _machine() or not process.isdecimal():
         return False
-    return _began(int(parts[2])) != parts[3]
+    try:
+        os.kill(int(process), 0)
+        return _began(int(process)) != rest.partition(":")[0]
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # it lives, and is another user's, or hidden
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +68,18 @@ class Driver:
 
     @contextlib.contextmanager
     def alive(self, store: Store) -> Iterator[None]:
-        """Renew the claims while the block runs; end them with it, however it ends.
-
-        Claims of drivers of this machine that were killed end at once, so that the same command need not wait for them.
-        """
-        for owner in filter(dead, store.owners()):
-            store.release(owner)
+        """Renew the claims while the block runs; end them with it, however it ends."""
+        release_the_dead(store)
         over, once = threading.Event(), store.patient(0)
 
         def beat() -> None:
-            while not over.wait(self.lease / BEATS):
-                with contextlib.suppress(*_LOST):
+            pause = self.lease / BEATS
+            while not over.wait(pause):
+                try:
                     once.renew(self.name, self.lease)
+                    pause = self.lease / BEATS
+                except _LOST:  # when the database is back, this has to be faster than whoever waits for the claims
+                    pause = min(0.5, self.lease / BEATS)
 
         thread = threading.Thread(target=beat, name="lease", daemon=True)
         thread.start()
@@ -84,3 +90,9 @@ class Driver:
             thread.join(self.lease)
             with contextlib.suppress(*_LOST):
                 once.release(self.name)
+
+
+def release_the_dead(store: Store) -> None:
+    """End the claims of this machine's drivers that were killed, so that the same command need not wait for them."""
+    for owner in filter(dead, store.owners()):
+        store.release(owner)

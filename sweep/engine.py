@@ -10,11 +10,12 @@ from results.store import DEFAULT_URL, Store
 from sweep import local
 from sweep.compute import WAVES, Compute, must_fit
 from sweep.config import Sweep
-from sweep.driver import Driver
+from sweep.driver import Driver, release_the_dead
 from sweep.source import Progress, Source, Watch
+from sweep.spool import Spool
 from sweep.walks import Walk
 from sweep.waves import waves
-from sweep.worker import Place, device_for, leftovers, unspool
+from sweep.worker import Place, device_for
 from trials.folders import CHECKPOINT_EVERY, is_uri
 from trials.spec import Record, SpecError, content_id, to_json
 
@@ -57,6 +58,7 @@ def execute(
     address: str | None = None,
     ship: bool = False,
     watch: Watch | None = None,
+    retry_failed: bool = False,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
@@ -68,6 +70,7 @@ def execute(
         address: of a running Ray cluster; None starts a Ray of its own here.
         ship: send this package's code to the nodes of that cluster.
         watch: told of each event.
+        retry_failed: run those trials again that have failed.
 
     Raises:
         SpecError: before any compute, for what cannot run.
@@ -78,10 +81,12 @@ def execute(
 
     _fits_here(sweep.compute, use_ray, address)
     check(sweep, place)
+    known = any(row.name == sweep.name for row in store.sweeps())
+    failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and known else []
     store.add_sweep(sweep.name, to_json(_plain(sweep)))
-    for record in leftovers(place):
-        store.put(record)
-        unspool(place, record.trial.id)
+    release_the_dead(store)
+    Spool(place).take_up(store, Driver().name)
+    store.forget(failed)
     asked = waves(sweep, store)
     return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch)
 
@@ -103,9 +108,11 @@ def run_waves(
         Aborted, KeyboardInterrupt: as for ``execute``.
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
+    if not sweep.detectors:  # then nobody has to have what such a trial would take
+        compute = replace(compute, detectors=compute.trials)
     usable = _usable(place, compute)
     driver = Driver(compute.lease)
-    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver, compute.abort_at)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver, compute.abort_at, Spool(place))
     with driver.alive(store):
         if not source.waiting():  # all is stored: start nothing
             return source.progress

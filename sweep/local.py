@@ -14,7 +14,8 @@ from typing import Any
 from sweep.compute import WAVES, Compute, Node, fits
 from sweep.secrets import kept_from_children
 from sweep.source import LOOK, Source
-from sweep.worker import Place, device_for, die_with_the_driver, last_word, perform, placed, spoilt, spool, unspool
+from sweep.spool import Spool
+from sweep.worker import Place, device_for, die_with_the_driver, perform, placed, spoilt
 from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
 
 
@@ -113,26 +114,28 @@ class _Worker:
 
 def _hear(worker: _Worker, source: Source) -> bool:
     """Take one message from a worker; False if it is gone."""
-    trial = worker.trial
+    trial, spool = worker.trial, Spool(worker.place)
     assert trial is not None
     try:
         what, data = worker.pipe.recv()
     except (EOFError, OSError):
         _dismiss([worker])
-        record = last_word(worker.place, trial)
+        record = spool.last_word(trial)
         if record is None:
             source.lost(trial, f"the worker process ended with exit code {worker.process.exitcode}")
         else:
             source.finish(record)
-        unspool(worker.place, trial.id)
+            spool.drop(trial.id)
         return False
     if what == "point":
         source.point(trial, Point(**data))
-    else:
-        worker.trial = None
-        source.finish(record_from_json(json.loads(data)))
-        unspool(worker.place, trial.id)
-    return True
+        return True
+    worker.trial = None
+    if what == "last":
+        _dismiss([worker])
+    source.finish(record_from_json(json.loads(data)))
+    spool.drop(trial.id)
+    return bool(what != "last")
 
 
 def _hire(place: Place, number: int) -> _Worker:
@@ -179,9 +182,9 @@ def _serve(place: Place, number: int, pipe: "Connection[Any, Any]", environment:
                 try:
                     point = next(steps)
                 except StopIteration as end:
-                    text = spool(end.value, place)
-                    if spoilt(end.value):  # the driver reads it from the spool, and hires another
+                    text, last = Spool(place).put(end.value), spoilt(end.value)
+                    pipe.send(("last" if last else "record", text))
+                    if last:  # the driver hires another
                         return
-                    pipe.send(("record", text))
                     break
                 pipe.send(("point", to_json(point)))

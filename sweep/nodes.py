@@ -32,16 +32,22 @@ class Room:
 
     Attributes:
         share: what each of them gets.
+        empty: True when no living node has that.
+        told: whether that has been said.
     """
 
     def __init__(self) -> None:
         self.share = Compute()
         self._nodes, self._looked = list[Node](), 0.0
+        self.empty = False
+        self.told = False  # that there is none
 
     def now(self) -> int:
+        """At least one: a trial that no node can run waits for one that can."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._nodes, self._looked = alive(), time.monotonic()
         room = sum(fits(self.share, node) for node in self._nodes)
+        self.empty, self.told = not room, self.told and not room
         return max(1, min(room, self.share.workers or room))
 
 

@@ -52,6 +52,8 @@ class Watcher:
             self._line(f"lost the worker of {_what(trial)}; it is started again")
         if event == "late":
             self._line(f"came too late with {_what(trial)}: its lease had run out, and another driver has taken it")
+        if event == "unmet":
+            self._line(f"no node that is left has {progress.unmet} for {_what(trial)}: it waits for one")
         if event != "point" and time.monotonic() - self._said > (WAITING if event == "wait" else EVERY):
             self._said = time.monotonic()
             self._line(self._counts(progress))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from results.store import Store
 from sweep.worker import device_for
 from trials import catalog
+from trials.folders import shown
 from trials.needs import needs
 from trials.spec import Choice, Point, Record, SpecError, Trial
 
@@ -143,8 +144,8 @@ def _provide(trial: Trial, bench: "Bench", from_scratch: bool, artifacts: str) -
                 raise SpecError(f"the {need.game.name} {need.id} that it needs failed: {_last(made)}")
         elif not bench.artifacts.has(need.id):
             raise SpecError(
-                f"trial {trial.id} needs the artifact {need.id} ({need.game.name}), which is not in {artifacts!r}. "
-                "Name another place with --artifacts, or make it again with --from-scratch."
+                f"trial {trial.id} needs the artifact {need.id} ({need.game.name}), which is not in "
+                f"{shown(artifacts)!r}. Name another place with --artifacts, or make it again with --from-scratch."
             )
 
 

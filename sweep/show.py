@@ -67,12 +67,9 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, executor: Mapping[str, Any
     place = engine.place_of(sweep, url, artifacts or None)
     workers = local.workers_for(sweep.compute)
     with Store.open(url) as store:
-        if retry_failed and any(s.name == sweep.name for s in store.sweeps()):
-            failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"]
-            store.forget(failed)
         with Watcher(sweep.name, sweep.rule, workers) as watcher:
             patient = store.patient(sweep.compute.outage, watcher.say)
-            p = engine.execute(sweep, patient, place, watch=watcher, **executor)
+            p = engine.execute(sweep, patient, place, watch=watcher, retry_failed=retry_failed, **executor)
         ran = p.done + p.failed + p.pruned
         text = (
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"

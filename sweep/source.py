@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from results.store import Store
 from sweep.driver import Driver
+from sweep.spool import Spool
 from sweep.walks import Group, Walk, by_load, group_of
 from trials.needs import needs
 from trials.spec import Point, Record, Trial
@@ -35,6 +36,7 @@ class Progress:
     running: dict[str, Trial] = field(default_factory=dict)
     points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
     awaited: dict[str, Trial] = field(default_factory=dict)  # other drivers run them now
+    unmet: str = ""  # what a trial wants and no node has
     wave: list[str] = field(default_factory=list)
 
 
@@ -42,7 +44,7 @@ class Aborted(RuntimeError):
     """So many trials have failed that the sweep was stopped; what finished is stored."""
 
 
-# event: start, point, finish, lost; wait, elsewhere (a trial that another driver runs, and its record), late
+# event: start, point, finish, lost, unmet; wait, elsewhere (a trial that another driver runs, and its record), late
 Watch = Callable[[str, Trial, Progress, Record | None], None]
 LOOK = 1.0  # seconds between two looks at what other drivers run
 
@@ -59,6 +61,7 @@ class Source:
         usable: False for a stored trial whose artifact is gone, so that it runs again.
         driver: in whose name trials are claimed.
         abort_at: share of failures among ``ENOUGH`` or more finished trials at which no more are handed out.
+        spool: where a driver that was killed since may have left a trial's record, which then counts as run here.
 
     A trial is claimed before it is handed out. One that another driver has claimed is told to its walks when its record
     is in the store, and claimed and handed out here when that driver's lease ran out. A trial whose victim or copy
@@ -75,9 +78,11 @@ class Source:
         usable: Callable[[Record], bool] = lambda _: True,
         driver: Driver | None = None,
         abort_at: float = math.inf,
+        spool: Spool | None = None,
     ) -> None:
         self._waves, self.store, self._sweep, self._attempts = waves, store, sweep, attempts
         self._usable, self._driver, self._abort_at = usable, driver or Driver(), abort_at
+        self._spool = spool
         self._watch = watch or (lambda *_: None)
         self.progress = Progress()
         self._walks: deque[Walk] = deque()
@@ -180,6 +185,11 @@ class Source:
         self.progress.points[trial.id] = point
         self._watch("point", trial, self.progress, None)
 
+    def unmet(self, trial: Trial, wants: str) -> None:
+        """The nodes that had what this trial wants are gone; it waits for others."""
+        self.progress.unmet = wants
+        self._watch("unmet", trial, self.progress, None)
+
     def pruned(self, trial: Trial, curve: tuple[Point, ...], seconds: float) -> None:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
         self.finish(Record(trial=trial, status="pruned", curve=curve, seconds=seconds))
@@ -236,6 +246,16 @@ class Source:
         if self._stored(trial):  # by a driver whose claim ended between the two looks
             self.store.release(self._driver.name, trial.id)
             return False
+        return not self._left(trial)
+
+    def _left(self, trial: Trial) -> bool:
+        """Take up the record that a driver which was killed since has left of a trial that is now ours."""
+        record = self._spool.get(trial.id) if self._spool else None
+        if self._spool is None or record is None or not self._usable(record):
+            return False
+        self.progress.awaited.pop(trial.id, None)
+        self.finish(record)
+        self._spool.drop(trial.id)
         return True
 
     def _stored(self, trial: Trial) -> bool:

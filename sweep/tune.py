@@ -38,7 +38,8 @@ from sweep import local, nodes
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
-from sweep.worker import Place, last_word, perform, placed, spoilt, spool, unspool
+from sweep.spool import Spool
+from sweep.worker import Place, perform, placed, spoilt
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
@@ -104,7 +105,7 @@ class WarmRunner(tune.Trainable):
             try:
                 points.append(next(self._steps))
             except StopIteration as end:
-                text = spool(end.value, self._place)
+                text = Spool(self._place).put(end.value)
                 if spoilt(end.value):  # Tune drops a worker that raises; the driver reads the record from the spool
                     raise MemoryError("this process is not fit for another trial") from None
                 return {"points": [], "record": text, "done": True}
@@ -129,6 +130,9 @@ class _Search(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         if self._live and len(self._live) >= self._room.now():
+            if self._room.empty and not self._room.told:
+                self._room.told = True
+                self._source.unmet(next(iter(self._live.values()))[0], self._room.share.wanted)
             return None
         near = self._freed.popleft() if self._freed else None
         trial = self._source.next(near)
@@ -155,14 +159,13 @@ class _Search(Searcher):
         trial, here, points = self._live.pop(trial_id)
         result, why = result or {}, self._why.pop(trial_id, "")
         if error:  # a trial's own exceptions are records; what comes here is a lost worker, perhaps with a last word
-            record = last_word(here, trial)
+            record = Spool(here).last_word(trial)
         else:
             self._freed.append(trial)
             record = record_from_json(json.loads(result["record"])) if result.get("record") else None
-        if record is not None or error:
-            unspool(here, trial.id)
         if record is not None:
             self._source.finish(record)
+            Spool(here).drop(trial.id)
             result["record"] = ""  # Tune keeps every last result; the store has this one
         elif error or not points:
             self._source.lost(trial, f"the worker process or its node died: {why[-1000:]}")

@@ -1,26 +1,27 @@
-"""What a worker process is, whatever started it: a bench with its threads set, and a spool that outlives the driver."""
+"""What a worker process is, whatever started it: a bench with its threads set, a time limit, a driver to die with."""
 
 import contextlib
 import faulthandler
 import functools
-import json
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from sweep.compute import Compute
 from sweep.journal import note
 from trials import node_cache
 from trials.folders import CHECKPOINT_EVERY, Folder, folder_at, is_uri
-from trials.spec import Point, Record, SpecError, Trial, record_from_json, to_json
+from trials.spec import Point, Record, SpecError, Trial
 
 if TYPE_CHECKING:
     from trials.bench import Bench
+
+TELLING = 30.0  # seconds that a last word may take on its way to a URI
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Place:
     def scratch(self) -> Path:
         """A folder of this machine, for what an executor writes and forgets."""
         return node_cache.folder() if is_uri(self.artifacts) else Path(self.artifacts)
+
+    def late(self, trial_id: str) -> Path:
+        """Where a trial leaves its last word at its time limit."""
+        return self.scratch / "spool" / late_name(trial_id)
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
         """The trial's points as they come, then its record, on this process's bench."""
@@ -78,26 +83,58 @@ def perform(trial: Trial, place: Place) -> Generator[Point, None, Record]:
     """``place.perform``, but past the time limit this process ends itself, whatever it is doing.
 
     A thread of C does that, so code that never gives back Python's lock is ended too. Where it hung goes to a file that
-    ``last_word`` reads. Time between the steps does not count.
+    the spool's ``last_word`` reads. Time between the steps does not count.
     """
     steps, left = place.perform(trial), place.time_limit
     if not left:
         return (yield from steps)
-    late = _late(place, trial.id)
+    late = place.late(trial.id)
     late.parent.mkdir(parents=True, exist_ok=True)
     with late.open("w") as stream:
         while True:
             began = time.monotonic()
-            faulthandler.dump_traceback_later(max(left, 0.001), exit=True, file=stream)
-            try:
-                point = next(steps)
-            except StopIteration as end:
-                record: Record = end.value
-                return record
-            finally:
-                faulthandler.cancel_dump_traceback_later()
+            with _limited(place, trial.id, max(left, 0.001), stream):
+                try:
+                    point = next(steps)
+                except StopIteration as end:
+                    record: Record = end.value
+                    return record
             left -= time.monotonic() - began
             yield point
+
+
+@contextlib.contextmanager
+def _limited(place: Place, trial_id: str, seconds: float, stream: TextIO) -> Iterator[None]:
+    """End this process if the block takes longer.
+
+    The driver may be on another machine and not see this one's disk, so where the artifacts lie at a URI a thread of
+    Python puts the last word there first; C's waits for it.
+    """
+    teller = None
+    if is_uri(place.artifacts):
+        teller = threading.Timer(seconds, _tell, (place, trial_id, stream))
+        teller.daemon = True
+        teller.start()
+    faulthandler.dump_traceback_later(seconds + (TELLING if teller else 0), exit=True, file=stream)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        if teller:
+            teller.cancel()
+
+
+def _tell(place: Place, trial_id: str, stream: TextIO) -> None:
+    print("Timeout: its process was ended.", file=stream, flush=True)
+    faulthandler.dump_traceback(stream)
+    with contextlib.suppress(OSError):
+        place.spool.put(late_name(trial_id), place.late(trial_id).read_bytes())
+    os._exit(1)
+
+
+def late_name(trial_id: str) -> str:
+    """The file of the spool that tells where a trial hung."""
+    return f".{trial_id}.late"
 
 
 def spoilt(record: Record) -> bool:
@@ -106,51 +143,6 @@ def spoilt(record: Record) -> bool:
 
 
 _SPOILT = ("MemoryError", "can't allocate memory", "CUDA error", "AcceleratorError", "CUBLAS_STATUS", "CUDNN_STATUS")
-
-
-def spool(record: Record, place: Place) -> str:
-    """Put a finished record beside the artifacts before the driver hears of it; returns its JSON."""
-    text = json.dumps(to_json(record))
-    with contextlib.suppress(OSError):  # a full disk: the driver hears of it all the same
-        place.spool.put(_name(record.trial.id), text.encode())
-    return text
-
-
-def unspool(place: Place, trial_id: str) -> None:
-    """Drop what a worker left of a trial: the store has it."""
-    with contextlib.suppress(OSError):  # then the next run stores it once more
-        place.spool.drop(_name(trial_id))
-    if place.time_limit:
-        _late(place, trial_id).unlink(missing_ok=True)
-
-
-def spooled(place: Place, trial_id: str) -> Record | None:
-    """The record that a worker put away before it was lost, if it came that far."""
-    return _read(place, _name(trial_id))
-
-
-def last_word(place: Place, trial: Trial) -> Record | None:
-    """What a lost worker left of its trial: its record, or one that says that it was ended at the time limit."""
-    record = spooled(place, trial.id)
-    if record is not None or not place.time_limit:
-        return record
-    try:
-        text = _late(place, trial.id).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    if not text.startswith("Timeout"):  # it was lost before
-        return None
-    error = f"{text.strip()}\n\ntime limit of {place.time_limit:g} s"
-    return Record(trial=trial, status="failed", error=error, seconds=place.time_limit)
-
-
-def leftovers(place: Place) -> list[Record]:
-    """Records of trials that finished while no driver was there to take them; what cannot be read is dropped."""
-    found = [(name, _read(place, name)) for name in place.spool.names() if name.endswith(".json")]
-    for name, record in found:
-        if record is None:  # of another version, or damaged: the trial runs again
-            place.spool.drop(name)
-    return [record for _, record in found if record is not None]
 
 
 def die_with_the_driver() -> None:
@@ -180,19 +172,3 @@ def device_for(wanted: str) -> str:
         if not number.isdecimal() or int(number) >= count:
             raise SpecError(f"device is {wanted!r}, but torch sees {count} GPUs here, counted from 0.")
     return wanted
-
-
-def _name(trial_id: str) -> str:
-    return f"{trial_id}.json"
-
-
-def _late(place: Place, trial_id: str) -> Path:
-    """Where a trial leaves its last word at its time limit; with artifacts at a URI a driver sees its own node's."""
-    return place.scratch / "spool" / f".{trial_id}.late"
-
-
-def _read(place: Place, name: str) -> Record | None:
-    try:
-        return record_from_json(json.loads(place.spool.get(name)))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

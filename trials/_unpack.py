@@ -4,6 +4,7 @@ As a program, ``_unpack.py FILE BYTES`` writes the state dict as safetensors to 
 and time and without a right to write files.
 """
 
+import os
 import pickle
 import re
 import subprocess
@@ -43,7 +44,9 @@ def unpacked(file: Path, most: int) -> dict[str, Tensor]:
     """
     words = [sys.executable, "-P", __file__, str(file), str(most)]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=_environment()
+        )
     except subprocess.TimeoutExpired:
         raise Refused(TOO_MUCH) from None
     if done.returncode:
@@ -52,6 +55,11 @@ def unpacked(file: Path, most: int) -> dict[str, Tensor]:
         return load_tensors(done.stdout)
     except SafetensorError as problem:
         raise Refused(DAMAGED) from problem
+
+
+def _environment() -> dict[str, str]:
+    """What that process inherits: no password, whatever its name."""
+    return {name: value for name, value in os.environ.items() if not re.search("PASS|SECRET|TOKEN|KEY|STORE", name)}
 
 
 def read(file: str) -> dict[str, Tensor]:

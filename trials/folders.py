@@ -40,7 +40,7 @@ def is_uri(where: str) -> bool:
 
 def shown(where: str) -> str:
     """A path or URI for people: no name or password in it."""
-    return re.sub(r"://[^/@]*@", "://", where)
+    return re.sub(r"://([^/@\s]*:[^@\s]*|[^/@]*)@", "://", where)
 
 
 def folder_at(where: str) -> Folder:

@@ -17,6 +17,7 @@ from typing import Any
 
 import tiny_sweep
 
+from results.address import file_of, parse
 from results.store import Store
 from trials.spec import Record, record_from_json, to_json
 
@@ -148,7 +149,7 @@ class Run:
         return found
 
     def stored(self) -> list[Record]:
-        if self.store.startswith("sqlite") and not (self.folder / "store.db").exists():
+        if (file := file_of(parse(self.store))) is not None and not file.exists():
             return []
         try:
             with Store.open(self.store, create=False) as store:

@@ -16,7 +16,8 @@ from kills import Killing
 from results.store import Store
 from sweep import plan
 from sweep.journal import note
-from sweep.worker import Place, spool
+from sweep.spool import Spool
+from sweep.worker import Place
 from trials.spec import Record
 
 
@@ -36,7 +37,7 @@ def left(folder: Path, stored: list[Record], spooled: list[Record], started: lis
     with Store.open(run.store) as store:
         store.put_many(stored)
     for record in spooled:
-        spool(record, Place(str(run.artifacts)))
+        Spool(Place(str(run.artifacts))).put(record)
     for record in started:
         note(run.artifacts, record.trial.id, "started")
     return run

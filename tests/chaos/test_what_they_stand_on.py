@@ -138,7 +138,7 @@ def test_a_store_on_a_full_disk_loses_nothing(
     run = Run(tmp_path, spec_with(tmp_path, compute={"device": "cpu", "workers": 2, "outage": 2}))
     run.store = f"sqlite:///{small_disk}/store.db"
     run.start()
-    assert until(lambda: len(run.stored()) >= 5)
+    assert until(lambda: run.over or len(run.stored()) >= 5)
     before, filler = run.stored(), fill(small_disk, 0)
     assert run.end() == 2, run.said.read_text()
     last = run.said.read_text().splitlines()[-1]

@@ -6,9 +6,9 @@ import time
 import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 
-from sweep.worker import Place, spool
+from sweep.spool import Spool
+from sweep.worker import Place
 from trials.spec import Point, Record, Trial
 
 
@@ -24,7 +24,7 @@ class Made(Place):
     trouble: str = ""  # sleeps, holds the lock, memory, raises
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
-        marks = Path(self.artifacts) / "marks"
+        marks = self.scratch / "marks"
         marks.mkdir(parents=True, exist_ok=True)
         (marks / f"{trial.id}.{os.getpid()}.{time.time_ns()}").touch()
         if self.troubled in {trial.id, "all"}:
@@ -39,7 +39,7 @@ class Made(Place):
         record = Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5)
         if trial.id == self.dies:
             if self.spools:
-                spool(record, self)
+                Spool(self).put(record)
             os._exit(7)
         return record
 
@@ -57,5 +57,5 @@ class Made(Place):
 
     def starts(self) -> list[tuple[str, int]]:
         """(trial id, process id) of every trial that was started, in order."""
-        files = sorted((Path(self.artifacts) / "marks").glob("*"), key=lambda f: int(f.name.split(".")[2]))
+        files = sorted((self.scratch / "marks").glob("*"), key=lambda f: int(f.name.split(".")[2]))
         return [(f.name.split(".")[0], int(f.name.split(".")[1])) for f in files]

@@ -17,10 +17,11 @@ from sweep import engine, local, plan
 from sweep.compute import Compute
 from sweep.journal import note
 from sweep.source import Progress, Source
+from sweep.spool import Spool
 from sweep.walks import ListWalk
-from sweep.worker import Place, leftovers, spool, spooled, unspool
+from sweep.worker import Place
 from trials.folders import STALE
-from trials.spec import Record, SpecError, Trial, record_from_json
+from trials.spec import SpecError, Trial
 
 
 def trials(number: int = 6) -> list[Trial]:
@@ -76,7 +77,7 @@ def test_a_pool_runs_every_trial_once_on_warm_workers(store: Store, tmp_path: Pa
     assert progress.done == len(store.records("tiny")) == len(place.starts()) == 8
     assert len({pid for _, pid in place.starts()}) <= 2
     assert not any(alive(pid) for _, pid in place.starts())
-    assert not leftovers(place)
+    assert not Spool(place).leftovers()
 
 
 def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_record_that_its_worker_spooled_before_it_died_counts(store: Store, tm
     progress = pooled(store, some, place)
     assert (progress.done, progress.failed, progress.lost) == (3, 0, 0)
     assert len(place.starts()) == 3
-    assert not leftovers(place)
+    assert not Spool(place).leftovers()
 
 
 def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> None:
@@ -125,34 +126,6 @@ def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         local.pool(s, place, 2)
     assert not any(alive(pid) for _, pid in place.starts())
-
-
-def test_a_spooled_record_can_be_read_and_dropped(tmp_path: Path) -> None:
-    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
-    record = Record(trial=trial, status="done", metrics={"cda0": 0.5}, seconds=1.0)
-    spool(record, place)
-    assert spooled(place, trial.id) == record
-    assert leftovers(place) == [record]
-    unspool(place, trial.id)
-    assert spooled(place, trial.id) is None
-    assert not leftovers(place)
-
-
-def test_a_spooled_file_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
-    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
-    spool(Record(trial=trial, status="done"), place)
-    (file,) = (tmp_path / "spool").glob("*.json")
-    file.write_text(file.read_text()[:-20])
-    assert not leftovers(place)
-    assert not list((tmp_path / "spool").iterdir())
-
-
-def test_a_record_that_cannot_be_spooled_is_told_all_the_same(tmp_path: Path) -> None:
-    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
-    (tmp_path / "spool").write_text("a file where the folder should be")
-    record = Record(trial=trial, status="done", metrics={"cda0": 0.5}, seconds=1.0)
-    assert record_from_json(json.loads(spool(record, place))) == record
-    assert spooled(place, trial.id) is None
 
 
 @pytest.mark.slow
@@ -197,13 +170,13 @@ def test_records_that_were_spooled_while_no_driver_lived_are_taken_up(
 ) -> None:
     old, place = finished
     for record in old.records():
-        spool(record, place)
+        Spool(place).put(record)
     monkeypatch.setattr(local, "pool", _never)
     monkeypatch.setattr(local, "inline", _never)
     progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=False)
     assert (progress.done, progress.stored) == (0, 9)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)
-    assert not leftovers(place)
+    assert not Spool(place).leftovers()
 
 
 def _never(*_: object) -> None:
@@ -254,7 +227,7 @@ def test_a_half_written_spool_file_is_dropped_once_it_is_old(tmp_path: Path) -> 
     for name, age in ((".a.1", STALE + 60), (".b.2", 60)):
         (folder / name).write_text("{")
         os.utime(folder / name, (time.time() - age,) * 2)
-    assert leftovers(place) == []
+    assert Spool(place).leftovers() == []
     assert [p.name for p in folder.iterdir()] == [".b.2"]
 
 

@@ -14,8 +14,9 @@ from results.store import Store
 from sweep import engine, local
 from sweep.compute import Compute
 from sweep.source import Aborted, Source
+from sweep.spool import Spool
 from sweep.walks import ListWalk
-from sweep.worker import Place, leftovers
+from sweep.worker import Place
 from trials.spec import Record, Trial
 
 cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
@@ -79,7 +80,7 @@ def test_a_worker_that_ran_out_of_memory_runs_no_other_trial(executor: Executor,
     assert len(starts) == 6
     hurt = next(pid for i, pid in starts if i == some[0].id)
     assert [i for i, pid in starts if pid == hurt][-1] == some[0].id
-    assert not leftovers(place)
+    assert not Spool(place).leftovers()
 
 
 def test_time_that_a_trial_waits_for_its_driver_does_not_count(store: Store, tmp_path: Path) -> None:

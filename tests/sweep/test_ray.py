@@ -16,11 +16,11 @@ from test_executors import alive, eventually, kill_first, source, trials
 from results.store import Store
 from sweep import engine
 from sweep.compute import Compute
-from sweep.source import Source
+from sweep.source import Progress, Source
+from sweep.spool import Spool
 from sweep.walks import ListWalk
 from sweep.waves import waves
-from sweep.worker import leftovers
-from trials.spec import SpecError
+from trials.spec import Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 cloudpickle.register_pickle_by_value(made_up)  # workers have no path to the tests
@@ -46,7 +46,7 @@ def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capf
     assert all(r.provenance["threads"] == "1" for r in store.records())
     assert (said.out, said.err) == ("", "")
     assert not ray.is_initialized()
-    assert not leftovers(place)
+    assert not Spool(place).leftovers()
     assert not list((tmp_path / "ray" / "tune").glob("*"))
 
 
@@ -73,6 +73,50 @@ def test_a_trial_that_kills_its_ray_workers_fails_alone(store: Store, tmp_path: 
     s = source(store, some, attempts=2)
     tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
     assert (s.progress.done, s.progress.failed, s.progress.lost) == (4, 1, 2)
+
+
+def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    (trial,), place = trials(1), Made(str(tmp_path))
+    s = source(store, [trial])
+    search = tune._Search(s, place, TWO, {})
+    search.suggest("a")
+    record = Record(trial=trial, status="done", metrics={"cda0": 0.5})
+    told = {"points": [], "record": Spool(place).put(record)}
+
+    def away(*_: object) -> bool:
+        raise SpecError("store could not be used for 300 s")
+
+    monkeypatch.setattr(store, "put", away)
+    with pytest.raises(SpecError):
+        search.on_trial_complete("a", told)
+    assert Spool(place).leftovers() == [record]
+
+
+def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_path: Path) -> None:
+    from sweep import nodes, tune  # noqa: PLC0415
+
+    told: list[str] = []
+
+    def watch(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
+        told.extend([progress.unmet] if event == "unmet" else [])
+
+    s = Source(iter([[ListWalk("x", trials(3))]]), store, "tiny", watch=watch)
+    search = tune._Search(s, Made(str(tmp_path)), Compute(device="cpu", gpus=0.5, workers=1), {})
+    left: list[dict[str, float]] = [{"CPU": 2, "GPU": 1}]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nodes, "alive", lambda: left)
+        patched.setattr(nodes, "LOOK_SECONDS", -1.0)
+        assert search.suggest("a")
+        assert search.suggest("b") is None
+        assert told == []
+        left[0] = {"CPU": 2}
+        for _ in range(3):
+            assert search.suggest("b") is None
+        assert told == ["1 CPU and 0.5 GPU"]
 
 
 def test_asha_prunes_configurations_and_nothing_else(store: Store, tmp_path: Path) -> None:

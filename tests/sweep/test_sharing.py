@@ -1,5 +1,6 @@
 """Drivers that share a store run nothing twice and wait for one another; a killed one's trials run elsewhere."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_sweep
 from made_up import Made
-from test_executors import trials
+from test_executors import eventually, trials
 from test_plan import drained, record
 from test_walks import by_lr, searching, walk
 
@@ -22,7 +23,7 @@ from sweep.driver import Driver, dead
 from sweep.source import Progress, Source
 from sweep.walks import ListWalk
 from sweep.waves import waves
-from trials.spec import Record, Trial
+from trials.spec import Record, SpecError, Trial
 
 BOTH = pytest.mark.usefixtures("hasty")
 
@@ -71,6 +72,44 @@ def test_claims_of_a_killed_driver_of_this_machine_end_when_the_next_one_starts(
     assert dead(killed) and not dead(elsewhere) and not dead(Driver().name) and not dead("a")
     with Driver().alive(store):
         assert store.claimed([one.id, two.id, three.id]) == {two.id, three.id}
+
+
+def test_a_driver_that_may_live_is_not_declared_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc may hide other users' processes, and a cloned machine may have the same boot id as this one."""
+    host, rest = Driver().name.split(":", 1)
+    assert not dead(f"another-{host}:{rest.replace(str(os.getpid()), '4194303')}")
+    assert dead(f"{host}:{rest.replace(str(os.getpid()), '4194303')}")
+    someone = Driver().name
+
+    def hidden(process: int) -> str:
+        raise PermissionError(process)
+
+    monkeypatch.setattr("sweep.driver._began", hidden)
+    assert not dead(someone)
+
+
+def test_a_database_that_was_away_is_told_at_once_that_a_driver_lives(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage may take nearly the whole lease; then there is no time for a quarter of another."""
+    (trial,), driver, renew, away = trials(1), Driver(lease=8), Store.renew, threading.Event()
+    tried: list[float] = []
+
+    def renewed(self: Store, owner: str, seconds: float) -> None:
+        tried.append(time.monotonic())
+        if not away.is_set():
+            raise SpecError("store cannot be used")
+        renew(self, owner, seconds)
+
+    monkeypatch.setattr(Store, "renew", renewed)
+    with driver.alive(store):
+        assert store.claim(trial.id, driver.name, 4)
+        assert eventually(lambda: len(tried) >= 3)
+        assert tried[2] - tried[0] < 1.9
+        away.set()
+        assert eventually(lambda: len(tried) >= 5, 4)
+        time.sleep(max(0.0, 4.2 - (time.monotonic() - tried[0])))
+        assert not store.claim(trial.id, "another", 60)
 
 
 @BOTH

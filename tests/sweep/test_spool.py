@@ -1,0 +1,153 @@
+"""What a worker has finished waits in the spool until the store has it, whoever dies or is away meanwhile."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny_sweep
+from test_executors import trials
+
+from results.store import Store
+from sweep.driver import Driver
+from sweep.source import Source
+from sweep.spool import Spool
+from sweep.walks import ListWalk
+from sweep.worker import Place
+from trials.folders import Near
+from trials.spec import Record, Trial, record_from_json
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return tiny_sweep.place(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as opened:
+        opened.add_sweep("tiny", {})
+        yield opened
+
+
+def finished(trial: Trial, cda: float = 0.5) -> Record:
+    return Record(trial=trial, status="done", metrics={"cda0": cda}, seconds=1.0)
+
+
+def failed(trial: Trial) -> Record:
+    return Record(trial=trial, status="failed", error="OSError: no space left")
+
+
+def test_a_record_can_be_read_and_dropped(place: Place) -> None:
+    spool, (trial,) = Spool(place), trials(1)
+    spool.put(finished(trial))
+    assert spool.get(trial.id) == finished(trial)
+    assert spool.leftovers() == [finished(trial)]
+    spool.drop(trial.id)
+    assert spool.get(trial.id) is None
+    assert not spool.leftovers()
+
+
+def test_a_file_that_cannot_be_understood_is_dropped(place: Place) -> None:
+    spool, (trial,) = Spool(place), trials(1)
+    spool.put(finished(trial))
+    (file,) = (Path(place.artifacts) / "spool").glob("*.json")
+    file.write_text(file.read_text()[:-20])
+    assert spool.get(trial.id) is None
+    assert not spool.leftovers()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("errors", [1, 9])
+def test_an_error_on_the_way_deletes_nothing(place: Place, errors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network share that is away for a moment is read again; one that stays away keeps what it has."""
+    monkeypatch.setattr("sweep.spool.PAUSES", (0.0, 0.0))
+    spool, (trial,) = Spool(place), trials(1)
+    spool.put(finished(trial))
+    left, get = [errors], Near.get
+
+    def sometimes(self: Near, name: str) -> bytes:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError("503 slow down")
+        return get(self, name)
+
+    monkeypatch.setattr(Near, "get", sometimes)
+    assert spool.leftovers() == ([finished(trial)] if errors == 1 else [])
+    monkeypatch.undo()
+    assert spool.leftovers() == [finished(trial)]
+
+
+def test_a_record_that_cannot_be_put_is_told_all_the_same(tmp_path: Path) -> None:
+    place, (trial,) = tiny_sweep.place(tmp_path), trials(1)
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    assert record_from_json(json.loads(Spool(place).put(finished(trial)))) == finished(trial)
+    assert Spool(place).get(trial.id) is None
+
+
+def test_what_the_store_lacks_is_taken_up_and_nothing_is_overwritten(store: Store, place: Place) -> None:
+    spool, (new, known, held) = Spool(place), trials(3)
+    store.put(finished(known), "tiny")
+    assert store.claim(held.id, "another driver", 60)
+    for record in (finished(new), failed(known), finished(held)):
+        spool.put(record)
+    spool.take_up(store, "me")
+    assert {r.trial.id: r for r in store.records()} == {t.id: finished(t) for t in (new, known)}
+    assert spool.leftovers() == [finished(held)]
+    store.release("another driver")
+    spool.take_up(store, "me")
+    assert store.get(held.id) == finished(held)
+    assert not spool.leftovers()
+
+
+def test_an_heir_takes_the_record_that_a_killed_driver_left(store: Store, place: Place) -> None:
+    """It starts while the other lives, so what it finds at its start is not enough."""
+    (trial,) = trials(1)
+
+    def source(name: str, lease: float) -> Source:
+        walks = iter([[ListWalk("x", [trial])]])
+        return Source(walks, store, "tiny", driver=Driver(lease, name), spool=Spool(place))
+
+    killed, heir = source("killed", 0.5), source("heir", 60)
+    assert killed.next() == trial
+    assert heir.next() is None
+    Spool(place).put(finished(trial))
+    while not heir.over:
+        assert heir.next() is None
+    assert (heir.progress.done, heir.progress.elsewhere, heir.progress.awaited) == (1, 0, {})
+    assert store.records("tiny") == [finished(trial)]
+    assert not Spool(place).leftovers()
+
+
+HANGS = """
+import sys, time
+from made_up import Made
+from test_executors import trials
+from sweep.worker import perform
+place = Made(sys.argv[1], time_limit=0.5, troubled="all", trouble=sys.argv[2])
+list(perform(trials(1)[0], place))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trouble", "told"), [("sleeps", True), ("holds the lock", False)])
+def test_a_driver_on_another_machine_hears_of_the_time_limit(
+    tmp_path: Path, trouble: str, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Artifacts at a URI, and a disk of the worker's own; code that holds the lock cannot tell anybody."""
+    where, folder = f"file://{tmp_path}/artifacts", Path(__file__).parent
+    path = os.pathsep.join([str(folder), str(folder.parent), str(folder.parents[1])])
+    code = HANGS if told else f"import sweep.worker; sweep.worker.TELLING = 0.5{HANGS}"
+    environment = {**os.environ, "PYTHONPATH": path, "POISONSWEEP_CACHE": str(tmp_path / "theirs")}
+    words = [sys.executable, "-c", code, where, trouble]
+    assert subprocess.run(words, env=environment, capture_output=True, timeout=100, check=False).returncode == 1
+    monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "ours"))
+    record = Spool(Place(where, time_limit=0.5)).last_word(trials(1)[0])
+    assert (record is not None) == told
+    if record is not None:
+        assert record.status == "failed"
+        assert "made_up.py" in str(record.error)
+        assert str(record.error).splitlines()[-1] == "time limit of 0.5 s"
