@@ -25,12 +25,12 @@ _ONE_SCORES = _SCORES.where(scores.c.trial_id == _ONE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRow:
-    """A sweep, and how many of its trials are in which state; ``planned`` counts all of them, run or not."""
+    """A sweep, and how many of its trials are in which state; ``trials`` counts those too that are to run again."""
 
     name: str
     spec: Mapping[str, Any]
     created: str  # UTC, ISO 8601
-    planned: int
+    trials: int
     done: int
     failed: int
     pruned: int
@@ -50,7 +50,7 @@ def all_sweeps(connection: Connection) -> list[SweepRow]:
             name=name,
             spec=spec,
             created=created,
-            planned=sum(counts.get(name, {}).values()),
+            trials=sum(counts.get(name, {}).values()),
             done=counts.get(name, {}).get("done", 0),
             failed=counts.get(name, {}).get("failed", 0),
             pruned=counts.get(name, {}).get("pruned", 0),

@@ -17,21 +17,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def planned_row(trial: Trial) -> Row:
-    """The row of a trial that has not run."""
-    return {
-        "id": trial.id,
-        "victim_id": trial.victim.id,
-        "game": trial.game.name,
-        "method": trial.method.name if trial.method else None,
-        "trusted": trial.trusted,
-        "seed": trial.seed,
-        "status": "planned",
-        "spec": to_json(trial),
-        "asked": asked(trial),
-    }
-
-
 def trial_row(record: Record) -> Row:
     """The row of a trial that has run.
 
@@ -42,7 +27,16 @@ def trial_row(record: Record) -> Row:
         raise ValueError(f"a record's status is one of {', '.join(STATUSES)}, got {record.status!r}")
     if record.status == "failed" and record.metrics:
         raise ValueError(f"failed trial {record.trial.id} has metrics {sorted(record.metrics)}; it measured nothing")
-    return planned_row(record.trial) | {
+    trial = record.trial
+    return {
+        "id": trial.id,
+        "victim_id": trial.victim.id,
+        "game": trial.game.name,
+        "method": trial.method.name if trial.method else None,
+        "trusted": trial.trusted,
+        "seed": trial.seed,
+        "spec": to_json(trial),
+        "asked": asked(trial),
         "status": record.status,
         "error": _storable(record.error),
         "seconds": _finite(record.trial.id, "seconds", record.seconds),

@@ -16,9 +16,9 @@ from results.claims import Claims
 from results.patience import Patience
 from results.reads import SweepRow
 from results.rows import now
-from results.schema import sweep_trials, sweeps, trials
+from results.schema import sweep_trials, sweeps
 from results.writes import Writes
-from trials.spec import Point, Record, SpecError, Status, Trial, to_json, trial_from_json
+from trials.spec import Record, SpecError, Status, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
 T = TypeVar("T")
@@ -72,31 +72,6 @@ class Store:
     def sweeps(self) -> list[SweepRow]:
         """Every sweep, oldest first."""
         return self._reading(reads.all_sweeps)
-
-    def plan(self, sweep: str, trials: Sequence[Trial]) -> None:
-        """Make trials members of a sweep, in this order, before they run. What they already gave stays.
-
-        Raises:
-            LookupError: the sweep was not added.
-        """
-
-        def work(connection: Connection) -> None:
-            self._sql.victims(connection, {t.victim.id: t.victim for t in trials}.values())
-            self._sql.plan(connection, trials)
-            self._sql.link(connection, sweep, [t.id for t in trials])
-
-        self._writing(work)
-
-    def planned(self, sweep: str) -> list[Trial]:
-        """All of a sweep's trials in the order of the plan, run or not. Raises SpecError for an unknown sweep."""
-
-        def work(connection: Connection) -> list[Trial]:
-            reads.check_sweep(connection, sweep)
-            query = select(trials.c.spec).join(sweep_trials).where(sweep_trials.c.sweep == sweep)
-            specs = connection.scalars(query.order_by(sweep_trials.c.position, trials.c.id))
-            return [trial_from_json(spec) for spec in specs]
-
-        return self._reading(work)
 
     def link(self, sweep: str, trial_id: str) -> None:
         """Make a stored trial a member of a sweep. Raises LookupError if either is not in the store."""
@@ -159,15 +134,6 @@ class Store:
         if sweep is not None:
             self._sql.link(connection, sweep, ids)
 
-    def point(self, trial_id: str, point: Point) -> None:
-        """Store one point of a planned or stored trial's curve, in place of one at the same step.
-
-        Raises:
-            ValueError: a value that is not finite.
-            LookupError: the trial is not in the store.
-        """
-        self._writing(lambda connection: self._sql.point(connection, trial_id, point))
-
     def forget(self, trial_ids: Iterable[str]) -> int:
         """Take failed records back to planned, so that they run again; others stay. Returns how many it took."""
         ids = list(trial_ids)
@@ -222,7 +188,7 @@ class Store:
         except IntegrityError as problem:
             if "foreign key" not in str(problem.orig).lower():
                 raise
-            raise LookupError("no such sweep or trial in the store: add the sweep, plan its trials") from problem
+            raise LookupError("no such sweep or trial in the store: add it first") from problem
         except DBAPIError as problem:
             why = reason(problem, self._engine.url)
             raise SpecError(f"store {shown(self._engine.url)} cannot be written: {why}.") from problem

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from results.rows import Row, curve_rows, planned_row, score_rows, trial_row
+from results.rows import Row, curve_rows, score_rows, trial_row
 from results.schema import curves, scores, sweep_trials, sweeps, trials, victims
-from trials.spec import Point, Record, Trial, Victim, to_json
+from trials.spec import Record, Victim, to_json
 
 T = TypeVar("T")
 BATCH = 500  # rows or ids a statement: below every database's limit on parameters
@@ -33,7 +33,6 @@ class Writes:
         self._trial = upsert(trials)
         self._point = upsert(curves)
         self._new_victim = insert(victims).on_conflict_do_nothing()
-        self._new_trial = insert(trials).on_conflict_do_nothing()
         self._new_member = insert(sweep_trials).on_conflict_do_nothing()
 
     def sweep(self, connection: Connection, row: Row) -> None:
@@ -43,10 +42,6 @@ class Writes:
         rows = [{"id": v.id, "spec": to_json(v)} for v in some]
         for batch in batches(sorted(rows, key=_id)):
             connection.execute(self._new_victim, batch)
-
-    def plan(self, connection: Connection, plan: Sequence[Trial]) -> None:
-        for batch in batches(sorted(map(planned_row, plan), key=_id)):
-            connection.execute(self._new_trial, batch)
 
     def records(self, connection: Connection, records: Sequence[Record]) -> list[str]:
         """Replace the trials, their curves and scores; sorted, so that two writers cannot lock each other out."""
@@ -61,9 +56,6 @@ class Writes:
             if values := [row for r in some for row in score_rows(r)]:
                 connection.execute(scores.insert(), values)
         return [r.trial.id for r in records]
-
-    def point(self, connection: Connection, trial_id: str, point: Point) -> None:
-        connection.execute(self._point, curve_rows(trial_id, [point]))
 
     def link(self, connection: Connection, sweep: str, ids: Sequence[str]) -> None:
         last = select(func.coalesce(func.max(sweep_trials.c.position), -1)).where(sweep_trials.c.sweep == sweep)

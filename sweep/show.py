@@ -107,9 +107,9 @@ def status(store: Store, name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"sweeps": [asdict(row) for row in rows], "failures": failures}, indent=1, default=str))
         return
-    table = Table("sweep", "planned", "done", "failed", "pruned", "created (UTC)")
+    table = Table("sweep", "trials", "done", "failed", "pruned", "created (UTC)")
     for row in rows:
-        counts = (str(row.planned), str(row.done), str(row.failed), str(row.pruned))
+        counts = (str(row.trials), str(row.done), str(row.failed), str(row.pruned))
         table.add_row(escape(row.name), *counts, row.created)
     console = Plain()
     console.print(table)

@@ -194,7 +194,7 @@ def test_overlapping_batches_in_opposite_orders_lock_nobody_out(store: Store, ur
     crew = [run(code, url, f"driver {i}", step) for i, step in enumerate(["1", "-1", "2", "-2"])]
     said = [p.communicate(timeout=120) for p in crew]
     assert [p.returncode for p in crew] == [0] * 4, said
-    assert len(store.planned("s")) == 12
+    assert store.sweeps()[0].trials == 12
 
 
 def test_records_stay_durable_beside_claims_that_need_not_be(tmp_path: Path, make_record: Make) -> None:

@@ -77,21 +77,6 @@ class TestEveryStore:
         store.put(record)
         assert store.get(record.trial.id).error == "naïve \\udc80 \\x00 end"  # type: ignore[union-attr]
 
-    def test_points_of_a_running_trial_are_upserted_and_are_no_record(self, store: Store, make_record: Make) -> None:
-        record = make_record()
-        store.add_sweep("s", {})
-        store.plan("s", [record.trial])
-        for asr in (0.9, 0.8):
-            store.point(record.trial.id, Point(999, 0.9, asr, 1.0))
-        assert query(store, "SELECT step, asr FROM curves") == [(999, 0.8)]
-        assert store.get(record.trial.id) is None
-        store.put(record, "s")
-        assert store.get(record.trial.id) == record
-
-    def test_refuses_a_point_of_an_unknown_trial(self, store: Store) -> None:
-        with pytest.raises(LookupError, match="plan"):
-            store.point("0" * 16, Point(0, 1.0, 0.0))
-
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     @pytest.mark.parametrize("place", ["curve", "more", "metrics", "seconds"])
     def test_refuses_what_is_not_finite_and_keeps_what_it_had(
@@ -122,21 +107,19 @@ class TestEveryStore:
         store.put(make_record())  # and the victim is written now
         assert len(store.records()) == 1
 
-    def test_counts_a_sweep_and_keeps_its_plan_in_order(self, store: Store, make_record: Make) -> None:
-        plan = [make_record(seed).trial for seed in (5, 3, 9, 1)]
+    def test_counts_a_sweep_and_keeps_its_order(self, store: Store, make_record: Make) -> None:
         store.add_sweep("s", {"lr": [1e-05]})
         created = store.sweeps()[0].created
         store.add_sweep("s", {"lr": [1.0]})
-        store.plan("s", plan)
-        store.plan("s", plan[::-1])
-        store.put(make_record(9), "s")
-        store.put(make_record(5, status="failed"), "s")
+        records = [make_record(5, status="failed"), make_record(3), make_record(9)]
+        for record in [*records, records[1]]:
+            store.put(record, "s")
         (row,) = store.sweeps()
         assert (row.spec, row.created) == ({"lr": [1.0]}, created)
-        assert (row.planned, row.done, row.failed, row.pruned) == (4, 1, 1, 0)
-        assert store.planned("s") == plan
-        assert [r.trial.seed for r in store.records("s")] == [5, 9]
-        assert store.statuses(t.id for t in plan) == {plan[0].id: "failed", plan[2].id: "done"}
+        assert (row.trials, row.done, row.failed, row.pruned) == (3, 2, 1, 0)
+        assert store.records("s") == records
+        states = store.statuses([*(r.trial.id for r in records), make_record(1).trial.id])
+        assert states == {r.trial.id: r.status for r in records}
 
     def test_a_sweep_with_another_spec_loses_its_members_and_the_same_spec_keeps_them(
         self, store: Store, make_record: Make
@@ -149,13 +132,6 @@ class TestEveryStore:
         assert store.records("s") == []
         assert store.records() == [make_record()]
 
-    def test_planning_leaves_what_a_trial_already_gave(self, store: Store, make_record: Make) -> None:
-        record = make_record()
-        store.put(record)
-        store.add_sweep("s", {})
-        store.plan("s", [record.trial])
-        assert store.records("s") == [record]
-
     def test_one_trial_may_be_in_two_sweeps(self, store: Store, make_record: Make) -> None:
         record = make_record()
         store.add_sweep("a", {})
@@ -164,13 +140,12 @@ class TestEveryStore:
         store.link("b", record.trial.id)
         store.link("b", record.trial.id)
         assert store.records("a") == store.records("b") == [record]
-        assert [row.planned for row in store.sweeps()] == [1, 1]
+        assert [row.trials for row in store.sweeps()] == [1, 1]
 
     def test_a_mistyped_sweep_is_the_users_to_fix(self, store: Store) -> None:
         store.add_sweep("figure4", {})
-        for call in (store.records, store.planned):
-            with pytest.raises(SpecError, match="Did you mean 'figure4'"):
-                call("figur4")
+        with pytest.raises(SpecError, match="Did you mean 'figure4'"):
+            store.records("figur4")
 
     def test_filters_by_game(self, store: Store, make_record: Make) -> None:
         store.put(make_record())
@@ -183,7 +158,7 @@ class TestEveryStore:
         store.put_many([good, failed], "s")
         assert store.forget([good.trial.id, failed.trial.id, "0" * 16]) == 1
         assert store.records("s") == [good]
-        assert store.planned("s") == [good.trial, failed.trial]
+        assert (store.sweeps()[0].trials, store.get(failed.trial.id)) == (2, None)
 
     def test_says_which_settings_were_asked_for(self, store: Store, make_record: Make) -> None:
         record = make_record()
