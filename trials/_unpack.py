@@ -25,6 +25,7 @@ except ImportError:  # Windows: time is limited there, memory is not
     resource = None  # type: ignore[assignment]
 
 CODE, NO_STATE, DAMAGED, TOO_MUCH = 3, 4, 5, 6  # exit codes; also what a refusal raises
+DIED = 7  # what a refusal raises where the process ended in any other way
 CPU_SECONDS = 20  # and one for each 64 MiB that the weights may take
 SECONDS = 600  # on a machine that has other things to do
 _SLACK = 2**30  # bytes beside the weights: threads' stacks, the allocator's arenas
@@ -32,7 +33,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
 
 class Refused(Exception):
-    """Why a file gave no state dict: one of the exit codes."""
+    """Why a file gave no state dict: one of the exit codes, or ``DIED``."""
 
 
 def unpacked(file: Path, most: int) -> dict[str, Tensor]:
@@ -41,17 +42,22 @@ def unpacked(file: Path, most: int) -> dict[str, Tensor]:
     Raises:
         Refused: with the exit code that says why.
     """
-    words = [sys.executable, "-P", __file__, str(file), str(most)]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        done = _reader(file, most)
     except subprocess.TimeoutExpired:
         raise Refused(TOO_MUCH) from None
     if done.returncode:
-        raise Refused(done.returncode if done.returncode in (CODE, NO_STATE, TOO_MUCH) else DAMAGED)
+        raise Refused(done.returncode if done.returncode in (CODE, NO_STATE, DAMAGED, TOO_MUCH) else DIED)
     try:
         return load_tensors(done.stdout)
     except SafetensorError as problem:
         raise Refused(DAMAGED) from problem
+
+
+def _reader(file: Path, most: int) -> "subprocess.CompletedProcess[bytes]":
+    """This file as a program, with what it wrote."""
+    words = [sys.executable, "-P", __file__, str(file), str(most)]
+    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
 
 
 def read(file: str) -> dict[str, Tensor]:
@@ -99,7 +105,10 @@ def _main(file: str, most: str) -> None:
     torch.set_num_threads(1)
     _limit(int(most))
     try:
-        state = {k: v.detach().contiguous().clone() for k, v in read(file).items()}
+        found = read(file)
+        if sum(v.numel() * v.element_size() for v in found.values()) > int(most):  # many views of few numbers
+            raise Refused(TOO_MUCH)
+        state = {k: v.detach().contiguous().clone() for k, v in found.items()}
         sys.stdout.buffer.write(save_tensors(state))
     except Refused as problem:
         sys.exit(problem.args[0])

@@ -210,3 +210,14 @@ def test_refuses_an_archive_that_unpacks_to_far_more_than_the_model(tmp_path: Pa
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (80 * 2**20))
     refused(file, "far more than this model")
+
+
+def test_refuses_many_views_of_few_numbers(tmp_path: Path) -> None:
+    torch.save({str(i): torch.zeros(1).expand(2**20) for i in range(120)}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "takes more memory or time")
+
+
+def test_says_that_the_process_died_that_opened_a_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s.")  # its hash goes too deep
+    refused(tmp_path / "w.pt", "made the process that opened it fail")
