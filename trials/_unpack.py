@@ -92,13 +92,15 @@ def _is_weight(key: Any, value: Any) -> bool:
 def _limit(most: int) -> None:
     if resource is None:
         return
-    seconds = CPU_SECONDS + (most >> 26)
-    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(what, (value, value))
+    limits = {resource.RLIMIT_CPU: CPU_SECONDS + (most >> 26), resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
     pages = Path("/proc/self/statm")
     if pages.exists():  # what torch itself has mapped does not count
         here = int(pages.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (here + _SLACK + 3 * most, here + _SLACK + 3 * most))
+        limits[resource.RLIMIT_AS] = here + _SLACK + 3 * most
+    for what, value in limits.items():
+        hard = resource.getrlimit(what)[1]  # whoever started this process may allow less, which cannot be raised
+        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (least, least))
 
 
 def _main(file: str, most: str) -> None:

@@ -5,6 +5,7 @@ As a program: a request a line, as JSON; each is answered by a line of JSON and 
 
 import json
 import os
+import resource
 import runpy
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+CPU_SECONDS = 20  # that the reader gives itself, and one for each 64 MiB allowed
+SOON = 4  # seconds that it gets here, where it asks for those
 ROOM = 2**30  # bytes that the reader may take, and three times what is allowed
 
 
@@ -51,6 +54,13 @@ def _child(request: dict[str, Any], out: int) -> int:
     os.chdir(request["cwd"])
     os.environ["HOME"] = request["home"]
     os.dup2(out, 1)
+    set_limit = resource.setrlimit
+
+    def sooner(what: int, limits: tuple[int, int]) -> None:
+        assert what != resource.RLIMIT_CPU or limits[0] == CPU_SECONDS + (request["most"] >> 26)
+        set_limit(what, (SOON, SOON) if what == resource.RLIMIT_CPU else limits)
+
+    resource.setrlimit = sooner
     sys.argv = [_unpack.__file__, request["file"], str(request["most"])]
     try:
         runpy.run_path(_unpack.__file__, run_name="__main__")

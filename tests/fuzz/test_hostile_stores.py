@@ -361,6 +361,12 @@ def test_a_place_that_cannot_be_written_is_one_line(path: str, whole: bytes) -> 
     ):
         if path in ("/", "..") and words[1] in ("--tables", "--tensorboard"):
             continue  # folders that may be written
+        if (
+            path.lower().endswith(".csv")
+            and words[1] in ("--tables", "--tensorboard", "--optuna")
+            and path[0] != "\x1b"
+        ):
+            continue  # names as good as any other for these
         with fenced() as here:
             (here / "s.db").write_bytes(whole)
             (here / "file").touch()
