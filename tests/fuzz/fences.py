@@ -48,12 +48,15 @@ def fenced() -> Iterator[Path]:
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr(tempfile, "tempdir", str(temporary))
         patch.chdir(inside)
-        yield inside
+        lost: list[Path] = []
+        try:
+            yield inside
+        finally:
+            for stray in strays():
+                lost.append(stray)
+                stray.unlink()  # so that the next input is not blamed
         there = {folder: {p.name for p in folder.iterdir()} for folder in (base, inside.parent, home, temporary)}
         expected = {base: {"inside", "home", "tmp"}, inside.parent: {"inside"}, home: set(), temporary: set()}
-        lost = strays()
-        for stray in lost:
-            stray.unlink()  # so that the next input is not blamed
         assert there == expected, f"a file was made outside: {there}"
         assert not lost, f"a file was made outside: {lost}"
 
