@@ -122,12 +122,13 @@ def fault_rows(lines: Sequence[Line]) -> list[str]:
 def hostile_rows(tally: dict[str, Any]) -> list[str]:
     """One row a kind of input, and all of them."""
     kinds: dict[str, dict[str, int]] = tally.get("kinds", {})
-    columns = ("tried", "refused", "accepted", "crashed")
-    every = {c: sum(row[c] for row in kinds.values()) for c in columns}
+    columns = ("tried", *VERDICTS)
+    every = {c: sum(row.get(c, 0) for row in kinds.values()) for c in columns}
     rows = [*kinds.items(), ("**all**", every)] if kinds else []
-    return [f"| {name} | {' | '.join(f'{row[c]:,}' for c in columns)} |" for name, row in rows]
+    return [f"| {name} | {' | '.join(f'{row.get(c, 0):,}' for c in columns)} |" for name, row in rows]
 
 
+VERDICTS = ("refused", "contained", "accepted", "crashed")  # as tests/counting.py counts them
 ANSWERS = {
     "test_each_fault_costs_one_failed_record_and_no_more": "one failed record each, with its traceback or exit "
     "code; the other trials give what they give without them",
@@ -187,10 +188,12 @@ A worker that had put its record on disk before it died costs no new start.
 
 Specs, checkpoints, images, stores and names that were damaged or made to do harm go through the real commands; each
 must end in success, or in one line and exit code 2, in bounded memory and time, with no file outside the output
-folder ([SECURITY.md](../SECURITY.md)). Refused and accepted are both right; crashed is anything else.
+folder ([SECURITY.md](../SECURITY.md)). Refused and accepted are both right. Contained: the file ended the process that
+is started to open it, by a signal or an error that nobody caught, and the command itself refused the file in one line.
+Crashed is anything else.
 
-| input | tried | refused | accepted | crashed |
-|---|--:|--:|--:|--:|
+| input | tried | refused | contained | accepted | crashed |
+|---|--:|--:|--:|--:|--:|
 {hostile}
 
 {inputs}

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-VERDICTS = ("refused", "accepted", "crashed")  # of a hostile input
+VERDICTS = ("refused", "contained", "accepted", "crashed")  # of a hostile input
 
 
 def summarise(terminalreporter: Any, tally_file: str) -> None:

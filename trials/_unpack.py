@@ -26,6 +26,7 @@ except ImportError:  # Windows: time is limited there, memory is not
     resource = None  # type: ignore[assignment]
 
 CODE, NO_STATE, DAMAGED, TOO_MUCH = 3, 4, 5, 6  # exit codes; also what a refusal raises
+DIED = 7  # what a refusal raises where the process ended in any other way
 CPU_SECONDS = 20  # and one for each 64 MiB that the weights may take
 SECONDS = 600  # on a machine that has other things to do
 _SLACK = 2**30  # bytes beside the weights: threads' stacks, the allocator's arenas
@@ -33,7 +34,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
 
 class Refused(Exception):
-    """Why a file gave no state dict: one of the exit codes."""
+    """Why a file gave no state dict: one of the exit codes, or ``DIED``."""
 
 
 def unpacked(file: Path, most: int) -> dict[str, Tensor]:
@@ -42,19 +43,24 @@ def unpacked(file: Path, most: int) -> dict[str, Tensor]:
     Raises:
         Refused: with the exit code that says why.
     """
-    words = [sys.executable, "-P", __file__, str(file), str(most)]
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=_environment()
-        )
+        done = _reader(file, most)
     except subprocess.TimeoutExpired:
         raise Refused(TOO_MUCH) from None
     if done.returncode:
-        raise Refused(done.returncode if done.returncode in (CODE, NO_STATE, TOO_MUCH) else DAMAGED)
+        raise Refused(done.returncode if done.returncode in (CODE, NO_STATE, DAMAGED, TOO_MUCH) else DIED)
     try:
         return load_tensors(done.stdout)
     except SafetensorError as problem:
         raise Refused(DAMAGED) from problem
+
+
+def _reader(file: Path, most: int) -> "subprocess.CompletedProcess[bytes]":
+    """This file as a program, with what it wrote."""
+    words = [sys.executable, "-P", __file__, str(file), str(most)]
+    return subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=_environment()
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -94,20 +100,25 @@ def _is_weight(key: Any, value: Any) -> bool:
 def _limit(most: int) -> None:
     if resource is None:
         return
-    seconds = CPU_SECONDS + (most >> 26)
-    for what, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(what, (value, value))
+    limits = {resource.RLIMIT_CPU: CPU_SECONDS + (most >> 26), resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
     pages = Path("/proc/self/statm")
     if pages.exists():  # what torch itself has mapped does not count
         here = int(pages.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (here + _SLACK + 3 * most, here + _SLACK + 3 * most))
+        limits[resource.RLIMIT_AS] = here + _SLACK + 3 * most
+    for what, value in limits.items():
+        hard = resource.getrlimit(what)[1]  # whoever started this process may allow less, which cannot be raised
+        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (least, least))
 
 
 def _main(file: str, most: str) -> None:
     torch.set_num_threads(1)
     _limit(int(most))
     try:
-        state = {k: v.detach().contiguous().clone() for k, v in read(file).items()}
+        found = read(file)
+        if sum(v.numel() * v.element_size() for v in found.values()) > int(most):  # many views of few numbers
+            raise Refused(TOO_MUCH)
+        state = {k: v.detach().contiguous().clone() for k, v in found.items()}
         sys.stdout.buffer.write(save_tensors(state))
     except Refused as problem:
         sys.exit(problem.args[0])

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trials._unpack import CODE, NO_STATE, TOO_MUCH, Refused, unpacked
+from trials._unpack import CODE, DIED, NO_STATE, TOO_MUCH, Refused, unpacked
 from trials._weight_names import check_fit, renamed
 from trials.spec import SpecError
 
@@ -126,6 +126,7 @@ def _read_torch(model: nn.Module, file: Path) -> dict[str, Tensor]:
             CODE: "holds more than weights, which could run code: refused",
             NO_STATE: "holds no state dict (names and dense tensors)",
             TOO_MUCH: "takes more memory or time to open than this model's weights could: refused",
+            DIED: "made the process that opened it fail: refused",
         }.get(problem.args[0], "is no weights file, or damaged")
         raise SpecError(f"{str(file)!r} {says}. {_ACCEPTED}") from problem
 

@@ -10,9 +10,11 @@ from random import Random
 
 import pytest
 import tiny_sweep
+from counting import VERDICTS
 from harness import MARK, Run, frozen
 from kills import Killing
 
+from benchmarks import reliability
 from results.store import Store
 from sweep import plan
 from sweep.journal import note
@@ -88,3 +90,18 @@ def test_a_spool_that_says_other_than_the_store_is_seen(records: list[Record], t
     with pytest.raises(AssertionError, match="differ"):
         run.records()
     assert json.loads(next((run.artifacts / "spool").iterdir()).read_text())["metrics"] == {"cda": 0.25}
+
+
+def test_each_verdict_of_hostile_input_has_its_column_on_the_page() -> None:
+    kinds = {
+        "a": {"tried": 1003, "refused": 1000, "contained": 2, "accepted": 1, "crashed": 0},
+        "b": {"tried": 5, "refused": 4, "accepted": 0, "crashed": 1},  # counted before there was such a column
+    }
+    assert reliability.VERDICTS == VERDICTS
+    assert reliability.hostile_rows({"kinds": kinds}) == [
+        "| a | 1,003 | 1,000 | 2 | 1 | 0 |",
+        "| b | 5 | 4 | 0 | 0 | 1 |",
+        "| **all** | 1,008 | 1,004 | 2 | 1 | 1 |",
+    ]
+    head = next(line for line in reliability.TEXT.splitlines() if line.startswith("| input"))
+    assert head == f"| input | tried | {' | '.join(VERDICTS)} |"

@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from forked_reader import Reader
 from fuzzing import TALLY
+from PIL import Image
 
 sys.path += [str(Path(__file__).parents[1] / room) for room in ("results", "sweep")]  # their made-up records
 
@@ -26,7 +29,26 @@ def _little_memory() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))  # torch makes it when loaded
         yield
+
+
+@pytest.fixture(scope="session")
+def reader() -> Iterator[Reader]:
+    reader = Reader()
+    yield reader
+    reader.close()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of six images, the same for all models."""
+    root = tmp_path_factory.mktemp("trusted")
+    for label in range(2):
+        (root / f"class{label}").mkdir()
+        for i in range(6):
+            Image.fromarray(np.full((8, 8, 3), 40 * i + label, np.uint8)).save(root / f"class{label}" / f"{i}.png")
+    return root
 
 
 @pytest.fixture(autouse=True)

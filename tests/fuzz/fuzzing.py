@@ -3,21 +3,24 @@
 import contextlib
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fences import lean, peak
 from hypothesis import HealthCheck, settings
 
 from sweep.cli import main
 
 SECONDS = 300  # after which an input counts as one that hangs, on however busy a machine
 ROOM = 4 * 2**30  # bytes that a subprocess may map
+PEAK = 2 * 2**30  # bytes of memory that it, or a process that it starts, may have at a time
+CONTAINED = "made the process that opened it fail"
 TALLY: dict[str, Counter[str]] = defaultdict(Counter)
 REPOSITORY = Path(__file__).parents[2]
 
@@ -52,26 +55,11 @@ def bounded(seconds: int = SECONDS) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@contextlib.contextmanager
-def fenced() -> Iterator[Path]:
-    """A folder to work in, beside which nothing may appear; the working directory while it lasts."""
-    with tempfile.TemporaryDirectory() as name:
-        inside = Path(name) / "inside" / "inside"
-        inside.mkdir(parents=True)
-        here = Path.cwd()
-        os.chdir(inside)
-        try:
-            yield inside
-        finally:
-            os.chdir(here)
-        assert list(Path(name).iterdir()) == [inside.parent], "a file was made outside"
-        assert list(inside.parent.iterdir()) == [inside], "a file was made outside"
-
-
 def tallied(kind: str, what: Callable[[], str]) -> str:
     """Run one input; its verdict is counted, and a failed check of it as a crash."""
     try:
-        verdict = what()
+        with lean():
+            verdict = what()
     except BaseException as problem:
         if type(problem).__name__ not in {"UnsatisfiedAssumption", "StopTest"}:
             TALLY[kind]["crashed"] += 1
@@ -111,6 +99,7 @@ def process(kind: str, *args: object, cwd: Path | None = None) -> tuple[str, str
         done = subprocess.run(
             words, cwd=cwd, env=env, capture_output=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL
         )
+        assert (most := peak(resource.RUSAGE_CHILDREN)) <= PEAK, f"took {most >> 20} MiB of memory"
         said[:] = [text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr)]
         return judged(done.returncode, *said)
 
@@ -118,7 +107,10 @@ def process(kind: str, *args: object, cwd: Path | None = None) -> tuple[str, str
 
 
 def judged(code: object, out: str, err: str) -> str:
-    """``accepted`` or ``refused``; anything else is a failed assertion."""
+    """``accepted``, ``refused`` or, of a file that ended the process that opened it and no other, ``contained``.
+
+    Anything else is a failed assertion.
+    """
     assert code in (0, 2), (code, err[-2000:])
     assert "Traceback" not in err, err[-2000:]
     assert all(c.isprintable() for line in out.splitlines() for c in line.replace("\t", " ")), "raw controls"
@@ -128,4 +120,4 @@ def judged(code: object, out: str, err: str) -> str:
     assert err.endswith("\n")
     assert err[:-1].isprintable(), err[:500]
     assert len(err) < 2200, len(err)
-    return "refused"
+    return "contained" if CONTAINED in err else "refused"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import tiny_sweep
-from fuzzing import command, fenced, process, tries
+from fences import MARK, escapes, fenced
+from fuzzing import command, process, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ NASTY = (
     "\n",
 )
 ODD = st.one_of(
-    st.sampled_from(NAMES + NASTY),
+    st.sampled_from([*NAMES, *NASTY, *escapes()]),
     st.text(max_size=30),
     st.integers(),
     st.sampled_from([0, -1, 2**31, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400]),
@@ -179,7 +180,7 @@ def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cu
 @example(("victim",), [])
 @example(("defenses", 0, "fixed"), {"lr": [[[]]]})
 @example(("name",), "\x1b]0;owned\x07")
-@example(("name",), "../../x")
+@example(("name",), f"../../{MARK}")
 def test_any_value_in_any_place_is_a_sweep_or_one_line(path: tuple[Any, ...], value: Any) -> None:
     planned(document(changed(WHOLE, path, lambda _: value)), "spec, values mutated")
 
@@ -198,7 +199,7 @@ def test_any_value_in_any_place_is_a_sweep_or_one_line(path: tuple[Any, ...], va
             ("game",),
         ]
     ),
-    st.sampled_from(NAMES) | st.text(max_size=20),
+    st.sampled_from([*NAMES, *escapes()]) | st.text(max_size=20),
 )
 def test_no_name_reaches_a_module_that_is_no_method(path: tuple[Any, ...], name: str) -> None:
     text = document(changed(WHOLE, path, lambda _: name))

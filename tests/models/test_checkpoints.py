@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,15 @@ from trials.models import resnet18
 from trials.spec import SpecError
 
 State = dict[str, Tensor]
+LOADS = """
+import resource, sys
+from trials.models import resnet18
+from trials.checkpoints import load_weights
+room = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 2**29
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+load_weights(resnet18.build(10, 16, width=2), sys.argv[1])
+print("loaded")
+"""
 
 
 def fresh(seed: int = 0, classes: int = 10, width: int = 2) -> nn.Module:
@@ -210,3 +221,22 @@ def test_refuses_an_archive_that_unpacks_to_far_more_than_the_model(tmp_path: Pa
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (80 * 2**20))
     refused(file, "far more than this model")
+
+
+def test_refuses_many_views_of_few_numbers(tmp_path: Path) -> None:
+    torch.save({str(i): torch.zeros(1).expand(2**20) for i in range(120)}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "takes more memory or time")
+
+
+def test_says_that_the_process_died_that_opened_a_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s.")  # its hash goes too deep
+        archive.writestr("archive/version", b"3\n")
+    refused(tmp_path / "w.pt", "made the process that opened it fail")
+
+
+def test_reads_a_file_where_less_memory_is_allowed_than_a_reader_may_have(tmp_path: Path) -> None:
+    torch.save(stranger(), tmp_path / "w.pt")
+    words = [sys.executable, "-c", LOADS, tmp_path / "w.pt"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "loaded\n", done.stderr

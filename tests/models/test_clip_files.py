@@ -141,6 +141,10 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "too deep": (text_config(num_hidden_layers=10**9), "1000000000 layers; 128 at most"),
     "too many words": (text_config(vocab_size=10**12), "describes no model: .* weights, and"),
     "too many patches": (vision_config(image_size=2**20), "patches or tokens; 4096 at most"),
+    "no number": (vision_config(layer_norm_eps="1e-5"), "layer_norm_eps is '1e-5', needed is a number"),
+    "a truth for a size": (text_config(num_hidden_layers=True), "num_hidden_layers is 'True', needed is a number"),
+    "an activation with weights": (text_config(hidden_act="xielu"), "hidden_act is 'xielu', needed is one of"),
+    "a large file": (lambda f: (f / "merges.txt").write_bytes(b"x" * (2**24 + 1)), "'merges.txt' .* more than"),
     "another size": (text_config(hidden_size=64), "does not fit the model"),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]),
@@ -162,6 +166,18 @@ def test_names_what_is_wrong_with_a_folder(tmp_path: Path, fault: str) -> None:
     change, says = FAULTS[fault]
     change(tmp_path)
     refused(says, weights=str(tmp_path))
+
+
+def test_leaves_out_what_is_no_setting_of_clip(shared: tuple[Path, Any], tmp_path: Path) -> None:
+    """A library would fetch code for the first, fill memory for the second and give tuples for the third."""
+    more = {"attn_implementation": "somebody/kernel", "num_labels": 10**9, "return_dict": False}
+    tiny_clip.write(tmp_path)
+    rewrite("config.json", lambda c: {**c, **more})(tmp_path)
+    text_config(**more)(tmp_path)
+    vision_config(**more)(tmp_path)
+    x = torch.rand(1, 3, 16, 16)
+    models = (build(2, 16, weights=str(folder)).eval() for folder in (shared[0], tmp_path))
+    assert torch.equal(*(model(x) for model in models))
 
 
 def test_runs_no_code_from_a_folder(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from trials.spec import SpecError
 _WHOLE_BELOW = 256 * 2**20  # bytes; a larger set is known by names, sizes and times, without reading it twice
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # no others: EPS would start an interpreter of PostScript
 _LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
+_LONGEST = 2**20  # pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
 
 
 def located(method: str, root: str) -> Path:
@@ -47,6 +48,8 @@ def rgb(source: Path | bytes, name: str) -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
             if image.width * image.height > _LARGEST:  # before decoding; Pillow itself only warns
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {_LARGEST}")
+            if max(image.size) > _LONGEST:
+                raise ValueError(f"a side of {max(image.size)} pixels is more than {_LONGEST}")
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             if image.mode in ("I", "F"):

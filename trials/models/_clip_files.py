@@ -1,6 +1,5 @@
 """CLIP from a folder in Hugging Face's layout, and the prompts that become its text embeddings; nothing is fetched."""
 
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trials.checkpoints import load_weights
+from trials.models._clip_config import WEIGHTS, must_fit, read_config
 from trials.spec import SpecError
 
-_WEIGHTS = "model.safetensors"
 _LONGEST = 10_000  # characters of a prompt; the tower reads 77 tokens
 _BATCH = 256
-_DEEPEST, _LONGEST_SEQUENCE = 128, 4096  # layers of a tower; its tokens or patches. The largest CLIP has 48 and 729
+_FILE = 16 * 2**20  # bytes of one of the tokenizer's files; CLIP's have 3 MiB at most
 
 
 def prompts(names: str, template: str, classes: int) -> tuple[str, ...]:
@@ -53,14 +52,14 @@ def clip_from(folder: str) -> Any:
     from transformers import CLIPModel  # noqa: PLC0415 - seconds to import, needed here only
 
     place = Path(folder)
-    if not (place / _WEIGHTS).is_file() or not (place / "config.json").is_file():
+    if not (place / WEIGHTS).is_file() or not (place / "config.json").is_file():
         raise SpecError(
-            f"clip_vit_b32: {folder!r} is no folder with config.json and {_WEIGHTS} (a .bin file is never opened). "
+            f"clip_vit_b32: {folder!r} is no folder with config.json and {WEIGHTS} (a .bin file is never opened). "
             "Write one with transformers: CLIPModel.save_pretrained(folder)."
         )
-    config = _config(place / "config.json")
+    config = read_config(place)
     try:
-        _must_fit(config, place / _WEIGHTS)
+        must_fit(config, place / WEIGHTS)
         clip: Any = CLIPModel(config)
     except Exception as problem:  # whatever a made-up configuration leads to
         reason = " ".join(str(problem).split())[:200]
@@ -68,39 +67,8 @@ def clip_from(folder: str) -> Any:
             f"clip_vit_b32: config.json of {folder!r} describes no model: {reason}. Copy it again."
         ) from problem
     clip.to(torch.float32)  # a configuration may ask for less
-    load_weights(clip, place / _WEIGHTS)
+    load_weights(clip, place / WEIGHTS)
     return clip
-
-
-def _config(file: Path) -> Any:
-    from transformers import CLIPConfig  # noqa: PLC0415
-
-    try:
-        found = json.loads(file.read_bytes())
-        if found["model_type"] != "clip":
-            raise ValueError(f"its model_type is {str(found['model_type'])[:40]!r}, not 'clip'")
-        return CLIPConfig.from_dict(found)
-    except Exception as problem:
-        reason = " ".join(str(problem).split())[:200]
-        raise SpecError(
-            f"clip_vit_b32: {str(file)!r} is no CLIP's configuration ({reason}). Copy it again."
-        ) from problem
-
-
-def _must_fit(config: Any, weights: Path) -> None:
-    """Refuse a configuration that asks for more than the weights beside it hold, before any memory is taken for it."""
-    from transformers import CLIPModel  # noqa: PLC0415
-
-    for tower in (config.text_config, config.vision_config):
-        if tower.num_hidden_layers > _DEEPEST:
-            raise ValueError(f"{tower.num_hidden_layers} layers; {_DEEPEST} at most")
-    patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
-    if (longest := max(patches, config.text_config.max_position_embeddings)) > _LONGEST_SEQUENCE:
-        raise ValueError(f"{longest} patches or tokens; {_LONGEST_SEQUENCE} at most")
-    with torch.device("meta"):
-        wanted = sum(p.numel() for p in CLIPModel(config).parameters())
-    if wanted > weights.stat().st_size:  # a weight takes a byte at least
-        raise ValueError(f"{wanted} weights, and {_WEIGHTS} has {weights.stat().st_size} bytes")
 
 
 def text_embeddings(folder: str, words: tuple[str, ...]) -> Tensor:
@@ -142,6 +110,8 @@ def _tokenizer(folder: str) -> Any:
             f"clip_vit_b32: {folder!r} has no tokenizer (tokenizer.json, or vocab.json and merges.txt). "
             "Copy the tokenizer of this CLIP there."
         )
+    if large := [p.name for p in place.iterdir() if p.suffix in (".json", ".txt") and p.stat().st_size > _FILE]:
+        raise SpecError(f"clip_vit_b32: {min(large)!r} in {folder!r} has more than {_FILE} bytes. Copy it again.")
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as problem:
