@@ -80,8 +80,13 @@ class News:
                 yield where, box
 
     def _deliver(self, trial_id: str, takers: list[tuple[Where, Inbox]]) -> None:
-        record = self._store.get(trial_id) if takers else None
-        if record is None or not plan.own(self._sweep, [record]):
+        if not takers:
+            return
+        record = self._store.get(trial_id)
+        if record is None:  # taken back to planned since: heard of when it has run again
+            self._seen.discard(trial_id)
+            return
+        if not plan.own(self._sweep, [record]):
             return
         for where, box in takers:
             if where == _where(record.trial):
