@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from sweep import config, plan
 from sweep.config import Sweep
+from sweep.source import Progress, Watch
 from trials import catalog
 from trials.artifacts import Artifacts
 from trials.bench import Bench
@@ -49,6 +51,16 @@ def trial_of(sweep: Sweep, method: Choice, **tuning: Any) -> Trial:
     return Trial(
         game=game, victim=sweep.victims[0], method=choice, trusted=sweep.trusted[0], seed=sweep.seeds[0], plant=plant
     )
+
+
+def ending(ends: list[float]) -> Watch:
+    """What a source is to be watched with: adds the time of each trial's end to ``ends``."""
+
+    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+        if event == "finish":
+            ends.append(time.perf_counter())
+
+    return watch
 
 
 def must(record: Record) -> Record:

@@ -20,10 +20,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks._shared import ending
 from results.store import Store
 from sweep import local
 from sweep.compute import Compute
-from sweep.source import Progress, Source
+from sweep.source import Source
 from sweep.walks import ListWalk
 from sweep.worker import Place
 from trials.spec import Choice, Point, Record, Trial, Victim
@@ -52,16 +53,11 @@ def trials(number: int) -> list[Trial]:
 def ours(executor: Callable[[Source, Place], None], number: int) -> Figures:
     """Milliseconds a trial from the first end to the last, seconds until the first, and milliseconds a stored point."""
     ends: list[float] = []
-
-    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
-        if event == "finish":
-            ends.append(time.perf_counter())
-
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         some = trials(number)
         began = time.perf_counter()
-        executor(Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=watch), Idle(folder))
+        executor(Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends)), Idle(folder))
         over = time.perf_counter()
         again = Source(iter([[ListWalk("idle", some)]]), store, "idle")
         if again.next() is not None or len(ends) != number:

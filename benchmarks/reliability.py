@@ -2,10 +2,10 @@
 
     python -m benchmarks.reliability [--rounds N] [--only WORDS] [--hostile] [--profile NAME] [--page]
 
-Runs the tests with the marker ``chaos``, then those with hostile inputs (tests/fuzz), keeps what they counted in
-benchmarks/results/reliability.json and renders docs/reliability.md. ``--only`` runs the chaos tests whose names hold
-these words and leaves all other figures as they were, ``--hostile`` does so for the hostile inputs; ``--page`` renders
-the page alone.
+Runs the tests with the marker ``chaos`` (tests/chaos, and those of two nodes), then those with hostile inputs
+(tests/fuzz), keeps what they counted in benchmarks/results/reliability.json and renders docs/reliability.md. ``--only``
+runs the chaos tests whose names hold these words and leaves all other figures as they were, ``--hostile`` does so for
+the hostile inputs; ``--page`` renders the page alone.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from trials.provenance import of_code
 
 PAGE = ROOT / "docs" / "reliability.md"
 FIGURES = OUTPUT / "reliability.json"
+TESTS = ("tests/chaos", "tests/sweep/test_two_nodes.py", "tests/sweep/test_two_namespaces.py")
 Line = dict[str, Any]
 FAILURES = {  # what must not happen: its counter, what it is counted among
     "a finished record lost": ("lost", "records_at_risk"),
@@ -44,7 +45,7 @@ def measure(rounds: int, only: str) -> list[Line]:
     """What the tests counted. Raises SystemExit if one failed: a page of figures is not for that."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "figures.jsonl"
-        words = ["-m", "pytest", "-m", "chaos", "tests/chaos", "--rounds", str(rounds), "--figures", str(file)]
+        words = ["-m", "pytest", "-m", "chaos", *TESTS, "--rounds", str(rounds), "--figures", str(file)]
         code = subprocess.run(
             [sys.executable, *words, *(["-k", only] if only else [])], cwd=ROOT, check=False
         ).returncode
@@ -106,7 +107,7 @@ def loss_rows(lines: Sequence[Line]) -> list[str]:
 
 
 def worker_rows(lines: Sequence[Line]) -> list[str]:
-    """One row an executor."""
+    """One row an executor, and one for a node."""
     return [
         f"| {x['what']} | {x['kills']} | {x['started_again']} | {x['executions']} for {x['trials']} | {x['differ']} "
         f"| {x['stale']} |"
@@ -170,13 +171,14 @@ With none seen in {number} kills, the chance of one in a kill like these is belo
 3/n). What happens to your machines is not drawn like these kills. Ray's own two helper processes (agents of its
 dashboard and environments, which run no trial) outlive a killed driver by about a minute; they are waited for.
 
-## A worker is killed in a trial
+## A worker is killed in a trial, or its node goes
 
 | what | kills | trials started again | trials started | records that differ | processes left |
 |---|--:|--:|--:|--:|--:|
 {workers}
 
-A worker that had put its record on disk before it died costs no new start.
+A worker that had put its record on disk before it died costs no new start. A node is removed by killing all of its
+processes at once: Ray's and the worker, which is in the middle of a trial; the other of two nodes completes the sweep.
 
 ## Other faults
 

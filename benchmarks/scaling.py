@@ -1,9 +1,10 @@
 """What many trials cost the driver: time, memory, the store's size, resuming, and the report's reading.
 
-    python -m benchmarks.scaling [--trials 1000 10000] [--workers 2] [--executors pool ray]
+    python -m benchmarks.scaling [--trials 1000 10000] [--workers 2] [--executors pool ray] [--parts lists]
 
 Trials that do nothing go through the real source, executors and an SQLite store. Each measurement has a process of its
-own, so that memory is its own too. Writes benchmarks/results/scaling.json; docs/scaling.md says what follows.
+own, so that memory is its own too. Searches run without an executor: what they cost is the source's. Writes
+benchmarks/results/scaling.json; docs/scaling.md says what follows.
 """
 
 import argparse
@@ -16,28 +17,34 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._shared import ROOT, write
+from benchmarks._shared import OUTPUT, ROOT, ending, write
 from benchmarks.engine import Idle, trials
 from results.configurations import configurations
 from results.store import Store
-from sweep import local
+from sweep import config, local
 from sweep.compute import Compute
-from sweep.source import Progress, Source
+from sweep.source import Source
 from sweep.walks import ListWalk
-from trials.spec import Point, Record, Trial
+from sweep.waves import tuned_walks
+from trials.spec import Point, Record
 
 CURVE = 41  # points of a curve of 2,000 steps, recorded every 50
+# sampler, searches at a time, configurations of each
+SEARCHES = (
+    "random:1:200",
+    "random:1:1000",
+    "random:1:5000",
+    "tpe:1:200",
+    "tpe:1:1000",
+    "random:100:10",
+    "random:1000:10",
+)
 MIB = 2**20
 
 
 def one(executor: str, number: int, workers: int) -> dict[str, float]:
     """Figures of one sweep of ``number`` trials."""
     ends: list[float] = []
-
-    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
-        if event == "finish":
-            ends.append(time.perf_counter())
-
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         some = trials(number)
@@ -45,7 +52,7 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         if executor == "ray":  # Ray is loaded before memory is looked at
             from sweep import tune  # noqa: PLC0415
         before = _resident()
-        source = Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=watch)
+        source = Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends))
         if executor == "ray":
             tune.run(source, place, compute)
         else:
@@ -88,6 +95,63 @@ def stored(number: int) -> dict[str, float]:
         }
 
 
+def search(sampler: str, walks: int, each: int) -> dict[str, Any]:
+    """Figures of searches for ``each`` configurations in so many cells; what Optuna takes of the time, apart."""
+    from optuna import Study, Trial  # noqa: PLC0415
+
+    from sweep.search import SearchWalk  # noqa: PLC0415
+
+    asked = {"name": "weight_decay", "walk": "search", "trials": each, "sampler": sampler}
+    victim: dict[str, Any] = {"dataset": "digits", "model": "resnet18", "training": "fast", "attacks": ["badnets"]}
+    victim["seeds"] = list(range(walks))  # each is a cell, and so has a search
+    sweep = config.parse({"victim": victim, "defenses": [asked]}, "idle")
+    put = _clocked(Store, "put")
+    optuna = [_clocked(Study, name) for name in ("ask", "tell")]
+    optuna += [_clocked(Trial, f"suggest_{kind}") for kind in ("float", "int", "categorical")]
+    ends: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
+        store.add_sweep("idle", {})
+        source = Source(iter([tuned_walks(sweep, store)]), store, "idle", watch=ending(ends))
+        began, trial = time.perf_counter(), source.next()
+        while trial is not None:
+            lr = float(trial.method.params["lr"]) if trial.method else 0.0
+            curve = tuple(Point(50 * i, 0.9, abs(lr - 0.01), 0.1) for i in range(3))
+            source.finish(Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=curve, seconds=0.1))
+            trial = source.next(trial)
+        number = len(ends)
+        again: list[Any] = []
+        resumed = _seconds(lambda: again.extend(tuned_walks(sweep, store)))
+    if number != walks * each or not all(isinstance(w, SearchWalk) and w.done for w in again):
+        raise RuntimeError(f"{walks * each - number} trials were lost")
+    half = number // 2
+    return {
+        "sampler": sampler,
+        "walks": walks,
+        "trials": number,
+        "ms_a_trial": 1e3 * (ends[-1] - began) / number,
+        "ms_first_half": 1e3 * (ends[half - 1] - began) / half,
+        "ms_second_half": 1e3 * (ends[-1] - ends[half - 1]) / (number - half),
+        "ms_optuna": 1e3 * sum(map(sum, optuna)) / number,
+        "ms_store_put": 1e3 * sum(put) / number,
+        "resume_s": resumed,
+    }
+
+
+def _clocked(of: type, name: str) -> list[float]:
+    """From now on, the seconds of each call of a method."""
+    real, spent = getattr(of, name), list[float]()
+
+    def clocked(*words: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return real(*words, **named)
+        finally:
+            spent.append(time.perf_counter() - began)
+
+    setattr(of, name, clocked)
+    return spent
+
+
 def _seconds(work: Any) -> float:
     began = time.perf_counter()
     work()
@@ -119,20 +183,31 @@ def main() -> None:
     words.add_argument("--trials", type=int, nargs="+", default=[1000, 10_000])
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--executors", nargs="+", choices=["pool", "ray"], default=["pool", "ray"])
+    words.add_argument("--parts", nargs="+", choices=["lists", "searches"], default=["lists", "searches"])
     words.add_argument("--one", nargs=3, metavar=("WHAT", "TRIALS", "WORKERS"), help=argparse.SUPPRESS)
     asked = words.parse_args()
+    if asked.one and ":" in asked.one[0]:
+        sampler, walks, each = asked.one[0].split(":")
+        print(json.dumps(search(sampler, int(walks), int(each))))
+        return
     if asked.one:
         what, number, workers = asked.one[0], int(asked.one[1]), int(asked.one[2])
         print(json.dumps(stored(number) if what == "curves" else one(what, number, workers)))
         return
-    rows = []
-    for executor in asked.executors:
-        for number in asked.trials:
-            rows.append({"executor": executor, **_apart(executor, str(number), str(asked.workers))})
-            print(json.dumps(rows[-1]), flush=True)
-    curves = _apart("curves", str(max(asked.trials)), "1")
-    print(json.dumps(curves))
-    write("scaling", {"workers": asked.workers, "rows": rows, "curves": curves})
+    file = OUTPUT / "scaling.json"
+    figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if "lists" in asked.parts:
+        figures |= {"workers": asked.workers, "rows": [], "curves": _apart("curves", str(max(asked.trials)), "1")}
+        for executor in asked.executors:
+            for number in asked.trials:
+                figures["rows"].append({"executor": executor, **_apart(executor, str(number), str(asked.workers))})
+                print(json.dumps(figures["rows"][-1]), flush=True)
+    if "searches" in asked.parts:
+        figures["searches"] = []
+        for words_of in SEARCHES:
+            figures["searches"].append(_apart(words_of, "0", "1"))
+            print(json.dumps(figures["searches"][-1]), flush=True)
+    write("scaling", figures)
 
 
 if __name__ == "__main__":

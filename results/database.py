@@ -5,6 +5,7 @@ WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
 """
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _LONGEST = 64 * 2**20  # bytes of one value in SQLite
 # libpq's: a server whose machine or network is gone is noticed in about a minute; seconds, the last in milliseconds
 _HEARD = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
 _HEARD["tcp_user_timeout"] = 50_000
+_MIGRATING = threading.Lock()  # alembic's context is one for all threads
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
@@ -129,7 +131,7 @@ def _prepare(engine: Engine, url: URL, create: bool) -> None:
         )
     if engine.dialect.name == "sqlite":
         _outside(engine, "PRAGMA journal_mode=WAL")
-    with writing(engine).begin() as connection:
+    with _MIGRATING, writing(engine).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         if _version(connection, url) != REVISION:  # another process may have been first

@@ -105,10 +105,12 @@ def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Stat
     return found
 
 
-def finished(connection: Connection, sweep: str, game: str) -> set[str]:
-    """The trials of a game that have run, of those in a sweep."""
-    query = select(trials.c.id).join(sweep_trials).where(sweep_trials.c.sweep == sweep, trials.c.game == game)
-    return set(connection.scalars(query.where(trials.c.status.in_(STATUSES))))
+def finished(connection: Connection, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
+    """Those of a sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
+    query = select(trials.c.id, trials.c.victim_id, func.coalesce(trials.c.method, ""), trials.c.trusted)
+    query = query.join(sweep_trials).where(sweep_trials.c.sweep == sweep, trials.c.game == game)
+    rows = connection.execute(query.where(trials.c.status.in_(STATUSES)).order_by(trials.c.id))
+    return [(trial_id, victim, method, trusted) for trial_id, victim, method, trusted in rows]
 
 
 def check_sweep(connection: Connection, sweep: str) -> None:

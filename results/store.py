@@ -152,8 +152,8 @@ class Store:
         ids = list(trial_ids)
         return self._reading(lambda connection: reads.statuses(connection, ids))
 
-    def finished(self, sweep: str, game: str) -> set[str]:
-        """The ids of a sweep's trials of a game that have run."""
+    def finished(self, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
+        """A sweep's trials of a game that have run, by id: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: reads.finished(connection, sweep, game))
 
     def records(self, sweep: str | None = None, game: str | None = None) -> list[Record]:

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from results.selection import pick
 from sweep.config import Defense
+from sweep.news import Inbox
 from sweep.walks import NONE, Group, group_of, load_of
 from trials.spec import Choice, Record, Scalar, Trial, derive
 
@@ -31,11 +32,10 @@ class SearchWalk:
         trials_of: the trials (one a base seed) of a configuration.
         rule: selection rule that turns a curve into (asr, cda).
         delta: largest loss of clean accuracy accepted.
-        history: stored records of this walk, so that a resumed search goes on where it was.
+        inbox: stored records of this walk, so that a resumed search goes on where it was, and those that other drivers
+            add: their configurations are learnt from, and count as asked for. What they have not finished, or since
+            the last look at the store, does not, so several drivers may go beyond ``defense.trials`` by that.
         seed: the sampler's.
-        news: gives the records that were stored since it was last called; other drivers' configurations are learnt
-            from, and count as asked for. What they have not finished does not, so several drivers may go beyond
-            ``defense.trials`` by that.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class SearchWalk:
         trials_of: Callable[[Choice], list[Trial]],
         rule: str,
         delta: float,
-        history: Sequence[Record],
+        inbox: Inbox,
         seed: int,
-        news: Callable[[], Sequence[Record]] = list,
     ) -> None:
         self.label, self._defense, self._space, self._trials_of = label, defense, space, trials_of
         self._rule, self._delta = rule, delta
         # a resumed search must not draw again what it drew at first, so its seed depends on how far it is
-        sampler = _sampler(defense.sampler, derive(seed, len(history)))
+        sampler = _sampler(defense.sampler, derive(seed, len(inbox.before)))
         self.study = optuna.create_study(directions=["minimize"] * len(defense.objectives), sampler=sampler)
-        self._ready: list[Trial] = []
+        self._ready: list[tuple[Group, Trial]] = []
         self._waiting: dict[str, list[_Asked]] = {}
         self._open = 0
-        self._news = news
-        self._own: set[str] = set()  # ids of trials that this walk asked for
+        self._inbox = inbox
         self._partial: dict[str, Record] = {}  # of others' configurations that lack a seed
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
-        self._asked = self._recall({r.trial.id: r for r in history})
-        self._first = trials_of(space(first))  # of the groups of all
-        self._seeds = len(self._first)
+        self._asked = self._recall({r.trial.id: r for r in inbox.before})
+        inbox.before = []
+        members = trials_of(space(first))
+        self._groups = list(dict.fromkeys(map(group_of, members)))  # of every configuration's trials
+        self._seeds = len(members)
         self.size, self.known = max(defense.trials, self._asked) * self._seeds, self._asked * self._seeds
         if not self.study.trials:
             self.study.enqueue_trial(first.params)
@@ -81,21 +81,21 @@ class SearchWalk:
                 continue
             self._asked += 1
             self._open += 1
-            self._own |= {m.id for m in members}
+            self._inbox.own |= {m.id for m in members}
             asked = _Asked(suggested, len(members))
             for member in members:
                 self._waiting.setdefault(member.id, []).append(asked)
-            self._ready = list(members)
+            self._ready = [(group_of(m), m) for m in members]
         if not self._ready:
             return None
-        trial = min(self._ready, key=lambda t: load_of(group_of(t), near, busy))
-        self._ready.remove(trial)
-        return trial
+        loads = [load_of(group, near, busy) for group, _ in self._ready]
+        return self._ready.pop(loads.index(min(loads)))[1]
 
     def loads(self, near: Group | None, busy: Collection[str]) -> int:
         if not self._ready and self._asked >= self._defense.trials:
             return NONE
-        return min(load_of(group_of(t), near, busy) for t in self._ready or self._first)
+        groups = [group for group, _ in self._ready] or self._groups
+        return min([load_of(group, near, busy) for group in groups])
 
     def tell(self, record: Record) -> None:
         asked = self._waiting[record.trial.id].pop()
@@ -148,7 +148,11 @@ class SearchWalk:
 
     def _hear(self) -> None:
         """Take up the configurations that other drivers have finished since."""
-        self._partial |= {r.trial.id: r for r in self._news() if r.trial.id not in self._own}
+        own = self._inbox.own
+        fresh = {r.trial.id: r for r in self._inbox.take() if r.trial.id not in own}
+        if not fresh:
+            return
+        self._partial |= fresh
         for record in list(self._partial.values()):
             assert record.trial.method is not None
             ids = [t.id for t in self._trials_of(record.trial.method)]
@@ -156,7 +160,7 @@ class SearchWalk:
             if any(i not in self._partial for i in ids):
                 continue
             records = [self._partial.pop(i) for i in ids]
-            if self._own.isdisjoint(ids) and self._space(recalling).identity() == record.trial.method.identity():
+            if own.isdisjoint(ids) and self._space(recalling).identity() == record.trial.method.identity():
                 self._add(recalling, records)
                 self._others[ids[0]] = records
                 self._asked += 1

@@ -1,13 +1,14 @@
-"""What every test shares: one thread, where real CIFAR-10 lies, and a store on each kind of database."""
+"""What every test shares: one thread, where real CIFAR-10 lies, a store on each kind of database, and counting."""
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from counting import summarise
+from counting import counter, summarise
 from databases import Server
 from hypothesis import settings
 
@@ -41,6 +42,19 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/runs/store.db"
     server: Server = request.getfixturevalue("postgres_server")
     return server.url()
+
+
+@pytest.fixture(scope="session")
+def chaos_seed(pytestconfig: pytest.Config) -> int:
+    """The seed of all random moments; ``--chaos-seed`` repeats them as far as a scheduler can be repeated."""
+    given = pytestconfig.getoption("--chaos-seed")
+    return secrets.randbelow(2**31) if given is None else int(given)
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None]:
+    """Adds a line of figures to the end of the tests' output, and to the file of ``--figures``."""
+    return counter(request, chaos_seed)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

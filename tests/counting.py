@@ -1,11 +1,51 @@
 """Figures that tests count, whichever process ran them: printed at the end of a run, and kept where asked."""
 
 import json
+import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 VERDICTS = ("refused", "contained", "accepted", "crashed")  # of a hostile input
+
+
+def counter(request: pytest.FixtureRequest, seed: int) -> Callable[..., None]:
+    """Adds a line of figures to the end of the tests' output, and to the file of ``--figures``."""
+    began = time.monotonic()
+
+    def add(what: str, **figures: Any) -> None:
+        line = {"test": request.node.name, "what": what, "seed": seed, **figures}
+        line["took"] = round(time.monotonic() - began, 1)
+        request.node.user_properties.append(("chaos", line))
+        file = request.config.getoption("--figures")
+        if file is not None:
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+    return add
+
+
+def journal(artifacts: Path) -> list[dict[str, Any]]:
+    """Every line that workers wrote, with the process it is of, in the order of time."""
+    found = []
+    for file in (artifacts / "journal").glob("*.jsonl"):
+        for line in file.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                found.append({**json.loads(line), "pid": int(file.stem.rsplit("-", 1)[1])})
+    return sorted(found, key=lambda e: e["time"])
+
+
+def started(artifacts: Path) -> list[str]:
+    """The trials that workers have started, by their journals."""
+    return [e["trial"] for e in journal(artifacts) if e["event"] == "started"]
+
+
+def repeated(artifacts: Path, records: Collection[str], lost: int) -> int:
+    """Starts beyond one a record and one a trial that was lost with its worker; below 0: not all of them ran."""
+    return len(started(artifacts)) - len(records) - lost
 
 
 def summarise(terminalreporter: Any, tally_file: str) -> None:

@@ -1,13 +1,9 @@
-"""What the chaos tests share: the moments' seed, a sweep that nothing disturbed, and the figures that they count."""
+"""What the chaos tests share: random moments, and a sweep that nothing disturbed."""
 
-import json
-import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from databases import Server
@@ -22,34 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
-def chaos_seed(pytestconfig: pytest.Config) -> int:
-    """The seed of all random moments; ``--chaos-seed`` repeats them as far as a scheduler can be repeated."""
-    given = pytestconfig.getoption("--chaos-seed")
-    return secrets.randbelow(2**31) if given is None else int(given)
-
-
 @pytest.fixture
 def rng(chaos_seed: int, request: pytest.FixtureRequest) -> Random:
     print(f"seed {chaos_seed}")
     return Random(f"{chaos_seed} {request.node.name}")
-
-
-@pytest.fixture
-def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None]:
-    """Adds a line of figures to the end of the tests' output, and to the file of ``--figures``."""
-    began = time.monotonic()
-
-    def add(what: str, **figures: Any) -> None:
-        line = {"test": request.node.name, "what": what, "seed": chaos_seed, **figures}
-        line["took"] = round(time.monotonic() - began, 1)
-        request.node.user_properties.append(("chaos", line))
-        file = request.config.getoption("--figures")
-        if file is not None:
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-
-    return add
 
 
 @pytest.fixture(scope="session")

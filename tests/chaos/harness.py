@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import counting
 import tiny_sweep
 
 from results.address import file_of, parse
@@ -167,16 +168,11 @@ class Run:
 
     def started(self) -> list[str]:
         """The trials that workers have started, by their journals."""
-        return [e["trial"] for e in self.journal() if e["event"] == "started"]
+        return counting.started(self.artifacts)
 
     def journal(self) -> list[dict[str, Any]]:
         """Every line that workers wrote, with the process it is of, in the order of time."""
-        found = []
-        for file in (self.artifacts / "journal").glob("*.jsonl"):
-            for line in file.read_text().splitlines(keepends=True):
-                if line.endswith("\n"):
-                    found.append({**json.loads(line), "pid": int(file.stem.rsplit("-", 1)[1])})
-        return sorted(found, key=lambda e: e["time"])
+        return counting.journal(self.artifacts)
 
     def intact(self) -> bool:
         """SQLite's own check of the file."""

@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 import tiny_sweep
-from counting import VERDICTS
-from harness import MARK, Run, frozen
+from counting import VERDICTS, repeated
+from harness import MARK, ROOT, Run, frozen
 from kills import Killing
 
 from benchmarks import reliability
@@ -72,6 +72,24 @@ def test_a_trial_that_ran_again_is_seen(starts: int, records: list[Record], tmp_
     known = frozen({records[0].trial.id: records[0]}) if starts == 1 else {}
     killing._look(run, known, 0, False)
     assert killing.tally.twice == [records[0].trial.id]
+
+
+@pytest.mark.parametrize(("again", "lost"), [(0, 0), (1, 1), (1, 0)])
+def test_a_start_that_no_lost_worker_accounts_for_is_seen(
+    again: int, lost: int, records: list[Record], tmp_path: Path
+) -> None:
+    """As when a node is removed: a start a record, and one for each trial that went with the node."""
+    run = left(tmp_path, records, [], [*records, *records[:again]])
+    assert repeated(run.artifacts, run.records(), lost) == again - lost
+
+
+def test_a_removed_node_has_its_row_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.reliability import worker_rows  # noqa: PLC0415  (no part of the package)
+
+    line = {"what": "a node is removed in a trial, Ray", "kills": 1, "started_again": 1, "trials": 11, "executions": 12}
+    row = "| a node is removed in a trial, Ray | 1 | 1 | 12 for 11 | 0 | 0 |"
+    assert worker_rows([{**line, "differ": 0, "stale": 0}]) == [row]
 
 
 def test_a_process_that_stays_is_seen(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -356,3 +357,10 @@ def test_loads_neither_torch_nor_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_threads_may_make_stores_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for store in threads.map(lambda i: Store.open(f"sqlite:///{tmp_path}/{i}.db"), range(4)):
+            assert store.records() == []
+            store.close()

@@ -4,15 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny_sweep
+from counting import repeated, started
 
 from results.store import Store
 from sweep import config, engine
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,28 +30,38 @@ def namespaces() -> None:
 
 
 def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_machine(
-    namespaces: None, tmp_path: Path
+    namespaces: None, tmp_path: Path, count: Callable[..., None]
 ) -> None:
     waves = {"copies": {"resources": {"first": 1}}, "trials": {"resources": {"second": 1}}}
     file = tmp_path / "tiny.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table(compute={"device": "cpu", **waves})))
     script = Path(__file__).with_name("two_namespaces.sh")
     run = [sys.executable, "-m", "sweep.cli", "run", str(file), "--store", f"sqlite:///{tmp_path}/two.db"]
-    done = subprocess.run(
+    cluster = subprocess.Popen(
         ["bash", str(script), sys.executable, *run, "--address", "10.231.7.1:6379"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=180,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert "ran 9 trials (0 failed" in done.stdout
-    with (
-        Store.open(f"sqlite:///{tmp_path}/two.db") as two,
-        Store.open(f"sqlite:///{tmp_path}/here.db") as here,
-    ):
-        engine.execute(tiny_sweep.sweep(), here, tiny_sweep.place(tmp_path / "here"), use_ray=False)
-        assert tiny_sweep.outcomes(two) == tiny_sweep.outcomes(here)
+    try:
+        with Store.open(f"sqlite:///{tmp_path}/here.db") as here:  # while the nodes start
+            alone = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
+            engine.execute(alone, here, tiny_sweep.place(tmp_path / "here"), use_ray=False)
+            wanted = tiny_sweep.outcomes(here)
+        said, errors = cluster.communicate(timeout=180)
+    finally:
+        cluster.terminate()  # where it has not ended; the script then removes its namespaces
+        cluster.wait(30)
+    assert cluster.returncode == 0, errors
+    assert "ran 9 trials (0 failed" in said
+    with Store.open(f"sqlite:///{tmp_path}/two.db") as two:
+        found, artifacts = tiny_sweep.outcomes(two), tmp_path / "artifacts"
+    differ = sum(found.get(i) != wanted.get(i) for i in found.keys() | wanted.keys())
+    executions = len(started(artifacts))
+    count("two nodes, two networks", kills=0, lost=0, trials=len(found), executions=executions, differ=differ)
+    assert "lost workers" not in said
+    assert repeated(artifacts, found, 0) == 0
+    assert found == wanted
     assert config.read(file).compute.trials == waves["trials"]

@@ -11,6 +11,7 @@ from test_plan import drained, record, whole
 from results.store import Store
 from sweep import plan
 from sweep.config import Sweep
+from sweep.news import News
 from sweep.search import SearchWalk
 from sweep.source import Source
 from sweep.walks import ListWalk
@@ -26,7 +27,7 @@ def searching(trials: int = 6, name: str = "weight_decay", seeds: Any = 0, **mor
 
 
 def walk(sweep: Sweep, store: Store) -> SearchWalk:
-    found = walk_of(sweep, sweep.defenses[0], plan.cells(sweep)[0], store)
+    found = walk_of(sweep, sweep.defenses[0], plan.cells(sweep)[0], News(sweep, store))
     assert isinstance(found, SearchWalk)
     return found
 
