@@ -64,11 +64,14 @@ def probe(compute: Compute, place: Place) -> None:
     folder, mark = folder_at(place.artifacts), f"seen-{uuid.uuid4().hex}"
     folder.put(mark, b"")
     try:
-        asked = [(node["NodeManagerAddress"], _ask(node["NodeID"], place.artifacts, mark)) for node in wanted]
-        for host, answer in asked:
+        asked = [(node, _ask(node["NodeID"], place.artifacts, mark)) for node in wanted]
+        for node, answer in asked:
+            host = node["NodeManagerAddress"]
             try:
                 sees = ray.get(answer, timeout=PROBE_SECONDS)
             except ray.exceptions.RayError as problem:
+                if node["NodeID"] not in {n["NodeID"] for n in _alive()}:
+                    continue  # it has just gone
                 last = " ".join(str(problem).strip().splitlines()[-1:])
                 raise SpecError(
                     f"the node {host} cannot run trials: {last} Install poisonsweep there, with the versions that are "

@@ -64,7 +64,7 @@ def test_each_fault_costs_one_failed_record_and_no_more(
 def test_a_trial_that_hangs_is_ended_at_its_time_limit(
     undisturbed: Undisturbed, tmp_path: Path, count: Callable[..., None]
 ) -> None:
-    compute = {"device": "cpu", "workers": 2, "time_limit": 30}
+    compute = {"device": "cpu", "workers": 2, "time_limit": 15}
     run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=[defense("fine_tuning"), faulty("hangs")], compute=compute))
     run.complete()
     records = run.records()

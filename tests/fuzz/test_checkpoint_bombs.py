@@ -82,7 +82,7 @@ def _tricky(folder: str) -> bytes:
             opened.writestr(folder + name, b"x")
         link = zipfile.ZipInfo("archive/link")
         link.external_attr = 0o120777 << 16
-        opened.writestr(link, "/tmp")
+        opened.writestr(link, "/var/tmp")
         opened.writestr(f"archive/link/{MARK}-link", b"x")
     return out.getvalue()
 

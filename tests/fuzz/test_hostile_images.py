@@ -281,7 +281,7 @@ def test_what_is_no_folder_is_no_folder_of_images(tmp_path: Path) -> None:
 
 class Code:
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch ran-{MARK} /tmp/ran-{MARK} ~/ran-{MARK}",)
+        return os.system, (f"touch ran-{MARK} /var/tmp/ran-{MARK} ~/ran-{MARK}",)
 
 
 def test_a_pickle_that_is_not_the_published_one_is_never_opened() -> None:

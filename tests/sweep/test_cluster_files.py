@@ -55,6 +55,15 @@ def test_every_pod_has_the_image_of_the_pinned_ray_and_equal_requests_and_limits
         assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} <= {e["name"] for e in container["env"]}
 
 
+def test_only_the_head_knows_the_store_and_nobody_writes_its_password_down(manifest: dict[str, Any]) -> None:
+    head, *workers = (group["template"]["spec"]["containers"][0] for group in groups(manifest))
+    assert head["envFrom"] == [{"secretRef": {"name": "poisonsweep-store"}}]
+    assert head["resources"]["limits"].keys() == {"cpu", "memory"}
+    for container in [head, *workers]:
+        assert "POISONSWEEP_STORE" not in {e["name"] for e in container["env"]}
+    assert not any("envFrom" in worker for worker in workers)
+
+
 def test_the_tables_of_the_page_are_what_a_sweep_accepts() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     compute = compute_of(tomllib.loads(block)["compute"])

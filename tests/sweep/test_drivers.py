@@ -196,8 +196,9 @@ def everything(url: str) -> str:
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("use_ray", [False, pytest.param(True, marks=pytest.mark.ray)])
-@pytest.mark.parametrize("given", ["option", "environment"])
+@pytest.mark.parametrize(
+    ("given", "use_ray"), [("environment", False), pytest.param("option", True, marks=pytest.mark.ray)]
+)
 def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, use_ray: bool, given: str) -> None:
     """Neither in the store, beside the weights, on the page, in print, in Ray's files, nor where a worker sees it."""
     url = postgres_server.url(QUOTED)

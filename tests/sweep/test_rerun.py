@@ -24,7 +24,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny sweep that has run; tests take a copy."""
     folder = tmp_path_factory.mktemp("swept")
     sweep = tiny_sweep.sweep(
-        defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}], confirm=False, compute={"device": "cpu", "workers": 1}
+        defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}],
+        detectors=[{"name": "neural_cleanse", "profile": "small", "limit": 2, "fixed": {"steps": 2}}],
+        compute={"device": "cpu", "workers": 1},
     )
     with Store.open(f"sqlite:///{folder}/s.db") as store:
         engine.execute(sweep, store, tiny_sweep.place(folder / "artifacts"), use_ray=False)
@@ -64,7 +66,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted((folder / "artifacts").rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("game", ["training", "self_poison", "tuning", "robustness"])
+@pytest.mark.parametrize("game", catalog.names("games"))
 def test_every_game_repeats_bit_for_bit_and_nothing_stored_changes(folder: Path, capsys: Capture, game: str) -> None:
     before, kept = records(folder), files(folder)
     assert called("rerun", before[game].trial.id[:9], "--store", url(folder)) == 0

@@ -146,7 +146,7 @@ def test_what_no_single_node_has_is_refused_at_once(cluster: Cluster, tmp_path: 
         for wanted, says in (
             ({"cpus": 2}, "compute: a trial wants 2 CPU, but no node has as much; they have 1 CPU"),
             ({"copies": {"memory": "900 TiB"}}, r"compute.copies: .*GiB memory, but no node"),
-            ({"detectors": {"resources": {"left": 1, "right": 1}}}, "compute.detectors: .* 1 left and 0 right"),
+            ({"trials": {"resources": {"left": 1, "right": 1}}}, "compute.trials: .* 1 left and 0 right"),
         ):
             with pytest.raises(SpecError, match=says) as refused:
                 engine.execute(sweep(**wanted), store, tiny_sweep.place(tmp_path), address=cluster.address)
