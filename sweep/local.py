@@ -18,6 +18,9 @@ from sweep.spool import Spool
 from sweep.worker import Place, device_for, die_with_the_driver, perform, placed, spoilt
 from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
 
+# what a worker runs, what optimizers load when first used, and what is loaded again as a driver's main module
+PRELOADED = ["trials.run", "torch._dynamo", "sweep.cli"]
+
 
 def workers_for(compute: Compute) -> int:
     """Trials at a time on this machine: what was asked for, or as many as its cores, GPUs and memory allow."""
@@ -139,12 +142,12 @@ def _hear(worker: _Worker, source: Source) -> bool:
 
 
 def _hire(place: Place, number: int) -> _Worker:
-    """Start a worker as a fork of one process that has loaded torch and nothing else: no thread, no GPU, no model.
+    """Start a worker as a fork of one process that has loaded libraries and done nothing: no thread, no GPU, no model.
 
     So torch is loaded once and its pages are shared, however many workers there are.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trials.run", "torch._dynamo"])  # optimizers load the latter
+    context.set_forkserver_preload(PRELOADED)
     ours, theirs = context.Pipe()
     with kept_from_children():
         process = context.Process(target=_serve, args=(place, number, theirs, dict(os.environ)), daemon=True)

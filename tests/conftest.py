@@ -10,6 +10,7 @@ import pytest
 import torch
 from counting import counter, summarise
 from databases import Server
+from forked_reader import Reader
 from hypothesis import settings
 
 torch.set_num_threads(1)
@@ -24,6 +25,14 @@ def cifar10_root() -> Path:
     if not root.is_dir():
         pytest.skip("no CIFAR-10: set POISONSWEEP_DATA to a folder that holds cifar10/train.parquet")
     return root
+
+
+@pytest.fixture(scope="session")
+def reader() -> Iterator[Reader]:
+    """Opens torch files as the product does, but for loading torch in a process for each."""
+    reader = Reader()
+    yield reader
+    reader.close()
 
 
 @pytest.fixture(scope="session")

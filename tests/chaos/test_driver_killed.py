@@ -18,7 +18,7 @@ def judged(tally: Tally, count: Count, what: str, rounds: int) -> None:
     assert tally.clean(), tally
     assert tally.kills.total() == rounds
     assert tally.executions <= tally.trials + tally.cut_short
-    assert tally.records_at_risk > 0
+    assert tally.records_at_risk > 0 or rounds < 10  # a few kills may all fall before the first record
 
 
 @pytest.mark.timeout(0)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_reader import Reader
 from fuzzing import TALLY
 from PIL import Image
 
@@ -31,13 +30,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("POISONSWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))  # torch makes it when loaded
         yield
-
-
-@pytest.fixture(scope="session")
-def reader() -> Iterator[Reader]:
-    reader = Reader()
-    yield reader
-    reader.close()
 
 
 @pytest.fixture(scope="module")

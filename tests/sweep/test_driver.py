@@ -51,19 +51,18 @@ def children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_a_stopped_driver_loses_and_repeats_nothing(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_an_interrupted_driver_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """What SIGKILL does is for tests/chaos."""
     driver = start(tmp_path)
     assert eventually(lambda: finished(tmp_path) >= 3 or driver.poll() is not None, 120)
     assert driver.poll() is None, driver.communicate()
     workers = children(driver.pid)
     assert workers
-    driver.send_signal(sent)
+    driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=30)
-    assert driver.returncode == code
-    if sent == signal.SIGINT:
-        assert said.splitlines()[-1].startswith("poisonsweep: stopped.")
-        assert "Traceback" not in said
+    assert driver.returncode == 130
+    assert said.splitlines()[-1].startswith("poisonsweep: stopped.")
+    assert "Traceback" not in said
     assert eventually(lambda: not any(alive(pid) for pid in workers), 10)
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         before = {r.trial.id: r.seconds for r in store.records()}

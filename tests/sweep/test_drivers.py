@@ -117,12 +117,11 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_database_that_goes_away_for_a_while_is_waited_for(server: Server, tmp_path: Path, mode: str) -> None:
+def test_a_database_that_goes_away_for_a_while_is_waited_for(server: Server, tmp_path: Path) -> None:
     url = server.url()
     driver = start(spec(tmp_path, compute={"workers": 2}), url)
     assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None, 200)
-    server.stop(mode)
+    server.stop("immediate")
     ready = eventually(lambda: bool(list((tmp_path / "artifacts" / "spool").glob("[0-9a-f]*.json"))), 60)
     server.start()
     _, said = driver.communicate(timeout=300)
@@ -138,10 +137,9 @@ def test_a_database_that_goes_away_for_a_while_is_waited_for(server: Server, tmp
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("use_ray", [False, pytest.param(True, marks=pytest.mark.ray)])
-def test_a_database_that_stays_away_is_one_clear_line(server: Server, tmp_path: Path, use_ray: bool) -> None:
+def test_a_database_that_stays_away_is_one_clear_line(server: Server, tmp_path: Path) -> None:
     url = server.url()
-    driver = start(spec(tmp_path, compute={"outage": 2}), url, use_ray)
+    driver = start(spec(tmp_path, compute={"workers": 2, "outage": 2}), url)
     assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None, 200)
     server.stop()
     out, said = driver.communicate(timeout=300)

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 CPU_SECONDS = 20  # that the reader gives itself, and one for each 64 MiB allowed
 SOON = 4  # seconds that it gets here, where it asks for those
 ROOM = 2**30  # bytes that the reader may take, and three times what is allowed
