@@ -6,8 +6,7 @@ OUT ?= runs
 # one more than cores: many tests wait for other processes
 PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 BIN := $(VENV)/bin
-# --no-compile: most of what is installed is never imported, and what is compiles itself then
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STORE := sqlite:///$(OUT)/poisonsweep.db
 
 .PHONY: demo test lint format bench clean
