@@ -86,7 +86,8 @@ def execute(
     store.add_sweep(sweep.name, to_json(_plain(sweep)))
     release_the_dead(store)
     Spool(place).take_up(store, Driver().name)
-    store.forget(failed)
+    if failed:
+        store.forget(failed)
     asked = waves(sweep, store)
     return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch)
 

@@ -83,7 +83,8 @@ class Spool:
     def _told(self, trial_id: str) -> str:
         """Where a trial hung, by what its process wrote when it was ended."""
         with contextlib.suppress(OSError):
-            return self._place.late(trial_id).read_text(encoding="utf-8", errors="replace")
+            if text := self._place.late(trial_id).read_text(encoding="utf-8", errors="replace"):
+                return text  # else an attempt on this machine was lost before, and one on another may have hung
         with contextlib.suppress(OSError):
             return self._folder.get(late_name(trial_id)).decode(errors="replace")
         return ""
