@@ -53,13 +53,13 @@ def check_trusted(r: float, n_train: int, classes: int) -> None:
 
 
 def cut(y: Tensor, copy: int, folds: int, seed_rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Places for fitting, selecting and reporting; disjoint, stratified, together all of ``y``.
+    """Places for fitting, selecting and reporting, on the CPU; disjoint, stratified, together all of ``y``.
 
     The report part (a fifth) is the same for every copy. The rest is cut into ``max(folds, 4)`` parts for one fold and
     ``folds`` parts otherwise; copy i selects on part i mod folds and fits on the others (cross-fitting).
     """
     # by class, shuffled within: every k-th of it is stratified; of a class-interleaved order it may be one class only
-    mixed = torch.randperm(len(y), generator=seed_rng)
+    y, mixed = y.cpu(), torch.randperm(len(y), generator=seed_rng)
     order = mixed[y[mixed].argsort(stable=True)]
     n_report = round(REPORT_SHARE * len(y))
     spread = torch.zeros(len(y), dtype=torch.bool)

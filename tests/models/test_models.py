@@ -66,6 +66,22 @@ def test_latents_are_eight_widths_long(width: int) -> None:
     assert latents.shape == (3, 8 * width)
 
 
+@pytest.mark.parametrize("width", [2, 4, 8, 16])
+def test_gradients_are_the_same_whichever_way_pixels_lie(width: int) -> None:
+    x, y = torch.rand(32, 3, 16, 16), torch.arange(32) % 10
+    torch.manual_seed(0)
+    exact, model = resnet18.build(10, 16, width=width).double(), resnet18.build(10, 16, width=width)
+    model.load_state_dict(exact.state_dict())
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    F.cross_entropy(exact(x.double()), y).backward()
+    for _ in range(5):  # a write past the end shows in the end
+        model.zero_grad()
+        F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y).backward()
+    for p, q in zip(model.parameters(), exact.parameters(), strict=True):
+        assert p.grad is not None and q.grad is not None
+        assert (p.grad - q.grad).norm() <= 0.02 * q.grad.norm() + 1e-6  # a ReLU may fall on its other side
+
+
 @pytest.mark.parametrize("build", [resnet18.build, torchvision_resnet18.build])
 def test_the_norm_setting_is_alive(build: object) -> None:
     means = set()
