@@ -68,35 +68,46 @@ WORKS: dict[str, Work] = {
 }
 
 
+class Crew:
+    """Processes that keep their GPU for all measurements."""
+
+    def __init__(self, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._jobs = [context.Queue() for _ in range(number)]
+        self._together, self._results = [context.Barrier(n + 1) for n in range(number)], context.Queue()
+        self._processes = [
+            context.Process(target=serve, args=(jobs, self._results, self._together), daemon=True)
+            for jobs in self._jobs
+        ]
+        for process in self._processes:
+            process.start()
+
+    def rate(self, what: str, width: int, processes: int, seconds: float) -> float:
+        """Images a second of so many of them together."""
+        for jobs in self._jobs[:processes]:
+            jobs.put((what, width, processes, seconds))
+        return sum(self._results.get(timeout=120) for _ in range(processes))
+
+    def end(self) -> None:
+        for jobs in self._jobs:
+            jobs.put(None)
+        for process in self._processes:
+            process.join()
+
+
 def serve(jobs: Any, results: Any, together: Any) -> None:
     """A process: for each job warm up, start with the others, count for so many seconds."""
     torch.set_num_threads(1)
     while (job := jobs.get()) is not None:
-        what, width, seconds = job
+        what, width, processes, seconds = job
         steps = WORKS[what](model_of(width))
         for _ in range(2):
             next(steps)
-        together.wait()
+        together[processes - 1].wait()
         done, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
             done += next(steps)
         results.put(done / (time.perf_counter() - start))
-
-
-def measure(what: str, width: int, processes: int, seconds: float) -> float:
-    """Images a second of all processes together."""
-    context = multiprocessing.get_context("spawn")
-    jobs, results, together = context.Queue(), context.Queue(), context.Barrier(processes)
-    crew = [context.Process(target=serve, args=(jobs, results, together), daemon=True) for _ in range(processes)]
-    for process in crew:
-        process.start()
-        jobs.put((what, width, seconds))
-    rates = [results.get(timeout=120) for _ in crew]
-    for _ in crew:
-        jobs.put(None)
-    for process in crew:
-        process.join()
-    return sum(rates)
 
 
 def main() -> None:
@@ -107,15 +118,18 @@ def main() -> None:
     words.add_argument("--widths", type=int, nargs="+", default=[64, 16])
     asked = words.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("torch sees no GPU here: this benchmark needs one.")
+        print("skipped: torch sees no GPU here.")
+        return
     rows: list[dict[str, Any]] = []
+    crew = Crew(max(asked.processes))
     for width in asked.widths:
         for what in WORKS:
             for processes in asked.processes:
-                rate = measure(what, width, processes, asked.seconds)
+                rate = crew.rate(what, width, processes, asked.seconds)
                 rows.append({"width": width, "work": what, "processes": processes, "images/s": round(rate)})
                 print(f"width {width:3}  {what:28} {processes:3} processes  {rate:9.0f} images/s", flush=True)
-                write("gpu", {"gpu": torch.cuda.get_device_name(), "seconds": asked.seconds, "rows": rows})
+        write("gpu", {"gpu": torch.cuda.get_device_name(), "seconds": asked.seconds, "rows": rows})
+    crew.end()
 
 
 if __name__ == "__main__":
