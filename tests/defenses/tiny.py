@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from trials.kinds import Images, View
 from trials.metrics import accuracy, rate, stamped
+from trials.models._shortcut import shortcut
 from trials.train import make_optimizer, stream, tune
 
 TARGET = 3
@@ -24,7 +25,7 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outside)
         plain = stride == 1 and inside == outside
-        self.shortcut = nn.Identity() if plain else nn.Conv2d(inside, outside, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if plain else shortcut(inside, outside, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.bn1(self.conv1(x)))

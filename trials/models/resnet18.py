@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trials.models._normalize import Normalize
+from trials.models._shortcut import shortcut
 from trials.spec import PositiveInt, SpecError
 
 _WIDEST = 512  # 715 million parameters
-_SAFE = 16  # input channels from which on oneDNN's strided 1x1 convolutions are right on every processor
 
 
 def build(
@@ -36,18 +36,6 @@ def build(
     return _ResNet18(classes, width, norm)
 
 
-class _Skipping(nn.Conv2d):
-    """A 1x1 convolution that leaves pixels out beforehand: the same as one with a stride.
-
-    The gradient of such a stride writes past its memory on processors with AVX2 for few channels that lie last
-    (https://github.com/uxlfoundation/oneDNN/issues/6035).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        down, across = self.stride
-        return F.conv2d(x[:, :, ::down, ::across], self.weight)
-
-
 class _Block(nn.Module):
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -57,8 +45,7 @@ class _Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(after)
         self.downsample: nn.Module | None = None
         if stride != 1 or before != after:
-            shortcut = nn.Conv2d if before >= _SAFE else _Skipping
-            self.downsample = nn.Sequential(shortcut(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            self.downsample = nn.Sequential(shortcut(before, after, stride), nn.BatchNorm2d(after))
 
     def forward(self, x: Tensor) -> Tensor:
         kept = x if self.downsample is None else self.downsample(x)
