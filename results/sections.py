@@ -49,7 +49,7 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
             "plane",
             _PLANE,
         ),
-        "budget": _chart(budget.figure(records), "budget", _BUDGET),
+        "budget": _chart(budget.figure(records), "budget", _BUDGET if inspected else _BUDGET_ALONE),
         "histograms": _chart(histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS),
         "tradeoffs": _tradeoffs(records),
         "sheets": [s for s in _sheets(records, rule, made, advised) if s],
@@ -87,11 +87,16 @@ def _sheets(records: Sequence[Record], rule: str, made: list[Plane], advised: li
 
 
 def _tradeoffs(records: Sequence[Record]) -> list[Chart]:
-    """Figure 6 for each attack with several budgets and each defense."""
-    found = []
-    for i, (attack, defense) in enumerate(tradeoff_m.drawable(records)):
-        drawn = tradeoff_m.figure(records, attack=attack, defense=defense)
-        found.append(chart(drawn, f"several-tradeoff-{i}", f"{defense} against {attack}", _TRADEOFF))
+    """Figure 6 for each attack with several budgets, each defense and each r."""
+    found: list[Chart | None] = []
+    shares = sorted({r.trial.trusted for r in of_game(records, "robustness")})
+    for r in shares:
+        here = [x for x in records if x.trial.trusted == r]
+        beside = f", r = {100 * r:g} %" if len(shares) > 1 else ""
+        for attack, defense in tradeoff_m.drawable(here):
+            drawn = tradeoff_m.figure(here, attack=attack, defense=defense)
+            title = f"{defense} against {attack}{beside}"
+            found.append(chart(drawn, f"several-tradeoff-{len(found)}", title, _TRADEOFF))
     return [c for c in found if c]
 
 
@@ -104,6 +109,7 @@ _PLANE = (
     "they reach, its band 95 % over resampled models. A detector that guesses has ρ = 0.5."
 )
 _BUDGET = "What poisoning more buys: ASR before any defense, and how surely a detector finds it, against m."
+_BUDGET_ALONE = "What poisoning more buys: ASR before any defense, against m."
 _TRADEOFF = (
     "Each line is the mean over victims of one budget m, from before the defense (right) on; the shade is one standard "
     "deviation of the ASR."

@@ -1,7 +1,7 @@
 """Victims that are alike but for their seed and target: the repetitions of one attack on one dataset and model."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from results.words import attack, value
@@ -53,14 +53,30 @@ def channel(victim: Victim, known: Mapping[str, Channel] | None = None) -> Chann
 
 def names(victims: Iterable[Victim]) -> dict[Setup, str]:
     """'badnets (m = 50)' for each setup, with those other settings that tell setups of the same name apart."""
+    return _told_apart(victims, attack, setup_of)
+
+
+def families(victims: Iterable[Victim]) -> dict[Setup, str]:
+    """'badnets' for each family, with those settings besides m that tell families of the same attacks apart."""
+    return _told_apart(victims, attack_name, family_of, "m")
+
+
+def attack_name(victim: Victim) -> str:
+    """'badnets', 'badnets + wanet', or 'clean'."""
+    return " + ".join(a.name for a in victim.attacks) or "clean"
+
+
+def _told_apart(
+    victims: Iterable[Victim], name_of: Callable[[Victim], str], key_of: Callable[[Victim], Setup], *but: str
+) -> dict[Setup, str]:
     alike: dict[str, dict[Setup, Victim]] = defaultdict(dict)
     for v in victims:
-        alike[attack(v)].setdefault(setup_of(v), v)
+        alike[name_of(v)].setdefault(key_of(v), v)
     found: dict[Setup, str] = {}
     for name, group in alike.items():
         scenes = {s.scene for s in group}
         several = len(group) > len(scenes)  # one attack in several scenes is told apart by the scene
-        found |= {s: f"{name}, {_more(v, list(group.values()))}" if several else name for s, v in group.items()}
+        found |= {s: f"{name}, {_more(v, list(group.values()), *but)}" if several else name for s, v in group.items()}
     return found
 
 
@@ -72,12 +88,12 @@ def _attacks(victim: Victim, *but: str) -> list[object]:
     ]
 
 
-def _more(victim: Victim, group: list[Victim]) -> str:
+def _more(victim: Victim, group: list[Victim], *but: str) -> str:
     """Settings of this victim's attacks that vary within the group."""
     said = []
     for i, a in enumerate(victim.attacks):
         for k, v in a.params.items():
-            if k not in _REPEATED and any(o.attacks[i].params.get(k) != v for o in group):
+            if k not in {*_REPEATED, *but} and any(o.attacks[i].params.get(k) != v for o in group):
                 said.append(f"{k} = {value(v)}")
     return ", ".join(said) or setup_of(victim).attack[:6]
 

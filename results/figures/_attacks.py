@@ -1,11 +1,12 @@
 """Looks of attacks, shapes of fronts, and colours that fade: what the figures of the plane share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from results.figures._style import _COLOURS, _GREY, _SYMBOLS, Look
 from results.roc import Floats
+from results.setups import attack_name
 from trials.spec import Victim
 
 CLEAN = Look(_GREY, "circle")
@@ -13,13 +14,9 @@ _MARKS = (*_SYMBOLS, "triangle-down", "hourglass", "star")  # eleven, so that ma
 _ORDER = ("#56B4E9", "#1B83C6", "#CC79A7", "#D55E00", "#E69F00")  # from little to much, seen alike by all
 
 
-def attack_name(victim: Victim) -> str:
-    return " + ".join(a.name for a in victim.attacks) or "clean"
-
-
-def attack_looks(victims: Iterable[Victim]) -> dict[str, Look]:
+def attack_looks(victims: Iterable[Victim], name_of: Callable[[Victim], str] = attack_name) -> dict[str, Look]:
     """By attack's name, whatever its budget; clean victims are grey. All figures of a page give the same victims."""
-    named = sorted({attack_name(v) for v in victims if v.attacks})
+    named = sorted({name_of(v) for v in victims if v.attacks})
     found = {n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]) for i, n in enumerate(named)}
     return found | {"clean": CLEAN}
 

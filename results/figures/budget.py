@@ -6,7 +6,7 @@ values that the paper's text gives are open diamonds.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -15,11 +15,11 @@ from plotly.subplots import make_subplots
 from results import paper
 from results.configurations import of_game
 from results.detectability import detections
-from results.figures._attacks import attack_looks, attack_name, faded
+from results.figures._attacks import attack_looks, faded
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
 from results.intervals import Interval, bootstrap
-from results.setups import budget
+from results.setups import attack_name, budget, families, family_of
 from results.variants import labels
 from trials.spec import Record, Victim
 
@@ -35,17 +35,25 @@ class Value(NamedTuple):
 def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.Figure:
     """A line an attack in each panel; without traces where no victim was trained or scored.
 
+    An attack with several settings besides m has a line each. The panel of ρ is left out where no detector looked.
+
     Args:
         records: of one dataset, model and r; several would lie over one another.
         detector: by the names of the table ``detectability``; None takes the first.
     """
-    rates, victims = _rates(records)
-    name, areas, scored = _areas(records, detector)
+    named = families(r.trial.victim for r in records)
+
+    def name_of(victim: Victim) -> str:
+        return named[family_of(victim)]
+
+    rates, victims = _rates(records, name_of)
+    name, areas, scored = _areas(records, detector, name_of)
     victims |= scored
     if not victims:
         return go.Figure(layout=layout(height=120))
-    chart = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    base = layout(height=560)
+    rows = 2 if areas else 1
+    chart = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    base = layout(height=560 if areas else 340)
     chart.update_layout(base)
     theirs = {name: paper.along_budget(v) for name, v in victims.items()}
     ms = {m for lines in (rates, areas) for line in lines.values() for m, *_ in line}
@@ -53,7 +61,8 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     axis = base.xaxis.to_plotly_json()
     chart.update_xaxes({**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]})
     chart.update_yaxes(axis)
-    looks = {k: look for k, look in attack_looks(r.trial.victim for r in records).items() if k in victims}
+    looks = {k: look for k, look in attack_looks((r.trial.victim for r in records), name_of).items() if k in victims}
+    said: set[str] = set()
     for i, (attack, look) in enumerate(looks.items()):
         beside = APART ** (i - (len(looks) - 1) / 2)
         for row, values in ((1, rates.get(attack)), (2, areas.get(attack))):
@@ -62,24 +71,30 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
                 chart.add_trace(
                     _line(values, shown(attack), look, first, 100 if row == 1 else 1, beside), row=row, col=1
                 )
-        _paper(chart, theirs[attack], shown(attack), look)
-    chart.update_xaxes(title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=2)
+        plain = attack_name(victims[attack])
+        if plain not in said:
+            _paper(chart, theirs[attack], shown(plain), look, rows)
+        said.add(plain)
+    chart.update_xaxes(title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=rows)
     chart.update_yaxes(title={"text": "ASR before any defense (%)"}, range=[-3, 103], dtick=20, row=1)
-    chart.update_yaxes(title={"text": f"ρ: AUC of {shown(name)}"}, row=2)
-    line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
-    chart.add_hline(y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1)
+    if areas:
+        chart.update_yaxes(title={"text": f"ρ: AUC of {shown(name)}"}, row=2)
+        line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
+        chart.add_hline(y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1)
     return chart
 
 
-def _rates(records: Sequence[Record]) -> tuple[dict[str, list[Value]], dict[str, Victim]]:
+def _rates(
+    records: Sequence[Record], name_of: Callable[[Victim], str]
+) -> tuple[dict[str, list[Value]], dict[str, Victim]]:
     seen: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     victims: dict[str, Victim] = {}
     for r in of_game(records, "training"):
         v = r.trial.victim
         m = budget(v)
         if r.status == "done" and m and "asr" in r.metrics:
-            seen[attack_name(v)][m].append(r.metrics["asr"])
-            victims[attack_name(v)] = v
+            seen[name_of(v)][m].append(r.metrics["asr"])
+            victims[name_of(v)] = v
     return {name: [_value(m, some) for m, some in sorted(by_m.items())] for name, by_m in seen.items()}, victims
 
 
@@ -89,7 +104,7 @@ def _value(m: int, some: Sequence[float]) -> Value:
 
 
 def _areas(
-    records: Sequence[Record], detector: str | None
+    records: Sequence[Record], detector: str | None, name_of: Callable[[Victim], str]
 ) -> tuple[str, Mapping[str, list[Value]], Mapping[str, Victim]]:
     found = [d for d in detections(records) if d.rho is not None and d.m]
     panels = labels(found, lambda d: (d.detector, d.method))
@@ -97,8 +112,8 @@ def _areas(
     lines: dict[str, list[Value]] = defaultdict(list)
     for d in sorted(panels.get(name, []), key=lambda d: d.m or 0):
         rho = d.rho or 0.0
-        lines[attack_name(d.victim)].append(Value(d.m or 0, rho, d.rho_interval() or Interval(rho, rho)))
-    return name, lines, {attack_name(d.victim): d.victim for d in panels.get(name, [])}
+        lines[name_of(d.victim)].append(Value(d.m or 0, rho, d.rho_interval() or Interval(rho, rho)))
+    return name, lines, {name_of(d.victim): d.victim for d in panels.get(name, [])}
 
 
 def _line(values: Sequence[Value], label: str, look: Look, first: bool, scale: int, beside: float) -> go.Scatter:
@@ -124,12 +139,12 @@ def _line(values: Sequence[Value], label: str, look: Look, first: bool, scale: i
     )
 
 
-def _paper(chart: go.Figure, known: Sequence[paper.Attacked], label: str, look: Look) -> None:
+def _paper(chart: go.Figure, known: Sequence[paper.Attacked], label: str, look: Look, rows: int) -> None:
     """What the paper's text says of this attack."""
     rates = [(k.m, 100 * k.asr) for k in known if k.asr is not None]
     areas = [(k.m, k.rho) for k in known if k.rho is not None]
     for row, values in ((1, rates), (2, areas)):
-        if values:
+        if values and row <= rows:
             chart.add_scatter(
                 x=[m for m, _ in values], y=[v for _, v in values], mode="markers", showlegend=row == 1,
                 name=f"{label}, the paper", row=row, col=1,

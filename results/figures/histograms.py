@@ -13,10 +13,10 @@ from plotly.subplots import make_subplots
 
 from results.detectability import detections
 from results.detection import Detection
-from results.figures._attacks import CLEAN, attack_name, faded
+from results.figures._attacks import CLEAN, faded
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
-from results.setups import names
+from results.setups import attack_name, names
 from results.variants import labels
 from trials.spec import Record
 

@@ -12,11 +12,11 @@ import plotly.graph_objects as go
 
 from results.attacker import band, front
 from results.defender import rankings
-from results.figures._attacks import attack_looks, attack_name, faded, staircase
+from results.figures._attacks import attack_looks, faded, staircase
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
 from results.plane import Mark, Plane, planes
-from results.setups import Channel
+from results.setups import Channel, attack_name
 from results.words import percents
 from trials.spec import Record
 

@@ -17,6 +17,7 @@ from results.figures import plane as plane_figure
 from results.figures._attacks import attack_looks
 from results.intervals import Interval
 from results.latex import escape, latex
+from results.sections import sections
 from results.sheets import sheet
 from results.tables import (
     detectability,
@@ -228,6 +229,35 @@ def test_the_budget_figure_has_the_papers_values_and_marks_beside_one_another(re
     assert len(lines) == 4
     assert all(list(t.customdata) == list(made.BUDGETS) for t in lines)
     assert len({t.x[0] for t in lines}) == 2
+
+
+def test_an_attack_with_other_settings_besides_m_has_a_line_of_its_own() -> None:
+    some = [
+        trained(victim("badnets", m, s, pipeline=p), 0.9, rate)
+        for m, rate in ((5, 0.1), (20, 0.9))
+        for p in ("release", "post_aug")
+        for s in range(2)
+    ]
+    lines = {t.name: t for t in budget.figure(some).data}
+    assert set(lines) == {"badnets, pipeline = post_aug", "badnets, pipeline = release", "badnets, the paper"}
+    assert all(list(t.y) == pytest.approx([10, 90]) for name, t in lines.items() if "pipeline" in name)
+    assert len({t.marker.color for name, t in lines.items() if "pipeline" in name}) == 2
+
+
+def test_without_a_detector_the_budget_figure_has_no_empty_panel() -> None:
+    chart = budget.figure([trained(victim("badnets", m), 0.9, 0.9) for m in (5, 20)])
+    assert {t.yaxis for t in chart.data} == {"y"} and "yaxis2" not in chart.to_plotly_json()["layout"]
+
+
+def test_runs_at_several_r_lie_in_figures_of_their_own() -> None:
+    curve = [(0, 0.94, 1.0), (50, 0.92, 0.4)]
+    runs = [repaired(victim("adv", m), curve, trusted=r) for m in (50, 500) for r in (0.01, 0.05)]
+    made_victims = [trained(victim("adv", m), 0.94, 1.0) for m in (50, 500)]
+    found = sections([*made_victims, *runs], "min_asr_within_delta")
+    assert found is not None
+    titles = [c.title for c in found["tradeoffs"]]
+    assert titles == ["weight_decay against adv, r = 1 %", "weight_decay against adv, r = 5 %"]
+    assert all("1 victim" in c.json and "2 victims" not in c.json for c in found["tradeoffs"])
 
 
 def test_the_tradeoff_has_a_line_a_budget_and_a_shade_of_one_deviation() -> None:
