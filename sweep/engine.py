@@ -1,13 +1,14 @@
 """Run a sweep: check it, take up what an earlier run left, hand the rest to an executor."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from results.address import file_of, parse
 from results.store import DEFAULT_URL, Store
-from sweep import local
+from sweep import forks, local
 from sweep.compute import WAVES, Compute, must_fit
 from sweep.config import Sweep
 from sweep.driver import Driver, release_the_dead
@@ -77,19 +78,20 @@ def execute(
         Aborted: too many trials failed; everything finished is stored.
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
-    from sweep.check import check  # noqa: PLC0415  (loads torch)
-
     _fits_here(sweep.compute, use_ray, address)
-    check(sweep, place)
-    known = any(row.name == sweep.name for row in store.sweeps())
-    failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and known else []
-    store.add_sweep(sweep.name, to_json(_plain(sweep)))
+    plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
+    again = row is not None and row.spec == plain  # so it was checked, and is again only if something is left to run
+    if not again:
+        _check(sweep, place, use_ray)
+    failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and row else []
+    store.add_sweep(sweep.name, plain)
     release_the_dead(store)
     Spool(place).take_up(store, Driver().name)
     if failed:
         store.forget(failed)
+    ready = (lambda: _check(sweep, place, use_ray)) if again else None
     asked = waves(sweep, store)
-    return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch)
+    return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch, ready=ready)
 
 
 def run_waves(
@@ -102,11 +104,18 @@ def run_waves(
     address: str | None = None,
     ship: bool = False,
     watch: Watch | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> Progress:
     """Run what these waves ask for and the store does not hold, in a sweep that ``execute`` has checked.
 
+    Args:
+        asked: the walks of each wave.
+        sweep, store, place, use_ray, address, ship, watch: as for ``execute``.
+        ready: called before anything runs, if something is to; may refuse.
+
     Raises:
         Aborted, KeyboardInterrupt: as for ``execute``.
+        SpecError: as ``ready`` does.
     """
     compute = sweep.compute if address else _with_gpu(sweep.compute)
     if not sweep.detectors:  # then nobody has to have what such a trial would take
@@ -117,11 +126,13 @@ def run_waves(
     with driver.alive(store):
         if not source.waiting():  # all is stored: start nothing
             return source.progress
+        if ready is not None:
+            ready()
         if use_ray:
             from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
             tune.run(source, place, compute, address, ship=ship)
-        elif any(_needs_pool(compute.wave(name), place) for name in WAVES):
+        elif _pooled(compute, place):
             local.pool(source, place, 1, compute)
         else:
             local.inline(source, place)
@@ -129,6 +140,25 @@ def run_waves(
     if not source.over:
         raise KeyboardInterrupt
     return source.progress
+
+
+def _check(sweep: Sweep, place: Place, use_ray: bool) -> None:
+    """Refuse what cannot run: in a fork, where workers will be forks too and this process can do without torch."""
+    if use_ray or "torch" in sys.modules or not _pooled(_with_gpu(sweep.compute), place):
+        check_here(sweep, place)
+    else:
+        forks.ask(check_here, sweep, place)
+
+
+def check_here(sweep: Sweep, place: Place) -> None:
+    """``check`` in this process. Raises SpecError."""
+    from sweep.check import check  # noqa: PLC0415  (loads torch)
+
+    check(sweep, place)
+
+
+def _pooled(compute: Compute, place: Place) -> bool:
+    return any(_needs_pool(compute.wave(name), place) for name in WAVES)
 
 
 def _fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:

@@ -2,24 +2,20 @@
 
 import contextlib
 import json
-import multiprocessing
 import os
-import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from sweep import forks
 from sweep.compute import WAVES, Compute, Node, fits
-from sweep.secrets import kept_from_children
+from sweep.serving import serve
 from sweep.source import LOOK, Source
 from sweep.spool import Spool
-from sweep.worker import Place, device_for, die_with_the_driver, perform, placed, spoilt
-from trials.spec import Point, Trial, record_from_json, to_json, trial_from_json
-
-# what a worker runs, what optimizers load when first used, and what is loaded again as a driver's main module
-PRELOADED = ["trials.run", "torch._dynamo", "sweep.cli"]
+from sweep.worker import Place, placed
+from trials.spec import Point, Trial, record_from_json, to_json
 
 
 def workers_for(compute: Compute) -> int:
@@ -142,18 +138,8 @@ def _hear(worker: _Worker, source: Source) -> bool:
 
 
 def _hire(place: Place, number: int) -> _Worker:
-    """Start a worker as a fork of one process that has loaded libraries and done nothing: no thread, no GPU, no model.
-
-    So torch is loaded once and its pages are shared, however many workers there are.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    ours, theirs = context.Pipe()
-    with kept_from_children():
-        process = context.Process(target=_serve, args=(place, number, theirs, dict(os.environ)), daemon=True)
-        process.start()
-    theirs.close()  # else its end would stay open after its death
-    return _Worker(number, process, ours, place)
+    process, pipe = forks.start(serve, place, number)
+    return _Worker(number, process, pipe, place)
 
 
 def _dismiss(crew: list[_Worker]) -> None:
@@ -165,29 +151,3 @@ def _dismiss(crew: list[_Worker]) -> None:
             worker.process.kill()
             worker.process.join()
         worker.pipe.close()
-
-
-def _serve(place: Place, number: int, pipe: "Connection[Any, Any]", environment: dict[str, str]) -> None:
-    """A worker's life: a trial in, its points and its record out, until the driver hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it ends its workers
-    die_with_the_driver()
-    os.environ.clear()  # what it was forked from may have an older one
-    os.environ |= environment
-    if device_for(place.device) == "cuda":
-        import torch  # noqa: PLC0415
-
-        place = replace(place, device=f"cuda:{number % torch.cuda.device_count()}")
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            trial, share = json.loads(pipe.recv())
-            steps = perform(trial_from_json(trial), replace(place, **share))
-            while True:
-                try:
-                    point = next(steps)
-                except StopIteration as end:
-                    text, last = Spool(place).put(end.value), spoilt(end.value)
-                    pipe.send(("last" if last else "record", text))
-                    if last:  # the driver hires another
-                        return
-                    break
-                pipe.send(("point", to_json(point)))

@@ -5,6 +5,7 @@ import faulthandler
 import functools
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -159,8 +160,8 @@ def die_with_the_driver() -> None:
 
 def device_for(wanted: str) -> str:
     """The torch device for ``auto``, ``cpu`` or ``cuda``. Raises SpecError for a GPU where there is none."""
-    if wanted == "cpu":
-        return wanted
+    if wanted == "cpu" or (wanted == "auto" and not _may_have_gpus()):
+        return "cpu"
     import torch  # noqa: PLC0415
 
     if wanted == "auto":
@@ -172,3 +173,8 @@ def device_for(wanted: str) -> str:
         if not number.isdecimal() or int(number) >= count:
             raise SpecError(f"device is {wanted!r}, but torch sees {count} GPUs here, counted from 0.")
     return wanted
+
+
+def _may_have_gpus() -> bool:
+    """False where the system surely drives none, so that torch need not be loaded and asked."""
+    return sys.platform != "linux" or any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))

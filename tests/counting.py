@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+SUITES = {"chaos", "fuzz"}
+MOST = 600.0  # seconds in which tests of the two suites may run
 VERDICTS = ("refused", "contained", "accepted", "crashed")  # of a hostile input
 
 
@@ -60,8 +62,22 @@ def summarise(terminalreporter: Any, tally_file: str) -> None:
     for kind, row in table.items():
         numbers = ", ".join(f"{row[v]} {v}" for v in VERDICTS)
         terminalreporter.write_line(f"hostile input: {kind}: {row['tried']} tried, {numbers}")
+    total, wall = spent(terminalreporter)
+    if total:
+        terminalreporter.write_line(f"chaos and fuzz: {total:.0f} s of tests in {wall:.0f} s, of {MOST:.0f} s allowed")
     if tally_file and table:
         Path(tally_file).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def spent(terminalreporter: Any) -> tuple[float, float]:
+    """Seconds of the tests that kill, break and mistreat things: their sum, and those in which any of them ran."""
+    ran = [r for some in terminalreporter.stats.values() for r in some if SUITES & set(getattr(r, "keywords", ()))]
+    total = wall = end = 0.0
+    for start, stop in sorted((r.start, r.stop) for r in ran if hasattr(r, "start")):
+        total += stop - start
+        wall += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total, wall
 
 
 def _counted(terminalreporter: Any, what: str) -> list[Any]:

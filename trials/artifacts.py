@@ -13,18 +13,18 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from trials.folders import STALE, Folder, Near, durably
 from trials.spec import SpecError
 
+if TYPE_CHECKING:  # a driver asks only what there is, and does without torch
+    from torch import Tensor
+
 _PART = ".part-"
-Loaded = tuple[dict[str, Tensor], dict[str, Any]]
+Loaded: TypeAlias = "tuple[dict[str, Tensor], dict[str, Any]]"
 
 
 class Damaged(ValueError):
@@ -45,7 +45,7 @@ class Kept(Protocol):
 
     def has(self, key: str) -> bool: ...
 
-    def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def save(self, key: str, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
         """Store under ``key``; if another process was first, its artifact stays. Raises OSError."""
 
     def load(self, key: str) -> Loaded:
@@ -80,7 +80,7 @@ class Artifacts:
         """Whether there is one, perhaps damaged: a folder appears whole, so one that lacks a file has lost it."""
         return (self.root / key).exists()
 
-    def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def save(self, key: str, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
         """Store under ``key``; if another process was first, its artifact stays. Raises OSError."""
         blob, told = packed(tensors, facts)
         part = None
@@ -110,9 +110,11 @@ class Artifacts:
             raise Damaged(key, problem, str(folder)) from problem
 
 
-def packed(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+def packed(tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """The weights' bytes, and the facts with their hash."""
-    blob = save_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    from safetensors.torch import save  # noqa: PLC0415  (loads torch)
+
+    blob = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     return blob, {**facts, "sha256": hashlib.sha256(blob).hexdigest()}
 
 
@@ -131,12 +133,14 @@ def told(text: bytes) -> dict[str, Any]:
     return facts
 
 
-def tensors_of(blob: bytes, facts: Mapping[str, Any]) -> dict[str, Tensor]:
+def tensors_of(blob: bytes, facts: Mapping[str, Any]) -> "dict[str, Tensor]":
     """The weights. Raises ValueError where they are not those of the facts."""
     if hashlib.sha256(blob).hexdigest() != facts["sha256"]:
         raise ValueError("its weights do not match their hash")
+    from safetensors.torch import load  # noqa: PLC0415  (loads torch)
+
     try:
-        return load_tensors(blob)
+        return load(blob)
     except SafetensorError as problem:
         raise ValueError(f"its weights cannot be read: {problem}") from problem
 

@@ -10,14 +10,15 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from trials.artifacts import Artifacts, Damaged, Kept, Loaded, packed, tensors_of, told, written
 from trials.folders import Far, Folder, Near, is_uri, shown
 from trials.node_cache import VARIABLE, alone, folder
 from trials.spec import SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def artifacts_at(where: str) -> Kept:
@@ -45,7 +46,7 @@ class FarArtifacts:
     def has(self, key: str) -> bool:
         return self.files.has(f"{key}/facts.json")
 
-    def save(self, key: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def save(self, key: str, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
         """Store under ``key``; if another process was first, its artifact stays. Raises OSError."""
         blob, facts = packed(tensors, facts)
         if self.has(key):
@@ -66,7 +67,7 @@ class FarArtifacts:
         except (FileNotFoundError, ValueError) as problem:
             raise Damaged(key, problem, f"{self._said}/{key}") from problem
 
-    def _near(self, key: str, facts: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _near(self, key: str, facts: Mapping[str, Any]) -> "dict[str, Tensor]":
         """The weights from this node's disk; the first of its workers that asks fetches them, the others wait."""
         name = f"{facts['sha256']}.safetensors"
         path = self._folder / name
@@ -90,7 +91,7 @@ class FarArtifacts:
             Near(self._folder).put(name, blob)
 
 
-def _copied(path: Path, facts: Mapping[str, Any]) -> dict[str, Tensor] | None:
+def _copied(path: Path, facts: Mapping[str, Any]) -> "dict[str, Tensor] | None":
     """This node's copy, unless it has none or a damaged one."""
     try:
         return tensors_of(path.read_bytes(), facts)

@@ -37,7 +37,7 @@ def test_the_found_trigger_points_the_planted_ones_way(additive: Suspect) -> Non
     alike = F.cosine_similarity(found.flatten(1), pattern().flatten()[None])
     assert int(alike.argmax()) == TARGET
     assert alike[TARGET] > 0.15
-    assert alike[torch.arange(5) != TARGET].max() < 0.05
+    assert alike[torch.arange(5) != TARGET].max() < 0.1
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])

@@ -54,8 +54,8 @@ def test_backdoored_models_score_above_every_clean_one(
     form: dict[str, Scalar], patched: Suspect, additive: Suspect, clean: list[Suspect]
 ) -> None:
     highest = max(suspicion(s, form).score for s in clean)
-    assert suspicion(patched, form).score > 0.7 * highest  # scores are negative: a norm three tenths smaller
-    assert suspicion(additive, form).score > 0.7 * highest
+    assert suspicion(patched, form).score > 0.9 * highest  # scores are negative: a norm a tenth smaller
+    assert suspicion(additive, form).score > 0.9 * highest
 
 
 def test_the_mask_lies_on_the_patch(patched: Suspect) -> None:

@@ -1,0 +1,24 @@
+"""What ``from sweep import ...`` gives: a sweep run and its winners in one call each."""
+
+from results.selection import Winner, winners
+from results.store import DEFAULT_URL, Store
+from sweep.config import Sweep
+from sweep.engine import execute, place_of
+from sweep.source import Progress
+
+
+def run(sweep: Sweep, store: str = DEFAULT_URL, *, artifacts: str | None = None, use_ray: bool = False) -> Progress:
+    """Run what the store does not have yet; a second time it runs nothing.
+
+    Raises:
+        SpecError: before any compute, for what cannot run.
+    """
+    with Store.open(store) as opened:
+        patient = opened.patient(sweep.compute.outage)
+        return execute(sweep, patient, place_of(sweep, store, artifacts), use_ray=use_ray)
+
+
+def best(sweep: str, store: str = DEFAULT_URL, rule: str = "min_asr_within_delta") -> list[Winner]:
+    """The winner of each defense, the best one first. Raises SpecError for an unknown sweep or rule."""
+    with Store.open(store, create=False) as opened:
+        return winners(opened.records(sweep), rule)
