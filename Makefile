@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs
-# one more than cores: many tests wait for other processes
-PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
+# more than cores: many tests wait for other processes
+PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 2 : 6)))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STORE := sqlite:///$(OUT)/poisonsweep.db
@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/poisonsweep report --sweep digits --store $(STORE) --out $(OUT)/digits.html
 
 test: lint
-	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
