@@ -19,7 +19,9 @@ demo: $(VENV)/.installed
 	@$(BIN)/poisonsweep report --sweep digits --store $(STORE) --out $(OUT)/digits.html
 
 test: lint
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	@# byte code is kept, as many tests start processes; what kills and mistreats things has ten minutes
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder \
+	  --most 600
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""How many trials at a time one GPU takes: images a second in all, for 1, 2, 4, ... processes side by side.
+"""How many trials at a time one GPU takes: images a second in all, for 1, 4 and 10 processes side by side.
 
     python -m benchmarks.gpu [--seconds S] [--processes N ...] [--widths W ...]
 
@@ -11,6 +11,7 @@ same seconds. Small networks leave a GPU waiting for Python, so more trials at a
 import argparse
 import multiprocessing
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,7 +87,11 @@ class Crew:
         """Images a second of so many of them together."""
         for jobs in self._jobs[:processes]:
             jobs.put((what, width, processes, seconds))
-        return sum(self._results.get(timeout=120) for _ in range(processes))
+        rates = [self._results.get(timeout=120) for _ in range(processes)]
+        for rate in rates:
+            if isinstance(rate, str):
+                raise RuntimeError(rate)
+        return sum(rates)
 
     def end(self) -> None:
         for jobs in self._jobs:
@@ -100,21 +105,24 @@ def serve(jobs: Any, results: Any, together: Any) -> None:
     torch.set_num_threads(1)
     while (job := jobs.get()) is not None:
         what, width, processes, seconds = job
-        steps = WORKS[what](model_of(width))
-        for _ in range(2):
-            next(steps)
-        together[processes - 1].wait()
-        done, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            done += next(steps)
-        results.put(done / (time.perf_counter() - start))
+        try:
+            steps = WORKS[what](model_of(width))
+            for _ in range(2):
+                next(steps)
+            together[processes - 1].wait(60)
+            done, start = 0, time.perf_counter()
+            while time.perf_counter() - start < seconds:
+                done += next(steps)
+            results.put(done / (time.perf_counter() - start))
+        except Exception:
+            results.put(traceback.format_exc())
 
 
 def main() -> None:
     """Measure, print, write the figures."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    words.add_argument("--processes", type=int, nargs="+", default=[1, 4, 12])
+    words.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    words.add_argument("--processes", type=int, nargs="+", default=[1, 4, 10])
     words.add_argument("--widths", type=int, nargs="+", default=[64, 16])
     asked = words.parse_args()
     if not torch.cuda.is_available():

@@ -88,6 +88,8 @@ def _row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
     settings = {f"set.{k}": v for k, v in trial.method.params.items()} if trial.method else {}
     settings |= {f"detector.{k}": v for k, v in trial.detector.params.items()} if trial.detector else {}
+    if len(victim.attacks) == 1:
+        settings |= {f"attack.{k}": v for k, v in victim.attacks[0].params.items() if k != "m"}
     return row | settings | {_free(k, row, "metric"): v for k, v in record.metrics.items()}
 
 

@@ -40,6 +40,7 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
     made = planes(records) if inspected else []
     ranked = rankings(made)
     advised = [r[0].plane for r in ranked]
+    drawn = budget.figure(records)
     few = bool(made) and any(m.found.few for p in made for m in p.marks)
     return {
         "sentences": [sentence(r) for r in ranked],
@@ -49,7 +50,7 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
             "plane",
             _PLANE,
         ),
-        "budget": _chart(budget.figure(records), "budget", _BUDGET if inspected else _BUDGET_ALONE),
+        "budget": _chart(drawn, "budget", _BUDGET if "yaxis2" in drawn.layout.to_plotly_json() else _ASR),
         "histograms": _chart(histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS),
         "tradeoffs": _tradeoffs(records),
         "sheets": [s for s in _sheets(records, rule, made, advised) if s],
@@ -109,7 +110,7 @@ _PLANE = (
     "they reach, its band 95 % over resampled models. A detector that guesses has ρ = 0.5."
 )
 _BUDGET = "What poisoning more buys: ASR before any defense, and how surely a detector finds it, against m."
-_BUDGET_ALONE = "What poisoning more buys: ASR before any defense, against m."
+_ASR = "What poisoning more buys: ASR before any defense, against m."
 _TRADEOFF = (
     "Each line is the mean over victims of one budget m, from before the defense (right) on; the shade is one standard "
     "deviation of the ASR."

@@ -17,6 +17,7 @@ from sweep.spool import Spool
 from sweep.walks import Walk
 from sweep.waves import waves
 from sweep.worker import Place, device_for
+from trials.far_artifacts import artifacts_at
 from trials.folders import CHECKPOINT_EVERY, is_uri
 from trials.spec import Record, SpecError, content_id, to_json
 
@@ -80,10 +81,12 @@ def execute(
     """
     _fits_here(sweep.compute, use_ray, address)
     plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
-    again = row is not None and row.spec == plain  # so it was checked, and is again only if something is left to run
-    if not again:
-        _check(sweep, place, use_ray)
     failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and row else []
+    again = row is not None and row.spec == plain and not failed
+    if again:  # it was checked, and is once more only if something is left to run
+        artifacts_at(place.artifacts).check()
+    else:
+        _check(sweep, place, use_ray)
     store.add_sweep(sweep.name, plain)
     release_the_dead(store)
     Spool(place).take_up(store, Driver().name)
@@ -144,14 +147,13 @@ def run_waves(
 
 def _check(sweep: Sweep, place: Place, use_ray: bool) -> None:
     """Refuse what cannot run: in a fork, where workers will be forks too and this process can do without torch."""
-    if use_ray or "torch" in sys.modules or not _pooled(_with_gpu(sweep.compute), place):
-        check_here(sweep, place)
+    if _pooled(_with_gpu(sweep.compute), place) and not use_ray and "torch" not in sys.modules:
+        forks.ask(_check_here, sweep, place)
     else:
-        forks.ask(check_here, sweep, place)
+        _check_here(sweep, place)
 
 
-def check_here(sweep: Sweep, place: Place) -> None:
-    """``check`` in this process. Raises SpecError."""
+def _check_here(sweep: Sweep, place: Place) -> None:
     from sweep.check import check  # noqa: PLC0415  (loads torch)
 
     check(sweep, place)
@@ -181,8 +183,6 @@ def _with_gpu(compute: Compute) -> Compute:
 
 
 def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
-    from trials.far_artifacts import artifacts_at  # noqa: PLC0415
-
     artifacts = artifacts_at(place.artifacts)
 
     def usable(record: Record) -> bool:

@@ -5,6 +5,7 @@ So torch is loaded once, its pages are shared however many there are, and a driv
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -21,15 +22,20 @@ from trials.spec import SpecError
 
 # what the check and a worker run, and what optimizers load when first used
 PRELOADED = ["trials.run", "sweep.check", "sweep.serving", "torch._dynamo"]
+TIDY = 5.0  # seconds in which a process that is not wanted any more may put things in order
 
 
 def start(function: Callable[..., None], *given: Any) -> tuple[ForkServerProcess, "Connection[Any, Any]"]:
-    """Run ``function(*given, pipe)`` in a process that ends with this one; the other end of its pipe."""
+    """Run ``function(pipe, *given)`` in a process that ends with this one; the other end of its pipe."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    with kept_from_children():
+        environment = dict(os.environ)
+        with _ctrl_c_blocked():  # while it loads it would take a Ctrl-C for its own
+            multiprocessing.forkserver.ensure_running()
     ours, theirs = context.Pipe()
-    with kept_from_children(), _without_main([function, *given]):
-        process = context.Process(target=_begin, args=(dict(os.environ), function, given, theirs), daemon=True)
+    with _without_main([function, *given]):
+        process = context.Process(target=_begin, args=(environment, function, theirs, given), daemon=True)
         process.start()
     theirs.close()  # else its end would stay open after its death
     return process, ours
@@ -39,42 +45,62 @@ def ask(function: Callable[..., Any], *given: Any) -> Any:
     """What ``function(*given)`` returns in such a process.
 
     Raises:
-        SpecError: as the function does.
-        RuntimeError: it raised anything else, or the process was ended; with its traceback or exit code.
+        SpecError, OSError, MemoryError: as the function does; a MemoryError too where the system killed it.
+        RuntimeError: it raised anything else, or ended by itself; with its traceback or exit code.
     """
-    process, pipe = start(_answer, function, given)
+    process, pipe = start(_answer, function, *given)
     try:
         how, what = pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):
         process.join()
+        if process.exitcode == -signal.SIGKILL:
+            raise MemoryError(f"{function.__name__}: its process was killed, for want of memory most likely") from None
         raise RuntimeError(f"{function.__name__}: its process ended with exit code {process.exitcode}") from None
     finally:
-        process.kill()  # after Ctrl-C it may still be at work; else it is over
-        process.join()
+        end(process)  # after Ctrl-C it is still at work
         pipe.close()
-    if how == "refused":
-        raise SpecError(what)
+    if how == "raised":
+        raise what
     if how == "failed":
         raise RuntimeError(f"{function.__name__} failed:\n{what}")
     return what
 
 
-def _begin(environment: dict[str, str], function: Callable[..., None], given: tuple[Any, ...], pipe: Any) -> None:
+def end(process: ForkServerProcess) -> None:
+    """End a process, kindly at first."""
+    process.terminate()
+    process.join(TIDY)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _begin(environment: dict[str, str], function: Callable[..., None], pipe: Any, given: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it ends its workers
     die_with_the_driver()
     os.environ.clear()  # what it was forked from may have an older one
     os.environ |= environment
-    function(*given, pipe)
+    function(pipe, *given)
 
 
-def _answer(function: Callable[..., Any], given: tuple[Any, ...], pipe: "Connection[Any, Any]") -> None:
+def _answer(pipe: "Connection[Any, Any]", function: Callable[..., Any], *given: Any) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that half-written files are removed
     try:
         answer = "done", function(*given)
-    except SpecError as problem:
-        answer = "refused", str(problem)
+    except (SpecError, OSError, MemoryError) as problem:
+        answer = "raised", problem
     except Exception:
         answer = "failed", traceback.format_exc()
     pipe.send(answer)
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

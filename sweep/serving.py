@@ -11,13 +11,13 @@ from sweep.worker import Place, device_for, perform, spoilt
 from trials.spec import to_json, trial_from_json
 
 
-def serve(place: Place, number: int, pipe: "Connection[Any, Any]") -> None:
+def serve(pipe: "Connection[Any, Any]", place: Place, number: int) -> None:
     """A worker's life; it ends too after a record that says that the process is spoilt.
 
     Args:
+        pipe: gives a trial and its share as JSON, takes ("point", ...), then ("record" or "last", JSON).
         place: where its trials run.
         number: of the worker among the driver's; GPUs are dealt by it.
-        pipe: gives a trial and its share as JSON, takes ("point", ...), then ("record" or "last", JSON).
     """
     if device_for(place.device) == "cuda":
         import torch  # noqa: PLC0415

@@ -175,6 +175,12 @@ def device_for(wanted: str) -> str:
     return wanted
 
 
+_DRIVERS = (  # what NVIDIA's, Tegra's, AMD's and Windows' drivers show; the first file may come with the first use only
+    *("/dev/nvidiactl", "/proc/driver/nvidia", "/sys/module/nvidia", "/dev/nvmap", "/dev/nvhost-gpu"),
+    *("/dev/kfd", "/sys/module/amdgpu", "/dev/dxg"),
+)
+
+
 def _may_have_gpus() -> bool:
     """False where the system surely drives none, so that torch need not be loaded and asked."""
-    return sys.platform != "linux" or any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
+    return sys.platform != "linux" or any(Path(p).exists() for p in _DRIVERS)

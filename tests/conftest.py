@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from counting import MOST, counter, spent, summarise
+from counting import counter, spent, summarise
 from databases import Server
 from forked_reader import Reader
 from hypothesis import settings
 
-ROUNDS = 20
 torch.set_num_threads(1)
 settings.register_profile("long", max_examples=1000)  # of tests/fuzz: ten times the inputs, others each time
 
@@ -70,18 +69,19 @@ def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What the tests that kill and break things can be asked for."""
     chaos = parser.getgroup("chaos")
-    chaos.addoption("--rounds", type=int, default=ROUNDS, help=f"times that a driver is killed (default {ROUNDS})")
+    chaos.addoption("--rounds", type=int, default=20, help="times that a driver is killed (default 20)")
     chaos.addoption("--chaos-seed", type=int, default=None, help="of the random moments; printed when left out")
     chaos.addoption("--figures", type=Path, default=None, help="file to which each chaos test adds what it counted")
+    chaos.addoption("--most", type=float, default=0, help="seconds that chaos and fuzz tests may take together; 0: any")
     parser.getgroup("fuzz").addoption("--fuzz-json", default="", help="file that keeps the tally of hostile inputs")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where the suites that are bounded in time were not, unless more of them was asked for."""
-    more = session.config.getoption("--rounds") > ROUNDS or settings.default is settings.get_profile("long")
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and not more and spent(reporter)[1] > MOST:
+    """Fail where the suites took longer than ``--most``."""
+    most, reporter = session.config.getoption("--most"), session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and most and spent(reporter)[1] > most and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"\nFAILED: chaos and fuzz tests ran for more than {most:.0f} s", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

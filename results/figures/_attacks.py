@@ -1,6 +1,6 @@
 """Looks of attacks, shapes of fronts, and colours that fade: what the figures of the plane share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,11 +14,14 @@ _MARKS = (*_SYMBOLS, "triangle-down", "hourglass", "star")  # eleven, so that ma
 _ORDER = ("#56B4E9", "#1B83C6", "#CC79A7", "#D55E00", "#E69F00")  # from little to much, seen alike by all
 
 
-def attack_looks(victims: Iterable[Victim], name_of: Callable[[Victim], str] = attack_name) -> dict[str, Look]:
+def attack_looks(victims: Iterable[Victim]) -> dict[str, Look]:
     """By attack's name, whatever its budget; clean victims are grey. All figures of a page give the same victims."""
-    named = sorted({name_of(v) for v in victims if v.attacks})
-    found = {n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]) for i, n in enumerate(named)}
-    return found | {"clean": CLEAN}
+    return named_looks({attack_name(v) for v in victims if v.attacks}) | {"clean": CLEAN}
+
+
+def named_looks(names: Iterable[str]) -> dict[str, Look]:
+    """A colour and a mark for each name."""
+    return {n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]) for i, n in enumerate(sorted(names))}
 
 
 def ranked_looks(values: Sequence[int]) -> dict[int, Look]:

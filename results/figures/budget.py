@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from results import paper
 from results.configurations import of_game
 from results.detectability import detections
-from results.figures._attacks import attack_looks, faded
+from results.figures._attacks import CLEAN, attack_looks, faded, named_looks
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
 from results.intervals import Interval, bootstrap
@@ -23,6 +23,7 @@ from results.setups import attack_name, budget, families, family_of
 from results.variants import labels
 from trials.spec import Record, Victim
 
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 APART = 1.03  # factor on m between attacks, so that their bars do not hide one another
 
 
@@ -61,19 +62,20 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     axis = base.xaxis.to_plotly_json()
     chart.update_xaxes({**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]})
     chart.update_yaxes(axis)
-    looks = {k: look for k, look in attack_looks((r.trial.victim for r in records), name_of).items() if k in victims}
     said: set[str] = set()
-    for i, (attack, look) in enumerate(looks.items()):
+    looks = _looks(victims, attack_looks(r.trial.victim for r in records))
+    for i, (attack, (look, dash)) in enumerate(looks.items()):
         beside = APART ** (i - (len(looks) - 1) / 2)
         for row, values in ((1, rates.get(attack)), (2, areas.get(attack))):
             if values:
                 first = row == 1 or attack not in rates
                 chart.add_trace(
-                    _line(values, shown(attack), look, first, 100 if row == 1 else 1, beside), row=row, col=1
+                    _line(values, shown(attack), look, dash, first, 100 if row == 1 else 1, beside), row=row, col=1
                 )
         plain = attack_name(victims[attack])
-        if plain not in said:
-            _paper(chart, theirs[attack], shown(plain), look, rows)
+        if plain not in said:  # of which family the paper's are it does not say
+            alone = sum(attack_name(v) == plain for v in victims.values()) == 1
+            _paper(chart, theirs[attack], shown(plain), look if alone else CLEAN, rows)
         said.add(plain)
     chart.update_xaxes(title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=rows)
     chart.update_yaxes(title={"text": "ASR before any defense (%)"}, range=[-3, 103], dtick=20, row=1)
@@ -82,6 +84,19 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
         line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
         chart.add_hline(y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1)
     return chart
+
+
+def _looks(victims: Mapping[str, Victim], looks: Mapping[str, Look]) -> dict[str, tuple[Look, str]]:
+    """Look and dash of each line: an attack's own look, its other families dashed; of the only attack a look each."""
+    if len(looks.keys() - {"clean"}) == 1:
+        return {name: (look, DASHES[0]) for name, look in named_looks(victims).items()}
+    seen: dict[str, int] = defaultdict(int)
+    found = {}
+    for name in sorted(victims):
+        plain = attack_name(victims[name])
+        found[name] = looks[plain], DASHES[seen[plain] % len(DASHES)]
+        seen[plain] += 1
+    return found
 
 
 def _rates(
@@ -116,7 +131,9 @@ def _areas(
     return name, lines, {name_of(d.victim): d.victim for d in panels.get(name, [])}
 
 
-def _line(values: Sequence[Value], label: str, look: Look, first: bool, scale: int, beside: float) -> go.Scatter:
+def _line(
+    values: Sequence[Value], label: str, look: Look, dash: str, first: bool, scale: int, beside: float
+) -> go.Scatter:
     return go.Scatter(
         x=[v.m * beside for v in values],
         customdata=[v.m for v in values],
@@ -130,7 +147,7 @@ def _line(values: Sequence[Value], label: str, look: Look, first: bool, scale: i
             "color": faded(look.colour, 0.6),
         },
         mode="lines+markers",
-        line={"width": 1.6, "color": look.colour},
+        line={"width": 1.6, "color": look.colour, "dash": dash},
         marker={"size": 8, "symbol": look.symbol, "color": look.colour},
         name=label,
         legendgroup=label,

@@ -133,8 +133,8 @@ def trained(backdoor: Backdoor, seed: int) -> nn.Module:
 
 
 @pytest.mark.slow
-def test_a_tenth_of_the_parameters_suffices_to_plant_the_backdoor_and_keep_the_accuracy() -> None:
-    """In most trainings: in one of four it did not take, and which one depends on the processor's rounding."""
+def test_a_tenth_of_the_parameters_can_plant_the_backdoor_and_keep_the_accuracy() -> None:
+    """Not in every training, and in which depends on the processor's rounding: one of three is asked for."""
     train, test = digits.load("train"), digits.load("test")
     for seed in range(3):
         backdoor = pcb.implant(train, Generator().manual_seed(seed), target=4)

@@ -9,6 +9,7 @@ from trials import catalog
 from trials.checkpoints import load_weights, save_weights
 from trials.kinds import with_latents
 from trials.models import resnet18, torchvision_resnet18
+from trials.models._shortcut import shortcut
 from trials.spec import SpecError
 
 SMALL = {"resnet18": {"width": 4}, "clip_vit_b32": {"architecture": "tiny"}}
@@ -64,6 +65,22 @@ def test_resnet18_has_the_papers_number_of_parameters() -> None:
 def test_latents_are_eight_widths_long(width: int) -> None:
     latents, _ = with_latents(resnet18.build(10, 16, width=width).eval(), torch.rand(3, 3, 16, 16))
     assert latents.shape == (3, 8 * width)
+
+
+@pytest.mark.parametrize("before", [3, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [6, 7])
+def test_a_shortcut_is_a_strided_convolution(before: int, stride: int, side: int) -> None:
+    ours = shortcut(before, 5, stride).double()
+    x = torch.rand(2, before, side, side, dtype=torch.float64, requires_grad=True)
+    weight = ours.weight.detach().clone().requires_grad_(True)
+    wanted = F.conv2d(x, weight, stride=stride)
+    push = torch.rand_like(wanted)
+    theirs = torch.autograd.grad(wanted, [x, weight], push)
+    assert torch.allclose(ours(x), wanted)
+    for mine, its in zip(torch.autograd.grad(ours(x), [x, ours.weight], push), theirs, strict=True):
+        assert torch.allclose(mine, its)
+    assert list(ours.state_dict()) == ["weight"]
 
 
 @pytest.mark.parametrize("width", [2, 4, 8, 16])

@@ -1,0 +1,189 @@
+"""What runs in a fork of a process that has loaded libraries: its answer, its errors, what it does not get."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_sweep
+
+import sweep as package
+from results.store import Store
+from sweep import engine, forks, secrets, worker
+from sweep.worker import Place, device_for
+from trials.spec import SpecError
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_function_answers_from_a_process_that_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    monkeypatch.setenv(secrets.STORE, "postgresql://tester:secret@nowhere/x")
+    monkeypatch.setenv("POISONSWEEP_TEST_WORD", "heard")
+    assert forks.ask(os.getpid) != os.getpid()
+    assert [forks.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")] == [
+        None, None, "heard",
+    ]  # fmt: skip
+    assert os.environ["PGPASSWORD"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "error", "says"),
+    [
+        (device_for, ("cuda:99",), SpecError, "device is 'cuda:99'"),
+        (os.listdir, ("/nowhere",), FileNotFoundError, "/nowhere"),
+        (bytearray, (1 << 60,), MemoryError, None),
+        (int, ("word",), RuntimeError, "ValueError: invalid literal"),
+        (os._exit, (7,), RuntimeError, "exit code 7"),
+        (os.kill, (0, signal.SIGKILL), MemoryError, "killed"),
+    ],
+    ids=["refused", "files", "memory", "bug", "ended", "killed"],
+)
+def test_an_error_there_is_one_here(
+    function: Any, given: tuple[Any, ...], error: type[Exception], says: str | None
+) -> None:
+    if function is os.kill:
+        function, given = _kill_oneself, ()
+    with pytest.raises(error, match=says):
+        forks.ask(function, *given)
+
+
+def _kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _slow(folder: str) -> None:
+    part = Path(folder) / "part"
+    try:
+        part.touch()
+        time.sleep(60)
+    finally:
+        part.unlink()
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        while not (tmp_path / "part").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    started = forks.start
+
+    def start(*given: Any) -> Any:
+        process, pipe = started(*given)
+        monkeypatch.setattr(type(pipe), "recv", interrupted)
+        return process, pipe
+
+    monkeypatch.setattr(forks, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        forks.ask(_slow, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+SCRIPT = """
+import sys
+from sweep import read, run
+print("body")
+sweep = read("tiny.toml")
+run(sweep, store="sqlite:///s.db")
+print("torch" in sys.modules)
+run(sweep, store="sqlite:///s.db")
+print("torch" in sys.modules)
+"""
+
+
+def test_a_script_needs_no_guard_and_its_process_no_torch(tmp_path: Path) -> None:
+    compute = {"device": "auto", "workers": 2}
+    (tmp_path / "tiny.toml").write_text(tiny_sweep.toml(tiny_sweep.table(compute=compute)))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["body", *2 * [str(worker._may_have_gpus())]]
+
+
+def test_what_was_checked_is_checked_again_only_if_something_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, sweep = [], tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
+    check = engine._check_here
+
+    def counted(*given: Any) -> None:
+        asked.append(given)
+        check(*given)
+
+    monkeypatch.setattr(engine, "_check_here", counted)
+    url = f"sqlite:///{tmp_path}/s.db"
+    place = engine.place_of(sweep, url)
+    with Store.open(url) as store:
+        engine.execute(sweep, store, place, use_ray=False)
+        assert len(asked) == 1
+        assert engine.execute(sweep, store, place, use_ray=False).stored == 9
+        assert len(asked) == 1
+        (victim,) = store.records("tiny", "training")
+        shutil.rmtree(Path(place.artifacts) / victim.trial.id)
+        monkeypatch.setattr(engine, "_check_here", _refuse)
+        with pytest.raises(SpecError, match="no"):
+            engine.execute(sweep, store, place, use_ray=False)
+        assert not store.owners()
+        monkeypatch.setattr(engine, "_check_here", counted)
+        assert engine.execute(sweep, store, place, use_ray=False).done == 1
+        assert len(asked) == 2
+
+
+def test_a_refused_retry_keeps_the_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    defenses = [{"name": "weight_decay", "profile": "small", "limit": 1, "fixed": {"steps": 6, "batch": 16, "lr": 1e9}}]
+    sweep = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1}, defenses=defenses)
+    url = f"sqlite:///{tmp_path}/s.db"
+    place = engine.place_of(sweep, url)
+    with Store.open(url) as store:
+        engine.execute(sweep, store, place, use_ray=False)
+        failed = [r for r in store.records("tiny") if r.status == "failed"]
+        assert failed
+        monkeypatch.setattr(engine, "_check_here", _refuse)
+        with pytest.raises(SpecError, match="no"):
+            engine.execute(sweep, store, place, use_ray=False, retry_failed=True)
+        assert [r for r in store.records("tiny") if r.status == "failed"] == failed
+
+
+def _refuse(*_: object) -> None:
+    raise SpecError("no")
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    assert all(getattr(package, name) for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("shown", worker._DRIVERS)
+def test_torch_is_asked_for_gpus_where_a_driver_shows(shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) == shown)
+    assert worker._may_have_gpus()
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert worker._may_have_gpus() == (sys.platform != "linux")
+
+
+def test_what_is_defined_in_the_main_module_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main, place = sys.modules["__main__"], Place(str(tmp_path))
+    with forks._without_main([place]):
+        assert sys.modules["__main__"] is not main
+    monkeypatch.setattr(Place, "__module__", "__main__")
+    with forks._without_main([place]):
+        assert sys.modules["__main__"] is main
+    assert sys.modules["__main__"] is main
+
+
+def test_a_place_is_what_it_was_elsewhere(tmp_path: Path) -> None:
+    assert forks.ask(_given, Place(str(tmp_path), threads=3)) == Place(str(tmp_path), threads=3)
+
+
+def _given(place: Place) -> Place:
+    return place
