@@ -42,7 +42,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(what: Callable[[], bool], seconds: float = 120) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if what():

@@ -28,7 +28,7 @@ TWO = Compute(device="cpu", workers=2)
 
 
 def gone(place: Made) -> bool:
-    return eventually(lambda: not any(alive(pid) for _, pid in place.starts()), 15)
+    return eventually(lambda: not any(alive(pid) for _, pid in place.starts()), 60)
 
 
 def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
