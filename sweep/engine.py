@@ -147,7 +147,7 @@ def run_waves(
 
 def _check(sweep: Sweep, place: Place, use_ray: bool) -> None:
     """Refuse what cannot run: in a fork, where workers will be forks too and this process can do without torch."""
-    if _pooled(_with_gpu(sweep.compute), place) and not use_ray and "torch" not in sys.modules:
+    if not use_ray and _pooled(_with_gpu(sweep.compute), place) and "torch" not in sys.modules:
         forks.ask(_check_here, sweep, place)
     else:
         _check_here(sweep, place)

@@ -153,6 +153,17 @@ def test_a_refused_retry_keeps_the_failures(tmp_path: Path, monkeypatch: pytest.
         assert [r for r in store.records("tiny") if r.status == "failed"] == failed
 
 
+def test_a_driver_on_ray_needs_no_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(engine, "_check_here", lambda *given: asked.append(given))
+    monkeypatch.setattr(engine, "device_for", _refuse)  # as on a node without one
+    sweep = tiny_sweep.sweep(compute={"device": "cuda", "gpus": 1})
+    engine._check(sweep, Place(str(tmp_path)), use_ray=True)
+    assert len(asked) == 1
+    with pytest.raises(SpecError, match="no"):
+        engine._check(sweep, Place(str(tmp_path)), use_ray=False)
+
+
 def _refuse(*_: object) -> None:
     raise SpecError("no")
 
