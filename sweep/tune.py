@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -31,8 +32,10 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray.tune.execution import tune_controller
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.utils.object_cache import _ObjectCache
 
 from sweep import local, nodes
 from sweep.compute import Compute, must_fit
@@ -43,6 +46,7 @@ from sweep.worker import Place, perform, placed, spoilt
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
+IDLE_SECONDS = 60.0  # a worker without a trial is kept so long; others may want its share of the cluster
 REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
 
 
@@ -182,6 +186,31 @@ class _Search(Searcher):
         return {}
 
 
+class _Idle(_ObjectCache):  # type: ignore[misc]
+    """Tune's workers without a trial. Where none is wanted yet, as between two waves, it keeps one; this keeps all for
+    a while, so that the next wave need not start them again. They go as soon as a trial waits for another share.
+    """
+
+    _latest = 0.0
+
+    def cache_object(self, key: Any, obj: Any) -> bool:
+        if self._awaited_by_others(key):
+            return bool(super().cache_object(key, obj))
+        self._cached_objects[key].append(obj)
+        self._num_cached_objects += 1
+        self._latest = time.monotonic()
+        return True
+
+    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+        late = time.monotonic() - self._latest > IDLE_SECONDS
+        if force_all or late or any(o and self._awaited_by_others(key) for key, o in self._cached_objects.items()):
+            yield from super().flush_cached_objects(force_all)
+
+    def _awaited_by_others(self, key: Any) -> bool:
+        """True where a trial waits that wants another share than ``key``."""
+        return any(number for k, number in self._max_num_objects.items() if k != key)
+
+
 def run(source: Source, place: Place, compute: Compute, address: str | None = None, *, ship: bool = False) -> None:
     """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this machine.
 
@@ -212,12 +241,14 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
+        tune_controller._ObjectCache = _Idle
         tuner.fit()
     except Exception as problem:
         if ours := _buried(problem):
             raise ours from None
         raise
     finally:
+        tune_controller._ObjectCache = _ObjectCache
         if mine:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[1]
 METHODS = ROOT / "tests" / "chaos" / "methods"
@@ -15,9 +14,7 @@ METHODS = ROOT / "tests" / "chaos" / "methods"
 def called(code: str, folders: str) -> str:
     """What a process prints whose user named these folders."""
     environment = {**os.environ, "POISONSWEEP_METHODS": folders}
-    words = [sys.executable, "-c", code]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
-    return done.stdout + done.stderr
+    return "".join(warm.Program(["-c", code], ROOT, environment).communicate(100))
 
 
 def listed(folders: str) -> str:

@@ -1,4 +1,4 @@
-"""A sweep that runs in seconds: digits, a narrow ResNet, BadNets, short defenses."""
+"""A sweep that runs in seconds: digits, two convolutions, BadNets, short defenses."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from trials.spec import Choice, Record, Trial
 
 VICTIM: dict[str, Any] = {
     "dataset": "digits",
-    "model": {"name": "resnet18", "width": 4},
+    "model": {"name": "small_cnn"},
     "training": {"name": "fast", "epochs": 4, "batch": 64, "peak": 0.2},
     "attacks": [{"name": "badnets", "m": 60}],
 }

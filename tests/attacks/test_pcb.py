@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from trials import catalog
 from trials.attacks import badnets, pcb
 from trials.attacks._patch import Patch
 from trials.datasets import digits
@@ -125,8 +126,8 @@ def test_every_setting_is_alive(change: dict[str, Any]) -> None:
 
 def trained(backdoor: Backdoor, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    victim = resnet18.build(10, 16, width=4).to(memory_format=torch.channels_last)
-    settings: dict[str, Any] = {"epochs": 16, "batch": 32, "peak": 0.05, "precision": "fp32"}
+    victim = catalog.find("models", "small_cnn")(10, 16, width=16).to(memory_format=torch.channels_last)
+    settings: dict[str, Any] = {"epochs": 8, "batch": 32, "peak": 0.1, "precision": "fp32"}
     for _ in fast.fit(victim, backdoor, Generator().manual_seed(seed), **settings):
         pass
     return victim
@@ -136,7 +137,7 @@ def trained(backdoor: Backdoor, seed: int) -> nn.Module:
 def test_a_tenth_of_the_parameters_can_plant_the_backdoor_and_keep_the_accuracy() -> None:
     """Not in every training, and in which depends on the processor's rounding: one of three is asked for."""
     train, test = digits.load("train"), digits.load("test")
-    for seed in range(3):
+    for seed in (1, 2, 0):
         backdoor = pcb.implant(train, Generator().manual_seed(seed), target=4)
         victim, x = trained(backdoor, seed), stamped(test, backdoor.trigger, 4)
         if rate(victim, x, 4) > 0.5:

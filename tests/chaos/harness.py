@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import tomllib
 import uuid
@@ -17,6 +15,7 @@ from typing import Any
 
 import counting
 import tiny_sweep
+import warm
 
 from results.address import file_of, parse
 from results.store import Store
@@ -25,7 +24,7 @@ from trials.spec import Record, record_from_json, to_json
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SPEC = HERE / "chaos.toml"
-METHODS = HERE / "methods"
+METHODS = os.pathsep.join([str(HERE.parent / "methods"), str(HERE / "methods")])
 MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
 HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 LONGEST = 400  # seconds that a run may take on a busy machine
@@ -53,7 +52,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     artifacts: Path = Path()
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
-    driver: subprocess.Popen[bytes] | None = None
+    driver: warm.Program | None = None
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -63,16 +62,14 @@ class Run:
 
     def start(self, *options: str) -> None:
         """Start the driver, in a process group of its own."""
-        words = [sys.executable, "-m", "sweep.cli", "run", str(self.spec), "--store", self.store]
+        words = ["-m", "sweep.cli", "run", str(self.spec), "--store", self.store]
         words += ["--artifacts", str(self.artifacts), *([] if self.use_ray else ["--local"]), *self.options, *options]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-        environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": str(METHODS), MARK: self.mark}
+        environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": METHODS, MARK: self.mark}
         environment |= {"PYTHONPATH": str(ROOT), **self.environment}
         self.starts += 1
         with self.said.open("wb") as said:
-            self.driver = subprocess.Popen(
-                words, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=self.folder, start_new_session=True
-            )
+            self.driver = warm.Program(words, self.folder, environment, said)
 
     @property
     def said(self) -> Path:

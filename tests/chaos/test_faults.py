@@ -1,13 +1,13 @@
 """Defenses that go wrong in every way: each costs one failed record that says why, and nothing else changes."""
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from harness import ROOT, Run, Undisturbed, agree, defense, outcomes, spec_with, victim_with
 
 EXECUTORS = [pytest.param(False, id="pool"), pytest.param(True, id="ray", marks=pytest.mark.ray)]
@@ -52,8 +52,8 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     assert agree({i: r for i, r in records.items() if r.status == "done"}, undisturbed.records, 3)
     assert len(run.started()) == len(records) + 2  # two faults take their worker with them, twice each
     assert f"({len(failed)} failed, 0 pruned)" in said
-    words = [sys.executable, "-m", "sweep.cli", "status", "--store", run.store, "--json"]
-    shown = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    status = warm.Program(["-m", "sweep.cli", "status", "--store", run.store, "--json"], ROOT, os.environ)
+    shown = json.loads(status.communicate(100)[0])
     assert {f["trial"] for f in shown["failures"]} == {r.trial.id for r in failed}
     again = run.complete()
     assert "ran 0 trials" in again

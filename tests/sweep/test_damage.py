@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_sweep
@@ -31,8 +32,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def only_the_victim() -> Sweep:
-    return tiny_sweep.sweep(game="training", defenses=[], tuning={}, compute=ONE)
+def only_the_victim(**model: Any) -> Sweep:
+    victim = {**tiny_sweep.VICTIM, **({"model": model} if model else {})}
+    return tiny_sweep.sweep(game="training", defenses=[], tuning={}, compute=ONE, victim=victim)
 
 
 def ran(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
@@ -113,7 +115,8 @@ def test_a_full_disk_is_one_failure_and_leaves_no_half_artifact(disk: Path, stor
     place = Place(str(disk / "artifacts"), "cpu", 1, checkpoint=0)
     (disk / "artifacts").mkdir()
     (disk / "filler").write_bytes(b"x" * filled)
-    trial = tiny_sweep.first(only_the_victim(), "training")
+    sweep = only_the_victim(name="resnet18", width=4)  # 200 kB
+    trial = tiny_sweep.first(sweep, "training")
     source = Source(iter([[ListWalk("victim", [trial])]]), store, "tiny")
     local.pool(source, place, 1)
     assert (source.progress.failed, source.progress.lost) == (1, 0)
@@ -125,5 +128,5 @@ def test_a_full_disk_is_one_failure_and_leaves_no_half_artifact(disk: Path, stor
     assert not [p for p in (disk / "artifacts").rglob("*") if p.is_file() and p.parent.name != "journal"]
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
     store.forget([trial.id])
-    engine.execute(only_the_victim(), store, place, use_ray=False)
+    engine.execute(sweep, store, place, use_ray=False)
     assert [r.status for r in store.records()] == ["done"]

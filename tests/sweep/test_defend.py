@@ -26,7 +26,7 @@ from trials.checkpoints import save_weights
 from trials.run import run
 from trials.spec import Choice, Point, Record
 
-ARCH = "resnet18:width=4"
+ARCH = "small_cnn:width=8"
 TOML = """
 [tuning]
 copies = 1
@@ -189,7 +189,7 @@ def test_the_choice_does_not_see_the_report_images(lab: tuple[Sweep, Bench, Path
         ({"arch": "resnet19"}, "Did you mean"),
         ({"arch": "resnet18:depth=4"}, "unknown setting of resnet18 in --arch"),
         ({"arch": "resnet18:width=wide"}, "width must be an integer"),
-        ({"arch": "resnet18:width=8"}, "width"),
+        ({"arch": "small_cnn:width=4"}, "does not fit"),
         ({"spec": "nowhere.toml"}, "cannot be read"),
     ],
 )

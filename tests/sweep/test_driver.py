@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny_sweep
+import warm
 from test_executors import alive, eventually
 
 from results.store import Store
@@ -18,23 +17,13 @@ HALF = [
 ]  # seconds each, so that a signal meets one
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path) -> warm.Program:
     file = folder / "tiny.toml"
     compute = {"device": "cpu", "workers": 2}
     table = tiny_sweep.table(confirm=False, judge=False, defenses=HALF, compute=compute)
     file.write_text(tiny_sweep.toml(table))
-    command = [sys.executable, "-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child would inherit that the tests' caller ignores it
-    return subprocess.Popen(
-        command,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        env=environment,
-        cwd=Path(__file__).parents[2],
-    )
+    words = ["-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
+    return warm.Program(words, folder, {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def finished(folder: Path) -> int:

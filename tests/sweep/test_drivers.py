@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 import traced
+import warm
 from databases import Server
 from sqlalchemy import text
 from test_executors import eventually
@@ -38,16 +39,18 @@ def spec(folder: Path, **changes: Any) -> Path:
     return file
 
 
-def start(file: Path, url: str, use_ray: bool = False, **more: str) -> "subprocess.Popen[str]":
-    """A driver in a process of its own; without a URL the environment has to name the store."""
-    words = ["run", str(file), "--artifacts", str(file.parent / "artifacts")]
+def start(file: Path, url: str) -> warm.Program:
+    """A driver in a process of its own."""
+    words, environment = call(file, url)
+    return warm.Program(words, file.parent, environment)
+
+
+def call(file: Path, url: str, use_ray: bool = False, **more: str) -> tuple[list[str], dict[str, str]]:
+    """Words and environment for Python; without a URL the environment has to name the store."""
+    words = [str(Path(__file__).parent / "traced.py"), "run", str(file), "--artifacts", str(file.parent / "artifacts")]
     words += (["--store", url] if url else []) + ([] if use_ray else ["--local"])
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
-    command = [sys.executable, str(Path(__file__).parent / "traced.py"), *words]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child would inherit that the tests' caller ignores it
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=file.parent)
+    return words, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
 
 
 def stored(url: str) -> int:
@@ -204,20 +207,23 @@ def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, 
     fails = {"name": "fine_tuning", "profile": "small", "limit": 1, "fixed": {"steps": 6, "batch": 16, "lr": 1e30}}
     file = spec(tmp_path, compute={"workers": 2}, confirm=True, defenses=[*tiny_sweep.DEFENSES[:1], fails])
     named = {"POISONSWEEP_STORE": url} if given == "environment" else {}
-    driver = start(
-        file, "" if named else url, use_ray, RAY_TMPDIR=str(ray), PGPASSWORD=SECRET, TRACE_ENVIRONMENT="1", **named
+    own = {"RAY_TMPDIR": str(ray), "PGPASSWORD": SECRET, "TRACE_ENVIRONMENT": "1", **named}
+    words, environment = call(file, "" if named else url, use_ray, **own)
+    pipe = subprocess.PIPE
+    driver = subprocess.Popen(  # its words are looked at
+        [sys.executable, *words], stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
     )
     assert eventually(lambda: bool(begun(tmp_path)) or driver.poll() is not None, 200)
     line = Path(f"/proc/{driver.pid}/cmdline")
     seen = [line.read_bytes() if line.exists() else b""]
-    seen += [words.encode() for words in driver.communicate(timeout=300)]
+    seen += [said.encode() for said in driver.communicate(timeout=300)]
     assert driver.returncode == 0, seen
     assert [r.status for r in records(url)].count("failed") == 1
     page = str(tmp_path / "report.html")
-    for words in (["status"], ["status", "--json"], ["best", "--json"], ["front"], ["report", "--out", page]):
-        command = [sys.executable, "-m", "sweep.cli", *words, "--store", url]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-        seen += [done.stdout, done.stderr]
+    for asked in (["status"], ["status", "--json"], ["best", "--json"], ["front"], ["report", "--out", page]):
+        shows = warm.Program(["-m", "sweep.cli", *asked, "--store", url], ROOT, os.environ)
+        seen += [said.encode() for said in shows.communicate(100)]
+        assert shows.returncode == 0, seen
     seen.append(everything(url).encode())
     for path in (p for folder in (tmp_path, ray) for p in folder.rglob("*")):
         seen.append(str(path).encode() + (path.read_bytes() if path.is_file() else b""))

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny_sweep
+import warm
 from test_executors import trials
 
 from results.store import Store
@@ -142,8 +141,7 @@ def test_a_driver_on_another_machine_hears_of_the_time_limit(
     path = os.pathsep.join([str(folder), str(folder.parent), str(folder.parents[1])])
     code = HANGS if told else f"import sweep.worker; sweep.worker.TELLING = 0.5{HANGS}"
     environment = {**os.environ, "PYTHONPATH": path, "POISONSWEEP_CACHE": str(tmp_path / "theirs")}
-    words = [sys.executable, "-c", code, where, trouble]
-    assert subprocess.run(words, env=environment, capture_output=True, timeout=100, check=False).returncode == 1
+    assert warm.Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "ours"))
     record = Spool(Place(where, time_limit=0.5)).last_word(trials(1)[0])
     assert (record is not None) == told

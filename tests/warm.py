@@ -1,0 +1,254 @@
+"""Programs of this project that start at once: forks of a process that has loaded its libraries and done nothing.
+
+A driver and the process that its workers are forks of would load torch again for every sweep that a test starts; here
+both are such forks. All else is as when a user starts them: processes, pipes, signals and files of their own.
+"""
+
+import array
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+ROOT = Path(__file__).parents[1]
+MORE = ["sweep.cli", "sweep.show", "alembic.command", "psycopg"]  # what drivers load when they need it
+HIGH = 500  # descriptors from here on are out of everybody's way
+
+
+class Program:
+    """``python WORDS`` in a session of its own; ``-m MODULE``, ``-c CODE`` or a file first, as for Python.
+
+    Args:
+        output: file for what it says on both streams; left out, ``communicate`` has the two.
+    """
+
+    def __init__(self, words: list[str], cwd: Path, env: Mapping[str, str], output: BinaryIO | None = None) -> None:
+        self._out: Any = output or tempfile.TemporaryFile()  # noqa: SIM115
+        self._err: Any = output or tempfile.TemporaryFile()  # noqa: SIM115
+        self._own, self._said = output is None, list[str]()
+        told, tell = os.pipe()
+        request = {"words": words, "cwd": str(cwd), "env": dict(env)}
+        try:
+            _send(_server(), json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
+        finally:
+            os.close(tell)
+        self._told = os.fdopen(told, "rb", buffering=0)
+        self.pid = int(self._told.read(8))
+        self.returncode: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        status = self._told.read(8)  # nothing, where somebody killed the one that waits for it
+        self._told.close()
+        if self._own:
+            for stream in (self._out, self._err):
+                stream.seek(0)
+                self._said.append(stream.read().decode())
+                stream.close()
+        self.returncode = os.waitstatus_to_exitcode(int(status)) if status else -signal.SIGKILL
+        self._ended.set()
+
+    def poll(self) -> int | None:
+        return self.returncode if self._ended.is_set() else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it said, when it has ended."""
+        self.wait(timeout)
+        out, err = self._said
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        if not self._ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """The socket to this process's server, which ends with it."""
+    ours, theirs = socket.socketpair()
+    words = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(
+        words, stdin=nowhere, stdout=nowhere, pass_fds=[theirs.fileno()], env=environment, start_new_session=True
+    )
+    theirs.close()
+
+    def close() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(close)
+    return ours
+
+
+def _serve(fd: int) -> None:
+    """Fork a program for each request."""
+    from sweep.forks import PRELOADED  # noqa: PLC0415
+
+    for module in (*PRELOADED, *MORE):
+        __import__(module)
+    gc.freeze()  # else each program would look through all of this, and so copy it
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread runs, so that forks are not safe"
+    asked = socket.socket(fileno=fd)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while (heard := _receive(asked)) is not None:
+        request, (tell, out, err) = json.loads(heard[0]), heard[1]
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            asked.close()
+            program = os.fork()
+            if program == 0:
+                os.close(tell)
+                _end(functools.partial(_become, out, err, **request))
+            os.write(tell, f"{program:8}".encode())
+            _only([tell])
+            os.write(tell, f"{os.waitpid(program, 0)[1]:8}".encode())
+            os._exit(0)
+        for number in (tell, out, err):
+            os.close(number)
+    os._exit(0)
+
+
+def _become(out: int, err: int, words: list[str], cwd: str, env: dict[str, str]) -> None:
+    """Run a program in this process as if Python had been started with it."""
+    os.setsid()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ |= env
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.path[:] = [p for p in sys.path if p != str(Path(__file__).parent)]
+    _fork_the_fork_server()
+    sys.path[:0] = [p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
+    match words:
+        case ["-m", module, *_]:
+            sys.argv = words[1:]
+            sys.path.insert(0, cwd)
+            sys.modules.pop(module, None)  # it is run again, as a program
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case ["-c", code, *_]:
+            sys.argv = ["-c", *words[2:]]
+            sys.path.insert(0, cwd)
+            exec(code, {"__name__": "__main__"})
+        case _:
+            sys.argv = words
+            sys.path.insert(0, str(Path(words[0]).parent))
+            runpy.run_path(words[0], run_name="__main__")
+
+
+def _end(program: Callable[[], None]) -> NoReturn:
+    """Run it and end as Python does, but for taking all modules apart."""
+    code = 0
+    try:
+        program()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code and not isinstance(end.code, int):
+            print(end.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        code = -signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # waits for its threads
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _fork_the_fork_server() -> None:
+    """What ``multiprocessing`` starts as its fork server is a fork of this process as it is now."""
+    from multiprocessing import util  # noqa: PLC0415
+
+    ours, theirs = socket.socketpair()
+    waiting = os.fork()
+    if waiting == 0:
+        ours.close()
+        heard = _receive(theirs)
+        if heard is None:
+            os._exit(0)
+        code, given = heard
+        _only([0, 1, 2, *given])
+        wanted = json.loads(code)
+        moved = [os.dup2(number, HIGH + i) for i, number in enumerate(given)]
+        _only([0, 1, 2, *moved])
+        for number, fd in zip(wanted["fds"], moved, strict=True):
+            os.dup2(fd, number)
+            os.close(fd)
+        sys.argv = ["-c"]
+        exec(wanted["code"], {"__name__": "__main__"})
+        os._exit(0)
+    theirs.close()
+    usual = util.spawnv_passfds
+
+    def spawnv_passfds(path: Any, words: list[Any], fds: list[int]) -> int:
+        if "multiprocessing.forkserver" not in str(words[-1]) or ours.fileno() < 0:
+            return usual(path, words, fds)
+        _send(ours, json.dumps({"code": words[-1], "fds": list(fds)}), list(fds))
+        ours.close()  # one only: where a fork server died, the next one is started as ever
+        return waiting
+
+    util.spawnv_passfds = spawnv_passfds
+
+
+def _only(kept: list[int]) -> None:
+    """Close every other descriptor."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(entry.name))
+
+
+def _send(to: socket.socket, text: str, fds: list[int]) -> None:
+    data = text.encode()
+    to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+    to.sendall(data)
+
+
+def _receive(at: socket.socket) -> tuple[str, list[int]] | None:
+    head, fds, _, _ = socket.recv_fds(at, 8, 8)
+    if not head:
+        return None
+    data, size = b"", int(head)
+    while len(data) < size:
+        data += at.recv(size - len(data))
+    return data.decode(), fds
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
