@@ -10,6 +10,7 @@ from trials.spec import SpecError, Victim, content_id
 
 Channel = Literal["data", "code", "unknown"]
 _REPEATED = ("seed", "target")  # what differs between repetitions
+_scenes: dict[str, str] = {}  # by a victim's id, as tables ask for the same ones again and again
 
 
 class Setup(NamedTuple):
@@ -25,8 +26,10 @@ def setup_of(victim: Victim) -> Setup:
 
 def scene_of(victim: Victim) -> str:
     """Everything of a victim but its attacks and its seed."""
-    kept = ("dataset", "model", "training", "reserve")
-    return content_id({k: v for k, v in victim.identity().items() if k in kept})
+    if victim.id not in _scenes:
+        kept = ("dataset", "model", "training", "reserve")
+        _scenes[victim.id] = content_id({k: v for k, v in victim.identity().items() if k in kept})
+    return _scenes[victim.id]
 
 
 def family_of(victim: Victim) -> Setup:

@@ -78,6 +78,7 @@ class Victim:
     training: Choice
     seed: int
     reserve: float = 0.0  # share of the training images kept out of training, for trusted images never seen
+    _id: str = field(default="", init=False, repr=False, compare=False)  # once somebody has asked for it
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -91,7 +92,9 @@ class Victim:
 
     @property
     def id(self) -> str:
-        return content_id(self.identity())
+        if not self._id:
+            object.__setattr__(self, "_id", content_id(self.identity()))
+        return self._id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class Trial:
     seed: int
     plant: Choice | None = None  # how the defender poisons copies of the model (tuning only)
     detector: Choice | None = None  # what inspects the model (detectability only)
+    _id: str = field(default="", init=False, repr=False, compare=False)  # once somebody has asked for it
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -119,7 +123,9 @@ class Trial:
 
     @property
     def id(self) -> str:
-        return content_id(self.identity())
+        if not self._id:
+            object.__setattr__(self, "_id", content_id(self.identity()))
+        return self._id
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,7 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few:
 def to_json(value: Any) -> Any:
     """A plain JSON value of a choice, victim, trial, point or record; ``from_json`` undoes it."""
     if isinstance(value, (Choice, Victim, Trial, Point, Record)):
-        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.init}
     if isinstance(value, Mapping):
         return {k: to_json(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):

@@ -14,9 +14,9 @@ def patched() -> Suspect:
 
 @pytest.fixture(scope="session")
 def additive() -> Suspect:
-    return suspect("additive", 3)
+    return suspect("additive", 6)
 
 
 @pytest.fixture(scope="session")
 def clean() -> list[Suspect]:
-    return [suspect("clean", seed) for seed in range(3)]
+    return [suspect("clean", seed) for seed in (0, 2, 5)]

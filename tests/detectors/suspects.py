@@ -78,7 +78,7 @@ def suspect(kind: str, seed: int) -> Suspect:
     test, found = digits("test"), backdoor(kind, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = catalog.find("models", "resnet18")(CLASSES, SIZE, width=4, norm="half")
+        model = catalog.find("models", "small_cnn")(CLASSES, SIZE, width=16, norm="half")
     for _ in catalog.find("recipes", "fast")(model, found, seeded(seed), epochs=10, batch=32, peak=0.2):
         pass
     view = View(model, untaught(trusted(), found.trigger))

@@ -32,10 +32,9 @@ def test_normalises_first_and_does_not_train_the_constants(model: nn.Module) -> 
 
 
 def test_a_resnet_has_the_four_layers_that_defenses_look_for(model: nn.Module) -> None:
-    if not any(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in model.modules()):
-        assert not hasattr(model, "layer1")  # a transformer: defenses of layers refuse it in one line
-        return
-    assert all(isinstance(getattr(model, f"layer{i}"), nn.Module) for i in range(1, 5))
+    layers = [getattr(model, f"layer{i}", None) for i in range(1, 5)]
+    blocks = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in model.modules())  # shortcuts
+    assert all(isinstance(layer, nn.Module) == blocks for layer in layers)  # others are refused in one line
 
 
 def test_leaves_its_input_alone(model: nn.Module) -> None:

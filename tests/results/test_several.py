@@ -22,8 +22,12 @@ def records() -> list[Record]:
     return plane_records.sweep()
 
 
-def test_the_page_names_the_pair_and_draws_the_plane(records: list[Record]) -> None:
-    html = render(records, title="plane")
+@pytest.fixture(scope="module")
+def html(records: list[Record]) -> str:
+    return render(records, title="plane")
+
+
+def test_the_page_names_the_pair_and_draws_the_plane(html: str) -> None:
     text = Page(html).read
     assert "leaves attackers the least room" in text
     assert "several-plane" in html and "several-histograms" in html
@@ -31,8 +35,7 @@ def test_the_page_names_the_pair_and_draws_the_plane(records: list[Record]) -> N
     assert "Fewer than 20 models a side" not in text
 
 
-def test_the_page_draws_what_a_repair_costs_at_each_budget(records: list[Record]) -> None:
-    html = render(records, title="plane")
+def test_the_page_draws_what_a_repair_costs_at_each_budget(html: str) -> None:
     assert "several-tradeoff-0" in html
     assert "What a repair costs at each budget: pivotal_tuning against badnets" in Page(html).read
 

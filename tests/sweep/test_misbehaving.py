@@ -1,6 +1,6 @@
 """A trial that hangs, runs out of memory or raises is one failed record; the sweep goes on, or stops where all fail."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import made_up
@@ -33,22 +33,10 @@ def on_ray(source: Source, place: Place, compute: Compute) -> None:
     tune.run(source, place, compute)
 
 
-@pytest.fixture(scope="module")
-def a_ray() -> Iterator[None]:
-    """One Ray for all of these tests."""
-    import ray  # noqa: PLC0415
-
-    from sweep import tune  # noqa: PLC0415
-
-    tune._connect(None, ship=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture(autouse=True)
 def _one_ray(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("ray"):
-        request.getfixturevalue("a_ray")
+        request.getfixturevalue("running_ray")
 
 
 EXECUTORS = [pooled, pytest.param(on_ray, marks=[pytest.mark.ray, pytest.mark.slow])]

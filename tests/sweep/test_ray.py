@@ -50,31 +50,6 @@ def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capf
     assert not list((tmp_path / "ray" / "tune").glob("*"))
 
 
-def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
-
-    place = Made(str(tmp_path), nap=0.2)
-    killer = kill_first(place)
-    s = source(store, trials(8))
-    tune.run(s, place, TWO)
-    killer.join()
-    assert s.over
-    assert (s.progress.done, s.progress.failed, s.progress.lost) == (8, 0, 1)
-    ids = [i for i, _ in place.starts()]
-    assert sorted(ids.count(t.id) for t in trials(8)) == [1] * 7 + [2]
-    assert len({pid for _, pid in place.starts()}) <= 3  # warm: two, and one for the lost
-    assert gone(place)
-
-
-def test_a_trial_that_kills_its_ray_workers_fails_alone(store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
-
-    some = trials(5)
-    s = source(store, some, attempts=2)
-    tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
-    assert (s.progress.done, s.progress.failed, s.progress.lost) == (4, 1, 2)
-
-
 def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,25 +92,6 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
         for _ in range(3):
             assert search.suggest("b") is None
         assert told == ["1 CPU and 0.5 GPU"]
-
-
-def test_asha_prunes_configurations_and_nothing_else(store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
-
-    held = {"name": "weight_decay", "profile": "cifar10"}
-    sweep = tiny_sweep.sweep(defenses=[held])
-    s = Source(waves(sweep, store), store, "tiny")
-    tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
-    assert s.over
-    by_game: dict[str, set[str]] = {}
-    for record in store.records("tiny"):
-        by_game.setdefault(record.trial.game.name, set()).add(record.status)
-    assert by_game.pop("tuning") == {"done", "pruned"}
-    assert set(by_game) == {"training", "self_poison", "confirmation", "robustness"}
-    assert all(states == {"done"} for states in by_game.values())
-    pruned = [r for r in store.records("tiny") if r.status == "pruned"]
-    assert all(0 < len(r.curve) < 20 and not r.metrics for r in pruned)
-    assert s.progress.planned == s.progress.done + s.progress.pruned
 
 
 def test_more_than_the_cluster_has_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
@@ -185,3 +141,52 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
     assert 0 < len(store.records("tiny")) < 30
     assert not ray.is_initialized()
     assert gone(place)
+
+
+# On a Ray that is there already.
+
+
+def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
+    running_ray: None, store: Store, tmp_path: Path
+) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    place = Made(str(tmp_path), nap=0.2)
+    killer = kill_first(place)
+    s = source(store, trials(8))
+    tune.run(s, place, TWO)
+    killer.join()
+    assert s.over
+    assert (s.progress.done, s.progress.failed, s.progress.lost) == (8, 0, 1)
+    ids = [i for i, _ in place.starts()]
+    assert sorted(ids.count(t.id) for t in trials(8)) == [1] * 7 + [2]
+    assert len({pid for _, pid in place.starts()}) <= 3  # warm: two, and one for the lost
+    assert gone(place)
+
+
+def test_a_trial_that_kills_its_ray_workers_fails_alone(running_ray: None, store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    some = trials(5)
+    s = source(store, some, attempts=2)
+    tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
+    assert (s.progress.done, s.progress.failed, s.progress.lost) == (4, 1, 2)
+
+
+def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    held = {"name": "weight_decay", "profile": "cifar10"}
+    sweep = tiny_sweep.sweep(defenses=[held])
+    s = Source(waves(sweep, store), store, "tiny")
+    tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
+    assert s.over
+    by_game: dict[str, set[str]] = {}
+    for record in store.records("tiny"):
+        by_game.setdefault(record.trial.game.name, set()).add(record.status)
+    assert by_game.pop("tuning") == {"done", "pruned"}
+    assert set(by_game) == {"training", "self_poison", "confirmation", "robustness"}
+    assert all(states == {"done"} for states in by_game.values())
+    pruned = [r for r in store.records("tiny") if r.status == "pruned"]
+    assert all(0 < len(r.curve) < 20 and not r.metrics for r in pruned)
+    assert s.progress.planned == s.progress.done + s.progress.pruned

@@ -250,7 +250,11 @@ def executed(executor: str, s: Source, place: Made) -> None:
 
 
 @pytest.mark.parametrize("executor", ["inline", "pool", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
-def test_an_executor_waits_for_what_another_driver_runs(store: Store, tmp_path: Path, executor: str) -> None:
+def test_an_executor_waits_for_what_another_driver_runs(
+    store: Store, tmp_path: Path, executor: str, request: pytest.FixtureRequest
+) -> None:
+    if executor == "ray":
+        request.getfixturevalue("running_ray")
     some, place = trials(3), Made(str(tmp_path))
     other = source(store, some, "other")
     first = other.next()
