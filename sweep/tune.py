@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -46,6 +46,7 @@ from sweep.worker import Place, perform, placed, spoilt
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
+_controller: Any = tune_controller  # its cache of workers is not a setting of Tune's
 IDLE_SECONDS = 60.0  # a worker without a trial is kept so long; others may want its share of the cluster
 REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
 
@@ -186,7 +187,7 @@ class _Search(Searcher):
         return {}
 
 
-class _Idle(_ObjectCache):  # type: ignore[misc]
+class _Idle(_ObjectCache):
     """Tune's workers without a trial. Where none is wanted yet, as between two waves, it keeps one; this keeps all for
     a while, so that the next wave need not start them again. They go as soon as a trial waits for another share.
     """
@@ -201,7 +202,7 @@ class _Idle(_ObjectCache):  # type: ignore[misc]
         self._latest = time.monotonic()
         return True
 
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+    def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
         late = time.monotonic() - self._latest > IDLE_SECONDS
         if force_all or late or any(o and self._awaited_by_others(key) for key, o in self._cached_objects.items()):
             yield from super().flush_cached_objects(force_all)
@@ -241,14 +242,14 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
-        tune_controller._ObjectCache = _Idle
+        _controller._ObjectCache = _Idle
         tuner.fit()
     except Exception as problem:
         if ours := _buried(problem):
             raise ours from None
         raise
     finally:
-        tune_controller._ObjectCache = _ObjectCache
+        _controller._ObjectCache = _ObjectCache
         if mine:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
