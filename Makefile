@@ -6,33 +6,42 @@ OUT ?= runs
 # one more than cores: many tests wait for other processes
 PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# most modules are never used, so only those are compiled that every run imports
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
+  "import ray.tune, results.report, sweep.cli, sweep.serving, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo install test pytest lint format bench clean
 .DELETE_ON_ERROR:
 
+# byte code is kept, whatever the caller's environment says, as many processes are started
+demo test: export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.installed
 	$(BIN)/poisonsweep run examples/digits.toml --local --store $(STORE)
 	$(BIN)/poisonsweep best --sweep digits --store $(STORE)
 	@printf 'report: '
 	@$(BIN)/poisonsweep report --sweep digits --store $(STORE) --out $(OUT)/digits.html
 
-test: lint
-	@# byte code is kept, as many tests start processes; what kills and mistreats things is bounded in time
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder \
-	  --most 2400
+install: $(VENV)/.installed-test
 
-lint: $(VENV)/.installed-test
+test: install
+	@$(MAKE) --no-print-directory -j 2 lint pytest
+
+# what kills and mistreats things is bounded in time
+pytest: install
+	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 600
+
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.installed-test
+format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-test
+bench: install
 	set -e; for file in benchmarks/[a-z]*.py; do \
 	  echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
@@ -49,9 +58,11 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	$(PIP) -e .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	$(PIP) -e ".[test,postgres]"
+	@$(COMPILE)
 	@touch $@ $(VENV)/.installed

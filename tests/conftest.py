@@ -14,7 +14,6 @@ from forked_reader import Reader
 from hypothesis import settings
 
 torch.set_num_threads(1)
-os.environ["POISONSWEEP_METHODS"] = str(Path(__file__).parent / "methods")  # small_cnn, for all processes
 settings.register_profile("long", max_examples=1000)  # of tests/fuzz: ten times the inputs, others each time
 
 

@@ -12,7 +12,7 @@ from trials.spec import Choice, Record, Trial
 
 VICTIM: dict[str, Any] = {
     "dataset": "digits",
-    "model": {"name": "small_cnn"},
+    "model": {"name": "small_cnn", "width": 8},
     "training": {"name": "fast", "epochs": 4, "batch": 64, "peak": 0.2},
     "attacks": [{"name": "badnets", "m": 60}],
 }

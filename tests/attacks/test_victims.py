@@ -17,7 +17,7 @@ from trials.metrics import accuracy, rate, stamped
 # with alpha 0.075 Sinusoid to 0.06.
 VICTIMS: list[tuple[str, dict[str, Any], float]] = [
     ("badnets", {"m": 100}, 0.9),
-    ("c_badnets", {"m": 143, "patch": 5, "boost": 2}, 0.4),
+    ("c_badnets", {"m": 143, "patch": 5, "boost": 2}, 0.3),
     ("a_patch", {"m": 400}, 0.5),
     ("a_blend", {"m": 200}, 0.8),
     ("tsb", {"m": 400}, 0.5),
@@ -25,7 +25,7 @@ VICTIMS: list[tuple[str, dict[str, Any], float]] = [
     ("refool", {"m": 200, "clean_label": False}, 0.6),
     ("wanet", {"m": 143, "strength": 3.0}, 0.2),
     ("wanet", {"m": 200, "clean_label": False}, 0.8),
-    ("adv", {"m": 143, "epsilon": 96, "steps": 10, "step": 24.0}, 0.5),
+    ("adv", {"m": 143, "epsilon": 96, "steps": 10, "step": 24.0}, 0.4),
     ("sinusoid", {"m": 143, "alpha": 0.4}, 0.3),
 ]
 

@@ -24,7 +24,7 @@ from trials.spec import Record, record_from_json, to_json
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SPEC = HERE / "chaos.toml"
-METHODS = os.pathsep.join([str(HERE.parent / "methods"), str(HERE / "methods")])
+METHODS = HERE / "methods"
 MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
 HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 LONGEST = 400  # seconds that a run may take on a busy machine
@@ -65,7 +65,7 @@ class Run:
         words = ["-m", "sweep.cli", "run", str(self.spec), "--store", self.store]
         words += ["--artifacts", str(self.artifacts), *([] if self.use_ray else ["--local"]), *self.options, *options]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-        environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": METHODS, MARK: self.mark}
+        environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": str(METHODS), MARK: self.mark}
         environment |= {"PYTHONPATH": str(ROOT), **self.environment}
         self.starts += 1
         with self.said.open("wb") as said:

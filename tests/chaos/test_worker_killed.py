@@ -11,8 +11,7 @@ from random import Random
 import pytest
 from harness import Run, Undisturbed, outcomes, until
 
-EXECUTORS = [pytest.param(False, id="pool"), pytest.param(True, id="ray", marks=pytest.mark.ray)]
-KILLS = 3
+EXECUTORS = [pytest.param(False, 3, id="pool"), pytest.param(True, 1, id="ray", marks=pytest.mark.ray)]
 
 
 def kill_one(run: Run, rng: Random, after: int) -> bool:
@@ -30,13 +29,13 @@ def kill_one(run: Run, rng: Random, after: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("use_ray", EXECUTORS)
+@pytest.mark.parametrize(("use_ray", "kills"), EXECUTORS)
 def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
-    use_ray: bool, undisturbed: Undisturbed, tmp_path: Path, rng: Random, count: Callable[..., None]
+    use_ray: bool, kills: int, undisturbed: Undisturbed, tmp_path: Path, rng: Random, count: Callable[..., None]
 ) -> None:
     run = Run(tmp_path, use_ray=use_ray)
     run.start()
-    killed = sum(kill_one(run, rng, 3 + 9 * i) for i in range(KILLS))
+    killed = sum(kill_one(run, rng, 3 + 9 * i) for i in range(kills))
     assert run.end() == 0, run.said.read_text()
     said = run.said.read_text()
     again = re.search(r"(\d+) lost workers' trials were started again", said)
@@ -51,7 +50,7 @@ def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
         differ=sum(outcomes(undisturbed.records)[i] != o for i, o in outcomes(records).items()),
         stale=len(run.quiet()),
     )
-    assert killed == KILLS
+    assert killed == kills
     assert outcomes(records) == outcomes(undisturbed.records)
     assert 1 <= lost <= killed
     assert len(starts) == len(records) + lost

@@ -187,7 +187,7 @@ def test_a_layout_is_swept_from_its_files_to_scores(
         {"steps": 40, "lr": 0.05, "share": 0.5, "reach": 0.1},
         dataset=lay_out.__name__,
         m=30,
-        model={"name": "resnet18", "width": 4},
+        model={"name": "small_cnn", "width": 16},
         training={"name": "fast", "epochs": 2, "batch": 16, "peak": 0.1},
     )
     assert {game: len(records) for game, records in found.items()} == {
