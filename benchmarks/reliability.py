@@ -144,12 +144,13 @@ ANSWERS = {
 }
 TEXT = """# What a kill costs
 
-Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits, a very narrow ResNet,
-34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count.
+Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits, two convolutions,
+34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count. The tests'
+drivers are forks of a process that has loaded the libraries, so a life begins where the program does.
 
 ```
 python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed   # the many kills
-python -m benchmarks.reliability                    # everything, 20 rounds, in a quarter of an hour
+python -m benchmarks.reliability                    # everything, 20 rounds, in ten minutes
 ```
 
 ## The driver is killed
@@ -201,7 +202,7 @@ Crashed is anything else.
 {inputs}
 
 The test suite holds all of this at 20 kills of a driver and some 2,700 inputs. `make test` prints for how long any of
-its chaos and fuzz tests ran (20 minutes of 32 on a slow machine, two threads of one core) and fails at forty.
+its chaos and fuzz tests ran, and fails where that is more than ten minutes.
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
 {processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,

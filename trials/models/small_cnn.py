@@ -1,6 +1,6 @@
 """Two convolutions and a linear layer, for experiments on processors: a step takes a fifth of a narrow ResNet-18's.
 
-Source: in the manner of the network for MNIST in Wang et al. 2019 (Neural Cleanse), two convolutions and two dense layers.
+Source: in the manner of the network for MNIST in Wang et al. 2019 (Neural Cleanse): two convolutions, two dense layers.
 Deviation: batch normalisation, which defenses need; strides instead of pooling; one dense layer; normalisation first.
 """
 
