@@ -16,7 +16,7 @@ STORE := sqlite:///$(OUT)/poisonsweep.db
 .DELETE_ON_ERROR:
 
 # byte code is kept, whatever the caller's environment says, as many processes are started
-demo test: export PYTHONDONTWRITEBYTECODE =
+demo test pytest bench: export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.installed
 	$(BIN)/poisonsweep run examples/digits.toml --local --store $(STORE)
 	$(BIN)/poisonsweep best --sweep digits --store $(STORE)

@@ -12,7 +12,6 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -32,12 +31,10 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 import ray
 from ray import tune
 from ray._private import ray_constants
-from ray.tune.execution import tune_controller
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.tune.utils.object_cache import _ObjectCache
 
-from sweep import local, nodes
+from sweep import idle, local, nodes
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
@@ -46,8 +43,6 @@ from sweep.worker import Place, perform, placed, spoilt
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
-_controller: Any = tune_controller  # its cache of workers is not a setting of Tune's
-IDLE_SECONDS = 60.0  # a worker without a trial is kept so long; others may want its share of the cluster
 REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
 
 
@@ -64,6 +59,7 @@ class _Fifo(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
+        idle.dropped(tune_controller)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         return None
@@ -177,6 +173,10 @@ class _Search(Searcher):
         else:
             self._source.pruned(trial, tuple(points), points[-1].seconds)
 
+    def only_waits(self) -> bool:
+        """True while nothing of ours runs, and what is left waits for other drivers."""
+        return not self._live and self._source.awaits
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is the truth."""
 
@@ -185,31 +185,6 @@ class _Search(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-class _Idle(_ObjectCache):
-    """Tune's workers without a trial. Where none is wanted yet, as between two waves, it keeps one; this keeps all for
-    a while, so that the next wave need not start them again. They go as soon as a trial waits for another share.
-    """
-
-    _latest = 0.0
-
-    def cache_object(self, key: Any, obj: Any) -> bool:
-        if self._awaited_by_others(key):
-            return bool(super().cache_object(key, obj))
-        self._cached_objects[key].append(obj)
-        self._num_cached_objects += 1
-        self._latest = time.monotonic()
-        return True
-
-    def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
-        late = time.monotonic() - self._latest > IDLE_SECONDS
-        if force_all or late or any(o and self._awaited_by_others(key) for key, o in self._cached_objects.items()):
-            yield from super().flush_cached_objects(force_all)
-
-    def _awaited_by_others(self, key: Any) -> bool:
-        """True where a trial waits that wants another share than ``key``."""
-        return any(number for k, number in self._max_num_objects.items() if k != key)
 
 
 def run(source: Source, place: Place, compute: Compute, address: str | None = None, *, ship: bool = False) -> None:
@@ -227,10 +202,11 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
         if address is not None:
             nodes.probe(compute, place)
         why: dict[str, str] = {}
+        search = _Search(source, place, compute, why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
-                search_alg=_Search(source, place, compute, why),
+                search_alg=search,
                 scheduler=_Asha(why) if compute.scheduler == "asha" else _Fifo(why),
                 num_samples=-1,
                 reuse_actors=True,
@@ -242,14 +218,13 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
-        _controller._ObjectCache = _Idle
-        tuner.fit()
+        with idle.kept(search.only_waits):
+            tuner.fit()
     except Exception as problem:
         if ours := _buried(problem):
             raise ours from None
         raise
     finally:
-        _controller._ObjectCache = _ObjectCache
         if mine:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,8 @@
 """Programs of this project that start at once: forks of a process that has loaded its libraries and done nothing.
 
 A driver and the process that its workers are forks of would load torch again for every sweep that a test starts; here
-both are such forks. All else is as when a user starts them: processes, pipes, signals and files of their own.
+both are such forks, with processes, signals and files of their own. They share what a process draws when it begins, as
+the seed of string hashes, so what chaos tests compare with is the outcome of a sweep that was started as users do.
 """
 
 import array
@@ -124,9 +125,10 @@ def _serve(fd: int) -> None:
             asked.close()
             program = os.fork()
             if program == 0:
+                os.setsid()
+                os.write(tell, f"{os.getpid():8}".encode())
                 os.close(tell)
                 _end(functools.partial(_become, out, err, **request))
-            os.write(tell, f"{program:8}".encode())
             _only([tell])
             os.write(tell, f"{os.waitpid(program, 0)[1]:8}".encode())
             os._exit(0)
@@ -137,7 +139,6 @@ def _serve(fd: int) -> None:
 
 def _become(out: int, err: int, words: list[str], cwd: str, env: dict[str, str]) -> None:
     """Run a program in this process as if Python had been started with it."""
-    os.setsid()
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.close(out)
@@ -146,6 +147,7 @@ def _become(out: int, err: int, words: list[str], cwd: str, env: dict[str, str])
     os.environ.clear()
     os.environ |= env
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.orig_argv[:] = [sys.executable, *words]
     sys.path[:] = [p for p in sys.path if p != str(Path(__file__).parent)]
     _fork_the_fork_server()
     sys.path[:0] = [p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
@@ -245,8 +247,8 @@ def _receive(at: socket.socket) -> tuple[str, list[int]] | None:
     if not head:
         return None
     data, size = b"", int(head)
-    while len(data) < size:
-        data += at.recv(size - len(data))
+    while len(data) < size and (more := at.recv(size - len(data))):
+        data += more
     return data.decode(), fds
 
 

@@ -135,7 +135,7 @@ def trained(backdoor: Backdoor, seed: int) -> nn.Module:
 
 @pytest.mark.slow
 def test_a_tenth_of_the_parameters_can_plant_the_backdoor_and_keep_the_accuracy() -> None:
-    """Not in every training, and in which depends on the processor's rounding: one of three is asked for."""
+    """Not in every training (in two of three), and in which depends on the processor's rounding: one will do."""
     train, test = digits.load("train"), digits.load("test")
     for seed in (1, 2, 0):
         backdoor = pcb.implant(train, Generator().manual_seed(seed), target=4)

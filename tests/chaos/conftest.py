@@ -1,13 +1,15 @@
 """What the chaos tests share: random moments, and a sweep that nothing disturbed."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
+import warm
 from databases import Server
-from harness import Run, Undisturbed
+from harness import Run, Undisturbed, outcomes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,10 +28,16 @@ def rng(chaos_seed: int, request: pytest.FixtureRequest) -> Random:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    run, began = Run(tmp_path_factory.mktemp("undisturbed")), datetime.now(UTC)
-    assert "ran 34 trials (0 failed, 0 pruned), 0 were in the store." in run.complete()
-    assert sorted(run.started()) == sorted(run.records())
-    return Undisturbed(run.records(), (datetime.fromisoformat(run.journal()[0]["time"]) - began).total_seconds())
+    """As a user starts it; the seconds are those of a driver that is a fork, like those that are killed."""
+    folder, here = tmp_path_factory.mktemp("undisturbed"), Path(__file__).parent
+    run, fork = Run(folder / "by_a_user", ready=False), Run(folder / "forked")
+    warm.Program(["-c", ""], here, os.environ).wait()  # so that its server has loaded
+    began = datetime.now(UTC)
+    for each in (fork, run):
+        assert "ran 34 trials (0 failed, 0 pruned), 0 were in the store." in each.complete()
+        assert sorted(each.started()) == sorted(each.records())
+    assert outcomes(fork.records()) == outcomes(run.records())
+    return Undisturbed(run.records(), (datetime.fromisoformat(fork.journal()[0]["time"]) - began).total_seconds())
 
 
 @pytest.fixture

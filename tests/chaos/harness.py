@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 import tomllib
 import uuid
@@ -52,7 +54,8 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     artifacts: Path = Path()
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
-    driver: warm.Program | None = None
+    ready: bool = True  # the driver is a fork of a process that has its libraries, or started as a user does
+    driver: warm.Program | subprocess.Popen[bytes] | None = None
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -69,7 +72,13 @@ class Run:
         environment |= {"PYTHONPATH": str(ROOT), **self.environment}
         self.starts += 1
         with self.said.open("wb") as said:
-            self.driver = warm.Program(words, self.folder, environment, said)
+            if self.ready:
+                self.driver = warm.Program(words, self.folder, environment, said)
+            else:
+                self.driver = subprocess.Popen(
+                    [sys.executable, *words], stdout=said, stderr=said, env=environment, cwd=self.folder,
+                    start_new_session=True,
+                )  # fmt: skip
 
     @property
     def said(self) -> Path:
@@ -110,6 +119,7 @@ class Run:
         wanted, found = f"{MARK}={self.mark}".encode(), {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
+                # Ray's are found by the environment that they were started with, forks by the folder they work in
                 mine = wanted in (entry / "environ").read_bytes().split(b"\0")  # Ray writes its titles over this
                 if mine or (entry / "cwd").readlink().is_relative_to(self.folder):
                     found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()

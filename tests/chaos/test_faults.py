@@ -18,7 +18,7 @@ FAULTS = {
     "killed": "its worker was lost 2 times: ",
     "exits": "its worker was lost 2 times: ",
 }
-ON_RAY = ("memory", "killed")  # what ends a worker; the others are the same code on either
+ON_RAY = ("memory", "killed")  # two that end a worker, each in its way; a worker there takes seconds to start
 ONE = {"seeds": [0], "victim": victim_with(seeds=[0])}
 
 
@@ -57,6 +57,7 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     assert f"({len(failed)} failed, 0 pruned)" in said
     status = warm.Program(["-m", "sweep.cli", "status", "--store", run.store, "--json"], ROOT, os.environ)
     shown = json.loads(status.communicate(100)[0])
+    assert status.returncode == 0
     assert {f["trial"] for f in shown["failures"]} == {r.trial.id for r in failed}
     said = run.complete()
     assert "ran 0 trials" in said

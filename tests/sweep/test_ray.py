@@ -9,12 +9,13 @@ from pathlib import Path
 import made_up
 import pytest
 import tiny_sweep
+from counting import journal
 from made_up import Made
 from ray import cloudpickle
 from test_executors import alive, eventually, kill_first, source, trials
 
 from results.store import Store
-from sweep import engine
+from sweep import engine, local
 from sweep.compute import Compute
 from sweep.source import Progress, Source
 from sweep.spool import Spool
@@ -48,6 +49,9 @@ def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capf
     assert not ray.is_initialized()
     assert not Spool(place).leftovers()
     assert not list((tmp_path / "ray" / "tune").glob("*"))
+    assert (
+        len({line["pid"] for line in journal(tmp_path / "ray")}) <= local.cores()
+    )  # none was started for a later wave
 
 
 def test_a_finished_record_stays_in_the_spool_until_it_is_stored(

@@ -23,7 +23,7 @@ def build(
 
     Args:
         classes: number of classes.
-        size: side of the images in pixels; any side will do, as the feature maps are pooled to 4 x 4.
+        size: side of the images in pixels; any side will do, as the feature maps are brought to 4 x 4.
         width: channels of the first convolution; the second has twice as many.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1].
 
