@@ -194,6 +194,8 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
         SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts folder.
     """
     mine = not ray.is_initialized()
+    if mine and address is None:
+        must_fit(compute, [local.machine(compute)])
     if mine:
         _connect(address, ship)
     folder = place.scratch / "tune" / uuid.uuid4().hex

@@ -77,6 +77,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: what kills things, then what starts a Ray, then hostile input."""
+    order = ("chaos", "ray", "fuzz")
+
+    def rank(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(order) if item.get_closest_marker(name)), len(order))
+
+    of_file: dict[Path, int] = {}
+    for item in items:
+        of_file[item.path] = min(rank(item), of_file.get(item.path, len(order)))
+    items.sort(key=lambda item: of_file[item.path])
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail where the suites took longer than ``--most``."""
     most, reporter = session.config.getoption("--most"), session.config.pluginmanager.get_plugin("terminalreporter")
