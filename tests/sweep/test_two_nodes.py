@@ -34,7 +34,8 @@ class Noting(Place):
     """Real trials; each leaves a file named by trial, Ray node and process when it starts.
 
     Args:
-        doomed: a node on which a configuration's trial stops at its first point, so that it is lost with the node.
+        doomed: a node on which a configuration's trial stops at its first point, so that it is lost with the node; the
+            other node's wait until it has got one.
     """
 
     doomed: str = ""
@@ -45,7 +46,13 @@ class Noting(Place):
         node = ray.get_runtime_context().get_node_id()
         self.mark("started", f"{trial.id}.{node}.{os.getpid()}")
         steps = Place(self.artifacts, self.device, self.threads).perform(trial)
-        if node != self.doomed or trial.game.name != "tuning":
+        if not self.doomed or trial.game.name != "tuning":
+            return (yield from steps)
+        if node != self.doomed:
+            for _ in range(1200):
+                if self.marks("held"):
+                    break
+                time.sleep(0.1)
             return (yield from steps)
         yield next(steps)
         self.mark("held", trial.id)
