@@ -30,7 +30,7 @@ test: install
 
 # what kills and mistreats things is bounded in time
 pytest: install
-	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 600
+	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 900
 
 lint: install
 	$(BIN)/ruff check .

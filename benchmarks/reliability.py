@@ -202,7 +202,7 @@ Crashed is anything else.
 {inputs}
 
 The test suite holds all of this at 20 kills of a driver and some 2,700 inputs. `make test` prints for how long any of
-its chaos and fuzz tests ran, and fails where that is more than ten minutes.
+its chaos and fuzz tests ran (8 minutes on two slow cores), and fails at fifteen, on however slow a machine.
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
 {processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,
