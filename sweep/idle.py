@@ -36,11 +36,11 @@ def cache(usual: Any, waits: Callable[[], bool], **given: Any) -> Any:
         latest = 0.0
 
         def cache_object(self, key: Any, obj: Any) -> bool:
+            self.latest = time.monotonic()  # of either kind: one that Tune itself wants to keep is not late
             if self._awaited_by_others(key) or waits():
                 return bool(super().cache_object(key, obj))
             self._cached_objects[key].append(obj)
             self._num_cached_objects += 1
-            self.latest = time.monotonic()
             return True
 
         def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:

@@ -42,6 +42,14 @@ def test_one_that_waits_for_their_share_sends_none_away() -> None:
     assert not list(cache.flush_cached_objects())
 
 
+def test_one_that_tune_keeps_for_a_waiting_trial_stays_beside_another_share() -> None:
+    cache = idle.cache(_ObjectCache, lambda: False, may_keep_one=True)
+    for share in ("1 CPU", "1 GPU"):
+        cache.increase_max(share)
+    assert cache.cache_object("1 CPU", "first")
+    assert not list(cache.flush_cached_objects())
+
+
 def test_they_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = two_idle()
     monkeypatch.setattr(idle, "IDLE_SECONDS", -1.0)
