@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 from counting import counter, spent, summarise
 from databases import Server
 from forked_reader import Reader
@@ -89,6 +90,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         of_file[item.path] = min(rank(item), of_file.get(item.path, len(order)))
     items.sort(key=lambda item: (of_file[item.path], item.path.name not in LONGEST))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture starts a Ray."""
+    if item.get_closest_marker("ray"):
+        warm.ray_workers()
 
 
 @pytest.hookimpl(trylast=True)

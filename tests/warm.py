@@ -1,8 +1,8 @@
 """Programs of this project that start at once: forks of a process that has loaded its libraries and done nothing.
 
-A driver and the process that its workers are forks of would load torch again for every sweep that a test starts; here
-both are such forks, with processes, signals and files of their own. They share what a process draws when it begins, as
-the seed of string hashes, so what chaos tests compare with is the outcome of a sweep that was started as users do.
+A driver, the process that its workers are forks of and each worker of a Ray would load torch again for every sweep that
+a test starts; here they are such forks, with signals and files of their own. They share what a process draws when it
+begins, as the seed of string hashes, so test_what_is_counted.py compares with a sweep that was started as users do.
 """
 
 import array
@@ -13,6 +13,8 @@ import gc
 import json
 import os
 import runpy
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +25,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
+
+import warm_ray
 
 ROOT = Path(__file__).parents[1]
 MORE = ["sweep.cli", "sweep.show", "alembic.command", "psycopg"]  # what drivers load when they need it
@@ -41,9 +45,10 @@ class Program:
         self._err: Any = output or tempfile.TemporaryFile()  # noqa: SIM115
         self._own, self._said = output is None, list[str]()
         told, tell = os.pipe()
-        request = {"words": words, "cwd": str(cwd), "env": dict(env)}
+        server = _server()
+        request = {"words": words, "cwd": str(cwd), "env": {**env, warm_ray.ADDRESS: os.environ[warm_ray.ADDRESS]}}
         try:
-            _send(_server(), json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
+            _send(server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
         finally:
             os.close(tell)
         self._told = os.fdopen(told, "rb", buffering=0)
@@ -91,44 +96,67 @@ class Program:
 def _server() -> socket.socket:
     """The socket to this process's server, which ends with it."""
     ours, theirs = socket.socketpair()
-    words = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
+    folder = tempfile.mkdtemp()
+    workers = socket.socket(socket.AF_UNIX)
+    workers.bind(f"{folder}/forks")
+    workers.listen(64)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    nowhere = subprocess.DEVNULL
+    nowhere, given = subprocess.DEVNULL, [theirs.fileno(), workers.fileno()]
     process = subprocess.Popen(
-        words, stdin=nowhere, stdout=nowhere, pass_fds=[theirs.fileno()], env=environment, start_new_session=True
+        [sys.executable, str(Path(__file__)), *map(str, given)],
+        stdin=nowhere,
+        stdout=nowhere,
+        pass_fds=given,
+        env=environment,
+        start_new_session=True,
     )
     theirs.close()
+    workers.close()
+    os.environ[warm_ray.ADDRESS] = f"{folder}/forks"
 
     def close() -> None:
         ours.close()
         process.wait()
+        shutil.rmtree(folder)
 
     atexit.register(close)
     return ours
 
 
-def _serve(fd: int) -> None:
-    """Fork a program for each request."""
+def ray_workers() -> None:
+    """From now on what this process starts as a Ray has workers that are forks too."""
+    _server()
+    warm_ray.install()
+
+
+def _serve(fd: int, workers_fd: int) -> None:
+    """Fork a program for each request, and a worker for each that a Ray asks for."""
     from sweep.forks import PRELOADED  # noqa: PLC0415
 
     for module in (*PRELOADED, *MORE):
         __import__(module)
     gc.freeze()  # else each program would look through all of this, and so copy it
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread runs, so that forks are not safe"
-    asked = socket.socket(fileno=fd)
+    asked, workers = socket.socket(fileno=fd), socket.socket(fileno=workers_fd)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while (heard := _receive(asked)) is not None:
+    while True:
+        if workers in select.select([asked, workers], [], [])[0]:
+            _fork_a_ray_worker(workers, asked)
+            continue
+        if (heard := _receive(asked)) is None:
+            break
         request, (tell, out, err) = json.loads(heard[0]), heard[1]
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             asked.close()
+            workers.close()
             program = os.fork()
             if program == 0:
                 os.setsid()
                 os.write(tell, f"{os.getpid():8}".encode())
                 os.close(tell)
-                _end(functools.partial(_become, out, err, **request))
+                _end(functools.partial(_become, out, err, _prepare_a_driver, **request))
             _only([tell])
             os.write(tell, f"{os.waitpid(program, 0)[1]:8}".encode())
             os._exit(0)
@@ -137,7 +165,22 @@ def _serve(fd: int) -> None:
     os._exit(0)
 
 
-def _become(out: int, err: int, words: list[str], cwd: str, env: dict[str, str]) -> None:
+def _fork_a_ray_worker(workers: socket.socket, asked: socket.socket) -> None:
+    """The connection is closed at the end of the worker."""
+    connection, _ = workers.accept()
+    heard = _receive(connection)
+    if heard is not None and os.fork() == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()  # Ray ends a worker with its process group
+        asked.close()
+        workers.close()
+        _end(functools.partial(_become, *heard[1], lambda: None, **json.loads(heard[0])))
+    connection.close()
+    for number in heard[1] if heard else []:
+        os.close(number)
+
+
+def _become(out: int, err: int, prepare: Callable[[], None], words: list[str], cwd: str, env: dict[str, str]) -> None:
     """Run a program in this process as if Python had been started with it."""
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -149,7 +192,7 @@ def _become(out: int, err: int, words: list[str], cwd: str, env: dict[str, str])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.orig_argv[:] = [sys.executable, *words]
     sys.path[:] = [p for p in sys.path if p != str(Path(__file__).parent)]
-    _fork_the_fork_server()
+    prepare()
     sys.path[:0] = [p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
     match words:
         case ["-m", module, *_]:
@@ -193,8 +236,9 @@ def _end(program: Callable[[], None]) -> NoReturn:
     os._exit(code)
 
 
-def _fork_the_fork_server() -> None:
-    """What ``multiprocessing`` starts as its fork server is a fork of this process as it is now."""
+def _prepare_a_driver() -> None:
+    """What ``multiprocessing`` starts as its fork server is a fork of this process as it is now; Ray's workers too."""
+    warm_ray.install()
     from multiprocessing import util  # noqa: PLC0415
 
     ours, theirs = socket.socketpair()
@@ -253,4 +297,4 @@ def _receive(at: socket.socket) -> tuple[str, list[int]] | None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), int(sys.argv[2]))

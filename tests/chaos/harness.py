@@ -1,5 +1,6 @@
 """Real `poisonsweep run` processes, what they leave on disk, and what their workers did."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,6 @@ import time
 import tomllib
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,13 @@ class Run:
         return self.said.read_text()
 
     def kill(self, everything: bool) -> None:
-        """SIGKILL the driver alone, or its whole process group at once as when a machine goes down."""
+        """SIGKILL the driver alone, or all processes at once as when a machine goes down."""
         assert self.driver is not None
         if everything:
             os.killpg(self.driver.pid, signal.SIGKILL)
+            for pid in self.processes() if self.use_ray else ():  # Ray's workers are groups of their own
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         else:
             self.driver.kill()
         self.driver.wait()
@@ -185,7 +188,7 @@ class Run:
         """SQLite's own check of the file."""
         if not (self.folder / "store.db").exists():
             return True
-        with closing(sqlite3.connect(self.folder / "store.db")) as raw:
+        with contextlib.closing(sqlite3.connect(self.folder / "store.db")) as raw:
             whole = [row[0] for row in raw.execute("PRAGMA integrity_check")] == ["ok"]
             return whole and not raw.execute("PRAGMA foreign_key_check").fetchall()
 

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import tiny_sweep
 from counting import VERDICTS, repeated
-from harness import MARK, ROOT, Run, frozen
+from harness import MARK, ROOT, Run, Undisturbed, frozen, outcomes
 from kills import Killing
 
 from benchmarks import reliability
@@ -43,6 +43,12 @@ def left(folder: Path, stored: list[Record], spooled: list[Record], started: lis
     for record in started:
         note(run.artifacts, record.trial.id, "started")
     return run
+
+
+def test_a_fork_gives_what_a_user_gets(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    by_a_user = Run(tmp_path, ready=False)
+    by_a_user.complete()
+    assert outcomes(by_a_user.records()) == outcomes(undisturbed.records)
 
 
 def test_what_was_kept_is_clean(records: list[Record], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Damaged artifacts, a full disk, a database that goes away: the sweep says what is wrong, or waits."""
 
+import contextlib
 import errno
 import shutil
 import subprocess
@@ -92,13 +93,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if done.returncode:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # where a test failed it is still in use
 
 
 def fill(folder: Path, left: int) -> Path:
     """Fill a disk up to so many bytes; returns the file that does it."""
     filler = folder / "filler"
-    with filler.open("wb") as stream:
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:  # others write to it meanwhile
         stream.write(bytes(shutil.disk_usage(folder).free - left))
     return filler
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -33,8 +34,11 @@ def starts(artifacts: Path) -> list[tuple[str, int]]:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1]))
     import traced  # the class by its module's name, so that worker processes find it
+    import warm_ray
 
+    warm_ray.install()
     from sweep import engine
     from sweep.cli import main
 

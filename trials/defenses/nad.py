@@ -2,10 +2,11 @@
 
 Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and Table V
 (CIFAR-10 column).
-Deviation: attention is read at the outputs of layer1 to layer4 (the original has three groups of a WideResNet; the
-authors' preliminary code read the inputs of the four stages, so never the last one's output).
+Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the original has three groups of
+a WideResNet; the authors' preliminary code read the inputs of the four stages, so never the last one's output).
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -17,6 +18,8 @@ from trials.defenses._start import start
 from trials.kinds import View, with_features
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 from trials.train import clone, frozen, make_optimizer, tune
+
+_FEWEST = 2  # stages to distil
 
 
 def repair(
@@ -44,10 +47,10 @@ def repair(
         teacher_steps: optimizer steps of the teacher.
         teacher_lr: learning rate of the teacher, constant.
         power: exponent of an activation in the attention map.
-        lambda_at: weight of the attention distance, a mean over images and places, summed over four stages.
+        lambda_at: weight of the attention distance, a mean over images and places, summed over the stages.
 
     Raises:
-        SpecError: the model has no stages layer1 to layer4.
+        SpecError: the model has no stages layer1, layer2 and so on.
     """
     student, batches = start(view, rng, batch)
     inner, learner = stages(student), clone(view.model)
@@ -66,12 +69,14 @@ def repair(
 
 
 def stages(model: nn.Module) -> list[nn.Module]:
-    """The modules layer1 to layer4. Raises SpecError if one is missing."""
-    found = [getattr(model, f"layer{i}", None) for i in range(1, 5)]
-    present = [m for m in found if isinstance(m, nn.Module)]
-    if len(present) != len(found):
-        raise SpecError("nad needs a model with stages layer1 to layer4, as a ResNet has: choose another defense.")
-    return present
+    """The modules layer1, layer2 and so on, in order. Raises SpecError where there are fewer than two."""
+    names = itertools.takewhile(lambda name: hasattr(model, name), (f"layer{i}" for i in itertools.count(1)))
+    found = [model.get_submodule(name) for name in names]
+    if len(found) < _FEWEST:
+        raise SpecError(
+            "nad needs a model with stages layer1, layer2 and so on, as a ResNet has: choose another defense."
+        )
+    return found
 
 
 def attention_distance(mine: list[Tensor], theirs: list[Tensor], power: int) -> Tensor:

@@ -39,14 +39,15 @@ class _SmallCNN(nn.Module):
     def __init__(self, classes: int, width: int, norm: str) -> None:
         super().__init__()
         self.normalize = Normalize(norm)
-        self.conv1 = nn.Conv2d(3, width, 3, 2, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(2 * width)
+        self.layer1 = _stage(3, width)
+        self.layer2 = _stage(width, 2 * width)
         self.fc = nn.Linear(2 * width * _SIDE**2, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(self.normalize(x))))
-        out = F.relu(self.bn2(self.conv2(out)))
+        out = self.layer2(self.layer1(self.normalize(x)))
         logits: Tensor = self.fc(F.adaptive_avg_pool2d(out, _SIDE).flatten(1))
         return logits
+
+
+def _stage(inside: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inside, outside, 3, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())

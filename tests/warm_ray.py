@@ -1,0 +1,73 @@
+"""What Ray starts its workers with here instead of its setup_worker.py: each is a fork of the process of warm.py.
+
+Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with a
+runtime environment of its own (code that is sent, another Python) is started as ever, and so is one where that process
+does not answer. test_two_namespaces.py has no forks at all.
+"""
+
+import array
+import importlib.abc
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+ADDRESS = "POISONSWEEP_TEST_FORKS"  # the socket at which forks are asked for
+SCRIPT = "default_worker.py"
+CONTEXT = "--serialized-runtime-env-context="
+
+
+def install() -> None:
+    """From now on what this process starts as a Ray starts its workers with this file."""
+    if "ray" in sys.modules:
+        _patch()
+    elif not any(isinstance(finder, _WhenRayIsLoaded) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WhenRayIsLoaded())
+
+
+def _patch() -> None:
+    from ray._private import ray_constants  # noqa: PLC0415
+
+    ray_constants.SETUP_WORKER_FILENAME = __file__
+
+
+class _WhenRayIsLoaded(importlib.abc.MetaPathFinder):
+    """Finds nothing, but sees when the module is looked for that starts Ray's processes."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        if name == "ray._private.node":
+            sys.meta_path.remove(self)
+            _patch()
+
+
+def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
+    """Ray's script with its words, and variables to set; None where the worker is to be more than another process."""
+    left = [w for w in words if not w.startswith(("--language=", CONTEXT))]
+    context = json.loads(next((w.removeprefix(CONTEXT) for w in words if w.startswith(CONTEXT)), "") or "{}")
+    more = context.get("command_prefix") or context.get("override_worker_entrypoint")
+    other = context.get("py_executable", sys.executable) != sys.executable
+    return None if more or other or Path(left[0]).name != SCRIPT else (left, context.get("env_vars", {}))
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    asked = plain(words)
+    with socket.socket(socket.AF_UNIX) as to:
+        try:
+            if asked is None:
+                raise ConnectionError
+            to.connect(os.environ[ADDRESS])
+        except (KeyError, OSError):
+            folder = next(Path(w).parent for w in words if w.endswith(SCRIPT))
+            os.execv(sys.executable, [sys.executable, str(folder / "setup_worker.py"), *words])
+        script, variables = asked
+        data = json.dumps({"words": script, "cwd": str(Path.cwd()), "env": {**os.environ, **variables}}).encode()
+        to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2]))])
+        to.sendall(data)
+        to.recv(1)  # nothing comes: the worker has ended
+
+
+if __name__ == "__main__":
+    main()
