@@ -34,9 +34,10 @@ def bench_of(sweep: Sweep, folder: str | Path) -> Bench:
 
 
 def digits(seed: int = 0) -> Sweep:
-    """The sweep of examples/digits.toml, with its victim's seed."""
+    """The sweep of examples/digits.toml on a ResNet-18 of width 4, with its victim's seed."""
     sweep = _read(ROOT / "examples" / "digits.toml")
-    return replace(sweep, victims=tuple(replace(v, seed=seed) for v in sweep.victims))
+    narrow = catalog.resolve("models", Choice("resnet18", {"width": 4}))
+    return replace(sweep, victims=tuple(replace(v, seed=seed, model=narrow) for v in sweep.victims))
 
 
 def width(sweep: Sweep) -> int:

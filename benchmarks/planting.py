@@ -2,9 +2,9 @@
 
     python -m benchmarks.planting [--victims N] [--copies N]
 
-The victim of examples/digits.toml is trained; into copies of it a backdoor is planted by five schedules; then every
-copy, and the victim with its real backdoor, is treated alike (same trusted images, same settings), and the ASR that is
-left is measured on all test images. Writes benchmarks/results/planting.json and docs/planting.md.
+A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor is planted by five
+schedules; then every copy, and the victim with its real backdoor, is treated alike (same trusted images and settings),
+and the ASR that is left is measured on all test images. Writes benchmarks/results/planting.json and docs/planting.md.
 """
 
 import argparse

@@ -50,7 +50,7 @@ def page(records: list[Record]) -> str:
         [
             "# The demo: digits",
             "",
-            "`make demo` runs examples/digits.toml: a small ResNet-18 trained on real handwritten digits with a",
+            "`make demo` runs examples/digits.toml: two convolutions trained on real handwritten digits with a",
             "BadNets backdoor, then defenses tuned on self-poisoned copies, then each winner judged on the real one.",
             "",
             *rows(records),

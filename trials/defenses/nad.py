@@ -2,8 +2,8 @@
 
 Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and Table V
 (CIFAR-10 column).
-Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the original has three groups of
-a WideResNet; the authors' preliminary code read the inputs of the four stages, so never the last one's output).
+Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the original has three groups
+of a WideResNet; the authors' preliminary code read the inputs of the four stages, so never the last one's output).
 """
 
 import itertools
