@@ -30,6 +30,7 @@ import warm_ray
 
 ROOT = Path(__file__).parents[1]
 MORE = ["sweep.cli", "sweep.show", "alembic.command", "psycopg"]  # what drivers load when they need it
+MORE += ["pandas", "pyarrow", "pydoc", "jsonschema", "requests", "yaml"]  # what Ray loads
 HIGH = 500  # descriptors from here on are out of everybody's way
 
 
@@ -102,6 +103,7 @@ def _server() -> socket.socket:
     workers.listen(64)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a thread would not be there in a fork
     nowhere, given = subprocess.DEVNULL, [theirs.fileno(), workers.fileno()]
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__)), *map(str, given)],

@@ -378,20 +378,22 @@ def test_a_place_that_cannot_be_written_is_one_line(path: str, whole: bytes) -> 
 
 def test_names_of_strangers_write_nowhere_and_stay_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names = (f"../../{MARK}", HOSTILE, "\x1b[2J", f"/etc/{MARK}", "a\0b", "..")
-    for name in names:
+    pages = (f"../../{MARK}", HOSTILE, "\x1b[2J")  # a page takes seconds
+    for name in (*pages, f"/etc/{MARK}", "a\0b", ".."):
         with fenced() as here:
             kept(here / "s.db", hostile(), name)
-            for reader in READERS:
+            for reader in READERS if name in pages else READERS.keys() - {"report"}:
                 assert read("stores, names", reader, "--sweep", name) == "accepted"
                 shutil.rmtree(here / "logs", ignore_errors=True)
                 shutil.rmtree(here / "tables", ignore_errors=True)
+            assert pd.read_csv(here / "x.csv").shape[0] == len(hostile())
+            if name not in pages:
+                continue
             page = Page((here / "x.html").read_text(encoding="utf-8"))
             assert "img" not in {tag for tag, _ in page.tags}
             assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
             assert len([a for tag, a in page.tags if tag == "script" and not a]) == 2
             assert not any(set("<>&") & set(data) for data in page.data)
-            assert pd.read_csv(here / "x.csv").shape[0] == len(hostile())
 
 
 def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:

@@ -86,7 +86,7 @@ def swept(
         "defenses": [{"name": d, "profile": "small", "limit": 1, "fixed": SHORT} for d in defenses],
         "detectors": [{**d, "repairs": [defenses[0]]} if "inv" in d["name"] else d for d in detectors if inspected],
         "tune_on": "clean" if inspected else "each",
-        "compute": {"device": "cpu", "workers": 1},
+        "compute": {"device": "cpu", "workers": 1, "cpus": 1},
     }
     with Store.open(f"sqlite:///{folder}/s.db") as store:
         engine.execute(config.parse(table, "beyond"), store, tiny_sweep.place(folder / "artifacts"), use_ray=False)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import s3
 import torch
 
+from sweep.forks import PRELOADED
 from trials.artifacts import Artifacts, Damaged
 from trials.far_artifacts import FarArtifacts, artifacts_at
 from trials.spec import SpecError
@@ -154,7 +156,13 @@ def test_files_beside_the_artifacts_can_be_listed_read_and_dropped(uri: str) -> 
         files.get("a.json")
 
 
-def _load(uri: str, barrier: "multiprocessing.synchronize.Barrier", found: "multiprocessing.Queue[float]") -> None:
+def _load(
+    environment: dict[str, str],
+    uri: str,
+    barrier: "multiprocessing.synchronize.Barrier",
+    found: "multiprocessing.Queue[float]",
+) -> None:
+    os.environ |= environment
     kept = artifacts_at(uri)
     barrier.wait()
     found.put(float(kept.load("k")[0]["a"].sum()))
@@ -168,11 +176,12 @@ def test_workers_that_start_together_fetch_once_a_node(
     node(monkeypatch, tmp_path / "maker")
     uri = f"s3://{s3.BUCKET}/together"
     artifacts_at(uri).save("k", {"a": torch.ones(2_000_000)}, {})
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     for number in (1, 2):
         node(monkeypatch, tmp_path / f"node {number}")
         barrier, found = context.Barrier(3), context.Queue()
-        workers = [context.Process(target=_load, args=(uri, barrier, found)) for _ in range(3)]
+        workers = [context.Process(target=_load, args=(dict(os.environ), uri, barrier, found)) for _ in range(3)]
         for worker in workers:
             worker.start()
         sums = [found.get(timeout=120) for _ in workers]

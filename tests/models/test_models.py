@@ -7,7 +7,8 @@ from torch import nn
 
 from trials import catalog
 from trials.checkpoints import load_weights, save_weights
-from trials.kinds import with_latents
+from trials.defenses.nad import stages
+from trials.kinds import with_features, with_latents
 from trials.models import resnet18, torchvision_resnet18
 from trials.models._shortcut import shortcut
 from trials.spec import SpecError
@@ -31,10 +32,21 @@ def test_normalises_first_and_does_not_train_the_constants(model: nn.Module) -> 
     assert not any(name.startswith("normalize") for name, _ in model.named_parameters())
 
 
-def test_a_resnet_has_the_four_layers_that_defenses_look_for(model: nn.Module) -> None:
-    layers = [getattr(model, f"layer{i}", None) for i in range(1, 5)]
-    blocks = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in model.modules())  # shortcuts
-    assert all(isinstance(layer, nn.Module) == blocks for layer in layers)  # others are refused in one line
+STAGES = {"resnet18": 4, "torchvision_resnet18": 4, "small_cnn": 2, "clip_vit_b32": 0}
+
+
+@pytest.mark.parametrize("name", catalog.names("models"))
+def test_has_the_stages_that_defenses_look_for_or_is_refused_in_one_line(name: str) -> None:
+    built = catalog.find("models", name)(7, 32, **SMALL.get(name, {}))
+    if not STAGES[name]:
+        with pytest.raises(SpecError, match="choose another defense"):
+            stages(built)
+        return
+    found = stages(built)
+    assert len(found) == STAGES[name]
+    maps, _ = with_features(built.eval(), found, torch.rand(2, 3, 32, 32))
+    assert all(m.shape[0] == 2 and m.ndim == 4 for m in maps)
+    assert [m.shape[-1] for m in maps] == sorted((m.shape[-1] for m in maps), reverse=True)
 
 
 def test_leaves_its_input_alone(model: nn.Module) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import tiny_sweep
 import torch
+from forked_reader import Reader
 
 from sweep import config, plan
 from sweep.check import check
 from sweep.compute import Compute, fits
+from trials import _unpack
 from trials.spec import SpecError
 
 VICTIM = tiny_sweep.VICTIM
@@ -221,8 +223,11 @@ def test_what_only_the_data_can_tell_is_refused_before_anything_runs(
     assert "\n" not in str(refused.value)
 
 
-def test_every_given_checkpoint_is_read_by_the_check(tmp_path: Path) -> None:
+def test_every_given_checkpoint_is_read_by_the_check(
+    tmp_path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wrong second file would else be found after the first victim's whole sweep."""
+    monkeypatch.setattr(_unpack, "_reader", reader)
     good, wrong = tmp_path / "good.pt", tmp_path / "wrong.pt"
     first = tiny_sweep.sweep()
     from sweep.worker import make_bench  # noqa: PLC0415
