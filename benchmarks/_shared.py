@@ -34,10 +34,11 @@ def bench_of(sweep: Sweep, folder: str | Path) -> Bench:
 
 
 def digits(seed: int = 0) -> Sweep:
-    """The sweep of examples/digits.toml on a ResNet-18 of width 4, with its victim's seed."""
+    """The sweep of examples/digits.toml on a ResNet-18 of width 4 and two copies, with its victim's seed."""
     sweep = _read(ROOT / "examples" / "digits.toml")
     narrow = catalog.resolve("models", Choice("resnet18", {"width": 4}))
-    return replace(sweep, victims=tuple(replace(v, seed=seed, model=narrow) for v in sweep.victims))
+    victims = tuple(replace(v, seed=seed, model=narrow) for v in sweep.victims)
+    return replace(sweep, victims=victims, tuning={**sweep.tuning, "copies": 2})
 
 
 def width(sweep: Sweep) -> int:

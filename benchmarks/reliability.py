@@ -146,11 +146,12 @@ TEXT = """# What a kill costs
 
 Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits, two convolutions,
 34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count. The tests'
-drivers are forks of a process that has loaded the libraries, so a life begins where the program does.
+drivers, and Ray's workers, are forks of a process that has loaded the libraries, so a life begins where the program
+does; one test has all started as users do, on two nodes in two networks ([cluster.md](cluster.md)).
 
 ```
 python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed   # the many kills
-python -m benchmarks.reliability                    # everything, 20 rounds, in ten minutes
+python -m benchmarks.reliability                    # everything, 20 rounds, in six minutes
 ```
 
 ## The driver is killed
@@ -202,7 +203,7 @@ Crashed is anything else.
 {inputs}
 
 The test suite holds all of this at 20 kills of a driver and some 2,700 inputs. `make test` prints for how long any of
-its chaos and fuzz tests ran (8 minutes on two slow cores), and fails at fifteen, on however slow a machine.
+its chaos and fuzz tests ran (6 minutes on two slow cores), and fails at ten.
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
 {processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,

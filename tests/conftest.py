@@ -16,7 +16,9 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 LONGEST = ("test_driver_killed.py", "test_two_nodes.py", "test_two_namespaces.py")  # of those that are bounded
-settings.register_profile("long", max_examples=1000)  # of tests/fuzz: ten times the inputs, others each time
+settings.register_profile("short", max_examples=60)
+settings.register_profile("long", max_examples=1000)  # of tests/fuzz: many more inputs, others each time
+settings.load_profile("short")
 
 
 @pytest.fixture(scope="session")

@@ -120,7 +120,6 @@ def _server() -> socket.socket:
     def close() -> None:
         ours.close()
         process.wait()
-        shutil.rmtree(folder)
 
     atexit.register(close)
     return ours
@@ -147,6 +146,7 @@ def _serve(fd: int, workers_fd: int) -> None:
             _fork_a_ray_worker(workers, asked)
             continue
         if (heard := _receive(asked)) is None:
+            shutil.rmtree(Path(workers.getsockname()).parent, ignore_errors=True)
             break
         request, (tell, out, err) = json.loads(heard[0]), heard[1]
         if os.fork() == 0:
@@ -171,15 +171,23 @@ def _fork_a_ray_worker(workers: socket.socket, asked: socket.socket) -> None:
     """The connection is closed at the end of the worker."""
     connection, _ = workers.accept()
     heard = _receive(connection)
-    if heard is not None and os.fork() == 0:
+    gone = bool(select.select([connection], [], [], 0)[0])  # nothing else comes: a Ray that was killed meanwhile
+    if heard is not None and not gone and os.fork() == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()  # Ray ends a worker with its process group
         asked.close()
         workers.close()
+        threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
         _end(functools.partial(_become, *heard[1], lambda: None, **json.loads(heard[0])))
     connection.close()
     for number in heard[1] if heard else []:
         os.close(number)
+
+
+def _die_with(connection: socket.socket) -> None:
+    """End this worker when the process is gone that Ray started for it."""
+    connection.recv(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _become(out: int, err: int, prepare: Callable[[], None], words: list[str], cwd: str, env: dict[str, str]) -> None:

@@ -1,12 +1,13 @@
 """What Ray starts its workers with here instead of its setup_worker.py: each is a fork of the process of warm.py.
 
-Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with a
-runtime environment of its own (code that is sent, another Python) is started as ever, and so is one where that process
-does not answer. test_two_namespaces.py has no forks at all.
+Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with
+code that is sent or another Python is started as ever, and so is one where that process does not answer, as where
+ADDRESS is not set. test_two_namespaces.py has no forks at all.
 """
 
 import array
 import importlib.abc
+import importlib.util
 import json
 import os
 import socket
@@ -48,7 +49,8 @@ def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
     context = json.loads(next((w.removeprefix(CONTEXT) for w in words if w.startswith(CONTEXT)), "") or "{}")
     more = context.get("command_prefix") or context.get("override_worker_entrypoint")
     other = context.get("py_executable", sys.executable) != sys.executable
-    return None if more or other or Path(left[0]).name != SCRIPT else (left, context.get("env_vars", {}))
+    variables: dict[str, str] = context.get("env_vars") or {}
+    return None if more or other or "PYTHONPATH" in variables or Path(left[0]).name != SCRIPT else (left, variables)
 
 
 def main() -> None:
@@ -60,8 +62,9 @@ def main() -> None:
                 raise ConnectionError
             to.connect(os.environ[ADDRESS])
         except (KeyError, OSError):
-            folder = next(Path(w).parent for w in words if w.endswith(SCRIPT))
-            os.execv(sys.executable, [sys.executable, str(folder / "setup_worker.py"), *words])
+            (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
+            usual = Path(ray) / "_private" / "workers" / "setup_worker.py"
+            os.execv(sys.executable, [sys.executable, str(usual), *words])
         script, variables = asked
         data = json.dumps({"words": script, "cwd": str(Path.cwd()), "env": {**os.environ, **variables}}).encode()
         to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2]))])

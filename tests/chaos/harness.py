@@ -109,10 +109,13 @@ class Run:
         """SIGKILL the driver alone, or all processes at once as when a machine goes down."""
         assert self.driver is not None
         if everything:
+            others = self.processes() if self.use_ray else {}  # Ray's workers are groups of their own
             os.killpg(self.driver.pid, signal.SIGKILL)
-            for pid in self.processes() if self.use_ray else ():  # Ray's workers are groups of their own
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            while others:
+                for pid in others:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                others = self.processes()
         else:
             self.driver.kill()
         self.driver.wait()

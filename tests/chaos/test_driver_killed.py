@@ -35,7 +35,7 @@ def test_a_driver_killed_at_any_moment_loses_and_repeats_nothing(
 def test_a_driver_on_ray_killed_at_any_moment_loses_and_repeats_nothing(
     undisturbed: Undisturbed, tmp_path: Path, rng: Random, pytestconfig: pytest.Config, count: Count
 ) -> None:
-    rounds = max(1, pytestconfig.getoption("--rounds") // 10 - 1)
+    rounds = max(1, pytestconfig.getoption("--rounds") // 5 - 3)
     on_ray = Killing(lambda i: Run(tmp_path / str(i), use_ray=True), rng, undisturbed.records, 2 * undisturbed.startup)
     judged(on_ray.go(rounds), count, "driver killed, Ray, SQLite", rounds)
 

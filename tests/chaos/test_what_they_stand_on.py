@@ -1,6 +1,5 @@
 """Damaged artifacts, a full disk, a database that goes away: the sweep says what is wrong, or waits."""
 
-import contextlib
 import errno
 import shutil
 import subprocess
@@ -93,14 +92,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if done.returncode:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # where a test failed it is still in use
+    if subprocess.run(["umount", str(folder)], check=False).returncode:  # as where a test failed
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        pytest.fail("a process still used the small disk")
 
 
 def fill(folder: Path, left: int) -> Path:
     """Fill a disk up to so many bytes; returns the file that does it."""
     filler = folder / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:  # others write to it meanwhile
-        stream.write(bytes(shutil.disk_usage(folder).free - left))
+    rest = memoryview(bytes(shutil.disk_usage(folder).free - left))
+    with filler.open("wb", buffering=0) as stream:
+        try:
+            while rest:
+                rest = rest[stream.write(rest) :]
+        except OSError as problem:  # others write to it meanwhile
+            if problem.errno != errno.ENOSPC:
+                raise
     return filler
 
 

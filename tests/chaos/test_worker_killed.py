@@ -53,6 +53,7 @@ def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
     assert killed == kills
     assert outcomes(records) == outcomes(undisturbed.records)
     assert 1 <= lost <= killed
+    assert set(starts) == records.keys()
     assert len(records) <= len(starts) <= len(records) + lost  # one may have died before it said that it began
     assert not run.quiet()
     assert run.intact()

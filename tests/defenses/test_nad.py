@@ -6,7 +6,8 @@ from torch import Generator, nn
 
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.nad import attention, attention_distance, repair, stages
-from trials.kinds import View, with_features
+from trials.kinds import Images, View, with_features
+from trials.models import small_cnn
 from trials.spec import SpecError
 
 from .tiny import Calls, fresh_view, noise, run, same
@@ -69,6 +70,16 @@ def test_the_teacher_starts_from_the_given_model_not_from_the_student() -> None:
     assert same(short[0][1], long[0][1])
 
 
+def test_distils_the_stages_of_two_convolutions() -> None:
+    torch.manual_seed(0)
+    images = noise()
+    view = View(small_cnn.build(4, 8, width=4).eval(), Images(images.x.expand(-1, 3, -1, -1), images.y, 4))
+    (_, with_it), (_, without) = (
+        run(repair(view, rng(), 3, steps=3, batch=16, teacher_steps=3, lambda_at=at))[-1] for at in (1000.0, 0.0)
+    )
+    assert not same(with_it, without)
+
+
 def test_refuses_a_model_without_stages() -> None:
-    with pytest.raises(SpecError, match="stages layer1, layer2"):
+    with pytest.raises(SpecError, match="two stages, layer1, layer2"):
         next(repair(View(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), noise()), rng(), 1))

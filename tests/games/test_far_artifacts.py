@@ -3,15 +3,15 @@
 import importlib.util
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import s3
 import torch
 
-from sweep.forks import PRELOADED
+from sweep import forks
 from trials.artifacts import Artifacts, Damaged
 from trials.far_artifacts import FarArtifacts, artifacts_at
 from trials.spec import SpecError
@@ -156,16 +156,10 @@ def test_files_beside_the_artifacts_can_be_listed_read_and_dropped(uri: str) -> 
         files.get("a.json")
 
 
-def _load(
-    environment: dict[str, str],
-    uri: str,
-    barrier: "multiprocessing.synchronize.Barrier",
-    found: "multiprocessing.Queue[float]",
-) -> None:
-    os.environ |= environment
+def _load(pipe: "Connection[float, float]", uri: str, barrier: "multiprocessing.synchronize.Barrier") -> None:
     kept = artifacts_at(uri)
     barrier.wait()
-    found.put(float(kept.load("k")[0]["a"].sum()))
+    pipe.send(float(kept.load("k")[0]["a"].sum()))
 
 
 @pytest.mark.slow
@@ -176,17 +170,14 @@ def test_workers_that_start_together_fetch_once_a_node(
     node(monkeypatch, tmp_path / "maker")
     uri = f"s3://{s3.BUCKET}/together"
     artifacts_at(uri).save("k", {"a": torch.ones(2_000_000)}, {})
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
     for number in (1, 2):
         node(monkeypatch, tmp_path / f"node {number}")
-        barrier, found = context.Barrier(3), context.Queue()
-        workers = [context.Process(target=_load, args=(dict(os.environ), uri, barrier, found)) for _ in range(3)]
-        for worker in workers:
-            worker.start()
-        sums = [found.get(timeout=120) for _ in workers]
-        for worker in workers:
+        barrier = multiprocessing.get_context("forkserver").Barrier(3)
+        workers = [forks.start(_load, uri, barrier) for _ in range(3)]
+        sums = [pipe.recv() for _, pipe in workers]
+        for worker, pipe in workers:
             worker.join()
+            pipe.close()
         assert sums == [2_000_000.0] * 3
         assert server.count("GET", "together/k/weights") == number
 

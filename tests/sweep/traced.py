@@ -38,6 +38,7 @@ if __name__ == "__main__":
     import traced  # the class by its module's name, so that worker processes find it
     import warm_ray
 
+    sys.path.pop()
     warm_ray.install()
     from sweep import engine
     from sweep.cli import main

@@ -50,7 +50,7 @@ def repair(
         lambda_at: weight of the attention distance, a mean over images and places, summed over the stages.
 
     Raises:
-        SpecError: the model has no stages layer1, layer2 and so on.
+        SpecError: the model has fewer than two stages, layer1, layer2 and so on.
     """
     student, batches = start(view, rng, batch)
     inner, learner = stages(student), clone(view.model)
@@ -70,11 +70,13 @@ def repair(
 
 def stages(model: nn.Module) -> list[nn.Module]:
     """The modules layer1, layer2 and so on, in order. Raises SpecError where there are fewer than two."""
-    names = itertools.takewhile(lambda name: hasattr(model, name), (f"layer{i}" for i in itertools.count(1)))
-    found = [model.get_submodule(name) for name in names]
+    children = dict(model.named_children())
+    names = itertools.takewhile(children.__contains__, (f"layer{i}" for i in itertools.count(1)))
+    found = [children[name] for name in names]
     if len(found) < _FEWEST:
         raise SpecError(
-            "nad needs a model with stages layer1, layer2 and so on, as a ResNet has: choose another defense."
+            "nad needs a model with at least two stages, layer1, layer2 and so on, as a ResNet has: "
+            "choose another defense."
         )
     return found
 
