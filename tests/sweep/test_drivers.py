@@ -209,10 +209,14 @@ def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, 
     named = {"POISONSWEEP_STORE": url} if given == "environment" else {}
     own = {"RAY_TMPDIR": str(ray), "PGPASSWORD": SECRET, "TRACE_ENVIRONMENT": "1", **named}
     words, environment = call(file, "" if named else url, use_ray, **own)
-    pipe = subprocess.PIPE
-    driver = subprocess.Popen(  # its words are looked at
-        [sys.executable, *words], stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
-    )
+    driver: warm.Program | subprocess.Popen[str]
+    if named:
+        driver = warm.Program(words, tmp_path, environment)
+    else:  # its own words are looked at
+        pipe = subprocess.PIPE
+        driver = subprocess.Popen(
+            [sys.executable, *words], stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
+        )
     assert eventually(lambda: bool(begun(tmp_path)) or driver.poll() is not None, 200)
     line = Path(f"/proc/{driver.pid}/cmdline")
     seen = [line.read_bytes() if line.exists() else b""]
