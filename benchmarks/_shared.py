@@ -55,12 +55,14 @@ def trial_of(sweep: Sweep, method: Choice, **tuning: Any) -> Trial:
     )
 
 
-def ending(ends: list[float]) -> Watch:
-    """What a source is to be watched with: adds the time of each trial's end to ``ends``."""
+def ending(ends: list[float], spent: list[float] | None = None) -> Watch:
+    """What a source is to be watched with: adds the time of each trial's end to ``ends``, the CPU's to ``spent``."""
 
     def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         if event == "finish":
             ends.append(time.perf_counter())
+            if spent is not None:
+                spent.append(time.process_time())
 
     return watch
 

@@ -1,15 +1,17 @@
 """What many trials cost the driver: time, memory, the store's size, resuming, and the report's reading.
 
-    python -m benchmarks.scaling [--trials 1000 10000] [--workers 2] [--executors pool ray] [--parts lists]
+    python -m benchmarks.scaling [--trials 1000 10000] [--rounds 3] [--workers 2] [--executors pool ray] [--parts lists]
 
 Trials that do nothing go through the real source, executors and an SQLite store. Each measurement has a process of its
-own, so that memory is its own too. Searches run without an executor: what they cost is the source's. Writes
-benchmarks/results/scaling.json; docs/scaling.md says what follows.
+own, so that memory is its own too. A machine may be faster at one minute than at the next, so sweeps of the two sizes
+take turns, and a large one is compared with the small ones just before and after it. Searches run without an executor:
+what they cost is the source's. Writes benchmarks/results/scaling.json; docs/scaling.md says what follows.
 """
 
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -44,7 +46,7 @@ MIB = 2**20
 
 def one(executor: str, number: int, workers: int) -> dict[str, float]:
     """Figures of one sweep of ``number`` trials."""
-    ends: list[float] = []
+    ends, spent = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         some = trials(number)
@@ -52,7 +54,7 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         if executor == "ray":  # Ray is loaded before memory is looked at
             from sweep import tune  # noqa: PLC0415
         before = _resident()
-        source = Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends))
+        source = Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends, spent))
         if executor == "ray":
             tune.run(source, place, compute)
         else:
@@ -69,6 +71,7 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         "ms_a_trial": 1e3 * (ends[-1] - ends[0]) / (number - 1),
         "ms_first_half": 1e3 * (ends[half - 1] - ends[0]) / (half - 1),
         "ms_second_half": 1e3 * (ends[-1] - ends[half]) / (number - half - 1),
+        "driver_cpu_ms_a_trial": 1e3 * (spent[-1] - spent[0]) / (number - 1),
         "driver_kib_a_trial": grown / 1024 / number,
         "driver_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "store_bytes_a_trial": size / number,
@@ -178,9 +181,28 @@ def _apart(*words: str) -> dict[str, Any]:
     return found
 
 
+def in_turn(executor: str, small: int, large: int, rounds: int, workers: int) -> dict[str, Any]:
+    """Sweeps of two sizes in turn, a small one last: medians of each, how much more a trial of a large one takes."""
+    runs: list[dict[str, Any]] = []
+    for number in [small, large] * rounds + [small]:
+        runs.append(_apart(executor, str(number), str(workers)))
+        print(json.dumps({"executor": executor, **runs[-1]}), flush=True)
+    figures: dict[str, Any] = {"executor": executor, "runs": runs, "median": [], "range_ms": []}
+    for number in (small, large):
+        some = [run for run in runs if run["trials"] == number]
+        figures["median"].append({name: statistics.median(run[name] for run in some) for name in some[0]})
+        times = [run["ms_a_trial"] for run in some]
+        figures["range_ms"].append([min(times), max(times)])
+    for name in ("ms_a_trial", "driver_cpu_ms_a_trial"):
+        of = [run[name] for run in runs]
+        figures[f"growth_{name}"] = [2 * of[i] / (of[i - 1] + of[i + 1]) - 1 for i in range(1, len(of), 2)]
+    return figures
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--trials", type=int, nargs="+", default=[1000, 10_000])
+    words.add_argument("--trials", type=int, nargs=2, metavar=("SMALL", "LARGE"), default=[1000, 10_000])
+    words.add_argument("--rounds", type=int, default=3)
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--executors", nargs="+", choices=["pool", "ray"], default=["pool", "ray"])
     words.add_argument("--parts", nargs="+", choices=["lists", "searches"], default=["lists", "searches"])
@@ -197,11 +219,11 @@ def main() -> None:
     file = OUTPUT / "scaling.json"
     figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if "lists" in asked.parts:
-        figures |= {"workers": asked.workers, "rows": [], "curves": _apart("curves", str(max(asked.trials)), "1")}
+        figures |= {"workers": asked.workers, "curves": _apart("curves", str(max(asked.trials)), "1")}
+        lists = {of["executor"]: of for of in figures.get("lists", [])}
         for executor in asked.executors:
-            for number in asked.trials:
-                figures["rows"].append({"executor": executor, **_apart(executor, str(number), str(asked.workers))})
-                print(json.dumps(figures["rows"][-1]), flush=True)
+            lists[executor] = in_turn(executor, *asked.trials, asked.rounds, asked.workers)
+        figures["lists"] = list(lists.values())
     if "searches" in asked.parts:
         figures["searches"] = []
         for words_of in SEARCHES:

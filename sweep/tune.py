@@ -34,7 +34,7 @@ from ray._private import ray_constants
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import idle, local, nodes
+from sweep import ended, idle, local, nodes
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
@@ -60,6 +60,9 @@ class _Fifo(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
         idle.dropped(tune_controller)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        ended.forget(tune_controller)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         return None
@@ -167,7 +170,6 @@ class _Search(Searcher):
         if record is not None:
             self._source.finish(record)
             Spool(here).drop(trial.id)
-            result["record"] = ""  # Tune keeps every last result; the store has this one
         elif error or not points:
             self._source.lost(trial, f"the worker process or its node died: {why[-1000:]}")
         else:
@@ -217,6 +219,8 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
                 name="sweep",
                 storage_path=str(folder),
                 verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # else each worker is asked for one
+                callbacks=[ended.Silent()],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )

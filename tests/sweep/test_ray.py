@@ -1,6 +1,7 @@
 """The same promises on a real Ray, which stays silent and goes away at the end."""
 
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -196,3 +197,28 @@ def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: S
     pruned = [r for r in store.records("tiny") if r.status == "pruned"]
     assert all(0 < len(r.curve) < 20 and not r.metrics for r in pruned)
     assert s.progress.planned == s.progress.done + s.progress.pruned
+
+
+def test_tunes_trials_that_have_ended_leave_its_memory(
+    running_ray: None, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.tune.experiment import Trial as TunesTrial  # noqa: PLC0415
+
+    from sweep import ended, tune  # noqa: PLC0415
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(thing) is TunesTrial for thing in gc.get_objects())
+
+    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+        if event == "finish" and progress.done + progress.failed == 30:
+            seen.append(kept() - before)
+
+    seen: list[int] = []
+    before, some = kept(), trials(30)
+    monkeypatch.setattr(ended, "MOST", 5)
+    s = Source(iter([[ListWalk("x", some)]]), store, "tiny", attempts=1, watch=watch)
+    tune.run(s, Made(str(tmp_path), dies=some[3].id), TWO)
+    assert (s.progress.done, s.progress.failed) == (29, 1)
+    assert seen and seen[0] <= 5 + TWO.workers + 1
+    ended.forget(object())  # a Ray whose controller has no such lists

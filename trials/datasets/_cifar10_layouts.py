@@ -150,6 +150,11 @@ def _damaged(file: Path, read: Callable[[], T]) -> T:
         return read()
     except SpecError:
         raise
+    except MemoryError as problem:  # of a damaged file's making, or the machine's: nobody can tell
+        raise SpecError(
+            f"cifar10: {str(file)!r} takes more memory than there is. Free some; if that does not help, the file is "
+            "damaged: download it again."
+        ) from problem
     except Exception as problem:
         raise SpecError(f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again.") from problem
 
