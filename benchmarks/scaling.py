@@ -42,6 +42,7 @@ SEARCHES = (
     "random:1000:10",
 )
 MIB = 2**20
+WARM = 100  # ends before the clock starts, as workers start one after the other
 
 
 def one(executor: str, number: int, workers: int) -> dict[str, float]:
@@ -65,14 +66,14 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         read = _seconds(lambda: len(configurations(store.records("idle"), "min_asr_within_delta")))
     if len(ends) != number:
         raise RuntimeError(f"{number - len(ends)} trials were lost")
-    half = number // 2
+    half, warm = number // 2, min(WARM, number // 10)
     return {
         "trials": number,
-        "ms_a_trial": 1e3 * (ends[-1] - ends[0]) / (number - 1),
-        "ms_first_half": 1e3 * (ends[half - 1] - ends[0]) / (half - 1),
+        "ms_a_trial": 1e3 * (ends[-1] - ends[warm]) / (number - warm - 1),
+        "ms_first_half": 1e3 * (ends[half] - ends[warm]) / (half - warm),
         "ms_second_half": 1e3 * (ends[-1] - ends[half]) / (number - half - 1),
-        "driver_cpu_ms_a_trial": 1e3 * (spent[-1] - spent[0]) / (number - 1),
-        "driver_kib_a_trial": grown / 1024 / number,
+        "driver_cpu_ms_a_trial": 1e3 * (spent[-1] - spent[warm]) / (number - warm - 1),
+        "driver_grown_kib": grown / 1024,
         "driver_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "store_bytes_a_trial": size / number,
         "resume_s": resumed,
@@ -187,7 +188,7 @@ def in_turn(executor: str, small: int, large: int, rounds: int, workers: int) ->
     for number in [small, large] * rounds + [small]:
         runs.append(_apart(executor, str(number), str(workers)))
         print(json.dumps({"executor": executor, **runs[-1]}), flush=True)
-    figures: dict[str, Any] = {"executor": executor, "runs": runs, "median": [], "range_ms": []}
+    figures: dict[str, Any] = {"executor": executor, "workers": workers, "runs": runs, "median": [], "range_ms": []}
     for number in (small, large):
         some = [run for run in runs if run["trials"] == number]
         figures["median"].append({name: statistics.median(run[name] for run in some) for name in some[0]})
@@ -196,6 +197,8 @@ def in_turn(executor: str, small: int, large: int, rounds: int, workers: int) ->
     for name in ("ms_a_trial", "driver_cpu_ms_a_trial"):
         of = [run[name] for run in runs]
         figures[f"growth_{name}"] = [2 * of[i] / (of[i - 1] + of[i + 1]) - 1 for i in range(1, len(of), 2)]
+    grown = [median["driver_grown_kib"] for median in figures["median"]]
+    figures["driver_kib_a_trial"] = (grown[1] - grown[0]) / (large - small)
     return figures
 
 
@@ -208,6 +211,8 @@ def main() -> None:
     words.add_argument("--parts", nargs="+", choices=["lists", "searches"], default=["lists", "searches"])
     words.add_argument("--one", nargs=3, metavar=("WHAT", "TRIALS", "WORKERS"), help=argparse.SUPPRESS)
     asked = words.parse_args()
+    if asked.rounds < 1 or asked.trials[0] >= asked.trials[1]:
+        words.error("--rounds is at least 1, and SMALL less than LARGE")
     if asked.one and ":" in asked.one[0]:
         sampler, walks, each = asked.one[0].split(":")
         print(json.dumps(search(sampler, int(walks), int(each))))
@@ -219,11 +224,12 @@ def main() -> None:
     file = OUTPUT / "scaling.json"
     figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if "lists" in asked.parts:
-        figures |= {"workers": asked.workers, "curves": _apart("curves", str(max(asked.trials)), "1")}
+        figures["curves"] = _apart("curves", str(max(asked.trials)), "1")
         lists = {of["executor"]: of for of in figures.get("lists", [])}
         for executor in asked.executors:
             lists[executor] = in_turn(executor, *asked.trials, asked.rounds, asked.workers)
-        figures["lists"] = list(lists.values())
+            figures["lists"] = list(lists.values())
+            write("scaling", figures)  # Ray's runs may not cost those before
     if "searches" in asked.parts:
         figures["searches"] = []
         for words_of in SEARCHES:

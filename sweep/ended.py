@@ -4,26 +4,30 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
-_ENDED = ("_stopped_trials", "_failed_trials")  # sets of trials, private to Tune's controller
-_TOLD = ("_trials", "_trials_to_cache", "_trial_metadata", "_trial_to_actor")
 MOST = 100  # ended trials that are kept, for a look at all of them takes a while
+_ENDED = ("_stopped_trials", "_failed_trials")  # these and the next: private to Tune's controller
+_SETS = (*_ENDED, "_live_trials", "_resetting_trials", "_trials_to_cache")
+_NEEDED = {"_trials": list, "_trial_metadata": dict, **dict.fromkeys(_SETS, set)}
 
 
-def forget(controller: Any) -> None:
-    """Drop ended trials from a controller's lists, once there are ``MOST``; to be called as one ends, which stays.
+def forget(controller: Any, last: Any) -> None:
+    """Drop ended trials from a controller's lists, once there are ``MOST``.
 
     The snapshot that Tune writes at the end of a run, and its list of results, are of what is left; we read neither.
     With a Ray whose controller keeps its trials otherwise nothing changes.
+
+    Args:
+        controller: Tune's.
+        last: the trial that ends now; it stays.
     """
-    if not all(hasattr(controller, name) for name in _ENDED + _TOLD):
+    if not all(isinstance(getattr(controller, name, None), kind) for name, kind in _NEEDED.items()):
         return
-    ended = [getattr(controller, name) for name in _ENDED]
-    if sum(map(len, ended)) < MOST:
+    gone = {trial for name in _ENDED for trial in getattr(controller, name) if trial is not last}
+    if len(gone) < MOST:
         return
-    gone = {trial for some in ended for trial in some if trial not in controller._trial_to_actor}
     controller._trials[:] = [trial for trial in controller._trials if trial not in gone]
-    for some in (*ended, controller._trials_to_cache):
-        some.difference_update(gone)
+    for name in _SETS:
+        getattr(controller, name).difference_update(gone)
     for trial in gone:
         controller._trial_metadata.pop(trial.trial_id, None)
 

@@ -119,12 +119,15 @@ class Source:
             )
 
     def waiting(self) -> bool:
-        """True when something is left to run; finds out without starting it."""
-        trial = self._again.popleft() if self._again else self._draw()
-        if trial is None:
-            return self.awaits
-        self._again.appendleft(trial)
-        return True
+        """True when something is left to run here; finds out without starting it.
+
+        Comes back once other drivers run no more of what is left, or a trial of theirs is free.
+        """
+        while (trial := self._upcoming()) is None and self.awaits:
+            time.sleep(LOOK)
+        if trial is not None:
+            self._again.appendleft(trial)
+        return trial is not None
 
     @property
     def awaits(self) -> bool:
@@ -139,7 +142,7 @@ class Source:
         """
         if self.hopeless:
             return None
-        trial = self._again.popleft() if self._again else self._freed() or self._draw(near)
+        trial = self._upcoming(near)
         if trial is not None:
             self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
             self.progress.running[trial.id] = trial
@@ -193,6 +196,9 @@ class Source:
     def pruned(self, trial: Trial, curve: tuple[Point, ...], seconds: float) -> None:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
         self.finish(Record(trial=trial, status="pruned", curve=curve, seconds=seconds))
+
+    def _upcoming(self, near: Trial | None = None) -> Trial | None:
+        return self._again.popleft() if self._again else self._freed() or self._draw(near)
 
     def _draw(self, near: Trial | None = None) -> Trial | None:
         while not self._over:

@@ -25,6 +25,7 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune itself starts the trials of a node that was taken away
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own is not heard while we wait for other drivers
 }
 
@@ -60,9 +61,10 @@ class _Fifo(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
         idle.dropped(tune_controller)
+        ended.forget(tune_controller, trial)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        ended.forget(tune_controller)
+        ended.forget(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         return None
@@ -114,12 +116,6 @@ class WarmRunner(tune.Trainable):
                     raise MemoryError("this process is not fit for another trial") from None
                 return {"points": [], "record": text, "done": True}
         return {"points": to_json(points), "asr": points[-1].asr, "step": points[-1].step}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Trials resume from the store, not from Tune."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Trials resume from the store, not from Tune."""
 
 
 class _Search(Searcher):

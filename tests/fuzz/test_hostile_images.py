@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import resource
 import struct
 import subprocess
 import zlib
@@ -22,6 +23,9 @@ from layouts import loaded
 from PIL import Image
 from safetensors.torch import save
 from strange_weights import mutated, state
+
+from trials import catalog
+from trials.spec import SpecError
 
 pytestmark = pytest.mark.fuzz
 
@@ -324,6 +328,20 @@ def test_a_table_that_is_not_of_pictures_is_refused(what: str) -> None:
     with fenced() as here:
         (here / "train.parquet").write_bytes(TABLES[what])
         assert loaded("cifar10 files", "cifar10", "train", here) == "refused"
+
+
+def test_a_table_that_takes_all_memory_is_not_called_damaged() -> None:
+    """Two kilobytes that unfold to 20 pictures of 48 MiB."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with fenced() as here:
+        (here / "train.parquet").write_bytes(table(pa.array([bytes(48 * 2**20)] * 20, pa.binary()), [0] * 20))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 512 * 2**20, before[1]))
+        try:
+            with pytest.raises(SpecError, match="takes more memory than there is"):
+                catalog.find("datasets", "cifar10")("train", root=str(here))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @tries(80)

@@ -221,4 +221,3 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
     tune.run(s, Made(str(tmp_path), dies=some[3].id), TWO)
     assert (s.progress.done, s.progress.failed) == (29, 1)
     assert seen and seen[0] <= 5 + TWO.workers + 1
-    ended.forget(object())  # a Ray whose controller has no such lists

@@ -310,3 +310,33 @@ def test_a_driver_that_joins_a_search_learns_what_the_first_has_found(store: Sto
     assert len(tried[0]) == 8
     p = late.progress
     assert p.planned == p.elsewhere == 16
+
+
+@BOTH
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_starts_waits_while_others_run_all_that_is_left(store: Store, stored: bool) -> None:
+    """Ray is started for what runs here alone: Tune gives up after half an hour without a first trial."""
+    some = trials(2)
+    other = source(store, some, "other")
+    held = [other.next(), other.next()]
+    mine = source(store, some, "mine")
+
+    def finish() -> None:
+        time.sleep(0.3)
+        ended.append(time.monotonic())
+        for trial in held:
+            assert trial is not None
+            if stored or trial == held[0]:
+                other.finish(record(trial))
+            else:
+                store.release("other", trial.id)
+
+    ended: list[float] = []
+    thread = threading.Thread(target=finish)
+    thread.start()
+    assert mine.waiting() is not stored
+    assert time.monotonic() > ended[0]
+    thread.join()
+    assert mine.progress.elsewhere == (2 if stored else 1)
+    assert mine.over is stored
+    assert drained(mine) == ([] if stored else held[1:])

@@ -124,6 +124,8 @@ def _of_pickles(files: list[Path]) -> tuple[NDArray[np.int64], Rows]:
 def _open(file: Path) -> tuple[pq.ParquetFile, str]:
     try:
         opened = pq.ParquetFile(file)
+    except MemoryError as problem:  # Arrow's is one of its other errors too
+        raise _too_large(file) from problem
     except (OSError, pa.ArrowException) as problem:
         raise SpecError(f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again.") from problem
     names = opened.schema_arrow.names
@@ -150,13 +152,17 @@ def _damaged(file: Path, read: Callable[[], T]) -> T:
         return read()
     except SpecError:
         raise
-    except MemoryError as problem:  # of a damaged file's making, or the machine's: nobody can tell
-        raise SpecError(
-            f"cifar10: {str(file)!r} takes more memory than there is. Free some; if that does not help, the file is "
-            "damaged: download it again."
-        ) from problem
+    except MemoryError as problem:
+        raise _too_large(file) from problem
     except Exception as problem:
         raise SpecError(f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again.") from problem
+
+
+def _too_large(file: Path) -> SpecError:
+    return SpecError(
+        f"cifar10: {str(file)!r} takes more memory than there is. Free some; if that does not help, it may be damaged: "
+        "download it again."
+    )
 
 
 def _encoded(batches: Iterator[Any]) -> list[Any]:
