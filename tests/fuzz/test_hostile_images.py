@@ -334,7 +334,9 @@ def test_a_table_that_takes_all_memory_is_not_called_damaged() -> None:
     """Two kilobytes that unfold to 20 pictures of 48 MiB."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     with fenced() as here:
-        (here / "train.parquet").write_bytes(table(pa.array([bytes(48 * 2**20)] * 20, pa.binary()), [0] * 20))
+        picture = pa.array([bytes(48 * 2**20)], pa.binary())
+        pictures = pa.DictionaryArray.from_arrays(pa.array([0] * 20, pa.int32()), picture)  # written as one
+        pq.write_table(pa.table({"img": pictures, "label": [0] * 20}), here / "train.parquet", store_schema=False)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 512 * 2**20, before[1]))
         try:
