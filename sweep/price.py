@@ -11,11 +11,14 @@ from rich.table import Table
 from results.address import file_of, parse
 from results.store import Store
 from sweep import local, plan
+from sweep.after import judged
 from sweep.config import Sweep
-from sweep.detecting import compares, detections, repairs_of
+from sweep.detecting import compares, detections, detector_tuning, repairs_of
 from sweep.terminal import Plain
 from trials import catalog
-from trials.spec import Choice, Status, Trial
+from trials.spec import Choice, Record, Status, Trial
+
+BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +50,68 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
         seen = times[_group(trials[0])] if trials else []
         return Line(what, len(trials), len(states), fmean(seen) if seen else None, note)
 
+    tuned = _tuned(sweep, store)
     lines = [line("victims", plan.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", plan.copies(sweep)))
     for defense in sweep.defenses:
         if defense.walk == "search":
+            mine = [r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name]
             number = defense.trials * len(plan.cells(sweep)) * len(sweep.seeds)
-            lines.append(Line(defense.name, number, 0, None, f"asked by {defense.sampler} while it runs"))
+            note = f"asked by {defense.sampler} while it runs"
+            lines.append(Line(defense.name, number, min(number, len(mine)), fmean(mine) if mine else None, note))
             continue
         points = plan.configurations(sweep, defense)
         trials = [t for cell in plan.cells(sweep) for c in points for t in plan.trials_of(sweep, cell, c)]
         lines.append(line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.walk}"))
-    return lines + ([*_after(sweep)] if sweep.game == "tuning" else [])
+    if sweep.game != "tuning":
+        return lines
+    if store and tuned and all(x.trials == x.done for x in lines):
+        after = _after(sweep, tuned, store.records(sweep.name, "detector_tuning"))
+        exact = {what: line(what, trials) for what, trials in after.items()}
+    else:
+        exact = {}
+    return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
 
 
-def _after(sweep: Sweep) -> Iterator[Line]:
+def _tuned(sweep: Sweep, store: Store | None) -> list[Record]:
+    """The sweep's configurations that have run."""
+    known = store is not None and any(row.name == sweep.name for row in store.sweeps())
+    return plan.own(sweep, store.records(sweep.name, "tuning")) if store is not None and known else []
+
+
+def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[str, list[Trial]]:
+    """What follows tuning, once that is done; detectors whose own tuning is not are left out."""
+    found = judged(sweep, tuned, detected)
+    trials = {
+        BEST: [t for t in found if t.game.name == "confirmation"],
+        REAL: [t for t in found if t.game.name == "robustness"],
+    }
+    first, seen = detector_tuning(sweep, tuned), {r.trial.id for r in detected}
+    for detector in sweep.detectors:
+        mine = [[t for t in some if t.detector and t.detector.name == detector.name] for some in (first, found)]
+        if {t.id for t in mine[0]} <= seen:
+            trials[_DETECTOR.format(detector.name)] = mine[0] + mine[1]
+    return trials
+
+
+def _at_most(sweep: Sweep) -> Iterator[Line]:
     """What follows tuning, at most: defenses of which nothing finishes have no winner."""
     cells = plan.cells(sweep)
     met = [v for c in cells for v in plan.meets(sweep, c.victim)]
     attacked = sum(bool(v.attacks) for v in met) * len(sweep.seeds)
     if sweep.confirm:
-        yield Line("the best, on report images", len(cells) * len(sweep.seeds), 0, None)
+        yield Line(BEST, len(cells) * len(sweep.seeds), 0, None)
     if sweep.judge or sweep.judge_all:
         each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
         each += sweep.judge_all * sum(len(plan.configurations(sweep, d)) or d.trials for d in sweep.defenses)
-        yield Line("real attacks", each * attacked, 0, None, "at most")
+        yield Line(REAL, each * attacked, 0, None, "at most")
     for detector in sweep.detectors:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
         points = len(detections(detector))
         number = times * points * len(met) * len(sweep.seeds)
-        yield Line(
-            f"detector {detector.name}", number, 0, None, f"{_count(points, 'setting')}, {_count(len(met), 'model')}"
-        )
+        how = f"{_count(points, 'setting')}, {_count(len(met), 'model')}"
+        yield Line(_DETECTOR.format(detector.name), number, 0, None, how)
 
 
 def _asked(sweep: Sweep) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from results.configurations import configurations
 from results.fronts import nondominated
@@ -155,13 +156,15 @@ def front(store: Store, name: str, as_json: bool) -> None:
     table = Table()
     for head in ("defense", "victim", "r", "ASR", "CDA", "step"):
         table.add_column(head, no_wrap=True)
-    table.add_column("settings (--json has them all)", no_wrap=True, overflow="ellipsis")
+    table.add_column("settings")  # shrinks on a narrow terminal
     for defense, points in fronts.items():
         for p in points:
             settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
             row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", str(p["step"]))
-            table.add_row(defense, p["victim"][:6], *row, escape(settings))
-    Plain().print(table)
+            table.add_row(defense, p["victim"][:6], *row, Text(shown(settings), no_wrap=True, overflow="ellipsis"))
+    console = Plain()
+    console.print(table)
+    console.print("All settings: --json.", highlight=False)
 
 
 def report(store: Store, name: str, rule: str, out: Path) -> None:

@@ -234,6 +234,23 @@ def test_answers_come_as_json_too(command: str, capsys: Capture, kept: str) -> N
     assert json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_front_shows_its_numbers_on_a_terminal_of_any_width(
+    columns: int, capsys: Capture, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Store.open(kept) as store:
+        store.add_sweep("tiny", {})
+        whole(tiny_sweep.sweep(), store)
+    assert called("front", "--store", kept, "--sweep", "tiny", "--json") == 0
+    points = [p for front in json.loads(capsys.readouterr().out).values() for p in front]
+    assert called("front", "--store", kept, "--sweep", "tiny") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{points[0]['asr']:.1%}" in lines[3] and f"{points[0]['cda']:.1%}" in lines[3]
+    assert all(len(line) <= columns for line in lines)
+    assert len(lines) == 3 + len(points) + 2  # a point is one line
+
+
 def test_a_plan_makes_no_store_and_counts(
     capsys: Capture, tmp_path: Path, spec: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
