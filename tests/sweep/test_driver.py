@@ -43,7 +43,7 @@ def children(pid: int) -> list[int]:
 def test_an_interrupted_driver_loses_and_repeats_nothing(tmp_path: Path) -> None:
     """What SIGKILL does is for tests/chaos."""
     driver = start(tmp_path)
-    assert eventually(lambda: finished(tmp_path) >= 3 or driver.poll() is not None, 120)
+    assert eventually(lambda: finished(tmp_path) >= 1 or driver.poll() is not None, 120)
     assert driver.poll() is None, driver.communicate()
     workers = children(driver.pid)
     assert workers
