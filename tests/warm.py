@@ -178,7 +178,10 @@ def _fork_a_ray_worker(workers: socket.socket, asked: socket.socket) -> None:
         asked.close()
         workers.close()
         threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
-        _end(functools.partial(_become, *heard[1], lambda: None, **json.loads(heard[0])))
+        program, (given, out, err) = json.loads(heard[0]), heard[1]
+        os.dup2(given, 0)
+        os.close(given)
+        _end(functools.partial(_become, out, err, functools.partial(warm_ray.prepare, program["words"]), **program))
     connection.close()
     for number in heard[1] if heard else []:
         os.close(number)

@@ -1,4 +1,4 @@
-"""What Ray starts its workers with here instead of its setup_worker.py: each is a fork of the process of warm.py.
+"""What Ray starts its workers and its own five helpers with here: each is a fork of the process of warm.py.
 
 Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with
 code that is sent or another Python is started as ever, and so is one where that process does not answer, as where
@@ -12,16 +12,19 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ADDRESS = "POISONSWEEP_TEST_FORKS"  # the socket at which forks are asked for
-SCRIPT = "default_worker.py"
+WORKER = "_private/workers/default_worker.py"
+HELPERS = ("dashboard/agent.py", "_private/runtime_env/agent/main.py", "dashboard/dashboard.py")
+HELPERS += ("_private/log_monitor.py", "autoscaler/_private/monitor.py")
 CONTEXT = "--serialized-runtime-env-context="
 
 
 def install() -> None:
-    """From now on what this process starts as a Ray starts its workers with this file."""
+    """From now on what this process starts as a Ray starts its workers and helpers with this file."""
     if "ray" in sys.modules:
         _patch()
     elif not any(isinstance(finder, _WhenRayIsLoaded) for finder in sys.meta_path):
@@ -29,9 +32,23 @@ def install() -> None:
 
 
 def _patch() -> None:
-    from ray._private import ray_constants  # noqa: PLC0415
+    from ray._private import ray_constants, services  # noqa: PLC0415
 
+    if __file__ == ray_constants.SETUP_WORKER_FILENAME:
+        return
     ray_constants.SETUP_WORKER_FILENAME = __file__
+    usual = services.start_ray_process
+    helpers = [f"{Path(services.RAY_PATH) / name}" for name in HELPERS]
+
+    def led(words: list[str]) -> Iterator[str]:
+        for word in words:
+            if word in helpers:
+                yield __file__
+            for helper in helpers:  # the node is told as one word how to start an agent
+                word = word.replace(f" {helper} ", f" {__file__} {helper} ")  # noqa: PLW2901
+            yield word
+
+    services.start_ray_process = lambda words, *args, **more: usual([*led(words)], *args, **more)
 
 
 class _WhenRayIsLoaded(importlib.abc.MetaPathFinder):
@@ -43,14 +60,24 @@ class _WhenRayIsLoaded(importlib.abc.MetaPathFinder):
             _patch()
 
 
+def prepare(words: list[str]) -> None:
+    """Let a fork that is to be a helper of Ray's read its environment, which Ray had done before."""
+    if words[0].endswith(HELPERS):
+        from ray._raylet import AuthenticationTokenLoader, Config  # noqa: PLC0415
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
 def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
-    """Ray's script with its words, and variables to set; None where the worker is to be more than another process."""
+    """Ray's script with its words, and variables to set; None where it is to be more than another process."""
     left = [w for w in words if not w.startswith(("--language=", CONTEXT))]
     context = json.loads(next((w.removeprefix(CONTEXT) for w in words if w.startswith(CONTEXT)), "") or "{}")
     more = context.get("command_prefix") or context.get("override_worker_entrypoint")
     other = context.get("py_executable", sys.executable) != sys.executable
     variables: dict[str, str] = context.get("env_vars") or {}
-    return None if more or other or "PYTHONPATH" in variables or Path(left[0]).name != SCRIPT else (left, variables)
+    known = left[0].endswith((WORKER, *HELPERS))
+    return None if more or other or "PYTHONPATH" in variables or not known else (left, variables)
 
 
 def main() -> None:
@@ -62,14 +89,16 @@ def main() -> None:
                 raise ConnectionError
             to.connect(os.environ[ADDRESS])
         except (KeyError, OSError):
+            if words[0].endswith(HELPERS):
+                os.execv(sys.executable, [sys.executable, "-u", *words])
             (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
             usual = Path(ray) / "_private" / "workers" / "setup_worker.py"
             os.execv(sys.executable, [sys.executable, str(usual), *words])
         script, variables = asked
         data = json.dumps({"words": script, "cwd": str(Path.cwd()), "env": {**os.environ, **variables}}).encode()
-        to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2]))])
+        to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
         to.sendall(data)
-        to.recv(1)  # nothing comes: the worker has ended
+        to.recv(1)  # nothing comes: the fork has ended
 
 
 if __name__ == "__main__":

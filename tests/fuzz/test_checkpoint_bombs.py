@@ -4,6 +4,7 @@ import io
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,27 +25,29 @@ def _laughs(levels: int, key: bool) -> bytes:
     return out + b"t}" + (b"h" + bytes([levels]) + b"K\x01s" if key else b"K\x01h" + bytes([levels]) + b"s") + b"."
 
 
-BOMBS: dict[str, bytes] = {
-    "2^60 tuples as a value": archive(_laughs(60, key=False)),
-    "2^60 tuples as a key": archive(_laughs(60, key=True)),  # its hash takes years
-    "a million lists in lists": archive(b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."),
-    "a million tuples in tuples as a key": archive(b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s."),
-    "bytearrays of 2^40": archive(
+BOMBS: dict[str, Callable[[], bytes]] = {  # made when they are wanted
+    "2^60 tuples as a value": lambda: archive(_laughs(60, key=False)),
+    "2^60 tuples as a key": lambda: archive(_laughs(60, key=True)),  # its hash takes years
+    "a million lists in lists": lambda: archive(b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."),
+    "a million tuples in tuples as a key": lambda: archive(b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s."),
+    "bytearrays of 2^40": lambda: archive(
         b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R."
     ),
-    "copies of bytearrays": archive(
+    "copies of bytearrays": lambda: archive(
         b"\x80\x02]cbuiltins\nbytearray\nq\x01\x8a\x05"
         + (2**30).to_bytes(5, "little")
         + b"\x85Rq\x02a"
         + b"h\x01h\x02\x85Ra" * 500
         + b"."
     ),
-    "a tensor of 2^40": archive(b"\x80\x02ctorch\nFloatTensor\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R."),
-    "memo out of range": archive(b"\x80\x02h\x7f."),
-    "no stop": archive(b"\x80\x02}"),
-    "a zip bomb": archive(b"\x80\x02}.", {"archive/data/0": b"\0" * 2**28}, zipfile.ZIP_DEFLATED),
-    "an archive in an archive": archive(TORCH["zip"], {"archive/data/0": TORCH["zip"]}),
-    "views of one number, 320 MiB": zipped({str(i): torch.zeros(1).expand(2**20) for i in range(80)}),
+    "a tensor of 2^40": lambda: archive(
+        b"\x80\x02ctorch\nFloatTensor\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R."
+    ),
+    "memo out of range": lambda: archive(b"\x80\x02h\x7f."),
+    "no stop": lambda: archive(b"\x80\x02}"),
+    "a zip bomb": lambda: archive(b"\x80\x02}.", {"archive/data/0": b"\0" * 2**28}, zipfile.ZIP_DEFLATED),
+    "an archive in an archive": lambda: archive(TORCH["zip"], {"archive/data/0": TORCH["zip"]}),
+    "views of one number, 320 MiB": lambda: zipped({str(i): torch.zeros(1).expand(2**20) for i in range(80)}),
 }
 
 
@@ -96,24 +99,28 @@ def _elsewhere() -> bytes:
     return archive(pickled, {f"archive/data/{name.decode()}": b"\0" * 16, "archive/byteorder": b"little"})
 
 
-TRICKS = {"path tricks": _tricky(""), "path tricks below": _tricky("archive/"), "a storage elsewhere": _elsewhere()}
-BOMBS |= {"TorchScript": _script(), "an old tar": _tar(), **TRICKS}
+TRICKS = {
+    "path tricks": lambda: _tricky(""),
+    "path tricks below": lambda: _tricky("archive/"),
+    "a storage elsewhere": _elsewhere,
+}
+BOMBS |= {"TorchScript": _script, "an old tar": _tar, **TRICKS}
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused(bomb: str, reader: Reader) -> None:
-    verdict = loaded("checkpoint, bombs", BOMBS[bomb], reader)
+    verdict = loaded("checkpoint, bombs", BOMBS[bomb](), reader)
     assert verdict in ("refused", "contained") or bomb in TRICKS
 
 
 @pytest.mark.parametrize("bomb", ["path tricks below", "a million tuples in tuples as a key"])
 def test_the_command_line_refuses_a_bomb(bomb: str, images: Path) -> None:
-    given_to_defend("checkpoint, bombs", BOMBS[bomb], images)
+    given_to_defend("checkpoint, bombs", BOMBS[bomb](), images)
 
 
 def test_a_bomb_leaves_a_real_process_within_its_limits(images: Path) -> None:
     with fenced() as here:
-        (here / "w.pt").write_bytes(BOMBS["copies of bytearrays"])
+        (here / "w.pt").write_bytes(BOMBS["copies of bytearrays"]())
         words = ["--model", "w.pt", "--arch", "resnet18:width=1", "--trusted", images, "--out", "out", "--size", 8]
         verdict, _, said = process("checkpoint, real processes", "defend", *words)
         assert verdict == "refused"
