@@ -8,6 +8,7 @@ begins, as the seed of string hashes, so test_what_is_counted.py compares with a
 import array
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import json
@@ -98,13 +99,14 @@ def _server() -> socket.socket:
     """The socket to this process's server, which ends with it."""
     ours, theirs = socket.socketpair()
     folder = tempfile.mkdtemp()
-    workers = socket.socket(socket.AF_UNIX)
-    workers.bind(f"{folder}/forks")
-    workers.listen(64)
+    workers, helpers = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    for listening, name in ((workers, warm_ray.WORKERS), (helpers, warm_ray.HELPERS)):
+        listening.bind(f"{folder}/{name}")
+        listening.listen(64)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a thread would not be there in a fork
-    nowhere, given = subprocess.DEVNULL, [theirs.fileno(), workers.fileno()]
+    nowhere, given = subprocess.DEVNULL, [theirs.fileno(), workers.fileno(), helpers.fileno()]
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__)), *map(str, given)],
         stdin=nowhere,
@@ -115,7 +117,8 @@ def _server() -> socket.socket:
     )
     theirs.close()
     workers.close()
-    os.environ[warm_ray.ADDRESS] = f"{folder}/forks"
+    helpers.close()
+    os.environ[warm_ray.ADDRESS] = folder
 
     def close() -> None:
         ours.close()
@@ -131,7 +134,7 @@ def ray_workers() -> None:
     warm_ray.install()
 
 
-def _serve(fd: int, workers_fd: int) -> None:
+def _serve(fd: int, workers_fd: int, helpers_fd: int) -> None:
     """Fork a program for each request, and a worker for each that a Ray asks for."""
     from sweep.forks import PRELOADED  # noqa: PLC0415
 
@@ -139,11 +142,16 @@ def _serve(fd: int, workers_fd: int) -> None:
         __import__(module)
     gc.freeze()  # else each program would look through all of this, and so copy it
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread runs, so that forks are not safe"
-    asked, workers = socket.socket(fileno=fd), socket.socket(fileno=workers_fd)
+    asked, workers, helpers = (socket.socket(fileno=number) for number in (fd, workers_fd, helpers_fd))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if os.fork() == 0:
+        asked.close()
+        workers.close()
+        _serve_helpers(helpers)
+    helpers.close()
     while True:
         if workers in select.select([asked, workers], [], [])[0]:
-            _fork_a_ray_worker(workers, asked)
+            _fork_for_ray(workers, asked)
             continue
         if (heard := _receive(asked)) is None:
             shutil.rmtree(Path(workers.getsockname()).parent, ignore_errors=True)
@@ -167,16 +175,29 @@ def _serve(fd: int, workers_fd: int) -> None:
     os._exit(0)
 
 
-def _fork_a_ray_worker(workers: socket.socket, asked: socket.socket) -> None:
-    """The connection is closed at the end of the worker."""
-    connection, _ = workers.accept()
+def _serve_helpers(helpers: socket.socket) -> NoReturn:
+    """Fork each helper that a Ray asks for from a process that has loaded Ray; a worker's may not have, as Ray reads
+    from the environment whose worker it is while it is loaded.
+    """
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # when the process ends that this is a fork of
+    select.select([helpers], [], [])
+    for module in warm_ray.LOADED:
+        __import__(module)
+    gc.freeze()
+    while True:
+        _fork_for_ray(helpers)
+
+
+def _fork_for_ray(asked_at: socket.socket, *others: socket.socket) -> None:
+    """The connection is closed at the end of the fork."""
+    connection, _ = asked_at.accept()
     heard = _receive(connection)
     gone = bool(select.select([connection], [], [], 0)[0])  # nothing else comes: a Ray that was killed meanwhile
     if heard is not None and not gone and os.fork() == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()  # Ray ends a worker with its process group
-        asked.close()
-        workers.close()
+        for listening in (asked_at, *others):
+            listening.close()
         threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
         program, (given, out, err) = json.loads(heard[0]), heard[1]
         os.dup2(given, 0)
@@ -188,7 +209,7 @@ def _fork_a_ray_worker(workers: socket.socket, asked: socket.socket) -> None:
 
 
 def _die_with(connection: socket.socket) -> None:
-    """End this worker when the process is gone that Ray started for it."""
+    """End this fork when the process is gone that Ray started for it."""
     connection.recv(1)
     os.killpg(0, signal.SIGKILL)
 
@@ -310,4 +331,4 @@ def _receive(at: socket.socket) -> tuple[str, list[int]] | None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]))
+    _serve(*map(int, sys.argv[1:]))

@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ADDRESS = "POISONSWEEP_TEST_FORKS"  # the socket at which forks are asked for
+ADDRESS = "POISONSWEEP_TEST_FORKS"  # the folder of the two sockets at which forks are asked for
+WORKERS, HELPERS = "workers", "helpers"
 WORKER = "_private/workers/default_worker.py"
-HELPERS = ("dashboard/agent.py", "_private/runtime_env/agent/main.py", "dashboard/dashboard.py")
-HELPERS += ("_private/log_monitor.py", "autoscaler/_private/monitor.py")
+HELPER = ("dashboard/agent.py", "_private/runtime_env/agent/main.py", "dashboard/dashboard.py")
+HELPER += ("_private/log_monitor.py", "autoscaler/_private/monitor.py")
+LOADED = [f"ray.{script.removesuffix('.py').replace('/', '.')}" for script in HELPER]
 CONTEXT = "--serialized-runtime-env-context="
 
 
@@ -38,7 +40,7 @@ def _patch() -> None:
         return
     ray_constants.SETUP_WORKER_FILENAME = __file__
     usual = services.start_ray_process
-    helpers = [f"{Path(services.RAY_PATH) / name}" for name in HELPERS]
+    helpers = [f"{Path(services.RAY_PATH) / name}" for name in HELPER]
 
     def led(words: list[str]) -> Iterator[str]:
         for word in words:
@@ -62,9 +64,13 @@ class _WhenRayIsLoaded(importlib.abc.MetaPathFinder):
 
 def prepare(words: list[str]) -> None:
     """Let a fork that is to be a helper of Ray's read its environment, which Ray had done before."""
-    if words[0].endswith(HELPERS):
+    if words[0].endswith(HELPER):
+        from ray._private import ray_constants  # noqa: PLC0415
         from ray._raylet import AuthenticationTokenLoader, Config  # noqa: PLC0415
+        from ray.dashboard import consts  # noqa: PLC0415
 
+        importlib.reload(ray_constants)
+        importlib.reload(consts)
         Config.initialize("")
         AuthenticationTokenLoader.instance().reset_cache()
 
@@ -76,7 +82,7 @@ def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
     more = context.get("command_prefix") or context.get("override_worker_entrypoint")
     other = context.get("py_executable", sys.executable) != sys.executable
     variables: dict[str, str] = context.get("env_vars") or {}
-    known = left[0].endswith((WORKER, *HELPERS))
+    known = left[0].endswith((WORKER, *HELPER))
     return None if more or other or "PYTHONPATH" in variables or not known else (left, variables)
 
 
@@ -87,9 +93,9 @@ def main() -> None:
         try:
             if asked is None:
                 raise ConnectionError
-            to.connect(os.environ[ADDRESS])
+            to.connect(f"{os.environ[ADDRESS]}/{HELPERS if words[0].endswith(HELPER) else WORKERS}")
         except (KeyError, OSError):
-            if words[0].endswith(HELPERS):
+            if words[0].endswith(HELPER):
                 os.execv(sys.executable, [sys.executable, "-u", *words])
             (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
             usual = Path(ray) / "_private" / "workers" / "setup_worker.py"
