@@ -199,9 +199,12 @@ def _fork_for_ray(asked_at: socket.socket, *others: socket.socket) -> None:
         for listening in (asked_at, *others):
             listening.close()
         threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
-        program, (given, out, err) = json.loads(heard[0]), heard[1]
+        program, (given, out, err, network) = json.loads(heard[0]), heard[1]
         os.dup2(given, 0)
-        os.close(given)
+        if not os.path.sameopenfile(network, here := os.open(warm_ray.NETWORK, os.O_RDONLY)):
+            assert ctypes.CDLL(None).setns(network, 0) == 0, "not allowed into the network namespace of a Ray"
+        for number in (given, network, here):
+            os.close(number)
         _end(functools.partial(_become, out, err, functools.partial(warm_ray.prepare, program["words"]), **program))
     connection.close()
     for number in heard[1] if heard else []:

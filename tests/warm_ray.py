@@ -2,7 +2,7 @@
 
 Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with
 code that is sent or another Python is started as ever, and so is one where that process does not answer, as where
-ADDRESS is not set. test_two_namespaces.py has no forks at all.
+ADDRESS is not set.
 """
 
 import array
@@ -22,6 +22,7 @@ WORKER = "_private/workers/default_worker.py"
 HELPER = ("dashboard/agent.py", "_private/runtime_env/agent/main.py", "dashboard/dashboard.py")
 HELPER += ("_private/log_monitor.py", "autoscaler/_private/monitor.py")
 LOADED = [f"ray.{script.removesuffix('.py').replace('/', '.')}" for script in HELPER]
+NETWORK = "/proc/self/ns/net"  # a fork joins the network of whoever asks for it
 CONTEXT = "--serialized-runtime-env-context="
 
 
@@ -102,7 +103,8 @@ def main() -> None:
             os.execv(sys.executable, [sys.executable, str(usual), *words])
         script, variables = asked
         data = json.dumps({"words": script, "cwd": str(Path.cwd()), "env": {**os.environ, **variables}}).encode()
-        to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+        given = array.array("i", [0, 1, 2, os.open(NETWORK, os.O_RDONLY)])
+        to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
         to.sendall(data)
         to.recv(1)  # nothing comes: the fork has ended
 
