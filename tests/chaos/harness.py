@@ -28,7 +28,7 @@ ROOT = HERE.parents[1]
 SPEC = HERE / "chaos.toml"
 METHODS = HERE / "methods"
 MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
-HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "/dashboard/agent.py ", "/runtime_env/agent/main.py ")
 LONGEST = 400  # seconds that a run may take on a busy machine
 
 
@@ -141,7 +141,7 @@ class Run:
         """
 
         def left() -> dict[int, str]:
-            return {p: c for p, c in self.processes().items() if helpers or not c.startswith(HELPERS)}
+            return {p: c for p, c in self.processes().items() if helpers or not any(h in c for h in HELPERS)}
 
         until(lambda: not left(), 180 if helpers else 30, 0.05)
         return left()
