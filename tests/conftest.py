@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     chaos.addoption("--figures", type=Path, default=None, help="file to which each chaos test adds what it counted")
     chaos.addoption("--most", type=float, default=0, help="seconds that chaos and fuzz tests may take together; 0: any")
     parser.getgroup("fuzz").addoption("--fuzz-json", default="", help="file that keeps the tally of hostile inputs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes of xdist need not load each for itself what tests load."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        warm.start()
+        python = shlex.join([sys.executable, str(Path(__file__).with_name("warm_xdist.py"))])
+        config.option.tx = [f"popen//python={python}"] * len(config.option.tx)
 
 
 @pytest.hookimpl(trylast=True)

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -32,6 +33,10 @@ import warm_ray
 ROOT = Path(__file__).parents[1]
 MORE = ["sweep.cli", "sweep.show", "alembic.command", "psycopg"]  # what drivers load when they need it
 MORE += ["pandas", "pyarrow", "pydoc", "jsonschema", "requests", "yaml"]  # what Ray loads
+MORE += ["torchvision", "scipy.stats", "sklearn.metrics", "optuna", "plotly.graph_objects", "moocore", "jinja2"]
+MORE += ["transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip"]  # what tests load
+PROGRAMS = "programs"
+NAMES = (PROGRAMS, warm_ray.WORKERS, warm_ray.HELPERS)  # of the sockets at which forks are asked for
 HIGH = 500  # descriptors from here on are out of everybody's way
 
 
@@ -47,10 +52,12 @@ class Program:
         self._err: Any = output or tempfile.TemporaryFile()  # noqa: SIM115
         self._own, self._said = output is None, list[str]()
         told, tell = os.pipe()
-        server = _server()
-        request = {"words": words, "cwd": str(cwd), "env": {**env, warm_ray.ADDRESS: os.environ[warm_ray.ADDRESS]}}
+        folder = start()
+        request = {"words": words, "cwd": str(cwd), "env": {**env, warm_ray.ADDRESS: folder}}
         try:
-            _send(server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
+            with socket.socket(socket.AF_UNIX) as server:
+                server.connect(f"{folder}/{PROGRAMS}")
+                _send(server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
         finally:
             os.close(tell)
         self._told = os.fdopen(told, "rb", buffering=0)
@@ -95,46 +102,48 @@ class Program:
 
 
 @functools.cache
-def _server() -> socket.socket:
-    """The socket to this process's server, which ends with it."""
+def start() -> str:
+    """The folder of the sockets of the server, which ends with the process that started it: pytest's first."""
+    if given := os.environ.get(warm_ray.ADDRESS):
+        return given
     ours, theirs = socket.socketpair()
     folder = tempfile.mkdtemp()
-    workers, helpers = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
-    for listening, name in ((workers, warm_ray.WORKERS), (helpers, warm_ray.HELPERS)):
-        listening.bind(f"{folder}/{name}")
-        listening.listen(64)
+    listening = [socket.socket(socket.AF_UNIX) for _ in NAMES]
+    for at, name in zip(listening, NAMES, strict=True):
+        at.bind(f"{folder}/{name}")
+        at.listen(64)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a thread would not be there in a fork
-    nowhere, given = subprocess.DEVNULL, [theirs.fileno(), workers.fileno(), helpers.fileno()]
+    nowhere, given_on = subprocess.DEVNULL, [theirs.fileno(), *(at.fileno() for at in listening)]
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__)), *map(str, given)],
+        [sys.executable, str(Path(__file__)), *map(str, given_on)],
         stdin=nowhere,
         stdout=nowhere,
-        pass_fds=given,
+        pass_fds=given_on,
         env=environment,
         start_new_session=True,
     )
-    theirs.close()
-    workers.close()
-    helpers.close()
+    for at in (theirs, *listening):
+        at.close()
     os.environ[warm_ray.ADDRESS] = folder
 
     def close() -> None:
         ours.close()
         process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(close)
-    return ours
+    return folder
 
 
 def ray_workers() -> None:
     """From now on what this process starts as a Ray has workers that are forks too."""
-    _server()
+    start()
     warm_ray.install()
 
 
-def _serve(fd: int, workers_fd: int, helpers_fd: int) -> None:
+def _serve(*given: int) -> None:
     """Fork a program for each request, and a worker for each that a Ray asks for."""
     from sweep.forks import PRELOADED  # noqa: PLC0415
 
@@ -142,37 +151,44 @@ def _serve(fd: int, workers_fd: int, helpers_fd: int) -> None:
         __import__(module)
     gc.freeze()  # else each program would look through all of this, and so copy it
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread runs, so that forks are not safe"
-    asked, workers, helpers = (socket.socket(fileno=number) for number in (fd, workers_fd, helpers_fd))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    life, programs, workers, helpers = mine = [socket.socket(fileno=number) for number in given]
     if os.fork() == 0:
-        asked.close()
-        workers.close()
+        for other in (life, programs, workers):
+            other.close()
         _serve_helpers(helpers)
     helpers.close()
-    while True:
-        if workers in select.select([asked, workers], [], [])[0]:
-            _fork_for_ray(workers, asked)
-            continue
-        if (heard := _receive(asked)) is None:
-            shutil.rmtree(Path(workers.getsockname()).parent, ignore_errors=True)
-            break
-        request, (tell, out, err) = json.loads(heard[0]), heard[1]
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            asked.close()
-            workers.close()
-            program = os.fork()
-            if program == 0:
-                os.setsid()
-                os.write(tell, f"{os.getpid():8}".encode())
-                os.close(tell)
-                _end(functools.partial(_become, out, err, _prepare_a_driver, **request))
-            _only([tell])
-            os.write(tell, f"{os.waitpid(program, 0)[1]:8}".encode())
-            os._exit(0)
-        for number in (tell, out, err):
-            os.close(number)
+    while life not in (ready := select.select(mine[:3], [], [])[0]):
+        if workers in ready:
+            _fork_in_place(workers, life, programs)
+        if programs in ready:
+            _fork_a_program(programs, life, workers)
     os._exit(0)
+
+
+def _fork_a_program(asked_at: socket.socket, *others: socket.socket) -> None:
+    """``tell`` hears of its number, and at its end of its status."""
+    connection, _ = asked_at.accept()
+    heard = _receive(connection)
+    connection.close()
+    if heard is None:
+        return
+    request, (tell, out, err) = json.loads(heard[0]), heard[1]
+    if os.fork() == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for listening in (asked_at, *others):
+            listening.close()
+        program = os.fork()
+        if program == 0:
+            os.setsid()
+            os.write(tell, f"{os.getpid():8}".encode())
+            os.close(tell)
+            _end(functools.partial(_become, out, err, _prepare_a_driver, **request))
+        _only([tell])
+        os.write(tell, f"{os.waitpid(program, 0)[1]:8}".encode())
+        os._exit(0)
+    for number in (tell, out, err):
+        os.close(number)
 
 
 def _serve_helpers(helpers: socket.socket) -> NoReturn:
@@ -185,11 +201,11 @@ def _serve_helpers(helpers: socket.socket) -> NoReturn:
         __import__(module)
     gc.freeze()
     while True:
-        _fork_for_ray(helpers)
+        _fork_in_place(helpers)
 
 
-def _fork_for_ray(asked_at: socket.socket, *others: socket.socket) -> None:
-    """The connection is closed at the end of the fork."""
+def _fork_in_place(asked_at: socket.socket, *others: socket.socket) -> None:
+    """A fork in place of the process that asks, which lives as long: it ends when the connection is closed."""
     connection, _ = asked_at.accept()
     heard = _receive(connection)
     gone = bool(select.select([connection], [], [], 0)[0])  # nothing else comes: a Ray that was killed meanwhile
@@ -240,7 +256,8 @@ def _become(out: int, err: int, prepare: Callable[[], None], words: list[str], c
         case ["-c", code, *_]:
             sys.argv = ["-c", *words[2:]]
             sys.path.insert(0, cwd)
-            exec(code, {"__name__": "__main__"})
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(code, sys.modules["__main__"].__dict__)
         case _:
             sys.argv = words
             sys.path.insert(0, str(Path(words[0]).parent))

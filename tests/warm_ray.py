@@ -12,11 +12,11 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-ADDRESS = "POISONSWEEP_TEST_FORKS"  # the folder of the two sockets at which forks are asked for
+ADDRESS = "POISONSWEEP_TEST_FORKS"  # the folder of the sockets at which forks are asked for
 WORKERS, HELPERS = "workers", "helpers"
 WORKER = "_private/workers/default_worker.py"
 HELPER = ("dashboard/agent.py", "_private/runtime_env/agent/main.py", "dashboard/dashboard.py")
@@ -87,26 +87,35 @@ def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
     return None if more or other or "PYTHONPATH" in variables or not known else (left, variables)
 
 
-def main() -> None:
-    words = sys.argv[1:]
-    asked = plain(words)
+def fork(at: str, words: list[str], environment: Mapping[str, str]) -> None:
+    """Live as long as a fork of the process of warm.py, which has the streams, folder and network of this process.
+
+    Raises:
+        ConnectionError, FileNotFoundError: that process does not answer.
+        KeyError: nobody said where.
+    """
     with socket.socket(socket.AF_UNIX) as to:
-        try:
-            if asked is None:
-                raise ConnectionError
-            to.connect(f"{os.environ[ADDRESS]}/{HELPERS if words[0].endswith(HELPER) else WORKERS}")
-        except (KeyError, OSError):
-            if words[0].endswith(HELPER):
-                os.execv(sys.executable, [sys.executable, "-u", *words])
-            (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
-            usual = Path(ray) / "_private" / "workers" / "setup_worker.py"
-            os.execv(sys.executable, [sys.executable, str(usual), *words])
-        script, variables = asked
-        data = json.dumps({"words": script, "cwd": str(Path.cwd()), "env": {**os.environ, **variables}}).encode()
+        to.connect(f"{os.environ[ADDRESS]}/{at}")
+        data = json.dumps({"words": words, "cwd": str(Path.cwd()), "env": dict(environment)}).encode()
         given = array.array("i", [0, 1, 2, os.open(NETWORK, os.O_RDONLY)])
         to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
         to.sendall(data)
         to.recv(1)  # nothing comes: the fork has ended
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    asked = plain(words)
+    try:
+        if asked is None:
+            raise ConnectionError
+        fork(HELPERS if words[0].endswith(HELPER) else WORKERS, asked[0], {**os.environ, **asked[1]})
+    except (KeyError, OSError):
+        if words[0].endswith(HELPER):
+            os.execv(sys.executable, [sys.executable, "-u", *words])
+        (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
+        usual = Path(ray) / "_private" / "workers" / "setup_worker.py"
+        os.execv(sys.executable, [sys.executable, str(usual), *words])
 
 
 if __name__ == "__main__":

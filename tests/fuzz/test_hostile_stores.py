@@ -221,13 +221,14 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_database_that_is_no_store_is_refused(other: str) -> None:
+def test_a_database_that_is_no_store_is_refused(other: str, tmp_path: Path) -> None:
     spec = tiny_sweep.toml(tiny_sweep.table())
+    with contextlib.closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        connection.executescript(OTHERS[other])
     for words in (["status"], ["best"], ["report"], ["export", "--out", "x.csv"], ["plan", "tiny.toml"]):
         with fenced() as here:
             (here / "tiny.toml").write_text(spec)
-            with contextlib.closing(sqlite3.connect(here / "s.db")) as connection:
-                connection.executescript(OTHERS[other])
+            shutil.copy(tmp_path / "s.db", here)
             assert command("stores, other programs'", *words, "--store", "s.db")[0] == "refused"
 
 
