@@ -37,7 +37,7 @@ test: install
 	@$(MAKE) --no-print-directory -j 2 lint pytest
 
 # what kills and mistreats things is bounded in time
-pytest: $(VENV)/.compiled
+pytest: install
 	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 600
 
 lint: install
@@ -71,7 +71,3 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(call fetch,.[test$(comma)postgres])
 	@touch $@ $(VENV)/.installed
-
-$(VENV)/.compiled: $(VENV)/.installed-test
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -q >/dev/null || true
-	@touch $@
