@@ -7,15 +7,16 @@ OUT ?= runs
 PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 BIN := $(VENV)/bin
 comma := ,
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# uv takes a sixth of pip's time, but does not read pip's settings: where those lead elsewhere, or uv fails, pip installs
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# uv takes a sixth of pip's time, but reads no setting of pip's: where one of these three is made, or uv fails, pip installs
 define fetch
 @echo "installing into $(VENV) (a minute or a few the first time)"
-@if $(PIP) config list | grep -Eq "[.](index-url|no-index|proxy)=" || ! $(PIP) install -c constraints.txt uv || \
+@if $(PIP) config list | grep -Eq "[.](index-url|no-index|proxy)=" || \
+  ! $(PIP) install --quiet -c constraints.txt uv || \
   ! $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e "$(1)"; then \
-  echo "with pip instead of uv"; $(PIP) install --no-compile -c constraints.txt -e "$(1)"; fi
+  echo "with pip instead of uv"; $(PIP) install --quiet --no-compile -c constraints.txt -e "$(1)"; fi
 endef
-# most modules are never used, so only those are compiled that every run imports
+# most modules are never used, so for the demo only those are compiled that every run imports
 COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
   "import ray.tune, results.report, sweep.cli, sweep.serving, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
@@ -70,4 +71,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(call fetch,.[test$(comma)postgres])
-	@touch $@ $(VENV)/.installed
+	@touch $@

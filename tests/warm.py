@@ -1,8 +1,9 @@
 """Programs of this project that start at once: forks of a process that has loaded its libraries and done nothing.
 
 A driver, the process that its workers are forks of and each worker of a Ray would load torch again for every sweep that
-a test starts; here they are such forks, with signals and files of their own. They share what a process draws when it
-begins, as the seed of string hashes, so test_what_is_counted.py compares with a sweep that was started as users do.
+a test starts; here they are such forks, with signals and files of their own, and so are Ray's helpers and the
+processes of xdist. They share what a process draws when it begins, as the seeds of string hashes and of numpy's global
+numbers, so test_what_is_counted.py compares with a sweep that was started as users do.
 """
 
 import array
@@ -131,20 +132,19 @@ def start() -> str:
     def close() -> None:
         ours.close()
         process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(close)
     return folder
 
 
 def ray_workers() -> None:
-    """From now on what this process starts as a Ray has workers that are forks too."""
+    """From now on what this process starts as a Ray has workers and helpers that are forks too."""
     start()
     warm_ray.install()
 
 
 def _serve(*given: int) -> None:
-    """Fork a program for each request, and a worker for each that a Ray asks for."""
+    """Fork a program for each request, and what is asked for in place of a worker of Ray's or a process of xdist's."""
     from sweep.forks import PRELOADED  # noqa: PLC0415
 
     for module in (*PRELOADED, *MORE):
@@ -163,6 +163,7 @@ def _serve(*given: int) -> None:
             _fork_in_place(workers, life, programs)
         if programs in ready:
             _fork_a_program(programs, life, workers)
+    shutil.rmtree(Path(programs.getsockname()).parent, ignore_errors=True)
     os._exit(0)
 
 
@@ -173,7 +174,7 @@ def _fork_a_program(asked_at: socket.socket, *others: socket.socket) -> None:
     connection.close()
     if heard is None:
         return
-    request, (tell, out, err) = json.loads(heard[0]), heard[1]
+    tell, out, err = heard[1]
     if os.fork() == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for listening in (asked_at, *others):
@@ -183,7 +184,7 @@ def _fork_a_program(asked_at: socket.socket, *others: socket.socket) -> None:
             os.setsid()
             os.write(tell, f"{os.getpid():8}".encode())
             os.close(tell)
-            _end(functools.partial(_become, out, err, _prepare_a_driver, **request))
+            _end(functools.partial(_become, out, err, _prepare_a_driver, **json.loads(heard[0])))
         _only([tell])
         os.write(tell, f"{os.waitpid(program, 0)[1]:8}".encode())
         os._exit(0)
@@ -200,6 +201,7 @@ def _serve_helpers(helpers: socket.socket) -> NoReturn:
     for module in warm_ray.LOADED:
         __import__(module)
     gc.freeze()
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread of Ray's runs, so that forks are not safe"
     while True:
         _fork_in_place(helpers)
 

@@ -1,4 +1,4 @@
-"""What Ray starts its workers and its own five helpers with here: each is a fork of the process of warm.py.
+"""What Ray starts its workers and its own five helpers with here: each is a fork of a process of warm.py.
 
 Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with
 code that is sent or another Python is started as ever, and so is one where that process does not answer, as where

@@ -28,7 +28,8 @@ ROOT = HERE.parents[1]
 SPEC = HERE / "chaos.toml"
 METHODS = HERE / "methods"
 MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
-HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "/dashboard/agent.py ", "/runtime_env/agent/main.py ")
+HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # and what stands in for one, which has its script as a word
+SCRIPTS = ("/dashboard/agent.py", "/runtime_env/agent/main.py")
 LONGEST = 400  # seconds that a run may take on a busy machine
 
 
@@ -40,6 +41,11 @@ def until(what: Callable[[], bool], seconds: float = LONGEST, nap: float = 0.005
             return True
         time.sleep(nap)
     return what()
+
+
+def is_helper(command: str) -> bool:
+    """Whether a process's words are those of one of Ray's own two helpers, not of the node that started it."""
+    return command.startswith(HELPERS) or any(word.endswith(SCRIPTS) for word in command.split(" ")[:4])
 
 
 @dataclass
@@ -141,7 +147,7 @@ class Run:
         """
 
         def left() -> dict[int, str]:
-            return {p: c for p, c in self.processes().items() if helpers or not any(h in c for h in HELPERS)}
+            return {p: c for p, c in self.processes().items() if helpers or not is_helper(c)}
 
         until(lambda: not left(), 180 if helpers else 30, 0.05)
         return left()

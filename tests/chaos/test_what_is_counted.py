@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import tiny_sweep
 from counting import VERDICTS, repeated
-from harness import MARK, ROOT, Run, Undisturbed, frozen, outcomes
+from harness import MARK, ROOT, Run, Undisturbed, frozen, is_helper, outcomes
 from kills import Killing
 
 from benchmarks import reliability
@@ -108,6 +108,14 @@ def test_a_process_that_stays_is_seen(tmp_path: Path) -> None:
         assert list(run.processes()) == [stays.pid]
         stays.kill()
     assert not run.quiet()
+
+
+def test_a_helper_of_rays_is_told_from_the_node_that_starts_it() -> None:
+    script = "/x/ray/dashboard/agent.py"
+    assert is_helper("ray::DashboardAgent")
+    assert is_helper(f"/x/python -u /x/tests/warm_ray.py {script} --node-id=1")
+    assert not is_helper(f"/x/raylet --a=b --c=d --e=f --dashboard_agent_command=/x/python -u {script} --node-id=1")
+    assert not is_helper("ray::IDLE")
 
 
 def test_a_spool_that_says_other_than_the_store_is_seen(records: list[Record], tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_ray_gives_the_records_of_one_process(
 ) -> None:
     import ray  # noqa: PLC0415
 
-    monkeypatch.delenv(warm_ray.ADDRESS)  # its worker is started as users' are
+    monkeypatch.delenv(warm_ray.ADDRESS)  # its worker and helpers are started as users' are
     one = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1, "cpus": 1})
     with Store.open(f"sqlite:///{tmp_path}/inline.db") as inline:
         engine.execute(one, inline, tiny_sweep.place(tmp_path / "inline"), use_ray=False)
