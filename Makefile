@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # uv takes a sixth of pip's time, but reads no setting of pip's: where one of these three is made, or uv fails, pip installs
 define fetch
 @echo "installing into $(VENV) (a minute or a few the first time)"
-@if $(PIP) config list | grep -Eq "[.](index-url|no-index|proxy)=" || \
+@if $(PIP) config list | grep -E "[.](index-url|no-index|proxy)=" >/dev/null || \
   ! $(PIP) install --quiet -c constraints.txt uv || \
   ! $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e "$(1)"; then \
   echo "with pip instead of uv"; $(PIP) install --quiet --no-compile -c constraints.txt -e "$(1)"; fi
