@@ -1,6 +1,5 @@
 """What every test shares: one thread, where real CIFAR-10 lies, a store on each kind of database, and counting."""
 
-import gc
 import os
 import secrets
 import shlex
@@ -103,11 +102,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         of_file[item.path] = min(rank(item), of_file.get(item.path, len(order)))
     items.sort(key=lambda item: (of_file[item.path], item.path.name not in LONGEST))
-
-
-def pytest_collection_finish() -> None:
-    """What is loaded by now stays, and need not be looked through for garbage again and again."""
-    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

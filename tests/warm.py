@@ -6,7 +6,6 @@ processes of xdist. They share what a process draws when it begins, as the seeds
 numbers, so test_what_is_counted.py compares with a sweep that was started as users do.
 """
 
-import array
 import atexit
 import contextlib
 import ctypes
@@ -58,7 +57,7 @@ class Program:
         try:
             with socket.socket(socket.AF_UNIX) as server:
                 server.connect(f"{folder}/{PROGRAMS}")
-                _send(server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
+                warm_ray.send(server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
         finally:
             os.close(tell)
         self._told = os.fdopen(told, "rb", buffering=0)
@@ -230,7 +229,7 @@ def _fork_in_place(asked_at: socket.socket, *others: socket.socket) -> None:
 
 
 def _die_with(connection: socket.socket) -> None:
-    """End this fork when the process is gone that Ray started for it."""
+    """End this fork when the process is gone in whose place it is."""
     connection.recv(1)
     os.killpg(0, signal.SIGKILL)
 
@@ -321,7 +320,7 @@ def _prepare_a_driver() -> None:
     def spawnv_passfds(path: Any, words: list[Any], fds: list[int]) -> int:
         if "multiprocessing.forkserver" not in str(words[-1]) or ours.fileno() < 0:
             return usual(path, words, fds)
-        _send(ours, json.dumps({"code": words[-1], "fds": list(fds)}), list(fds))
+        warm_ray.send(ours, json.dumps({"code": words[-1], "fds": list(fds)}), list(fds))
         ours.close()  # one only: where a fork server died, the next one is started as ever
         return waiting
 
@@ -334,12 +333,6 @@ def _only(kept: list[int]) -> None:
         if int(entry.name) not in kept:
             with contextlib.suppress(OSError):
                 os.close(int(entry.name))
-
-
-def _send(to: socket.socket, text: str, fds: list[int]) -> None:
-    data = text.encode()
-    to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
-    to.sendall(data)
 
 
 def _receive(at: socket.socket) -> tuple[str, list[int]] | None:

@@ -19,9 +19,9 @@ from typing import Any
 ADDRESS = "POISONSWEEP_TEST_FORKS"  # the folder of the sockets at which forks are asked for
 WORKERS, HELPERS = "workers", "helpers"
 WORKER = "_private/workers/default_worker.py"
-HELPER = ("dashboard/agent.py", "_private/runtime_env/agent/main.py", "dashboard/dashboard.py")
-HELPER += ("_private/log_monitor.py", "autoscaler/_private/monitor.py")
-LOADED = [f"ray.{script.removesuffix('.py').replace('/', '.')}" for script in HELPER]
+AGENTS = ("dashboard/agent.py", "_private/runtime_env/agent/main.py")  # a node starts these two, a driver the others
+SCRIPTS = (*AGENTS, "dashboard/dashboard.py", "_private/log_monitor.py", "autoscaler/_private/monitor.py")
+LOADED = [f"ray.{script.removesuffix('.py').replace('/', '.')}" for script in SCRIPTS]
 NETWORK = "/proc/self/ns/net"  # a fork joins the network of whoever asks for it
 CONTEXT = "--serialized-runtime-env-context="
 
@@ -41,7 +41,7 @@ def _patch() -> None:
         return
     ray_constants.SETUP_WORKER_FILENAME = __file__
     usual = services.start_ray_process
-    helpers = [f"{Path(services.RAY_PATH) / name}" for name in HELPER]
+    helpers = [f"{Path(services.RAY_PATH) / name}" for name in SCRIPTS]
 
     def led(words: list[str]) -> Iterator[str]:
         for word in words:
@@ -65,7 +65,7 @@ class _WhenRayIsLoaded(importlib.abc.MetaPathFinder):
 
 def prepare(words: list[str]) -> None:
     """Let a fork that is to be a helper of Ray's read its environment, which Ray had done before."""
-    if words[0].endswith(HELPER):
+    if words[0].endswith(SCRIPTS):
         from ray._private import ray_constants  # noqa: PLC0415
         from ray._raylet import AuthenticationTokenLoader, Config  # noqa: PLC0415
         from ray.dashboard import consts  # noqa: PLC0415
@@ -83,7 +83,7 @@ def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
     more = context.get("command_prefix") or context.get("override_worker_entrypoint")
     other = context.get("py_executable", sys.executable) != sys.executable
     variables: dict[str, str] = context.get("env_vars") or {}
-    known = left[0].endswith((WORKER, *HELPER))
+    known = left[0].endswith((WORKER, *SCRIPTS))
     return None if more or other or "PYTHONPATH" in variables or not known else (left, variables)
 
 
@@ -96,11 +96,16 @@ def fork(at: str, words: list[str], environment: Mapping[str, str]) -> None:
     """
     with socket.socket(socket.AF_UNIX) as to:
         to.connect(f"{os.environ[ADDRESS]}/{at}")
-        data = json.dumps({"words": words, "cwd": str(Path.cwd()), "env": dict(environment)}).encode()
-        given = array.array("i", [0, 1, 2, os.open(NETWORK, os.O_RDONLY)])
-        to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
-        to.sendall(data)
+        request = {"words": words, "cwd": str(Path.cwd()), "env": dict(environment)}
+        send(to, json.dumps(request), [0, 1, 2, os.open(NETWORK, os.O_RDONLY)])
         to.recv(1)  # nothing comes: the fork has ended
+
+
+def send(to: socket.socket, text: str, fds: list[int]) -> None:
+    """A text, and open files with it."""
+    data = text.encode()
+    to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+    to.sendall(data)
 
 
 def main() -> None:
@@ -109,9 +114,9 @@ def main() -> None:
     try:
         if asked is None:
             raise ConnectionError
-        fork(HELPERS if words[0].endswith(HELPER) else WORKERS, asked[0], {**os.environ, **asked[1]})
+        fork(HELPERS if words[0].endswith(SCRIPTS) else WORKERS, asked[0], {**os.environ, **asked[1]})
     except (KeyError, OSError):
-        if words[0].endswith(HELPER):
+        if words[0].endswith(SCRIPTS):
             os.execv(sys.executable, [sys.executable, "-u", *words])
         (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
         usual = Path(ray) / "_private" / "workers" / "setup_worker.py"

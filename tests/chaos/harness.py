@@ -18,6 +18,7 @@ from typing import Any
 import counting
 import tiny_sweep
 import warm
+import warm_ray
 
 from results.address import file_of, parse
 from results.store import Store
@@ -29,7 +30,6 @@ SPEC = HERE / "chaos.toml"
 METHODS = HERE / "methods"
 MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
 HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # and what stands in for one, which has its script as a word
-SCRIPTS = ("/dashboard/agent.py", "/runtime_env/agent/main.py")
 LONGEST = 400  # seconds that a run may take on a busy machine
 
 
@@ -45,7 +45,7 @@ def until(what: Callable[[], bool], seconds: float = LONGEST, nap: float = 0.005
 
 def is_helper(command: str) -> bool:
     """Whether a process's words are those of one of Ray's own two helpers, not of the node that started it."""
-    return command.startswith(HELPERS) or any(word.endswith(SCRIPTS) for word in command.split(" ")[:4])
+    return command.startswith(HELPERS) or any(word.endswith(warm_ray.AGENTS) for word in command.split(" ")[:4])
 
 
 @dataclass
