@@ -51,7 +51,7 @@ def ours(width: int, precision: str) -> Side:
 
     def epoch() -> int:
         settings: dict[str, Any] = {"epochs": 1, "batch": BATCH[width], "precision": precision}
-        for _ in train(model, backdoor, generator(1), optimizer, lambda _: 0.01, **settings):
+        for _ in train(model, backdoor, generator(1), optimizer, lambda _: 0.01, None, **settings):
             pass
         return len(data)
 
