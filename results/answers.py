@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from results import untouched
 from results.judging import Judgement, confirmed, frozen, pooled
 from results.selection import CONTROLS, REPAIRED, Winner, best
-from results.words import attack, percent, percents, value
+from results.untouched import sure, within
+from results.words import attack, percent, value
 from trials.spec import Record
 
 MANY = 3  # attacked victims up to which each is told of by itself
@@ -54,9 +56,11 @@ def answer(
         where=where,
         verdict=verdict,
         headline=_headline(verdict, w, seen),
-        sentences=(_expect(w, seen, told is not None), *_reals(real)),
+        sentences=(untouched.expect(seen, told is not None), *untouched.reals(real, MANY))
+        if idle
+        else (_expect(w, seen, told is not None), *_reals(real)),
         settings=() if idle else tuple((k, value(v)) for k, v in w.choice.params.items()),
-        facts=_facts(w, seen),
+        facts=untouched.facts(seen) if idle else _facts(w, seen),
         cautions=(*_passed(applied), *_cautions(w, seen, told, real, winners)),
         winner=w,
     )
@@ -84,13 +88,9 @@ def _expect(w: Winner, seen: Winner | Judgement, told: bool) -> str:
     change = "costs" if seen.cda_loss >= 0 else "gains"
     return (
         f"On copies of the model that carry a planted backdoor, it takes the attack success rate from "
-        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{_within(seen)} and {change} {percent(abs(seen.cda_loss))} "
+        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} {percent(abs(seen.cda_loss))} "
         f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured {where}."
     )
-
-
-def _within(seen: Winner | Judgement) -> str:
-    return f" (95 % interval {percents(seen.interval)} %)" if seen.interval else ""
 
 
 def _reals(real: Sequence[Judgement]) -> list[str]:
@@ -104,7 +104,7 @@ def _reals(real: Sequence[Judgement]) -> list[str]:
     worst = max(by_attack, key=lambda name: by_attack[name].eta)
     return [
         f"On {len(real)} really attacked models ({len(groups)} attacks), the same settings and step left an ASR of "
-        f"{percent(every.eta)} %{_within(every)} on the mean, from {percent(every.asr0)} % before, at a mean cost of "
+        f"{percent(every.eta)} %{within(every)} on the mean, from {percent(every.asr0)} % before, at a mean cost of "
         f"{percent(every.cda_loss)} points of clean accuracy; {sum(j.repaired for j in real)} of {len(real)} were "
         f"repaired. Most was left of {worst}: {percent(by_attack[worst].eta)} % on the mean of "
         f"{by_attack[worst].n_models}."
@@ -113,16 +113,14 @@ def _reals(real: Sequence[Judgement]) -> list[str]:
 
 def _real(j: Judgement) -> str:
     return (
-        f"Against the real attack, {attack(j.victim)}, the same settings and step left {percent(j.eta)} %{_within(j)} "
+        f"Against the real attack, {attack(j.victim)}, the same settings and step left {percent(j.eta)} %{within(j)} "
         f"of {percent(j.asr0)} % at a clean accuracy of {percent(j.cda)} % (before: {percent(j.cda0)} %)."
     )
 
 
 def _facts(w: Winner, seen: Winner | Judgement) -> tuple[tuple[str, str, str], ...]:
-    n = f"{seen.n_triggered} triggered images" if seen.n_triggered else "number of images not recorded"
-    asr = f"95 % interval {percents(seen.interval)} %; {n}" if seen.interval else n
-    clean = f"{seen.n_clean} clean images" if seen.n_clean else "number of images not recorded"
-    cda = f"95 % interval {percents(seen.cda_interval)} %; {clean}" if seen.cda_interval else clean
+    asr = sure(seen.interval, seen.n_triggered, "triggered")
+    cda = sure(seen.cda_interval, seen.n_clean, "clean")
     return (
         ("Attack success (ASR)", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
         ("Clean accuracy (CDA)", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),

@@ -34,7 +34,16 @@ def chart(figure: go.Figure, name: str, title: str, note: str) -> Chart | None:
     """The figure as a chart; None where it shows nothing."""
     if not figure.data:
         return None
-    return Chart(name, title, note, int(figure.layout.height or 400), inert(figure.to_plotly_json()))
+    return Chart(name, title, note, int(figure.layout.height or 400), inert(_rounded(figure.to_plotly_json())))
+
+
+def _rounded(value: Any) -> Any:
+    """The same with numbers of six digits, more than can be seen, at half the length."""
+    if isinstance(value, Mapping):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def inert(value: object) -> Markup:

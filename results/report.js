@@ -1,20 +1,20 @@
 "use strict";
 (function () {
-  const drawn = new Set();
+  const NARROW = 520, PAPER = 680; // pixels: below this labels are shortened; A4 between its margins
+  const charts = [...document.querySelectorAll(".chart")];
+  const drawn = new Map(); // chart: width and ink that it was drawn with
+  let printing = false;
 
-  function ink() {
-    return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
-  }
-
-  function draw(scope) {
-    for (const place of scope.querySelectorAll(".chart")) {
-      if (drawn.has(place) || place.offsetWidth === 0) continue;
-      const figure = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-      figure.layout.font.color = ink();
-      if (place.offsetWidth < 520) narrow(figure.layout);
-      drawn.add(place);
-      Plotly.newPlot(place, figure.data, figure.layout, { responsive: true, displayModeBar: false, displaylogo: false });
-    }
+  function draw(place) {
+    const width = printing ? PAPER : place.clientWidth;
+    const ink = printing ? "#1d2126" : getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+    if (!width || drawn.get(place) === width + ink) return;
+    drawn.set(place, width + ink);
+    const { data, layout } = JSON.parse(document.getElementById(place.dataset.figure).textContent);
+    Object.assign(layout, { width, height: parseInt(place.style.minHeight), uirevision: "kept" });
+    layout.font.color = ink;
+    if (width < NARROW) narrow(layout);
+    Plotly.react(place, data, layout, { displayModeBar: false, displaylogo: false });
   }
 
   function narrow(layout) {
@@ -26,19 +26,16 @@
     }
   }
 
-  function recolour() {
-    for (const place of drawn) Plotly.relayout(place, { "font.color": ink() });
+  function print(now) {
+    printing = now;
+    if (now) for (const fold of document.querySelectorAll("details")) fold.open = true;
+    charts.forEach(draw);
   }
 
-  for (const fold of document.querySelectorAll("details")) fold.addEventListener("toggle", () => draw(fold));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-  addEventListener("beforeprint", () => {
-    for (const fold of document.querySelectorAll("details")) fold.open = true;
-    draw(document);
-    for (const place of drawn) Plotly.relayout(place, { "font.color": "#1d2126", width: 680 }); // A4 between margins
-  });
-  addEventListener("afterprint", () => {
-    for (const place of drawn) Plotly.relayout(place, { "font.color": ink(), width: null, autosize: true });
-  });
-  draw(document);
+  // told of each chart at first, when the window changes, and when the fold that holds it is opened
+  const watch = new ResizeObserver((seen) => seen.forEach((one) => draw(one.target)));
+  for (const place of charts) watch.observe(place);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(draw));
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
 })();

@@ -9,10 +9,10 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from results.answers import Answer, Applied, answer
 from results.background import counted, provenance, tracebacks
+from results.bundle import plotly_js
 from results.configurations import cells, of_game
 from results.evidence import evidence
 from results.glossary import GLOSSARY
@@ -72,7 +72,7 @@ def render(
         glossary=GLOSSARY,
         css=Markup(_beside("report.css")),
         js=Markup(_beside("report.js")),
-        plotly=Markup(get_plotlyjs()),
+        plotly=Markup(plotly_js()),
     )
 
 

@@ -12,7 +12,8 @@ from results.words import RULES_SAID
 
 _VICTIM = ("dataset", "model", "attack", "victim seed", "r (%)")
 _SAID_ONCE = ("triggered images", "seeds", "copies", "ASR before (%)", "clean images")
-_TEXT = {"settings", "why", "Table V of the paper", "attack's settings", "training", "chosen here"}
+_OPTIMUM = "Table V of the paper"
+_TEXT = {"settings", "why", _OPTIMUM, "attack's settings", "training", "chosen here"}
 _UNSEEN = "no detector looked at it"
 _WHY: Mapping[str, str] = {
     "95 % interval (%)": "the number of images is not recorded",
@@ -22,7 +23,7 @@ _WHY: Mapping[str, str] = {
     "clean images": "not recorded",
     "copies": "not recorded",
     "paper's η (%)": "the paper has no such case",
-    "Table V of the paper": "the paper names none for this defense and dataset",
+    _OPTIMUM: "the paper names none for this defense and dataset",
     "chosen here": "not a setting of ours",
     "ASR (%)": "a clean victim, or one of which the attack is unknown",
     "CDA (%)": "no test images were given",
@@ -32,7 +33,7 @@ _WHY: Mapping[str, str] = {
     "last step": "nothing was measured",
     "why": "stopped early by the search, not an error",
     "defense": "no defense is part of this game",
-    "settings": "no settings",
+    "settings": "the model as it was, or a defense without settings",
     "m": "no budget: a clean victim, or an attack without one",
     **dict.fromkeys(("r (%)", "detector", "ρ (AUC)", "poisoned models", "clean models", "few models"), _UNSEEN),
     "lowest in (% of resamples)": "beyond Δ, or an attack with a single model",
@@ -70,9 +71,7 @@ def sheet(
     group: str | None = None,
     notes: Iterable[str] = (),
 ) -> Sheet | None:
-    """The frame as a sheet; None where it has no rows. Victim columns with one value are left out.
-
-    So are the paper's numbers, and the differences from them, where the paper has none of these cases.
+    """The frame as a sheet; None where it has no rows. Columns of gaps and victim columns with one value are left out.
 
     Args:
         frame: a table of ``results.tables``.
@@ -83,18 +82,20 @@ def sheet(
     """
     if frame.empty:
         return None
+    frame = _used(frame)
     rules = sorted(set(frame["rule"])) if "rule" in frame else []
     dull = {c for c in _VICTIM if c in frame and frame[c].nunique(dropna=False) == 1}
     columns = list(map(str, frame.columns))
     theirs = {c for c in columns if _of_paper(c, columns)}
-    foreign = {c for c in theirs if frame[c].isna().all()}
+    empty = {c for c in columns if all(_entry(c, v).kind == "gap" for v in frame[c])}
     alike = [c for c in _SAID_ONCE if c in frame and len(frame) > 1 and frame[c].map(repr).nunique() == 1]
     alike += [c for c in ("failed", "pruned") if c in frame and not frame[c].any()]
+    alike = [c for c in alike if c not in empty]
     shared = [(c, _entry(c, frame[c].iloc[0])) for c in alike]
     names = [
         c
         for c in frame.columns
-        if c not in dull and c not in foreign and c not in hide and c not in alike and c != "rule"
+        if c not in dull and c not in empty and c not in hide and c not in alike and c != "rule"
     ]
     rows, starts, missing = [], [], set()
     before: Any = None
@@ -109,9 +110,9 @@ def sheet(
         rows.append(tuple(cells))
         starts.append(group is not None and fresh)
         before = key
-    kinds = [next((r[i].kind for r in rows if r[i].kind != "gap"), _usual(n)) for i, n in enumerate(names)]
+    kinds = [next(r[i].kind for r in rows if r[i].kind != "gap") for i in range(len(names))]
     gaps = _gaps([n for n in names if n in missing], theirs)
-    notes = (*notes, *(["The paper has none of these cases."] if foreign else []))
+    notes = (*notes, *(["The paper has none of these cases."] if (theirs | {_OPTIMUM}) & empty - set(hide) else []))
     said = "; ".join(f"{RULES_SAID.get(r, r)} ({r})" for r in rules)
     return Sheet(
         caption,
@@ -123,6 +124,14 @@ def sheet(
         tuple(f"{n} {e.text}" for n, e in shared),
         notes,
     )
+
+
+def _used(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without the settings of runs that stopped at step 0: nothing was done with them."""
+    for step in ("step", "oracle step"):
+        if step in frame and "settings" in frame:
+            frame = frame.assign(settings=frame["settings"].where(frame[step] != 0, None))
+    return frame
 
 
 def _of_paper(column: str, columns: Iterable[str]) -> bool:
@@ -158,11 +167,6 @@ def _entry(name: str, given: Any) -> Entry:
     if name in _TEXT:
         return Entry(str(given).replace(" = ", "\u00a0=\u00a0"), "text")  # no line ends inside a setting
     return Entry(str(given), "number" if "interval" in name else "word")
-
-
-def _usual(name: str) -> str:
-    """The kind of a column that has nothing but gaps."""
-    return "number" if "(%)" in name or "(pp)" in name else "word"
 
 
 def _float(name: str, given: float) -> str:

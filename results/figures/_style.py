@@ -42,8 +42,9 @@ def text(given: object) -> str:
 
 
 def hover(choice: Choice, point: Point, *more: str) -> str:
-    """What a mark says when pointed at; already escaped."""
-    lines = [f"<b>{text(choice.name)}</b>", *(f"{text(k)} = {text(_short(v))}" for k, v in choice.params.items())]
+    """What a mark says when pointed at; already escaped. At step 0 no setting had been used."""
+    used = choice.params if point.step else {}
+    lines = [f"<b>{text(choice.name)}</b>", *(f"{text(k)} = {text(_short(v))}" for k, v in used.items())]
     lines += [f"step {point.step}", f"ASR {100 * point.asr:.1f} %, CDA {100 * point.cda:.1f} %", *map(text, more)]
     return "<br>".join(lines)
 

@@ -131,12 +131,13 @@ def test_the_wide_table_has_a_column_for_each_r() -> None:
 
 
 def test_table_five_has_theirs_beside_ours() -> None:
-    record = synthetic.tuned([(0, 0.95, 1.0)], "tuning", "pivotal_tuning", {"lr": 0.03, "steps": 1000})
+    curve = [(0, 0.95, 1.0), (50, 0.95, 0.5)]
+    record = synthetic.tuned(curve, "tuning", "pivotal_tuning", {"lr": 0.03, "steps": 1000})
     frame = table5.table([record]).set_index("setting")
     assert (frame.loc["lr", "cifar10"], frame.loc["lr", "cifar10, paper"]) == ("0.03", "0.01")
     assert frame.loc["lambda_s", "cifar10"] is None
     assert list(table5.table([]).columns) == [*table5.KEYS, "rule"]
-    two = [synthetic.tuned([(0, 0.95, 1.0)], "tuning", "nad", {"lr": lr}, of=synthetic.victim(seed=i))
+    two = [synthetic.tuned(curve, "tuning", "nad", {"lr": lr}, of=synthetic.victim(seed=i))
            for i, lr in enumerate((0.1, 0.2))]  # fmt: skip
     assert table5.table(two).set_index("setting").loc["lr", "cifar10"] == "0.1 / 0.2"
 

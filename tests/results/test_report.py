@@ -1,17 +1,20 @@
 """The page: the answer first, nothing loaded, nothing injected, and a browser that draws it without complaint."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import plane_records
 import pytest
 import synthetic
 from pages import HOSTILE, Page, hostile
 from synthetic import trial, tuned
 
+from results import bundle
 from results.evidence import inert
 from results.report import render, write
 from trials.spec import Record, SpecError
@@ -46,6 +49,23 @@ def test_says_so_when_nothing_repairs() -> None:
     assert "Not confirmed on report images" in text
     idle = Page(render([tuned([(0, 0.95, 0.9)], "tuning", "none")], title="t")).read
     assert "No defense was better than leaving the model alone." in idle
+
+
+@pytest.mark.parametrize("victims", [1, 5])
+def test_a_model_that_is_left_alone_is_not_told_of_as_if_something_had_been_done(victims: int) -> None:
+    of = [synthetic.victim("badnets", seed) for seed in range(victims)]
+    curve = [(0, 0.951, 0.944)]
+    found = [
+        tuned(curve, game, "none", of=v)
+        for v in of
+        for game in ("robustness", "tuning")
+        if v == of[0] or game[0] == "r"
+    ]
+    used = tuned([(0, 0.951, 0.944), (50, 0.5, 0.3)], "tuning", "nad", {"lr": 0.123}, of=of[0])
+    page = Page(render([*found, used], title="t")).read
+    text = page[: page.index("What each defense can reach")]
+    assert "the attack success rate is 94.4 % (95 % interval 87.6 – 97.6 %) and the clean accuracy 95.1 %" in text
+    assert not any(word in text for word in ("takes", "left 94.4", "→", "costs", "0.0 points", "0.123"))
 
 
 def test_says_so_when_the_real_attack_resists() -> None:
@@ -102,6 +122,21 @@ def test_loads_nothing_from_anywhere(html: str) -> None:
     assert "default-src 'none'" in (policy["content"] or "")
 
 
+def test_a_page_is_small_and_draws_only_what_its_script_can() -> None:
+    found = plane_records.sweep()
+    page = render([*found, *synthetic.sweep(n=12)], title="large")
+    assert len(page.encode()) < 2_000_000
+    figures = [json.loads(data) for data in Page(page).data]
+    assert {trace["type"] for figure in figures for trace in figure["data"]} == {"bar", "scatter"}
+
+
+def test_the_script_is_the_one_that_the_notice_names() -> None:
+    root, file = Path(bundle.__file__).parent, "vendor/plotly-basic.min.js"
+    digest = hashlib.sha256((root / file).read_bytes()).hexdigest()
+    assert digest == "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba"
+    assert f"results/{file}" in (root.parent / "NOTICE").read_text(encoding="utf-8")
+
+
 def test_names_of_others_stay_text() -> None:
     html = render(hostile(), title=HOSTILE, generated=HOSTILE)
     page = Page(html)
@@ -140,14 +175,14 @@ def test_writes_the_whole_page_and_nothing_else(tmp_path: Path, records: list[Re
     assert [p.name for p in target.parent.iterdir()] == ["page.html"]
 
 
-def browse(page: Path, tmp_path: Path) -> tuple[str, str]:
+def browse(page: Path, tmp_path: Path, *more: str) -> tuple[str, str]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium: install the package chromium to draw the page")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += ["--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
-        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, *more, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
     return done.stdout, done.stderr
 
@@ -167,3 +202,37 @@ def test_a_browser_draws_it_without_complaint(tmp_path: Path, records: list[Reco
     assert "owned" not in re.sub(r"window\.owned=1", "", body)
     if case == "hostile":
         assert re.search(r"<text[^>]*>[^<]*&lt;/script&gt;", body)  # the label is drawn, as text
+
+
+FRAME = """<body><iframe src="page.html" style="width:1200px;height:2000px"></iframe><pre id="told"></pre><script>
+const page = document.querySelector("iframe");
+addEventListener("message", ({ data }) => {
+  page.style.width = "400px";
+  if (data.page[1] <= 400) document.getElementById("told").textContent = JSON.stringify(data);
+});
+</script></body>"""
+PROBE = """<script>
+let left = 3; // looks after the window became narrow: charts follow it in the next frame
+const look = setInterval(() => {
+  const window = document.documentElement.clientWidth, charts = [];
+  for (const chart of document.querySelectorAll(".chart:has(svg)")) {
+    const parts = [...chart.querySelectorAll("svg.main-svg, svg text")];
+    charts.push([Math.max(...parts.map((part) => part.getBoundingClientRect().right)), window]);
+  }
+  parent.postMessage({ page: [document.documentElement.scrollWidth, window], charts }, "*");
+  if (window <= 400 && !--left) clearInterval(look);
+}, 500);
+</script></body>"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("several", [False, True])
+def test_on_a_narrow_window_nothing_is_wider_than_it(tmp_path: Path, records: list[Record], several: bool) -> None:
+    page = write(plane_records.sweep(seeds=3) if several else records, tmp_path / "page.html", title="A sweep")
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME, encoding="utf-8")
+    dom, _ = browse(frame, tmp_path, "--window-size=1600,2400")
+    told = json.loads(re.search(r'<pre id="told">(.*?)</pre>', dom)[1])  # type: ignore[index]
+    assert len(told["charts"]) >= 3
+    assert all(width <= window <= 400 for width, window in [told["page"], *told["charts"]])

@@ -51,7 +51,9 @@ def test_percent_and_points_are_those_of_the_winner() -> None:
 
 
 def test_table_five_stands_beside_our_settings_under_our_names() -> None:
-    record = tuned([(0, 0.95, 1.0)], "tuning", "pivotal_tuning", {"lr": 0.03, "kappa": 0.01, "steps": 1000})
+    record = tuned(
+        [(0, 0.95, 1.0), (50, 0.95, 0.1)], "tuning", "pivotal_tuning", {"lr": 0.03, "kappa": 0.01, "steps": 1000}
+    )
     frame = settings.table([record]).set_index("setting")
     assert frame.loc["lr", "Table V of the paper"] == "0.01"
     assert frame.loc["kappa", "Table V of the paper"] == "0.00358"
@@ -87,16 +89,39 @@ def test_a_clean_victim_has_no_asr_rather_than_zero() -> None:
     row = victims.table([clean]).iloc[0]
     assert row["ASR (%)"] is None
     assert row["attack"] == "clean"
-    page = sheet(victims.table([clean]), "Victims")
+    attacked = Record(trial=trial("training", ""), status="done", metrics={"cda": 0.94, "asr": 1.0, "n_clean": 100.0})
+    page = sheet(victims.table([clean, attacked]), "Victims")
     assert page is not None
     assert any(gap.startswith("ASR (%): a clean victim") for gap in page.gaps)
 
 
 def test_missing_counts_give_a_dash_with_its_reason_not_a_number() -> None:
     record = dataclasses.replace(tuned([(0, 0.95, 1.0), (50, 0.94, 0.1)]), metrics={})
-    page = sheet(winners.table([record]), "Winners")
+    counted = tuned([(0, 0.95, 1.0), (50, 0.94, 0.1)], "tuning", "nad")
+    page = sheet(winners.table([record, counted]), "Winners")
     assert page is not None
     assert any("number of images is not recorded" in gap for gap in page.gaps)
+
+
+def test_a_column_of_dashes_is_left_out() -> None:
+    bare = dataclasses.replace(tuned([(0, 0.95, 1.0), (50, 0.94, 0.1)]), metrics={})
+    page = sheet(winners.table([bare]), "Winners")
+    assert page is not None
+    names = [name for name, _ in page.headers]
+    assert "step" in names and "95 % interval (%)" not in names and "sd (pp)" not in names
+    assert all(any(row[i].kind != "gap" for row in page.rows) for i in range(len(names)))
+    assert not any("95 % interval" in gap for gap in page.gaps) and "copies –" not in page.shared
+
+
+def test_a_run_that_stopped_at_step_0_has_no_settings() -> None:
+    idle = tuned([(0, 0.95, 0.9), (50, 0.2, 0.1)], "tuning", "bn_refresh", {"steps": 77})
+    used = tuned([(0, 0.95, 1.0), (50, 0.94, 0.1)], "tuning", "nad", {"lr": 0.25})
+    page = sheet(winners.table([idle, used]), "Winners")
+    assert page is not None
+    at = [name for name, _ in page.headers].index("settings")
+    said = {row[0].text: row[at].text for row in page.rows}
+    assert said == {"nad": "lr\u00a0=\u00a00.25", "bn_refresh": "–"}
+    assert list(settings.table([idle])["setting"]) == ["stop at step"]
 
 
 def test_every_reference_file_can_be_read() -> None:

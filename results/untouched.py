@@ -1,0 +1,53 @@
+"""What is said where nothing beats leaving the model as it is: how it stands, and no change, as there was none."""
+
+from collections.abc import Sequence
+
+from results.intervals import Interval
+from results.judging import Judgement, pooled
+from results.selection import Winner
+from results.words import attack, percent, percents
+
+Seen = Winner | Judgement
+
+
+def expect(seen: Seen, told: bool) -> str:
+    """How it stands on the copies; ``told``: on images that had no part in the choice."""
+    where = "on images that had no part in the choice" if told else "on the images that the choice was made by"
+    return (
+        f"On copies of the model that carry a planted backdoor, the attack success rate is {percent(seen.eta)} %"
+        f"{within(seen)} and the clean accuracy {percent(seen.cda)} %, measured {where}."
+    )
+
+
+def reals(real: Sequence[Judgement], many: int) -> list[str]:
+    """How the real attacks stand: each, or the mean of more than ``many``."""
+    if len(real) > many:
+        every = pooled(real)
+        return [
+            f"On {len(real)} really attacked models, the attack success rate is {percent(every.eta)} %{within(every)} "
+            f"on the mean, at a clean accuracy of {percent(every.cda)} %."
+        ]
+    return [
+        f"The real attack, {attack(j.victim)}, has a success rate of {percent(j.eta)} %{within(j)} at a clean accuracy "
+        f"of {percent(j.cda)} %."
+        for j in real
+    ]
+
+
+def facts(seen: Seen) -> tuple[tuple[str, str, str], ...]:
+    """Name, number, how sure."""
+    return (
+        ("Attack success (ASR)", f"{percent(seen.eta)} %", sure(seen.interval, seen.n_triggered, "triggered")),
+        ("Clean accuracy (CDA)", f"{percent(seen.cda)} %", sure(seen.cda_interval, seen.n_clean, "clean")),
+    )
+
+
+def within(seen: Seen) -> str:
+    """The interval of the ASR, to stand behind it; empty where it is not known."""
+    return f" (95 % interval {percents(seen.interval)} %)" if seen.interval else ""
+
+
+def sure(interval: Interval | None, images: int | None, kind: str) -> str:
+    """How sure a rate over so many images of a kind is."""
+    counted = f"{images} {kind} images" if images else "number of images not recorded"
+    return f"95 % interval {percents(interval)} %; {counted}" if interval else counted
