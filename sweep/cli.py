@@ -1,13 +1,16 @@
 """The command line. What a user can fix is one line on stderr and exit code 2; anything else is our bug."""
 
+import importlib.metadata
 import io
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from results.rules import RULES
 from results.store import DEFAULT_URL, Store
 from sweep import config, engine, secrets, show
 from sweep.source import Aborted
@@ -16,17 +19,26 @@ from trials.spec import SpecError
 
 app = typer.Typer(
     name="poisonsweep",
-    no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Choose a backdoor defense and its hyperparameters by poisoning your own model.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _among(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell completes to one of these names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
 SpecFile = Annotated[Path, typer.Argument(help="The sweep, a TOML file.", metavar="SPEC.toml")]
 StoreUrl = Annotated[str, typer.Option("--store", envvar=secrets.STORE, help="SQLite or PostgreSQL URL, or FILE.db.")]
 SweepName = Annotated[str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-Rule = Annotated[str, typer.Option("--rule", help="Selection rule.")]
+Rule = Annotated[str, typer.Option("--rule", help="Selection rule.", autocompletion=_among(RULES))]
 Artifacts = Annotated[
     str,
     typer.Option(
@@ -38,10 +50,27 @@ INTERRUPTED = 130  # exit code after Ctrl-C
 STOPPED = "stopped. Everything finished is stored; the same command goes on from there."
 
 
+@app.callback(invoke_without_command=True)
+def poisonsweep(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Choose a backdoor defense and its hyperparameters by poisoning your own model."""
+    if version:
+        print(f"poisonsweep {importlib.metadata.version('poisonsweep')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 @app.command("list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="datasets, models, attacks, defenses, detectors, ... or rules; left out: all.")
+        str,
+        typer.Argument(
+            help="datasets, models, attacks, defenses, detectors, ... or rules; left out: all.",
+            autocompletion=_among(show.KINDS),
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:

@@ -61,6 +61,7 @@ def execute(
     ship: bool = False,
     watch: Watch | None = None,
     retry_failed: bool = False,
+    checked: bool = False,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
@@ -73,19 +74,21 @@ def execute(
         ship: send this package's code to the nodes of that cluster.
         watch: told of each event.
         retry_failed: run those trials again that have failed.
+        checked: ``refuse`` has just let it pass.
 
     Raises:
         SpecError: before any compute, for what cannot run.
         Aborted: too many trials failed; everything finished is stored.
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
-    _fits_here(sweep.compute, use_ray, address)
+    if not checked:
+        _fits_here(sweep.compute, use_ray, address)
     plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
     failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and row else []
     again = row is not None and row.spec == plain and not failed
     if again:  # it was checked, and is once more only if something is left to run
         artifacts_at(place.artifacts).check()
-    else:
+    elif not checked:
         _check(sweep, place, use_ray)
     store.add_sweep(sweep.name, plain)
     release_the_dead(store)
@@ -143,6 +146,12 @@ def run_waves(
     if not source.over:
         raise KeyboardInterrupt
     return source.progress
+
+
+def refuse(sweep: Sweep, place: Place, *, use_ray: bool, address: str | None = None) -> None:
+    """Let pass what can run. Raises SpecError for what cannot, before any compute."""
+    _fits_here(sweep.compute, use_ray, address)
+    _check(sweep, place, use_ray)
 
 
 def _check(sweep: Sweep, place: Place, use_ray: bool) -> None:

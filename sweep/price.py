@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.table import Table
-
 from results.address import file_of, parse
 from results.store import Store
 from sweep import local, plan
 from sweep.after import judged
 from sweep.config import Sweep
 from sweep.detecting import compares, detections, detector_tuning, repairs_of
+from sweep.grid import Grid
 from sweep.terminal import Plain
 from trials import catalog
 from trials.spec import Choice, Record, Status, Trial
@@ -134,13 +133,9 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
             json.dumps([{**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds} for x in lines], indent=1)
         )
         return
-    table = Table()
-    for head in ("what", "trials", "done", "to run", "each", "time", "how"):
-        words = head in {"what", "how"}
-        table.add_column(head, justify="left" if words else "right", no_wrap=not words)
+    table = Grid("what", "trials", "done", "to run", "each", "time", "how", words={"what", "how"}, right=True)
     for x in lines:
-        row = (str(x.trials), str(x.done), str(x.trials - x.done), _span(x.seconds_each), _span(x.seconds))
-        table.add_row(x.what, *row, x.note)
+        table.add(x.what, x.trials, x.done, x.trials - x.done, _span(x.seconds_each), _span(x.seconds), x.note)
     console = Plain()
     console.print(f"Sweep {sweep.name}: {_asked(sweep)}", highlight=False)
     console.print(table)

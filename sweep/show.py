@@ -7,9 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from results.configurations import configurations
@@ -20,34 +17,39 @@ from results.store import Store
 from results.words import last_line
 from sweep import engine, local
 from sweep.config import Sweep
+from sweep.grid import Grid
+from sweep.opening import opened
 from sweep.progress import Watcher
 from sweep.rerun import Comparison
-from sweep.terminal import Plain, shown
+from sweep.terminal import Hanging, Plain, shown
 from trials import catalog
 from trials.spec import Record, SpecError
 
+KINDS = [*catalog.KINDS, "rules"]  # of methods, for ``list``
 SHOWN = 20  # differences that a table shows
 
 
 def methods(kind: str, as_json: bool) -> None:
     """Print the methods of a kind, or of every kind."""
-    kinds = [*catalog.KINDS, "rules"]
-    if kind and kind not in kinds:
-        raise SpecError(catalog.unknown("kind", kind, kinds))
-    found = {k: _described(k) for k in ([kind] if kind else kinds)}
+    if kind and kind not in KINDS:
+        raise SpecError(catalog.unknown("kind", kind, KINDS))
+    found = {k: _described(k) for k in ([kind] if kind else KINDS)}
     if as_json:
         print(json.dumps(found, indent=1))
         return
     console = Plain()
     for k, entries in found.items():
         console.print(f"[bold]{k}[/bold]")
+        longest = max(map(len, entries), default=0)
+        at = longest + 4 if not kind and 2 * longest < console.width else 6  # where the summaries stand
         for name, entry in entries.items():
-            console.print(f"  [bold cyan]{name}[/bold cyan]  {escape(entry['summary'])}", highlight=False)
+            head = name.ljust(at - 4) if at > 6 else name
+            console.print(Hanging(Text.assemble((head, "bold cyan"), f"  {shown(entry['summary'])}"), 2, at))
             if kind and entry.get("source"):
-                console.print(f"      [dim]Source: {escape(entry['source'])}[/dim]", highlight=False)
+                console.print(Hanging(Text(f"Source: {shown(entry['source'])}", "dim"), 6, 10))
             for setting in entry.get("settings", []) if kind else []:
                 text = f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  {setting['doc']}"
-                console.print(f"      {escape(text)}", highlight=False)
+                console.print(Hanging(Text(shown(text)), 6, 10))
 
 
 def _described(kind: str) -> dict[str, Any]:
@@ -67,10 +69,13 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, executor: Mapping[str, Any
     """Run a sweep with live progress, then say what ran and what to do next; ``executor`` goes to the engine."""
     place = engine.place_of(sweep, url, artifacts or None)
     workers = local.workers_for(sweep.compute)
-    with Store.open(url) as store:
+    how = {name: executor[name] for name in ("use_ray", "address")}
+    with opened(sweep, url, place, **how) as (store, checked):
         with Watcher(sweep.name, sweep.rule, workers) as watcher:
             patient = store.patient(sweep.compute.outage, watcher.say)
-            p = engine.execute(sweep, patient, place, watch=watcher, retry_failed=retry_failed, **executor)
+            p = engine.execute(
+                sweep, patient, place, watch=watcher, retry_failed=retry_failed, checked=checked, **executor
+            )
         ran = p.done + p.failed + p.pruned
         text = (
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
@@ -108,10 +113,9 @@ def status(store: Store, name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"sweeps": [asdict(row) for row in rows], "failures": failures}, indent=1, default=str))
         return
-    table = Table("sweep", "trials", "done", "failed", "pruned", "created (UTC)")
+    table = Grid("sweep", "trials", "done", "failed", "pruned", "created (UTC)", words={"sweep"})
     for row in rows:
-        counts = (str(row.trials), str(row.done), str(row.failed), str(row.pruned))
-        table.add_row(escape(row.name), *counts, row.created)
+        table.add(row.name, row.trials, row.done, row.failed, row.pruned, row.created[:16].replace("T", " "))
     console = Plain()
     console.print(table)
     for f in failures:
@@ -131,19 +135,21 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
         return
     console = Plain()
     console.print(f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.", highlight=False)
-    table = Table(box=box.SIMPLE, padding=(0, 1))
-    for head in ("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds"):
-        table.add_column(head, no_wrap=True)
+    table = Grid("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds", words={"defense"})
     for w in found:
         band = f" [{w.interval.low * 100:.0f}, {w.interval.high * 100:.0f}]" if w.interval else ""
-        row = (f"{w.eta:.1%}{band}", str(w.n_triggered), f"{w.cda:.1%}", f"{w.cda_loss:+.1%}", str(w.step))
-        mark = "* " if id(w) in tops else "  "
-        table.add_row(mark + w.defense, *(escape(c) for c in row), str(w.n_seeds))
+        row = (f"{w.eta:.1%}{band}", w.n_triggered, f"{w.cda:.1%}", f"{w.cda_loss:+.1%}", w.step, w.n_seeds)
+        table.add(("* " if id(w) in tops else "  ") + w.defense, *row)
     console.print(table)
     for w in found:
         if id(w) in tops:
             settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
-            console.print(f"* {w.defense}, stopped at step {w.step}: {settings}", markup=False, highlight=False)
+            how = (
+                f"stopped at step {w.step}: {settings}"
+                if w.step
+                else "at step 0: nothing was better than the model as it is"
+            )
+            console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
     console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)
 
 
@@ -153,15 +159,13 @@ def front(store: Store, name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(fronts, indent=1))
         return
-    table = Table()
-    for head in ("defense", "victim", "r", "ASR", "CDA", "step"):
-        table.add_column(head, no_wrap=True)
-    table.add_column("settings")  # shrinks on a narrow terminal
+    heads = ("defense", "victim", "r", "ASR", "CDA", "step", "settings")
+    table = Grid(*heads, words={"settings"}, cut={"settings"})
     for defense, points in fronts.items():
         for p in points:
             settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
-            row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", str(p["step"]))
-            table.add_row(defense, p["victim"][:6], *row, Text(shown(settings), no_wrap=True, overflow="ellipsis"))
+            row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", p["step"])
+            table.add(defense, p["victim"][:6], *row, settings)
     console = Plain()
     console.print(table)
     console.print("All settings: --json.", highlight=False)
@@ -219,13 +223,13 @@ def compared(c: Comparison, as_json: bool) -> None:
         console.print(f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(f"{head}: not equal {how}.", markup=False, highlight=False, soft_wrap=True)
-    table = Table("what", "stored", "now", box=box.SIMPLE)
+    table = Grid("what", "stored", "now", words={"what", "stored", "now"})
     for d in c.differences[:SHOWN]:
-        table.add_row(d.what, *(escape(str(v)) for v in (d.stored, d.now)))
+        table.add(d.what, d.stored, d.now)
     if len(c.differences) > SHOWN:
-        table.add_row(f"and {len(c.differences) - SHOWN} more (--json has them all)")
+        table.add(f"and {len(c.differences) - SHOWN} more (--json has them all)")
     for d in c.reasons:
-        table.add_row(f"likely reason: {d.what}", *(escape(str(v)) for v in (d.stored, d.now)))
+        table.add(f"likely reason: {d.what}", d.stored, d.now)
     console.print(table)
 
 

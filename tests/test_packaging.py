@@ -17,7 +17,7 @@ from sweep import config
 from sweep.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("trials", "search_spaces", "results", "sweep")
+ROOMS = ("poisonsweep", "trials", "search_spaces", "results", "sweep")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [*PROJECT["dependencies"], *(d for extra in PROJECT["optional-dependencies"].values() for d in extra)]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -138,6 +138,6 @@ def test_the_wheel_holds_the_code_and_what_it_reads(tmp_path: Path) -> None:
     assert sorted(expected - inside) == []
     assert {f"{room}/py.typed" for room in ROOMS} <= inside
     assert {n.split("/")[0] for n in inside} - set(ROOMS) == {f"poisonsweep-{PROJECT['version']}.dist-info"}
-    assert any(n.endswith("LICENSE") for n in inside)
+    assert all(any(n.endswith(f"licenses/{name}") for n in inside) for name in PROJECT["license-files"])
     assert "sweep.cli:main" in scripts
-    assert "License-Expression: Apache-2.0" in facts
+    assert "License-Expression: Apache-2.0 AND MIT" in facts

@@ -1,9 +1,15 @@
 """Every command has an example; what a user can fix is one line on stderr and exit code 2."""
 
+import io
 import json
 import pickle
+import re
+import shlex
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +20,13 @@ import typer
 from PIL import Image
 from test_plan import whole
 
+import poisonsweep
+import sweep
 from results.store import Store
+from sweep import show
 from sweep.cli import app, main
+from sweep.grid import Grid
+from sweep.terminal import Plain
 
 Capture = pytest.CaptureFixture[str]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -61,9 +72,65 @@ def kept(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command: str, capsys: Capture) -> None:
-    assert called(command, "--help") == 0
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_has_help_with_an_example(command: str, option: str, capsys: Capture) -> None:
+    assert called(command, option) == 0
     assert f"Example: poisonsweep {command}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("args", [[], ["-h"], ["--help"]])
+def test_without_a_command_there_is_the_help(args: list[str], capsys: Capture) -> None:
+    assert called(*args) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("Usage: poisonsweep") and said.err == ""
+    assert all(f"\n  {command} " in said.out for command in COMMANDS)
+
+
+def test_the_version_is_the_packages(capsys: Capture) -> None:
+    assert called("--version") == 0
+    assert capsys.readouterr().out == f"poisonsweep {metadata.version('poisonsweep')}\n"
+
+
+def test_the_package_has_what_sweep_has_and_runs_as_a_module() -> None:
+    assert poisonsweep.__version__ == metadata.version("poisonsweep")
+    assert set(poisonsweep.__all__) == {*sweep.__all__, "__version__"}
+    assert all(getattr(poisonsweep, name) is getattr(sweep, name) for name in sweep.__all__)
+    code = "import sys, poisonsweep; print(sorted({'torch', 'ray', 'plotly'} & set(sys.modules)))"
+    for words, out in ((["-m", "poisonsweep", "list", "rules"], "last_before_delta"), (["-c", code], "[]\n")):
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        assert out in done.stdout
+
+
+COMPLETED = [
+    ("re", ["rerun", "report"]),
+    ("best --ru", ["--rule"]),
+    ("best --rule last_", ["last_before_delta"]),
+    ("list de", ["defenses", "detectors", "detector_spaces"]),
+]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(("typed", "wanted"), COMPLETED)
+def test_a_shell_completes_commands_options_and_names(
+    shell: str, typed: str, wanted: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"poisonsweep {typed}"
+    asked = {"_POISONSWEEP_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line, "COMP_WORDS": line}
+    asked |= {"COMP_CWORD": str(len(line.split()) - 1), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    assert called() == 0
+    found = re.findall(r'"([\w-]+)"|^([\w-]+)', capsys.readouterr().out, re.MULTILINE)
+    assert {a or b for a, b in found} - {"_arguments"} == set(wanted)
+
+
+def test_bash_completes_with_the_script_that_it_is_given() -> None:
+    program = str(Path(sys.executable).with_name("poisonsweep"))
+    lines = [f'script=$({shlex.quote(program)} --show-completion) && eval "$script"']
+    lines += [f"COMP_WORDS=({shlex.quote(program)} re) COMP_CWORD=1; _poisonsweep_completion {shlex.quote(program)}"]
+    script = "\n".join([*lines, 'echo "${COMPREPLY[@]}"'])
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["rerun", "report"], done.stderr
 
 
 def test_the_command_line_is_typers() -> None:
@@ -141,6 +208,33 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(
     how = [] if use_ray else ["--local"]
     args = ["run", spec(), *how, "--store", f"sqlite:///{tmp_path}/s.db", "--artifacts", tmp_path / "file" / "a"]
     assert "--artifacts" in refused(capsys, *args)
+
+
+REFUSED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"trusted": 3.0}, ["--local"]),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}}, ["--local"]),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}}, []),
+    ({"compute": {"device": "cuda:99"}}, ["--local"]),
+    ({"compute": {"cpus": 10**6}}, ["--local"]),
+    ({"compute": {"scheduler": "asha"}}, ["--local"]),
+    ({}, ["--local", "--artifacts", "file/a"]),
+    ({}, ["--local", "--artifacts", "new/a", "--store", "file/s.db"]),
+    ({}, ["--local", "--artifacts", "new/a", "--store", "nonsense://x"]),
+    ({}, ["--local", "--store", "sqlite:///new/s.db?timeout=long"]),
+    ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}}, ["--local", "--store", "a/b.db"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "options"), REFUSED)
+def test_a_refused_run_leaves_nothing_behind(
+    changes: dict[str, Any], options: list[str], capsys: Capture, tmp_path: Path, spec: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    file = spec(**changes)
+    refused(capsys, "run", file, *options)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "tiny.toml"]
 
 
 def test_a_gpu_that_is_not_there_is_refused(capsys: Capture, tmp_path: Path, spec: Callable[..., Path]) -> None:
@@ -234,6 +328,63 @@ def test_answers_come_as_json_too(command: str, capsys: Capture, kept: str) -> N
     assert json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+@pytest.mark.parametrize("kind", ["", "defenses"])
+def test_what_there_is_wraps_under_its_column(
+    columns: int, kind: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert called("list", *filter(None, [kind])) == 0
+    lines = capsys.readouterr().out.splitlines()
+    known = {name for kind in show.KINDS for name in ([*show.RULES] if kind == "rules" else show.catalog.names(kind))}
+    for line in lines:
+        assert len(line) <= columns and line == line.rstrip()
+        indent = len(line) - len(line.lstrip())
+        assert indent in (0, 2) or indent >= 6
+        assert indent or line in show.KINDS
+        assert indent != 2 or line.split()[0] in known
+
+
+@pytest.fixture
+def whole_store(kept: str) -> str:
+    with Store.open(kept) as store:
+        store.add_sweep("tiny", {})
+        whole(tiny_sweep.sweep(), store)
+    return kept
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+@pytest.mark.parametrize("command", ["status", "best", "front", "plan"])
+def test_tables_keep_their_numbers_at_any_width(
+    columns: int, command: str, capsys: Capture, whole_store: str, spec: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    args = [command, *([spec()] if command == "plan" else []), "--store", whole_store]
+    numbers: dict[int, list[str]] = {}
+    for width in (1000, columns):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert called(*args) == 0
+        out = capsys.readouterr().out
+        assert all(len(line) <= width for line in out.splitlines())
+        out = out.replace("(95 %)", "")  # a head, which stands before each number where a row is a paragraph
+        numbers[width] = sorted(re.findall(r"(?<![\w=.])[+-]?\d+(?:[.:-]\d+)*%?(?![\w.=])", out))
+    settings = {x for x in numbers[1000] if command == "front" and x not in numbers[columns]}  # these are cut
+    assert len(numbers[columns]) > 5 and [x for x in numbers[1000] if x not in settings] == numbers[columns]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_what_differs_is_shown_whole_at_any_width(columns: int) -> None:
+    long = "failed: " + "a long reason " * 20
+    grid = Grid("what", "stored", "now", words={"what", "stored", "now"})
+    for cells in (("asr at step 150", 0.9583333333333334, 0.9583333333333335), ("status", "done", long)):
+        grid.add(*cells)
+    console = Plain(width=columns, record=True, file=io.StringIO())
+    console.print(grid)
+    text = console.export_text()
+    assert "0.9583333333333334" in text and "0.9583333333333335" in text and text.count("reason") == 20
+    assert all(len(line) <= columns for line in text.splitlines())
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_a_front_shows_its_numbers_on_a_terminal_of_any_width(
     columns: int, capsys: Capture, kept: str, monkeypatch: pytest.MonkeyPatch
@@ -246,9 +397,9 @@ def test_a_front_shows_its_numbers_on_a_terminal_of_any_width(
     points = [p for front in json.loads(capsys.readouterr().out).values() for p in front]
     assert called("front", "--store", kept, "--sweep", "tiny") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert f"{points[0]['asr']:.1%}" in lines[3] and f"{points[0]['cda']:.1%}" in lines[3]
+    assert any(f"{points[0]['asr']:.1%}" in line and f"{points[0]['cda']:.1%}" in line for line in lines)
     assert all(len(line) <= columns for line in lines)
-    assert len(lines) == 3 + len(points) + 2  # a point is one line
+    assert sum("weight_decay" in line or "fine_tuning" in line for line in lines) == len(points)  # a point is one line
 
 
 def test_a_plan_makes_no_store_and_counts(
