@@ -1,11 +1,13 @@
 """What the benchmarks share: a victim made from a sweep's file, the machine's facts, and where figures go."""
 
+import argparse
+import csv
 import functools
 import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from trials.spec import Choice, Record, Trial
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = Path(__file__).with_name("results")
+TINY = "a tiny run, kept nowhere: "
 _read = functools.lru_cache(config.read)
 
 
@@ -33,11 +36,17 @@ def bench_of(sweep: Sweep, folder: str | Path) -> Bench:
     return bench
 
 
-def digits(seed: int = 0) -> Sweep:
-    """The sweep of examples/digits.toml on a ResNet-18 of width 4 and two copies, with its victim's seed."""
+def digits(seed: int = 0, *, tiny: bool = False) -> Sweep:
+    """The sweep of examples/digits.toml on a ResNet-18 of width 4 and two copies, with its victim's seed.
+
+    ``tiny``: one copy, planted in haste.
+    """
     sweep = _read(ROOT / "examples" / "digits.toml")
     narrow = catalog.resolve("models", Choice("resnet18", {"width": 4}))
     victims = tuple(replace(v, seed=seed, model=narrow) for v in sweep.victims)
+    if tiny:
+        planting = tuple({**p, "steps": 40, "reach": 0.1, "rounds": 1} for p in sweep.planting)
+        return replace(sweep, victims=victims, tuning={**sweep.tuning, "copies": 1}, planting=planting)
     return replace(sweep, victims=victims, tuning={**sweep.tuning, "copies": 2})
 
 
@@ -83,9 +92,17 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def write(name: str, figures: Mapping[str, Any]) -> None:
-    """``figures`` with the machine's facts, to benchmarks/results/NAME.json."""
-    machine = {
+def parsed(words: argparse.ArgumentParser, **tiny: Any) -> argparse.Namespace:
+    """The options that were asked for; ``tiny`` are the defaults of those that make it short."""
+    words.add_argument("--tiny", action="store_true", help="seconds, to see that it runs; keeps nothing")
+    if words.parse_known_args()[0].tiny:
+        words.set_defaults(**tiny)
+    return words.parse_args()
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on besides the code."""
+    return {
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -93,6 +110,28 @@ def write(name: str, figures: Mapping[str, Any]) -> None:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def write(name: str, figures: Mapping[str, Any], *, tiny: bool) -> None:
+    """``figures`` with the machine's facts, to benchmarks/results/NAME.json; those of a tiny run are printed."""
+    whole = {**figures, "machine": machine()}
+    if tiny:
+        print(f"{TINY}{json.dumps(whole)}")
+        return
     OUTPUT.mkdir(exist_ok=True)
-    (OUTPUT / f"{name}.json").write_text(json.dumps({**figures, "machine": machine}, indent=1) + "\n", encoding="utf-8")
+    (OUTPUT / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     print(f"wrote benchmarks/results/{name}.json")
+
+
+def write_rows(name: str, rows: Sequence[Mapping[str, Any]], *, tiny: bool) -> None:
+    """The rows, each with the machine's facts, to benchmarks/results/NAME.csv; those of a tiny run are printed."""
+    if tiny:
+        print(f"{TINY}{json.dumps({'rows': rows})}")
+        return
+    OUTPUT.mkdir(exist_ok=True)
+    facts = machine()
+    with (OUTPUT / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, [*rows[0], *facts], lineterminator="\n")
+        table.writeheader()
+        table.writerows({**row, **facts} for row in rows)
+    print(f"wrote benchmarks/results/{name}.csv")

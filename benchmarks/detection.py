@@ -1,6 +1,6 @@
 """Trigger inversion of all classes in one batch against one class after the other.
 
-    python -m benchmarks.detection [--steps N] [--rounds N]
+    python -m benchmarks.detection [--steps N] [--rounds N] [--widths N ...]
 
 Both detectors, each in its own form, inspect an untrained ResNet-18 of digits (ten classes, 16 pixels), with the same
 generator. The sides take turns, so that another load on the machine falls on both; each figure is the best of the
@@ -8,9 +8,6 @@ rounds, in processor seconds and in seconds on the clock. Writes benchmarks/resu
 """
 
 import argparse
-import csv
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks._shared import OUTPUT, processor
+from benchmarks._shared import parsed, write_rows
 from trials import catalog, inversion
 from trials.bench import generator
 from trials.kinds import Images, Suspicion
@@ -35,7 +32,7 @@ SIDES = {"together": dict(inversion._PASS), "one by one": {"cpu": 1, "cuda": 1}}
 def net(width: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model: nn.Module = catalog.find("models", "resnet18")(10, 16, width=width, norm="half")
-    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def inspect(name: str, settings: Mapping[str, Any], width: int, trusted: Images, steps: int) -> Suspicion:
@@ -72,36 +69,19 @@ def measure(label: str, width: int, trusted: Images, steps: int, rounds: int) ->
     }
 
 
-def write_table(rows: list[dict[str, Any]]) -> None:
-    """The rows, each with the machine's facts, to benchmarks/results/detection.csv."""
-    machine = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_1min": round(os.getloadavg()[0], 1),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-    OUTPUT.mkdir(exist_ok=True)
-    with (OUTPUT / "detection.csv").open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, [*rows[0], *machine], lineterminator="\n")
-        table.writeheader()
-        table.writerows({**row, **machine} for row in rows)
-    print("wrote benchmarks/results/detection.csv")
-
-
 def main() -> None:
     """Measure, print a table, write it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps of an inversion (default: 10)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the best counts (default: 3)")
-    given = parser.parse_args()
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
+    given = parsed(parser, steps=2, rounds=1, widths=WIDTHS[:1])
     torch.set_num_threads(1)
     digits: Images = catalog.find("datasets", "digits")("train")
     trusted = digits.take(torch.arange(TRUSTED))
     rows = []
     print(f"{'detector':26} {'width':>5} {'together':>9} {'one by one':>10} {'ratio':>6} {'largest difference':>19}")
-    for width in WIDTHS:
+    for width in given.widths:
         for label in DETECTORS:
             row = measure(label, width, trusted, given.steps, given.rounds)
             rows.append(row)
@@ -110,7 +90,7 @@ def main() -> None:
                 f"{row['times_faster']:6.2f} {row['largest_difference']:19.1e}",
                 flush=True,
             )
-    write_table(rows)
+    write_rows("detection", rows, tiny=given.tiny)
 
 
 if __name__ == "__main__":

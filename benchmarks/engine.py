@@ -9,18 +9,16 @@ Writes benchmarks/results/engine.json.
 """
 
 import argparse
-import json
+import logging
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from benchmarks._shared import ending
+from benchmarks._shared import ending, parsed, write
 from results.store import Store
 from sweep import local
 from sweep.compute import Compute
@@ -29,7 +27,6 @@ from sweep.walks import ListWalk
 from sweep.worker import Place
 from trials.spec import Choice, Point, Record, Trial, Victim
 
-OUTPUT = Path(__file__).with_name("results") / "engine.json"
 POINTS = 3
 Figures = dict[str, float]
 
@@ -125,15 +122,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--stock", type=int, default=40, help="trials of the function API; 0 leaves stock Tune out")
-    asked = parser.parse_args()
+    asked = parsed(parser, trials=[6], stock=2)
     rows: list[dict[str, Any]] = []
-    machine: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version()}
-    machine |= {name: version(name) for name in ("ray", "optuna", "sqlalchemy")}
-    OUTPUT.parent.mkdir(exist_ok=True)
+    versions = {name: version(name) for name in ("ray", "optuna", "sqlalchemy")}
 
     def add(what: str, number: int, figures: Figures) -> None:
         rows.append({"what": what, "trials": number, "load": os.getloadavg()[0], **figures})
-        OUTPUT.write_text(json.dumps({**machine, "workers": asked.workers, "rows": rows}, indent=1) + "\n")
+        write("engine", {**versions, "workers": asked.workers, "rows": rows}, tiny=asked.tiny)
         stored = f"{figures['stored_ms']:9.2f}" if "stored_ms" in figures else " " * 9
         print(f"{what:44}{number:7}{figures['ms']:10.2f}{figures['first_s']:9.2f}{stored}", flush=True)
 
@@ -144,7 +139,7 @@ def main() -> None:
     import ray  # noqa: PLC0415
 
     if asked.stock:
-        ray.init(num_cpus=asked.workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(num_cpus=asked.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         add("Ray Tune, OptunaSearch, function", asked.stock, stock("function", asked.stock, asked.workers))
         for number in asked.trials:
             add("Ray Tune, OptunaSearch, class, reuse_actors", number, stock("class", number, asked.workers))

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks._shared import bench_of, digits, must, trial_of, width, write
+from benchmarks._shared import bench_of, digits, must, parsed, trial_of, width, write
 from sweep import config
 from sweep.config import Sweep
 from trials.bench import Bench, Defender
@@ -148,10 +148,13 @@ def main() -> int:
     """Measure, print, write the figures; 1 if the sides select different points."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--steps", type=int, default=200, help="optimizer steps of each configuration")
-    asked = words.parse_args()
+    asked = parsed(words, steps=EVERY)
     torch.set_num_threads(1)
-    sweeps = {f"digits, width {width(digits())}, batch 32": (digits(), 32)}
-    if data := os.environ.get("POISONSWEEP_DATA"):
+    sweep = digits(tiny=asked.tiny)
+    sweeps = {f"digits, width {width(sweep)}, batch 32": (sweep, 32)}
+    if asked.tiny:
+        print("a tiny run: digits only")
+    elif data := os.environ.get("POISONSWEEP_DATA"):
         sweeps["CIFAR-10, width 16, batch 64"] = (cifar10(data), 64)
     else:
         print("POISONSWEEP_DATA is not set: digits only")
@@ -162,7 +165,11 @@ def main() -> int:
         print(f"{name}: measuring takes {row['ours_share']:.1%} of a trial's time, naively {row['naive_share']:.1%};")
         same = "the same point" if row["same_point"] else "DIFFERENT points"
         print(f"  both select {same}: {row['ours_selects']}", flush=True)
-        write("evaluation", {"record_every": EVERY, "steps": asked.steps, "aim_share": 0.3, "sets": found})
+        write(
+            "evaluation",
+            {"record_every": EVERY, "steps": asked.steps, "aim_share": 0.3, "sets": found},
+            tiny=asked.tiny,
+        )
     return 0 if all(r["same_point"] for r in found.values()) else 1
 
 

@@ -1,17 +1,16 @@
 """Front and hypervolume of many points: ours, plain numpy, moocore and Optuna's, one after the other in one process.
 
-``python benchmarks/fronts.py [points]`` prints the table and writes ``benchmarks/results/fronts.json``. Each figure is
-the best of three; Optuna's functions are private ones of its installed version. If they disagree, it says so and fails.
+    python -m benchmarks.fronts [--points N]
+
+Prints the table and writes benchmarks/results/fronts.json. Each figure is the best of three; Optuna's functions are
+private ones of its installed version. If they disagree, it says so and fails.
 """
 
-import json
-import os
-import platform
+import argparse
 import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import moocore
 import numpy as np
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 from optuna._hypervolume import compute_hypervolume
 from optuna.study._multi_objective import _is_pareto_front
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from benchmarks._shared import parsed, write
 from results.fronts import front, hypervolume
 
 Floats = NDArray[np.float64]
@@ -30,7 +28,7 @@ def numpy_front(points: Floats) -> Floats:
     """Sort by ASR, then by falling CDA; keep what exceeds the largest CDA so far."""
     ordered = points[np.lexsort((-points[:, 1], points[:, 0]))]
     best = np.maximum.accumulate(ordered[:, 1])
-    return ordered[np.concatenate([[True], ordered[1:, 1] > best[:-1]])]
+    return np.asarray(ordered[np.concatenate([[True], ordered[1:, 1] > best[:-1]])])
 
 
 def numpy_hypervolume(points: Floats) -> float:
@@ -78,7 +76,11 @@ def best_of(run: Callable[[Floats], object], points: Floats, times: int = 3) -> 
     return round(1000 * min(taken), 1)
 
 
-def main(n: int) -> int:
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--points", type=int, default=1_000_000)
+    asked = parsed(words, points=1000)
+    n = asked.points
     found: dict[str, dict[str, float]] = {}
     agree = True
     tools = {"ours": (front, hypervolume), "numpy": (numpy_front, numpy_hypervolume)}
@@ -92,14 +94,11 @@ def main(n: int) -> int:
             row = {tool: best_of(functions[i], points) for tool, functions in tools.items()}
             found[f"{what}, {n} points, {name}"] = row
             print(f"{what:12} {name:28}", "  ".join(f"{t} {ms:8.1f} ms" for t, ms in row.items()))
-    facts = {p: version(p) for p in ("moocore", "numpy", "optuna")} | {"python": platform.python_version()}
-    report = {"milliseconds": found, "agree": agree, "cores": os.cpu_count(), "load": os.getloadavg()[0], **facts}
-    target = Path(__file__).parent / "results" / "fronts.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("all agree" if agree else "THEY DISAGREE", "->", target)
+    versions = {p: version(p) for p in ("moocore", "numpy", "optuna")}
+    print("all agree" if agree else "THEY DISAGREE")
+    write("fronts", {"milliseconds": found, "agree": agree, **versions}, tiny=asked.tiny)
     return 0 if agree else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000))
+    sys.exit(main())

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks._shared import write
+from benchmarks._shared import parsed, write
 from trials import catalog
 from trials.bench import generator
 from trials.kinds import Backdoor, Images, View
@@ -87,11 +87,10 @@ class Crew:
         """Images a second of so many of them together."""
         for jobs in self._jobs[:processes]:
             jobs.put((what, width, processes, seconds))
-        rates = [self._results.get(timeout=120) for _ in range(processes)]
-        for rate in rates:
-            if isinstance(rate, str):
-                raise RuntimeError(rate)
-        return sum(rates)
+        rates: list[float | str] = [self._results.get(timeout=120) for _ in range(processes)]
+        if failed := [rate for rate in rates if isinstance(rate, str)]:
+            raise RuntimeError(failed[0])
+        return sum(map(float, rates))
 
     def end(self) -> None:
         for jobs in self._jobs:
@@ -124,7 +123,7 @@ def main() -> None:
     words.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     words.add_argument("--processes", type=int, nargs="+", default=[1, 4, 10])
     words.add_argument("--widths", type=int, nargs="+", default=[64, 16])
-    asked = words.parse_args()
+    asked = parsed(words, seconds=0.1, processes=[1, 2], widths=[16])
     if not torch.cuda.is_available():
         print("skipped: torch sees no GPU here.")
         return
@@ -136,7 +135,7 @@ def main() -> None:
                 rate = crew.rate(what, width, processes, asked.seconds)
                 rows.append({"width": width, "work": what, "processes": processes, "images/s": round(rate)})
                 print(f"width {width:3}  {what:28} {processes:3} processes  {rate:9.0f} images/s", flush=True)
-        write("gpu", {"gpu": torch.cuda.get_device_name(), "seconds": asked.seconds, "rows": rows})
+        write("gpu", {"gpu": torch.cuda.get_device_name(), "seconds": asked.seconds, "rows": rows}, tiny=asked.tiny)
     crew.end()
 
 

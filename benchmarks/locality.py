@@ -1,6 +1,6 @@
 """Loads of victims and copies per trial, with trials handed out near what a worker has, and in turns.
 
-    python -m benchmarks.locality [--victims 6] [--seeds 2] [--workers 2]
+    python -m benchmarks.locality [--victims 6] [--seeds 2] [--workers 2] [--limit 4] [--executors pool ray]
 
 One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out, and with the same
 source told nothing of the workers, so that all walks take turns. Only trials that run a defense or a detector are
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._shared import write
+from benchmarks._shared import parsed, write
 from results.store import Store
 from sweep import config, local, worker
 from sweep.compute import Compute
@@ -59,8 +59,8 @@ class InTurns(Source):
         return trial
 
 
-def sweep_of(victims: int, seeds: int) -> Sweep:
-    held = {"profile": "small", "limit": 4, "fixed": {"steps": 6, "batch": 16}}
+def sweep_of(victims: int, seeds: int, limit: int) -> Sweep:
+    held = {"profile": "small", "limit": limit, "fixed": {"steps": 6, "batch": 16}}
     data = {
         "trusted": 0.2,
         "seeds": list(range(seeds)),
@@ -105,14 +105,17 @@ def main() -> None:
     parser.add_argument("--victims", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    sweep, rows = sweep_of(asked.victims, asked.seeds), {}
-    for ray in (False, True):
+    parser.add_argument("--executors", nargs="+", choices=["pool", "ray"], default=["pool", "ray"])
+    parser.add_argument("--limit", type=int, default=4, help="settings of each defense")
+    asked = parsed(parser, victims=1, seeds=1, limit=1, executors=["pool"])
+    sweep, rows = sweep_of(asked.victims, asked.seeds, asked.limit), {}
+    for executor in asked.executors:
         for kind, what in ((InTurns, "in turns"), (Source, "near")):
-            name = f"{'Ray' if ray else 'pool'}, {what}"
-            rows[name] = figures = measure(sweep, kind, asked.workers, ray)
-            print(name.ljust(18), {k: round(v, 3) for k, v in figures.items()}, flush=True)
-    write("locality", {"victims": asked.victims, "seeds": asked.seeds, "workers": asked.workers, "loads": rows})
+            name = f"{'Ray' if executor == 'ray' else 'pool'}, {what}"
+            rows[name] = row = measure(sweep, kind, asked.workers, executor == "ray")
+            print(name.ljust(18), {k: round(v, 3) for k, v in row.items()}, flush=True)
+    figures = {"victims": asked.victims, "seeds": asked.seeds, "workers": asked.workers, "loads": rows}
+    write("locality", figures, tiny=asked.tiny)
 
 
 if __name__ == "__main__":

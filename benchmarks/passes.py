@@ -6,6 +6,7 @@ Hooks count the batches and images that go through the model and its copies; two
 passes a step from those before the first one. Writes benchmarks/results/passes.json.
 """
 
+import argparse
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from benchmarks._shared import write
+from benchmarks._shared import parsed, write
 from trials import catalog
 from trials.bench import generator
 from trials.kinds import Images, View
@@ -76,6 +77,8 @@ def count(name: str, steps: int) -> float:
 
 def main() -> int:
     """Count, print a table, write the figures; 1 if a defense takes more than the fewest."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = parsed(words)
     torch.set_num_threads(1)
     rows, wasteful = {}, []
     print(f"{'defense':16} {'a step':>8} {'fewest':>8} {'before':>8} {'fewest':>8}  why")
@@ -94,7 +97,7 @@ def main() -> int:
             wasteful.append(name)
         print(f"{name:16} {step:8g} {fewest.step:8g} {before:8g} {fewest.before:8g}  {fewest.why}")
     print("MORE THAN NEEDED: " + ", ".join(wasteful) if wasteful else "each takes the fewest passes")
-    write("passes", {"forward_passes_of_a_batch": rows, "more_than_needed": wasteful})
+    write("passes", {"forward_passes_of_a_batch": rows, "more_than_needed": wasteful}, tiny=asked.tiny)
     return 1 if wasteful else 0
 
 

@@ -1,6 +1,6 @@
 """How alike a planted backdoor is to one that was trained in: the same treatments on both.
 
-    python -m benchmarks.planting [--victims N] [--copies N]
+    python -m benchmarks.planting [--victims N] [--copies N] [--most N] [--steps N]
 
 A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor is planted by five
 schedules; then every copy, and the victim with its real backdoor, is treated alike (same trusted images and settings),
@@ -17,14 +17,15 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from benchmarks._shared import ROOT, bench_of, digits, trial_of, width, write
+from benchmarks._shared import ROOT, bench_of, digits, parsed, trial_of, width, write
+from sweep.config import Sweep
 from trials import catalog, train
 from trials.bench import Bench, generator, planted
 from trials.games import self_poison
 from trials.kinds import Images, Trigger, View
 from trials.metrics import accuracy, rate, stamped
 from trials.planting import Layout
-from trials.spec import Choice
+from trials.spec import Choice, Scalar
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Schedule:
     freeze_bn: bool = False
 
 
-REACH, CDA_LOSS, MOST, LOOK = 0.95, 0.02, 1000, 5  # LOOK: steps between two looks
+REACH, CDA_LOSS, LOOK = 0.95, 0.02, 5  # LOOK: steps between two looks
 SCHEDULES = (
     Schedule("half stamped, lr .01, BatchNorm frozen, stop at ASR .95", 0.01, 0.5, freeze_bn=True),
     Schedule("half stamped, lr .01, stop at ASR .95", 0.01, 0.5),
@@ -46,26 +47,26 @@ SCHEDULES = (
     Schedule("a tenth stamped, lr .05, held for 150 steps", 0.05, 0.1, 150),
     Schedule("the default of self_poison"),
 )
-TREATMENTS = {
-    "none": Choice("none"),
-    "bn_refresh": Choice("bn_refresh", {"steps": 60, "batch": 32}),
-    "fine-tuning, lr .01": Choice("fine_tuning", {"lr": 0.01, "steps": 100, "batch": 32}),
-    "fine-tuning, lr .1": Choice("fine_tuning", {"lr": 0.1, "steps": 100, "batch": 32}),
-    "weight decay": Choice("weight_decay", {"lr": 0.03, "lambda_w": 0.01, "steps": 100, "batch": 32}),
+TREATMENTS: dict[str, tuple[str, dict[str, Scalar]]] = {
+    "none": ("none", {}),
+    "bn_refresh": ("bn_refresh", {"steps": 60, "batch": 32}),
+    "fine-tuning, lr .01": ("fine_tuning", {"lr": 0.01, "batch": 32}),
+    "fine-tuning, lr .1": ("fine_tuning", {"lr": 0.1, "batch": 32}),
+    "weight decay": ("weight_decay", {"lr": 0.03, "lambda_w": 0.01, "batch": 32}),
 }
 REAL = "the real backdoor, trained in"
 Left = dict[str, list[tuple[float, float]]]  # by treatment: (ASR, CDA) of each model
 
 
-def plant(bench: Bench, seed: int, schedule: Schedule, copy: int) -> tuple[nn.Module, Layout, int]:
+def plant(bench: Bench, sweep: Sweep, schedule: Schedule, copy: int, most: int) -> tuple[nn.Module, Layout, int]:
     """A poisoned copy, its layout, and the steps that planting took."""
-    sweep, kept = digits(seed), list[nn.Module]()
+    kept = list[nn.Module]()
     lab = bench.defender(trial_of(sweep, Choice("none")))
     game = catalog.resolve("games", Choice("self_poison", {**sweep.planting[0], "copy": copy}))
     layout = planted(lab.view.trusted, lab.rng, game)
     if not schedule.lr:
         lab = replace(lab, save=lambda model, _: kept.append(train.frozen(model)))
-        points = list(self_poison.play(lab, **game.params))
+        points = list(catalog.find("games", "self_poison")(lab, **game.params))
         return kept[0], layout, points[-1].step
     model, select = train.clone(lab.view.model), lab.view.trusted.take(layout.select)
     batches = self_poison._mixed(
@@ -73,7 +74,7 @@ def plant(bench: Bench, seed: int, schedule: Schedule, copy: int) -> tuple[nn.Mo
     )
     triggered, before = stamped(select, layout.trigger, layout.target), accuracy(model, select)
     optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
-    for step, _ in train.tune(model, batches, optimizer, MOST, LOOK, freeze_bn=schedule.freeze_bn):
+    for step, _ in train.tune(model, batches, optimizer, most, LOOK, freeze_bn=schedule.freeze_bn):
         loss = before - accuracy(model, select)
         holds = rate(model, triggered, layout.target) >= REACH and (schedule.hold < 0 or loss <= CDA_LOSS + 1e-9)
         since = -1 if not holds else step if since < 0 else since
@@ -82,34 +83,37 @@ def plant(bench: Bench, seed: int, schedule: Schedule, copy: int) -> tuple[nn.Mo
     return train.frozen(model), layout, step
 
 
-def treat(model: nn.Module, trusted: Images, test: Images, trigger: Trigger, target: int, into: Left) -> None:
+def treat(
+    model: nn.Module, trusted: Images, test: Images, trigger: Trigger, target: int, into: Left, steps: int
+) -> None:
     """Add the ASR and CDA on the test set after each treatment."""
     triggered = stamped(test, trigger, target)
-    for name, choice in TREATMENTS.items():
-        method = catalog.resolve("defenses", choice)
+    for name, (defense, params) in TREATMENTS.items():
+        held = {} if defense == "none" else {"steps": steps}
+        method = catalog.resolve("defenses", Choice(defense, {**held, **params}))
         repair = catalog.find("defenses", method.name)
         ends = [m for _, m in repair(View(model, trusted), generator(0, "treat"), 10_000, **method.params)]
         left = ends[-1] if ends else model
         into[name].append((rate(left, triggered, target), accuracy(left, test)))
 
 
-def measure(victims: int, copies: int) -> tuple[dict[str, Left], dict[str, list[int]]]:
+def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[int]]]:
     """What every treatment leaves of every kind of backdoor, and the steps that planting took."""
     found: dict[str, Left] = {name: defaultdict(list) for name in (REAL, *(s.name for s in SCHEDULES))}
     steps: dict[str, list[int]] = defaultdict(list)
-    for seed in range(victims):
+    for seed in range(asked.victims):
         with tempfile.TemporaryDirectory() as folder:
-            sweep = digits(seed)
+            sweep = digits(seed, tiny=asked.tiny)
             bench = bench_of(sweep, folder)
             lab = bench.referee(trial_of(sweep, Choice("none")))
             view, test, backdoor = lab.view(), lab.test(), lab.backdoor()
-            for copy in range(copies):
+            for copy in range(asked.copies):
                 for schedule in SCHEDULES:
-                    model, layout, took = plant(bench, seed, schedule, copy)
+                    model, layout, took = plant(bench, sweep, schedule, copy, asked.most)
                     steps[schedule.name].append(took)
                     fitted = view.trusted.take(layout.fit)  # the cut of this copy, the same for every schedule
-                    treat(model, fitted, test, layout.trigger, layout.target, found[schedule.name])
-                treat(view.model, fitted, test, backdoor.trigger, backdoor.target, found[REAL])
+                    treat(model, fitted, test, layout.trigger, layout.target, found[schedule.name], asked.steps)
+                treat(view.model, fitted, test, backdoor.trigger, backdoor.target, found[REAL], asked.steps)
                 print(f"victim {seed}, copy {copy} done", flush=True)
     return found, steps
 
@@ -185,28 +189,32 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--victims", type=int, default=2)
     words.add_argument("--copies", type=int, default=2)
-    asked = words.parse_args()
+    words.add_argument("--most", type=int, default=1000, help="steps that a planting may take")
+    words.add_argument("--steps", type=int, default=100, help="of a treatment")
+    asked = parsed(words, victims=1, copies=1, most=10, steps=5)
     torch.set_num_threads(1)
-    found, steps = measure(asked.victims, asked.copies)
-    write("planting", {"asr_and_cda_left": found, "steps": steps, "victims": asked.victims, "copies": asked.copies})
-    page(found, steps, asked.victims, asked.copies)
+    found, steps = measure(asked)
+    figures = {"asr_and_cda_left": found, "steps": steps, "victims": asked.victims, "copies": asked.copies}
+    write("planting", figures, tiny=asked.tiny)
+    page(found, steps, asked)
 
 
-def page(found: dict[str, Left], steps: dict[str, list[int]], victims: int, copies: int) -> None:
-    """Print the table and write docs/planting.md."""
+def page(found: dict[str, Left], steps: dict[str, list[int]], asked: argparse.Namespace) -> None:
+    """Print the table, and write docs/planting.md unless the run was a tiny one."""
     text = table(found, steps)
     print(text)
     sweep = digits()
     words = PAGE.format(
-        command=f"python -m benchmarks.planting --victims {victims} --copies {copies}",
-        victims=victims,
-        copies=copies,
+        command=f"python -m benchmarks.planting --victims {asked.victims} --copies {asked.copies}",
+        victims=asked.victims,
+        copies=asked.copies,
         width=width(sweep),
         trusted=round(sweep.trusted[0] * len(catalog.find("datasets", "digits")("train"))),
         table=text,
         meaning=meaning(found),
     )
-    (ROOT / "docs" / "planting.md").write_text(words, encoding="utf-8")
+    if not asked.tiny:
+        (ROOT / "docs" / "planting.md").write_text(words, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._shared import OUTPUT, ROOT, write
+from benchmarks._shared import OUTPUT, ROOT, parsed, write
 from trials.provenance import of_code
 
 PAGE = ROOT / "docs" / "reliability.md"
 FIGURES = OUTPUT / "reliability.json"
 TESTS = ("tests/chaos", "tests/sweep/test_two_nodes.py", "tests/sweep/test_two_namespaces.py")
 Line = dict[str, Any]
+NOTHING: dict[str, Any] = {"counted": [], "hostile": {}}  # no figures yet
 FAILURES = {  # what must not happen: its counter, what it is counted among
     "a finished record lost": ("lost", "records_at_risk"),
     "a finished record changed": ("changed", "records_at_risk"),
@@ -61,7 +62,7 @@ def lines_of(file: Path) -> list[Line]:
 
 def _more(old: Line, fresh: Sequence[Line]) -> bool:
     """True where an earlier run of a test killed more often, so that its count is worth keeping."""
-    return old.get("kills", 0) > max(x.get("kills", 0) for x in fresh if x["test"] == old["test"])
+    return bool(old.get("kills", 0) > max(x.get("kills", 0) for x in fresh if x["test"] == old["test"]))
 
 
 def hostile(profile: str) -> dict[str, Any]:
@@ -79,8 +80,7 @@ def hostile(profile: str) -> dict[str, Any]:
 
 def kept() -> dict[str, Any]:
     """The figures of earlier runs."""
-    none: dict[str, Any] = {"counted": [], "hostile": {}}
-    return {**none, **json.loads(FIGURES.read_text(encoding="utf-8"))} if FIGURES.exists() else none
+    return {**NOTHING, **json.loads(FIGURES.read_text(encoding="utf-8"))} if FIGURES.exists() else NOTHING
 
 
 def kill_rows(lines: Sequence[Line]) -> list[str]:
@@ -211,14 +211,14 @@ each with the commit that it was measured at.
 """
 
 
-def render() -> None:
-    """Write the page from the figures on disk."""
+def render() -> str:
+    """The page from the figures on disk."""
     figures = json.loads(FIGURES.read_text(encoding="utf-8"))
     lines: list[Line] = figures["counted"]
     tally: dict[str, Any] = figures.get("hostile", {})
     drivers = [x for x in lines if "records_at_risk" in x]
     number = sum(x["kills"] for x in drivers)
-    text = TEXT.format(
+    return TEXT.format(
         number=number,
         bound=bound(number),
         kills="\n".join(kill_rows(drivers)),
@@ -229,8 +229,6 @@ def render() -> None:
         inputs=f"Profile {tally['profile']}, {tally['took'] / 60:.0f} min." if tally else "Not measured yet.",
         **{k: figures["machine"][k] for k in ("processor", "cores")},
     )
-    PAGE.write_text(text, encoding="utf-8")
-    print(text)
 
 
 def main() -> None:
@@ -242,20 +240,23 @@ def main() -> None:
     words.add_argument("--hostile", action="store_true", help="the hostile inputs alone")
     words.add_argument("--profile", default="default", help="of hypothesis: CI tries short; long is ten times default")
     words.add_argument("--page", action="store_true", help="render the page from the figures that are there")
-    asked = words.parse_args()
-    found = {k: kept()[k] for k in ("counted", "hostile")}
+    asked = parsed(words, rounds=1, only="test_a_damaged_artifact_is_never_used")
+    found = NOTHING if asked.tiny else {k: kept()[k] for k in NOTHING}
     if not asked.page and not asked.hostile:
         fresh = lines_of(asked.figures) if asked.figures else measure(asked.rounds, asked.only)
         measured = {x["test"] for x in fresh}
         part = asked.only or asked.figures
         old = [x for x in found["counted"] if part and (x["test"] not in measured or _more(x, fresh))]
         kept_tests = {x["test"] for x in old}
-        found["counted"] = [*(x for x in fresh if x["test"] not in kept_tests), *old]
-        write("reliability", found)
+        found = {**found, "counted": [*(x for x in fresh if x["test"] not in kept_tests), *old]}
+        write("reliability", found, tiny=asked.tiny)
     if not asked.page and not asked.only and not asked.figures:
-        found["hostile"] = hostile(asked.profile)
-        write("reliability", found)
-    render()
+        found = {**found, "hostile": hostile(asked.profile)}
+        write("reliability", found, tiny=asked.tiny)
+    text = render()
+    print(text)
+    if not asked.tiny:
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

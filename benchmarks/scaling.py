@@ -1,6 +1,7 @@
 """What many trials cost the driver: time, memory, the store's size, resuming, and the report's reading.
 
     python -m benchmarks.scaling [--trials 1000 10000] [--rounds 3] [--workers 2] [--executors pool ray] [--parts lists]
+        [--searches tpe:1:200]
 
 Trials that do nothing go through the real source, executors and an SQLite store. Each measurement has a process of its
 own, so that memory is its own too. A machine may be faster at one minute than at the next, so sweeps of the two sizes
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._shared import OUTPUT, ROOT, ending, write
+from benchmarks._shared import OUTPUT, ROOT, ending, parsed, write
 from benchmarks.engine import Idle, trials
 from results.configurations import configurations
 from results.store import Store
@@ -210,7 +211,8 @@ def main() -> None:
     words.add_argument("--executors", nargs="+", choices=["pool", "ray"], default=["pool", "ray"])
     words.add_argument("--parts", nargs="+", choices=["lists", "searches"], default=["lists", "searches"])
     words.add_argument("--one", nargs=3, metavar=("WHAT", "TRIALS", "WORKERS"), help=argparse.SUPPRESS)
-    asked = words.parse_args()
+    words.add_argument("--searches", nargs="+", default=SEARCHES, metavar="SAMPLER:CELLS:TRIALS")
+    asked = parsed(words, trials=[10, 20], rounds=1, executors=["pool"], searches=["tpe:1:12"])
     if asked.rounds < 1 or asked.trials[0] >= asked.trials[1]:
         words.error("--rounds is at least 1, and SMALL less than LARGE")
     if asked.one and ":" in asked.one[0]:
@@ -222,20 +224,20 @@ def main() -> None:
         print(json.dumps(stored(number) if what == "curves" else one(what, number, workers)))
         return
     file = OUTPUT / "scaling.json"
-    figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not asked.tiny else {}
     if "lists" in asked.parts:
         figures["curves"] = _apart("curves", str(max(asked.trials)), "1")
         lists = {of["executor"]: of for of in figures.get("lists", [])}
         for executor in asked.executors:
-            lists[executor] = in_turn(executor, *asked.trials, asked.rounds, asked.workers)
+            lists[executor] = in_turn(executor, asked.trials[0], asked.trials[1], asked.rounds, asked.workers)
             figures["lists"] = list(lists.values())
-            write("scaling", figures)  # Ray's runs may not cost those before
+            write("scaling", figures, tiny=asked.tiny)  # Ray's runs may not cost those before
     if "searches" in asked.parts:
         figures["searches"] = []
-        for words_of in SEARCHES:
+        for words_of in asked.searches:
             figures["searches"].append(_apart(words_of, "0", "1"))
             print(json.dumps(figures["searches"][-1]), flush=True)
-    write("scaling", figures)
+    write("scaling", figures, tiny=asked.tiny)
 
 
 if __name__ == "__main__":

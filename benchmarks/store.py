@@ -8,22 +8,18 @@ Writes benchmarks/results/store.json.
 """
 
 import argparse
-import json
-import os
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import optuna
 import sqlalchemy
 
+from benchmarks._shared import parsed, write
 from results.store import Store
 from trials.spec import Choice, Point, Record, Trial, Victim
-
-OUTPUT = Path(__file__).with_name("results") / "store.json"
 
 
 def record(number: int) -> Record:
@@ -59,7 +55,7 @@ def ours(url: str, trials: int) -> dict[str, float]:
     figures = {"make_ms": 1e3 * timed(lambda: Store.open(url).close())}
     with Store.open(url) as store:
         store.add_sweep("benchmark", {})
-        store.put(record(-1), "benchmark")
+        store.put(record(9_999), "benchmark")
         figures["put_per_s"] = trials / timed(lambda: [store.put(r, "benchmark") for r in single])
         figures["put_many_per_s"] = len(batch) / timed(lambda: store.put_many(batch, "benchmark"))
         gets = [timed(lambda r=r: store.get(r.trial.id)) for r in single]  # type: ignore[misc]
@@ -82,8 +78,12 @@ def theirs(url: str, trials: int) -> dict[str, float]:
             trial.report(asr / (step + 1), step)
         study.tell(trial, asr)
 
+    def several() -> None:
+        for _ in range(trials):
+            one()
+
     one()
-    return {"trials_per_s": trials / timed(lambda: [one() for _ in range(trials)])}
+    return {"trials_per_s": trials / timed(several)}
 
 
 def main() -> None:
@@ -94,10 +94,10 @@ def main() -> None:
     )
     words.add_argument("--url", default=None, help="measure this new, empty store instead of an SQLite file")
     words.add_argument("--trials", type=int, default=500)
-    asked = words.parse_args()
+    asked = parsed(words, trials=20)
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         store = ours(asked.url or f"sqlite:///{folder}/ours.db", asked.trials)
-        other = theirs(f"sqlite:///{folder}/optuna.db", max(20, asked.trials // 5))
+        other = theirs(f"sqlite:///{folder}/optuna.db", max(5, asked.trials // 5))
     figures = {
         "store": store,
         "optuna_rdb_sqlite_default": other,
@@ -105,9 +105,6 @@ def main() -> None:
         "setting": {
             "database": (asked.url or "sqlite").split(":", 1)[0],
             "trials": asked.trials,
-            "cpus": os.cpu_count(),
-            "load_1min": os.getloadavg()[0],
-            "python": platform.python_version(),
             "sqlalchemy": sqlalchemy.__version__,
             "optuna": optuna.__version__,
         },
@@ -115,9 +112,7 @@ def main() -> None:
     for name, value in (*store.items(), *((f"optuna {k}", v) for k, v in other.items())):
         print(f"{name:24} {value:10.2f}")
     if asked.url is None:
-        OUTPUT.parent.mkdir(exist_ok=True)
-        OUTPUT.write_text(json.dumps(figures, indent=2) + "\n")
-        print(f"wrote {OUTPUT}")
+        write("store", figures, tiny=asked.tiny)
 
 
 if __name__ == "__main__":

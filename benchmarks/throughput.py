@@ -1,10 +1,10 @@
 """Training throughput of ResNet-18 in our loop, against the machine's convolutions and against a plain loop.
 
-    python -m benchmarks.throughput [--seconds S] [--threads N ...]
+    python -m benchmarks.throughput [--seconds S] [--rounds N] [--threads N ...] [--widths N ...]
 
 In one run, for each number of threads and width: the machine's convolution FLOP/s (a large 3x3 convolution, forward and
 backward, the better of both memory layouts), the recipe ``fast`` as it is shipped, and a plain fp32 loop on contiguous
-tensors; bf16 where the processor has AMX tiles. Each figure is the best of three rounds of about S seconds, the sides
+tensors; bf16 where the processor has AMX tiles. Each figure is the best of N rounds of about S seconds, the sides
 taking turns, so that another load on the machine falls on all of them. Writes benchmarks/results/throughput.json.
 """
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks._shared import write
+from benchmarks._shared import parsed, write
 from trials import catalog
 from trials.bench import generator
 from trials.kinds import Backdoor, Images
@@ -28,7 +28,6 @@ from trials.train import augment, shuffled
 Side = Callable[[], int]  # one round of work; returns what it did: images, or FLOPs
 BATCH = {16: 128, 64: 32}  # width: images a step
 STEPS = 2  # of one call of a side
-ROUNDS = 3
 
 
 def images(batch: int) -> Images:
@@ -39,7 +38,7 @@ def images(batch: int) -> Images:
 def model_of(width: int, layout: torch.memory_format) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = catalog.find("models", "resnet18")(10, 32, width=width)
-    return model.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
+    return model.to(memory_format=layout)
 
 
 def ours(width: int, precision: str) -> Side:
@@ -79,7 +78,7 @@ def plain(width: int, layout: torch.memory_format) -> Side:
 
 def convolution(layout: torch.memory_format) -> Side:
     """FLOPs of a large convolution, forward and both backward products."""
-    conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(memory_format=layout)  # type: ignore[call-overload]
+    conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(memory_format=layout)
     x = torch.randn(16, 256, 32, 32).contiguous(memory_format=layout).requires_grad_(True)
     push = torch.randn(16, 256, 32, 32).contiguous(memory_format=layout)
 
@@ -94,15 +93,15 @@ def flops_an_image(width: int) -> float:
     """FLOPs of a training step an image: forward and backward, convolutions and products."""
     with FlopCounterMode(display=False) as counter:
         model_of(width, torch.contiguous_format)(torch.zeros(8, 3, 32, 32)).sum().backward()
-    return counter.get_total_flops() / 8
+    return float(counter.get_total_flops()) / 8
 
 
-def fastest(sides: dict[str, Side], seconds: float) -> dict[str, float]:
+def fastest(sides: dict[str, Side], seconds: float, rounds: int) -> dict[str, float]:
     """Units a second of each side: the best of the rounds, the sides taking turns; one call warms up."""
     best = dict.fromkeys(sides, 0.0)
     for side in sides.values():
         side()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, side in sides.items():
             done, start = 0, time.perf_counter()
             while (taken := time.perf_counter() - start) < seconds or not done:
@@ -123,18 +122,21 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--seconds", type=float, default=4.0, help="of each side and round")
     words.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    asked = words.parse_args()
+    words.add_argument("--widths", type=int, nargs="+", default=list(BATCH), choices=list(BATCH))
+    words.add_argument("--rounds", type=int, default=3, help="of which the best counts")
+    asked = parsed(words, seconds=0.01, rounds=1, threads=[1], widths=[16])
     print(why())
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     low = ["bf16"] if _fast_in_bf16(torch.device("cpu")) else []
     rows = []
     for threads in asked.threads:
         torch.set_num_threads(threads)
-        for width, batch in BATCH.items():
+        for width in asked.widths:
+            batch = BATCH[width]
             sides = {f"conv {k}": convolution(v) for k, v in layouts.items()}
             sides |= {f"plain {k}": plain(width, v) for k, v in layouts.items()}
             sides |= {f"ours {p}": ours(width, p) for p in ["fp32", *low]}
-            rate = fastest(sides, asked.seconds)
+            rate = fastest(sides, asked.seconds, asked.rounds)
             peak = max(rate[f"conv {k}"] for k in layouts)
             each = flops_an_image(width)
             row = {"threads": threads, "width": width, "batch": batch, "mflop_an_image": round(each / 1e6, 1)}
@@ -147,7 +149,8 @@ def main() -> None:
             for name in [n for n in rate if not n.startswith("conv")]:
                 share = row[f"{name} % of peak"]
                 print(f"  {name:22} {rate[name]:8.1f} images/s  {share:5.1f} % of the convolutions' rate", flush=True)
-            write("throughput", {"rows": rows, "precision": why(), "amx": bool(low)})  # a stopped run keeps its rows
+            figures = {"rows": rows, "precision": why(), "amx": bool(low)}
+            write("throughput", figures, tiny=asked.tiny)  # each time, so that a stopped run keeps its rows
 
 
 if __name__ == "__main__":
