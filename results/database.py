@@ -194,8 +194,8 @@ def _no_tables(url: URL) -> str:
     if file is None or file.stat().st_size == 0:
         return missing(url)
     return (
-        f"store {shown(url)} holds no sweep. If it was copied from a store in use, its content is still in "
-        f"{file.name}-wal beside the original: copy with sqlite3 ORIGINAL '.backup COPY.db'."
+        f"there is no store at {shown(url)}: the file holds none of its tables. If it was copied from a store in use, "
+        f"its content is still in the log beside the original: copy with sqlite3 ORIGINAL.db '.backup {file.name}'."
     )
 
 

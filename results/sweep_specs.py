@@ -51,16 +51,14 @@ def _difference(field: str, old: Any, new: Any) -> str:
 
 
 def _covers(old: Any, new: Any) -> bool:
-    """True where ``new`` asks for all that ``old`` does: the same, a longer search, or a grid without its limit."""
+    """True where ``new`` asks for all that ``old`` does: the same, a longer search, or more points of the same grid."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return bool(old == new)
     changed = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)}
-    longer = new.get("trials", 0) >= old.get("trials", 0)
-    return (
-        changed <= {"trials", "limit"}
-        and ("trials" not in changed or longer)
-        and not ("limit" in changed and new.get("limit"))
-    )
+    if not changed <= {"trials", "limit"}:
+        return False
+    whole, more_points = new.get("limit") == 0, new.get("limit", 0) > old.get("limit", 0) > 0  # they are nested
+    return ("limit" not in changed or whole or more_points) and bool(new.get("trials", 0) >= old.get("trials", 0))
 
 
 def _named(old: Spec, new: list[Any]) -> str:

@@ -50,9 +50,10 @@ def test_anything_else_is_told(other: dict[str, Any], told: str) -> None:
     assert found.startswith(told)
 
 
-def test_a_grid_of_which_all_points_are_run_now_asks_for_more() -> None:
-    few, whole = ([{"name": "nad", "walk": "grid", "limit": limit}] for limit in (6, 0))
-    assert differences(asked(defenses=few), asked(defenses=whole)) == []
+@pytest.mark.parametrize(("before", "after", "more"), [(6, 0, True), (6, 7, True), (0, 7, False), (6, 5, False)])
+def test_a_grid_of_which_more_points_are_run_asks_for_more(before: int, after: int, more: bool) -> None:
+    few, whole = ([{"name": "nad", "walk": "grid", "limit": limit}] for limit in (before, after))
+    assert (differences(asked(defenses=few), asked(defenses=whole)) == []) is more
 
 
 def test_a_spec_of_the_first_version_is_compared_by_what_it_has_and_loses_members_that_it_may_not_have() -> None:
