@@ -79,7 +79,7 @@ def execute(
         Aborted: too many trials failed; everything finished is stored.
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
-    _fits_here(sweep.compute, use_ray, address)
+    fits_here(sweep.compute, use_ray, address)
     plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
     failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and row else []
     again = row is not None and row.spec == plain and not failed
@@ -163,7 +163,7 @@ def _pooled(compute: Compute, place: Place) -> bool:
     return any(_needs_pool(compute.wave(name), place) for name in WAVES)
 
 
-def _fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
+def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
     """Refuse what this machine cannot give. Raises SpecError."""
     if compute.scheduler != "none" and not use_ray:
         raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
