@@ -22,7 +22,7 @@ from results.sections import sections
 from results.selection import winners
 from results.sheets import Sheet, sheet
 from results.tables import _classes, failures, oracle, robustness, self_poison, victims
-from results.verdicts import Applied, headline, notes
+from results.verdicts import Applied, headline, notes, verdict_of
 from results.words import cell_names
 from trials.spec import Record, SpecError
 
@@ -158,7 +158,8 @@ def _understood(applied: Applied | None) -> Mapping[str, Any] | None:
 def _nothing(records: Sequence[Record], rule: str, applied: Applied | None) -> tuple[str, list[str]]:
     """What is said where there is no answer, and why there is none."""
     if applied:
-        return headline("nothing ran", applied, None), notes("nothing ran", applied, None, records)
+        given = verdict_of(applied, None, records)
+        return headline(given, applied, None), notes(given, applied, None, records)
     return _no_answer(records, rule), []
 
 

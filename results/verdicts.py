@@ -47,6 +47,7 @@ class Applied:
     own: Own | None  # None where there is no winner
     passed_over: tuple[str, ...]  # defenses that cost this model too much
     asked: tuple[str, ...]  # defenses of the sweep
+    diverged: tuple[str, ...] = ()  # of those passed over
     understood: Understood | None = None
 
 
@@ -67,6 +68,8 @@ def verdict_of(applied: Applied, seen: Winner | Judgement | None, records: Itera
     """The verdict; ``seen`` is the winner as far as it was confirmed."""
     ran = [f.defense for f in fates(records, applied.asked) if f.done]
     w, own = applied.winner, applied.own
+    if w is None and applied.diverged:
+        return "too costly"
     if w is None or own is None or seen is None or not [d for d in ran if d != "none"]:
         return "nothing ran"
     if _defenses(applied.asked) and not _defenses(ran):
@@ -88,7 +91,8 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None
     """One or two sentences: the verdict, and this model's own accuracy before and after."""
     w, own = applied.winner, applied.own
     if w is None or own is None or seen is None:
-        return "Not repaired: no defense ran. No weights were written."
+        why = "every defense that ran diverged on this model" if applied.diverged else "no defense ran"
+        return f"Not repaired: {why}. No weights were written."
     kept = f"No weights were written; this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}."
     if verdict == "nothing ran":
         return f"Not repaired: no defense ran. {kept}"
@@ -130,8 +134,10 @@ def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, r
             found.append(f"It costs the copies {percent(seen.cda_loss)} points, more than Δ ({percent(w.delta)}).")
         if verdict in ("not repaired", "only controls ran"):
             found.append("The weights were written all the same: whoever uses them must expect a backdoor in them.")
-    if applied.passed_over:
-        names = ", ".join(applied.passed_over)
+    if applied.diverged:
+        found.append(f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}.")
+    if dear := [d for d in applied.passed_over if d not in applied.diverged]:
+        names = ", ".join(dear)
         found.append(f"Passed over, because they cost the given model more accuracy than Δ: {names}.")
     return found
 

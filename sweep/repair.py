@@ -46,25 +46,26 @@ def choose(sweep: Sweep, records: list[Record], bench: Bench) -> Chosen:
     What a setting costs the given model needs no trigger to be measured: it is fitted on the fit images and measured on
     the select images. Where every winner costs too much, the least costly one is chosen.
     """
-    found = winners(records, sweep.rule)
     passed_over: list[dict[str, Any]] = []
-    for winner in found:
+    dear: list[tuple[float, Winner]] = []
+    for winner in winners(records, sweep.rule):
         lab, (fit, select, _) = _lab(sweep, winner, bench)
         held = lab.view.trusted.take(select)
         before = accuracy(lab.view.model, held)
+        entry = {"defense": winner.defense, "cda_of_given_model": before, "n": len(held)}
         try:
             after = accuracy(_repaired(sweep, winner, lab, fit), held)
-        except ArithmeticError:  # it diverged on this model: all of its accuracy is lost
-            after = 0.0
+        except ArithmeticError as problem:
+            passed_over.append({**entry, "error": str(problem)})
+            continue
         if before - after <= winner.delta + 1e-9:
             return Chosen(winner, passed_over)
-        entry = {"defense": winner.defense, "cda_of_given_model": before, "cda_of_repaired_model": after}
-        passed_over.append({**entry, "n": len(held)})
-    if not found:
-        return Chosen(None)
-    costs = [p["cda_of_given_model"] - p["cda_of_repaired_model"] for p in passed_over]
-    least = costs.index(min(costs))
-    return Chosen(found[least], passed_over[:least] + passed_over[least + 1 :])
+        passed_over.append({**entry, "cda_of_repaired_model": after})
+        dear.append((before - after, winner))
+    if not dear:
+        return Chosen(None, passed_over)
+    least = min(dear, key=lambda cost: cost[0])[1]
+    return Chosen(least, [p for p in passed_over if p["defense"] != least.defense])
 
 
 def apply(
@@ -85,7 +86,8 @@ def apply(
         own = Own(before=accuracy(lab.view.model, held), after=accuracy(model, held), n=len(held))
     passed = tuple(str(p["defense"]) for p in chosen.passed_over)
     asked = tuple(d.name for d in sweep.defenses)
-    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, understood=understood)
+    diverged = tuple(str(p["defense"]) for p in chosen.passed_over if "error" in p)
+    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, diverged=diverged, understood=understood)
     weights = out / WEIGHTS
     if model is None or verdicts.idle(winner):
         weights.unlink(missing_ok=True)
@@ -111,8 +113,9 @@ def _said(sweep: Sweep, applied: Applied, records: list[Record]) -> dict[str, An
     """The verdict, and what is said of it, as the page says it too."""
     told = answer("", winners(records, sweep.rule), records, applied)
     if told is None or applied.winner is None:
-        notes = verdicts.notes("nothing ran", applied, None, records)
-        verdict, said = "nothing ran", [verdicts.headline("nothing ran", applied, None)]
+        given = verdicts.verdict_of(applied, None, records)
+        notes = verdicts.notes(given, applied, None, records)
+        verdict, said = str(given), [verdicts.headline(given, applied, None)]
         copies = unplanted(records)
     else:
         verdict, said, notes = str(told.verdict), [told.headline, *told.sentences], list(told.cautions)
