@@ -246,7 +246,7 @@ def defend(
     if plan_only:
         from sweep import price  # noqa: PLC0415
 
-        price.show_plan(replace(order.sweep, confirm=True), order.url, as_json)
+        price.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
         return
     with Watcher(order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)) as watcher:
         choice = carry_out(order, watcher)
