@@ -58,7 +58,7 @@ def answer(
         headline=headline,
         sentences=(expected, *_reals(real)),
         settings=() if idle(w) else tuple((k, value(v)) for k, v in w.choice.params.items()),
-        facts=(*_own(applied.own if applied else None), *_facts(w, seen, applied is not None)),
+        facts=(*_own(applied.own if applied else None, idle(w)), *_facts(w, seen, applied is not None)),
         cautions=(
             *notes,
             *doubts(records, w.trial, w.delta),
@@ -137,6 +137,11 @@ def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str,
     clean = f"{seen.n_clean} clean images" if seen.n_clean else "number of images not recorded"
     cda = f"95 % interval {percents(seen.cda_interval)} %; {clean}" if seen.cda_interval else clean
     of = " of the copies" if given else ""
+    if idle(w):
+        return (
+            (f"Attack success (ASR){of}", f"{percent(seen.eta)} %", asr),
+            (f"Clean accuracy (CDA){of}", f"{percent(seen.cda)} %", cda),
+        )
     return (
         (f"Attack success (ASR){of}", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
         (f"Clean accuracy (CDA){of}", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
@@ -150,14 +155,15 @@ def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str,
 
 def _borne(winners: Sequence[Winner], applied: Applied | None) -> list[Winner]:
     """Those that the given model can bear, where there is one."""
-    return [w for w in winners if not applied or w.defense not in applied.passed_over]
+    return [w for w in winners if not applied or w.defense not in dict(applied.passed_over)]
 
 
-def _own(own: Own | None) -> tuple[tuple[str, str, str], ...]:
+def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
     if own is None:
         return ()
     sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {own.n} report images"
-    return (("This model's own accuracy", f"{percent(own.before)} → {percent(own.after)} %", sure),)
+    change = f"{percent(own.after)} %" if kept else f"{percent(own.before)} → {percent(own.after)} %"
+    return (("This model's own accuracy", change, sure),)
 
 
 def _cautions(

@@ -63,6 +63,7 @@ def render(
         answers=[a for a in answers if a],
         short=_short([a for a in answers if a]),
         nothing=_nothing(records, rule, applied),
+        given=applied is not None,
         understood=_understood(applied),
         cells=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)] if rule != "oracle" else [],
         real=None if tuned and rule != "oracle" else sheet(robustness.table(records), "As a defender would stop"),

@@ -45,10 +45,13 @@ class Applied:
 
     winner: Winner | None  # None: nothing could be tuned
     own: Own | None  # None where there is no winner
-    passed_over: tuple[str, ...]  # defenses that cost this model too much
+    passed_over: tuple[tuple[str, float | None], ...]  # defenses and the accuracy that they cost; None: diverged
     asked: tuple[str, ...]  # defenses of the sweep
-    diverged: tuple[str, ...] = ()  # of those passed over
     understood: Understood | None = None
+
+    @property
+    def diverged(self) -> list[str]:
+        return [defense for defense, cost in self.passed_over if cost is None]
 
 
 def fates(records: Iterable[Record], asked: Sequence[str]) -> list[Fate]:
@@ -136,9 +139,8 @@ def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, r
             found.append("The weights were written all the same: whoever uses them must expect a backdoor in them.")
     if applied.diverged:
         found.append(f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}.")
-    if dear := [d for d in applied.passed_over if d not in applied.diverged]:
-        names = ", ".join(dear)
-        found.append(f"Passed over, because they cost the given model more accuracy than Δ: {names}.")
+    if dear := [f"{d} ({percent(cost)} points)" for d, cost in applied.passed_over if cost is not None]:
+        found.append(f"Passed over, because they cost the given model more accuracy than Δ: {', '.join(dear)}.")
     return found
 
 

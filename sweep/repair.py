@@ -56,11 +56,11 @@ def choose(sweep: Sweep, records: list[Record], bench: Bench) -> Chosen:
         try:
             after = accuracy(_repaired(sweep, winner, lab, fit), held)
         except ArithmeticError as problem:
-            passed_over.append({**entry, "error": str(problem)})
+            passed_over.append({**entry, "cost": None, "error": str(problem)})
             continue
         if before - after <= winner.delta + 1e-9:
             return Chosen(winner, passed_over)
-        passed_over.append({**entry, "cda_of_repaired_model": after})
+        passed_over.append({**entry, "cda_of_repaired_model": after, "cost": before - after})
         dear.append((before - after, winner))
     if not dear:
         return Chosen(None, passed_over)
@@ -84,10 +84,9 @@ def apply(
         held = lab.view.trusted.take(report)
         model = _repaired(sweep, winner, lab, torch.cat([fit, select]))
         own = Own(before=accuracy(lab.view.model, held), after=accuracy(model, held), n=len(held))
-    passed = tuple(str(p["defense"]) for p in chosen.passed_over)
+    passed = tuple((p["defense"], p["cost"]) for p in chosen.passed_over)
     asked = tuple(d.name for d in sweep.defenses)
-    diverged = tuple(str(p["defense"]) for p in chosen.passed_over if "error" in p)
-    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, diverged=diverged, understood=understood)
+    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, understood=understood)
     weights = out / WEIGHTS
     if model is None or verdicts.idle(winner):
         weights.unlink(missing_ok=True)

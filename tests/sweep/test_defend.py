@@ -1,6 +1,7 @@
 """The product in one call, on a small checkpoint of real digits and a folder of PNGs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,9 @@ def test_the_page_names_what_was_applied_and_what_was_passed_over(lab: tuple[Swe
     html = render(records, title="t", applied=applied)
     assert applied.winner and applied.winner.defense == "weight_decay"
     assert "the best, weight_decay, stopped at step 8, leaves an ASR of 30.0" in html
-    assert "Passed over, because they cost the given model more accuracy than Δ: fine_tuning." in html
+    assert re.search(
+        r"Passed over, because they cost the given model more accuracy than Δ: fine_tuning \([\d.]+ points\)", html
+    )
 
 
 def test_where_every_winner_costs_too_much_the_page_says_so(lab: tuple[Sweep, Bench, Path]) -> None:
@@ -145,6 +148,19 @@ def broken(sweep: Sweep, choice: Choice) -> Record:
 
 
 Told = list[tuple[Choice, float | None]]  # defense, ASR that it leaves; None: it failed
+
+
+def test_a_defense_that_diverges_on_the_given_model_is_passed_over(
+    lab: tuple[Sweep, Bench, Path], tmp_path: Path
+) -> None:
+    sweep, bench, _ = lab
+    records = [tuned(sweep, Choice("weight_decay", {"lr": 1e30, "steps": 8}), 0.0)]
+    chosen = choose(sweep, records, bench)
+    choice, applied = apply(sweep, chosen, records, bench, tmp_path)
+    assert chosen.winner is None and chosen.passed_over[0]["cost"] is None
+    assert choice["verdict"] == "too costly" and not (tmp_path / "repaired.safetensors").exists()
+    assert "every defense that ran diverged on this model" in choice["sentence"]
+    assert "diverged on the given model: weight_decay" in render(records, title="t", applied=applied)
 
 
 @pytest.mark.parametrize(
