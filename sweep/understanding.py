@@ -171,6 +171,11 @@ def _reread(victim: Victim, tried: dict[str, Tensor], right: Tensor) -> list[str
         return []
     now, then = percent(_share(right)), percent(_share(tried[name]))
     said = f"another reading fits better: of {len(right)} images {then} % are right with {name}, as given {now} %."
+    alike = [n for n in tried if n != name and _better(right, tried[n]) and not _better(tried[n], tried[name])]
+    if alike:
+        said += (
+            f" As good are {', '.join(f'{n} ({percent(_share(tried[n]))} %)' for n in alike)}: ask how it was trained."
+        )
     norm, arch = name.removesuffix(", BGR"), victim.model.name
     if norm.startswith("norm="):
         takes = "norm" in catalog.describe("models", arch).settings

@@ -195,6 +195,16 @@ def test_each_outcome_has_its_verdict(
     assert all(escape(text).replace(" %", "\u00a0%") in html for text in (*choice["said"][:1], *choice["notes"]))
 
 
+def test_where_no_copy_could_be_planted_the_answer_says_so(lab: tuple[Sweep, Bench, Path], tmp_path: Path) -> None:
+    sweep, bench, _ = lab
+    why = "RuntimeError: the planted backdoor reached an ASR of 0.210 in 600 steps, not 0.3"
+    records = [Record(trial=plan.copies(sweep)[0], status="failed", error=f"Traceback\n{why}")]
+    choice, applied = apply(sweep, choose(sweep, records, bench), records, bench, tmp_path)
+    assert choice["verdict"] == "nothing ran" and choice["copies"]
+    said = f"Planting failed in 1 copy (copy 0 of seed 0), so nothing was tuned on it: {why}."
+    assert said in choice["sentence"] and said in render(records, title="t", applied=applied)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
