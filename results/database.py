@@ -1,7 +1,8 @@
 """Reaching the database: addresses, durability, and the schema's version.
 
 A store is checked with one query when it is opened; alembic is loaded only to make or migrate one. SQLite runs in
-WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
+WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut. Who only reads opens it with
+``results.read_only``, and neither writes nor migrates.
 """
 
 import sqlite3
@@ -12,9 +13,11 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
 
+from results import read_only
 from results.address import file_of, missing, parse, reason, shown
-from results.schema import REVISION, VERSION_TABLE, metadata
+from results.schema import READABLE, REVISION, VERSION_TABLE, metadata
 from trials.spec import SpecError, canonical
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -29,30 +32,25 @@ _MIGRATING = threading.Lock()  # alembic's context is one for all threads
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
-def connect(address: str, *, create: bool) -> Engine:
-    """An engine on a store of this schema, made or migrated if need be.
+def connect(address: str, *, create: bool, write: bool = True) -> Engine:
+    """An engine on a store of this schema, made or migrated if need be; without ``write`` neither is done.
 
     Raises:
         SpecError: the address, the database or its schema is not one that this version can use.
     """
     url = parse(address)
     file = file_of(url)
-    if file is not None and not create and not file.exists():
-        raise SpecError(missing(url))
+    if file is not None:
+        _may_open(file, url, create=create, write=write)
     try:
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        engine = _engine(url)
-    except OSError as problem:
-        why = problem.strerror or problem
-        raise SpecError(f"store {shown(url)}: {why}. Choose a folder that can be written.") from None
+        engine = _engine(url) if write or file is None else _reader(url, file)
     except ModuleNotFoundError as problem:
         install = "pip install 'poisonsweep[postgres]'"
         raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
     except (ArgumentError, TypeError, ValueError):
         raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     try:
-        _prepare(engine, url, create)
+        _prepare(engine, url, create=create, write=write)
     except SpecError:
         engine.dispose()
         raise
@@ -75,6 +73,29 @@ def _engine(url: URL) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _pragmas)
         event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _may_open(file: Path, url: URL, *, create: bool, write: bool) -> None:
+    """Refuse a file that is not there, that this user has no right to, or beside which something dangerous lies."""
+    if right := read_only.missing_right(file, write=write):
+        raise SpecError(f"store {shown(url)} cannot be {'used' if write else 'read'}: {right}.")
+    if not create and not file.exists():
+        raise SpecError(missing(url))
+    if create:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            why = problem.strerror or problem
+            raise SpecError(f"store {shown(url)}: {why}. Choose a folder that can be written.") from None
+    read_only.check_companions(file)
+
+
+def _reader(url: URL, file: Path) -> Engine:
+    """An engine that opens the file anew for each transaction, and cannot write."""
+    engine = create_engine(url, creator=lambda: read_only.connect(file), poolclass=NullPool)
+    event.listen(engine, "connect", _pragmas)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -111,13 +132,21 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _prepare(engine: Engine, url: URL, create: bool) -> None:
+def checkpoint(engine: Engine) -> None:
+    """Take what is in the log of SQLite into the file, so that a copy of the file holds it too."""
+    if engine.dialect.name == "sqlite":
+        _outside(engine, "PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def _prepare(engine: Engine, url: URL, *, create: bool, write: bool) -> None:
     with engine.connect() as connection:
         version = _version(connection, url)
     if version == REVISION:
         return
     if version is None and not create:
-        raise SpecError(missing(url))
+        raise SpecError(_no_tables(url))
+    if not write and version in READABLE:
+        return
     from alembic.config import Config  # noqa: PLC0415  costs 0.2 s, and most stores need none of it
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
@@ -129,6 +158,11 @@ def _prepare(engine: Engine, url: URL, create: bool) -> None:
             f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one knows {REVISION}). "
             "Upgrade poisonsweep, or name another store."
         )
+    if not write:
+        raise SpecError(
+            f"store {shown(url)} has the schema {version} of an older poisonsweep, and this command only reads. "
+            "`poisonsweep run SPEC.toml` on it brings it to the present one; copy it first if the older must read it."
+        )
     if engine.dialect.name == "sqlite":
         _outside(engine, "PRAGMA journal_mode=WAL")
     with _MIGRATING, writing(engine).begin() as connection:
@@ -137,6 +171,7 @@ def _prepare(engine: Engine, url: URL, create: bool) -> None:
         if _version(connection, url) != REVISION:  # another process may have been first
             config.attributes["connection"] = connection
             _upgrade()(config, "head")
+    checkpoint(engine)
 
 
 def _upgrade() -> Callable[[Any, str], None]:
@@ -151,6 +186,17 @@ def _outside(engine: Engine, statement: str) -> None:
         raw.cursor().execute(statement)
     finally:
         raw.close()
+
+
+def _no_tables(url: URL) -> str:
+    """The line for a database without a store's tables, which a file that was copied while in use seems to be."""
+    file = file_of(url)
+    if file is None or file.stat().st_size == 0:
+        return missing(url)
+    return (
+        f"there is no store at {shown(url)}: the file holds none of its tables. If it was copied from a store in use, "
+        f"its content is still in the log beside the original: copy with sqlite3 ORIGINAL.db '.backup {file.name}'."
+    )
 
 
 def _version(connection: Connection, url: URL) -> str | None:

@@ -10,7 +10,7 @@ from results.rows import STATUSES, record_of
 from results.schema import curves, scores, sweep_trials, sweeps, trials
 from results.writes import batches
 from trials.catalog import unknown
-from trials.spec import Record, SpecError, Status
+from trials.spec import Record, SpecError, Status, Trial
 
 _TRIALS: Select[Any] = select(
     trials.c.id, trials.c.spec, trials.c.status, trials.c.error, trials.c.seconds, trials.c.provenance
@@ -69,12 +69,14 @@ def one(connection: Connection, trial_id: str) -> Record | None:
     return record_of(dict(row), curve, {name: value for name, value, _ in connection.execute(_ONE_SCORES, given)})
 
 
-def many(connection: Connection, sweep: str | None, game: str | None) -> list[Record]:
+def many(connection: Connection, sweep: str | None, game: str | None, status: Status | None = None) -> list[Record]:
     """The records of a sweep in its plan's order, or all in the order of finishing."""
 
     def chosen(query: Select[Any]) -> Select[Any]:
         if sweep is not None:
             query = query.where(sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep)
+        if status is not None:
+            query = query.where(trials.c.status == status)
         return query if game is None else query.where(trials.c.game == game)
 
     order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
@@ -88,6 +90,18 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
         metrics.setdefault(trial_id, {})[name] = value
     rows = connection.execute(chosen(_TRIALS).order_by(*order, trials.c.id)).mappings()
     return [record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows]
+
+
+def durations(connection: Connection) -> list[tuple[Trial, float, int]]:
+    """One trial, the mean seconds and the number of those that are done, for each game, victim and method's name."""
+    kind = (trials.c.game, trials.c.victim_id, trials.c.method)
+    query = select(func.min(trials.c.id), func.avg(trials.c.seconds), func.count()).where(trials.c.status == "done")
+    rows = [tuple(row) for row in connection.execute(query.group_by(*kind))]
+    examples: dict[str, Trial] = {}
+    for some in batches([trial_id for trial_id, _, _ in rows]):
+        for row in connection.execute(_TRIALS.where(trials.c.id.in_(some))).mappings():
+            examples[row["id"]] = record_of(dict(row), [], {}).trial
+    return [(examples[trial_id], mean, number) for trial_id, mean, number in rows]
 
 
 def ids(connection: Connection) -> list[str]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.types import BigInteger
 
 REVISION = "0002"  # the newest file in migrations/versions
+READABLE = ("0001", REVISION)  # those whose sweeps, trials, curves and scores are read as they are
 VERSION_TABLE = "poisonsweep_version"  # not alembic's own name: Optuna's storage uses that
 
 metadata = MetaData()

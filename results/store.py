@@ -4,23 +4,26 @@ One transaction a record: a record is in the store whole, or not at all. Any num
 the same sweep or others: each claims a trial before it runs it.
 """
 
+import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results import database, reads
-from results.address import reason, shown
+from results import database, read_only, reads, sweep_specs
+from results.address import file_of, reason, shown
 from results.claims import Claims
 from results.patience import Patience
 from results.reads import SweepRow
 from results.rows import now
 from results.schema import sweep_trials, sweeps
 from results.writes import Writes
-from trials.spec import Record, SpecError, Status, to_json
+from trials.spec import Record, SpecError, Status, Trial, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
+CHECKPOINT_SECONDS = 10.0  # least time between two checkpoints of SQLite's log that a store asks for
 T = TypeVar("T")
 
 
@@ -30,8 +33,10 @@ class Store:
     Every call is one transaction that may be repeated. Raises SpecError where the database cannot be reached.
     """
 
-    def __init__(self, engine: Engine, patience: Patience = Patience()) -> None:  # noqa: B008  (it is frozen)
-        self._engine, self._patience = engine, patience
+    def __init__(self, engine: Engine, patience: Patience = Patience(), *, write: bool = True) -> None:  # noqa: B008  (it is frozen)
+        self._engine, self._patience, self._may_write = engine, patience, write
+        self._file = None if write else file_of(engine.url)  # of a store that is only read
+        self._checkpointed = time.monotonic()
         self._read = database.reading(engine)
         self._write = database.writing(engine)
         self._claim = database.claiming(engine)
@@ -48,24 +53,42 @@ class Store:
         """
         return cls(database.connect(url, create=create))
 
+    @classmethod
+    def read(cls, url: str = DEFAULT_URL) -> Self:
+        """Open the store at ``url`` without ever changing it, its folder, or its schema; safe for a stranger's file.
+
+        Raises:
+            SpecError: as ``open``; a schema that only migration makes readable; no right to read it.
+        """
+        return cls(database.connect(url, create=False, write=False), write=False)
+
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
         """The same store; a call that cannot reach the database is repeated for up to so many seconds.
 
         ``say`` is told one line when that begins.
         """
-        return type(self)(self._engine, Patience(seconds, say) if say else Patience(seconds))
+        patience = Patience(seconds, say) if say else Patience(seconds)
+        return type(self)(self._engine, patience, write=self._may_write)
 
-    def add_sweep(self, name: str, spec: Mapping[str, Any]) -> None:
+    def add_sweep(self, name: str, spec: Mapping[str, Any], *, replace: bool = False) -> None:
         """Add a sweep, or give a known one a new ``spec``; its time of creation stays.
 
-        With another spec it loses its members (their records stay): what an older spec asked for is no longer its own.
+        A spec that asks for all that the stored one did, and more, keeps the sweep's members. With ``replace`` any
+        other takes the name over, and what the older spec asked for is no member any more (its records stay).
+
+        Raises:
+            SpecError: another spec is stored under the name, and not ``replace``.
         """
+        plain = to_json(spec)
 
         def work(connection: Connection) -> None:
             known = connection.scalar(select(sweeps.c.spec).where(sweeps.c.name == name))
-            if known is not None and known != to_json(spec):
-                connection.execute(delete(sweep_trials).where(sweep_trials.c.sweep == name))
-            self._sql.sweep(connection, {"name": name, "spec": to_json(spec), "created": now()})
+            if known is not None and known != plain:
+                if not replace:
+                    sweep_specs.check_covers(name, known, plain)
+                if not sweep_specs.keeps_members(known, plain):
+                    connection.execute(delete(sweep_trials).where(sweep_trials.c.sweep == name))
+            self._sql.sweep(connection, {"name": name, "spec": plain, "created": now()})
 
         self._writing(work)
 
@@ -156,15 +179,25 @@ class Store:
         """A sweep's trials of a game that have run, by id: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: reads.finished(connection, sweep, game))
 
-    def records(self, sweep: str | None = None, game: str | None = None) -> list[Record]:
-        """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an unknown sweep."""
+    def records(self, sweep: str | None = None, game: str | None = None, status: Status | None = None) -> list[Record]:
+        """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an unknown sweep.
+
+        ``game`` and ``status`` leave the others out, before they are read.
+        """
 
         def work(connection: Connection) -> list[Record]:
             if sweep is not None:
                 reads.check_sweep(connection, sweep)
-            return reads.many(connection, sweep, game)
+            return reads.many(connection, sweep, game, status)
 
         return self._reading(work)
+
+    def durations(self) -> list[tuple[Trial, float, int]]:
+        """For each kind of trial that is done: one of them, their mean seconds, and how many they are.
+
+        Trials are of a kind where their game, victim and method's name are the same.
+        """
+        return self._reading(reads.durations)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -184,7 +217,9 @@ class Store:
 
     def _writing(self, work: Callable[[Connection], T]) -> T:
         try:
-            return self._transaction(self._write, work)
+            done = self._transaction(self._write, work)
+            self._checkpoint_now_and_then()
+            return done
         except IntegrityError as problem:
             if "foreign key" not in str(problem.orig).lower():
                 raise
@@ -198,7 +233,17 @@ class Store:
             with engine.begin() as connection:
                 return work(connection)
 
-        return self._patience(once, engine.url)
+        if self._file is None:
+            return self._patience(once, engine.url)
+        return read_only.steadily(self._file, lambda: self._patience(once, engine.url))
+
+    def _checkpoint_now_and_then(self) -> None:
+        """So that whoever copies the file of a store in use misses only the last seconds."""
+        if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
+            return
+        self._checkpointed = time.monotonic()
+        with contextlib.suppress(DBAPIError):  # what was written is safe in the log; the next time will do
+            database.checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self

@@ -7,18 +7,28 @@ from sweep.engine import execute, place_of
 from sweep.source import Progress
 
 
-def run(sweep: Sweep, store: str = DEFAULT_URL, *, artifacts: str | None = None, use_ray: bool = False) -> Progress:
+def run(
+    sweep: Sweep,
+    store: str = DEFAULT_URL,
+    *,
+    artifacts: str | None = None,
+    use_ray: bool = False,
+    replace: bool = False,
+) -> Progress:
     """Run what the store does not have yet; a second time it runs nothing.
+
+    ``replace`` lets it take over the name of a stored sweep with another spec.
 
     Raises:
         SpecError: before any compute, for what cannot run.
     """
     with Store.open(store) as opened:
         patient = opened.patient(sweep.compute.outage)
-        return execute(sweep, patient, place_of(sweep, store, artifacts), use_ray=use_ray)
+        place = place_of(sweep, store, artifacts)
+        return execute(sweep, patient, place, use_ray=use_ray, replace_sweep=replace)
 
 
 def best(sweep: str, store: str = DEFAULT_URL, rule: str = "min_asr_within_delta") -> list[Winner]:
     """The winner of each defense, the best one first. Raises SpecError for an unknown sweep or rule."""
-    with Store.open(store, create=False) as opened:
+    with Store.read(store) as opened:
         return winners(opened.records(sweep), rule)

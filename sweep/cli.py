@@ -81,6 +81,9 @@ def run(
     ] = False,
     artifacts: Artifacts = "",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run this sweep's failed trials again.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take over the name of a stored sweep with another spec.")
+    ] = False,
 ) -> None:
     """Run what is not in the store yet. A second time it runs nothing; after a stop it goes on.
 
@@ -92,7 +95,7 @@ def run(
         raise SpecError("--ship sends code to the nodes of a cluster: give its --address, or leave --ship out.")
     sweep = config.read(spec)
     executor = {"use_ray": not local, "address": address or None, "ship": ship}
-    show.run_sweep(sweep, store, artifacts, executor, retry_failed=retry_failed)
+    show.run_sweep(sweep, store, artifacts, {**executor, "retry_failed": retry_failed, "replace_sweep": replace})
 
 
 @app.command()
@@ -255,7 +258,7 @@ def defend(
 
 
 def _opened(url: str) -> Store:
-    return Store.open(url, create=False)
+    return Store.read(url)
 
 
 def main(args: list[str] | None = None) -> None:

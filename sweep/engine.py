@@ -3,11 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from results.address import file_of, parse
 from results.store import DEFAULT_URL, Store
+from results.sweep_specs import ASKED, check_covers
 from sweep import forks, local
 from sweep.compute import WAVES, Compute, must_fit
 from sweep.config import Sweep
@@ -61,6 +62,7 @@ def execute(
     ship: bool = False,
     watch: Watch | None = None,
     retry_failed: bool = False,
+    replace_sweep: bool = False,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
@@ -73,6 +75,7 @@ def execute(
         ship: send this package's code to the nodes of that cluster.
         watch: told of each event.
         retry_failed: run those trials again that have failed.
+        replace_sweep: take the sweep's name over where the store has another spec under it.
 
     Raises:
         SpecError: before any compute, for what cannot run.
@@ -81,13 +84,15 @@ def execute(
     """
     fits_here(sweep.compute, use_ray, address)
     plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
-    failed = [r.trial.id for r in store.records(sweep.name) if r.status == "failed"] if retry_failed and row else []
+    if row is not None and row.spec != plain and not replace_sweep:
+        check_covers(sweep.name, row.spec, plain)  # before anything is loaded; add_sweep looks once more
+    failed = [r.trial.id for r in store.records(sweep.name, status="failed")] if retry_failed and row else []
     again = row is not None and row.spec == plain and not failed
     if again:  # it was checked, and is once more only if something is left to run
         artifacts_at(place.artifacts).check()
     else:
         _check(sweep, place, use_ray)
-    store.add_sweep(sweep.name, plain)
+    store.add_sweep(sweep.name, plain, replace=replace_sweep)
     release_the_dead(store)
     Spool(place).take_up(store, Driver().name)
     if failed:
@@ -195,8 +200,12 @@ def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
 
 
 def _plain(sweep: Sweep) -> dict[str, object]:
-    """What a person would want to see of the sweep again, and a digest of all that decides its trials."""
+    """What a person would want to see of the sweep again, and all that decides its trials."""
+    left_out = {"name", "compute", "victims", "defenses", "detectors"}
+    every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
+    methods = {"defenses": list(map(asdict, sweep.defenses)), "detectors": list(map(asdict, sweep.detectors))}
     return {
+        ASKED: {"victims": [v.id for v in sweep.victims], **methods, **every},
         "digest": content_id(repr(replace(sweep, compute=Compute()))),
         "trusted": list(sweep.trusted),
         "seeds": list(sweep.seeds),

@@ -40,15 +40,11 @@ class Line:
 def price(sweep: Sweep, store: Store | None) -> list[Line]:
     """A row for the victims, the copies, each defense and the winners."""
     plan.bounded(sweep)
-    times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for record in store.records() if store else []:
-        if record.status == "done":
-            times[_group(record.trial)].append(record.seconds)
+    times = _durations(store) if store else {}
 
     def line(what: str, trials: list[Trial], note: str = "") -> Line:
         states: dict[str, Status] = store.statuses([t.id for t in trials]) if store and trials else {}
-        seen = times[_group(trials[0])] if trials else []
-        return Line(what, len(trials), len(states), fmean(seen) if seen else None, note)
+        return Line(what, len(trials), len(states), times.get(_group(trials[0])) if trials else None, note)
 
     tuned = _tuned(sweep, store)
     lines = [line("victims", plan.victims(sweep))]
@@ -72,6 +68,14 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
     else:
         exact = {}
     return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
+
+
+def _durations(store: Store) -> dict[tuple[str, str], float]:
+    """Mean seconds of what is done, by what is alike."""
+    seen: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
+    for trial, mean, number in store.durations():
+        seen[_group(trial)].append((mean, number))
+    return {group: sum(m * n for m, n in some) / sum(n for _, n in some) for group, some in seen.items()}
 
 
 def _tuned(sweep: Sweep, store: Store | None) -> list[Record]:
@@ -156,7 +160,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
 def _maybe(url: str) -> Store | None:
     """The store, or None where there is none yet; planning must not make one."""
     file = file_of(parse(url))
-    return None if file is not None and not file.exists() else Store.open(url, create=False)
+    return None if file is not None and not file.exists() else Store.read(url)
 
 
 def _group(trial: Trial) -> tuple[str, str]:

@@ -65,21 +65,21 @@ def _described(kind: str) -> dict[str, Any]:
     return entries
 
 
-def run_sweep(sweep: Sweep, url: str, artifacts: str, executor: Mapping[str, Any], *, retry_failed: bool) -> None:
-    """Run a sweep with live progress, then say what ran and what to do next; ``executor`` goes to the engine."""
+def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> None:
+    """Run a sweep with live progress, then say what ran and what to do next; ``how`` goes to the engine."""
     place = engine.place_of(sweep, url, artifacts or None)
     workers = local.workers_for(sweep.compute)
     with Store.open(url) as store:
         with Watcher(sweep.name, sweep.rule, workers) as watcher:
             patient = store.patient(sweep.compute.outage, watcher.say)
-            p = engine.execute(sweep, patient, place, watch=watcher, retry_failed=retry_failed, **executor)
+            p = engine.execute(sweep, patient, place, watch=watcher, **how)
         ran = p.done + p.failed + p.pruned
         text = (
             f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
         )
         text += f", {p.elsewhere} were run by other drivers" if p.elsewhere else ""
         print(text + (f"; {p.lost} lost workers' trials were started again" if p.lost else "") + ".")
-        failures_stored = [r for r in store.records(sweep.name) if r.status == "failed"]
+        failures_stored = store.records(sweep.name, status="failed")
         if p.failed:
             print(f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again with --retry-failed.")
         elif failures_stored:
@@ -104,8 +104,7 @@ def status(store: Store, name: str, as_json: bool) -> None:
     failures = [
         {"sweep": row.name, "trial": r.trial.id, "what": _what(r), "error": last_line(r.error) or "no traceback"}
         for row in rows
-        for r in store.records(row.name)
-        if r.status == "failed"
+        for r in (store.records(row.name, status="failed") if row.failed else [])
     ]
     if as_json:
         print(json.dumps({"sweeps": [asdict(row) for row in rows], "failures": failures}, indent=1, default=str))

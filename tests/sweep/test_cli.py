@@ -1,5 +1,6 @@
 """Every command has an example; what a user can fix is one line on stderr and exit code 2."""
 
+import contextlib
 import json
 import pickle
 import sqlite3
@@ -15,6 +16,7 @@ from PIL import Image
 from test_plan import whole
 
 from results.store import Store
+from sweep import config, engine
 from sweep.cli import app, main
 
 Capture = pytest.CaptureFixture[str]
@@ -232,6 +234,38 @@ def test_answers_come_as_json_too(command: str, capsys: Capture, kept: str) -> N
         whole(tiny_sweep.sweep(), store)
     assert called(command, "--store", kept, "--sweep", "tiny", "--json") == 0
     assert json.loads(capsys.readouterr().out)
+
+
+def test_status_reads_no_record_but_the_failed_ones(capsys: Capture, tmp_path: Path, kept: str) -> None:
+    with Store.open(kept) as store:
+        store.add_sweep("tiny", {})
+        whole(tiny_sweep.sweep(), store)
+        done = len(store.records("tiny"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "kept.db", isolation_level=None)) as raw:
+        raw.execute("UPDATE trials SET spec = 'no JSON'")  # whoever reads one finds it damaged
+    assert called("status", "--store", kept, "--sweep", "tiny", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["sweeps"]
+    assert (row["done"], row["failed"]) == (done, 0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "kept.db", isolation_level=None)) as raw:
+        raw.execute("UPDATE trials SET status = 'failed' WHERE id = (SELECT min(id) FROM trials)")
+    assert "damaged" in refused(capsys, "status", "--store", kept, "--sweep", "tiny")
+
+
+def test_two_specs_under_one_name_are_told_apart_before_anything_runs(
+    capsys: Capture, tmp_path: Path, spec: Callable[..., Path]
+) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    sweep = config.read(spec(seeds=[0, 1]))
+    with Store.open(url) as store:
+        store.add_sweep(sweep.name, engine._plain(sweep))
+        whole(sweep, store)
+        members = len(store.records(sweep.name))
+    said = refused(capsys, "run", spec(seeds=[1]), "--local", "--store", url)
+    assert "seeds: 0, 1 there, 1 here" in said
+    assert "--replace" in said
+    with Store.read(url) as store:
+        assert len(store.records(sweep.name)) == members
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def only_the_victim(**model: Any) -> Sweep:
     victim = {**tiny_sweep.VICTIM, **({"model": model} if model else {})}
-    return tiny_sweep.sweep(game="training", defenses=[], tuning={}, compute=ONE, victim=victim)
+    return tiny_sweep.sweep(name="trained", game="training", defenses=[], tuning={}, compute=ONE, victim=victim)
 
 
 def ran(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:

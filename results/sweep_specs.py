@@ -1,0 +1,74 @@
+"""Two specs under one name: whether the new one still asks for all that the stored one asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trials.spec import SpecError
+
+Spec = Mapping[str, Any]
+ASKED = "asked"  # every field of a sweep that decides its trials; specs of the first version lack it
+_DIGEST = "digest"  # of the same, for the first version
+
+
+def check_covers(name: str, stored: Spec, given: Spec) -> None:
+    """Refuse a spec that asks for less than the stored one under the same name, or for something else.
+
+    Raises:
+        SpecError: with the difference in one line.
+    """
+    if lost := differences(stored, given):
+        raise SpecError(
+            f"the store has a sweep {name!r} with another spec: {'; '.join(lost)}. Give this one another name, or "
+            "--replace to let it have the name: the other's trials stay in the store, but are no longer its own."
+        )
+
+
+def keeps_members(stored: Spec, given: Spec) -> bool:
+    """True where all trials of the stored spec are surely trials of the given one too."""
+    known = ASKED in stored or stored.get(_DIGEST) == given.get(_DIGEST)
+    return known and not differences(stored, given)
+
+
+def differences(stored: Spec, given: Spec) -> list[str]:
+    """What the stored spec asked for and the given one does not, a phrase for each field."""
+    old, new = (spec[ASKED] if ASKED in stored and ASKED in given else spec for spec in (stored, given))
+    fields = [f for f in old if f not in {ASKED, _DIGEST} and f in new]  # a field that the older did not have is new
+    return [phrase for f in fields if (phrase := _difference(f, old[f], new[f]))]
+
+
+def _difference(field: str, old: Any, new: Any) -> str:
+    if isinstance(old, list) and isinstance(new, list):
+        gone = [x for x in old if not any(_covers(x, y) for y in new)]
+        if not gone:
+            return ""
+        if all(isinstance(x, Mapping) and "name" in x for x in gone):
+            return f"{field}: {', '.join(_named(x, new) for x in gone)}"
+        if field == "victims":
+            return f"victims: {len(gone)} of {len(old)} are other ones, or not asked for any more"
+    elif old == new or (old, new) == (False, True):
+        return ""
+    return f"{field}: {_short(old)} there, {_short(new)} here"
+
+
+def _covers(old: Any, new: Any) -> bool:
+    """True where ``new`` asks for all that ``old`` does: the same, a longer search, or more points of the same grid."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return bool(old == new)
+    changed = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)}
+    if not changed <= {"trials", "limit"}:
+        return False
+    whole, more_points = new.get("limit") == 0, new.get("limit", 0) > old.get("limit", 0) > 0  # they are nested
+    return ("limit" not in changed or whole or more_points) and bool(new.get("trials", 0) >= old.get("trials", 0))
+
+
+def _named(old: Spec, new: list[Any]) -> str:
+    same = next((x for x in new if x.get("name") == old["name"]), None)
+    if same is None:
+        return f"{old['name']!r} is left out"
+    changed = sorted(k for k in old.keys() | same.keys() if old.get(k) != same.get(k))
+    return f"{old['name']!r} has other settings ({', '.join(changed)})"
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
