@@ -5,15 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results import untouched
+from results import untouched, verdicts
+from results.copies import doubts
+from results.intervals import wilson
 from results.judging import Judgement, confirmed, frozen, pooled
 from results.selection import CONTROLS, REPAIRED, Winner, best
 from results.untouched import sure, within
-from results.words import attack, percent, value
+from results.verdicts import Applied, Own, idle
+from results.words import attack, percent, percents, value
 from trials.spec import Record
 
 MANY = 3  # attacked victims up to which each is told of by itself
-Verdict = Literal["repaired", "not repaired", "not the real", "do nothing"]
+Verdict = verdicts.Verdict | Literal["not the real"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +33,6 @@ class Answer:
     winner: Winner
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The winner that was applied to a given model, and the defenses that cost that model too much."""
-
-    winner: Winner
-    passed_over: tuple[str, ...]
-
-
 def answer(
     where: str, winners: Sequence[Winner], records: Iterable[Record], applied: Applied | None = None
 ) -> Answer | None:
@@ -48,20 +43,31 @@ def answer(
     records = list(records)
     told, real = confirmed(w, records), frozen(w, records)
     seen = told or w
-    idle = w.defense == "none" or w.step == 0
-    verdict: Verdict = "do nothing" if idle else "repaired" if seen.repaired else "not repaired"
-    if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
-        verdict = "not the real"
+    if applied:
+        given = verdicts.verdict_of(applied, seen, records)
+        verdict: Verdict = given
+        headline, notes = verdicts.headline(given, applied, seen), verdicts.notes(given, applied, seen, records)
+    else:
+        verdict, notes = "do nothing" if idle(w) else "repaired" if seen.repaired else "not repaired", []
+        if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
+            verdict = "not the real"
+        headline = _headline(verdict, w, seen)
+    if idle(w):
+        sentences = [untouched.expect(seen), *untouched.reals(real, MANY)]
+    else:
+        sentences = [_expect(w, seen, told is not None), *_reals(real)]
     return Answer(
         where=where,
         verdict=verdict,
-        headline=_headline(verdict, w, seen),
-        sentences=(untouched.expect(seen, told is not None), *untouched.reals(real, MANY))
-        if idle
-        else (_expect(w, seen, told is not None), *_reals(real)),
-        settings=() if idle else tuple((k, value(v)) for k, v in w.choice.params.items()),
-        facts=untouched.facts(seen) if idle else _facts(w, seen),
-        cautions=(*_passed(applied), *_cautions(w, seen, told, real, winners)),
+        headline=headline,
+        sentences=tuple(sentences),
+        settings=() if idle(w) else tuple((k, value(v)) for k, v in w.choice.params.items()),
+        facts=(*_own(applied.own if applied else None, idle(w)), *_facts(w, seen, applied is not None)),
+        cautions=(
+            *notes,
+            *doubts(records, w.trial, w.delta),
+            *_cautions(w, seen, told, real, _borne(winners, applied)),
+        ),
         winner=w,
     )
 
@@ -118,20 +124,37 @@ def _real(j: Judgement) -> str:
     )
 
 
-def _facts(w: Winner, seen: Winner | Judgement) -> tuple[tuple[str, str, str], ...]:
+def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str, str, str], ...]:
     asr = sure(seen.interval, seen.n_triggered, "triggered")
     cda = sure(seen.cda_interval, seen.n_clean, "clean")
+    of = " of the copies" if given else ""
+    if idle(w):
+        return (
+            (f"Attack success (ASR){of}", f"{percent(seen.eta)} %", asr),
+            (f"Clean accuracy (CDA){of}", f"{percent(seen.cda)} %", cda),
+        )
     return (
-        ("Attack success (ASR)", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
-        ("Clean accuracy (CDA)", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
-        ("Accuracy it costs", f"{percent(seen.cda_loss)} points", f"at most {percent(w.delta)} points allowed (Δ)"),
+        (f"Attack success (ASR){of}", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
+        (f"Clean accuracy (CDA){of}", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
+        (
+            f"Accuracy it costs{' the copies' if given else ''}",
+            f"{percent(seen.cda_loss)} points",
+            f"at most {percent(w.delta)} points allowed (Δ)",
+        ),
     )
 
 
-def _passed(applied: Applied | None) -> tuple[str, ...]:
-    if not applied or not applied.passed_over:
+def _borne(winners: Sequence[Winner], applied: Applied | None) -> list[Winner]:
+    """Those that the given model can bear, where there is one."""
+    return [w for w in winners if not applied or w.defense not in dict(applied.passed_over)]
+
+
+def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
+    if own is None:
         return ()
-    return (f"Passed over, because they cost the given model more accuracy than Δ: {', '.join(applied.passed_over)}.",)
+    sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {own.n} report images"
+    change = f"{percent(own.after)} %" if kept else f"{percent(own.before)} → {percent(own.after)} %"
+    return (("This model's own accuracy", change, sure),)
 
 
 def _cautions(
@@ -154,7 +177,8 @@ def _cautions(
             yield f"The real attack, {attack(j.victim)}, keeps an ASR above 5 %: the planted ones were easier."
         elif seen.repaired and not j.repaired:
             yield f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ ({percent(w.delta)})."
-    rivals = [o.defense for o in winners if o is not w and w.interval and o.within_delta and o.eta <= w.interval.high]
+    others = [o for o in winners if o.defense != w.defense and o.within_delta]
+    rivals = [o.defense for o in others if w.interval and o.eta <= w.interval.high and not idle(w)]
     if rivals:
         yield f"These images do not tell it apart from: {', '.join(rivals)}."
     if w.defense in CONTROLS and w.defense != "none":

@@ -2,15 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from results.answers import Answer, Applied, answer
+from results.answers import Answer, answer
 from results.background import counted, provenance, tracebacks
 from results.bundle import plotly_js
 from results.configurations import cells, of_game
@@ -20,7 +21,8 @@ from results.rules import find_rule
 from results.sections import sections
 from results.selection import winners
 from results.sheets import Sheet, sheet
-from results.tables import failures, oracle, robustness, self_poison, victims
+from results.tables import _classes, failures, oracle, robustness, self_poison, victims
+from results.verdicts import Applied, headline, notes, verdict_of
 from results.words import cell_names
 from trials.spec import Record, SpecError
 
@@ -40,7 +42,7 @@ def render(
         title: heading.
         rule: named rule that chooses points and winners.
         generated: when, as it shall be read.
-        applied: what was applied to a given model, where that is not the best by the rule.
+        applied: what was done to a given model; the page then answers for that model.
 
     Raises:
         SpecError: unknown rule.
@@ -52,13 +54,17 @@ def render(
     found = winners(records, rule)
     tuned = list(cells(records))
     answers = [answer(names[c], [w for w in found if w.cell == c], records, applied) for c in tuned if rule != "oracle"]
+    if applied and applied.winner is None:
+        answers = []
     lost = [r for r in records if r.status != "done"]
     return _page().render(
         title=title,
         generated=generated,
         answers=[a for a in answers if a],
         short=_short([a for a in answers if a]),
-        nothing=_nothing(records, rule),
+        nothing=_nothing(records, rule, applied),
+        given=applied is not None,
+        understood=_understood(applied),
         cells=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)] if rule != "oracle" else [],
         real=None if tuned and rule != "oracle" else sheet(robustness.table(records), "As a defender would stop"),
         oracle=sheet(oracle.table(records), "Oracle: the least ASR on the test set, chosen with the real trigger"),
@@ -142,7 +148,23 @@ def _short(answers: Sequence[Answer]) -> Sheet | None:
     return sheet(pd.DataFrame(rows, dtype=object), "All answers")
 
 
-def _nothing(records: Sequence[Record], rule: str) -> str:
+def _understood(applied: Applied | None) -> Mapping[str, Any] | None:
+    """What was made of a given model and its images before anything was spent."""
+    seen = applied.understood if applied else None
+    if seen is None:
+        return None
+    return {"lines": seen.lines(), "warnings": seen.warnings, "classes": sheet(_classes.of(seen), "By class folder")}
+
+
+def _nothing(records: Sequence[Record], rule: str, applied: Applied | None) -> tuple[str, list[str]]:
+    """What is said where there is no answer, and why there is none."""
+    if applied:
+        given = verdict_of(applied, None, records)
+        return headline(given, applied, None), notes(given, applied, None, records)
+    return _no_answer(records, rule), []
+
+
+def _no_answer(records: Sequence[Record], rule: str) -> str:
     if rule == "oracle":
         return "The oracle is a bound, not a choice: choose another rule to see an answer."
     tuning = of_game(records, "tuning")

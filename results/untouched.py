@@ -10,12 +10,11 @@ from results.words import attack, percent, percents
 Seen = Winner | Judgement
 
 
-def expect(seen: Seen, told: bool) -> str:
-    """How it stands on the copies; ``told``: on images that had no part in the choice."""
-    where = "on images that had no part in the choice" if told else "on the images that the choice was made by"
+def expect(seen: Seen) -> str:
+    """How it stands on the copies."""
     return (
-        f"On copies of the model that carry a planted backdoor, the attack success rate is {percent(seen.eta)} %"
-        f"{within(seen)} and the clean accuracy {percent(seen.cda)} %, measured {where}."
+        f"On copies of the model that carry a planted backdoor, the attack success rate stays {percent(seen.eta)} %"
+        f"{within(seen)}, at a clean accuracy of {percent(seen.cda)} %."
     )
 
 
@@ -32,14 +31,6 @@ def reals(real: Sequence[Judgement], many: int) -> list[str]:
         f"of {percent(j.cda)} %."
         for j in real
     ]
-
-
-def facts(seen: Seen) -> tuple[tuple[str, str, str], ...]:
-    """Name, number, how sure."""
-    return (
-        ("Attack success (ASR)", f"{percent(seen.eta)} %", sure(seen.interval, seen.n_triggered, "triggered")),
-        ("Clean accuracy (CDA)", f"{percent(seen.cda)} %", sure(seen.cda_interval, seen.n_clean, "clean")),
-    )
 
 
 def within(seen: Seen) -> str:

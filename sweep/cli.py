@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ import typer
 from results.rules import RULES
 from results.store import DEFAULT_URL, Store
 from sweep import config, engine, secrets, show
+from sweep.local import workers_for
+from sweep.progress import Watcher
 from sweep.source import Aborted
 from sweep.terminal import line, shown
 from trials.spec import SpecError
@@ -247,14 +250,40 @@ def defend(
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Side of the model's input, in pixels.")] = 32,
     local: Annotated[bool, typer.Option("--local/--ray", help="Without Ray, or with it.")] = True,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Training mirrors half of the images; not for signs and text."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of triggers, targets and batches; left out: the spec's, or 0.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda; left out: the spec's, or auto.")] = "",
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Say what was understood, and what it would cost; write nothing.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Repair a stranger's checkpoint with a few trusted images: tune on self-poisoned copies, apply the winner.
 
+    Exit code 0 only where the model was repaired; 3 where it was not, and choice.json and report.html say why.
+
     Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/ --out repaired/
     """
-    from sweep.defending import defend as repair  # noqa: PLC0415
+    from sweep.defending import carry_out, prepare  # noqa: PLC0415  (loads torch)
 
-    show.defended(repair(model, arch, trusted, out, spec=spec, size=size, use_ray=not local))
+    order = prepare(
+        model, arch, trusted, out, spec=spec, size=size, use_ray=not local, seed=seed, device=device, flip=flip
+    )
+    show.understood(order.understood, to_stderr=as_json)
+    if plan_only:
+        from sweep import price  # noqa: PLC0415
+
+        price.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
+        return
+    with Watcher(order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)) as watcher:
+        choice = carry_out(order, watcher)
+    show.defended(choice, as_json)
+    raise typer.Exit(choice["exit_code"])
 
 
 def _opened(url: str) -> Store:

@@ -1,35 +1,37 @@
 """The product in one call: tune defenses on self-poisoned copies of a given model, and repair it with the winner."""
 
-from collections.abc import Callable
+import json
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.answers import Applied
 from results.report import write
 from results.store import Store
-from sweep import config, engine
+from results.understood import Understood
+from sweep import engine, outputs
 from sweep.after import confirmations
+from sweep.asked import sweep_of
+from sweep.check import check
 from sweep.config import Sweep
 from sweep.progress import Watcher
 from sweep.repair import apply, choose
+from sweep.understanding import understand
 from sweep.walks import ListWalk, Walk
-from sweep.worker import make_bench
-from trials import catalog
-from trials.bench import Bench, generator
-from trials.metrics import accuracy
-from trials.needs import training_of
-from trials.spec import Scalar, SpecError
+from sweep.worker import Place, make_bench
 
-DEFENSES = ("pivotal_tuning", "weight_decay", "fine_pruning", "nad", "neural_cleanse", "fine_tuning", "none")
-_NOT_HERE = {
-    "victim": "the model and the images are those of --model and --trusted",
-    "trusted": "all images of --trusted are used",
-    "confirm": "what is applied is always confirmed",
-    "judge_all": "there is no real attack to judge by",
-    "tune_on": "the given model is what defenses are tuned on",
-    "detectors": "defend repairs; run a sweep with detectors instead",
-}
-SMALL = 64  # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be done, checked, and what was made of the model and the images; nothing is spent or written yet."""
+
+    sweep: Sweep
+    title: str
+    out: Path
+    url: str
+    place: Place
+    use_ray: bool
+    understood: Understood
 
 
 def defend(
@@ -41,6 +43,9 @@ def defend(
     spec: str | Path | None = None,
     size: int = 32,
     use_ray: bool = False,
+    seed: int | None = None,
+    device: str = "",
+    flip: bool | None = None,
 ) -> dict[str, Any]:
     """Repair a checkpoint with a folder of trusted images.
 
@@ -48,104 +53,82 @@ def defend(
         model: safetensors file, or a plain torch state dict.
         arch: a model's name, with settings as ``name:key=value,key=value``.
         trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted by name.
-        out: folder that gets ``repaired.safetensors``, ``choice.json`` and ``report.html``.
+        out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left alone,
+            ``repaired.safetensors``. What another run left there goes to ``previous-N`` in it.
         spec: a sweep without ``[victim]``; left out, every defense on 20 points of its grid.
         size: side of the model's input, in pixels.
         use_ray: run on Ray instead of worker processes.
+        seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
+        device: auto, cpu or cuda; left out, the spec's.
+        flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
 
     Returns:
-        What ``choice.json`` holds, a sentence for a person, and the files written.
+        What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says why not:
+        ``not repaired``, ``too costly``, ``do nothing``, ``only controls ran`` or ``nothing ran``.
 
     Raises:
         SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.
+        Aborted: too many trials failed; everything finished is stored.
     """
-    sweep = _sweep(Path(model), arch, Path(trusted), spec, size)
-    out = Path(out)
-    _writable(out)
-    url = f"sqlite:///{(out / 'sweep.db').resolve()}"
+    order = prepare(
+        model, arch, trusted, out, spec=spec, size=size, use_ray=use_ray, seed=seed, device=device, flip=flip
+    )
+    return carry_out(order)
+
+
+def prepare(
+    model: str | Path,
+    arch: str,
+    trusted: str | Path,
+    out: str | Path,
+    *,
+    spec: str | Path | None = None,
+    size: int = 32,
+    use_ray: bool = False,
+    seed: int | None = None,
+    device: str = "",
+    flip: bool | None = None,
+) -> Order:
+    """Check what ``defend`` is asked for, and look at model and images; the arguments and errors are the same."""
+    model, trusted, out = Path(model), Path(trusted), Path(out)
+    sweep = sweep_of(model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip)
+    outputs.refuse(out, model, trusted)
+    url = outputs.url_of(out)
     place = engine.place_of(sweep, url)
-    _fits(make_bench(place), sweep)
-    with Store.open(url) as opened, Watcher(sweep.name, sweep.rule) as watcher:
-        store = opened.patient(sweep.compute.outage, watcher.say)
-        engine.execute(sweep, store, place, use_ray=use_ray, watch=watcher)
-        chosen, passed_over = choose(sweep, store.records(sweep.name), make_bench(place))
-        last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen))]
-        engine.run_waves(iter([last]), sweep, store, place, use_ray=use_ray, watch=watcher)
+    engine.fits_here(sweep.compute, use_ray, None)
+    with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
+        check(sweep, engine.place_of(sweep, url, nowhere))
+    understood = understand(make_bench(place), sweep.victims[0])
+    title = f"{sweep.name}: {model.name}"
+    return Order(sweep=sweep, title=title, out=out, url=url, place=place, use_ray=use_ray, understood=understood)
+
+
+def carry_out(order: Order, watch: Watcher | None = None) -> dict[str, Any]:
+    """Do what ``prepare`` has checked; see ``defend``."""
+    sweep, out, place = order.sweep, order.out, order.place
+    aside = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
+    if aside and watch:
+        watch.say(f"what another run left in {out} is in {aside} now")
+    with Store.open(order.url) as opened:
+        store = opened.patient(sweep.compute.outage, watch.say if watch else None)
+        engine.execute(sweep, store, place, use_ray=order.use_ray, watch=watch)
+        chosen = choose(sweep, store.records(sweep.name), make_bench(place))
+        if chosen.winner:
+            last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen.winner))]
+            engine.run_waves(iter([last]), sweep, store, place, use_ray=order.use_ray, watch=watch)
         records = store.records(sweep.name)
-    repaired = apply(sweep, chosen, passed_over, records, make_bench(place), out)
-    passed = tuple(str(p["defense"]) for p in passed_over)
-    page = write(records, out / "report.html", title=sweep.name, rule=sweep.rule, applied=Applied(chosen, passed))
-    return {**repaired, "files": [str(out / "repaired.safetensors"), str(out / "choice.json"), str(page)]}
+    choice, applied = apply(sweep, chosen, records, make_bench(place), out, order.understood)
+    page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
+    weights = out / outputs.WEIGHTS
+    files = [*([weights] if weights.exists() else []), out / outputs.CHOICE, page]
+    return {**choice, "files": [str(f) for f in files], "set_aside": str(aside) if aside else None}
 
 
-def _sweep(model: Path, arch: str, trusted: Path, spec: str | Path | None, size: int) -> Sweep:
-    name, params = _parsed(arch)
-    for path, what in ((model, "--model"), (trusted, "--trusted")):
-        if not path.exists():
-            raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
-    if not trusted.is_dir():
-        raise SpecError(f"--trusted names {str(trusted)!r}, which is not a folder with one sub-folder a class.")
-    victim = {
-        "dataset": {"name": "image_folder", "root": str(trusted.resolve()), "size": size},
-        "model": {"name": name, **params},
-        "training": {"name": "given", "weights": str(model.resolve())},
-    }
-    if spec is None:
-        profile = "cifar10" if size < SMALL else "imagenet"
-        data: dict[str, Any] = {"defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES]}
-    else:
-        data = config.table_of(Path(spec))
-        for key, why in _NOT_HERE.items():
-            if key in data:
-                raise SpecError(f"{spec}: remove {key}: {why}.")
-        if data.get("game", "tuning") != "tuning" or isinstance(data.get("planting"), list):
-            raise SpecError(f'{spec}: defend needs game = "tuning" and one [planting] table at most.')
-    fixed = {"victim": victim, "trusted": 1.0, "confirm": False}  # confirmed is what is applied, once that is known
-    return config.parse({"name": "defend", **data, **fixed}, "defend")
-
-
-def _parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
-    """``resnet18:width=16`` to a name and settings, typed as the model's settings are."""
-    name, _, rest = arch.partition(":")
-    method = catalog.describe("models", name)
-    params: dict[str, Scalar] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or key not in method.settings:
-            raise SpecError(catalog.unknown(f"setting of {name} in --arch", key, list(method.settings)))
-        kind: Callable[[str], Scalar] = method.settings[key].type
-        try:
-            params[key] = value == "true" if kind is bool else kind(value)
-        except ValueError as problem:
-            raise SpecError(f"--arch: {key} must be {method.settings[key].accepts}, got {value!r}.") from problem
-    return name, params
-
-
-def _writable(out: Path) -> None:
+def _earlier(out: Path) -> str | None:
+    """The run that the folder's choice is of; None where there is none, or it cannot be read."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".write").touch()
-        (out / ".write").unlink()
-    except OSError as problem:
-        raise SpecError(f"--out {str(out)!r} cannot be written: {problem.strerror or problem}.") from problem
-
-
-def limit(classes: int) -> float:
-    """The accuracy below which a model does not know its trusted images: chance and 15 % of the way to all right."""
-    return 1 / classes + 0.15 * (1 - 1 / classes)
-
-
-def _fits(bench: Bench, sweep: Sweep) -> None:
-    """Refuse a model that does not know its trusted images: wrong class order, size, normalisation or checkpoint."""
-    victim = sweep.victims[0]
-    backdoor = bench.backdoor(victim)
-    model = bench.fresh(victim)
-    for _ in bench.referee(training_of(victim)).fit(model, backdoor, generator(0)):
-        pass
-    known, chance = accuracy(model, backdoor.train), 1 / backdoor.train.classes
-    if known < limit(backdoor.train.classes):
-        names = ", ".join(backdoor.train.names[:4])
-        raise SpecError(
-            f"the model gets {known:.1%} of the trusted images right (chance is {chance:.1%}). Check that its outputs "
-            f"are in the order of the sorted class folders ({names}, ...), and --size, --arch and its norm setting."
-        )
+        choice = json.loads((out / outputs.CHOICE).read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    run = choice.get("run") if isinstance(choice, dict) else None
+    return run if isinstance(run, str) else None

@@ -85,7 +85,7 @@ def execute(
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
     """
     if not checked:
-        _fits_here(sweep.compute, use_ray, address)
+        fits_here(sweep.compute, use_ray, address)
     plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
     if row is not None and row.spec != plain and not replace_sweep:
         check_covers(sweep.name, row.spec, plain)  # before anything is loaded; add_sweep looks once more
@@ -155,7 +155,7 @@ def run_waves(
 
 def refuse(sweep: Sweep, place: Place, *, use_ray: bool, address: str | None = None) -> None:
     """Let pass what can run. Raises SpecError for what cannot, before any compute."""
-    _fits_here(sweep.compute, use_ray, address)
+    fits_here(sweep.compute, use_ray, address)
     _check(sweep, place, use_ray)
 
 
@@ -177,7 +177,7 @@ def _pooled(compute: Compute, place: Place) -> bool:
     return any(_needs_pool(compute.wave(name), place) for name in WAVES)
 
 
-def _fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
+def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
     """Refuse what this machine cannot give. Raises SpecError."""
     if compute.scheduler != "none" and not use_ray:
         raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')

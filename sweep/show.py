@@ -10,10 +10,12 @@ from typing import Any
 from rich.text import Text
 
 from results.configurations import configurations
+from results.copies import doubts
 from results.fronts import nondominated
 from results.rules import RULES
 from results.selection import Winner, overall, winners
 from results.store import Store
+from results.understood import Understood
 from results.words import last_line
 from sweep import engine, local
 from sweep.config import Sweep
@@ -120,14 +122,17 @@ def status(store: Store, name: str, as_json: bool) -> None:
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     """The winner of each defense, the overall one first."""
-    found = winners(_records(store, name), rule)
+    records = _records(store, name)
+    found = winners(records, rule)
     if not found:
         raise SpecError(
             "no finished configuration yet: run the sweep first ('poisonsweep status' shows how far it is)."
         )
     tops = {id(w) for w in overall(found)}
+    said = {id(w): doubts(records, w.trial, w.delta) for w in found}
     if as_json:
-        print(json.dumps([{**_winner(w), "overall": id(w) in tops} for w in found], indent=1))
+        told = [{**_winner(w), "overall": id(w) in tops, "copies_doubted": said[id(w)]} for w in found]
+        print(json.dumps(told, indent=1))
         return
     console = Plain()
     console.print(f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.", highlight=False)
@@ -140,12 +145,10 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     for w in found:
         if id(w) in tops:
             settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
-            how = (
-                f"stopped at step {w.step}: {settings}"
-                if w.step
-                else "at step 0: nothing was better than the model as it is"
-            )
+            how = f"stopped at step {w.step}: {settings}" if w.step else "step 0: nothing beats the model as it is"
             console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
+    for text in dict.fromkeys(text for w in found for text in said[id(w)]):
+        console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)
 
 
@@ -199,11 +202,29 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
             print(shown(str(path)))
 
 
-def defended(choice: dict[str, Any]) -> None:
+def understood(seen: Understood, *, to_stderr: bool) -> None:
+    """Say what was made of a given model and its images before anything is spent, and warn."""
+    console = Plain(stderr=to_stderr)
+    for text in seen.lines():
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    taken = "others mostly taken for"
+    table = Grid("class", "images", "right", taken, words={"class", taken}, right=True)
+    for c in seen.shown():
+        table.add(c.name, c.images, f"{c.recall:.1%}", c.taken_for)
+    console.print(table)
+    if len(seen.shown()) < len(seen.classes):
+        console.print(f"The {len(seen.shown())} of {len(seen.classes)} classes that it knows least.", highlight=False)
+    for text in seen.warnings:
+        console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def defended(choice: dict[str, Any], as_json: bool) -> None:
     """Say what ``defend`` chose and wrote."""
-    print(choice["sentence"])
-    for path in choice["files"]:
-        print(shown(path))
+    if as_json:
+        print(json.dumps(choice, indent=1))
+        return
+    for text in (*choice["said"], *(f"- {note}" for note in choice["notes"]), *choice["files"]):
+        print(shown(text))
 
 
 def compared(c: Comparison, as_json: bool) -> None:

@@ -1,85 +1,41 @@
 """The product in one call, on a small checkpoint of real digits and a folder of PNGs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_sweep
 import torch
-from PIL import Image
+from given_model import ARCH, TOML, asked, make, words
+from markupsafe import escape
 from safetensors.torch import load_file
 
-from results.answers import Applied
 from results.report import render
 from results.store import Store
 from sweep import defend, plan
+from sweep.asked import sweep_of
 from sweep.cli import main
 from sweep.config import Sweep
-from sweep.defending import _sweep, limit
 from sweep.engine import place_of
 from sweep.repair import apply, choose
+from sweep.understanding import limit
 from sweep.worker import make_bench
 from trials import catalog
 from trials.bench import Bench
-from trials.checkpoints import save_weights
 from trials.run import run
 from trials.spec import Choice, Point, Record
 
-ARCH = "small_cnn:width=8"
-TOML = """
-[tuning]
-copies = 1
-record_every = 4
-delta = 0.2
-
-[planting]
-steps = 60
-batch = 32
-lr = 0.1
-share = 0.5
-reach = 0.3
-
-[[defenses]]
-name = "weight_decay"
-profile = "small"
-limit = 2
-fixed = { steps = 8, batch = 16 }
-
-[[defenses]]
-name = "none"
-
-[compute]
-device = "cpu"
-workers = 1
-"""
 HARMFUL = Choice("fine_tuning", {"lr": 5.0, "steps": 8, "batch": 16})
+RUINOUS = Choice("weight_decay", {"lr": 1.0, "steps": 8})
+WEAK = Choice("weight_decay", {"lr": 1e-7, "steps": 8})
+STRONG = Choice("weight_decay", {"lr": 1e-6, "steps": 8})
 HARMLESS = Choice("fine_tuning", {"lr": 1e-6, "steps": 8, "batch": 16})
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a backdoored ``model.safetensors``, ``trusted/`` and ``sweep.toml``."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("given")
-    bench = make_bench(tiny_sweep.place(folder / "artifacts"))
-    training = tiny_sweep.first(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [3]}), "training")
-    assert run(training, bench).status == "done"
-    model = bench.fresh(training.victim)
-    model.load_state_dict(bench.artifacts.load(training.id)[0])
-    save_weights(model, folder / "model.safetensors")
-    images = catalog.find("datasets", "digits")("train")
-    for i in range(300):
-        file = folder / "trusted" / str(int(images.y[i])) / f"{i}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(images.x[i].permute(1, 2, 0).numpy()).save(file)
-    (folder / "sweep.toml").write_text(TOML)
-    return folder
-
-
-def asked(given: Path, **changes: Any) -> dict[str, Any]:
-    return {"model": given / "model.safetensors", "arch": ARCH, "trusted": given / "trusted", "size": 16,
-            "spec": given / "sweep.toml", **changes}  # fmt: skip
+    return make(tmp_path_factory.mktemp("given"))
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +78,14 @@ def test_a_second_call_runs_no_trial_and_writes_the_same(given: Path, done: tupl
     again = defend(out=out, **asked(given))
     with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
         assert {r.trial.id: r.seconds for r in store.records()} == before
-    assert again == told and (out / "repaired.safetensors").read_bytes() == weights
+    assert again == told and not list(out.glob("previous-*")) and (out / "repaired.safetensors").read_bytes() == weights
 
 
 @pytest.fixture(scope="module")
 def lab(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Bench, Path]:
     """The given model on a bench, its copies not planted."""
     out = tmp_path_factory.mktemp("lab")
-    sweep = _sweep(given / "model.safetensors", ARCH, given / "trusted", given / "sweep.toml", 16)
+    sweep = sweep_of(given / "model.safetensors", ARCH, given / "trusted", given / "sweep.toml", size=16)
     bench = make_bench(place_of(sweep, f"sqlite:///{out}/s.db"))
     assert run(plan.victims(sweep)[0], bench).status == "done"
     return sweep, bench, out
@@ -145,40 +101,108 @@ def tuned(sweep: Sweep, choice: Choice, asr: float) -> Record:
 def test_a_winner_that_costs_the_given_model_too_much_is_passed_over(lab: tuple[Sweep, Bench, Path]) -> None:
     sweep, bench, out = lab
     records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, Choice("none"), 0.9)]
-    won, passed_over = choose(sweep, records, bench)
-    assert won.defense == "none"
-    assert [p["defense"] for p in passed_over] == ["fine_tuning"]
-    assert passed_over[0]["cda_of_given_model"] - passed_over[0]["cda_of_repaired_model"] > won.delta
-    assert "Passed over" in apply(sweep, won, passed_over, records, bench, out)["sentence"]
-    assert choose(sweep, [tuned(sweep, HARMLESS, 0.0), *records[1:]], bench)[0].defense == "fine_tuning"
+    chosen = choose(sweep, records, bench)
+    assert chosen.winner and chosen.winner.defense == "none"
+    (passed,) = chosen.passed_over
+    assert passed["defense"] == "fine_tuning"
+    assert passed["cda_of_given_model"] - passed["cda_of_repaired_model"] > chosen.winner.delta
+    assert "Passed over" in apply(sweep, chosen, records, bench, out)[0]["sentence"]
+    other = choose(sweep, [tuned(sweep, HARMLESS, 0.0), *records[1:]], bench).winner
+    assert other and other.defense == "fine_tuning"
 
 
 def test_the_page_names_what_was_applied_and_what_was_passed_over(lab: tuple[Sweep, Bench, Path]) -> None:
-    sweep, bench, _ = lab
-    records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, Choice("weight_decay", {"lr": 1e-7, "steps": 8}), 0.3)]
-    won, passed_over = choose(sweep, records, bench)
-    html = render(records, title="t", applied=Applied(won, tuple(p["defense"] for p in passed_over)))
-    assert won.defense == "weight_decay"
-    assert "The best, weight_decay stopped at step 8" in html
-    assert "Passed over, because they cost the given model more accuracy than Δ: fine_tuning." in html
+    sweep, bench, out = lab
+    records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, WEAK, 0.3)]
+    _, applied = apply(sweep, choose(sweep, records, bench), records, bench, out)
+    html = render(records, title="t", applied=applied)
+    assert applied.winner and applied.winner.defense == "weight_decay"
+    assert "the best, weight_decay, stopped at step 8, leaves an ASR of 30.0" in html
+    assert re.search(
+        r"Passed over, because they cost the given model more accuracy than Δ: fine_tuning \([\d.]+ points\)", html
+    )
 
 
 def test_where_every_winner_costs_too_much_the_page_says_so(lab: tuple[Sweep, Bench, Path]) -> None:
     sweep, bench, out = lab
-    records = [tuned(sweep, HARMFUL, 0.0)]
-    won, passed_over = choose(sweep, records, bench)
-    assert (won.defense, passed_over) == ("fine_tuning", [])
-    assert "do not use it" in apply(sweep, won, passed_over, records, bench, out)["sentence"]
+    records = [tuned(sweep, RUINOUS, 0.0)]
+    chosen = choose(sweep, records, bench)
+    assert chosen.winner and (chosen.winner.defense, chosen.passed_over) == ("weight_decay", [])
+    choice, _ = apply(sweep, chosen, records, bench, out)
+    assert choice["verdict"] == "too costly" and "do not use it" in choice["sentence"]
 
 
 def test_the_choice_does_not_see_the_report_images(lab: tuple[Sweep, Bench, Path]) -> None:
     sweep, bench, _ = lab
     records = [tuned(sweep, HARMFUL, 0.0), tuned(sweep, HARMLESS, 0.5)]
-    won, passed_over = choose(sweep, [records[1]], bench)
-    trusted = bench.trusted(won.trial)
-    assert not passed_over
-    _, passed_over = choose(sweep, [records[0], tuned(sweep, Choice("none"), 0.9)], bench)
+    chosen = choose(sweep, [records[1]], bench)
+    assert chosen.winner and not chosen.passed_over
+    trusted = bench.trusted(chosen.winner.trial)
+    passed_over = choose(sweep, [records[0], tuned(sweep, Choice("none"), 0.9)], bench).passed_over
     assert passed_over[0]["n"] == pytest.approx(0.2 * len(trusted), abs=2)  # a quarter of four fifths: select
+
+
+def broken(sweep: Sweep, choice: Choice) -> Record:
+    trial = tuned(sweep, choice, 0.0).trial
+    return Record(trial=trial, status="failed", error="Traceback\nLookupError: the model has no batch normalisation")
+
+
+Told = list[tuple[Choice, float | None]]  # defense, ASR that it leaves; None: it failed
+
+
+def test_a_defense_that_diverges_on_the_given_model_is_passed_over(
+    lab: tuple[Sweep, Bench, Path], tmp_path: Path
+) -> None:
+    sweep, bench, _ = lab
+    records = [tuned(sweep, Choice("weight_decay", {"lr": 1e30, "steps": 8}), 0.0)]
+    chosen = choose(sweep, records, bench)
+    choice, applied = apply(sweep, chosen, records, bench, tmp_path)
+    assert chosen.winner is None and chosen.passed_over[0]["cost"] is None
+    assert choice["verdict"] == "too costly" and not (tmp_path / "repaired.safetensors").exists()
+    assert "every defense that ran diverged on this model" in choice["sentence"]
+    assert "diverged on the given model: weight_decay" in render(records, title="t", applied=applied)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "written", "says"),
+    [
+        ([(STRONG, 0.0), (Choice("none"), 1.0)], "repaired", True, "Repaired with weight_decay, stopped at step 8"),
+        ([(STRONG, 0.3), (Choice("none"), 1.0)], "not repaired", True, "leaves an ASR of 30.0 %"),
+        ([(RUINOUS, 0.0)], "too costly", True, "costs more clean accuracy than the 40.0 points allowed"),
+        ([(STRONG, 1.0), (Choice("none"), 1.0)], "do nothing", False, "No weights were written"),
+        ([(RUINOUS, 0.0), (Choice("none"), 1.0)], "do nothing", False, "Passed over"),
+        ([(WEAK, None), (HARMLESS, 0.0)], "only controls ran", True, "no defense ran, only controls"),
+        ([(WEAK, None), (Choice("none"), 1.0)], "nothing ran", False, "no batch normalisation"),
+        ([(WEAK, None)], "nothing ran", False, "weight_decay finished no trial: its only trial failed"),
+        ([], "nothing ran", False, "no defense ran. No weights were written"),
+    ],
+)
+def test_each_outcome_has_its_verdict(
+    lab: tuple[Sweep, Bench, Path], tmp_path: Path, told: Told, verdict: str, written: bool, says: str
+) -> None:
+    sweep, bench, _ = lab
+    records = [broken(sweep, c) if asr is None else tuned(sweep, c, asr) for c, asr in told]
+    (tmp_path / "repaired.safetensors").touch()
+    choice, applied = apply(sweep, choose(sweep, records, bench), records, bench, tmp_path)
+    assert (choice["verdict"], choice["exit_code"]) == (verdict, 0 if verdict == "repaired" else 3)
+    assert says in choice["sentence"]
+    assert (tmp_path / "repaired.safetensors").exists() == written == bool(choice["repaired_sha256"])
+    assert json.loads((tmp_path / "choice.json").read_text()) == choice
+    assert choice["trials"] == {"done": sum(a is not None for _, a in told), "failed": sum(a is None for _, a in told)}
+    if applied.own:
+        assert f"clean accuracy {'went from' if written else 'is'} 98.3" in choice["sentence"]
+    html = render(records, title="t", applied=applied)
+    assert all(escape(text).replace(" %", "\u00a0%") in html for text in (*choice["said"][:1], *choice["notes"]))
+
+
+def test_where_no_copy_could_be_planted_the_answer_says_so(lab: tuple[Sweep, Bench, Path], tmp_path: Path) -> None:
+    sweep, bench, _ = lab
+    why = "RuntimeError: the planted backdoor reached an ASR of 0.210 in 600 steps, not 0.3"
+    records = [Record(trial=plan.copies(sweep)[0], status="failed", error=f"Traceback\n{why}")]
+    choice, applied = apply(sweep, choose(sweep, records, bench), records, bench, tmp_path)
+    assert choice["verdict"] == "nothing ran" and choice["copies"]
+    said = f"Planting failed in 1 copy (copy 0 of seed 0), so nothing was tuned on it: {why}."
+    assert said in choice["sentence"] and said in render(records, title="t", applied=applied)
 
 
 @pytest.mark.parametrize(
@@ -196,13 +220,12 @@ def test_the_choice_does_not_see_the_report_images(lab: tuple[Sweep, Bench, Path
 def test_bad_input_is_one_line_and_no_compute(
     given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], says: str
 ) -> None:
-    words = {k: str(v) for k, v in asked(given, **change, out=tmp_path / "out").items()}
     with pytest.raises(SystemExit) as ended:
-        main(["defend", *(w for k, v in words.items() for w in (f"--{k}", v))])
+        main(words(given, tmp_path / "out", **change))
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert says in said and len(said.strip().splitlines()) == 1
-    assert not (tmp_path / "out" / "artifacts").exists() or not list((tmp_path / "out" / "artifacts").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_spec_with_a_victim_of_its_own_is_refused(given: Path, tmp_path: Path) -> None:

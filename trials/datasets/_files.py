@@ -12,7 +12,7 @@ from PIL import Image
 from trials.spec import SpecError
 
 _WHOLE_BELOW = 256 * 2**20  # bytes; a larger set is known by names, sizes and times, without reading it twice
-_FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # no others: EPS would start an interpreter of PostScript
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # no others: EPS would start an interpreter of PostScript
 _LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
 _LONGEST = 2**20  # pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
 
@@ -45,7 +45,7 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
 def rgb(source: Path | bytes, name: str) -> Image.Image:
     """The decoded image in RGB. Raises SpecError that names the image if it cannot be, or is a decompression bomb."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > _LARGEST:  # before decoding; Pillow itself only warns
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {_LARGEST}")
             if max(image.size) > _LONGEST:

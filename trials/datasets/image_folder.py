@@ -43,12 +43,12 @@ def load(
             link that leaves the folder.
     """
     top = located("image_folder", root)
-    base, names, files, labels = _listed(top, split, test_share)
+    base, names, files, labels = listed(top, split, test_share)
     x = decoded("image_folder", base, files, size)
     return Images(x, torch.tensor(labels), len(names), tuple(names), pad=pad, flip=flip)
 
 
-def _listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[Path], list[int]]:
+def listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[Path], list[int]]:
     """The folder of the split, its classes, its files and their labels."""
     own_test = next((top / n for n in ("test", "val") if (top / n).is_dir()), None)
     has_train = (top / "train").is_dir() and (own_test is not None or len(folders(top)) == 1)

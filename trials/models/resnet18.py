@@ -18,7 +18,12 @@ _WIDEST = 512  # 715 million parameters
 
 
 def build(
-    classes: int, size: int, /, *, width: PositiveInt = 64, norm: Literal["cifar10", "imagenet", "half"] = "cifar10"
+    classes: int,
+    size: int,
+    /,
+    *,
+    width: PositiveInt = 64,
+    norm: Literal["cifar10", "imagenet", "half", "none"] = "cifar10",
 ) -> nn.Module:
     """An untrained model, its weights drawn from torch's global generator.
 
@@ -26,7 +31,7 @@ def build(
         classes: number of classes.
         size: side of the images in pixels; any side will do, the last pooling takes the mean of what is left.
         width: channels of the first block; the later blocks have 2, 4 and 8 times as many.
-        norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1].
+        norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
 
     Raises:
         SpecError: a width of more than 512.

@@ -17,7 +17,12 @@ _SIDE = 4  # of the last feature maps
 
 
 def build(
-    classes: int, size: int, /, *, width: PositiveInt = 16, norm: Literal["cifar10", "imagenet", "half"] = "cifar10"
+    classes: int,
+    size: int,
+    /,
+    *,
+    width: PositiveInt = 16,
+    norm: Literal["cifar10", "imagenet", "half", "none"] = "cifar10",
 ) -> nn.Module:
     """An untrained model, its weights drawn from torch's global generator.
 
@@ -25,7 +30,7 @@ def build(
         classes: number of classes.
         size: side of the images in pixels; any side will do, as the feature maps are brought to 4 x 4.
         width: channels of the first convolution; the second has twice as many.
-        norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1].
+        norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
 
     Raises:
         SpecError: a width of more than 512.

@@ -24,7 +24,7 @@ def build(
     *,
     weights: Location = "",
     pretrained: bool = False,
-    norm: Literal["cifar10", "imagenet", "half"] = "imagenet",
+    norm: Literal["cifar10", "imagenet", "half", "none"] = "imagenet",
 ) -> nn.Module:
     """A model with the given weights, else with weights drawn from torch's global generator.
 
@@ -33,7 +33,7 @@ def build(
         size: side of the images in pixels, at least 32.
         weights: a file to start from (safetensors, or a state dict saved by torch).
         pretrained: start from torchvision's ImageNet weights, downloaded once.
-        norm: constants of the normalisation layer.
+        norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
 
     Raises:
         SpecError: both ``weights`` and ``pretrained``, weights that do not fit, no download, or too small images.
