@@ -87,9 +87,11 @@ def execute(
         artifacts_at(place.artifacts).check()
     else:
         _check(sweep, place, use_ray)
-    store.add_sweep(sweep.name, plain)
+    if row is None:
+        store.add_sweep(sweep.name, plain)
     release_the_dead(store)
-    Spool(place).take_up(store, Driver().name)
+    Spool(place).take_up(store, Driver().name)  # before the sweep is another, as what waits was asked for by this one
+    store.add_sweep(sweep.name, plain)
     if failed:
         store.forget(failed)
     ready = (lambda: _check(sweep, place, use_ray)) if again else None
@@ -120,7 +122,7 @@ def run_waves(
         Aborted, KeyboardInterrupt: as for ``execute``.
         SpecError: as ``ready`` does.
     """
-    compute = sweep.compute if address else _with_gpu(sweep.compute)
+    compute, place = sweep.compute if address else _with_gpu(sweep.compute), replace(place, sweep=sweep.name)
     if not sweep.detectors:  # then nobody has to have what such a trial would take
         compute = replace(compute, detectors=compute.trials)
     usable = _usable(place, compute)
