@@ -4,14 +4,17 @@ Our source decides what runs and our store is the only truth, so Tune's searcher
 not used. Workers are warm: an actor keeps torch, data and models for its next trial.
 """
 
+import contextlib
 import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -31,16 +34,17 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 
 import ray
 from ray import tune
-from ray._private import ray_constants
+from ray._private import ray_constants, utils
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, local, nodes
+from sweep import ended, idle, local, nodes, stops
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
 from sweep.spool import Spool
 from sweep.worker import Place, perform, placed, spoilt
+from trials.leaving import leaving
 from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
@@ -57,6 +61,15 @@ class _Fifo(FIFOScheduler):
     def __init__(self, why: dict[str, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._why = why
+        self._controller: Any = None
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._controller = tune_controller
+
+    def stop(self) -> None:
+        """Stop all workers after their step, if that takes a few seconds at most, so that checkpoints are written."""
+        with contextlib.suppress(Exception):  # where it was interrupted, whatever that left half done
+            self._controller.cleanup()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
@@ -78,6 +91,7 @@ class _Asha(_Fifo):
         self._groups: dict[str, AsyncHyperBandScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, trial)
         if group := trial.config["group"]:
             self._groups.setdefault(group, _hyperband()).on_trial_add(tune_controller, trial)
 
@@ -116,6 +130,11 @@ class WarmRunner(tune.Trainable):
                     raise MemoryError("this process is not fit for another trial") from None
                 return {"points": [], "record": text, "done": True}
         return {"points": to_json(points), "asr": points[-1].asr, "step": points[-1].step}
+
+    def cleanup(self) -> None:
+        """Tune stops this worker: write how far its trial has come."""
+        if leaving.write:
+            leaving.write()
 
 
 class _Search(Searcher):
@@ -203,11 +222,12 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
             nodes.probe(compute, place)
         why: dict[str, str] = {}
         search = _Search(source, place, compute, why)
+        scheduler = _Asha(why) if compute.scheduler == "asha" else _Fifo(why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
                 search_alg=search,
-                scheduler=_Asha(why) if compute.scheduler == "asha" else _Fifo(why),
+                scheduler=scheduler,
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -221,7 +241,11 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
             ),
         )
         with idle.kept(search.only_waits):
-            tuner.fit()
+            try:
+                tuner.fit()
+            except KeyboardInterrupt:
+                scheduler.stop()
+                raise
     except Exception as problem:
         if ours := _buried(problem):
             raise ours from None
@@ -262,7 +286,7 @@ def _connect(address: str | None, ship: bool) -> None:
         quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
     joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None
     try:  # with that off Ray takes 127.0.0.1 for its own address, and so listens to this machine alone
-        with kept_from_children():
+        with kept_from_children(), _signals_left_alone():
             ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
@@ -275,6 +299,21 @@ def _connect(address: str | None, ship: bool) -> None:
         ray_constants.ENABLE_RAY_CLUSTER = joins
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Ray's processes do not hear that a terminal was closed, and Ray puts no handler in the place of ours."""
+    usual = getattr(utils, "set_sigterm_handler", None)
+    if usual and stops.are_heard():
+        utils.set_sigterm_handler = lambda _: None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if usual:
+            utils.set_sigterm_handler = usual
 
 
 def _knock(address: str) -> None:
