@@ -59,6 +59,13 @@ def are_heard() -> bool:
     return _heard.listening
 
 
+def again() -> None:
+    """Take the signals back from a library in C, which replaces handlers without Python's knowledge."""
+    if _heard.listening:
+        for number in ENDING:
+            signal.signal(number, signal.getsignal(number))
+
+
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """What is started in this block never hears these signals: they are for the driver, which ends what it started."""
@@ -70,13 +77,13 @@ def unheard() -> Iterator[None]:
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    if _heard.number and not leaving.asked:
-        if number == signal.SIGINT:  # somebody does not want to wait
-            raise KeyboardInterrupt
+    if not _heard.number:
+        _heard.number = number
+        if leaving.ask(KeyboardInterrupt()):
+            _heard.overdue = threading.Timer(GRACE, os.kill, (os.getpid(), signal.SIGTERM))
+            _heard.overdue.daemon = True
+            _heard.overdue.start()
+            return
+    elif not leaving.drop() and number != signal.SIGINT:
         return  # it comes several times, as from a shell and from the system, and is being heeded
-    again, _heard.number = bool(_heard.number), _heard.number or number
-    if again or not leaving.ask(KeyboardInterrupt()):
-        raise KeyboardInterrupt
-    _heard.overdue = threading.Timer(GRACE, os.kill, (os.getpid(), signal.SIGTERM))
-    _heard.overdue.daemon = True
-    _heard.overdue.start()
+    raise KeyboardInterrupt

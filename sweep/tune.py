@@ -253,6 +253,7 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
     finally:
         if mine:
             ray.shutdown()
+            stops.again()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -314,6 +315,7 @@ def _signals_left_alone() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if usual:
             utils.set_sigterm_handler = usual
+        stops.again()
 
 
 def _knock(address: str) -> None:

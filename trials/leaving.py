@@ -33,6 +33,11 @@ class Leaving:
         if problem is not None:
             raise problem
 
+    def drop(self) -> bool:
+        """Ask no more; whether anything was asked for."""
+        asked, self._problem = self.asked, None
+        return asked
+
     def over(self) -> None:
         """The trial has ended."""
         self.keeps, self.write = False, None
