@@ -136,7 +136,7 @@ def run_waves(
         if use_ray:
             from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-            tune.run(source, place, compute, address, ship=ship)
+            tune.run(source, place, compute, address, ship=ship, rule=sweep.rule)
         elif _pooled(compute, place):
             local.pool(source, place, 1, compute)
         else:

@@ -35,77 +35,21 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 import ray
 from ray import tune
 from ray._private import ray_constants, utils
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep import ended, idle, local, nodes, stops
 from sweep.compute import Compute, must_fit
+from sweep.schedulers import Asha, Fifo, first_rung, group_of, standing
 from sweep.secrets import kept_from_children
 from sweep.source import Source
 from sweep.spool import Spool
 from sweep.worker import Place, perform, placed, spoilt
 from trials.leaving import leaving
-from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
+from trials.spec import Point, SpecError, Trial, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
+DEFAULT_RULE = "min_asr_within_delta"
 REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
-
-
-class _Fifo(FIFOScheduler):
-    """Leaves starting actors alone: picking a pending trial for a warm actor would cancel the one starting for it.
-
-    Args:
-        why: is told, under Tune's id, why a trial was lost.
-    """
-
-    def __init__(self, why: dict[str, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._why = why
-        self._controller: Any = None
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._controller = tune_controller
-
-    def stop(self) -> None:
-        """Stop all workers after their step, if that takes a few seconds at most, so that checkpoints are written."""
-        with contextlib.suppress(Exception):  # where it was interrupted, whatever that left half done
-            self._controller.cleanup()
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
-        idle.dropped(tune_controller)
-        ended.forget(tune_controller, trial)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        ended.forget(tune_controller, trial)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> None:
-        return None
-
-
-class _Asha(_Fifo):
-    """ASHA among the configurations of one question (victim, trusted share, seed); all else runs to its end."""
-
-    def __init__(self, why: dict[str, str]) -> None:
-        super().__init__(why)
-        self._groups: dict[str, AsyncHyperBandScheduler] = {}
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        super().on_trial_add(tune_controller, trial)
-        if group := trial.config["group"]:
-            self._groups.setdefault(group, _hyperband()).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        group = self._groups.get(trial.config["group"])
-        if group is None:
-            return str(TrialScheduler.CONTINUE)
-        return str(group.on_trial_result(tune_controller, trial, result))
-
-
-def _hyperband() -> AsyncHyperBandScheduler:
-    return AsyncHyperBandScheduler(
-        time_attr="step", metric="asr", mode="min", max_t=10**9, grace_period=1, reduction_factor=4
-    )
 
 
 class WarmRunner(tune.Trainable):
@@ -116,7 +60,9 @@ class WarmRunner(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._place, self._patience = new_config["place"], new_config["patience"]
-        self._steps = perform(trial_from_json(json.loads(new_config["trial"])), self._place)
+        self._trial, self._rule = trial_from_json(json.loads(new_config["trial"])), new_config["rule"]
+        self._curve = list[Point]()
+        self._steps = perform(self._trial, self._place)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -129,7 +75,11 @@ class WarmRunner(tune.Trainable):
                 if spoilt(end.value):  # Tune drops a worker that raises; the driver reads the record from the spool
                     raise MemoryError("this process is not fit for another trial") from None
                 return {"points": [], "record": text, "done": True}
-        return {"points": to_json(points), "asr": points[-1].asr, "step": points[-1].step}
+        told = {"points": to_json(points), "asr": points[-1].asr}
+        if self._rule:
+            self._curve += points
+            told |= standing(self._trial, self._curve, self._rule)
+        return told
 
     def cleanup(self) -> None:
         """Tune stops this worker: write how far its trial has come."""
@@ -140,9 +90,12 @@ class WarmRunner(tune.Trainable):
 class _Search(Searcher):
     """Tune's searcher, drawing from our source."""
 
-    def __init__(self, source: Source, place: Place, compute: Compute, why: dict[str, str]) -> None:
+    def __init__(
+        self, source: Source, place: Place, compute: Compute, why: dict[str, str], rule: str = DEFAULT_RULE
+    ) -> None:
         super().__init__(metric="asr", mode="min")
         self._source, self._place, self._compute, self._why = source, place, compute, why
+        self._rule = rule if compute.scheduler == "asha" else ""
         self._live: dict[str, tuple[Trial, Place, list[Point]]] = {}
         self._room = nodes.Room()
         self._freed: deque[Trial] = deque(maxlen=16)  # what the workers that wait for a trial ran last, as Tune reuses
@@ -157,14 +110,16 @@ class _Search(Searcher):
         trial = self._source.next(near)
         if trial is None:
             return Searcher.FINISHED if self._source.over else None
-        share = self._compute.share(trial)
+        share, group = self._compute.share(trial), group_of(trial)
         self._room.share, here = share, placed(self._place, share)
         self._live[trial_id] = trial, here, []
         return {
             "trial": json.dumps(to_json(trial)),
             "place": here,
-            "patience": 0.0 if self._compute.scheduler == "asha" else REPORT_SECONDS,
-            "group": _group(trial),
+            "patience": 0.0 if self._rule else REPORT_SECONDS,
+            "rule": self._rule if group else "",
+            "group": group,
+            "first_rung": first_rung(trial),
             "wants": share.wants,
         }
 
@@ -182,6 +137,7 @@ class _Search(Searcher):
         else:
             self._freed.append(trial)
             record = record_from_json(json.loads(result["record"])) if result.get("record") else None
+            points += [Point(**data) for data in result.get("points", [])]  # with which a scheduler stopped it
         if record is not None:
             self._source.finish(record)
             Spool(here).drop(trial.id)
@@ -204,8 +160,18 @@ class _Search(Searcher):
         return {}
 
 
-def run(source: Source, place: Place, compute: Compute, address: str | None = None, *, ship: bool = False) -> None:
+def run(
+    source: Source,
+    place: Place,
+    compute: Compute,
+    address: str | None = None,
+    *,
+    ship: bool = False,
+    rule: str = DEFAULT_RULE,
+) -> None:
     """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this machine.
+
+    With ASHA trials are compared by what ``rule`` takes of their curves.
 
     Raises:
         SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts folder.
@@ -221,8 +187,8 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
         if address is not None:
             nodes.probe(compute, place)
         why: dict[str, str] = {}
-        search = _Search(source, place, compute, why)
-        scheduler = _Asha(why) if compute.scheduler == "asha" else _Fifo(why)
+        search = _Search(source, place, compute, why, rule)
+        scheduler = Asha(why) if compute.scheduler == "asha" else Fifo(why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
@@ -268,13 +234,6 @@ def _buried(problem: BaseException) -> SpecError | None:
 def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Tune reserves for a trial; workers are reused among those that want the same."""
     return tune.PlacementGroupFactory([config["wants"]])
-
-
-def _group(trial: Trial) -> str:
-    """Whom a scheduler may compare a trial with; "" for nobody."""
-    if trial.method is None or trial.game.name not in {"tuning", "robustness"} or trial.game.params.get("stop_at"):
-        return ""
-    return canonical([trial.victim.id, trial.trusted, trial.seed])
 
 
 def _connect(address: str | None, ship: bool) -> None:
