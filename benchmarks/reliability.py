@@ -145,7 +145,7 @@ ANSWERS = {
 TEXT = """# What a kill costs
 
 Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits, two convolutions,
-34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count. The tests'
+some 34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count. The tests'
 drivers, and Ray's workers, are forks of a process that has loaded the libraries, so a life begins where the program
 does; one test has all started as users do, on two nodes in two networks ([cluster.md](cluster.md)).
 
@@ -172,6 +172,15 @@ bit (times and provenance excepted). A trial that was in flight is started again
 With none seen in {number} kills, the chance of one in a kill like these is below {bound:.1%} (one-sided, at 95 %; about
 3/n). What happens to your machines is not drawn like these kills. Ray's own two helper processes (agents of its
 dashboard and environments, which run no trial) outlive a killed driver by about a minute; they are waited for.
+
+One row is of a sweep with two searches (TPE and a Gaussian process), run by one worker: a search that was killed asks
+for the same configurations as one that was not. Each ask is seeded by its number alone and depends on what was told
+before it; after a stop the search asks again from the first, and what is stored answers at once. So it is with all four
+samplers (tests/sweep/test_search_stops.py stops them at any point, between two seeds of a configuration too), but not
+where `seconds` are an objective, which no two runs share. With several workers or drivers an ask depends on who had
+finished first, stopped or not: such a search, once it asks for something else than before, is told of all that is
+stored, finishes configurations that lack a seed, and goes on from there. It pays for nothing twice, and for no more
+than `trials` but for what other drivers have in flight.
 
 ## A worker is killed in a trial, or its node goes
 

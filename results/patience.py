@@ -17,6 +17,8 @@ FIRST, LONGEST = 0.1, 5.0  # seconds between two attempts
 # PostgreSQL's codes: shut down, crashed, starting, disk full, too many connections, and a transaction that lost a race
 _PASSING = {"57P01", "57P02", "57P03", "53100", "53300", "40001", "40P01"}
 _LITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
+# a quota or limit that is used up: SQLite says "full" of a full disk alone
+_UNWRITTEN = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
 def _silent(_: str) -> None:
@@ -62,7 +64,8 @@ def away(problem: DBAPIError) -> bool:
     if problem.connection_invalidated:
         return True
     if isinstance(problem.orig, sqlite3.OperationalError):
-        return problem.orig.sqlite_errorcode & 0xFF in _LITE
-    code = getattr(problem.orig, "sqlstate", None)
-    lost = type(problem.orig).__name__ == "OperationalError" and code is None
-    return lost or code in _PASSING or str(code).startswith("08")
+        code = problem.orig.sqlite_errorcode
+        return code & 0xFF in _LITE or code in _UNWRITTEN
+    state = getattr(problem.orig, "sqlstate", None)
+    lost = type(problem.orig).__name__ == "OperationalError" and state is None
+    return lost or state in _PASSING or str(state).startswith("08")

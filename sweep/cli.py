@@ -13,7 +13,7 @@ import typer
 
 from results.rules import RULES
 from results.store import DEFAULT_URL, Store
-from sweep import config, engine, secrets, show
+from sweep import config, engine, secrets, show, stops
 from sweep.local import workers_for
 from sweep.progress import Watcher
 from sweep.source import Aborted
@@ -49,7 +49,7 @@ Artifacts = Annotated[
     ),
 ]
 DEFAULT_RULE = "min_asr_within_delta"
-INTERRUPTED = 130  # exit code after Ctrl-C
+INTERRUPTED = 130  # exit code after Ctrl-C; 143 after SIGTERM, 129 after SIGHUP
 STOPPED = "stopped. Everything finished is stored; the same command goes on from there."
 
 
@@ -298,39 +298,60 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
+    with stops.listening():
+        _run(command, args)
+
+
+def _run(command: Any, args: list[str] | None) -> None:
     try:
-        code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
+        code = _uninterrupted(command, args)
     except SpecError as problem:
         _stop(str(problem))
     except Aborted as problem:
         _stop(str(problem), 1)
     except KeyboardInterrupt:
-        _stop(STOPPED, INTERRUPTED)
+        _stop(STOPPED, stops.code() or INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as problem:
         _stop(f"{problem.filename or 'the system'}: {problem.strerror or problem}.")
-    except MemoryError:
-        _stop("there is not enough memory for this. Lower what it asks for: sizes, widths, batches.")
+    except MemoryError as problem:
+        why = f" ({problem})" if str(problem) else ""
+        _stop(f"there is not enough memory for this{why}. Lower what it asks for: sizes, widths, batches, workers.")
     except Exception as problem:
         _parsers(problem)
         raise
-    if code == INTERRUPTED:  # the parser turns Ctrl-C into a code, silently
-        _stop(STOPPED, INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _uninterrupted(command: Any, args: list[str] | None) -> object:
+    """What the command gave. Raises KeyboardInterrupt where it was to stop, whatever that became on its way."""
+    try:
+        code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
+    except Exception as problem:  # of a terminal that is gone, say
+        if stops.code():
+            raise KeyboardInterrupt from problem
+        raise
+    if code == INTERRUPTED:  # the parser turns it into a code, silently
+        raise KeyboardInterrupt
+    return code
 
 
 def _parsers(problem: Exception) -> None:
     """Stop for what the parser of the command line raises; anything else is left to whoever asked."""
     if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):
         _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
-    if type(problem).__name__ == "Abort":
+    if type(problem).__name__ == "Abort" and not isinstance(problem.__cause__, EOFError):  # that is a bug of ours
         _stop(STOPPED, INTERRUPTED)
 
 
 def _stop(text: str, code: int = 2) -> None:
-    print(f"poisonsweep: {line(text)}", file=sys.stderr)
+    try:
+        print(f"poisonsweep: {line(text)}", file=sys.stderr, flush=True)
+    except OSError:  # the terminal is gone; Python would try once more at its end, and change the code
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
 

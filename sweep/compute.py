@@ -34,7 +34,7 @@ class Compute:
     resources: Mapping[str, float] = field(default_factory=dict)  # a trial's share of what the cluster's nodes name
     workers: int = 0  # trials at a time; 0: as many as the cores (or GPUs) allow
     time_limit: float = 0  # seconds of a trial's own time, after which it is ended and has failed; 0: none
-    scheduler: str = "none"
+    scheduler: str = "none"  # asha stops configurations that the rule would pass over; on Ray
     attempts: int = 3  # how often a trial whose worker was lost is started
     lease: float = 420  # seconds after which a lost machine's trials are free for the others that share the store
     outage: float = 300  # seconds that a database which went away is waited for

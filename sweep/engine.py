@@ -95,9 +95,11 @@ def execute(
         artifacts_at(place.artifacts).check()
     elif not checked:
         _check(sweep, place, use_ray)
-    store.add_sweep(sweep.name, plain, replace=replace_sweep)
+    if row is None:
+        store.add_sweep(sweep.name, plain)
     release_the_dead(store)
-    Spool(place).take_up(store, Driver().name)
+    Spool(place).take_up(store, Driver().name)  # before the sweep is another, as what waits was asked for by this one
+    store.add_sweep(sweep.name, plain, replace=replace_sweep)
     if failed:
         store.forget(failed)
     ready = (lambda: _check(sweep, place, use_ray)) if again else None
@@ -128,7 +130,7 @@ def run_waves(
         Aborted, KeyboardInterrupt: as for ``execute``.
         SpecError: as ``ready`` does.
     """
-    compute = sweep.compute if address else _with_gpu(sweep.compute)
+    compute, place = sweep.compute if address else _with_gpu(sweep.compute), replace(place, sweep=sweep.name)
     if not sweep.detectors:  # then nobody has to have what such a trial would take
         compute = replace(compute, detectors=compute.trials)
     usable = _usable(place, compute)
@@ -142,7 +144,7 @@ def run_waves(
         if use_ray:
             from sweep import tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-            tune.run(source, place, compute, address, ship=ship)
+            tune.run(source, place, compute, address, ship=ship, rule=sweep.rule)
         elif _pooled(compute, place):
             local.pool(source, place, 1, compute)
         else:

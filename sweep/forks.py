@@ -6,9 +6,11 @@ So torch is loaded once, its pages are shared however many there are, and a driv
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
@@ -17,12 +19,13 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from sweep.secrets import kept_from_children
+from sweep.stops import ENDING, GRACE, unheard
 from sweep.worker import die_with_the_driver
+from trials.leaving import leaving
 from trials.spec import SpecError
 
 # what the check and a worker run, and what optimizers load when first used
 PRELOADED = ["trials.run", "sweep.check", "sweep.serving", "torch._dynamo"]
-TIDY = 5.0  # seconds in which a process that is not wanted any more may put things in order
 
 
 def start(function: Callable[..., None], *given: Any) -> tuple[ForkServerProcess, "Connection[Any, Any]"]:
@@ -31,14 +34,32 @@ def start(function: Callable[..., None], *given: Any) -> tuple[ForkServerProcess
     context.set_forkserver_preload(PRELOADED)
     with kept_from_children():
         environment = dict(os.environ)
-        with _ctrl_c_blocked():  # while it loads it would take a Ctrl-C for its own
+        with unheard():
+            multiprocessing.resource_tracker.ensure_running()  # else the next line would, and hear signals after it
+        with unheard():
             multiprocessing.forkserver.ensure_running()
     ours, theirs = context.Pipe()
     with _without_main([function, *given]):
         process = context.Process(target=_begin, args=(environment, function, theirs, given), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError):
+            raise _dead() from None
     theirs.close()  # else its end would stay open after its death
     return process, ours
+
+
+def _dead() -> Exception:
+    """What became of the process that others are forks of."""
+    what = "the process that loads torch for the workers"
+    with contextlib.suppress(AttributeError, ChildProcessError, TypeError):
+        server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        ended = os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)  # left to be reaped by whoever started it
+        if ended is not None and ended.si_code == os.CLD_EXITED:
+            return RuntimeError(f"{what} ended with exit code {ended.si_status}")
+        if ended is not None and ended.si_status != signal.SIGKILL:
+            return RuntimeError(f"{what} was ended by signal {ended.si_status}")
+    return MemoryError(f"{what} was killed, for want of memory most likely")
 
 
 def ask(function: Callable[..., Any], *given: Any) -> Any:
@@ -66,25 +87,36 @@ def ask(function: Callable[..., Any], *given: Any) -> Any:
     return what
 
 
-def end(process: ForkServerProcess) -> None:
-    """End a process, kindly at first."""
-    process.terminate()
-    process.join(TIDY)
-    if process.is_alive():
-        process.kill()
-        process.join()
+def end(*processes: ForkServerProcess) -> None:
+    """End processes, kindly at first."""
+    for process in processes:
+        process.terminate()
+    last = time.monotonic() + GRACE
+    for process in processes:
+        process.join(max(0.0, last - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def _begin(environment: dict[str, str], function: Callable[..., None], pipe: Any, given: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; it ends its workers
+    for number in ENDING:  # they are the driver's; it ends its workers, with the second
+        signal.signal(number, _leave if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     die_with_the_driver()
     os.environ.clear()  # what it was forked from may have an older one
     os.environ |= environment
     function(pipe, *given)
 
 
+def _leave(*_: object) -> None:
+    """Leave off once the checkpoint of what runs is written; at once, removing what is half written, where none is."""
+    end = SystemExit(1)
+    if not leaving.ask(end):
+        raise end
+
+
 def _answer(pipe: "Connection[Any, Any]", function: Callable[..., Any], *given: Any) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that half-written files are removed
     try:
         answer = "done", function(*given)
     except (SpecError, OSError, MemoryError) as problem:
@@ -92,15 +124,6 @@ def _answer(pipe: "Connection[Any, Any]", function: Callable[..., Any], *given: 
     except Exception:
         answer = "failed", traceback.format_exc()
     pipe.send(answer)
-
-
-@contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

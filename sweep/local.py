@@ -15,6 +15,7 @@ from sweep.serving import serve
 from sweep.source import LOOK, Source
 from sweep.spool import Spool
 from sweep.worker import Place, placed
+from trials.leaving import leaving
 from trials.spec import Point, Trial, record_from_json, to_json
 
 
@@ -51,6 +52,7 @@ def inline(source: Source, place: Place) -> None:
                 source.point(trial, next(steps))
             except StopIteration as end:
                 source.finish(end.value)
+                leaving.go()
                 break
 
 
@@ -143,11 +145,6 @@ def _hire(place: Place, number: int) -> _Worker:
 
 
 def _dismiss(crew: list[_Worker]) -> None:
+    forks.end(*(worker.process for worker in crew))
     for worker in crew:
-        worker.process.terminate()
-    for worker in crew:
-        worker.process.join(5)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
         worker.pipe.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep.spool import Spool
 from sweep.worker import Place, device_for, perform, spoilt
+from trials.leaving import leaving
 from trials.spec import to_json, trial_from_json
 
 
@@ -33,6 +34,7 @@ def serve(pipe: "Connection[Any, Any]", place: Place, number: int) -> None:
                 except StopIteration as end:
                     text, last = Spool(place).put(end.value), spoilt(end.value)
                     pipe.send(("last" if last else "record", text))
+                    leaving.go()
                     if last:  # the driver hires another
                         return
                     break

@@ -256,12 +256,14 @@ class Source:
 
     def _left(self, trial: Trial) -> bool:
         """Take up the record that a driver which was killed since has left of a trial that is now ours."""
-        record = self._spool.get(trial.id) if self._spool else None
-        if self._spool is None or record is None or not self._usable(record):
+        if self._spool is None or (waiting := self._spool.found(trial.id)) is None:
+            return False
+        record, sweep = waiting
+        if not self._usable(record):
             return False
         self.progress.awaited.pop(trial.id, None)
         self.finish(record)
-        self._spool.drop(trial.id)
+        self._spool.settle(self.store, trial.id, sweep)
         return True
 
     def _stored(self, trial: Trial) -> bool:

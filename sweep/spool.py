@@ -1,7 +1,8 @@
 """Finished records beside the artifacts: a worker puts each there before the driver hears of it, the driver drops it.
 
 So what a worker has finished outlives its driver, and whatever becomes of the pipe between them. A record is dropped
-when the store has it, never before.
+when the store has it, never before. It waits with the name of the sweep that asked for it, and joins that sweep,
+whoever finds it.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from trials.spec import Record, Trial, record_from_json, to_json
 if TYPE_CHECKING:
     from results.store import Store
 
+Waiting = tuple[Record, str]  # and the name of the sweep that asked for it; "" where nobody said, as formerly
 PAUSES = (0.2, 1.0)  # seconds before a file that could not be read is tried again
 
 
@@ -31,13 +33,18 @@ class Spool:
 
     def put(self, record: Record) -> str:
         """Keep a finished record; returns its JSON. On a full disk only the driver hears of it."""
-        text = json.dumps(to_json(record))
+        text = json.dumps({**to_json(record), "sweep": self._place.sweep})
         with contextlib.suppress(OSError):
             self._folder.put(_name(record.trial.id), text.encode())
         return text
 
     def get(self, trial_id: str) -> Record | None:
         """The record that waits of a trial."""
+        found = self.found(trial_id)
+        return found[0] if found else None
+
+    def found(self, trial_id: str) -> Waiting | None:
+        """The record that waits of a trial, and the sweep that asked for it."""
         return self._read(trial_id)[0]
 
     def drop(self, trial_id: str) -> None:
@@ -52,23 +59,25 @@ class Spool:
 
     def leftovers(self) -> list[Record]:
         """All records that wait; what is damaged, or of another version, is dropped, and its trial runs again."""
-        found = []
-        for trial_id in (n.removesuffix(".json") for n in self._folder.names() if n.endswith(".json")):
-            record, hopeless = self._read(trial_id)
-            if record is not None:
-                found.append(record)
-            elif hopeless:
-                self.drop(trial_id)
-        return found
+        return [record for record, _ in self._waiting()]
 
     def take_up(self, store: "Store", owner: str) -> None:
-        """Store what waits and nobody runs; what the store has already is as it should be.
+        """Store what waits and nobody runs, under the sweep that asked for it; what the store has already stays.
 
-        A record whose trial another driver holds stays: that driver, or whoever takes over from it, looks here.
+        A record whose trial another driver holds stays here: that driver, or whoever takes over from it, looks here.
         """
-        for record in self.leftovers():
+        for record, sweep in self._waiting():
             if store.get(record.trial.id) is not None or store.put(record, owner=owner):
-                self.drop(record.trial.id)
+                self.settle(store, record.trial.id, sweep)
+
+    def settle(self, store: "Store", trial_id: str, sweep: str) -> None:
+        """The store has it: it joins its sweep and is dropped, but where that sweep is another store's."""
+        if sweep:
+            try:
+                store.link(sweep, trial_id)
+            except LookupError:
+                return
+        self.drop(trial_id)
 
     def last_word(self, trial: Trial) -> Record | None:
         """What a lost worker left of its trial: its record, or one that says that it was ended at the time limit."""
@@ -89,11 +98,22 @@ class Spool:
             return self._folder.get(late_name(trial_id)).decode(errors="replace")
         return ""
 
-    def _read(self, trial_id: str) -> tuple[Record | None, bool]:
-        """The record, if there is one, and whether its file can never be read."""
+    def _waiting(self) -> list[Waiting]:
+        found = []
+        for trial_id in (n.removesuffix(".json") for n in self._folder.names() if n.endswith(".json")):
+            waiting, hopeless = self._read(trial_id)
+            if waiting is not None:
+                found.append(waiting)
+            elif hopeless:
+                self.drop(trial_id)
+        return found
+
+    def _read(self, trial_id: str) -> tuple[Waiting | None, bool]:
+        """What waits of a trial, if anything does, and whether its file can never be read."""
         for pause in (*PAUSES, 0.0):
             try:
-                return record_from_json(json.loads(self._folder.get(_name(trial_id)))), False
+                data = json.loads(self._folder.get(_name(trial_id)))
+                return (record_from_json(data), str(data.get("sweep", ""))), False
             except FileNotFoundError:
                 break
             except OSError:  # a network's, perhaps

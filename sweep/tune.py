@@ -4,14 +4,17 @@ Our source decides what runs and our store is the only truth, so Tune's searcher
 not used. Workers are warm: an actor keeps torch, data and models for its next trial.
 """
 
+import contextlib
 import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -31,67 +34,22 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
 
 import ray
 from ray import tune
-from ray._private import ray_constants
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray._private import ray_constants, utils
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, local, nodes
+from sweep import ended, idle, local, nodes, stops
 from sweep.compute import Compute, must_fit
+from sweep.schedulers import Asha, Fifo, first_rung, group_of, standing
 from sweep.secrets import kept_from_children
 from sweep.source import Source
 from sweep.spool import Spool
 from sweep.worker import Place, perform, placed, spoilt
-from trials.spec import Point, SpecError, Trial, canonical, record_from_json, to_json, trial_from_json
+from trials.leaving import leaving
+from trials.spec import Point, SpecError, Trial, record_from_json, to_json, trial_from_json
 
 _NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
+DEFAULT_RULE = "min_asr_within_delta"
 REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
-
-
-class _Fifo(FIFOScheduler):
-    """Leaves starting actors alone: picking a pending trial for a warm actor would cancel the one starting for it.
-
-    Args:
-        why: is told, under Tune's id, why a trial was lost.
-    """
-
-    def __init__(self, why: dict[str, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._why = why
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
-        idle.dropped(tune_controller)
-        ended.forget(tune_controller, trial)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        ended.forget(tune_controller, trial)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> None:
-        return None
-
-
-class _Asha(_Fifo):
-    """ASHA among the configurations of one question (victim, trusted share, seed); all else runs to its end."""
-
-    def __init__(self, why: dict[str, str]) -> None:
-        super().__init__(why)
-        self._groups: dict[str, AsyncHyperBandScheduler] = {}
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        if group := trial.config["group"]:
-            self._groups.setdefault(group, _hyperband()).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        group = self._groups.get(trial.config["group"])
-        if group is None:
-            return str(TrialScheduler.CONTINUE)
-        return str(group.on_trial_result(tune_controller, trial, result))
-
-
-def _hyperband() -> AsyncHyperBandScheduler:
-    return AsyncHyperBandScheduler(
-        time_attr="step", metric="asr", mode="min", max_t=10**9, grace_period=1, reduction_factor=4
-    )
 
 
 class WarmRunner(tune.Trainable):
@@ -102,7 +60,9 @@ class WarmRunner(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._place, self._patience = new_config["place"], new_config["patience"]
-        self._steps = perform(trial_from_json(json.loads(new_config["trial"])), self._place)
+        self._trial, self._rule = trial_from_json(json.loads(new_config["trial"])), new_config["rule"]
+        self._curve = list[Point]()
+        self._steps = perform(self._trial, self._place)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -115,15 +75,27 @@ class WarmRunner(tune.Trainable):
                 if spoilt(end.value):  # Tune drops a worker that raises; the driver reads the record from the spool
                     raise MemoryError("this process is not fit for another trial") from None
                 return {"points": [], "record": text, "done": True}
-        return {"points": to_json(points), "asr": points[-1].asr, "step": points[-1].step}
+        told = {"points": to_json(points), "asr": points[-1].asr}
+        if self._rule:
+            self._curve += points
+            told |= standing(self._trial, self._curve, self._rule)
+        return told
+
+    def cleanup(self) -> None:
+        """Tune stops this worker: write how far its trial has come."""
+        if leaving.write:
+            leaving.write()
 
 
 class _Search(Searcher):
     """Tune's searcher, drawing from our source."""
 
-    def __init__(self, source: Source, place: Place, compute: Compute, why: dict[str, str]) -> None:
+    def __init__(
+        self, source: Source, place: Place, compute: Compute, why: dict[str, str], rule: str = DEFAULT_RULE
+    ) -> None:
         super().__init__(metric="asr", mode="min")
         self._source, self._place, self._compute, self._why = source, place, compute, why
+        self._rule = rule if compute.scheduler == "asha" else ""
         self._live: dict[str, tuple[Trial, Place, list[Point]]] = {}
         self._room = nodes.Room()
         self._freed: deque[Trial] = deque(maxlen=16)  # what the workers that wait for a trial ran last, as Tune reuses
@@ -138,14 +110,16 @@ class _Search(Searcher):
         trial = self._source.next(near)
         if trial is None:
             return Searcher.FINISHED if self._source.over else None
-        share = self._compute.share(trial)
+        share, group = self._compute.share(trial), group_of(trial)
         self._room.share, here = share, placed(self._place, share)
         self._live[trial_id] = trial, here, []
         return {
             "trial": json.dumps(to_json(trial)),
             "place": here,
-            "patience": 0.0 if self._compute.scheduler == "asha" else REPORT_SECONDS,
-            "group": _group(trial),
+            "patience": 0.0 if self._rule else REPORT_SECONDS,
+            "rule": self._rule if group else "",
+            "group": group,
+            "first_rung": first_rung(trial),
             "wants": share.wants,
         }
 
@@ -163,6 +137,7 @@ class _Search(Searcher):
         else:
             self._freed.append(trial)
             record = record_from_json(json.loads(result["record"])) if result.get("record") else None
+            points += [Point(**data) for data in result.get("points", [])]  # with which a scheduler stopped it
         if record is not None:
             self._source.finish(record)
             Spool(here).drop(trial.id)
@@ -185,8 +160,18 @@ class _Search(Searcher):
         return {}
 
 
-def run(source: Source, place: Place, compute: Compute, address: str | None = None, *, ship: bool = False) -> None:
+def run(
+    source: Source,
+    place: Place,
+    compute: Compute,
+    address: str | None = None,
+    *,
+    ship: bool = False,
+    rule: str = DEFAULT_RULE,
+) -> None:
     """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this machine.
+
+    With ASHA trials are compared by what ``rule`` takes of their curves.
 
     Raises:
         SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts folder.
@@ -202,12 +187,13 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
         if address is not None:
             nodes.probe(compute, place)
         why: dict[str, str] = {}
-        search = _Search(source, place, compute, why)
+        search = _Search(source, place, compute, why, rule)
+        scheduler = Asha(why) if compute.scheduler == "asha" else Fifo(why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
                 search_alg=search,
-                scheduler=_Asha(why) if compute.scheduler == "asha" else _Fifo(why),
+                scheduler=scheduler,
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -221,7 +207,11 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
             ),
         )
         with idle.kept(search.only_waits):
-            tuner.fit()
+            try:
+                tuner.fit()
+            except KeyboardInterrupt:
+                scheduler.stop()
+                raise
     except Exception as problem:
         if ours := _buried(problem):
             raise ours from None
@@ -229,6 +219,7 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
     finally:
         if mine:
             ray.shutdown()
+            stops.again()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -245,13 +236,6 @@ def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([config["wants"]])
 
 
-def _group(trial: Trial) -> str:
-    """Whom a scheduler may compare a trial with; "" for nobody."""
-    if trial.method is None or trial.game.name not in {"tuning", "robustness"} or trial.game.params.get("stop_at"):
-        return ""
-    return canonical([trial.victim.id, trial.trusted, trial.seed])
-
-
 def _connect(address: str | None, ship: bool) -> None:
     if address is not None:
         _knock(address)
@@ -262,7 +246,7 @@ def _connect(address: str | None, ship: bool) -> None:
         quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
     joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None
     try:  # with that off Ray takes 127.0.0.1 for its own address, and so listens to this machine alone
-        with kept_from_children():
+        with kept_from_children(), _signals_left_alone():
             ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
@@ -275,6 +259,22 @@ def _connect(address: str | None, ship: bool) -> None:
         ray_constants.ENABLE_RAY_CLUSTER = joins
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Ray's processes do not hear that a terminal was closed, and Ray puts no handler in the place of ours."""
+    usual = getattr(utils, "set_sigterm_handler", None)
+    if usual and stops.are_heard():
+        utils.set_sigterm_handler = lambda _: None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if usual:
+            utils.set_sigterm_handler = usual
+        stops.again()
 
 
 def _knock(address: str) -> None:

@@ -28,7 +28,7 @@ TELLING = 30.0  # seconds that a last word may take on its way to a URI
 @dataclass(frozen=True)
 class Place:
     """Where trials run: the artifacts (an absolute folder or a URI), the device, torch's threads a trial, the seconds
-    between two checkpoints of a trial, and those that it may take.
+    between two checkpoints of a trial, those that it may take, and the name of the sweep that asks for them.
     """
 
     artifacts: str
@@ -36,6 +36,7 @@ class Place:
     threads: int = 1
     checkpoint: float = CHECKPOINT_EVERY
     time_limit: float = 0  # 0: none
+    sweep: str = ""  # "": nobody said
 
     @property
     def spool(self) -> Folder:
@@ -56,7 +57,7 @@ class Place:
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
         note(self.scratch, trial.id, "started")
-        record = yield from perform(trial, _bench(replace(self, time_limit=0)))
+        record = yield from perform(trial, _bench(replace(self, time_limit=0, sweep="")))
         note(self.scratch, trial.id, record.status)
         return record
 

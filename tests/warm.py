@@ -312,6 +312,7 @@ def _prepare_a_driver() -> None:
             os.dup2(fd, number)
             os.close(fd)
         sys.argv = ["-c"]
+        signal.pthread_sigmask(signal.SIG_SETMASK, wanted["mask"])  # as what is started has it of who starts it
         exec(wanted["code"], {"__name__": "__main__"})
         os._exit(0)
     theirs.close()
@@ -320,7 +321,8 @@ def _prepare_a_driver() -> None:
     def spawnv_passfds(path: Any, words: list[Any], fds: list[int]) -> int:
         if "multiprocessing.forkserver" not in str(words[-1]) or ours.fileno() < 0:
             return usual(path, words, fds)
-        warm_ray.send(ours, json.dumps({"code": words[-1], "fds": list(fds)}), list(fds))
+        mask = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+        warm_ray.send(ours, json.dumps({"code": words[-1], "fds": list(fds), "mask": mask}), list(fds))
         ours.close()  # one only: where a fork server died, the next one is started as ever
         return waiting
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from safetensors import SafetensorError
 
-from trials.folders import STALE, Folder, Near, durably
+from trials.folders import NO_ROOM, STALE, Folder, Near, durably
 from trials.spec import SpecError
 
 if TYPE_CHECKING:  # a driver asks only what there is, and does without torch
@@ -151,6 +151,7 @@ def _digest(facts: Mapping[str, Any]) -> str:
 
 def _unsaved(key: str, problem: OSError, where: str) -> str:
     said = f"artifact {key} could not be saved in {where!r}: {problem.strerror or problem}"
-    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"{said}; the disk is full: make room, then run again with --retry-failed"
+    if problem.errno in NO_ROOM:
+        full = "disk is full" if problem.errno == errno.ENOSPC else "quota, or the limit on a file's size, is used up"
+        return f"{said}; the {full}: make room, then run again with --retry-failed"
     return said

@@ -4,6 +4,7 @@ Names are relative, with ``/`` between their parts. A name that begins with a do
 """
 
 import contextlib
+import errno
 import os
 import re
 import time
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from trials.spec import SpecError
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk is full, or what a user or a file may take of it
 STALE = 24 * 3600  # seconds after which an unfinished file has no writer any more
 CHECKPOINT_EVERY = 60.0  # seconds between two checkpoints of a trial, and before its first: a short one writes none
 

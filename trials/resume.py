@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from trials.folders import Folder
+from trials.leaving import leaving
 
 FOLDER = "checkpoints"
 _OWN = ("commit", "dirty", "device", "device_name", "poisonsweep", "threads", "torch")
@@ -52,6 +54,7 @@ class Journal:
 
     def restore(self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator) -> dict[str, Any]:
         """Put all of them back to where the checkpoint was taken; returns the position kept with it, {} for none."""
+        leaving.keeps = True
         try:
             blob = self._files.get(self._name)
         except FileNotFoundError:
@@ -79,7 +82,7 @@ class Journal:
     def keep(
         self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator, position: Mapping[str, Any]
     ) -> None:
-        """Write a checkpoint if it is time; one that cannot be written costs the trial nothing.
+        """Write a checkpoint if it is time, or the trial leaves off here; one that cannot be written costs nothing.
 
         Args:
             model: with its buffers.
@@ -87,8 +90,15 @@ class Journal:
             rng: draws the batches; torch's own generators are kept beside it.
             position: plain values, ``step`` among them.
         """
-        if time.monotonic() - self._last < self._every:
-            return
+        leaving.write = partial(self._write, model, optimizers, rng, position)
+        if leaving.asked or time.monotonic() - self._last >= self._every:
+            leaving.write()
+        leaving.go()
+
+    def _write(
+        self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator, position: Mapping[str, Any]
+    ) -> None:
+        leaving.write = None
         facts = {
             "position": dict(position),
             "seconds": self.elapsed(),

@@ -10,6 +10,7 @@ import torch
 
 from trials import catalog
 from trials.bench import Bench, Defender
+from trials.leaving import leaving
 from trials.provenance import of_code, of_device
 from trials.spec import Point, Record, Trial, derive
 
@@ -56,6 +57,8 @@ def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
         may_go_on = isinstance(raised, OSError)  # a full disk or a lost network: the next run takes the checkpoint
         if bench.device.startswith("cuda"):
             torch.cuda.empty_cache()
+    finally:
+        leaving.over()
     if not may_go_on:
         journal.end()
     return Record(

@@ -1,15 +1,12 @@
 """What the chaos tests share: random moments, and a sweep that nothing disturbed."""
 
-import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
-import warm
 from databases import Server
-from harness import Run, Undisturbed
+from harness import Run, Undisturbed, undisturbed_run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,12 +26,9 @@ def rng(chaos_seed: int, request: pytest.FixtureRequest) -> Random:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """By a driver that is a fork, like those that are killed; test_what_is_counted.py has it start as a user does."""
-    run, here = Run(tmp_path_factory.mktemp("undisturbed")), Path(__file__).parent
-    warm.Program(["-c", ""], here, os.environ).wait()  # so that its server has loaded
-    began = datetime.now(UTC)
-    assert "ran 34 trials (0 failed, 0 pruned), 0 were in the store." in run.complete()
-    assert sorted(run.started()) == sorted(run.records())
-    return Undisturbed(run.records(), (datetime.fromisoformat(run.journal()[0]["time"]) - began).total_seconds())
+    found = undisturbed_run(Run(tmp_path_factory.mktemp("undisturbed")))
+    assert len(found.records) == 34
+    return found
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from databases import Server
-from harness import Run, Undisturbed
+from harness import Run, Undisturbed, defense, spec_with, undisturbed_run, victim_with
 from kills import Killing, Tally
 
 Count = Callable[..., None]
@@ -28,6 +29,25 @@ def test_a_driver_killed_at_any_moment_loses_and_repeats_nothing(
     rounds = pytestconfig.getoption("--rounds")
     killing = Killing(lambda i: Run(tmp_path / str(i)), rng, undisturbed.records, undisturbed.startup)
     judged(killing.go(rounds), count, "driver killed, worker processes, SQLite", rounds)
+
+
+@pytest.mark.timeout(0)
+def test_a_driver_killed_at_any_moment_does_not_change_what_its_searches_try(
+    tmp_path: Path, rng: Random, pytestconfig: pytest.Config, count: Count
+) -> None:
+    """One worker, in a process of its own; each search goes on long enough to depend on what it has learnt."""
+    rounds = max(4, pytestconfig.getoption("--rounds") // 4)
+    searches = [search("weight_decay", "tpe", 14), search("fine_tuning", "gp", 13)]
+    compute = {"device": "cpu", "workers": 1, "time_limit": 60}
+    spec = spec_with(tmp_path, seeds=[0], victim=victim_with(seeds=[0]), defenses=searches, compute=compute)
+    whole = undisturbed_run(Run(tmp_path / "whole", spec))
+    assert 25 <= sum(r.trial.game.name == "tuning" for r in whole.records.values()) <= 27  # one may be asked for twice
+    killing = Killing(lambda i: Run(tmp_path / str(i), spec), rng, whole.records, whole.startup)
+    judged(killing.go(rounds), count, "driver of searches killed, one worker process, SQLite", rounds)
+
+
+def search(name: str, sampler: str, trials: int) -> dict[str, Any]:
+    return {**defense(name), "walk": "search", "sampler": sampler, "trials": trials, "objectives": ["cda_loss"]}
 
 
 @pytest.mark.ray

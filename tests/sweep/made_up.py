@@ -1,6 +1,7 @@
 """Places whose trials take no torch: they sleep, die or measure what a test wants."""
 
 import ctypes
+import math
 import os
 import time
 import traceback
@@ -22,6 +23,7 @@ class Made(Place):
     spools: bool = False  # it puts its record on disk first
     troubled: str = ""  # id of a trial in trouble, or "all"
     trouble: str = ""  # sleeps, holds the lock, memory, raises
+    ruins: float = math.inf  # learning rate from which on a trial ruins its model, backdoor and all
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
         marks = self.scratch / "marks"
@@ -33,7 +35,8 @@ class Made(Place):
         asr = float(trial.method.params.get("lr", 0.0)) if trial.method else 0.0
         curve = []
         for i in range(self.steps):
-            curve.append(Point(i, 0.9, min(1.0, asr + 0.01 * (self.steps - i)), 0.1))
+            point = Point(i, 0.9, min(1.0, asr + 0.01 * (self.steps - i)), 0.1)
+            curve.append(Point(i, 0.1, 0.0, 0.1) if i and asr >= self.ruins else point)
             yield curve[-1]
             time.sleep(self.nap)
         record = Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5)

@@ -58,6 +58,43 @@ def _kill_oneself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+DYING = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+from sweep import cli, forks
+if sys.argv[1] == "eof":
+    forks.start = lambda *_: (_ for _ in ()).throw(EOFError("a bug"))
+forks.PRELOADED[:0] = ["dying"]
+cli.main(["run", {spec!r}, "--local", "--store", "s.db"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("dying", "code", "says"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", 2, "was killed, for want of memory most likely"),
+        ("import os; os._exit(5)", 1, "ended with exit code 5"),
+        ("eof", 1, "EOFError: a bug"),
+    ],
+)
+def test_a_process_that_dies_while_it_loads_is_not_taken_for_ctrl_c(
+    tmp_path: Path, dying: str, code: int, says: str
+) -> None:
+    (tmp_path / "dying.py").write_text("" if dying == "eof" else dying)
+    (tmp_path / "tiny.toml").write_text(tiny_sweep.toml(tiny_sweep.table()))
+    script = DYING.format(folder=str(tmp_path), spec=str(tmp_path / "tiny.toml"))
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, dying], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    if code == 2:
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("poisonsweep: there is not enough memory for this (")
+    assert "stopped." not in done.stderr
+
+
 def _slow(folder: str) -> None:
     part = Path(folder) / "part"
     try:

@@ -199,6 +199,22 @@ def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: S
     assert s.progress.planned == s.progress.done + s.progress.pruned
 
 
+def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(running_ray: None, store: Store, tmp_path: Path) -> None:
+    from sweep import tune  # noqa: PLC0415
+
+    sweep = tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "cifar10"}], confirm=False, judge=False)
+    s = Source(waves(sweep, store), store, "tiny")
+    place = Made(str(tmp_path), steps=20, ruins=0.03)
+    tune.run(s, place, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule)
+    tuned = {r.trial.id: (r.trial.method.params["lr"], r) for r in store.records("tiny", "tuning") if r.trial.method}
+    least = min(lr for lr, _ in tuned.values())
+    assert all(r.status == "done" for lr, r in tuned.values() if lr == least)
+    ruined = [r for lr, r in tuned.values() if lr >= place.ruins]
+    assert sum(r.status == "pruned" for r in ruined) > len(ruined) / 2
+    first = min(len(r.curve) for _, r in tuned.values() if r.status == "pruned")
+    assert first == 1 + 4  # the start, and one point more than may be beyond Δ
+
+
 def test_tunes_trials_that_have_ended_leave_its_memory(
     running_ray: None, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

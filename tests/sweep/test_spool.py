@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from sweep.spool import Spool
 from sweep.walks import ListWalk
 from sweep.worker import Place
 from trials.folders import Near
-from trials.spec import Record, Trial, record_from_json
+from trials.spec import Record, Trial, record_from_json, to_json
 
 
 @pytest.fixture
@@ -118,6 +119,35 @@ def test_an_heir_takes_the_record_that_a_killed_driver_left(store: Store, place:
         assert heir.next() is None
     assert (heir.progress.done, heir.progress.elsewhere, heir.progress.awaited) == (1, 0, {})
     assert store.records("tiny") == [finished(trial)]
+    assert not Spool(place).leftovers()
+
+
+def test_a_record_joins_the_sweep_that_asked_for_it_whoever_finds_it(store: Store, place: Place) -> None:
+    """Another sweep's driver takes it up, or the store has it already; one of another store's sweep stays for that."""
+    store.add_sweep("other", {})
+    new, known, wanted, foreign = trials(4)
+    store.put(finished(known), "other")
+    for trial, sweep in ((new, "tiny"), (known, "tiny"), (foreign, "elsewhere")):
+        Spool(replace(place, sweep=sweep)).put(finished(trial))
+    spool = Spool(place)
+    spool.take_up(store, "me")
+    assert {r.trial.id for r in store.records("tiny")} == {new.id, known.id}
+    assert store.get(foreign.id) == finished(foreign)
+    assert spool.leftovers() == [finished(foreign)]
+    Spool(replace(place, sweep="tiny")).put(finished(wanted))
+    heir = Source(iter([[ListWalk("x", [wanted])]]), store, "other", spool=spool)
+    assert heir.next() is None
+    for sweep in ("tiny", "other"):
+        assert wanted.id in {r.trial.id for r in store.records(sweep)}
+    assert spool.leftovers() == [finished(foreign)]
+
+
+def test_a_file_that_names_no_sweep_is_read_as_before(store: Store, place: Place) -> None:
+    (trial,) = trials(1)
+    place.spool.put(f"{trial.id}.json", json.dumps(to_json(finished(trial))).encode())
+    Spool(place).take_up(store, "me")
+    assert store.get(trial.id) == finished(trial)
+    assert not store.records("tiny")
     assert not Spool(place).leftovers()
 
 

@@ -108,7 +108,9 @@ def test_a_resumed_search_asks_only_the_rest_and_nothing_twice(store: Store, sam
 def test_a_resumed_search_knows_the_values_states_and_constraints(store: Store) -> None:
     states = iter(["done", "failed", "pruned"])
     whole(searching(3), store, lambda t: record(t, status=next(states)) if t.method else record(t))
-    study = walk(searching(5), store).study
+    resumed = walk(searching(5), store)
+    resumed.ask()
+    study = resumed.study
     told = [t for t in study.trials if t.state.is_finished()]
     assert sorted(t.state.name for t in told) == ["COMPLETE", "FAIL", "PRUNED"]
     complete = next(t for t in told if t.state is TrialState.COMPLETE)
@@ -139,8 +141,9 @@ def test_a_search_with_branches_resumes(store: Store) -> None:
     """Pivotal Tuning asks for ``lr_adam`` in one branch; the stored setting is ``lr``."""
     more = {"name": "pivotal_tuning", "profile": "cifar10", "sampler": "random"}
     whole(searching(12, **more), store)
-    study = walk(searching(14, **more), store).study
-    branches = {t.params["optimizer"] for t in study.trials}
+    resumed = walk(searching(14, **more), store)
+    resumed.ask()
+    branches = {t.params["optimizer"] for t in resumed.study.trials}
     assert branches == {"sgd", "adam"}
     assert len(whole(searching(14, **more), store)) == 2
 
@@ -154,8 +157,11 @@ def test_a_search_with_a_fixed_setting_resumes(store: Store, lr: float) -> None:
 def test_records_of_another_space_are_no_history(store: Store) -> None:
     whole(searching(3, fixed={"lr": 7.0}), store)
     asking = walk(searching(3), store)
-    assert asking.study.trials[0].state is TrialState.WAITING  # the paper's optimum
     assert asking.known == 0
+    first = asking.ask()  # the paper's optimum
+    assert first is not None
+    assert lr(first) != 7.0
+    assert [t.state for t in asking.study.trials] == [TrialState.RUNNING]
 
 
 def test_a_search_that_asks_twice_for_one_configuration_runs_it_once(store: Store) -> None:
