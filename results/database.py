@@ -42,6 +42,8 @@ def connect(address: str, *, create: bool) -> Engine:
     try:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+            if create and not file.exists():
+                file.touch()  # as the umask says; SQLite itself would let nobody but the owner write
         engine = _engine(url)
     except OSError as problem:
         why = problem.strerror or problem
