@@ -35,7 +35,7 @@ from ray._private import ray_constants
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, local, nodes
+from sweep import ended, idle, machine, nodes
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
@@ -193,7 +193,7 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
     """
     mine = not ray.is_initialized()
     if mine and address is None:
-        must_fit(compute, [local.machine(compute)])
+        machine.fits_here(compute)
     if mine:
         _connect(address, ship)
     folder = place.scratch / "tune" / uuid.uuid4().hex
@@ -257,7 +257,8 @@ def _connect(address: str | None, ship: bool) -> None:
         _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:  # "local", as else Ray would join any cluster that it finds on this machine
-        quiet |= {"address": "local", "include_dashboard": False, "num_cpus": local.cores()}
+        quiet |= {"address": "local", "include_dashboard": False, "num_cpus": machine.cores()}
+        quiet["_memory"] = machine.memory()
     else:
         quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
     joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None
