@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from sweep import sockets
 from sweep.secrets import kept_from_children
 from sweep.worker import die_with_the_driver
 from trials.spec import SpecError
@@ -31,7 +32,7 @@ def start(function: Callable[..., None], *given: Any) -> tuple[ForkServerProcess
     context.set_forkserver_preload(PRELOADED)
     with kept_from_children():
         environment = dict(os.environ)
-        with _ctrl_c_blocked():  # while it loads it would take a Ctrl-C for its own
+        with sockets.near(), _ctrl_c_blocked():  # while it loads it would take a Ctrl-C for its own
             multiprocessing.forkserver.ensure_running()
     ours, theirs = context.Pipe()
     with _without_main([function, *given]):

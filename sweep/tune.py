@@ -35,7 +35,7 @@ from ray._private import ray_constants
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, machine, nodes
+from sweep import ended, idle, machine, nodes, sockets
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
@@ -258,7 +258,7 @@ def _connect(address: str | None, ship: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:  # "local", as else Ray would join any cluster that it finds on this machine
         quiet |= {"address": "local", "include_dashboard": False, "num_cpus": machine.cores()}
-        quiet["_memory"] = machine.memory()
+        quiet |= {"_memory": machine.memory(), "_temp_dir": sockets.for_ray()}
     else:
         quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
     joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None
