@@ -80,7 +80,7 @@ def test_a_ray_of_our_own_starts(long: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert folder is not None
         assert Path(folder).parent.stat().st_mode & 0o777 == 0o700
         assert list(Path(folder).glob("session_*/sockets/*"))
-        assert ray.get(ray.remote(os.getpid).remote()) != os.getpid()
+        assert ray.get(ray.remote(lambda: os.getpid() + 0).remote()) != os.getpid()
     finally:
         ray.shutdown()
         sockets.for_ray.cache_clear()
