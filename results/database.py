@@ -5,9 +5,10 @@ WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
 ``results.read_only``, and neither writes nor migrates.
 """
 
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _IMMEDIATE = "poisonsweep_immediate"
 _SYNCHRONOUS = "poisonsweep_synchronous"
 _BAD_OPTIONS = "store {} cannot be used: the options after ? are not its driver's."  # which may hold a password
+_NO_FOLDER = "store {}: {}. Choose a folder that can be written."
 _LONGEST = 64 * 2**20  # bytes of one value in SQLite
 # libpq's: a server whose machine or network is gone is noticed in about a minute; seconds, the last in milliseconds
 _HEARD = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
@@ -50,7 +52,8 @@ def connect(address: str, *, create: bool, write: bool = True) -> Engine:
     except (ArgumentError, TypeError, ValueError):
         raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     try:
-        _prepare(engine, url, create=create, write=write)
+        with _made(file if create else None, url):
+            _prepare(engine, url, create=create, write=write)
     except SpecError:
         engine.dispose()
         raise
@@ -86,9 +89,30 @@ def _may_open(file: Path, url: URL, *, create: bool, write: bool) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            why = problem.strerror or problem
-            raise SpecError(f"store {shown(url)}: {why}. Choose a folder that can be written.") from None
+            raise SpecError(_NO_FOLDER.format(shown(url), problem.strerror or problem)) from None
     read_only.check_companions(file)
+
+
+@contextlib.contextmanager
+def _made(file: Path | None, url: URL) -> Iterator[None]:
+    """A new store's file with the rights that the umask leaves, where SQLite would let only its owner write.
+
+    It is gone again where opening the store fails.
+    """
+    fresh = file is not None and not file.exists()
+    try:
+        if file is not None and fresh:
+            file.touch()
+    except OSError as problem:
+        raise SpecError(
+            f"store {shown(url)}: {problem.strerror or problem}. Choose a folder that can be written."
+        ) from None
+    try:
+        yield
+    except BaseException:
+        if file is not None and fresh and file.exists() and not file.stat().st_size:
+            file.unlink()
+        raise
 
 
 def _reader(url: URL, file: Path) -> Engine:

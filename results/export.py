@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.csv_file import to_csv
 from results.to_optuna import to_optuna
 from results.to_tensorboard import to_tensorboard
 from results.words import last_line
@@ -14,7 +15,7 @@ from trials.spec import Record, SpecError
 __all__ = ["SUFFIXES", "curve_frame", "frame", "to_file", "to_optuna", "to_tensorboard"]
 
 SUFFIXES: Mapping[str, Callable[[pd.DataFrame, Path], Any]] = {
-    ".csv": lambda table, path: table.to_csv(path, index=False),
+    ".csv": to_csv,
     ".parquet": lambda table, path: table.to_parquet(path, index=False),
 }
 _ROW = (

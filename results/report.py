@@ -1,6 +1,5 @@
 """One self-contained page for one sweep: the answer first, then the evidence. It loads nothing from anywhere."""
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from results.tables import _classes, failures, oracle, robustness, self_poison, 
 from results.verdicts import Applied, headline, notes, verdict_of
 from results.words import cell_names
 from trials.spec import Record, SpecError
+from trials.whole import whole
 
 
 def render(
@@ -103,14 +103,10 @@ def write(
     text = render(records, title=title, rule=rule, generated=generated, applied=applied)
     if not target.name or target.is_dir():
         raise SpecError(f"the report cannot be written to {str(target)!r}: it is a folder.")
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(target)
+        with whole(target) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as problem:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise SpecError(f"the report cannot be written to {str(target)!r}: {problem.strerror or problem}.") from problem
     return target
 

@@ -16,6 +16,7 @@ from sqlalchemy import event
 from results.rules import curve_of, delta_of, pick
 from results.words import percent, victim_name
 from trials.spec import Record, Scalar, SpecError, canonical
+from trials.whole import whole
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -40,18 +41,12 @@ def to_optuna(records: Iterable[Record], path: str | Path) -> int:
         raise SpecError(f"{str(path)!r} exists already. Name a new file.")
     if not studies:
         raise SpecError("no record of a defense with a curve: there is nothing that an Optuna study could hold.")
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        part.touch()
-        _write(studies, part)
-        part.replace(path)
+        with whole(path) as part:
+            part.touch()  # SQLite itself would let nobody else write
+            _write(studies, part)
     except OSError as problem:
         raise SpecError(f"cannot write {str(path)!r}: {problem.strerror or problem}.") from problem
-    finally:
-        if path.parent.is_dir():
-            part.unlink(missing_ok=True)
     return len(studies)
 
 

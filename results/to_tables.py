@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from results.csv_file import to_csv
 from results.latex import latex
 from trials.spec import Record, SpecError
 
@@ -33,7 +34,7 @@ def to_tables(records: Sequence[Record], folder: str | Path, rule: str = "min_as
             if not len(table):
                 continue
             files = [folder / f"{name}{suffix}" for suffix in (".csv", ".parquet", ".tex")]
-            table.to_csv(files[0], index=False)
+            to_csv(table, files[0])
             table.astype("string").to_parquet(files[1], index=False)
             files[2].write_text(latex(table, (module.__doc__ or name).splitlines()[0], f"tab:{name}"), encoding="utf-8")
             written += files

@@ -80,17 +80,16 @@ def fits(share: Compute, node: Node) -> int:
     return min(_times(name, need, node.get(name, 0)) for name, need in share.wants.items())
 
 
-def must_fit(compute: Compute, nodes: Sequence[Node]) -> None:
-    """Raises SpecError with one line where no single node has what one trial of some wave wants."""
+def must_fit(compute: Compute, nodes: Sequence[Node], seen: str = "no node has as much; they have") -> None:
+    """Raises SpecError with one line, ``seen`` in it, where no single node has what one trial of some wave wants."""
     for wave in WAVES:
         share = compute.wave(wave)
         if any(fits(share, node) for node in nodes):
             continue
         where = f"compute.{wave}" if getattr(compute, wave) else "compute"
         have = list(dict.fromkeys(_listed({name: node.get(name, 0) for name in share.wants}) for node in nodes))
-        seen = "this machine has" if len(nodes) == 1 else "no node has as much; they have"
-        seen += f" {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
-        raise SpecError(f"{where}: a trial wants {share.wanted}, but {seen}. Lower it, or add such a node.")
+        told = f"{seen} {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
+        raise SpecError(f"{where}: a trial wants {share.wanted}, but {told}. Lower it, or add such a node.")
 
 
 def _checked(where: str, data: Mapping[str, Any]) -> Compute:

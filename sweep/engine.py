@@ -9,8 +9,8 @@ from pathlib import Path
 from results.address import file_of, parse
 from results.store import DEFAULT_URL, Store
 from results.sweep_specs import ASKED, check_covers
-from sweep import forks, local
-from sweep.compute import WAVES, Compute, must_fit
+from sweep import forks, local, machine
+from sweep.compute import WAVES, Compute
 from sweep.config import Sweep
 from sweep.driver import Driver, release_the_dead
 from sweep.source import Progress, Source, Watch
@@ -184,7 +184,7 @@ def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
     if compute.scheduler != "none" and not use_ray:
         raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
     if not address and not use_ray:
-        must_fit(compute, [local.machine(compute)])
+        machine.fits_here(compute)
 
 
 def _needs_pool(share: Compute, place: Place) -> bool:

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from sweep import sockets
 from sweep.secrets import kept_from_children
 from sweep.stops import ENDING, GRACE, unheard
 from sweep.worker import die_with_the_driver
@@ -36,7 +37,7 @@ def start(function: Callable[..., None], *given: Any) -> tuple[ForkServerProcess
         environment = dict(os.environ)
         with unheard():
             multiprocessing.resource_tracker.ensure_running()  # else the next line would, and hear signals after it
-        with unheard():
+        with sockets.near(), unheard():
             multiprocessing.forkserver.ensure_running()
     ours, theirs = context.Pipe()
     with _without_main([function, *given]):

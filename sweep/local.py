@@ -2,15 +2,14 @@
 
 import contextlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from sweep import forks
-from sweep.compute import WAVES, Compute, Node, fits
+from sweep import forks, machine
+from sweep.compute import Compute, fits
 from sweep.serving import serve
 from sweep.source import LOOK, Source
 from sweep.spool import Spool
@@ -21,22 +20,7 @@ from trials.spec import Point, Trial, record_from_json, to_json
 
 def workers_for(compute: Compute) -> int:
     """Trials at a time on this machine: what was asked for, or as many as its cores, GPUs and memory allow."""
-    return compute.workers or max(1, fits(compute, machine(compute)))
-
-
-def machine(compute: Compute) -> Node:
-    """What this machine has; its GPUs are counted only where they are asked for."""
-    gpus = 0
-    if any(compute.wave(wave).gpus for wave in WAVES) and compute.device != "cpu":
-        import torch  # noqa: PLC0415  (only where GPUs are asked for)
-
-        gpus = torch.cuda.device_count()
-    return {"CPU": cores(), "GPU": gpus, "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return compute.workers or max(1, fits(compute, machine.node(compute)))
 
 
 def inline(source: Source, place: Place) -> None:

@@ -37,7 +37,7 @@ from ray import tune
 from ray._private import ray_constants, utils
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, local, nodes, stops
+from sweep import ended, idle, machine, nodes, sockets, stops
 from sweep.compute import Compute, must_fit
 from sweep.schedulers import Asha, Fifo, first_rung, group_of, standing
 from sweep.secrets import kept_from_children
@@ -178,7 +178,7 @@ def run(
     """
     mine = not ray.is_initialized()
     if mine and address is None:
-        must_fit(compute, [local.machine(compute)])
+        machine.fits_here(compute)
     if mine:
         _connect(address, ship)
     folder = place.scratch / "tune" / uuid.uuid4().hex
@@ -241,7 +241,8 @@ def _connect(address: str | None, ship: bool) -> None:
         _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:  # "local", as else Ray would join any cluster that it finds on this machine
-        quiet |= {"address": "local", "include_dashboard": False, "num_cpus": local.cores()}
+        quiet |= {"address": "local", "include_dashboard": False, "num_cpus": machine.cores()}
+        quiet |= {"_memory": machine.memory(), "_temp_dir": sockets.for_ray()}
     else:
         quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
     joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None

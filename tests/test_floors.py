@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("datasets", "models", "recipes", "attacks", "sanitizers", "defenses", "detectors")
-ZERO = {"trials.spec", "trials.catalog", "trials.needs"}
+ZERO = {"trials.spec", "trials.catalog", "trials.needs", "trials.whole", "trials.guarded"}
 TOOLS = {"artifacts", "train", "metrics", "kinds", "splits", "checkpoints", "inversion", "normalisation"}
 TOOLS |= {"provenance", "_weight_names", "folders", "far_artifacts", "node_cache", "resume", "_unpack"}
 PACKAGES = ("trials", "search_spaces", "results", "sweep")

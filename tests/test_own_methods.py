@@ -71,3 +71,28 @@ def test_a_file_that_is_no_method_is_one_line(text: str, tmp_path: Path) -> None
     said = listed(str(tmp_path))
     assert said.startswith(f"poisonsweep: {file}: not a method that can be used: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        ("", 0o777),
+        ("", 0o1777),
+        ("", 0o775),
+        ("defenses", 0o777),
+        ("defenses/mine.py", 0o666),
+        ("defenses/mine.py", 0o664),
+    ],
+)
+def test_a_folder_that_others_may_write_is_refused_in_one_line(path: str, mode: int, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    method(folder, "mine", "def repair(view, rng, every, /): ...").chmod(0o644)
+    (folder / path).chmod(mode)
+    said = listed(str(folder))
+    assert said.startswith(
+        f"poisonsweep: POISONSWEEP_METHODS names '{folder}', whose code would run as you, but others"
+    )
+    assert f"chmod go-w '{folder / path}'" in said
+    assert said.count("\n") == 1
+    (folder / path).chmod(mode & 0o755)
+    assert "mine" in json.loads(listed(str(folder)))["defenses"]

@@ -1,6 +1,7 @@
 """What is shipped: the wheel is whole, the versions are pinned, the README is complete, and no machine is named."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from sweep import config
@@ -115,6 +117,23 @@ def test_every_example_is_a_sweep(file: Path, monkeypatch: pytest.MonkeyPatch, t
     data = tomllib.loads(file.read_text())
     if "victim" in data:  # one without is for `defend`, which brings its own
         assert config.read(file).name == data.get("name", file.stem)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_python_3_11_0_is_refused_as_its_fork_server_listens_to_everybody(tmp_path: Path) -> None:
+    assert "3.11.0" not in SpecifierSet(PROJECT["requires-python"])
+    assert "3.11.1" in SpecifierSet(PROJECT["requires-python"])
+    old = tmp_path / "python"  # one that says it is older
+    old.write_text(
+        f"#!{sys.executable}\nimport sys\nif '--version' in sys.argv: sys.exit(print('Python 3.11.0'))\n"
+        "sys.version_info = (3, 11, 0, 'final', 0)\nexec(sys.argv[2])\n"
+    )
+    old.chmod(0o755)
+    words = ["make", "install", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"poisonsweep needs Python 3.11.1 or newer, and '{old}' is Python 3.11.0." in done.stderr
+    assert not (tmp_path / "venv").exists()
 
 
 @pytest.mark.slow

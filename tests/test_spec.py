@@ -1,6 +1,8 @@
 """The shared words: ids, seeds, JSON."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from trials import spec
 from trials.spec import (
     Choice,
     Point,
@@ -124,10 +127,56 @@ def test_the_shared_words_load_nothing_but_the_standard_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
-def test_a_folder_of_few_large_files_is_known_by_its_bytes_and_one_of_many_by_its_names(tmp_path: Path) -> None:
+def test_a_small_folders_digest_is_what_it_always_was(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "sub" / "b").write_text("22")
+    assert digest_of(tmp_path) == "d435deb927231f51"
+    assert digest_of(tmp_path / "sub" / "b") == "785f3ec7eb32f30b"
+
+
+def large(folder: Path, size: int = 100) -> str:
+    """The digest of a folder, as if more than two files and 10 bytes were many."""
+    folder.mkdir(exist_ok=True)
     for name in "abc":
+        if not (folder / name).exists():
+            (folder / name).write_bytes(b"0" * size)
+    return digest_of(folder, whole_below=10, few=2)
+
+
+def test_a_folder_of_few_large_files_is_known_by_all_its_bytes(tmp_path: Path) -> None:
+    large(tmp_path, 10**6)
+    first = digest_of(tmp_path, whole_below=10, few=3)
+    with (tmp_path / "a").open("r+b") as stream:
+        stream.seek(300_000)
+        stream.write(b"1")
+    assert digest_of(tmp_path, whole_below=10, few=3) != first
+
+
+@pytest.mark.parametrize(("size", "place"), [(100, 50), (10**6, 7), (10**6, 500_000), (10**6, 999_999)])
+def test_a_large_folder_is_known_by_a_sample_of_its_bytes(size: int, place: int, tmp_path: Path) -> None:
+    first = large(tmp_path, size)
+    with (tmp_path / "b").open("r+b") as stream:
+        stream.seek(place)
+        stream.write(b"1")
+    assert large(tmp_path, size) != first
+
+
+def test_a_copy_of_a_large_folder_is_the_same(tmp_path: Path) -> None:
+    first = large(tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    for file in (tmp_path / "there").iterdir():
+        os.utime(file, (1, 1))
+    assert large(tmp_path / "there") == first
+
+
+def test_of_very_many_files_some_are_looked_into_from_the_first_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spec, "_SAMPLED", 2)
+    first, seen = large(tmp_path), []
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"1" * 100)
+        seen.append(large(tmp_path) != first)
         (tmp_path / name).write_bytes(b"0" * 100)
-    few, many = (digest_of(tmp_path, whole_below=10, few=n) for n in (3, 2))
-    (tmp_path / "a").write_bytes(b"1" * 100)
-    assert digest_of(tmp_path, whole_below=10, few=3) != few
-    assert digest_of(tmp_path, whole_below=10, few=2) == many
+    assert seen == [True, False, True]

@@ -11,14 +11,16 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from safetensors import SafetensorError
 
-from trials.folders import NO_ROOM, STALE, Folder, Near, durably
+from trials.folders import NO_ROOM, STALE, Folder, Near
 from trials.spec import SpecError
+from trials.whole import durably
 
 if TYPE_CHECKING:  # a driver asks only what there is, and does without torch
     from torch import Tensor
@@ -85,11 +87,10 @@ class Artifacts:
         blob, told = packed(tensors, facts)
         part = None
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=_PART, dir=self.root))
+            part = self.root / f"{_PART}{uuid.uuid4().hex}"
+            part.mkdir(parents=True)
             durably(part / "weights.safetensors", blob)
             durably(part / "facts.json", written(told))
-            part.chmod(0o755)
             part.rename(self.root / key)
         except OSError as problem:
             if not self.has(key):

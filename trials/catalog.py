@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
+from trials.guarded import open_to_others
 from trials.spec import Choice, Location, Range, Scalar, SpecError, Trial, Victim, digest_of
 
 # kind -> (package, verbs): the first verb that a file defines is its one public function
@@ -188,12 +189,21 @@ def _digest(path: Path, changed: int) -> str:
 
 
 def own_folders() -> list[Path]:
-    """The folders with a user's own methods, laid out like ``trials/``. Raises SpecError for one that is not there."""
+    """The folders with a user's own methods, laid out like ``trials/``.
+
+    Raises:
+        SpecError: one is not there, or another user could put code into it.
+    """
     folders = [Path(f) for f in os.environ.get(OWN, "").split(os.pathsep) if f]
     for folder in folders:
         if not folder.is_absolute() or not folder.is_dir():
             raise SpecError(f"{OWN} names {str(folder)!r}: it must be the absolute path of a folder.")
+        if why := _open_to_others(folder):
+            raise SpecError(f"{OWN} names {str(folder)!r}, whose code would run as you, but {why}")
     return folders
+
+
+_open_to_others = lru_cache(open_to_others)  # looked at once a process
 
 
 @lru_cache

@@ -5,19 +5,19 @@ model as it was.
 """
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from trials._unpack import CODE, DIED, NO_STATE, TOO_MUCH, Refused, unpacked
 from trials._weight_names import check_fit, renamed
 from trials.spec import SpecError
+from trials.whole import whole
 
 _TORCH = (b"PK", b"\x80")  # a zip archive; a pickle, as torch wrote before version 1.6
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -58,15 +58,8 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the model's parameters and buffers as safetensors; the file appears whole or not at all."""
     file = Path(path)
     state = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-", suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(state, temporary)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(file) as part:
+        part.write_bytes(save(state))  # save_file makes files for their owner alone
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, *, may_differ: Collection[str] = ()) -> None:

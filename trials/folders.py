@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trials.spec import SpecError
+from trials.whole import durably, whole
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk is full, or what a user or a file may take of it
 STALE = 24 * 3600  # seconds after which an unfinished file has no writer any more
@@ -57,15 +58,8 @@ class Near:
         self._root = Path(root)
 
     def put(self, name: str, data: bytes) -> None:
-        path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
+        with whole(self._root / name) as part:
             durably(part, data)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
 
     def get(self, name: str) -> bytes:
         return (self._root / name).read_bytes()
@@ -143,14 +137,6 @@ class Far:
             raise
         except Exception as problem:
             raise OSError(f"{self._said}/{name} could not be {done}: {_line(problem)}") from problem
-
-
-def durably(path: Path, data: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _line(problem: Exception) -> str:

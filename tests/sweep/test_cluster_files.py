@@ -1,5 +1,6 @@
 """The files for clusters keep the rules of those who read them, and name versions that are ours."""
 
+import os
 import re
 import subprocess
 import tomllib
@@ -77,3 +78,52 @@ def test_the_files_that_the_page_names_are_there() -> None:
     named = set(re.findall(r"(?:examples|tests|benchmarks)/[\w/.]+\.\w+", text))
     assert named >= {"examples/cluster/slurm.sbatch", "examples/cluster/raycluster.yaml"}
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def ran(folder: Path, job: int, **environment: str) -> dict[str, str]:
+    """What the script for SLURM asks of Ray and of us in a job of two nodes, by ``head``, ``worker`` and ``driver``."""
+    folder.mkdir()
+    programs = {
+        "scontrol": "printf '%s\\n' one two",
+        "hostname": "echo 10.0.0.1",
+        "srun": f'while [ "$1" != ray ]; do shift; done; echo "$@" >>{folder}/asked',
+        "ray": "exit 0",
+        "poisonsweep": f'echo "$@" >driver; until [ "$(wc -l <{folder}/asked)" = 2 ]; do sleep 0.02; done',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    given = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": str(job), "SLURM_JOB_NODELIST": "x"}
+    words = ["bash", str(FOLDER / "slurm.sbatch"), "sweep.toml"]
+    done = subprocess.run(words, env=given | environment, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    asked = (folder / "asked").read_text().splitlines()
+    found = {("head" if "--head" in line else "worker"): line for line in asked}
+    return {**found, "driver": (folder / "driver").read_text()}
+
+
+def ports(line: str) -> dict[str, int]:
+    """The ports that a call of ``ray start`` names."""
+    return {name: int(number) for name, number in re.findall(r"--([\w-]*port)=(\d+)", line)}
+
+
+def test_no_port_of_one_job_is_that_of_another(tmp_path: Path) -> None:
+    taken: list[int] = []
+    for job in (4711, 4712, 4713, 123_456_789):
+        said = ran(tmp_path / str(job), job)
+        head, worker = ports(said["head"]), ports(said["worker"])
+        assert head.keys() == {
+            *("port", "ray-client-server-port", "dashboard-port", "dashboard-agent-listen-port"),
+            *("min-worker-port", "max-worker-port"),
+        }
+        fixed = {number for number in [*head.values(), *worker.values()] if number}  # 0 lets the system choose
+        assert len(fixed) == 4
+        assert all(20_000 <= number < 32_768 for number in fixed)  # below those that systems give away
+        assert f"--address=10.0.0.1:{head['port']}" in said["worker"]
+        assert f"--address 10.0.0.1:{head['port']} " in said["driver"]
+        taken += fixed
+    assert len(set(taken)) == len(taken)
+
+
+def test_the_port_can_be_chosen(tmp_path: Path) -> None:
+    assert ports(ran(tmp_path / "x", 1, RAY_PORT="7000")["head"])["port"] == 7000

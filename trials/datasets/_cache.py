@@ -4,8 +4,6 @@ A file is ``.npy`` followed by the CRC-32 of its data. It appears whole or not a
 written again.
 """
 
-import os
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from trials.node_cache import alone, folder
 from trials.spec import SpecError
+from trials.whole import whole
 
 Rows = NDArray[np.uint8]
 _CHECKED = 256 * 2**20  # bytes whose CRC is checked at each opening; of a larger set only the size and shape are
@@ -79,20 +78,14 @@ def _opened(path: Path, shape: tuple[int, ...]) -> Tensor | None:
 
 
 def _write(path: Path, shape: tuple[int, ...], chunks: Iterator[Rows]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(out, header)
-            crc = rows = 0
-            for chunk in chunks:
-                data = np.ascontiguousarray(chunk, dtype=np.uint8)
-                out.write(data.data)
-                crc, rows = zlib.crc32(data.data, crc), rows + len(data)
-            if rows != shape[0]:
-                raise ValueError(f"{rows} rows decoded, {shape[0]} expected")
-            out.write(crc.to_bytes(4, "big"))
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(path) as part, part.open("wb") as out:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        crc = rows = 0
+        for chunk in chunks:
+            data = np.ascontiguousarray(chunk, dtype=np.uint8)
+            out.write(data.data)
+            crc, rows = zlib.crc32(data.data, crc), rows + len(data)
+        if rows != shape[0]:
+            raise ValueError(f"{rows} rows decoded, {shape[0]} expected")
+        out.write(crc.to_bytes(4, "big"))
