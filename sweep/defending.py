@@ -111,7 +111,7 @@ def carry_out(order: Order, watch: Watcher | None = None) -> dict[str, Any]:
         watch.say(f"what another run left in {out} is in {aside} now")
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, watch.say if watch else None)
-        engine.execute(sweep, store, place, use_ray=order.use_ray, watch=watch)
+        engine.execute(sweep, store, place, use_ray=order.use_ray, watch=watch, replace_sweep=True)
         chosen = choose(sweep, store.records(sweep.name), make_bench(place))
         if chosen.winner:
             last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen.winner))]

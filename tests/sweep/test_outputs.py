@@ -106,6 +106,20 @@ def test_another_sweep_on_the_same_model_sets_results_aside_and_keeps_the_record
     assert sorted(p.name for p in (out / "previous-1").iterdir()) == sorted(RESULTS)
 
 
+@pytest.mark.slow
+def test_a_sweep_that_was_edited_takes_the_place_of_the_first(given: Path, first: Path, tmp_path: Path) -> None:
+    out, spec = tmp_path / "out", tmp_path / "edited.toml"
+    shutil.copytree(first, out)
+    spec.write_text(
+        (given / "sweep.toml").read_text().replace("limit = 2", "limit = 1").replace("delta = 0.4", "delta = 0.3")
+    )
+    told = defend(out=out, **asked(given, spec=spec))
+    assert told["set_aside"] == str(out / "previous-1") and told["delta"] == 0.3
+    assert told["defenses"]["weight_decay"] == {"done": 1, "failed": 0}
+    with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
+        assert len({r.trial.id for r in store.records() if r.trial.game.name == "self_poison"}) == 1  # not made again
+
+
 def test_another_model_sets_all_aside_each_time_in_a_folder_of_its_own(sweep: Sweep, tmp_path: Path) -> None:
     out, other = tmp_path / "out", other_model(sweep)
     left(out, sweep)
