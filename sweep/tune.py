@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -35,7 +36,7 @@ from ray._private import ray_constants
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, machine, nodes, sockets
+from sweep import ended, idle, machine, nodes, sockets, versions
 from sweep.compute import Compute, must_fit
 from sweep.secrets import kept_from_children
 from sweep.source import Source
@@ -59,7 +60,10 @@ class _Fifo(FIFOScheduler):
         self._why = why
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
+        told = (
+            Path(trial.error_file) if trial.error_file else None
+        )  # Tune's get_error looks where it has not yet put it
+        self._why[trial.trial_id] = " ".join(told.read_text().split()) if told and told.is_file() else ""
         idle.dropped(tune_controller)
         ended.forget(tune_controller, trial)
 
@@ -101,11 +105,12 @@ class WarmRunner(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._place, self._patience = new_config["place"], new_config["patience"]
+        self._place, self._patience, self._code = (new_config[key] for key in ("place", "patience", "code"))
         self._steps = perform(trial_from_json(json.loads(new_config["trial"])), self._place)
         return True
 
     def step(self) -> dict[str, Any]:
+        versions.must_be(self._code)  # what is raised here, not in setup, reaches the driver with its text
         began, points = time.monotonic(), list[Point]()
         while not points or time.monotonic() - began < self._patience:
             try:
@@ -119,7 +124,13 @@ class WarmRunner(tune.Trainable):
 
 
 class _Search(Searcher):
-    """Tune's searcher, drawing from our source."""
+    """Tune's searcher, drawing from our source.
+
+    Attributes:
+        code: digest of the code that workers must have; "" for any.
+    """
+
+    code = ""
 
     def __init__(self, source: Source, place: Place, compute: Compute, why: dict[str, str]) -> None:
         super().__init__(metric="asr", mode="min")
@@ -144,6 +155,7 @@ class _Search(Searcher):
         return {
             "trial": json.dumps(to_json(trial)),
             "place": here,
+            "code": self.code,
             "patience": 0.0 if self._compute.scheduler == "asha" else REPORT_SECONDS,
             "group": _group(trial),
             "wants": share.wants,
@@ -200,9 +212,10 @@ def run(source: Source, place: Place, compute: Compute, address: str | None = No
     try:
         must_fit(compute, nodes.alive())
         if address is not None:
-            nodes.probe(compute, place)
+            source.progress.notes += nodes.probe(compute, place)
         why: dict[str, str] = {}
         search = _Search(source, place, compute, why)
+        search.code = versions.here()["code"] if address is not None else ""
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
@@ -267,6 +280,10 @@ def _connect(address: str | None, ship: bool) -> None:
             ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
+    except RuntimeError as problem:
+        if "ersion mismatch" not in str(problem):
+            raise
+        raise SpecError(f"{' '.join(str(problem).split())}. Install the same versions on every node.") from problem
     except ray.exceptions.AuthenticationError as problem:
         raise SpecError(
             f"the Ray cluster at {address!r} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
