@@ -8,12 +8,12 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweep import versions
 from sweep.compute import WAVES, Compute, Node, fits
 from sweep.worker import Place
 from trials.folders import folder_at, shown
 from trials.spec import SpecError
 
-ROOMS = ("trials", "search_spaces", "results", "sweep")
 PROBE_SECONDS = 300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
 LOOK_SECONDS = 5.0  # nodes come and go; how often that is looked up
 
@@ -54,21 +54,29 @@ class Room:
 def shipped() -> dict[str, object]:
     """The runtime environment that sends this package's code to every node."""
     root = Path(__file__).resolve().parents[1]
-    return {"py_modules": [str(root / room) for room in ROOMS], "excludes": ["**/__pycache__"]}
+    return {"py_modules": [str(root / room) for room in versions.ROOMS], "excludes": ["**/__pycache__"]}
 
 
-def probe(compute: Compute, place: Place) -> None:
-    """Ask every node that may get trials for the code and the artifacts folder. Raises SpecError, naming the node."""
+def probe(compute: Compute, place: Place) -> list[str]:
+    """Ask every node that may get trials for its code and the artifacts folder.
+
+    Returns:
+        A line for each way in which the libraries of some nodes differ from ours.
+
+    Raises:
+        SpecError: naming the node that lacks one of them, or has another version of the code.
+    """
     shares = [compute.wave(wave) for wave in WAVES]
     wanted = [n for n in _alive() if any(fits(share, n["Resources"]) for share in shares)]
     folder, mark = folder_at(place.artifacts), f"seen-{uuid.uuid4().hex}"
     folder.put(mark, b"")
+    found: list[tuple[str, versions.Facts]] = []
     try:
         asked = [(node, _ask(node["NodeID"], place.artifacts, mark)) for node in wanted]
         for node, answer in asked:
             host = node["NodeManagerAddress"]
             try:
-                sees = ray.get(answer, timeout=PROBE_SECONDS)
+                said = ray.get(answer, timeout=PROBE_SECONDS)
             except ray.exceptions.RayError as problem:
                 if node["NodeID"] not in {n["NodeID"] for n in _alive()}:
                     continue  # it has just gone
@@ -77,6 +85,9 @@ def probe(compute: Compute, place: Place) -> None:
                     f"the node {host} cannot run trials: {last} Install poisonsweep there, with the versions that are "
                     "installed here, or send its code with --ship."
                 ) from problem
+            sees, facts = said if isinstance(said, tuple) else (said, {})  # formerly nobody said which version it is
+            versions.must_match(host, facts)
+            found.append((host, facts))
             if not sees:
                 raise SpecError(
                     f"the node {host} does not see the artifacts folder {shown(place.artifacts)!r}: every node must "
@@ -84,16 +95,18 @@ def probe(compute: Compute, place: Place) -> None:
                 )
     finally:
         folder.drop(mark)
+    return versions.notes(found)
 
 
-def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[bool]":
+def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[tuple[bool, versions.Facts]]":
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    asked: ray.ObjectRef[bool] = ray.remote(_sees).options(num_cpus=0, scheduling_strategy=there).remote(where, mark)
+    ask = ray.remote(_sees).options(num_cpus=0, scheduling_strategy=there)
+    asked: ray.ObjectRef[tuple[bool, versions.Facts]] = ask.remote(where, mark)
     return asked
 
 
-def _sees(where: str, mark: str) -> bool:
-    """Runs on a node: it has this function, so it has the code; loading torch tells the rest."""
+def _sees(where: str, mark: str) -> tuple[bool, versions.Facts]:
+    """Runs on a node: whether it sees the mark, and what it runs. That torch can be loaded there is tried too."""
     import torch  # noqa: PLC0415, F401
 
-    return folder_at(where).has(mark)
+    return folder_at(where).has(mark), dict(versions.here())

@@ -27,6 +27,7 @@ class Watcher:
         self._seconds: list[float] = []
         self._began = self._said = time.monotonic()
         self._live: Live | None = None
+        self._noted = 0
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -41,6 +42,9 @@ class Watcher:
             self._live.stop()
 
     def __call__(self, event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+        for note in progress.notes[self._noted :]:
+            self._line(note)
+        self._noted = len(progress.notes)
         if record is not None:
             self._take(trial, record)
         if self._live:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -34,7 +35,7 @@ class Fifo(FIFOScheduler):
             self._controller.cleanup()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._why[trial.trial_id] = " ".join(str(trial.get_error() or "").split())
+        self._why[trial.trial_id] = _error_of(trial)
         idle.dropped(tune_controller)
         ended.forget(tune_controller, trial)
 
@@ -43,6 +44,12 @@ class Fifo(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         return None
+
+
+def _error_of(trial: Any) -> str:
+    """Why a trial ended, in one line; Tune's own get_error looks where the file does not lie yet."""
+    told = Path(trial.error_file) if trial.error_file else None
+    return " ".join(told.read_text().split()) if told and told.is_file() else ""
 
 
 class Asha(Fifo):

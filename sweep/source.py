@@ -37,6 +37,7 @@ class Progress:
     points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
     awaited: dict[str, Trial] = field(default_factory=dict)  # other drivers run them now
     unmet: str = ""  # what a trial wants and no node has
+    notes: list[str] = field(default_factory=list)  # how the nodes' libraries differ from this process's
     wave: list[str] = field(default_factory=list)
 
 

@@ -37,7 +37,7 @@ from ray import tune
 from ray._private import ray_constants, utils
 from ray.tune.search import Searcher
 
-from sweep import ended, idle, machine, nodes, sockets, stops
+from sweep import ended, idle, machine, nodes, sockets, stops, versions
 from sweep.compute import Compute, must_fit
 from sweep.schedulers import Asha, Fifo, first_rung, group_of, standing
 from sweep.secrets import kept_from_children
@@ -59,13 +59,14 @@ class WarmRunner(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._place, self._patience = new_config["place"], new_config["patience"]
+        self._place, self._patience, self._code = (new_config[key] for key in ("place", "patience", "code"))
         self._trial, self._rule = trial_from_json(json.loads(new_config["trial"])), new_config["rule"]
         self._curve = list[Point]()
         self._steps = perform(self._trial, self._place)
         return True
 
     def step(self) -> dict[str, Any]:
+        versions.must_be(self._code)  # what is raised here, not in setup, reaches the driver with its text
         began, points = time.monotonic(), list[Point]()
         while not points or time.monotonic() - began < self._patience:
             try:
@@ -88,7 +89,13 @@ class WarmRunner(tune.Trainable):
 
 
 class _Search(Searcher):
-    """Tune's searcher, drawing from our source."""
+    """Tune's searcher, drawing from our source.
+
+    Attributes:
+        code: digest of the code that workers must have; "" for any.
+    """
+
+    code = ""
 
     def __init__(
         self, source: Source, place: Place, compute: Compute, why: dict[str, str], rule: str = DEFAULT_RULE
@@ -116,6 +123,7 @@ class _Search(Searcher):
         return {
             "trial": json.dumps(to_json(trial)),
             "place": here,
+            "code": self.code,
             "patience": 0.0 if self._rule else REPORT_SECONDS,
             "rule": self._rule if group else "",
             "group": group,
@@ -185,9 +193,10 @@ def run(
     try:
         must_fit(compute, nodes.alive())
         if address is not None:
-            nodes.probe(compute, place)
+            source.progress.notes += nodes.probe(compute, place)
         why: dict[str, str] = {}
         search = _Search(source, place, compute, why, rule)
+        search.code = versions.here()["code"] if address is not None else ""
         scheduler = Asha(why) if compute.scheduler == "asha" else Fifo(why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
@@ -251,6 +260,10 @@ def _connect(address: str | None, ship: bool) -> None:
             ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
         raise SpecError(_NO_CLUSTER.format(address)) from problem
+    except RuntimeError as problem:
+        if "ersion mismatch" not in str(problem):
+            raise
+        raise SpecError(f"{' '.join(str(problem).split())}. Install the same versions on every node.") from problem
     except ray.exceptions.AuthenticationError as problem:
         raise SpecError(
             f"the Ray cluster at {address!r} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,11 +22,12 @@ from ray.cluster_utils import Cluster
 from test_executors import eventually
 
 from results.store import Store
-from sweep import engine
+from sweep import engine, nodes, versions
 from sweep.worker import Place
 from trials.spec import Point, Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
+ROOT = Path(__file__).parents[2]
 cloudpickle.register_pickle_by_value(test_two_nodes)  # workers have no path to the tests
 
 
@@ -176,13 +178,27 @@ def test_each_wave_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) ->
     cluster.remove_node(other)
 
 
+def test_a_node_that_came_later_with_other_code_computes_nothing(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "probe", lambda *_: ["a node has another torch"])  # it was not there yet
+    monkeypatch.setattr(versions, "here", lambda: {"code": "other"})
+    small = sweep(1, attempts=1)
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        progress = engine.execute(small, store, tiny_sweep.place(tmp_path), address=cluster.address)
+        (failed,) = store.records()
+    assert (progress.done, progress.notes) == (0, ["a node has another torch"])
+    assert "this node has another poisonsweep" in str(failed.error)
+    assert not list((tmp_path / "journal").glob("*"))
+
+
 @pytest.fixture
 def stranger(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     """A node whose Python has all libraries, but not this package."""
     venv.create(tmp_path / "bare", symlinks=True)
     python = tmp_path / "bare" / "bin" / "python"
     site = Path(ray.__file__).parents[1]  # its .pth files, by which this package may be installed, are not read
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'old'}:{site}", "OMP_NUM_THREADS": "1"}
     if not subprocess.run([python, "-c", "import sweep.tune"], env=environment, cwd=tmp_path, check=False).returncode:
         pytest.skip("the package is installed among its libraries, so no Python here lacks it")
     words = ["start", f"--address={cluster.address}", "--num-cpus=1", '--resources={"bare": 1}', "--block"]
@@ -201,7 +217,7 @@ def stranger(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
         node.wait(30)
 
 
-def test_a_node_without_the_package_is_named_and_is_sent_it_with_ship(
+def test_a_node_without_the_package_or_with_another_is_named_and_is_sent_it_with_ship(
     cluster: Cluster, stranger: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # Ray puts the driver's folder on its workers' path, and this machine has it
@@ -210,6 +226,15 @@ def test_a_node_without_the_package_is_named_and_is_sent_it_with_ship(
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         with pytest.raises(SpecError, match="cannot run trials: .*No module named 'sweep'.*--ship"):
             engine.execute(there, store, place, address=cluster.address)
+        assert not store.records()
+        for room in versions.ROOMS:
+            shutil.copytree(ROOT / room, tmp_path / "old" / room)
+        with (tmp_path / "old" / "trials" / "train.py").open("a") as changed:
+            changed.write("# one line more\n")
+        ours = f"this driver \\(0.1.0, code {versions.here()['code']}\\)"
+        with pytest.raises(SpecError, match=f"^the node .* has another poisonsweep .* than {ours}.*--ship") as refused:
+            engine.execute(there, store, place, address=cluster.address)
+        assert "\n" not in str(refused.value)
         assert not store.records()
         progress = engine.execute(there, store, place, address=cluster.address, ship=True)
         tuned = [r for r in store.records() if r.trial.game.name == "tuning"]
