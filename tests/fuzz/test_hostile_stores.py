@@ -22,10 +22,11 @@ from pages import HOSTILE, Page, hostile
 from strange_weights import mutated
 from test_specs import ANY, changed, places
 
-from results.answers import Applied
 from results.report import render
 from results.selection import winners
 from results.store import Store
+from results.understood import Class, Understood
+from results.verdicts import Applied, Own
 from trials.spec import Choice, Record
 
 pytestmark = pytest.mark.fuzz
@@ -406,7 +407,26 @@ def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:
         trial = dataclasses.replace(record.trial, victim=victim)
         records.append(dataclasses.replace(record, trial=trial, error=HOSTILE if record.status == "failed" else None))
     chosen = winners(records)[0]
-    page = Page(render(records, title=HOSTILE, applied=Applied(chosen, (HOSTILE,))))
+    understood = Understood(
+        model_sha256=HOSTILE,
+        images_sha256=HOSTILE,
+        images=20,
+        size=8,
+        flip=True,
+        classes=(Class(HOSTILE, 10, 0.5, HOSTILE), Class(HOSTILE, 10, 0.5, HOSTILE)),
+        skipped={HOSTILE: 1},
+        converted={HOSTILE: 1},
+        accuracy=0.5,
+        sample=20,
+        as_given=0.5,
+        readings=(),
+        warnings=(HOSTILE,),
+    )
+    own = Own(before=0.9, after=0.9, n=10)
+    applied = Applied(
+        winner=chosen, own=own, passed_over=((HOSTILE, 0.1), (HOSTILE, None)), asked=(HOSTILE,), understood=understood
+    )
+    page = Page(render(records, title=HOSTILE, applied=applied))
     assert "img" not in {tag for tag, _ in page.tags}
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     assert len([a for tag, a in page.tags if tag == "script" and not a]) == 2
