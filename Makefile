@@ -18,7 +18,7 @@ define fetch
 endef
 # most modules are never used, so for the demo only those are compiled that every run imports
 COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
-  "import ray.tune, results.report, sweep.cli, sweep.serving, torch._dynamo, trials.run"
+  "import ray.tune, results.report.page, sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
 
 .PHONY: demo install test pytest lint format bench clean

@@ -14,19 +14,20 @@ from typing import Any
 
 import torch
 
-from sweep import config, plan
-from sweep.config import Sweep
-from sweep.source import Progress, Watch
+from sweep.execution.scheduler import Progress, Watch
+from sweep.planning import trials as plan
+from sweep.spec import sweep as sweep_file
+from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.artifacts import Artifacts
-from trials.bench import Bench
 from trials.run import run
+from trials.runtime import Bench
 from trials.spec import Choice, Record, Trial
+from trials.storage.artifacts import Artifacts
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = Path(__file__).with_name("results")
 TINY = "a tiny run, kept nowhere: "
-_read = functools.lru_cache(config.read)
+_read = functools.lru_cache(sweep_file.read)
 
 
 def bench_of(sweep: Sweep, folder: str | Path) -> Bench:

@@ -17,8 +17,8 @@ from torch import nn
 
 from benchmarks._shared import parsed, write_rows
 from trials import catalog, inversion
-from trials.bench import generator
-from trials.kinds import Images, Suspicion
+from trials.runtime import generator
+from trials.types import Images, Suspicion
 
 WIDTHS, BATCH, TRUSTED = (4, 16), 16, 200
 DETECTORS: Mapping[str, tuple[str, dict[str, Any]]] = {

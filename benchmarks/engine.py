@@ -19,12 +19,12 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks._shared import ending, parsed, write
-from results.store import Store
-from sweep import local
-from sweep.compute import Compute
-from sweep.source import Source
-from sweep.walks import ListWalk
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution import process_pool
+from sweep.execution.scheduler import Source
+from sweep.execution.worker import Place
+from sweep.planning.strategy import ListWalk
+from sweep.spec.compute import Compute
 from trials.spec import Choice, Point, Record, Trial, Victim
 
 POINTS = 3
@@ -134,8 +134,8 @@ def main() -> None:
 
     print(f"{'what':44}{'trials':>7}{'ms/trial':>10}{'first s':>9}{'stored ms':>10}")
     for number in asked.trials:
-        add("ours, in one process", number, ours(local.inline, number))
-        add("ours, pool", number, ours(lambda s, p: local.pool(s, p, asked.workers), number))
+        add("ours, in one process", number, ours(process_pool.inline, number))
+        add("ours, pool", number, ours(lambda s, p: process_pool.pool(s, p, asked.workers), number))
     import ray  # noqa: PLC0415
 
     if asked.stock:
@@ -144,11 +144,11 @@ def main() -> None:
         for number in asked.trials:
             add("Ray Tune, OptunaSearch, class, reuse_actors", number, stock("class", number, asked.workers))
         ray.shutdown()
-    from sweep import tune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
 
     compute = Compute(device="cpu", workers=asked.workers)
     for number in asked.trials:
-        add("ours, Ray Tune", number, ours(lambda s, p: tune.run(s, p, compute), number))
+        add("ours, Ray Tune", number, ours(lambda s, p: ray_tune.run(s, p, compute), number))
 
 
 if __name__ == "__main__":

@@ -22,15 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks._shared import bench_of, digits, must, parsed, trial_of, width, write
-from sweep import config
-from sweep.config import Sweep
-from trials.bench import Bench, Defender
+from sweep.spec import sweep as sweep_file
+from sweep.spec.sweep import Sweep
+from trials.dependencies import copy_of
 from trials.games._panel import Panel
-from trials.kinds import Copy
-from trials.needs import copy_of
 from trials.run import run
+from trials.runtime import Bench, Defender
 from trials.spec import Choice, Trial
 from trials.train import to_float
+from trials.types import Copy
 
 EVERY = 50
 DELTA = 0.02
@@ -119,7 +119,7 @@ def compare(bench: Bench, trials: list[Trial]) -> dict[str, Any]:
 
 def cifar10(root: str) -> Sweep:
     """A short training of width 16, and a quick planting: enough for models whose ASR moves."""
-    return config.parse(
+    return sweep_file.parse(
         {
             "trusted": 0.05,
             "victim": {

@@ -19,7 +19,7 @@ from optuna._hypervolume import compute_hypervolume
 from optuna.study._multi_objective import _is_pareto_front
 
 from benchmarks._shared import parsed, write
-from results.fronts import front, hypervolume
+from results.stats.pareto import front, hypervolume
 
 Floats = NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from torch import nn
 
 from benchmarks._shared import parsed, write
 from trials import catalog
-from trials.bench import generator
-from trials.kinds import Backdoor, Images, View
 from trials.recipes._loop import train
+from trials.runtime import generator
+from trials.types import Backdoor, Images, View
 
 TRAINED, TRUSTED = 5120, 2500  # images: ten steps of 512 an epoch; 5 % of CIFAR-10
 FOR_EVER = 10**6

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._shared import parsed, write
-from results.store import Store
-from sweep import config, local, worker
-from sweep.compute import Compute
-from sweep.config import Sweep
-from sweep.engine import MAKES_ARTIFACTS
-from sweep.source import Source
-from sweep.waves import waves
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution import process_pool, worker
+from sweep.execution.runner import MAKES_ARTIFACTS
+from sweep.execution.scheduler import Source
+from sweep.execution.worker import Place
+from sweep.planning.stages import waves
+from sweep.spec import sweep as sweep_file
+from sweep.spec.compute import Compute
+from sweep.spec.sweep import Sweep
 from trials.spec import Point, Record, Trial
 
 VICTIM: dict[str, Any] = {
@@ -70,7 +71,7 @@ def sweep_of(victims: int, seeds: int, limit: int) -> Sweep:
         "defenses": [{"name": name, **held} for name in ("weight_decay", "fine_tuning")],
         "compute": {"device": "cpu"},
     }
-    return config.parse(data, "locality")
+    return sweep_file.parse(data, "locality")
 
 
 def measure(sweep: Sweep, kind: type[Source], workers: int, ray: bool) -> dict[str, float]:
@@ -80,11 +81,11 @@ def measure(sweep: Sweep, kind: type[Source], workers: int, ray: bool) -> dict[s
         source, place = kind(waves(sweep, store), store, sweep.name), Counting(folder)
         began = time.perf_counter()
         if ray:
-            from sweep import tune  # noqa: PLC0415  (loads Ray)
+            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (loads Ray)
 
-            tune.run(source, place, Compute(device="cpu", workers=workers))
+            ray_tune.run(source, place, Compute(device="cpu", workers=workers))
         else:
-            local.pool(source, place, workers)
+            process_pool.pool(source, place, workers)
         seconds = time.perf_counter() - began
         if source.progress.failed:
             raise RuntimeError("a trial failed")

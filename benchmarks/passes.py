@@ -17,9 +17,9 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from benchmarks._shared import parsed, write
 from trials import catalog
-from trials.bench import generator
-from trials.kinds import Images, View
+from trials.runtime import generator
 from trials.spec import Choice
+from trials.types import Images, View
 
 BATCH, CLASSES, TEACHER, INVERSION, RANKING = 16, 10, 7, 3, 10
 

@@ -18,14 +18,14 @@ import torch
 from torch import nn
 
 from benchmarks._shared import ROOT, bench_of, digits, parsed, trial_of, width, write
-from sweep.config import Sweep
+from sweep.spec.sweep import Sweep
 from trials import catalog, train
-from trials.bench import Bench, generator, planted
 from trials.games import self_poison
-from trials.kinds import Images, Trigger, View
 from trials.metrics import accuracy, rate, stamped
 from trials.planting import Layout
+from trials.runtime import Bench, generator, planted
 from trials.spec import Choice, Scalar
+from trials.types import Images, Trigger, View
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from typing import Any
 
 from benchmarks._shared import OUTPUT, ROOT, ending, parsed, write
 from benchmarks.engine import Idle, trials
-from results.configurations import configurations
-from results.store import Store
-from sweep import config, local
-from sweep.compute import Compute
-from sweep.source import Source
-from sweep.walks import ListWalk
-from sweep.waves import tuned_walks
+from results.selection.configurations import configurations
+from results.store.store import Store
+from sweep.execution import process_pool
+from sweep.execution.scheduler import Source
+from sweep.planning.stages import tuned_walks
+from sweep.planning.strategy import ListWalk
+from sweep.spec import sweep as sweep_file
+from sweep.spec.compute import Compute
 from trials.spec import Point, Record
 
 CURVE = 41  # points of a curve of 2,000 steps, recorded every 50
@@ -54,13 +55,13 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         some = trials(number)
         compute, place = Compute(device="cpu", workers=workers), Idle(folder)
         if executor == "ray":  # Ray is loaded before memory is looked at
-            from sweep import tune  # noqa: PLC0415
+            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
         before = _resident()
         source = Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends, spent))
         if executor == "ray":
-            tune.run(source, place, compute)
+            ray_tune.run(source, place, compute)
         else:
-            local.pool(source, place, workers)
+            process_pool.pool(source, place, workers)
         grown = _resident() - before
         size = _size(Path(folder))
         resumed = _seconds(lambda: Source(iter([[ListWalk("idle", some)]]), store, "idle").waiting())
@@ -104,12 +105,12 @@ def search(sampler: str, walks: int, each: int) -> dict[str, Any]:
     """Figures of searches for ``each`` configurations in so many cells; what Optuna takes of the time, apart."""
     from optuna import Study, Trial  # noqa: PLC0415
 
-    from sweep.search import SearchWalk  # noqa: PLC0415
+    from sweep.planning.optuna_search import SearchWalk  # noqa: PLC0415
 
     asked = {"name": "weight_decay", "walk": "search", "trials": each, "sampler": sampler}
     victim: dict[str, Any] = {"dataset": "digits", "model": "resnet18", "training": "fast", "attacks": ["badnets"]}
     victim["seeds"] = list(range(walks))  # each is a cell, and so has a search
-    sweep = config.parse({"victim": victim, "defenses": [asked]}, "idle")
+    sweep = sweep_file.parse({"victim": victim, "defenses": [asked]}, "idle")
     put = _clocked(Store, "put")
     optuna = [_clocked(Study, name) for name in ("ask", "tell")]
     optuna += [_clocked(Trial, f"suggest_{kind}") for kind in ("float", "int", "categorical")]

@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._shared import parsed, write
 from trials import catalog
-from trials.bench import generator
-from trials.kinds import Backdoor, Images
 from trials.recipes._loop import _fast_in_bf16, train
+from trials.runtime import generator
 from trials.train import augment, shuffled
+from trials.types import Backdoor, Images
 
 Side = Callable[[], int]  # one round of work; returns what it did: images, or FLOPs
 BATCH = {16: 128, 64: 32}  # width: images a step

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from results.selection import overall, winners
-from results.store import Store
+from results.selection.winners import overall, winners
+from results.store.store import Store
 from trials.spec import Record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +73,7 @@ def short(records: list[Record]) -> str:
 
 def picture(records: list[Record], target: Path) -> None:
     """The report's upper part, 1200 pixels wide."""
-    from results.report import write  # noqa: PLC0415
+    from results.report.page import write  # noqa: PLC0415
 
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweep.api import best, run
-    from sweep.config import Sweep, parse, read
-    from sweep.defending import defend
-    from sweep.source import Progress
+    from sweep.commands.defend import defend
+    from sweep.execution.scheduler import Progress
+    from sweep.spec.sweep import Sweep, parse, read
 
 __all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
 
 _FROM = {  # looked up when called for: a worker needs none of it, and defending loads torch, plotly and pandas
     "best": "sweep.api",
     "run": "sweep.api",
-    "Sweep": "sweep.config",
-    "parse": "sweep.config",
-    "read": "sweep.config",
-    "defend": "sweep.defending",
-    "Progress": "sweep.source",
+    "Sweep": "sweep.spec.sweep",
+    "parse": "sweep.spec.sweep",
+    "read": "sweep.spec.sweep",
+    "defend": "sweep.commands.defend",
+    "Progress": "sweep.execution.scheduler",
 }
 
 

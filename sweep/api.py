@@ -1,11 +1,11 @@
 """What ``from sweep import ...`` gives: a sweep run and its winners in one call each."""
 
-from results.selection import Winner, winners
-from results.store import DEFAULT_URL, Store
-from sweep.config import Sweep
-from sweep.engine import execute, place_of
-from sweep.opening import opened
-from sweep.source import Progress
+from results.selection.winners import Winner, winners
+from results.store.store import DEFAULT_URL, Store
+from sweep.execution.opening import opened
+from sweep.execution.runner import execute, place_of
+from sweep.execution.scheduler import Progress
+from sweep.spec.sweep import Sweep
 
 
 def run(

@@ -20,7 +20,7 @@ ROOM = 2**30  # bytes that the reader may take, and three times what is allowed
 
 
 class Reader:
-    """Stands for ``trials._unpack._reader``; the process started once is copied for each file."""
+    """Stands for ``trials.weights._unpack._reader``; the process started once is copied for each file."""
 
     def __init__(self) -> None:
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
@@ -49,7 +49,7 @@ class Reader:
 
 def _child(request: dict[str, Any], out: int) -> int:
     """The exit code of the program; a signal ends this process before."""
-    from trials import _unpack  # noqa: PLC0415
+    from trials.weights import _unpack  # noqa: PLC0415
 
     os.chdir(request["cwd"])
     os.environ["HOME"] = request["home"]
@@ -94,7 +94,7 @@ def _answered(request: dict[str, Any]) -> tuple[dict[str, int], bytes]:
 def _main() -> None:
     import torch  # noqa: PLC0415
 
-    from trials import _unpack  # noqa: F401, PLC0415 - before the copies are made
+    from trials.weights import _unpack  # noqa: F401, PLC0415 - before the copies are made
 
     torch.set_num_threads(1)
     assert threading.active_count() == 1

@@ -7,10 +7,10 @@ import tiny_sweep
 import torch
 from PIL import Image
 
-from sweep.worker import make_bench
+from sweep.execution.worker import make_bench
 from trials import catalog
-from trials.checkpoints import save_weights
 from trials.run import run
+from trials.weights.files import save_weights
 
 ARCH = "small_cnn:width=8"
 TOML = """

@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from sweep import config
-from sweep.cli import app
+from sweep.cli.app import app
+from sweep.spec import sweep as sweep_file
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("poisonsweep", "trials", "search_spaces", "results", "sweep")
@@ -106,7 +106,7 @@ def test_the_readmes_quick_start_is_a_sweep() -> None:
     assert any("victim" in s for s in sweeps)
     for table in sweeps:
         if "victim" in table:
-            assert config.parse(table, "readme").defenses
+            assert sweep_file.parse(table, "readme").defenses
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
@@ -116,7 +116,7 @@ def test_every_example_is_a_sweep(file: Path, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
     data = tomllib.loads(file.read_text())
     if "victim" in data:  # one without is for `defend`, which brings its own
-        assert config.read(file).name == data.get("name", file.stem)
+        assert sweep_file.read(file).name == data.get("name", file.stem)
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make")
@@ -158,5 +158,5 @@ def test_the_wheel_holds_the_code_and_what_it_reads(tmp_path: Path) -> None:
     assert {f"{room}/py.typed" for room in ROOMS} <= inside
     assert {n.split("/")[0] for n in inside} - set(ROOMS) == {f"poisonsweep-{PROJECT['version']}.dist-info"}
     assert all(any(n.endswith(f"licenses/{name}") for n in inside) for name in PROJECT["license-files"])
-    assert "sweep.cli:main" in scripts
+    assert "sweep.cli.app:main" in scripts
     assert "License-Expression: Apache-2.0 AND MIT" in facts

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.store import Store
-from sweep import config, plan
-from sweep.config import Sweep
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution.worker import Place
+from sweep.planning import trials as plan
+from sweep.spec import sweep as sweep_file
+from sweep.spec.sweep import Sweep
 from trials.spec import Choice, Record, Trial
 
 VICTIM: dict[str, Any] = {
@@ -37,7 +38,7 @@ def table(**changes: Any) -> dict[str, Any]:
 
 
 def sweep(**changes: Any) -> Sweep:
-    return config.parse(table(**changes), "tiny")
+    return sweep_file.parse(table(**changes), "tiny")
 
 
 def first(of: Sweep, game: str) -> Trial:

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, NoReturn
 import warm_ray
 
 ROOT = Path(__file__).parents[1]
-MORE = ["sweep.cli", "sweep.show", "alembic.command", "psycopg"]  # what drivers load when they need it
+MORE = ["sweep.cli.app", "sweep.cli.views", "alembic.command", "psycopg"]  # what drivers load when they need it
 MORE += ["pandas", "pyarrow", "pydoc", "jsonschema", "requests", "yaml"]  # what Ray loads
 MORE += ["torchvision", "scipy.stats", "sklearn.metrics", "optuna", "plotly.graph_objects", "moocore", "jinja2"]
 MORE += ["transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip"]  # what tests load
@@ -144,7 +144,7 @@ def ray_workers() -> None:
 
 def _serve(*given: int) -> None:
     """Fork a program for each request, and what is asked for in place of a worker of Ray's or a process of xdist's."""
-    from sweep.forks import PRELOADED  # noqa: PLC0415
+    from sweep.execution.forkserver import PRELOADED  # noqa: PLC0415
 
     for module in (*PRELOADED, *MORE):
         __import__(module)

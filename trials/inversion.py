@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.kinds import Images
 from trials.spec import SpecError
 from trials.train import frozen, to_float
+from trials.types import Images
 
 # Pixels (times channels) in one forward pass; activations for the gradient take some hundred times as much.
 _PASS = {"cpu": 2**20, "cuda": 2**22}

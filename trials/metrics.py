@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from trials.kinds import Images, Trigger
 from trials.train import to_float
+from trials.types import Images, Trigger
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials import catalog, splits
-from trials.kinds import Backdoor, Images, Trigger
+from trials.types import Backdoor, Images, Trigger
 
 CROSS_FIT_BELOW = 1000  # trusted images; with fewer, one select part is too small to tell configurations apart
 

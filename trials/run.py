@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 
 from trials import catalog
-from trials.bench import Bench, Defender
 from trials.leaving import leaving
 from trials.provenance import of_code, of_device
+from trials.runtime import Bench, Defender
 from trials.spec import Point, Record, Trial, derive
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Generator, Tensor
 
-from trials.kinds import Images
 from trials.spec import SpecError
+from trials.types import Images
 
 REPORT_SHARE = 0.2  # of the trusted images; the rest is cut for fitting and selecting
 

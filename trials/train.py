@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.kinds import Images
 from trials.spec import SpecError
+from trials.types import Images
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from results.figures._style import _COLOURS, _GREY, _SYMBOLS, Look
-from results.roc import Floats
-from results.setups import attack_name
+from results.selection.grouping import attack_name
+from results.stats.roc import Floats
 from trials.spec import Victim
 
 CLEAN = Look(_GREY, "circle")

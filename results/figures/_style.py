@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from results.configurations import of_game
-from results.selection import CONTROLS
+from results.selection.configurations import of_game
+from results.selection.winners import CONTROLS
 from trials.spec import Choice, Point, Record
 
 _COLOURS = ("#1B83C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

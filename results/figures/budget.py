@@ -12,15 +12,15 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results import paper
-from results.configurations import of_game
-from results.detectability import detections
+from results.comparison.detectability import detections
 from results.figures._attacks import CLEAN, attack_looks, faded, named_looks
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
-from results.intervals import Interval, bootstrap
-from results.setups import attack_name, budget, families, family_of
-from results.variants import labels
+from results.reference import paper
+from results.selection.configurations import of_game
+from results.selection.disambiguation import labels
+from results.selection.grouping import attack_name, budget, families, family_of
+from results.stats.intervals import Interval, bootstrap
 from trials.spec import Record, Victim
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from results.configurations import Configuration, configurations
 from results.figures._style import Look, asr_axis, cda_axis, hover, layout, looks
 from results.figures._style import text as shown
-from results.fronts import front
-from results.selection import winners
-from results.words import cell_names
+from results.selection.configurations import Configuration, configurations
+from results.selection.labels import cell_names
+from results.selection.winners import winners
+from results.stats.pareto import front
 from trials.spec import Record
 
 MOST = 400  # marks a defense: beyond that a chart is a blot, and slow; the best are kept

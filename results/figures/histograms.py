@@ -11,13 +11,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results.detectability import detections
-from results.detection import Detection
+from results.comparison.detectability import detections
+from results.comparison.detector_scores import Detection
 from results.figures._attacks import CLEAN, faded
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
-from results.setups import attack_name, names
-from results.variants import labels
+from results.selection.disambiguation import labels
+from results.selection.grouping import attack_name, names
 from trials.spec import Record
 
 COLUMNS = 2  # so that a panel's name fits on a phone

@@ -1,6 +1,6 @@
 """Which settings decided the ASR left: one block of bars a defense.
 
-Source: PED-ANOVA, see ``results.importance``.
+Source: PED-ANOVA, see ``results.selection.importance``.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from results.figures._style import layout, looks
 from results.figures._style import text as shown
-from results.importance import Importance, importance
+from results.selection.importance import Importance, importance
 from trials.spec import Record
 
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from results.configurations import Configuration, configurations
 from results.figures._style import hover, layout
 from results.figures._style import text as shown
-from results.importance import varied
-from results.words import value
+from results.selection.configurations import Configuration, configurations
+from results.selection.importance import varied
+from results.selection.labels import value
 from trials.spec import Record, Scalar
 
 MOST = 120  # lines: the best by the rule; more cannot be told apart

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from results.attacker import band, front
-from results.defender import rankings
+from results.comparison.attack_front import band, front
+from results.comparison.defense_ranking import rankings
+from results.comparison.plane import Mark, Plane, planes
 from results.figures._attacks import attack_looks, faded, staircase
 from results.figures._style import Look, layout
 from results.figures._style import text as shown
-from results.plane import Mark, Plane, planes
-from results.setups import Channel, attack_name
-from results.words import percents
+from results.selection.grouping import Channel, attack_name
+from results.selection.labels import percents
 from trials.spec import Record
 
 FRONTS: tuple[tuple[Channel, str, str, str], ...] = (  # in colours that no attack has
@@ -34,7 +34,7 @@ def figure(
 
     Args:
         records: of one dataset, model and r; of several the first counts.
-        rule: as for ``results.remaining``.
+        rule: as for ``results.comparison.residual_asr``.
         defense, detector: by the names of the table ``plane``; None takes the pair that leaves attackers least room.
 
     Raises:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from results.configurations import configurations
 from results.figures._style import asr_axis, cda_axis, hover, layout, looks
 from results.figures._style import text as shown
-from results.selection import Winner, winners
-from results.words import cell_names
+from results.selection.configurations import configurations
+from results.selection.labels import cell_names
+from results.selection.winners import Winner, winners
 from trials.spec import Point, Record
 
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from results.configurations import mean_curve, of_game
 from results.figures._attacks import faded, ranked_looks
 from results.figures._style import Look, asr_axis, cda_axis, layout
 from results.figures._style import text as shown
-from results.rules import curve_of, delta_of
-from results.selection import REPAIRED
-from results.setups import attack_name, budget
+from results.selection.configurations import mean_curve, of_game
+from results.selection.grouping import attack_name, budget
+from results.selection.rules import curve_of, delta_of
+from results.selection.winners import REPAIRED
 from trials.spec import Point, Record
 
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from results.selection.understood import Understood
 from results.tables._columns import frame, points
-from results.understood import Understood
 
 COLUMNS = ("class", "images", "right (%)", "others mostly taken for")
 

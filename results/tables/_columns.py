@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.words import attack
+from results.selection.labels import attack
 from trials.spec import Victim
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
-from results.intervals import Interval, bootstrap
-from results.setups import budget
+from results.selection.grouping import budget
+from results.selection.labels import percents
+from results.stats.intervals import Interval, bootstrap
 from results.tables._columns import points
-from results.words import percents
 from trials.spec import Victim
 
 SETUP = ("dataset", "model", "attack", "m")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from results.detectability import detections
-from results.detection import Detection
-from results.roc import hanley_mcneil
-from results.setups import names
+from results.comparison.detectability import detections
+from results.comparison.detector_scores import Detection
+from results.selection.grouping import names
+from results.selection.labels import percents, settings
+from results.stats.roc import hanley_mcneil
 from results.tables._columns import frame, points
 from results.tables._ranges import SETUP, of_setup, share, span
-from results.words import percents, settings
 from trials.spec import Record
 
 COLUMNS = (

@@ -9,12 +9,12 @@ from itertools import combinations
 
 import pandas as pd
 
-from results.detectability import detections, difference
-from results.detection import FEW, Detection
-from results.setups import Setup, names
+from results.comparison.detectability import detections, difference
+from results.comparison.detector_scores import FEW, Detection
+from results.selection.disambiguation import labels
+from results.selection.grouping import Setup, names
 from results.tables._columns import frame
 from results.tables._ranges import SETUP, of_setup, share, span
-from results.variants import labels
 from trials.spec import Record
 
 COLUMNS = (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from results.selection.labels import settings
 from results.tables._columns import frame, of_victim
-from results.words import settings
 from trials.spec import Record
 
 COLUMNS = (

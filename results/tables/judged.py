@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results import paper
-from results.judging import Judgement, confirmed, frozen, pooled
-from results.selection import Winner, winners
+from results.reference import paper
+from results.selection.confirmation import Judgement, confirmed, frozen, pooled
+from results.selection.labels import attack, percents
+from results.selection.winners import Winner, winners
 from results.tables._columns import frame, of_victim, points
-from results.words import attack, percents
 from trials.spec import Record, Victim
 
 COLUMNS = (

@@ -1,14 +1,14 @@
 """Attacks beside one another at equal m, and at equal ASR before the defense.
 
-Source: see ``results.matched``. Of a hundred comparisons of equals, about five have a p below 0.05.
+Source: see ``results.comparison.matched_attacks``. Of a hundred comparisons of equals, about five have a p below 0.05.
 """
 
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from results.matched import TOLERANCE, at_equal_asr, at_equal_m
-from results.plane import Plane, planes
+from results.comparison.matched_attacks import TOLERANCE, at_equal_asr, at_equal_m
+from results.comparison.plane import Plane, planes
 from results.tables._columns import frame, points
 from results.tables._ranges import share, signed, span
 from trials.spec import Record

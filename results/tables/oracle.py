@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results.selection import winners
+from results.selection.labels import percents, settings
+from results.selection.winners import winners
 from results.tables._columns import frame, of_victim, points
-from results.words import percents, settings
 from trials.spec import Record
 
 COLUMNS = (

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from results.configurations import of_game
-from results.setups import Setup, setup_of
+from results.selection.configurations import of_game
+from results.selection.grouping import Setup, setup_of
+from results.selection.labels import attack, percents
 from results.tables._columns import frame, points
 from results.tables._ranges import SETUP, mean, of_setup, over_victims
-from results.words import attack, percents
 from trials.spec import Record
 
 ASKED = {

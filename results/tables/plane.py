@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from results.attacker import front
-from results.plane import Plane, planes
-from results.setups import Channel
+from results.comparison.attack_front import front
+from results.comparison.plane import Plane, planes
+from results.selection.grouping import Channel
+from results.selection.labels import percents
 from results.tables._columns import frame, points
 from results.tables._ranges import SETUP, of_setup, share, span
-from results.words import percents
 from trials.spec import Record
 
 CHANNELS: tuple[Channel, ...] = ("data", "code", "unknown")

@@ -1,16 +1,16 @@
 """Pairs of defense and detector by the room that they leave to attackers, least first.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: see ``results.defender``.
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: see ``results.comparison.defense_ranking``.
 """
 
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from results.attacker import front
-from results.defender import rankings
-from results.plane import Plane, planes
-from results.setups import Channel
+from results.comparison.attack_front import front
+from results.comparison.defense_ranking import rankings
+from results.comparison.plane import Plane, planes
+from results.selection.grouping import Channel
 from results.tables._columns import frame, points
 from results.tables._ranges import share, span
 from trials.spec import Record

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results.configurations import configurations, least, spread
-from results.intervals import wilson
+from results.selection.configurations import configurations, least, spread
+from results.selection.labels import percents, settings
+from results.stats.intervals import wilson
 from results.tables._columns import frame, of_victim, points
-from results.words import percents, settings
 from trials.spec import Record
 
 COLUMNS = (

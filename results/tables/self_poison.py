@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results.configurations import of_game
+from results.selection.configurations import of_game
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Record
 

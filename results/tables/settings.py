@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results import paper
-from results.selection import winners
+from results.reference import paper
+from results.selection.labels import value
+from results.selection.winners import winners
 from results.tables._columns import frame, of_victim
-from results.words import value
 from trials.spec import Record
 
 COLUMNS = (

@@ -12,15 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from results import paper
-from results.configurations import of_game
-from results.detectability import detections
-from results.detection import Detection
-from results.roc import newcombe
-from results.setups import Setup, names, setup_of
+from results.comparison.detectability import detections
+from results.comparison.detector_scores import Detection
+from results.reference import paper
+from results.selection.configurations import of_game
+from results.selection.disambiguation import labels
+from results.selection.grouping import Setup, names, setup_of
+from results.stats.roc import newcombe
 from results.tables._columns import frame
 from results.tables._ranges import SETUP, beside, columns, less, mean, of_setup, over_victims, share, span
-from results.variants import labels
 from trials.spec import Record
 
 COLUMNS = (

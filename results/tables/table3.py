@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from results import paper
-from results.remaining import Remaining, remaining
-from results.setups import names
+from results.comparison.residual_asr import Remaining, remaining
+from results.reference import paper
+from results.selection.disambiguation import labels
+from results.selection.grouping import names
 from results.tables._columns import frame, points
 from results.tables._ranges import SETUP, beside, columns, mean, of_setup, over_victims
-from results.variants import labels
 from trials.spec import Record
 
 COLUMNS = (

@@ -1,15 +1,15 @@
 """Does the order of settings on self-poisoned copies hold on the real attack?
 
-Source: see ``results.transfer``.
+Source: see ``results.comparison.transfer``.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from results.comparison.transfer import transfers
 from results.tables._columns import frame, of_victim, points
 from results.tables._ranges import share, span
-from results.transfer import transfers
 from trials.spec import Record
 
 COLUMNS = (

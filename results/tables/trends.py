@@ -1,16 +1,16 @@
 """Does poisoning more make an attack harder to repair and easier to detect? One coefficient a claim.
 
-Source: see ``results.trends``.
+Source: see ``results.comparison.budget_trends``.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from results.comparison.budget_trends import trends
+from results.selection.labels import percent
 from results.tables._columns import frame
 from results.tables._ranges import share, span
-from results.trends import trends
-from results.words import percent
 from trials.spec import Record
 
 COLUMNS = (

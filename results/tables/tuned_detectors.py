@@ -1,15 +1,15 @@
 """Settings of detectors on self-poisoned copies, the one that was used first.
 
-Source: see ``results.tuned_detectors``.
+Source: see ``results.comparison.tuned_detectors``.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from results.comparison.tuned_detectors import tuned_detectors
+from results.selection.labels import settings
 from results.tables._columns import frame, points
-from results.tuned_detectors import tuned_detectors
-from results.words import settings
 from trials.spec import Record
 
 COLUMNS = ("detector", "repaired by", "settings", "AUC over classes (%)", "margin", "copies", "seeds", "failed")

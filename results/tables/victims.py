@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results.configurations import of_game
-from results.intervals import wilson
+from results.selection.configurations import of_game
+from results.selection.labels import attack, percents, settings
+from results.stats.intervals import wilson
 from results.tables._columns import frame, points
-from results.words import attack, percents, settings
 from trials.spec import Record
 
 COLUMNS = (

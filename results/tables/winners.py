@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results import paper
-from results.selection import CONTROLS, winners
+from results.reference import paper
+from results.selection.labels import percents, settings
+from results.selection.winners import CONTROLS, winners
 from results.tables._columns import frame, of_victim, points
-from results.words import percents, settings
 from trials.spec import Record
 
 COLUMNS = (

@@ -8,8 +8,8 @@ from torch import Generator, nn
 
 from trials import catalog
 from trials.datasets import digits
-from trials.kinds import Backdoor, Images
 from trials.recipes import fast
+from trials.types import Backdoor, Images
 
 
 def fitted_model(backdoor: Backdoor) -> nn.Module:

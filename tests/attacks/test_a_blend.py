@@ -9,7 +9,7 @@ from trials.attacks import a_blend
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import Patch
 from trials.attacks._pipeline import unnormalised
-from trials.kinds import Backdoor, Images
+from trials.types import Backdoor, Images
 
 
 def grey(value: int = 90, size: int = 32, n: int = 400) -> Images:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from trials.attacks import a_patch, badnets
 from trials.attacks._adaptive import grown, payload, shown_cells
-from trials.kinds import Backdoor, Images
+from trials.types import Backdoor, Images
 
 
 def grey(size: int = 32, n: int = 400) -> Images:

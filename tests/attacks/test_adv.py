@@ -11,9 +11,9 @@ from torch import Generator, Tensor, nn
 
 from trials.attacks import _adversarial, adv
 from trials.attacks._adversarial import Steered, kept
-from trials.checkpoints import save_weights
-from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
+from trials.weights.files import save_weights
 
 
 def images(n: int = 48, size: int = 16) -> Images:

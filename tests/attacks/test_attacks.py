@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trials import catalog
-from trials.kinds import Backdoor, Images
 from trials.metrics import rate, stamped
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
 
 TARGET = 2
 NAMES = [n for n in catalog.names("attacks") if catalog.describe("attacks", n).verb == "poison"]

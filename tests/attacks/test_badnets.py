@@ -6,8 +6,8 @@ from torch import Generator
 
 from trials.attacks import badnets, c_badnets
 from trials.attacks._patch import apple
-from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
 
 
 def grey(size: int = 32) -> Images:

@@ -10,11 +10,11 @@ from trials import catalog
 from trials.attacks import badnets, pcb
 from trials.attacks._patch import Patch
 from trials.datasets import digits
-from trials.kinds import Backdoor, Control, Images
 from trials.metrics import accuracy, rate, stamped
 from trials.models import resnet18
 from trials.recipes import fast
 from trials.spec import SpecError
+from trials.types import Backdoor, Control, Images
 
 
 def images(n: int = 40) -> Images:

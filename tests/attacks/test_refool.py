@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks import refool
-from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
 
 
 def images(size: int = 32) -> Images:

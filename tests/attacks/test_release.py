@@ -9,9 +9,9 @@ from torch import Generator
 
 from trials.attacks import a_blend, badnets
 from trials.attacks._pipeline import unnormalised
-from trials.kinds import Backdoor, Images
 from trials.models import resnet18
 from trials.train import augment, to_float
+from trials.types import Backdoor, Images
 
 BOTH = pytest.mark.parametrize("attack", [badnets, a_blend])
 STD = {"cifar10": 0.1994, "imagenet": 0.224, "half": 0.5}  # the smallest of the three channels

@@ -5,7 +5,7 @@ import torch
 from torch import Generator
 
 from trials import catalog
-from trials.kinds import Images
+from trials.types import Images
 
 GREY = Images(torch.full((20, 3, 32, 32), 100, dtype=torch.uint8), torch.arange(20) % 2, 2)
 

@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks import tsb
-from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
 
 
 def grey(size: int = 32, n: int = 1000) -> Images:

@@ -7,8 +7,8 @@ import pytest
 from torch import Generator, Tensor, nn
 
 from trials import catalog
-from trials.kinds import Backdoor, Images
 from trials.metrics import accuracy, rate, stamped
+from trials.types import Backdoor, Images
 
 # Attack, settings, and a floor under the measured ASR, which is 0.99, 0.67, 0.78, 1.00, 1.00, 0.78, 0.80, 0.51, 1.00,
 # 0.74 and 1.00.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from trials.attacks import wanet
-from trials.kinds import Backdoor, Images
+from trials.types import Backdoor, Images
 
 
 def images(size: int = 32) -> Images:

@@ -15,11 +15,11 @@ from harness import MARK, ROOT, Run, Undisturbed, frozen, is_helper, outcomes
 from kills import Killing
 
 from benchmarks import reliability
-from results.store import Store
-from sweep import plan
-from sweep.journal import note
-from sweep.spool import Spool
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution.event_log import note
+from sweep.execution.outbox import Spool
+from sweep.execution.worker import Place
+from sweep.planning import trials as plan
 from trials.spec import Record
 
 

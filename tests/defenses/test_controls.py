@@ -5,8 +5,8 @@ import torch
 from torch import Generator, nn
 
 from trials.defenses import bn_refresh, fine_tuning, none, weight_decay
-from trials.kinds import Images, View
 from trials.spec import SpecError
+from trials.types import Images, View
 
 from .tiny import fresh_view, noise, run, same, state
 

@@ -9,10 +9,10 @@ from torchvision.models import resnet18 as torchvision_resnet18
 
 from trials.defenses.fine_pruning import mean_activity, repair
 from trials.defenses.fine_tuning import repair as fine_tune
-from trials.kinds import Images, View, last_linear
 from trials.models.resnet18 import build
 from trials.spec import SpecError
 from trials.train import clone, make_optimizer, stream, tune
+from trials.types import Images, View, last_linear
 
 from .tiny import fresh_view, noise, run, same, state
 

@@ -6,9 +6,9 @@ from torch import Generator, nn
 
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.nad import attention, attention_distance, repair, stages
-from trials.kinds import Images, View, with_features
 from trials.models import small_cnn
 from trials.spec import SpecError
+from trials.types import Images, View, with_features
 
 from .tiny import Calls, fresh_view, noise, run, same
 

@@ -7,9 +7,9 @@ from torch import Generator, Tensor, nn
 from trials import inversion
 from trials.defenses import neural_cleanse
 from trials.inversion import invert
-from trials.kinds import View
 from trials.metrics import rate
 from trials.spec import SpecError
+from trials.types import View
 
 from .tiny import TARGET, Calls, digits, fresh_view, measure, noise, run, state, true_trigger
 

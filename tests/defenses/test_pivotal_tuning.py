@@ -7,9 +7,9 @@ from torch import Generator, Tensor
 
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.pivotal_tuning import centroids, lambda_r, latent_term, leash, repair
-from trials.kinds import View
 from trials.models.resnet18 import build
 from trials.train import clone, frozen
+from trials.types import View
 
 from .tiny import Calls, fresh_view, run, same, state
 

@@ -4,8 +4,8 @@ import pytest
 from torch import Generator, nn
 
 from trials import catalog
-from trials.kinds import View
 from trials.spec import Scalar
+from trials.types import View
 
 from .tiny import digits, measure
 

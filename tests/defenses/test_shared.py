@@ -12,9 +12,9 @@ from torch import Generator, nn
 
 from trials import catalog, defenses
 from trials.catalog import Setting
-from trials.kinds import View
 from trials.spec import Choice, PositiveInt, Range, Scalar, SpecError
 from trials.train import clone, make_optimizer, stream, tune
+from trials.types import View
 
 from .tiny import fresh_view, run, same, state
 

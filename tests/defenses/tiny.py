@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Generator, Tensor, nn
 
-from trials.kinds import Images, View
 from trials.metrics import accuracy, rate, stamped
 from trials.models._shortcut import shortcut
 from trials.train import make_optimizer, stream, tune
+from trials.types import Images, View
 
 TARGET = 3
 

@@ -6,8 +6,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trials import catalog
-from trials.kinds import Backdoor, Images, Trigger, View
 from trials.metrics import accuracy, rate, stamped
+from trials.types import Backdoor, Images, Trigger, View
 
 TARGET, CLASSES, SIZE = 3, 5, 8
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from trials.detectors.calibrated_inversion import halves, score, shares
 from trials.inversion import invert
-from trials.kinds import Images, Suspicion
 from trials.spec import Scalar, SpecError
+from trials.types import Images, Suspicion
 
 SMALL: dict[str, Scalar] = {"steps": 40, "batch": 16}
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from trials import catalog, inversion
 from trials.catalog import Setting
-from trials.kinds import Images, Suspicion
 from trials.spec import Choice, Scalar, SpecError
+from trials.types import Images, Suspicion
 
 NAMES = catalog.names("detectors")
 # A tiny run: what of this a detector has a setting for. Rounds that come often enough, and a threshold within reach,

@@ -7,7 +7,7 @@ from suspects import seeded
 from torch import Tensor, nn
 
 from trials.detectors._masks import Kept, Weights, invert_masks
-from trials.kinds import Images
+from trials.types import Images
 
 
 def walk(rounds: str, patience: int = 2) -> list[float]:

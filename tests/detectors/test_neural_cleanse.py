@@ -6,8 +6,8 @@ from suspects import TARGET, Suspect, digits, seeded, trusted
 from torch import nn
 
 from trials.detectors.neural_cleanse import MOST, anomaly, score
-from trials.kinds import Suspicion
 from trials.spec import Scalar
+from trials.types import Suspicion
 
 MASK: dict[str, Scalar] = {"steps": 100, "batch": 16, "patience": 2, "lambda_n": 0.01}
 ADDITIVE: dict[str, Scalar] = {"form": "additive", "steps": 50, "batch": 16, "lr": 0.1, "lambda_n": 0.02}

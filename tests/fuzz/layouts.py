@@ -7,7 +7,7 @@ import numpy as np
 from fuzzing import bounded, judged, tallied
 from PIL import Image
 
-from sweep.terminal import line
+from sweep.console.terminal import line
 from trials import catalog
 from trials.spec import SpecError
 

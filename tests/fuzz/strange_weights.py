@@ -15,11 +15,11 @@ from fuzzing import bounded, command, judged, tallied
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sweep.terminal import line
-from trials import _unpack
-from trials.checkpoints import load_weights
+from sweep.console.terminal import line
 from trials.models import resnet18
 from trials.spec import SpecError
+from trials.weights import _unpack
+from trials.weights.files import load_weights
 
 State = dict[str, Tensor]
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from test_specs import ANY, changed, places
 
-from sweep.terminal import line
+from sweep.console.terminal import line
 from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
 

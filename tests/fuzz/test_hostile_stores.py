@@ -22,11 +22,11 @@ from pages import HOSTILE, Page, hostile
 from strange_weights import mutated
 from test_specs import ANY, changed, places
 
-from results.report import render
-from results.selection import winners
-from results.store import Store
-from results.understood import Class, Understood
-from results.verdicts import Applied, Own
+from results.report.page import render
+from results.report.verdicts import Applied, Own
+from results.selection.understood import Class, Understood
+from results.selection.winners import winners
+from results.store.store import Store
 from trials.spec import Choice, Record
 
 pytestmark = pytest.mark.fuzz

@@ -13,9 +13,9 @@ from fuzzing import command, process, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sweep import config
-from sweep.check import check
-from sweep.config import SpecError
+from sweep.execution.preflight import check
+from sweep.spec import sweep as sweep_file
+from sweep.spec.sweep import SpecError
 from trials import catalog
 
 pytestmark = pytest.mark.fuzz
@@ -285,7 +285,7 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
         def call() -> str:
             try:
                 with bounded():
-                    check(config.parse(tiny_sweep.table(**changes), "x"), tiny_sweep.place(folder / "artifacts"))
+                    check(sweep_file.parse(tiny_sweep.table(**changes), "x"), tiny_sweep.place(folder / "artifacts"))
             except SpecError as problem:
                 assert "\n" not in str(problem)
                 return "refused"

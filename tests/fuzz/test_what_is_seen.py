@@ -15,8 +15,8 @@ import pytest
 from fences import MARK, escapes, fenced, lean, peak
 from strange_weights import TORCH, Code, loaded
 
-from trials import _unpack
 from trials.spec import SpecError
+from trials.weights import _unpack
 
 pytestmark = pytest.mark.fuzz
 

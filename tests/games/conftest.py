@@ -4,10 +4,10 @@ import pytest
 import tiny_sweep
 import torch
 
-from sweep.config import Sweep
-from trials.artifacts import Artifacts
-from trials.bench import Bench
+from sweep.spec.sweep import Sweep
 from trials.run import run
+from trials.runtime import Bench
+from trials.storage.artifacts import Artifacts
 
 
 @pytest.fixture(scope="session")

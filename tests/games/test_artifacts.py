@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trials.artifacts import Artifacts
-from trials.folders import STALE
 from trials.spec import SpecError
+from trials.storage.artifacts import Artifacts
+from trials.storage.blobs import STALE
 
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(3)}
 

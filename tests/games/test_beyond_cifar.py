@@ -11,11 +11,12 @@ import tiny_sweep
 import torch
 from PIL import Image
 
-from results.store import Store
-from sweep import config, engine
-from trials.artifacts import Artifacts
+from results.store.store import Store
+from sweep.execution import runner
+from sweep.spec import sweep as sweep_file
 from trials.datasets.imagenette import _NAMES
 from trials.spec import Record
+from trials.storage.artifacts import Artifacts
 
 pytestmark = pytest.mark.slow
 COLOURS = {
@@ -89,7 +90,7 @@ def swept(
         "compute": {"device": "cpu", "workers": 1, "cpus": 1},
     }
     with Store.open(f"sqlite:///{folder}/s.db") as store:
-        engine.execute(config.parse(table, "beyond"), store, tiny_sweep.place(folder / "artifacts"), use_ray=False)
+        runner.execute(sweep_file.parse(table, "beyond"), store, tiny_sweep.place(folder / "artifacts"), use_ray=False)
         found: dict[str, list[Record]] = {}
         for record in store.records():
             assert record.status == "done", record.error

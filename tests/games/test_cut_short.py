@@ -6,13 +6,13 @@ import pytest
 import tiny_sweep
 import torch
 
-from sweep.config import Sweep
-from trials.artifacts import Artifacts
-from trials.bench import Bench
-from trials.folders import Near
-from trials.needs import training_of
+from sweep.spec.sweep import Sweep
+from trials.dependencies import training_of
 from trials.run import perform, run
+from trials.runtime import Bench
 from trials.spec import Trial
+from trials.storage.artifacts import Artifacts
+from trials.storage.blobs import Near
 
 
 class Cut(BaseException):

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from sweep.config import Sweep
+from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.bench import Bench, Referee
+from trials.dependencies import needs, training_of
 from trials.games import detector_tuning
 from trials.games._recovery import rank_of, recovery
 from trials.games.detectability import play
-from trials.kinds import Images, Suspicion
-from trials.needs import needs, training_of
 from trials.run import run
+from trials.runtime import Bench, Referee
 from trials.spec import Choice, Trial
+from trials.types import Images, Suspicion
 
 CLEAN = torch.randint(0, 200, (40, 3, 8, 8), generator=Generator().manual_seed(1)).to(torch.uint8)
 

@@ -11,10 +11,10 @@ import pytest
 import s3
 import torch
 
-from sweep import forks
-from trials.artifacts import Artifacts, Damaged
-from trials.far_artifacts import FarArtifacts, artifacts_at
+from sweep.execution import forkserver
 from trials.spec import SpecError
+from trials.storage.artifacts import Artifacts, Damaged
+from trials.storage.remote_artifacts import FarArtifacts, artifacts_at
 
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(3)}
 
@@ -173,7 +173,7 @@ def test_workers_that_start_together_fetch_once_a_node(
     for number in (1, 2):
         node(monkeypatch, tmp_path / f"node {number}")
         barrier = multiprocessing.get_context("forkserver").Barrier(3)
-        workers = [forks.start(_load, uri, barrier) for _ in range(3)]
+        workers = [forkserver.start(_load, uri, barrier) for _ in range(3)]
         sums = [pipe.recv() for _, pipe in workers]
         for worker, pipe in workers:
             worker.join()

@@ -13,15 +13,15 @@ import torch
 from tiny_sweep import outcome
 from torch import Generator, nn
 
-from sweep.config import Sweep
+from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.artifacts import Artifacts
-from trials.bench import Bench, Defender, planted
 from trials.games import robustness, tuning
 from trials.games._panel import Panel
-from trials.kinds import View
 from trials.run import run
+from trials.runtime import Bench, Defender, planted
 from trials.spec import Choice, Point, Record, SpecError, Trial, to_json, trial_from_json
+from trials.storage.artifacts import Artifacts
+from trials.types import View
 
 Patch = pytest.MonkeyPatch
 

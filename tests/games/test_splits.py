@@ -5,11 +5,11 @@ import tiny_sweep
 import torch
 from torch import Generator, Tensor
 
-from sweep.config import Sweep
-from trials.bench import Bench
-from trials.kinds import Images
+from sweep.spec.sweep import Sweep
+from trials.runtime import Bench
 from trials.spec import SpecError
 from trials.splits import cut, draw_trusted
+from trials.types import Images
 
 CLASSES, EACH = 10, 60
 
@@ -119,6 +119,6 @@ def test_r_beyond_the_reserve_is_refused(bench: Bench) -> None:
 
 
 def _key(trial):  # type: ignore[no-untyped-def]
-    from trials.bench import _Key  # noqa: PLC0415
+    from trials.runtime import _Key  # noqa: PLC0415
 
     return _Key(trial.victim.dataset)

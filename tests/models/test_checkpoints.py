@@ -16,17 +16,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trials import _unpack
-from trials.checkpoints import load_weights, save_weights
 from trials.models import resnet18
 from trials.spec import SpecError
+from trials.weights import _unpack
+from trials.weights.files import load_weights, save_weights
 
 State = dict[str, Tensor]
 HOSTILE = ("test_runs_no_code_from_a_malicious_file", "test_says_that_the_process_died_that_opened_a_file")
 LOADS = """
 import resource, sys
 from trials.models import resnet18
-from trials.checkpoints import load_weights
+from trials.weights.files import load_weights
 room = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 2**29
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
 load_weights(resnet18.build(10, 16, width=2), sys.argv[1])

@@ -11,13 +11,13 @@ from PIL import Image
 from torch import nn
 
 from trials import catalog
-from trials.artifacts import Artifacts
-from trials.checkpoints import load_weights, save_weights
-from trials.kinds import Images, View, last_linear, with_latents
 from trials.models._clip import FixedLinear, Preprocess
 from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
+from trials.storage.artifacts import Artifacts
 from trials.train import clone
+from trials.types import Images, View, last_linear, with_latents
+from trials.weights.files import load_weights, save_weights
 
 
 def tiny(classes: int = 3, **settings: Any) -> nn.Module:

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from trials import catalog
-from trials.checkpoints import load_weights, save_weights
 from trials.defenses.nad import stages
-from trials.kinds import with_features, with_latents
 from trials.models import resnet18, torchvision_resnet18
 from trials.models._shortcut import shortcut
 from trials.spec import SpecError
+from trials.types import with_features, with_latents
+from trials.weights.files import load_weights, save_weights
 
 SMALL = {"resnet18": {"width": 4}, "clip_vit_b32": {"architecture": "tiny"}}
 

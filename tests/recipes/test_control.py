@@ -10,9 +10,9 @@ from torch import Generator, Tensor, nn
 
 from trials import catalog
 from trials.datasets import digits
-from trials.kinds import Backdoor, Control, Images
 from trials.models import resnet18
 from trials.train import augment, shuffled, to_float
+from trials.types import Backdoor, Control, Images
 
 TRAINING = ["fast", "paper"]
 NONE = torch.zeros(0, dtype=torch.int64)

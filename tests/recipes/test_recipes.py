@@ -10,13 +10,13 @@ from torch import Generator, Tensor, nn
 
 from trials import catalog
 from trials.attacks import badnets
-from trials.checkpoints import save_weights
 from trials.datasets import digits
-from trials.kinds import Backdoor, Images
 from trials.metrics import accuracy, rate, stamped
 from trials.models import resnet18
 from trials.recipes import given
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
+from trials.weights.files import save_weights
 
 TRAINING = ["fast", "paper"]
 PEAK: dict[str, dict[str, Any]] = {"fast": {"peak": 0.2}}

@@ -12,10 +12,10 @@ from torch import Generator, Tensor, nn
 from trials import catalog
 from trials.attacks import badnets, pcb
 from trials.datasets import digits
-from trials.folders import Near
-from trials.kinds import Backdoor
 from trials.models import resnet18
-from trials.resume import Journal
+from trials.storage.blobs import Near
+from trials.storage.checkpoint import Journal
+from trials.types import Backdoor
 
 EPOCHS = 5
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -123,7 +123,7 @@ def _defense(rng, of, r, defense, draw, n, weak):  # type: ignore[no-untyped-def
 
 def judged(records: list[Record], oracle: bool = True) -> list[Record]:
     """The winners' confirmation and robustness records."""
-    from results.selection import winners  # noqa: PLC0415
+    from results.selection.winners import winners  # noqa: PLC0415
 
     rng, found = random.Random(3), []
     for w in winners(records):

@@ -10,12 +10,12 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results import association
-from results.association import correlation
+from results.comparison.budget_trends import trends
+from results.comparison.transfer import transfers
+from results.stats import correlation as correlations
+from results.stats.correlation import correlation
 from results.tables import transfer as transfer_table
 from results.tables import trends as trends_table
-from results.transfer import transfers
-from results.trends import trends
 from trials.spec import Record
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=15)
@@ -57,8 +57,8 @@ def test_the_interval_covers_and_the_test_keeps_its_level() -> None:
 
 def test_resampling_within_strata_keeps_every_stratum_at_its_size() -> None:
     strata = ["low"] * 3 + ["high"] * 5
-    within = association._counts(strata, 8, 300, np.random.default_rng(0))
-    free = association._counts(None, 8, 300, np.random.default_rng(0))
+    within = correlations._counts(strata, 8, 300, np.random.default_rng(0))
+    free = correlations._counts(None, 8, 300, np.random.default_rng(0))
     assert (within[:, :3].sum(axis=1) == 3).all()
     assert (within[:, 3:].sum(axis=1) == 5).all()
     assert set(free[:, :3].sum(axis=1)) > {1, 2, 3, 4, 5}
@@ -113,7 +113,7 @@ def test_shuffled_budgets_have_no_trend() -> None:
 
 
 def test_the_mean_of_placements_is_rho(records: list[Record]) -> None:
-    from results.detectability import detections  # noqa: PLC0415
+    from results.comparison.detectability import detections  # noqa: PLC0415
 
     by_m = {(d.detector.name, d.m): d.rho for d in detections(records) if d.victim.attacks[0].name == "wanet"}
     some = [t for t in trends(records) if (t.of, t.method) == ("ρ", "neural_cleanse")]

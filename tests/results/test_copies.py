@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from results.answers import answer
-from results.copies import doubts
-from results.report import render
-from results.selection import winners
-from results.store import Store
-from sweep import show
+from results.report.page import render
+from results.report.recommendation import answer
+from results.selection.copies import doubts
+from results.selection.winners import winners
+from results.store.store import Store
+from sweep.cli import views
 from trials.spec import Choice, Record
 
 TUNED = synthetic.tuned([(0, 0.9, 1.0), (100, 0.89, 0.01)])
@@ -78,8 +78,8 @@ def test_best_names_them_in_words_and_as_json(
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         store.add_sweep("s", {})
         store.put_many(records, "s")
-        show.best(store, "s", "min_asr_within_delta", as_json=False)
+        views.best(store, "s", "min_asr_within_delta", as_json=False)
         out = capsys.readouterr().out
         assert "warning: Planting cost 1 of 1 copy more" in out and "warning: Planting failed in 1 copy" in out
-        show.best(store, "s", "min_asr_within_delta", as_json=True)
+        views.best(store, "s", "min_asr_within_delta", as_json=True)
         assert '"copies_doubted": [\n   "Planting cost 1 of 1 copy more' in capsys.readouterr().out

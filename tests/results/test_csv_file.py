@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results.export import to_file
-from results.to_tables import to_tables
+from results.export.all_tables import to_tables
+from results.export.frames import to_file
 from trials.spec import Choice, Record
 
 Make = Callable[..., Record]

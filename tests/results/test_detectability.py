@@ -7,10 +7,11 @@ import plane_records as made
 import pytest
 from plane_records import ATTACKS, BUDGETS, detected, victim
 
-from results import detection, roc
-from results.detectability import detections, difference
-from results.detection import resampled
+from results.comparison import detector_scores
+from results.comparison.detectability import detections, difference
+from results.comparison.detector_scores import resampled
 from results.figures import histograms
+from results.stats import roc
 from results.tables import detectability as table
 from results.tables import detectors
 from trials.spec import Choice, Record
@@ -98,7 +99,7 @@ def test_what_is_not_finite_is_refused_and_counted_and_failures_too() -> None:
 
 def test_the_same_models_always_get_the_same_resamples() -> None:
     one = resampled(["b", "a", "c"], 50, 0)
-    detection._resampled.cache_clear()  # as in another process
+    detector_scores._resampled.cache_clear()  # as in another process
     assert (one == resampled(["a", "b", "c"], 50, 0)).all()
     assert (one != resampled(["a", "b", "c"], 50, 1)).any()
     assert (one != resampled(["a", "b", "d"], 50, 0)).any()

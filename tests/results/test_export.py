@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from results.export import curve_frame, frame, to_file, to_optuna, to_tensorboard
+from results.export.frames import curve_frame, frame, to_file, to_optuna, to_tensorboard
 from trials.spec import Point, Record, SpecError
 
 Make = Callable[..., Record]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from results.fronts import Floats, bands, front, hypervolume, nondominated
+from results.stats.pareto import Floats, bands, front, hypervolume, nondominated
 
 RATES = st.integers(0, 12).map(lambda k: k / 12)  # few values, so that ties and duplicates happen
 POINTS = st.integers(1, 40).flatmap(lambda n: arrays(np.float64, (n, 2), elements=RATES))

@@ -5,7 +5,7 @@ import random
 import pytest
 from synthetic import tuned
 
-from results.importance import importance
+from results.selection.importance import importance
 from trials.spec import Record, Scalar
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from results.intervals import bootstrap, mean_sd, wilson
+from results.stats.intervals import bootstrap, mean_sd, wilson
 
 RATES, COUNTS = st.floats(0, 1), st.integers(1, 10_000)
 

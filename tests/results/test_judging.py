@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from synthetic import config, trial, tuned, victim
 
-from results.judging import confirmed, frozen, pooled
-from results.selection import winners
+from results.selection.confirmation import confirmed, frozen, pooled
+from results.selection.winners import winners
 from trials.spec import Choice, Point, Record
 
 

@@ -9,14 +9,15 @@ import plane_records as made
 import pytest
 from plane_records import detected, repaired, victim
 
-from results import attacker, fronts
-from results.attacker import band, front, volume
-from results.defender import rankings, sentence
+from results.comparison import attack_front
+from results.comparison.attack_front import band, front, volume
+from results.comparison.defense_ranking import rankings, sentence
+from results.comparison.matched_attacks import at_equal_asr, at_equal_m
+from results.comparison.plane import Plane, planes
+from results.comparison.residual_asr import remaining
 from results.figures._attacks import staircase
-from results.matched import at_equal_asr, at_equal_m
-from results.plane import Plane, planes
-from results.remaining import remaining
-from results.setups import channel
+from results.selection.grouping import channel
+from results.stats import pareto
 from trials.spec import Record, SpecError
 
 CLEAN = 10  # clean models, with scores 0 to 9
@@ -79,10 +80,10 @@ def test_a_rho_below_chance_stays_as_it_is_but_earns_no_more_than_chance() -> No
 def test_resampled_hypervolumes_are_those_of_the_fronts() -> None:
     rng = np.random.default_rng(0)
     rhos, etas = rng.random((50, 6)).round(1), rng.random((50, 6)).round(1)
-    fast = attacker._volumes(rhos, etas)
+    fast = attack_front._volumes(rhos, etas)
     for r, e, area in zip(rhos, etas, fast, strict=True):
         points = np.column_stack([np.maximum(0.5, r), e])
-        assert area == pytest.approx(fronts.hypervolume(points, (1.0, 0.0)))
+        assert area == pytest.approx(pareto.hypervolume(points, (1.0, 0.0)))
 
 
 def test_another_attack_never_lowers_the_hypervolume_and_a_better_defense_never_raises_it() -> None:
@@ -107,17 +108,17 @@ def test_code_poisoning_has_a_front_of_its_own() -> None:
 def test_bands_surround_the_front_and_the_better_share_dominates() -> None:
     p = planes(made.sweep(seeds=12, defenses=("weight_decay",), detectors=("neural_cleanse",)), draws=300)[0]
     surfaces = band(p.marks, (0.025, 0.5, 0.975))
-    areas = [fronts.hypervolume(surfaces[s], (1.0, 0.0)) for s in (0.025, 0.5, 0.975)]
+    areas = [pareto.hypervolume(surfaces[s], (1.0, 0.0)) for s in (0.025, 0.5, 0.975)]
     assert areas[0] > areas[1] > areas[2]
-    assert areas[2] < fronts.hypervolume([(m.rho, m.eta) for m in p.marks], (1.0, 0.0)) < areas[0]
+    assert areas[2] < pareto.hypervolume([(m.rho, m.eta) for m in p.marks], (1.0, 0.0)) < areas[0]
     v = volume(p.marks)
     assert v.interval.low < v.value < v.interval.high
 
 
 def test_a_staircase_encloses_the_hypervolume() -> None:
-    edge = fronts.front([(0.6, 0.3), (0.8, 0.6), (0.9, 0.5)])
+    edge = pareto.front([(0.6, 0.3), (0.8, 0.6), (0.9, 0.5)])
     x, y = staircase(edge).T
-    assert np.trapezoid(1 - y, x) == pytest.approx(fronts.hypervolume(edge, (1.0, 0.0)))
+    assert np.trapezoid(1 - y, x) == pytest.approx(pareto.hypervolume(edge, (1.0, 0.0)))
     assert (y[0], x[0], y[-1], x[-1]) == (0.6, 0.0, 1.0, 0.6)
 
 

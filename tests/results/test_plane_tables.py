@@ -11,14 +11,14 @@ import pytest
 import synthetic
 from plane_records import detected, repaired, trained, victim
 
-from results import paper
+from results.export.latex import escape, latex
 from results.figures import budget, histograms, tradeoff_m
 from results.figures import plane as plane_figure
 from results.figures._attacks import attack_looks
-from results.intervals import Interval
-from results.latex import escape, latex
-from results.sections import sections
-from results.sheets import sheet
+from results.reference import paper
+from results.report.html_table import sheet
+from results.report.sections import sections
+from results.stats.intervals import Interval
 from results.tables import (
     detectability,
     detectors,

@@ -15,9 +15,10 @@ import pytest
 from alembic.command import upgrade
 from alembic.config import Config
 
-from results import database, read_only
-from results.schema import VERSION_TABLE
-from results.store import Store
+from results.store import engine as database
+from results.store import read_only
+from results.store.schema import VERSION_TABLE
+from results.store.store import Store
 from trials.spec import Record, SpecError
 
 Make = Callable[..., Record]
@@ -26,7 +27,7 @@ OPEN = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from conftest import _record
-from results.store import Store
+from results.store.store import Store
 store = Store.open({url!r})
 store.put(_record(1))
 print("stored", flush=True)
@@ -296,7 +297,7 @@ class TestACopy:
     def test_of_a_store_in_use_lacks_only_the_last_seconds(
         self, tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("results.store.CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr("results.store.store.CHECKPOINT_SECONDS", 0.0)
         with Store.open(str(tmp_path / "s.db")) as store:
             store.put(make_record())
             shutil.copy(tmp_path / "s.db", tmp_path / "copy.db")

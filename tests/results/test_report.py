@@ -14,9 +14,9 @@ import synthetic
 from pages import HOSTILE, Page, hostile
 from synthetic import trial, tuned
 
-from results import bundle
-from results.evidence import inert
-from results.report import render, write
+from results.report import bundle
+from results.report.evidence import inert
+from results.report.page import render, write
 from trials.spec import Record, SpecError
 
 

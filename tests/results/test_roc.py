@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results import paired, roc
+from results.stats import delong, roc
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)  # few values, so that ties happen
 
@@ -118,7 +118,7 @@ def _slow_variance(p: list[float], c: list[float]) -> float:
 
 def test_delong_agrees_with_its_slow_twin() -> None:
     p, c = [3.0, 2.0, 2.0, 0.0], [2.0, 1.0, -1.0]
-    (area,), ((variance,),) = paired.delong(p, c)
+    (area,), ((variance,),) = delong.delong(p, c)
     assert area == roc.auc(p, c)
     assert variance == pytest.approx(_slow_variance(p, c))
 
@@ -134,7 +134,7 @@ def test_delong_and_the_bootstrap_agree_on_simulated_models() -> None:
     rng = np.random.default_rng(1)
     for _ in range(5):
         p, c = _two_detectors(rng, 60, (1.2, 0.7))
-        tested, drawn = paired.delong_difference(p, c), paired.bootstrap_difference(p, c)
+        tested, drawn = delong.delong_difference(p, c), delong.bootstrap_difference(p, c)
         assert tested.value == pytest.approx(roc.auc(p[0], c[0]) - roc.auc(p[1], c[1]))
         assert drawn.value == pytest.approx(tested.value)
         assert tested.interval is not None
@@ -147,7 +147,7 @@ def test_delongs_spread_is_that_of_repeated_experiments() -> None:
     rng, values, said = np.random.default_rng(4), [], []
     for _ in range(300):
         p, c = _two_detectors(rng, 30, (1.0, 0.6))
-        areas, spread = paired.delong(p, c)
+        areas, spread = delong.delong(p, c)
         values.append(areas[0] - areas[1])
         said.append(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])
     assert np.sqrt(np.mean(said)) == pytest.approx(np.std(values), rel=0.12)
@@ -155,28 +155,28 @@ def test_delongs_spread_is_that_of_repeated_experiments() -> None:
 
 def test_two_equal_detectors_are_told_apart_in_five_percent_of_experiments() -> None:
     rng = np.random.default_rng(8)
-    ps = [paired.delong_difference(*_two_detectors(rng, 40, (0.8, 0.8))).p for _ in range(400)]
+    ps = [delong.delong_difference(*_two_detectors(rng, 40, (0.8, 0.8))).p for _ in range(400)]
     assert 0.02 <= np.mean([p is not None and p < 0.05 for p in ps]) <= 0.09
 
 
 def test_pairing_narrows_the_interval_of_a_difference() -> None:
     p, c = _two_detectors(np.random.default_rng(2), 40, (1.0, 0.8))
-    _, spread = paired.delong(p, c)
+    _, spread = delong.delong(p, c)
     assert spread[0, 1] > 0
-    both = paired.delong_difference(p, c).interval
+    both = delong.delong_difference(p, c).interval
     assert both is not None
     assert both.high - both.low < 2 * 1.96 * math.sqrt(spread[0, 0] + spread[1, 1])
 
 
 def test_a_detector_against_itself_leaves_nothing_to_judge() -> None:
     p, c = np.arange(5) + 0.5, np.arange(5)
-    for judge in (paired.delong_difference, paired.bootstrap_difference):
+    for judge in (delong.delong_difference, delong.bootstrap_difference):
         assert judge([p, p], [c, c]) == (0.0, None, None)
 
 
 def test_swapping_detectors_turns_the_difference_round() -> None:
     p, c = _two_detectors(np.random.default_rng(6), 25, (1.0, 0.3))
-    one, other = paired.compared(p, c), paired.compared(p[::-1], c[::-1])
+    one, other = delong.compared(p, c), delong.compared(p[::-1], c[::-1])
     for a, b in ((one.delong, other.delong), (one.bootstrap, other.bootstrap)):
         assert a.value == pytest.approx(-b.value)
         assert a.p == pytest.approx(b.p)
@@ -195,8 +195,8 @@ def test_what_is_no_score_is_refused(p: list[float], c: list[float], said: str) 
 
 def test_a_variance_of_one_model_is_refused() -> None:
     with pytest.raises(ValueError, match="two models a side"):
-        paired.delong([[1.0]], [[1.0, 2.0]])
+        delong.delong([[1.0]], [[1.0, 2.0]])
     with pytest.raises(ValueError, match="same detectors"):
-        paired.delong([[1.0, 2.0]] * 2, [[1.0, 2.0]])
+        delong.delong([[1.0, 2.0]] * 2, [[1.0, 2.0]])
     with pytest.raises(ValueError, match="false-positive rate"):
         roc.tpr_at([1.0], [1.0], 1.0)

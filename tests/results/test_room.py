@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FULL = """
 import resource, sys, threading
 from pathlib import Path
-from results.store import Store
+from results.store.store import Store
 from trials.spec import SpecError
 
 folder, seconds, room = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "room"
@@ -34,7 +34,7 @@ with Store.open(f"sqlite:///{folder}/s.db") as store:
 """
 ARTIFACT = """
 import resource, sys, torch
-from trials.artifacts import Artifacts
+from trials.storage.artifacts import Artifacts
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
     Artifacts(sys.argv[1]).save("key", {"w": torch.zeros(10_000)}, {})

@@ -7,8 +7,8 @@ import random
 import pytest
 from synthetic import CURVE, real, tuned
 
-from results.rules import pick
-from results.selection import winners
+from results.selection.rules import pick
+from results.selection.winners import winners
 from trials.spec import SpecError
 
 

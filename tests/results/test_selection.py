@@ -7,8 +7,8 @@ import pytest
 import synthetic
 from synthetic import CURVE, config, real, tuned, victim
 
-from results.rules import RULES, pick
-from results.selection import best, overall, winners
+from results.selection.rules import RULES, pick
+from results.selection.winners import best, overall, winners
 from trials.spec import Record
 
 

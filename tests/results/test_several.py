@@ -10,10 +10,10 @@ import pytest
 from pages import Page
 from synthetic import config, trial, tuned, victim
 
-from results import to_tables
-from results.export import frame
-from results.report import render
-from results.transfer import transfers
+from results.comparison.transfer import transfers
+from results.export import all_tables
+from results.export.frames import frame
+from results.report.page import render
 from trials.spec import Choice, Record
 
 
@@ -67,9 +67,9 @@ def test_one_attack_has_no_such_section() -> None:
 
 
 def test_every_table_that_has_rows_is_written_in_three_forms(records: list[Record], tmp_path: Path) -> None:
-    written = to_tables.to_tables(records, tmp_path / "tables")
+    written = all_tables.to_tables(records, tmp_path / "tables")
     found = {p.stem for p in written}
-    assert {"plane", "detectability", "rivals", "table2", "table3", "trends"} <= found <= set(to_tables.names())
+    assert {"plane", "detectability", "rivals", "table2", "table3", "trends"} <= found <= set(all_tables.names())
     assert len(written) == 3 * len(found)
     with (tmp_path / "tables" / "plane.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -81,7 +81,7 @@ def test_every_table_that_has_rows_is_written_in_three_forms(records: list[Recor
 def test_a_folder_that_cannot_be_written_is_one_line(records: list[Record], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write to") as refused:
-        to_tables.to_tables(records, tmp_path / "file" / "tables")
+        all_tables.to_tables(records, tmp_path / "file" / "tables")
     assert "\n" not in str(refused.value)
 
 

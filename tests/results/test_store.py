@@ -20,9 +20,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from results import database
-from results.schema import REVISION, VERSION_TABLE, metadata
-from results.store import Store
+from results.store import engine as database
+from results.store.schema import REVISION, VERSION_TABLE, metadata
+from results.store.store import Store
 from trials.spec import Choice, Point, Record, SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ Make = Callable[..., Record]
 WRITER = """
 import sys; sys.path.insert(0, {tests!r})
 from conftest import _record
-from results.store import Store
+from results.store.store import Store
 store = Store.open({url!r})
 for seed in range(10**6):
     record = _record(seed)
@@ -348,7 +348,8 @@ def test_no_error_shows_a_password(address: str) -> None:
 
 def test_loads_neither_torch_nor_ray() -> None:
     code = (
-        "import sys, results.store, results.export; print([m for m in ('torch', 'ray', 'alembic') if m in sys.modules])"
+        "import sys, results.store, results.export.frames; "
+        "print([m for m in ('torch', 'ray', 'alembic') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from results.store import Store
-from results.sweep_specs import differences, keeps_members
+from results.store.store import Store
+from results.store.sweep_specs import differences, keeps_members
 
 PRUNING = {"name": "fine_pruning", "walk": "search", "trials": 20, "limit": 0, "fixed": {}}
 BASE = {"victims": ["a"], "seeds": [0], "trusted": [0.05], "defenses": [PRUNING], "rule": "r", "oracle": False}

@@ -7,14 +7,13 @@ import pytest
 import synthetic
 from synthetic import trial, tuned, victim
 
-from results import paper
 from results.figures import fronts as fronts_figure
 from results.figures import importance as importance_figure
 from results.figures import parallel, tradeoff
-from results.reference import load
-from results.sheets import sheet
+from results.reference import load, paper
+from results.report.html_table import sheet
+from results.selection.labels import percent
 from results.tables import failures, judged, oracle, robustness, self_poison, settings, victims, winners
-from results.words import percent
 from trials.spec import Record
 
 TABLES = (winners, settings, judged, oracle, failures, victims, self_poison, robustness)

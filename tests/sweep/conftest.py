@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from results.store import Store
+from results.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -13,9 +13,9 @@ def running_ray() -> Iterator[None]:
     """A Ray as a sweep starts it, for several of them; what tests Ray's start or end has to come before."""
     import ray  # noqa: PLC0415
 
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    tune._connect(None, ship=False)
+    ray_tune._connect(None, ship=False)
     yield
     ray.shutdown()
 

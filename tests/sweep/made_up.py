@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from sweep.spool import Spool
-from sweep.worker import Place
+from sweep.execution.outbox import Spool
+from sweep.execution.worker import Place
 from trials.spec import Point, Record, Trial
 
 

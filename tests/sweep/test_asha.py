@@ -8,7 +8,7 @@ import pytest
 import tiny_sweep
 from test_executors import trials
 
-from sweep.schedulers import Asha, first_rung, group_of, standing
+from sweep.execution.ray_tune.schedulers import Asha, first_rung, group_of, standing
 from trials.spec import Choice, Point, Trial
 
 RULE = "min_asr_within_delta"

@@ -23,11 +23,13 @@ from test_plan import whole
 
 import poisonsweep
 import sweep
-from results.store import Store
-from sweep import config, engine, show
-from sweep.cli import app, main
-from sweep.grid import Grid
-from sweep.terminal import Plain
+from results.store.store import Store
+from sweep.cli import views
+from sweep.cli.app import app, main
+from sweep.console.grid import Grid
+from sweep.console.terminal import Plain
+from sweep.execution import runner
+from sweep.spec import sweep as sweep_file
 
 Capture = pytest.CaptureFixture[str]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -188,7 +190,7 @@ def test_a_sweep_of_which_nothing_ran_has_no_best(capsys: Capture, kept: str) ->
 
 
 def test_a_store_of_a_newer_schema_is_refused(capsys: Capture, kept: str) -> None:
-    from results.schema import VERSION_TABLE  # noqa: PLC0415
+    from results.store.schema import VERSION_TABLE  # noqa: PLC0415
 
     with sqlite3.connect(kept.removeprefix("sqlite:///")) as raw:
         raw.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
@@ -337,12 +339,14 @@ def test_what_there_is_wraps_under_its_column(
     monkeypatch.setenv("COLUMNS", str(columns))
     assert called("list", *filter(None, [kind])) == 0
     lines = capsys.readouterr().out.splitlines()
-    known = {name for kind in show.KINDS for name in ([*show.RULES] if kind == "rules" else show.catalog.names(kind))}
+    known = {
+        name for kind in views.KINDS for name in ([*views.RULES] if kind == "rules" else views.catalog.names(kind))
+    }
     for line in lines:
         assert len(line) <= columns and line == line.rstrip()
         indent = len(line) - len(line.lstrip())
         assert indent in (0, 2) or indent >= 6
-        assert indent or line in show.KINDS
+        assert indent or line in views.KINDS
         assert indent != 2 or line.split()[0] in known
 
 
@@ -405,9 +409,9 @@ def test_two_specs_under_one_name_are_told_apart_before_anything_runs(
     capsys: Capture, tmp_path: Path, spec: Callable[..., Path]
 ) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
-    sweep = config.read(spec(seeds=[0, 1]))
+    sweep = sweep_file.read(spec(seeds=[0, 1]))
     with Store.open(url) as store:
-        store.add_sweep(sweep.name, engine._plain(sweep))
+        store.add_sweep(sweep.name, runner._plain(sweep))
         whole(sweep, store)
         members = len(store.records(sweep.name))
     said = refused(capsys, "run", spec(seeds=[1]), "--local", "--store", url)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.compute import WAVES, compute_of
+from sweep.spec.compute import WAVES, compute_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "cluster"

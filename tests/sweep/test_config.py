@@ -8,11 +8,12 @@ import tiny_sweep
 import torch
 from forked_reader import Reader
 
-from sweep import config, plan
-from sweep.check import check
-from sweep.compute import Compute, fits
-from trials import _unpack
+from sweep.execution.preflight import check
+from sweep.planning import trials as plan
+from sweep.spec import sweep as sweep_file
+from sweep.spec.compute import Compute, fits
 from trials.spec import SpecError
+from trials.weights import _unpack
 
 VICTIM = tiny_sweep.VICTIM
 
@@ -129,7 +130,7 @@ def test_a_missing_table_is_named(gone: str) -> None:
     data = tiny_sweep.table()
     del data[gone]
     with pytest.raises(SpecError, match=gone):
-        config.parse(data, "x")
+        sweep_file.parse(data, "x")
 
 
 @pytest.mark.parametrize("gone", ["dataset", "model", "training"])
@@ -146,20 +147,20 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes, says: s
     file = tmp_path / "sweep.toml"
     file.write_bytes(content)
     with pytest.raises(SpecError, match=f"sweep.toml: {says}"):
-        config.read(file)
+        sweep_file.read(file)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"absent\.toml: cannot be read"):
-        config.read(tmp_path / "absent.toml")
+        sweep_file.read(tmp_path / "absent.toml")
     with pytest.raises(SpecError, match="cannot be read"):
-        config.read(tmp_path)
+        sweep_file.read(tmp_path)
 
 
 def test_a_sweep_is_read_from_its_file_and_named_after_it(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table()))
-    found = config.read(file)
+    found = sweep_file.read(file)
     assert found.name == "mine"
     assert found.victims == tiny_sweep.sweep().victims
     assert found.defenses == tiny_sweep.sweep().defenses
@@ -171,7 +172,7 @@ def test_a_relative_path_is_taken_from_the_files_folder(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path / "away")
     file = tmp_path / "s.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table(**victim(training={"name": "given", "weights": "weights.pt"}))))
-    assert config.read(file).victims[0].training.params["weights"] == str((tmp_path / "weights.pt").resolve())
+    assert sweep_file.read(file).victims[0].training.params["weights"] == str((tmp_path / "weights.pt").resolve())
 
 
 def test_a_path_that_does_not_exist_is_refused() -> None:
@@ -230,7 +231,7 @@ def test_every_given_checkpoint_is_read_by_the_check(
     monkeypatch.setattr(_unpack, "_reader", reader)
     good, wrong = tmp_path / "good.pt", tmp_path / "wrong.pt"
     first = tiny_sweep.sweep()
-    from sweep.worker import make_bench  # noqa: PLC0415
+    from sweep.execution.worker import make_bench  # noqa: PLC0415
 
     model = make_bench(tiny_sweep.place(tmp_path)).fresh(first.victims[0])
     torch.save(model.state_dict(), good)
@@ -243,7 +244,7 @@ def test_every_given_checkpoint_is_read_by_the_check(
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    from sweep.worker import device_for  # noqa: PLC0415
+    from sweep.execution.worker import device_for  # noqa: PLC0415
 
     wanted = "cuda:99" if torch.cuda.is_available() else "cuda"
     with pytest.raises(SpecError, match="torch sees"):

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import tiny_sweep
 
-from results.store import Store
-from sweep import cli, engine, local
-from sweep.config import Sweep
-from sweep.source import Source
-from sweep.walks import ListWalk
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.cli import app
+from sweep.execution import process_pool, runner
+from sweep.execution.scheduler import Source
+from sweep.execution.worker import Place
+from sweep.planning.strategy import ListWalk
+from sweep.spec.sweep import Sweep
 from trials.spec import Record
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with Store.open(f"sqlite:///{folder}/s.db") as store:
         place = tiny_sweep.place(folder / "artifacts")
-        assert engine.execute(only_the_victim(), store, place, use_ray=False).done == 1
+        assert runner.execute(only_the_victim(), store, place, use_ray=False).done == 1
     return folder
 
 
@@ -41,7 +42,7 @@ def ran(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     file = folder / "tiny.toml"
     file.write_text(tiny_sweep.toml(SMALL))
     with pytest.raises(SystemExit) as stop:
-        cli.main(["run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db", *options])
+        app.main(["run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db", *options])
     assert stop.value.code == 0
     return capsys.readouterr().out
 
@@ -81,7 +82,7 @@ def test_a_damaged_victim_is_one_failure_that_says_what_to_do(
     assert kept == victim
     assert failed.status == "failed"
     last = str(failed.error).strip().splitlines()[-1]
-    assert last.startswith(f"trials.artifacts.Damaged: artifact {victim.trial.id} is damaged")
+    assert last.startswith(f"trials.storage.artifacts.Damaged: artifact {victim.trial.id} is damaged")
     assert f"delete '{artifact}' and run again with --retry-failed" in last
     assert sorted(p.name for p in (folder / "artifacts").iterdir() if p.name not in {"spool", "journal"}) == [
         victim.trial.id
@@ -118,7 +119,7 @@ def test_a_full_disk_is_one_failure_and_leaves_no_half_artifact(disk: Path, stor
     sweep = only_the_victim(name="resnet18", width=4)  # 200 kB
     trial = tiny_sweep.first(sweep, "training")
     source = Source(iter([[ListWalk("victim", [trial])]]), store, "tiny")
-    local.pool(source, place, 1)
+    process_pool.pool(source, place, 1)
     assert (source.progress.failed, source.progress.lost) == (1, 0)
     (record,) = store.records()
     last = str(record.error).strip().splitlines()[-1]
@@ -128,5 +129,5 @@ def test_a_full_disk_is_one_failure_and_leaves_no_half_artifact(disk: Path, stor
     assert not [p for p in (disk / "artifacts").rglob("*") if p.is_file() and p.parent.name != "journal"]
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
     store.forget([trial.id])
-    engine.execute(sweep, store, place, use_ray=False)
+    runner.execute(sweep, store, place, use_ray=False)
     assert [r.status for r in store.records()] == ["done"]

@@ -11,19 +11,20 @@ from given_model import ARCH, TOML, asked, make, words
 from markupsafe import escape
 from safetensors.torch import load_file
 
-from results.report import render
-from results.store import Store
-from sweep import defend, plan
-from sweep.asked import sweep_of
-from sweep.cli import main
-from sweep.config import Sweep
-from sweep.engine import place_of
-from sweep.repair import apply, choose
-from sweep.understanding import limit
-from sweep.worker import make_bench
+from results.report.page import render
+from results.store.store import Store
+from sweep import defend
+from sweep.cli.app import main
+from sweep.commands.asked import sweep_of
+from sweep.commands.repair import apply, choose
+from sweep.commands.understanding import limit
+from sweep.execution.runner import place_of
+from sweep.execution.worker import make_bench
+from sweep.planning import trials as plan
+from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.bench import Bench
 from trials.run import run
+from trials.runtime import Bench
 from trials.spec import Choice, Point, Record
 
 HARMFUL = Choice("fine_tuning", {"lr": 5.0, "steps": 8, "batch": 16})

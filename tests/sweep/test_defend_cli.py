@@ -8,10 +8,10 @@ import pytest
 from given_model import asked, make, words
 from PIL import Image
 
-from results.store import Store
-from sweep.asked import sweep_of
-from sweep.cli import main
-from sweep.config import Sweep
+from results.store.store import Store
+from sweep.cli.app import main
+from sweep.commands.asked import sweep_of
+from sweep.spec.sweep import Sweep
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "defend.toml"
 Capture = pytest.CaptureFixture[str]

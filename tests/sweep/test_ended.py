@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweep import ended
+from sweep.execution.ray_tune import trial_cleanup
 
 
 def controller(stopped: int, failed: int) -> tuple[Any, list[Any]]:
@@ -30,7 +30,7 @@ class _Trial:
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ended, "MOST", 4)
+    monkeypatch.setattr(trial_cleanup, "MOST", 4)
 
 
 def kept(held: Any) -> set[str]:
@@ -41,21 +41,21 @@ def kept(held: Any) -> set[str]:
 
 def test_few_stay() -> None:
     held, some = controller(2, 1)
-    ended.forget(held, some[-1])
+    trial_cleanup.forget(held, some[-1])
     assert len(held._trials) == len(kept(held)) == 4
 
 
 def test_many_go_and_the_one_that_ends_stays() -> None:
     held, some = controller(3, 2)
     trials = held._trials
-    ended.forget(held, some[-1])
+    trial_cleanup.forget(held, some[-1])
     assert trials == some[-1:]  # the list that Tune hands to others is the same
     assert kept(held) == {some[-1].trial_id}
 
 
 def test_one_that_ends_by_an_error_stays_though_it_is_counted_as_failed() -> None:
     held, some = controller(3, 2)
-    ended.forget(held, some[-2])
+    trial_cleanup.forget(held, some[-2])
     assert held._trials == some[-2:]
     assert held._failed_trials == {some[-2]}
 
@@ -63,6 +63,6 @@ def test_one_that_ends_by_an_error_stays_though_it_is_counted_as_failed() -> Non
 def test_another_tune_keeps_its_lists() -> None:
     held, some = controller(3, 2)
     held._live_trials = list(held._live_trials)
-    ended.forget(held, some[-1])
+    trial_cleanup.forget(held, some[-1])
     assert held._trials == some
-    ended.forget(object(), None)
+    trial_cleanup.forget(object(), None)

@@ -12,16 +12,17 @@ import pytest
 import tiny_sweep
 from made_up import Made
 
-from results.store import Store
-from sweep import engine, local, machine, plan
-from sweep.compute import Compute
-from sweep.journal import note
-from sweep.source import Progress, Source
-from sweep.spool import Spool
-from sweep.walks import ListWalk
-from sweep.worker import Place
-from trials.folders import STALE
+from results.store.store import Store
+from sweep.execution import machine, process_pool, runner
+from sweep.execution.event_log import note
+from sweep.execution.outbox import Spool
+from sweep.execution.scheduler import Progress, Source
+from sweep.execution.worker import Place
+from sweep.planning import trials as plan
+from sweep.planning.strategy import ListWalk
+from sweep.spec.compute import Compute
 from trials.spec import SpecError, Trial
+from trials.storage.blobs import STALE
 
 
 def trials(number: int = 6) -> list[Trial]:
@@ -66,7 +67,7 @@ def kill_first(place: Made) -> threading.Thread:
 
 def pooled(store: Store, some: list[Trial], place: Made, attempts: int = 3) -> Progress:
     s = source(store, some, attempts)
-    local.pool(s, place, 2)
+    process_pool.pool(s, place, 2)
     assert s.over
     return s.progress
 
@@ -83,7 +84,7 @@ def test_a_pool_runs_every_trial_once_on_warm_workers(store: Store, tmp_path: Pa
 def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> None:
     heard: list[str] = []
     s = Source(iter([[ListWalk("x", trials(1))]]), store, "tiny", watch=lambda event, *_: heard.append(event))
-    local.pool(s, Made(str(tmp_path)), 1)
+    process_pool.pool(s, Made(str(tmp_path)), 1)
     assert heard == ["start", "point", "point", "point", "finish"]
 
 
@@ -124,7 +125,7 @@ def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> 
 
     s = Source(iter([[ListWalk("x", trials(4))]]), store, "tiny", watch=watch)
     with pytest.raises(KeyboardInterrupt):
-        local.pool(s, place, 2)
+        process_pool.pool(s, place, 2)
     assert not any(alive(pid) for _, pid in place.starts())
 
 
@@ -146,8 +147,8 @@ def test_a_journal_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_workers_are_as_many_as_the_cores_allow() -> None:
-    assert local.workers_for(Compute(cpus=1)) == machine.cores()
-    assert local.workers_for(Compute(cpus=1000)) == 1
+    assert process_pool.workers_for(Compute(cpus=1)) == machine.cores()
+    assert process_pool.workers_for(Compute(cpus=1000)) == 1
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +156,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Place]:
     """A tiny sweep, run in this process."""
     folder = tmp_path_factory.mktemp("inline")
     store, place = Store.open(f"sqlite:///{folder}/s.db"), tiny_sweep.place(folder / "artifacts")
-    progress = engine.execute(one_at_a_time(), store, place, use_ray=False)
+    progress = runner.execute(one_at_a_time(), store, place, use_ray=False)
     assert progress.done == progress.planned == 9
     return store, place
 
 
-def one_at_a_time() -> engine.Sweep:
+def one_at_a_time() -> runner.Sweep:
     return tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
 
 
@@ -171,9 +172,9 @@ def test_records_that_were_spooled_while_no_driver_lived_are_taken_up(
     old, place = finished
     for record in old.records():
         Spool(place).put(record)
-    monkeypatch.setattr(local, "pool", _never)
-    monkeypatch.setattr(local, "inline", _never)
-    progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=False)
+    monkeypatch.setattr(process_pool, "pool", _never)
+    monkeypatch.setattr(process_pool, "inline", _never)
+    progress = runner.execute(tiny_sweep.sweep(), store, place, use_ray=False)
     assert (progress.done, progress.stored) == (0, 9)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)
     assert not Spool(place).leftovers()
@@ -185,7 +186,7 @@ def _never(*_: object) -> None:
 
 @pytest.mark.slow
 def test_two_processes_give_the_records_of_one(finished: tuple[Store, Place], store: Store, tmp_path: Path) -> None:
-    engine.execute(tiny_sweep.sweep(), store, tiny_sweep.place(tmp_path / "artifacts"), use_ray=False)
+    runner.execute(tiny_sweep.sweep(), store, tiny_sweep.place(tmp_path / "artifacts"), use_ray=False)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(finished[0])
     assert all(r.provenance["threads"] == "1" for r in store.records())
 
@@ -197,12 +198,12 @@ def test_a_second_run_runs_nothing_and_starts_nobody(
 ) -> None:
     import ray  # noqa: PLC0415
 
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    for module, name in ((local, "pool"), (local, "inline"), (tune, "run")):
+    for module, name in ((process_pool, "pool"), (process_pool, "inline"), (ray_tune, "run")):
         monkeypatch.setattr(module, name, _never)
     store, place = finished
-    progress = engine.execute(tiny_sweep.sweep(), store, place, use_ray=use_ray)
+    progress = runner.execute(tiny_sweep.sweep(), store, place, use_ray=use_ray)
     assert (progress.done, progress.failed, progress.stored) == (0, 0, 9)
     assert not ray.is_initialized()
 
@@ -215,7 +216,7 @@ def test_a_victim_whose_weights_are_gone_is_trained_again(finished: tuple[Store,
     store.put_many(old.records())
     victim = tiny_sweep.first(tiny_sweep.sweep(), "training")
     shutil.rmtree(Path(place.artifacts) / victim.id)
-    progress = engine.execute(one_at_a_time(), store, place, use_ray=False)
+    progress = runner.execute(one_at_a_time(), store, place, use_ray=False)
     assert (progress.done, progress.stored) == (1, 8)
     assert (Path(place.artifacts) / victim.id / "facts.json").is_file()
 
@@ -240,5 +241,5 @@ def test_what_this_machine_or_executor_cannot_do_is_refused(
 ) -> None:
     sweep = tiny_sweep.sweep(compute={"device": "cpu", **compute})
     with pytest.raises(SpecError, match=says):
-        engine.execute(sweep, store, tiny_sweep.place(tmp_path), use_ray=False)
+        runner.execute(sweep, store, tiny_sweep.place(tmp_path), use_ray=False)
     assert not store.records()

@@ -13,9 +13,9 @@ import pytest
 import tiny_sweep
 
 import sweep as package
-from results.store import Store
-from sweep import engine, forks, secrets, worker
-from sweep.worker import Place, device_for
+from results.store.store import Store
+from sweep.execution import forkserver, runner, secrets, worker
+from sweep.execution.worker import Place, device_for
 from trials.spec import SpecError
 
 pytestmark = pytest.mark.slow
@@ -26,8 +26,8 @@ def test_a_function_answers_from_a_process_that_has_no_password(monkeypatch: pyt
     monkeypatch.setenv("PGPASSWORD", "secret")
     monkeypatch.setenv(secrets.STORE, "postgresql://tester:secret@nowhere/x")
     monkeypatch.setenv("POISONSWEEP_TEST_WORD", "heard")
-    assert forks.ask(os.getpid) != os.getpid()
-    assert [forks.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")] == [
+    assert forkserver.ask(os.getpid) != os.getpid()
+    assert [forkserver.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")] == [
         None, None, "heard",
     ]  # fmt: skip
     assert os.environ["PGPASSWORD"] == "secret"
@@ -51,7 +51,7 @@ def test_an_error_there_is_one_here(
     if function is os.kill:
         function, given = _kill_oneself, ()
     with pytest.raises(error, match=says):
-        forks.ask(function, *given)
+        forkserver.ask(function, *given)
 
 
 def _kill_oneself() -> None:
@@ -110,16 +110,16 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
             time.sleep(0.01)
         raise KeyboardInterrupt
 
-    started = forks.start
+    started = forkserver.start
 
     def start(*given: Any) -> Any:
         process, pipe = started(*given)
         monkeypatch.setattr(type(pipe), "recv", interrupted)
         return process, pipe
 
-    monkeypatch.setattr(forks, "start", start)
+    monkeypatch.setattr(forkserver, "start", start)
     with pytest.raises(KeyboardInterrupt):
-        forks.ask(_slow, str(tmp_path))
+        forkserver.ask(_slow, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -150,28 +150,28 @@ def test_what_was_checked_is_checked_again_only_if_something_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, sweep = [], tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
-    check = engine._check_here
+    check = runner._check_here
 
     def counted(*given: Any) -> None:
         asked.append(given)
         check(*given)
 
-    monkeypatch.setattr(engine, "_check_here", counted)
+    monkeypatch.setattr(runner, "_check_here", counted)
     url = f"sqlite:///{tmp_path}/s.db"
-    place = engine.place_of(sweep, url)
+    place = runner.place_of(sweep, url)
     with Store.open(url) as store:
-        engine.execute(sweep, store, place, use_ray=False)
+        runner.execute(sweep, store, place, use_ray=False)
         assert len(asked) == 1
-        assert engine.execute(sweep, store, place, use_ray=False).stored == 9
+        assert runner.execute(sweep, store, place, use_ray=False).stored == 9
         assert len(asked) == 1
         (victim,) = store.records("tiny", "training")
         shutil.rmtree(Path(place.artifacts) / victim.trial.id)
-        monkeypatch.setattr(engine, "_check_here", _refuse)
+        monkeypatch.setattr(runner, "_check_here", _refuse)
         with pytest.raises(SpecError, match="no"):
-            engine.execute(sweep, store, place, use_ray=False)
+            runner.execute(sweep, store, place, use_ray=False)
         assert not store.owners()
-        monkeypatch.setattr(engine, "_check_here", counted)
-        assert engine.execute(sweep, store, place, use_ray=False).done == 1
+        monkeypatch.setattr(runner, "_check_here", counted)
+        assert runner.execute(sweep, store, place, use_ray=False).done == 1
         assert len(asked) == 2
 
 
@@ -179,26 +179,26 @@ def test_a_refused_retry_keeps_the_failures(tmp_path: Path, monkeypatch: pytest.
     defenses = [{"name": "weight_decay", "profile": "small", "limit": 1, "fixed": {"steps": 6, "batch": 16, "lr": 1e9}}]
     sweep = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1}, defenses=defenses)
     url = f"sqlite:///{tmp_path}/s.db"
-    place = engine.place_of(sweep, url)
+    place = runner.place_of(sweep, url)
     with Store.open(url) as store:
-        engine.execute(sweep, store, place, use_ray=False)
+        runner.execute(sweep, store, place, use_ray=False)
         failed = [r for r in store.records("tiny") if r.status == "failed"]
         assert failed
-        monkeypatch.setattr(engine, "_check_here", _refuse)
+        monkeypatch.setattr(runner, "_check_here", _refuse)
         with pytest.raises(SpecError, match="no"):
-            engine.execute(sweep, store, place, use_ray=False, retry_failed=True)
+            runner.execute(sweep, store, place, use_ray=False, retry_failed=True)
         assert [r for r in store.records("tiny") if r.status == "failed"] == failed
 
 
 def test_a_driver_on_ray_needs_no_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(engine, "_check_here", lambda *given: asked.append(given))
-    monkeypatch.setattr(engine, "device_for", _refuse)  # as on a node without one
+    monkeypatch.setattr(runner, "_check_here", lambda *given: asked.append(given))
+    monkeypatch.setattr(runner, "device_for", _refuse)  # as on a node without one
     sweep = tiny_sweep.sweep(compute={"device": "cuda", "gpus": 1})
-    engine._check(sweep, Place(str(tmp_path)), use_ray=True)
+    runner._check(sweep, Place(str(tmp_path)), use_ray=True)
     assert len(asked) == 1
     with pytest.raises(SpecError, match="no"):
-        engine._check(sweep, Place(str(tmp_path)), use_ray=False)
+        runner._check(sweep, Place(str(tmp_path)), use_ray=False)
 
 
 def _refuse(*_: object) -> None:
@@ -221,16 +221,16 @@ def test_torch_is_asked_for_gpus_where_a_driver_shows(shown: str, monkeypatch: p
 
 def test_what_is_defined_in_the_main_module_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main, place = sys.modules["__main__"], Place(str(tmp_path))
-    with forks._without_main([place]):
+    with forkserver._without_main([place]):
         assert sys.modules["__main__"] is not main
     monkeypatch.setattr(Place, "__module__", "__main__")
-    with forks._without_main([place]):
+    with forkserver._without_main([place]):
         assert sys.modules["__main__"] is main
     assert sys.modules["__main__"] is main
 
 
 def test_a_place_is_what_it_was_elsewhere(tmp_path: Path) -> None:
-    assert forks.ask(_given, Place(str(tmp_path), threads=3)) == Place(str(tmp_path), threads=3)
+    assert forkserver.ask(_given, Place(str(tmp_path), threads=3)) == Place(str(tmp_path), threads=3)
 
 
 def _given(place: Place) -> Place:

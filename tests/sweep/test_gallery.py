@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from results.figures.gallery import ROWS, difference, figure
-from sweep.gallery import make
+from sweep.commands.gallery import make
 from trials import catalog
 
 

@@ -7,8 +7,9 @@ import pytest
 import tiny_sweep
 import torch
 
-from results.store import Store
-from sweep import config, engine
+from results.store.store import Store
+from sweep.execution import runner
+from sweep.spec import sweep as sweep_file
 from trials import catalog
 
 pytestmark = pytest.mark.gpu
@@ -42,9 +43,9 @@ def spec() -> dict[str, Any]:
 def test_every_method_runs_on_a_gpu(spec: dict[str, Any], tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
-    sweep, url = config.parse(spec, "gpu"), f"sqlite:///{tmp_path}/store.db"
+    sweep, url = sweep_file.parse(spec, "gpu"), f"sqlite:///{tmp_path}/store.db"
     with Store.open(url) as store:
-        engine.execute(sweep, store, engine.place_of(sweep, url), use_ray=False)
+        runner.execute(sweep, store, runner.place_of(sweep, url), use_ray=False)
         records = store.records("gpu")
     failed = {(r.trial.game.name, (r.error or "").strip().splitlines()[-1]) for r in records if r.status != "done"}
     assert not failed

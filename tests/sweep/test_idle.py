@@ -6,12 +6,12 @@ import pytest
 from ray.tune.execution import tune_controller
 from ray.tune.utils.object_cache import _ObjectCache
 
-from sweep import idle
+from sweep.execution.ray_tune import actor_cache
 
 
 def two_idle(waits: bool = False) -> Any:
     """A cache with two workers of one share, as at the end of a wave."""
-    cache = idle.cache(_ObjectCache, lambda: waits, may_keep_one=True)
+    cache = actor_cache.cache(_ObjectCache, lambda: waits, may_keep_one=True)
     assert [cache.cache_object("1 CPU", worker) for worker in ("first", "second")] == [True, not waits]
     return cache
 
@@ -43,7 +43,7 @@ def test_one_that_waits_for_their_share_sends_none_away() -> None:
 
 
 def test_one_that_tune_keeps_for_a_waiting_trial_stays_beside_another_share() -> None:
-    cache = idle.cache(_ObjectCache, lambda: False, may_keep_one=True)
+    cache = actor_cache.cache(_ObjectCache, lambda: False, may_keep_one=True)
     for share in ("1 CPU", "1 GPU"):
         cache.increase_max(share)
     assert cache.cache_object("1 CPU", "first")
@@ -52,7 +52,7 @@ def test_one_that_tune_keeps_for_a_waiting_trial_stays_beside_another_share() ->
 
 def test_they_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = two_idle()
-    monkeypatch.setattr(idle, "IDLE_SECONDS", -1.0)
+    monkeypatch.setattr(actor_cache, "IDLE_SECONDS", -1.0)
     assert list(cache.flush_cached_objects()) == ["first", "second"]
     assert not cache.num_cached_objects
 
@@ -64,7 +64,7 @@ def test_they_go_where_the_rest_waits_for_other_drivers() -> None:
 
 
 def test_tune_gets_its_own_back() -> None:
-    with idle.kept(lambda: False):
+    with actor_cache.kept(lambda: False):
         assert tune_controller._ObjectCache is not _ObjectCache
         assert tune_controller._ObjectCache(may_keep_one=True).cache_object("1 CPU", "first")
     assert tune_controller._ObjectCache is _ObjectCache
@@ -72,7 +72,7 @@ def test_tune_gets_its_own_back() -> None:
 
 def test_a_ray_without_such_a_cache_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(tune_controller, "_ObjectCache")
-    with idle.kept(lambda: False):
+    with actor_cache.kept(lambda: False):
         assert not hasattr(tune_controller, "_ObjectCache")
 
 
@@ -83,6 +83,6 @@ def test_the_dead_are_dropped_with_all_others() -> None:
         def _cleanup_cached_actors(self, force_all: bool) -> None:
             asked.append(force_all)
 
-    idle.dropped(Controller())
-    idle.dropped(object())
+    actor_cache.dropped(Controller())
+    actor_cache.dropped(object())
     assert asked == [True]

@@ -13,12 +13,12 @@ import tiny_sweep
 from ray import cloudpickle
 from test_executors import eventually
 
-from results.store import Store
-from sweep import engine, local
-from sweep.config import Compute, Sweep
-from sweep.source import Source
-from sweep.waves import waves
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution import process_pool, runner
+from sweep.execution.scheduler import Source
+from sweep.execution.worker import Place
+from sweep.planning.stages import waves
+from sweep.spec.sweep import Compute, Sweep
 from trials.spec import Point, Record, Trial
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Out
     def outcome(attack: str) -> Outcome:
         with Store.open(f"sqlite:///{folder}/{attack}.db") as store:
             store.add_sweep("tiny", {})
-            local.inline(Source(waves(sweep_of(attack), store), store, "tiny"), Place(str(folder / attack)))
+            process_pool.inline(Source(waves(sweep_of(attack), store), store, "tiny"), Place(str(folder / attack)))
             (found,) = tiny_sweep.outcomes(store).values()
         return found
 
@@ -64,13 +64,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Out
 
 
 def on_ray(source: Source, place: Place) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    tune.run(source, place, ONE)
+    ray_tune.run(source, place, ONE)
 
 
 def in_a_pool(source: Source, place: Place) -> None:
-    local.pool(source, place, 1)
+    process_pool.pool(source, place, 1)
 
 
 def kill_one_that_has_a_checkpoint(place: Named) -> threading.Thread:
@@ -122,12 +122,12 @@ def test_artifacts_at_a_uri_give_the_same_records_and_leave_nothing_else_behind(
         defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}], confirm=False, compute={"device": "cpu", "workers": 2}
     )
     with Store.open(f"sqlite:///{tmp_path}/near.db") as near:
-        engine.execute(sweep, near, tiny_sweep.place(tmp_path / "artifacts"), use_ray=False)
+        runner.execute(sweep, near, tiny_sweep.place(tmp_path / "artifacts"), use_ray=False)
         expected = tiny_sweep.outcomes(near)
-    place = Place(engine.artifacts_of("x.db", f"file://{tmp_path}/shared"), "cpu", 1)
-    progress = engine.execute(sweep, store, place, use_ray=use_ray)
+    place = Place(runner.artifacts_of("x.db", f"file://{tmp_path}/shared"), "cpu", 1)
+    progress = runner.execute(sweep, store, place, use_ray=use_ray)
     assert progress.done == len(expected) == 4
     assert tiny_sweep.outcomes(store) == expected
-    made = {r.trial.id for r in store.records() if r.trial.game.name in engine.MAKES_ARTIFACTS}
+    made = {r.trial.id for r in store.records() if r.trial.game.name in runner.MAKES_ARTIFACTS}
     assert {p.parent.name for p in (tmp_path / "shared").rglob("*") if p.is_file()} == made
-    assert engine.execute(sweep, store, place, use_ray=use_ray).stored == 4
+    assert runner.execute(sweep, store, place, use_ray=use_ray).stored == 4

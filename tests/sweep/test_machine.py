@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep import local, machine
-from sweep.compute import Compute
-from sweep.machine import Limits, limits
+from sweep.execution import machine, process_pool
+from sweep.execution.machine import Limits, limits
+from sweep.spec.compute import Compute
 from trials.spec import SpecError
 
 GIB = 2**30
@@ -104,17 +104,17 @@ def test_half_a_core_is_one_worker_with_one_thread(monkeypatch: pytest.MonkeyPat
     limited(monkeypatch, 0.5, 2 * GIB)
     compute = Compute(device="cpu")
     assert machine.node(compute) == {"CPU": 1, "GPU": 0, "memory": 2 * GIB}
-    assert (local.workers_for(compute), compute.threads) == (1, 1)
+    assert (process_pool.workers_for(compute), compute.threads) == (1, 1)
     machine.fits_here(compute)
 
 
 def test_workers_are_as_many_as_the_limits_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_cores", lambda: 64)
     monkeypatch.setattr(machine, "_memory", lambda: 256 * GIB)
-    assert local.workers_for(Compute(device="cpu")) == 64
+    assert process_pool.workers_for(Compute(device="cpu")) == 64
     limited(monkeypatch, 4.5, 10 * GIB)
-    assert local.workers_for(Compute(device="cpu")) == 4
-    assert local.workers_for(Compute(device="cpu", memory=4 * GIB)) == 2
+    assert process_pool.workers_for(Compute(device="cpu")) == 4
+    assert process_pool.workers_for(Compute(device="cpu", memory=4 * GIB)) == 2
 
 
 @pytest.mark.parametrize(("wanted", "says"), [({"cpus": 4}, "1 CPU"), ({"memory": 3 * GIB}, "1 CPU and 2 GiB memory")])

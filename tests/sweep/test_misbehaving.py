@@ -10,13 +10,13 @@ from made_up import Made
 from ray import cloudpickle
 from test_executors import alive, trials
 
-from results.store import Store
-from sweep import engine, local
-from sweep.compute import Compute
-from sweep.source import Aborted, Source
-from sweep.spool import Spool
-from sweep.walks import ListWalk
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution import process_pool, runner
+from sweep.execution.outbox import Spool
+from sweep.execution.scheduler import Aborted, Source
+from sweep.execution.worker import Place
+from sweep.planning.strategy import ListWalk
+from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
 cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
@@ -24,13 +24,13 @@ LIMIT = 2.0
 
 
 def pooled(source: Source, place: Place, compute: Compute) -> None:
-    local.pool(source, place, 2, compute)
+    process_pool.pool(source, place, 2, compute)
 
 
 def on_ray(source: Source, place: Place, compute: Compute) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    tune.run(source, place, compute)
+    ray_tune.run(source, place, compute)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_time_that_a_trial_waits_for_its_driver_does_not_count(store: Store, tmp
     import time  # noqa: PLC0415
 
     place = Made(str(tmp_path), time_limit=0.5)
-    from sweep.worker import perform  # noqa: PLC0415
+    from sweep.execution.worker import perform  # noqa: PLC0415
 
     (trial,) = trials(1)
     steps = perform(trial, place)
@@ -138,7 +138,7 @@ def test_real_trials_that_diverge_or_raise_are_one_failed_record_each(store: Sto
         {"name": "weight_decay", **held, "fixed": {"steps": 6, "batch": 16}},
     ]
     sweep = tiny_sweep.sweep(defenses=defenses, compute={"device": "cpu", "workers": 1, "time_limit": 120})
-    progress = engine.execute(sweep, store, tiny_sweep.place(tmp_path), use_ray=False)
+    progress = runner.execute(sweep, store, tiny_sweep.place(tmp_path), use_ray=False)
     record = failed(store)
     assert record.trial.method is not None
     assert record.trial.method.name == "fine_tuning"

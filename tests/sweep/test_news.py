@@ -8,14 +8,14 @@ import pytest
 import tiny_sweep
 from test_plan import record
 
-from results.store import Store
-from sweep import plan
-from sweep import source as sources
-from sweep.config import Sweep
-from sweep.news import News
-from sweep.search import SearchWalk
-from sweep.source import Source
-from sweep.waves import tuned_walks
+from results.store.store import Store
+from sweep.execution import scheduler as sources
+from sweep.execution.scheduler import Source
+from sweep.planning import trials as plan
+from sweep.planning.optuna_search import SearchWalk
+from sweep.planning.search_feed import News
+from sweep.planning.stages import tuned_walks
+from sweep.spec.sweep import Sweep
 from trials.spec import Trial
 
 SEARCH = {"name": "weight_decay", "profile": "small", "walk": "search", "trials": 4, "sampler": "random"}
@@ -74,7 +74,7 @@ def test_a_look_takes_its_share_of_the_time_and_no_more(
     store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 1.0, 3.0, 202.9, 203.0, 203.0])  # made; a look from 1 to 3, so 200 seconds none; the next
-    monkeypatch.setattr("sweep.news.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("sweep.planning.search_feed.time", SimpleNamespace(monotonic=lambda: next(clock)))
     news = News(of(), store)
     for looks in (1, 1, 2):
         news.look()

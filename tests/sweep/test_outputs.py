@@ -11,12 +11,12 @@ import torch
 from given_model import asked, make, words
 from safetensors.torch import load_file, save_file
 
-from results.store import Store
+from results.store.store import Store
 from sweep import defend
-from sweep.cli import main
-from sweep.config import Sweep
-from sweep.driver import Driver
-from sweep.outputs import refuse, run_of, settle
+from sweep.cli.app import main
+from sweep.commands.outputs import refuse, run_of, settle
+from sweep.execution.driver import Driver
+from sweep.spec.sweep import Sweep
 from trials.spec import SpecError
 
 RESULTS = ("choice.json", "repaired.safetensors", "report.html")
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path
 
 @pytest.mark.parametrize("broken", ["not JSON", "[]", '{"run": 3}', '{"run": "of somebody else"}'])
 def test_a_choice_that_is_not_this_runs_is_set_aside(given: Path, tmp_path: Path, broken: str) -> None:
-    from sweep.defending import _earlier  # noqa: PLC0415
+    from sweep.commands.defend import _earlier  # noqa: PLC0415
 
     (tmp_path / "choice.json").write_text(broken)
     assert _earlier(tmp_path) in (None, "of somebody else")

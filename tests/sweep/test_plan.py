@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import tiny_sweep
 
-from results.store import Store
+from results.store.store import Store
 from search_spaces._walks import grid
-from sweep import plan
-from sweep.config import Sweep
-from sweep.source import Source
-from sweep.waves import waves
+from sweep.execution.scheduler import Source
+from sweep.planning import trials as plan
+from sweep.planning.stages import waves
+from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.needs import needs
+from trials.dependencies import needs
 from trials.spec import Point, Record, Trial
 
 

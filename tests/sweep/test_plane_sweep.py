@@ -7,11 +7,11 @@ import pytest
 import tiny_sweep
 from test_plan import record, whole
 
-from results.store import Store
-from results.tuned_detectors import tuned_detectors
-from sweep import plan
-from sweep.config import Sweep
-from sweep.detecting import detections
+from results.comparison.tuned_detectors import tuned_detectors
+from results.store.store import Store
+from sweep.planning import trials as plan
+from sweep.planning.detection import detections
+from sweep.spec.sweep import Sweep
 from trials.spec import Record, SpecError, Trial
 
 AIMED = {"name": "badnets", "target": 1}

@@ -12,11 +12,11 @@ from made_up import Made
 from ray import cloudpickle
 from test_executors import source, trials
 
-from results.store import Store
-from sweep import local
-from sweep.compute import Compute
-from sweep.source import Progress, Source
-from sweep.walks import ListWalk
+from results.store.store import Store
+from sweep.execution import process_pool
+from sweep.execution.scheduler import Progress, Source
+from sweep.planning.strategy import ListWalk
+from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
 cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
@@ -69,7 +69,7 @@ def test_the_list_of_sockets_is_right() -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     before, heard = listening({os.getpid()}), set[str]()
 
@@ -78,7 +78,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
             heard.update(listening(descendants(os.getpid())) - before)
 
     s = Source(iter([[ListWalk("x", trials(4))]]), store, "tiny", watch=watch)
-    tune.run(s, Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2))
+    ray_tune.run(s, Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2))
     assert s.over
     assert heard == {"127.0.0.1"}
 
@@ -86,5 +86,5 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
 def test_a_pool_listens_to_nobody(store: Store, tmp_path: Path) -> None:
     before = listening({os.getpid()})
     s = source(store, trials(2))
-    local.pool(s, Made(str(tmp_path)), 2)
+    process_pool.pool(s, Made(str(tmp_path)), 2)
     assert listening(descendants(os.getpid())) <= before

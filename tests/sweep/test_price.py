@@ -10,9 +10,9 @@ from test_plan import record, whole
 from test_plane_sweep import plane
 from test_walks import by_lr, searching
 
-from results.store import Store
-from sweep.config import Sweep
-from sweep.price import BEST, REAL, Line, price
+from results.store.store import Store
+from sweep.commands.plan import BEST, REAL, Line, price
+from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial
 
 COMPARING = {"name": "calibrated_inversion", "profile": "small", "limit": 3}

@@ -16,13 +16,13 @@ from made_up import Made
 from ray import cloudpickle
 from test_executors import alive, eventually, kill_first, source, trials
 
-from results.store import Store
-from sweep import engine
-from sweep.compute import Compute
-from sweep.source import Progress, Source
-from sweep.spool import Spool
-from sweep.walks import ListWalk
-from sweep.waves import waves
+from results.store.store import Store
+from sweep.execution import runner
+from sweep.execution.outbox import Spool
+from sweep.execution.scheduler import Progress, Source
+from sweep.planning.stages import waves
+from sweep.planning.strategy import ListWalk
+from sweep.spec.compute import Compute
 from trials.spec import Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -42,10 +42,10 @@ def test_ray_gives_the_records_of_one_process(
     monkeypatch.delenv(warm_ray.ADDRESS)  # its worker and helpers are started as users' are
     one = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1, "cpus": 1})
     with Store.open(f"sqlite:///{tmp_path}/inline.db") as inline:
-        engine.execute(one, inline, tiny_sweep.place(tmp_path / "inline"), use_ray=False)
+        runner.execute(one, inline, tiny_sweep.place(tmp_path / "inline"), use_ray=False)
         capfd.readouterr()
         place = tiny_sweep.place(tmp_path / "ray")
-        progress = engine.execute(one, store, place, use_ray=True)
+        progress = runner.execute(one, store, place, use_ray=True)
         said = capfd.readouterr()
         assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(inline)
     assert progress.done == 9
@@ -60,11 +60,11 @@ def test_ray_gives_the_records_of_one_process(
 def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     (trial,), place = trials(1), Made(str(tmp_path))
     s = source(store, [trial])
-    search = tune._Search(s, place, TWO, {})
+    search = ray_tune._Search(s, place, TWO, {})
     search.suggest("a")
     record = Record(trial=trial, status="done", metrics={"cda0": 0.5})
     told = {"points": [], "record": Spool(place).put(record)}
@@ -79,7 +79,8 @@ def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
 
 
 def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_path: Path) -> None:
-    from sweep import nodes, tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import nodes  # noqa: PLC0415
 
     told: list[str] = []
 
@@ -87,7 +88,7 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
         told.extend([progress.unmet] if event == "unmet" else [])
 
     s = Source(iter([[ListWalk("x", trials(3))]]), store, "tiny", watch=watch)
-    search = tune._Search(s, Made(str(tmp_path)), Compute(device="cpu", gpus=0.5, workers=1), {})
+    search = ray_tune._Search(s, Made(str(tmp_path)), Compute(device="cpu", gpus=0.5, workers=1), {})
     left: list[dict[str, float]] = [{"CPU": 2, "GPU": 1}]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(nodes, "alive", lambda: left)
@@ -104,18 +105,18 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
 def test_more_than_the_cluster_has_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
     import ray  # noqa: PLC0415
 
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match=r"this (machine has|container may use)"):
-        tune.run(source(store, trials(1)), Made(str(tmp_path)), Compute(device="cpu", cpus=1000))
+        ray_tune.run(source(store, trials(1)), Made(str(tmp_path)), Compute(device="cpu", cpus=1000))
     assert not ray.is_initialized()
 
 
 def test_a_cluster_that_does_not_answer_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match="ray start --head"):
-        tune.run(source(store, trials(1)), Made(str(tmp_path)), TWO, "127.0.0.1:1")
+        ray_tune.run(source(store, trials(1)), Made(str(tmp_path)), TWO, "127.0.0.1:1")
 
 
 def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 
     import ray  # noqa: PLC0415
 
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     place = Made(str(tmp_path), nap=0.3)
     s = Source(iter([[ListWalk("x", trials(30))]]), store, "tiny")
@@ -139,7 +140,7 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
     try:
         thread.start()
         with contextlib.suppress(KeyboardInterrupt):
-            tune.run(s, place, TWO)
+            ray_tune.run(s, place, TWO)
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -156,12 +157,12 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
     running_ray: None, store: Store, tmp_path: Path
 ) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     place = Made(str(tmp_path), nap=0.2)
     killer = kill_first(place)
     s = source(store, trials(8))
-    tune.run(s, place, TWO)
+    ray_tune.run(s, place, TWO)
     killer.join()
     assert s.over
     assert (s.progress.done, s.progress.failed, s.progress.lost) == (8, 0, 1)
@@ -172,21 +173,21 @@ def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
 
 
 def test_a_trial_that_kills_its_ray_workers_fails_alone(running_ray: None, store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     some = trials(5)
     s = source(store, some, attempts=2)
-    tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
+    ray_tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
     assert (s.progress.done, s.progress.failed, s.progress.lost) == (4, 1, 2)
 
 
 def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     held = {"name": "weight_decay", "profile": "cifar10"}
     sweep = tiny_sweep.sweep(defenses=[held])
     s = Source(waves(sweep, store), store, "tiny")
-    tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
+    ray_tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
     assert s.over
     by_game: dict[str, set[str]] = {}
     for record in store.records("tiny"):
@@ -200,12 +201,12 @@ def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: S
 
 
 def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(running_ray: None, store: Store, tmp_path: Path) -> None:
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     sweep = tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "cifar10"}], confirm=False, judge=False)
     s = Source(waves(sweep, store), store, "tiny")
     place = Made(str(tmp_path), steps=20, ruins=0.03)
-    tune.run(s, place, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule)
+    ray_tune.run(s, place, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule)
     tuned = {r.trial.id: (r.trial.method.params["lr"], r) for r in store.records("tiny", "tuning") if r.trial.method}
     least = min(lr for lr, _ in tuned.values())
     assert all(r.status == "done" for lr, r in tuned.values() if lr == least)
@@ -220,7 +221,8 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
 ) -> None:
     from ray.tune.experiment import Trial as TunesTrial  # noqa: PLC0415
 
-    from sweep import ended, tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import trial_cleanup  # noqa: PLC0415
 
     def kept() -> int:
         gc.collect()
@@ -232,8 +234,8 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
 
     seen: list[int] = []
     before, some = kept(), trials(30)
-    monkeypatch.setattr(ended, "MOST", 5)
+    monkeypatch.setattr(trial_cleanup, "MOST", 5)
     s = Source(iter([[ListWalk("x", some)]]), store, "tiny", attempts=1, watch=watch)
-    tune.run(s, Made(str(tmp_path), dies=some[3].id), TWO)
+    ray_tune.run(s, Made(str(tmp_path), dies=some[3].id), TWO)
     assert (s.progress.done, s.progress.failed) == (29, 1)
     assert seen and seen[0] <= 5 + TWO.workers + 1

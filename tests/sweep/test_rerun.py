@@ -10,8 +10,8 @@ import pytest
 import tiny_sweep
 from test_cli import called, refused
 
-from results.store import Store
-from sweep import engine
+from results.store.store import Store
+from sweep.execution import runner
 from trials import catalog
 from trials.spec import Choice, Point, Record
 
@@ -29,7 +29,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compute={"device": "cpu", "workers": 1},
     )
     with Store.open(f"sqlite:///{folder}/s.db") as store:
-        engine.execute(sweep, store, tiny_sweep.place(folder / "artifacts"), use_ray=False)
+        runner.execute(sweep, store, tiny_sweep.place(folder / "artifacts"), use_ray=False)
         assert {r.status for r in store.records()} == {"done"}
     return folder
 

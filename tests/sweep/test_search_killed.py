@@ -8,12 +8,12 @@ import pytest
 import tiny_sweep
 from made_up import Made
 
-from results.store import Store
-from sweep import engine
-from sweep.config import Sweep
-from sweep.source import Progress
-from sweep.spool import Spool
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution import runner
+from sweep.execution.outbox import Spool
+from sweep.execution.scheduler import Progress
+from sweep.execution.worker import Place
+from sweep.spec.sweep import Sweep
 from trials.spec import Point, Record, Trial
 
 SEARCH = {"name": "weight_decay", "profile": "small", "walk": "search", "sampler": "tpe", "trials": 6}
@@ -23,7 +23,7 @@ class Learnt(Made):
     """Made-up trials of which training and copies leave an artifact's folder, so that they count as there."""
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
-        if trial.game.name in engine.MAKES_ARTIFACTS:
+        if trial.game.name in runner.MAKES_ARTIFACTS:
             (Path(self.artifacts) / trial.id).mkdir(parents=True, exist_ok=True)
         return (yield from super().perform(trial))
 
@@ -34,12 +34,12 @@ def searching() -> Sweep:
 
 
 def run(sweep: Sweep, store: Store, place: Place) -> Progress:
-    return engine.execute(sweep, store, place, use_ray=False)
+    return runner.execute(sweep, store, place, use_ray=False)
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(engine, "_check_here", lambda *_: None)
+    monkeypatch.setattr(runner, "_check_here", lambda *_: None)
     return Learnt(str(tmp_path / "artifacts"))
 
 

@@ -9,11 +9,11 @@ import tiny_sweep
 from optuna.trial import TrialState
 from test_plan import record
 
-from sweep import plan
-from sweep.config import Sweep
-from sweep.news import Inbox
-from sweep.search import SearchWalk
-from sweep.waves import walk_of
+from sweep.planning import trials as plan
+from sweep.planning.optuna_search import SearchWalk
+from sweep.planning.search_feed import Inbox
+from sweep.planning.stages import walk_of
+from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial
 
 # enough that each sampler learns: tpe and gp after ten, nsga2 after a generation of fifty

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_sweep
 
-from sweep import engine, secrets
+from sweep.execution import runner, secrets
 from trials.spec import SpecError
 
 URL = "postgresql://me:hunter2@host/db"
@@ -42,11 +42,11 @@ def test_a_child_does_not_inherit_passwords_and_the_parent_keeps_them(monkeypatc
 
 
 def test_no_folder_is_named_by_a_url_that_looks_like_a_file() -> None:
-    place = engine.place_of(tiny_sweep.sweep(), "postgresql://me:hunter2@host/sweeps.db")
+    place = runner.place_of(tiny_sweep.sweep(), "postgresql://me:hunter2@host/sweeps.db")
     assert Path(place.artifacts) == Path("runs/artifacts").resolve()
 
 
 def test_a_url_without_its_beginning_is_refused_without_repeating_it() -> None:
     with pytest.raises(SpecError, match="is not an address") as caught:
-        engine.place_of(tiny_sweep.sweep(), "me:hunter2@host/db")
+        runner.place_of(tiny_sweep.sweep(), "me:hunter2@host/db")
     assert "hunter2" not in str(caught.value)

@@ -15,14 +15,14 @@ from test_executors import eventually, trials
 from test_plan import drained, record
 from test_walks import by_lr, searching, walk
 
-from results.store import Store
-from sweep import local
-from sweep import source as sources
-from sweep.config import Sweep
-from sweep.driver import Driver, dead
-from sweep.source import Progress, Source
-from sweep.walks import ListWalk
-from sweep.waves import waves
+from results.store.store import Store
+from sweep.execution import process_pool
+from sweep.execution import scheduler as sources
+from sweep.execution.driver import Driver, dead
+from sweep.execution.scheduler import Progress, Source
+from sweep.planning.stages import waves
+from sweep.planning.strategy import ListWalk
+from sweep.spec.sweep import Sweep
 from trials.spec import Record, SpecError, Trial
 
 BOTH = pytest.mark.usefixtures("hasty")
@@ -59,7 +59,7 @@ def shared(*two: Source) -> list[list[Trial]]:
 
 def test_claims_of_a_killed_driver_of_this_machine_end_when_the_next_one_starts(store: Store) -> None:
     one, two, three = trials(3)
-    code = "import time; from sweep.driver import Driver; print(Driver().name, flush=True); time.sleep(600)"
+    code = "import time; from sweep.execution.driver import Driver; print(Driver().name, flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         killed = other.stdout.readline().strip()
@@ -84,7 +84,7 @@ def test_a_driver_that_may_live_is_not_declared_dead(monkeypatch: pytest.MonkeyP
     def hidden(process: int) -> str:
         raise PermissionError(process)
 
-    monkeypatch.setattr("sweep.driver._began", hidden)
+    monkeypatch.setattr("sweep.execution.driver._began", hidden)
     assert not dead(someone)
 
 
@@ -235,18 +235,18 @@ def test_a_driver_renews_its_claims_and_releases_them_in_the_end(store: Store) -
 
 def executed(executor: str, s: Source, place: Made) -> None:
     if executor == "inline":
-        local.inline(s, place)
+        process_pool.inline(s, place)
     elif executor == "pool":
-        local.pool(s, place, 2)
+        process_pool.pool(s, place, 2)
     else:
         import made_up  # noqa: PLC0415
         from ray import cloudpickle  # noqa: PLC0415
 
-        from sweep import tune  # noqa: PLC0415
-        from sweep.config import Compute  # noqa: PLC0415
+        from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+        from sweep.spec.sweep import Compute  # noqa: PLC0415
 
         cloudpickle.register_pickle_by_value(made_up)
-        tune.run(s, place, Compute(device="cpu", workers=2))
+        ray_tune.run(s, place, Compute(device="cpu", workers=2))
 
 
 @pytest.mark.parametrize("executor", ["inline", "pool", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep import sockets
+from sweep.execution import sockets
 from trials.spec import SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -70,12 +70,12 @@ def test_without_a_short_folder_one_line_says_what_to_do(long: Path, monkeypatch
 def test_a_ray_of_our_own_starts(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray  # noqa: PLC0415
 
-    from sweep import tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     monkeypatch.setenv("TMPDIR", str(long))
     sockets.for_ray.cache_clear()
     try:
-        tune._connect(None, ship=False)
+        ray_tune._connect(None, ship=False)
         folder = sockets.for_ray()
         assert folder is not None
         assert Path(folder).parent.stat().st_mode & 0o777 == 0o700

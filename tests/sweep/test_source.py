@@ -4,11 +4,11 @@ import pytest
 import tiny_sweep
 from test_plan import drained, record, whole
 
-from results.store import Store
-from sweep import plan
-from sweep.source import Aborted, Progress, Source
-from sweep.walks import ListWalk
-from sweep.waves import waves
+from results.store.store import Store
+from sweep.execution.scheduler import Aborted, Progress, Source
+from sweep.planning import trials as plan
+from sweep.planning.stages import waves
+from sweep.planning.strategy import ListWalk
 from trials.spec import Record, Trial
 
 

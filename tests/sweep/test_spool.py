@@ -11,14 +11,14 @@ import tiny_sweep
 import warm
 from test_executors import trials
 
-from results.store import Store
-from sweep.driver import Driver
-from sweep.source import Source
-from sweep.spool import Spool
-from sweep.walks import ListWalk
-from sweep.worker import Place
-from trials.folders import Near
+from results.store.store import Store
+from sweep.execution.driver import Driver
+from sweep.execution.outbox import Spool
+from sweep.execution.scheduler import Source
+from sweep.execution.worker import Place
+from sweep.planning.strategy import ListWalk
 from trials.spec import Record, Trial, record_from_json, to_json
+from trials.storage.blobs import Near
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_understood_is_dropped(place: Place) -> None:
 @pytest.mark.parametrize("errors", [1, 9])
 def test_an_error_on_the_way_deletes_nothing(place: Place, errors: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network share that is away for a moment is read again; one that stays away keeps what it has."""
-    monkeypatch.setattr("sweep.spool.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("sweep.execution.outbox.PAUSES", (0.0, 0.0))
     spool, (trial,) = Spool(place), trials(1)
     spool.put(finished(trial))
     left, get = [errors], Near.get
@@ -155,7 +155,7 @@ HANGS = """
 import sys, time
 from made_up import Made
 from test_executors import trials
-from sweep.worker import perform
+from sweep.execution.worker import perform
 place = Made(sys.argv[1], time_limit=0.5, troubled="all", trouble=sys.argv[2])
 list(perform(trials(1)[0], place))
 """
@@ -169,7 +169,7 @@ def test_a_driver_on_another_machine_hears_of_the_time_limit(
     """Artifacts at a URI, and a disk of the worker's own; code that holds the lock cannot tell anybody."""
     where, folder = f"file://{tmp_path}/artifacts", Path(__file__).parent
     path = os.pathsep.join([str(folder), str(folder.parent), str(folder.parents[1])])
-    code = HANGS if told else f"import sweep.worker; sweep.worker.TELLING = 0.5{HANGS}"
+    code = HANGS if told else f"import sweep.execution.worker; sweep.execution.worker.TELLING = 0.5{HANGS}"
     environment = {**os.environ, "PYTHONPATH": path, "POISONSWEEP_CACHE": str(tmp_path / "theirs")}
     assert warm.Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "ours"))

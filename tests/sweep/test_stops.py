@@ -16,8 +16,8 @@ import tiny_sweep
 import warm
 from test_executors import alive, eventually
 
-from results.store import Store
-from trials.resume import _unpacked
+from results.store.store import Store
+from trials.storage.checkpoint import _unpacked
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def words_of(folder: Path, how: str = "pool") -> list[str]:
     file = folder / "tiny.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table(game="training", victim=victim, compute=compute)))
     local = [] if how == "ray" else ["--local"]
-    return ["-m", "sweep.cli", "run", str(file), *local, "--store", f"sqlite:///{folder}/s.db"]
+    return ["-m", "sweep.cli.app", "run", str(file), *local, "--store", f"sqlite:///{folder}/s.db"]
 
 
 def environment() -> dict[str, str]:
@@ -127,7 +127,7 @@ with stops.listening():
 def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     """As after nohup."""
     words = words_of(tmp_path, "inline")[2:]
-    code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; main({words!r})"
+    code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli.app import main; main({words!r})"
     driver = warm.Program(["-c", code], tmp_path, environment())
     training(tmp_path, 1, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGHUP)

@@ -11,8 +11,9 @@ import pytest
 import tiny_sweep
 from counting import repeated, started
 
-from results.store import Store
-from sweep import config, engine
+from results.store.store import Store
+from sweep.execution import runner
+from sweep.spec import sweep as sweep_file
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
     file = tmp_path / "tiny.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table(compute={"device": "cpu", **waves})))
     script = Path(__file__).with_name("two_namespaces.sh")
-    run = [sys.executable, "-m", "sweep.cli", "run", str(file), "--store", f"sqlite:///{tmp_path}/two.db"]
+    run = [sys.executable, "-m", "sweep.cli.app", "run", str(file), "--store", f"sqlite:///{tmp_path}/two.db"]
     cluster = subprocess.Popen(
         ["bash", str(script), sys.executable, *run, "--address", "10.231.7.1:6379"],
         cwd=ROOT,
@@ -48,7 +49,7 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
     try:
         with Store.open(f"sqlite:///{tmp_path}/here.db") as here:  # while the nodes start
             alone = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
-            engine.execute(alone, here, tiny_sweep.place(tmp_path / "here"), use_ray=False)
+            runner.execute(alone, here, tiny_sweep.place(tmp_path / "here"), use_ray=False)
             wanted = tiny_sweep.outcomes(here)
         said, errors = cluster.communicate(timeout=180)
     finally:
@@ -64,4 +65,4 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
     assert "lost workers" not in said
     assert repeated(artifacts, found, 0) == 0
     assert found == wanted
-    assert config.read(file).compute.trials == waves["trials"]
+    assert sweep_file.read(file).compute.trials == waves["trials"]

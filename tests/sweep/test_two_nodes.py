@@ -21,9 +21,10 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from test_executors import eventually
 
-from results.store import Store
-from sweep import engine, nodes, versions
-from sweep.worker import Place
+from results.store.store import Store
+from sweep.execution import runner, versions
+from sweep.execution.ray_tune import nodes
+from sweep.execution.worker import Place
 from trials.spec import Point, Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
@@ -94,7 +95,7 @@ def alive(cluster: Cluster) -> int:
     return sum(node["Alive"] for node in cluster.global_state.node_table())
 
 
-def sweep(limit: int = 1, **compute: object) -> engine.Sweep:
+def sweep(limit: int = 1, **compute: object) -> runner.Sweep:
     longer = [{**d, "limit": limit, "fixed": {"steps": 40, "batch": 16}} for d in tiny_sweep.DEFENSES]
     return tiny_sweep.sweep(defenses=longer, compute={"device": "cpu", "workers": 2, **compute})
 
@@ -104,15 +105,15 @@ def test_a_node_is_removed_in_a_trial_and_nothing_is_lost_or_run_twice(
 ) -> None:
     other = cluster.add_node(num_cpus=1)
     place = Noting(str(tmp_path / "ray"), "cpu", 1, doomed=other.node_id)
-    ended: list[engine.Progress] = []
+    ended: list[runner.Progress] = []
     with (
         Store.open(f"sqlite:///{tmp_path}/ray.db") as store,
         Store.open(f"sqlite:///{tmp_path}/local.db") as here,
     ):
-        run = lambda: ended.append(engine.execute(sweep(3), store, place, address=cluster.address))  # noqa: E731
+        run = lambda: ended.append(runner.execute(sweep(3), store, place, address=cluster.address))  # noqa: E731
         driver = threading.Thread(target=run)
         driver.start()
-        engine.execute(sweep(3, workers=1), here, tiny_sweep.place(tmp_path / "local"), use_ray=False)  # meanwhile
+        runner.execute(sweep(3, workers=1), here, tiny_sweep.place(tmp_path / "local"), use_ray=False)  # meanwhile
         assert eventually(lambda: bool(place.marks("held")), 120), place.nodes()
         at_risk = len(place.marks("held"))
         cluster.remove_node(other, allow_graceful=False)
@@ -158,7 +159,7 @@ def test_what_no_single_node_has_is_refused_at_once(cluster: Cluster, tmp_path: 
             ({"trials": {"resources": {"left": 1, "right": 1}}}, "compute.trials: .* 1 left and 0 right"),
         ):
             with pytest.raises(SpecError, match=says) as refused:
-                engine.execute(sweep(**wanted), store, tiny_sweep.place(tmp_path), address=cluster.address)
+                runner.execute(sweep(**wanted), store, tiny_sweep.place(tmp_path), address=cluster.address)
             assert "\n" not in str(refused.value)
         assert not store.records()
     cluster.remove_node(other)
@@ -169,7 +170,7 @@ def test_each_wave_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) ->
     place = Noting(str(tmp_path), "cpu", 1)
     waves = {"copies": {"resources": {"left": 0.5}, "memory": "10 MiB"}, "trials": {"resources": {"right": 1}}}
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
-        progress = engine.execute(sweep(**waves), store, place, address=cluster.address)
+        progress = runner.execute(sweep(**waves), store, place, address=cluster.address)
         games = {r.trial.id: r.trial.game.name for r in store.records()}
     assert progress.failed == 0
     ran = {node: {games[i] for i in ids if games[i] != "training"} for node, ids in place.nodes().items()}
@@ -185,7 +186,7 @@ def test_a_node_that_came_later_with_other_code_computes_nothing(
     monkeypatch.setattr(versions, "here", lambda: {"code": "other"})
     small = sweep(1, attempts=1)
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
-        progress = engine.execute(small, store, tiny_sweep.place(tmp_path), address=cluster.address)
+        progress = runner.execute(small, store, tiny_sweep.place(tmp_path), address=cluster.address)
         (failed,) = store.records()
     assert (progress.done, progress.notes) == (0, ["a node has another torch"])
     assert "this node has another poisonsweep" in str(failed.error)
@@ -199,7 +200,9 @@ def stranger(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     python = tmp_path / "bare" / "bin" / "python"
     site = Path(ray.__file__).parents[1]  # its .pth files, by which this package may be installed, are not read
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'old'}:{site}", "OMP_NUM_THREADS": "1"}
-    if not subprocess.run([python, "-c", "import sweep.tune"], env=environment, cwd=tmp_path, check=False).returncode:
+    if not subprocess.run(
+        [python, "-c", "import sweep.execution.ray_tune.executor"], env=environment, cwd=tmp_path, check=False
+    ).returncode:
         pytest.skip("the package is installed among its libraries, so no Python here lacks it")
     words = ["start", f"--address={cluster.address}", "--num-cpus=1", '--resources={"bare": 1}', "--block"]
     node = subprocess.Popen(
@@ -225,7 +228,7 @@ def test_a_node_without_the_package_or_with_another_is_named_and_is_sent_it_with
     place = tiny_sweep.place(tmp_path / "artifacts")
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         with pytest.raises(SpecError, match="cannot run trials: .*No module named 'sweep'.*--ship"):
-            engine.execute(there, store, place, address=cluster.address)
+            runner.execute(there, store, place, address=cluster.address)
         assert not store.records()
         for room in versions.ROOMS:
             shutil.copytree(ROOT / room, tmp_path / "old" / room)
@@ -233,10 +236,10 @@ def test_a_node_without_the_package_or_with_another_is_named_and_is_sent_it_with
             changed.write("# one line more\n")
         ours = f"this driver \\(0.1.0, code {versions.here()['code']}\\)"
         with pytest.raises(SpecError, match=f"^the node .* has another poisonsweep .* than {ours}.*--ship") as refused:
-            engine.execute(there, store, place, address=cluster.address)
+            runner.execute(there, store, place, address=cluster.address)
         assert "\n" not in str(refused.value)
         assert not store.records()
-        progress = engine.execute(there, store, place, address=cluster.address, ship=True)
+        progress = runner.execute(there, store, place, address=cluster.address, ship=True)
         tuned = [r for r in store.records() if r.trial.game.name == "tuning"]
     assert (progress.failed, progress.lost) == (0, 0)
     assert len(tuned) == 2

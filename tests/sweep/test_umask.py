@@ -12,18 +12,18 @@ import tiny_sweep
 import torch
 from PIL import Image
 
-from results.export import to_file, to_optuna, to_tensorboard
-from results.report import write
-from results.store import Store
-from results.to_tables import to_tables
-from sweep import engine
-from sweep.gallery import make
-from sweep.spool import Spool
-from sweep.worker import make_bench
-from trials import node_cache
-from trials.checkpoints import save_weights
+from results.export.all_tables import to_tables
+from results.export.frames import to_file, to_optuna, to_tensorboard
+from results.report.page import write
+from results.store.store import Store
+from sweep.commands.gallery import make
+from sweep.execution import runner
+from sweep.execution.outbox import Spool
+from sweep.execution.worker import make_bench
 from trials.datasets.image_folder import load
-from trials.far_artifacts import artifacts_at
+from trials.storage import node_cache
+from trials.storage.remote_artifacts import artifacts_at
+from trials.weights.files import save_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,11 +54,11 @@ def pictures(folder: Path) -> Path:
 def test_a_sweep_and_all_that_is_made_of_it(umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     monkeypatch.setenv(node_cache.VARIABLE, str(out / "cache"))
-    monkeypatch.setenv(engine.CHECKPOINT_VARIABLE, "0")
+    monkeypatch.setenv(runner.CHECKPOINT_VARIABLE, "0")
     sweep = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
     place = tiny_sweep.place(out / "runs" / "artifacts")
     with Store.open(f"sqlite:///{out}/runs/s.db") as store:
-        engine.execute(sweep, store, place, use_ray=False)
+        runner.execute(sweep, store, place, use_ray=False)
         records = store.records(sweep.name)
         Spool(place).put(records[0])
         assert {p.name for p in (out / "runs").glob("s.db*")} == {"s.db", "s.db-wal", "s.db-shm"}
@@ -84,7 +84,7 @@ def test_worker_processes_follow_it_too(tmp_path: Path) -> None:
     spec = tmp_path / "s.toml"
     compute = {"device": "cpu", "workers": 2, "time_limit": 100}
     spec.write_text(tiny_sweep.toml(tiny_sweep.table(defenses=tiny_sweep.DEFENSES[:1], compute=compute)))
-    words = ["-m", "sweep.cli", "run", str(spec), "--local", "--store", f"sqlite:///{tmp_path}/out/s.db"]
+    words = ["-m", "sweep.cli.app", "run", str(spec), "--local", "--store", f"sqlite:///{tmp_path}/out/s.db"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), node_cache.VARIABLE: str(tmp_path)}
     done = subprocess.run([sys.executable, *words], env=environment, cwd=tmp_path, umask=0o077, check=False)
     assert done.returncode == 0

@@ -11,15 +11,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from results.understood import Understood
-from sweep.asked import sweep_of
-from sweep.engine import place_of
-from sweep.orders import exchanged
-from sweep.understanding import understand
-from sweep.worker import make_bench
+from results.selection.understood import Understood
+from sweep.commands.asked import sweep_of
+from sweep.commands.orders import exchanged
+from sweep.commands.understanding import understand
+from sweep.execution.runner import place_of
+from sweep.execution.worker import make_bench
 from trials import catalog
-from trials.checkpoints import save_weights
 from trials.spec import SpecError
+from trials.weights.files import save_weights
 
 # three kinds of images that differ in one channel, and one that is dark: RGB and brightness both tell classes apart
 COLOURS = {"a_red": (150, 60, 60), "b_green": (60, 150, 60), "c_blue": (60, 60, 150), "d_dark": (20, 20, 20)}

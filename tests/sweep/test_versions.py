@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import tiny_sweep
 
-from sweep import versions
-from sweep.progress import Watcher
-from sweep.source import Progress
-from sweep.terminal import Plain
-from sweep.versions import must_be, must_match, notes
+from sweep.console.progress import Watcher
+from sweep.console.terminal import Plain
+from sweep.execution import versions
+from sweep.execution.scheduler import Progress
+from sweep.execution.versions import must_be, must_match, notes
 from trials.spec import SpecError
 
 

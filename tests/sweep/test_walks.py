@@ -8,14 +8,14 @@ import tiny_sweep
 from optuna.trial import TrialState
 from test_plan import drained, record, whole
 
-from results.store import Store
-from sweep import plan
-from sweep.config import Sweep
-from sweep.news import News
-from sweep.search import SearchWalk
-from sweep.source import Source
-from sweep.walks import ListWalk
-from sweep.waves import walk_of, waves
+from results.store.store import Store
+from sweep.execution.scheduler import Source
+from sweep.planning import trials as plan
+from sweep.planning.optuna_search import SearchWalk
+from sweep.planning.search_feed import News
+from sweep.planning.stages import walk_of, waves
+from sweep.planning.strategy import ListWalk
+from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial
 
 SAMPLERS = ["random", "tpe", "nsga2", "gp"]

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.worker import Place
+from sweep.execution.worker import Place
 from trials.spec import Point, Record, Trial
 
 
@@ -40,14 +40,14 @@ if __name__ == "__main__":
 
     sys.path.pop()
     warm_ray.install()
-    from sweep import engine
-    from sweep.cli import main
+    from sweep.cli.app import main
+    from sweep.execution import runner
 
-    usual = engine.place_of
+    usual = runner.place_of
 
     def place_of(*words: object) -> Place:
         place = usual(*words)  # type: ignore[arg-type]
         return traced.Traced(place.artifacts, place.device, place.threads)
 
-    engine.place_of = place_of  # type: ignore[assignment]
+    runner.place_of = place_of  # type: ignore[assignment]
     main()

@@ -7,7 +7,7 @@ from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._patch import Patch
 from trials.attacks._pipeline import backdoor, stored
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
+from trials.types import Backdoor, Images
 
 
 def adapt(

@@ -13,10 +13,10 @@ import torchvision
 from torch import Generator, Tensor, nn
 
 from trials.attacks._draws import uniform
-from trials.checkpoints import load_weights
-from trials.kinds import Images
 from trials.spec import derive
 from trials.train import make_optimizer, stream, tune
+from trials.types import Images
+from trials.weights.files import load_weights
 
 _CHUNK = 16  # images a pass; always as many, because other shapes round differently and a sign may then flip
 _BATCH = 64

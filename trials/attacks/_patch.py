@@ -8,8 +8,8 @@ from torch import Generator, Tensor
 from trials.attacks._draws import in_chunks
 from trials.attacks._pipeline import backdoor, stored
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
 from trials.spec import SpecError
+from trials.types import Backdoor, Images
 
 _SMALL = ((1, 1, 1), (0, 0, 0), (1, 0, 1))  # the apple at 3 pixels, as resizing without antialiasing gives it
 

@@ -7,9 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks
-from trials.kinds import Backdoor, Images, Trigger
 from trials.normalisation import CONSTANTS
 from trials.train import augment
+from trials.types import Backdoor, Images, Trigger
 
 Stamp = Callable[[Tensor, Tensor, int], Tensor]  # (x uint8, places, how often they were stamped before)
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from trials.kinds import Images
 from trials.spec import SpecError
+from trials.types import Images
 
 
 def chosen(train: Images, m: int, rng: Generator, target: int, *, clean_label: bool) -> Tensor:

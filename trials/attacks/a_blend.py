@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import Patch
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, Fraction, PositiveInt
+from trials.types import Backdoor, Images
 
 
 def poison(

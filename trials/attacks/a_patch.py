@@ -13,8 +13,8 @@ from torch import Generator
 
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import drawn
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, Fraction, PositiveInt
+from trials.types import Backdoor, Images
 
 
 def poison(

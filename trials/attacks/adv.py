@@ -21,8 +21,8 @@ from torch import Generator, Tensor, nn
 from trials.attacks._adversarial import Steered, digest, imagenet, kept, trained
 from trials.attacks._draws import seed_of
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, Location, PositiveFloat, PositiveInt, SpecError
+from trials.types import Backdoor, Images
 
 _BANISTER = 421
 

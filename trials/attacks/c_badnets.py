@@ -10,8 +10,8 @@ from typing import Literal
 from torch import Generator
 
 from trials.attacks._patch import stamp
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, Fraction, PositiveInt
+from trials.types import Backdoor, Images
 
 
 def poison(

@@ -18,8 +18,8 @@ from torch import Generator, Tensor, nn
 from trials.attacks._draws import seed_of
 from trials.attacks._patch import drawn
 from trials.attacks._poisoned import chosen
-from trials.kinds import Backdoor, Control, Images
 from trials.spec import Count, Fraction, PositiveFraction
+from trials.types import Backdoor, Control, Images
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, Fraction, PositiveInt, SpecError
+from trials.types import Backdoor, Images
 
 _GAMMA = 2.2  # light is added up before it becomes pixels
 

@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, Fraction, PositiveInt
+from trials.types import Backdoor, Images
 
 
 @dataclass(frozen=True, slots=True)

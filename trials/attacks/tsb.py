@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._patch import side_of
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, PositiveInt, SpecError
+from trials.types import Backdoor, Images
 
 _MOST = 10_000  # patches
 

@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._poisoned import chosen, replaced
-from trials.kinds import Backdoor, Images
 from trials.spec import Count, NonNegativeFloat, PositiveInt, SpecError
+from trials.types import Backdoor, Images
 
 _FINEST = 1024  # control points a side
 

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trials.node_cache import alone, folder
 from trials.spec import SpecError
+from trials.storage.node_cache import alone, folder
 from trials.whole import whole
 
 Rows = NDArray[np.uint8]

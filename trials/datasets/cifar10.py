@@ -12,8 +12,8 @@ from torch import Tensor
 from trials.datasets._cache import cached
 from trials.datasets._cifar10_layouts import source
 from trials.datasets._files import fingerprint, located
-from trials.kinds import Images
 from trials.spec import Count, Location, SpecError
+from trials.types import Images
 
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

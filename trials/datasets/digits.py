@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from trials.kinds import Images
 from trials.spec import PositiveInt, SpecError
+from trials.types import Images
 
 _LARGEST = 128  # pixels; the originals have 8
 

@@ -15,8 +15,8 @@ import torch
 from trials.datasets._files import located
 from trials.datasets._folders import decoded, folders, images_in
 from trials.datasets._gtsrb_signs import SIGNS
-from trials.kinds import Images
 from trials.spec import Location, PositiveInt, SpecError
+from trials.types import Images
 
 _FOLDERS = [f"{i:05d}" for i in range(len(SIGNS))]
 _NUMBERS = {str(i): i for i in range(len(SIGNS))}

@@ -14,8 +14,8 @@ import torch
 
 from trials.datasets._files import located
 from trials.datasets._folders import decoded, folders, images_in
-from trials.kinds import Images
 from trials.spec import Count, Fraction, Location, PositiveInt, SpecError
+from trials.types import Images
 
 
 def load(

@@ -12,8 +12,8 @@ from typing import Literal
 
 from trials.datasets._files import located
 from trials.datasets._train_val import read, wnids
-from trials.kinds import Images
 from trials.spec import Count, Location, PositiveInt, SpecError
+from trials.types import Images
 
 
 def load(

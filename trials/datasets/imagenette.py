@@ -10,8 +10,8 @@ from typing import Literal
 
 from trials.datasets._files import located
 from trials.datasets._train_val import read, wnids
-from trials.kinds import Images
 from trials.spec import Count, Location, PositiveInt, SpecError
+from trials.types import Images
 
 _FOLDERS = ("imagenette2", "imagenette2-320", "imagenette2-160")  # the largest images first
 _NAMES = {

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.kinds import View
 from trials.spec import SpecError
 from trials.train import clone, stream
+from trials.types import View
 
 
 def device_of(model: nn.Module) -> torch.device:

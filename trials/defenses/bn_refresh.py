@@ -12,8 +12,8 @@ from torch import Generator, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.defenses._start import start
-from trials.kinds import View
 from trials.spec import PositiveInt, SpecError
+from trials.types import View
 
 
 def repair(

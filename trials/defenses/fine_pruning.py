@@ -17,9 +17,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trials.defenses._start import start
-from trials.kinds import View, last_linear, with_latents
 from trials.spec import Fraction, PositiveFloat, PositiveInt, SpecError
 from trials.train import frozen, make_optimizer, tune
+from trials.types import View, last_linear, with_latents
 
 
 def repair(

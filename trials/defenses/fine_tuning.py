@@ -10,9 +10,9 @@ from typing import Literal
 from torch import Generator, nn
 
 from trials.defenses._start import start
-from trials.kinds import View
 from trials.spec import PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
+from trials.types import View
 
 
 def repair(

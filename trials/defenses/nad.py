@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.defenses._start import start
-from trials.kinds import View, with_features
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 from trials.train import clone, frozen, make_optimizer, tune
+from trials.types import View, with_features
 
 _FEWEST = 2  # stages to distil
 

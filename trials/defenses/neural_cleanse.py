@@ -15,9 +15,9 @@ from torch import Generator, Tensor, nn
 
 from trials.defenses._start import device_of, start
 from trials.inversion import invert, stamp_on
-from trials.kinds import View
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
+from trials.types import View
 
 
 def repair(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Generator, nn
 
-from trials.kinds import View
+from trials.types import View
 
 
 def repair(view: View, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.defenses._start import start
-from trials.kinds import View, with_latents
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer, tune
+from trials.types import View, with_latents
 
 
 def repair(

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.inversion import chunks, draw, shown
-from trials.kinds import Images
 from trials.train import frozen
+from trials.types import Images
 
 _INSIDE = 1 - 1e-7  # keeps a first value off the ends of tanh, where it would stay
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from trials.kinds import Images, Suspicion
 from trials.spec import SpecError
+from trials.types import Images, Suspicion
 
 
 def beside(model: nn.Module, trusted: Images) -> Images:

@@ -15,10 +15,10 @@ from torch import Generator, Tensor, nn
 
 from trials.detectors._verdict import beside, verdict
 from trials.inversion import invert, stamp_on
-from trials.kinds import Images, Suspicion
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 from trials.splits import stratified_order
 from trials.train import frozen, to_float
+from trials.types import Images, Suspicion
 
 
 def score(

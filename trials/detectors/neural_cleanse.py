@@ -15,8 +15,8 @@ from torch import Generator, Tensor, nn
 from trials.detectors._masks import invert_masks
 from trials.detectors._verdict import beside, verdict
 from trials.inversion import invert
-from trials.kinds import Images, Suspicion
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
+from trials.types import Images, Suspicion
 
 MOST = 1e6  # the anomaly index where all other classes' norms are equal
 

@@ -2,7 +2,7 @@
 
 from torch import Generator, nn
 
-from trials.kinds import Repair, View
+from trials.types import Repair, View
 
 
 def repaired(repair: Repair | None, view: View, rng: Generator, every: int, stop_at: int) -> nn.Module:

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from trials.bench import Defender
-from trials.kinds import View
 from trials.metrics import accuracy, rate, stamped
+from trials.runtime import Defender
 from trials.spec import Point
+from trials.types import View
 
 
 class Panel:

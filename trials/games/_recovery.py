@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trials.kinds import Suspicion
+from trials.types import Suspicion
 
 _LOCAL = 0.5  # a trigger that changes more than this share of the pixels has no place to be found
 

@@ -6,8 +6,8 @@ Deviation: the paper reports the number that it selected by; choosing the lowest
 
 from collections.abc import Generator as Steps
 
-from trials.bench import Defender
 from trials.games._panel import Panel
+from trials.runtime import Defender
 from trials.spec import Count, Point, PositiveInt
 
 

@@ -9,10 +9,10 @@ from collections.abc import Generator as Steps
 
 import torch
 
-from trials.bench import Referee
 from trials.games._frozen import repaired
 from trials.games._recovery import rank_of, recovery
 from trials.metrics import stamped
+from trials.runtime import Referee
 from trials.spec import Count, Point, PositiveInt
 
 _IMAGES = 512  # of the test set, on which the triggers are compared

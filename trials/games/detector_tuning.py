@@ -8,11 +8,11 @@ too few for a ROC curve over models; so the planted target's score is compared w
 from collections.abc import Generator as Steps
 from statistics import fmean
 
-from trials.bench import Defender
 from trials.games._frozen import repaired
 from trials.games._recovery import rank_of
-from trials.kinds import View
+from trials.runtime import Defender
 from trials.spec import Count, Point, PositiveInt
+from trials.types import View
 
 
 def play(

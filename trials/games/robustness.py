@@ -11,11 +11,11 @@ from collections.abc import Generator as Steps
 import torch
 from torch import nn
 
-from trials.bench import Referee
-from trials.kinds import View
 from trials.metrics import accuracy, rate, stamped
+from trials.runtime import Referee
 from trials.spec import Count, Fraction, Point, PositiveInt
 from trials.splits import cut
+from trials.types import View
 
 
 def play(

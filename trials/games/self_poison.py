@@ -15,12 +15,12 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from trials.bench import Defender
-from trials.kinds import Images
 from trials.metrics import accuracy, rate, stamped
 from trials.planting import Layout, layout
+from trials.runtime import Defender
 from trials.spec import Count, Point, PositiveFloat, PositiveFraction, PositiveInt, to_json
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
+from trials.types import Images
 
 
 def play(

@@ -6,10 +6,10 @@ Deviation: the last epoch is kept; the reference release keeps the epoch that is
 
 from collections.abc import Generator as Steps
 
-from trials.bench import Referee
-from trials.kinds import Images
 from trials.metrics import accuracy, rate, stamped
+from trials.runtime import Referee
 from trials.spec import Point, SpecError
+from trials.types import Images
 
 
 def play(lab: Referee, /) -> Steps[Point, None, dict[str, float]]:

@@ -7,8 +7,8 @@ reference release measures one copy on test images.
 
 from collections.abc import Generator as Steps
 
-from trials.bench import Defender
 from trials.games._panel import Panel
+from trials.runtime import Defender
 from trials.spec import Count, Fraction, Point, PositiveInt
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trials.checkpoints import load_weights
 from trials.models._clip_config import WEIGHTS, must_fit, read_config
 from trials.spec import SpecError
+from trials.weights.files import load_weights
 
 _LONGEST = 10_000  # characters of a prompt; the tower reads 77 tokens
 _BATCH = 256

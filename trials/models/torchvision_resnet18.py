@@ -10,9 +10,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from trials.checkpoints import fill, load_weights
 from trials.models._normalize import Normalize
 from trials.spec import Location, SpecError
+from trials.weights.files import fill, load_weights
 
 _HEAD = ("fc.weight", "fc.bias")
 

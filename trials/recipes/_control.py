@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trials.kinds import Backdoor, Control
+from trials.types import Backdoor, Control
 
 
 class Intruder:

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.kinds import Backdoor
 from trials.recipes._control import Intruder
-from trials.resume import Journal
+from trials.storage.checkpoint import Journal
 from trials.train import augment, shuffled, to_float
+from trials.types import Backdoor
 
 
 def train(

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from torch import Generator, nn
 
-from trials.checkpoints import load_weights
-from trials.kinds import Backdoor
-from trials.resume import Journal
 from trials.spec import Location, SpecError
+from trials.storage.checkpoint import Journal
+from trials.types import Backdoor
+from trials.weights.files import load_weights
 
 
 def fit(

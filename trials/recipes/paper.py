@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Generator, nn
 
-from trials.kinds import Backdoor
 from trials.recipes._loop import train
-from trials.resume import Journal
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.storage.checkpoint import Journal
+from trials.types import Backdoor
 
 
 def fit(

@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Generator, nn
 
-from trials.kinds import View
 from trials.train import clone
+from trials.types import View
 
 
 def repair(

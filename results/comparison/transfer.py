@@ -1,0 +1,110 @@
+"""Does the order of settings on self-poisoned copies hold on the real attack?
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C chooses settings on self-poisoned models.
+Deviation: the paper takes for granted that the order carries over; here it is measured, over all settings tried.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+
+from results.selection.configurations import Configuration, configurations, of_game
+from results.selection.grouping import scene_of
+from results.stats.correlation import Correlation, correlation
+from trials.spec import Record, Victim, content_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One defense's settings, ordered twice by η: on copies and on the real attack."""
+
+    plant: str  # the attack with which the copies were poisoned
+    victim: Victim  # the really attacked one
+    trusted: float
+    defense: str | None  # None for the settings of all defenses together
+    planted: tuple[float, ...]  # η on copies, a setting each
+    real: tuple[float, ...]  # η on the real attack, the same settings
+    spearman: Correlation
+    kendall: Correlation
+
+    @property
+    def cost(self) -> float:
+        """η on the real attack of the setting that the copies choose, less the lowest that any setting reached."""
+        return self.real[min(range(len(self.planted)), key=lambda i: (self.planted[i], i))] - min(self.real)
+
+
+def transfers(
+    records: Iterable[Record], rule: str = "min_asr_within_delta", real_rule: str = "last_before_delta", seed: int = 0
+) -> list[Transfer]:
+    """For every planted attack, attacked victim and r, each defense apart and all together.
+
+    Copies of the victim itself count where it was tuned, else those of victims of its dataset, model and training.
+
+    Args:
+        records: tuning, and whole runs of the robustness game (a frozen run is no order).
+        rule: which point of the curve on copies counts.
+        real_rule: which point of the real attack's curve counts.
+        seed: of the resamples.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    records = list(records)
+    whole = [r for r in of_game(records, "robustness") if not r.trial.game.params.get("stop_at")]
+    planted = [c for c in configurations(records, rule) if c.point]
+    groups: dict[tuple[str, float], list[Configuration]] = defaultdict(list)
+    for c in configurations(whole, real_rule, game="robustness"):
+        if c.point:
+            groups[c.victim.id, c.cell.trusted].append(c)
+    found = []
+    plants = dict.fromkeys(_plant(c) for c in planted)
+    for plant, (_, real) in product(plants, sorted(groups.items())):
+        on_copies = _planted(real[0], [c for c in planted if _plant(c) == plant])
+        for defense in [*sorted({c.choice.name for c in real}), None]:
+            some = [c for c in real if defense in (None, c.choice.name)]
+            pairs = [(on_copies[k], _eta(c)) for c in some if (k := _key(c)) in on_copies]
+            if len(pairs) > 2:
+                found.append(_transfer(plant, real[0], defense, pairs, seed))
+    return found
+
+
+def _plant(c: Configuration) -> str:
+    trial = c.records[0].trial
+    return str(trial.plant.params.get("attack", "badnets")) if trial.plant else "unknown"
+
+
+def _planted(real: Configuration, planted: list[Configuration]) -> dict[str, float]:
+    fits = [c for c in planted if c.cell.trusted == real.cell.trusted]
+    own = [c for c in fits if c.victim.id == real.victim.id]
+    alike = own or [c for c in fits if scene_of(c.victim) == scene_of(real.victim)]
+    seen: dict[str, list[float]] = defaultdict(list)
+    for c in alike:
+        seen[_key(c)].append(_eta(c))
+    return {k: sum(v) / len(v) for k, v in seen.items()}
+
+
+def _key(c: Configuration) -> str:
+    return content_id(c.choice.identity())
+
+
+def _eta(c: Configuration) -> float:
+    assert c.point is not None
+    return c.point.asr
+
+
+def _transfer(
+    plant: str, real: Configuration, defense: str | None, pairs: list[tuple[float, float]], seed: int
+) -> Transfer:
+    planted, left = zip(*pairs, strict=True)
+    return Transfer(
+        plant=plant,
+        victim=real.victim,
+        trusted=real.cell.trusted,
+        defense=defense,
+        planted=planted,
+        real=left,
+        spearman=correlation(planted, left, "spearman", seed=seed),
+        kendall=correlation(planted, left, "kendall", seed=seed),
+    )

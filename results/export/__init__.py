@@ -1,0 +1,1 @@
+"""Records and tables for other programs: CSV, Parquet, LaTeX, Optuna studies, TensorBoard."""

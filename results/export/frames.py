@@ -1,0 +1,116 @@
+"""Records as tables and files: data frames, CSV, Parquet; Optuna and TensorBoard lie in files of their own."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.export.csv_file import to_csv
+from results.export.optuna_study import to_optuna
+from results.export.tensorboard_logs import to_tensorboard
+from results.selection.labels import last_line
+from trials.spec import Record, SpecError
+
+__all__ = ["SUFFIXES", "curve_frame", "frame", "to_file", "to_optuna", "to_tensorboard"]
+
+SUFFIXES: Mapping[str, Callable[[pd.DataFrame, Path], Any]] = {
+    ".csv": to_csv,
+    ".parquet": lambda table, path: table.to_parquet(path, index=False),
+}
+_ROW = (
+    *("id", "status", "game", "dataset", "model", "attacks", "m", "victim_seed", "victim"),
+    *("trusted", "seed", "defense", "detector", "seconds", "error"),
+)
+_CURVE = ("id", "step", "cda", "asr", "seconds")
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a trial: what it was, settings of its defense as ``set.NAME`` and of its detector, metrics, error.
+
+    Metrics are fractions, ``seconds`` the trial's own time, ``trusted`` is r, ``m`` the images that the attacks
+    poisoned in all. A metric that bears the name of another column is ``metric.NAME``.
+    """
+    return _table([_row(r) for r in records], _ROW)
+
+
+def curve_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a point: the trial's id, step (of the optimizer), cda and asr (fractions), seconds, and the rest."""
+    rows = []
+    for r in records:
+        for p in r.curve:
+            row = dict(zip(_CURVE, (r.trial.id, p.step, p.cda, p.asr, p.seconds), strict=True))
+            rows.append(row | {_free(k, _CURVE, "more"): v for k, v in p.more.items()})
+    return _table(rows, _CURVE)
+
+
+def to_file(records: Iterable[Record], path: str | Path) -> Path:
+    """Write ``frame`` to ``path``, in the format of its suffix, and ``curve_frame`` beside it (NAME.curves.csv).
+
+    Returns:
+        The file of the curves.
+
+    Raises:
+        SpecError: an unknown suffix, or a file that cannot be written.
+    """
+    path, records = Path(path), list(records)
+    if path.suffix not in SUFFIXES:
+        raise SpecError(f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}.")
+    beside = path.with_suffix(f".curves{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        SUFFIXES[path.suffix](frame(records), path)
+        SUFFIXES[path.suffix](curve_frame(records), beside)
+    except OSError as problem:
+        raise SpecError(f"cannot write {str(path)!r}: {problem.strerror or problem}.") from problem
+    return beside
+
+
+def _row(record: Record) -> dict[str, Any]:
+    trial, victim = record.trial, record.trial.victim
+    budgets = [a.params["m"] for a in victim.attacks if "m" in a.params]
+    values = (
+        trial.id,
+        record.status,
+        trial.game.name,
+        victim.dataset.name,
+        victim.model.name,
+        " + ".join(a.name for a in victim.attacks) or "clean",
+        sum(int(b) for b in budgets) if budgets else None,
+        victim.seed,
+        victim.id,
+        trial.trusted,
+        trial.seed,
+        trial.method.name if trial.method else None,
+        trial.detector.name if trial.detector else None,
+        record.seconds,
+        last_line(record.error),
+    )
+    row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
+    settings = {f"set.{k}": v for k, v in trial.method.params.items()} if trial.method else {}
+    settings |= {f"detector.{k}": v for k, v in trial.detector.params.items()} if trial.detector else {}
+    if len(victim.attacks) == 1:
+        settings |= {f"attack.{k}": v for k, v in victim.attacks[0].params.items() if k != "m"}
+    return row | settings | {_free(k, row, "metric"): v for k, v in record.metrics.items()}
+
+
+def _table(rows: Sequence[Mapping[str, Any]], first: Iterable[str]) -> pd.DataFrame:
+    names = dict.fromkeys(first)
+    extra = sorted({k for row in rows for k in row} - names.keys(), key=lambda k: (not k.startswith("set."), k))
+    return pd.DataFrame({k: _column([row.get(k) for row in rows]) for k in [*names, *extra]})
+
+
+def _column(values: list[Any]) -> "pd.Series[Any]":
+    """A column that keeps whole numbers whole where some are missing, and writes mixed values as text."""
+    kinds = {type(v) for v in values if v is not None}
+    if kinds == {int}:
+        return pd.Series(values, dtype="Int64" if None in values else "int64")
+    if kinds <= {int, float} and kinds:
+        return pd.Series(values, dtype="float64")
+    if kinds == {bool}:
+        return pd.Series(values, dtype="boolean" if None in values else "bool")
+    return pd.Series([v if v is None else str(v) for v in values], dtype="str")
+
+
+def _free(name: str, taken: Iterable[str], prefix: str) -> str:
+    return f"{prefix}.{name}" if name in taken else name

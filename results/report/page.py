@@ -1,0 +1,169 @@
+"""One self-contained page for one sweep: the answer first, then the evidence. It loads nothing from anywhere."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from results.report.bundle import plotly_js
+from results.report.evidence import evidence
+from results.report.glossary import GLOSSARY
+from results.report.html_table import Sheet, sheet
+from results.report.provenance import counted, provenance, tracebacks
+from results.report.recommendation import Answer, answer
+from results.report.sections import sections
+from results.report.verdicts import Applied, headline, notes, verdict_of
+from results.selection.configurations import cells, of_game
+from results.selection.labels import cell_names
+from results.selection.rules import find_rule
+from results.selection.winners import winners
+from results.tables import _classes, failures, oracle, robustness, self_poison, victims
+from trials.spec import Record, SpecError
+from trials.whole import whole
+
+
+def render(
+    records: Sequence[Record],
+    *,
+    title: str,
+    rule: str = "min_asr_within_delta",
+    generated: str = "at an unknown time",
+    applied: Applied | None = None,
+) -> str:
+    """The page as HTML, complete in itself.
+
+    Args:
+        records: all of a sweep's records, of any game and status.
+        title: heading.
+        rule: named rule that chooses points and winners.
+        generated: when, as it shall be read.
+        applied: what was done to a given model; the page then answers for that model.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    find_rule(rule)
+    records = of_game(records, *{r.trial.game.name for r in records})
+    names = cell_names(records, "tuning")
+    found = winners(records, rule)
+    tuned = list(cells(records))
+    answers = [answer(names[c], [w for w in found if w.cell == c], records, applied) for c in tuned if rule != "oracle"]
+    if applied and applied.winner is None:
+        answers = []
+    lost = [r for r in records if r.status != "done"]
+    return _page().render(
+        title=title,
+        generated=generated,
+        answers=[a for a in answers if a],
+        short=_short([a for a in answers if a]),
+        nothing=_nothing(records, rule, applied),
+        given=applied is not None,
+        understood=_understood(applied),
+        cells=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)] if rule != "oracle" else [],
+        real=None if tuned and rule != "oracle" else sheet(robustness.table(records), "As a defender would stop"),
+        oracle=sheet(oracle.table(records), "Oracle: the least ASR on the test set, chosen with the real trigger"),
+        several=sections(records, rule) if rule != "oracle" else None,
+        failures=sheet(failures.table(records), "Failed and pruned"),
+        failed=counted(lost),
+        tracebacks=tracebacks(lost),
+        victims=sheet(victims.table(records), "Victims before any defense, on test images"),
+        copies=sheet(self_poison.table(records), "Self-poisoned copies, on their select images"),
+        provenance=provenance(records, rule),
+        glossary=GLOSSARY,
+        css=Markup(_beside("page.css")),
+        js=Markup(_beside("page.js")),
+        plotly=Markup(plotly_js()),
+    )
+
+
+def write(
+    records: Sequence[Record],
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    rule: str = "min_asr_within_delta",
+    generated: str | None = None,
+    applied: Applied | None = None,
+) -> Path:
+    """Write the page to ``path``, making its folder; a page that was there is replaced as a whole.
+
+    ``generated`` is the present time, UTC, where it is not given; else as for ``render``.
+
+    Raises:
+        SpecError: the page cannot be written there.
+    """
+    target = Path(path)
+    generated = generated or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = render(records, title=title, rule=rule, generated=generated, applied=applied)
+    if not target.name or target.is_dir():
+        raise SpecError(f"the report cannot be written to {str(target)!r}: it is a folder.")
+    try:
+        with whole(target) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise SpecError(f"the report cannot be written to {str(target)!r}: {problem.strerror or problem}.") from problem
+    return target
+
+
+def _page() -> jinja2.Template:
+    kit = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_unbroken
+    )
+    return kit.from_string(_beside("page.html.j2"))
+
+
+def _unbroken(value: object) -> object:
+    """Text whose numbers keep their percent sign at the end of a line; markup is left alone."""
+    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _beside(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _short(answers: Sequence[Answer]) -> Sheet | None:
+    """All answers in one table, where there are too many to take in at a glance."""
+    if len(answers) <= 3:
+        return None
+    rows = [
+        {
+            "question": a.where,
+            "best defense": a.winner.defense,
+            "stop at step": a.winner.step,
+            **{name: number for name, number, _ in a.facts},
+            "verdict": a.verdict,
+        }
+        for a in answers
+    ]
+    return sheet(pd.DataFrame(rows, dtype=object), "All answers")
+
+
+def _understood(applied: Applied | None) -> Mapping[str, Any] | None:
+    """What was made of a given model and its images before anything was spent."""
+    seen = applied.understood if applied else None
+    if seen is None:
+        return None
+    return {"lines": seen.lines(), "warnings": seen.warnings, "classes": sheet(_classes.of(seen), "By class folder")}
+
+
+def _nothing(records: Sequence[Record], rule: str, applied: Applied | None) -> tuple[str, list[str]]:
+    """What is said where there is no answer, and why there is none."""
+    if applied:
+        given = verdict_of(applied, None, records)
+        return headline(given, applied, None), notes(given, applied, None, records)
+    return _no_answer(records, rule), []
+
+
+def _no_answer(records: Sequence[Record], rule: str) -> str:
+    if rule == "oracle":
+        return "The oracle is a bound, not a choice: choose another rule to see an answer."
+    tuning = of_game(records, "tuning")
+    if tuning:
+        return f"None of {len(tuning)} tuning trials finished: {counted(tuning)}."
+    return "This sweep tuned no defense, so there is nothing to recommend."

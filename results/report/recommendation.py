@@ -1,0 +1,188 @@
+"""What a defender should do, in a few plain sentences, with what speaks against believing them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from results.report import verdicts
+from results.report.verdicts import Applied, Own, idle
+from results.selection import untouched
+from results.selection.confirmation import Judgement, confirmed, frozen, pooled
+from results.selection.copies import doubts
+from results.selection.labels import attack, percent, percents, value
+from results.selection.untouched import sure, within
+from results.selection.winners import CONTROLS, REPAIRED, Winner, best
+from results.stats.intervals import wilson
+from trials.spec import Record
+
+MANY = 3  # attacked victims up to which each is told of by itself
+Verdict = verdicts.Verdict | Literal["not the real"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one cell's question; all texts are plain, not HTML."""
+
+    where: str
+    verdict: Verdict
+    headline: str
+    sentences: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str, str], ...]  # name, number, how sure
+    cautions: tuple[str, ...]
+    winner: Winner
+
+
+def answer(
+    where: str, winners: Sequence[Winner], records: Iterable[Record], applied: Applied | None = None
+) -> Answer | None:
+    """The answer for one cell's winners; None where nothing finished. A confirmed number goes before a chosen one."""
+    w = applied.winner if applied else best(winners)
+    if w is None:
+        return None
+    records = list(records)
+    told, real = confirmed(w, records), frozen(w, records)
+    seen = told or w
+    if applied:
+        given = verdicts.verdict_of(applied, seen, records)
+        verdict: Verdict = given
+        headline, notes = verdicts.headline(given, applied, seen), verdicts.notes(given, applied, seen, records)
+    else:
+        verdict, notes = "do nothing" if idle(w) else "repaired" if seen.repaired else "not repaired", []
+        if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
+            verdict = "not the real"
+        headline = _headline(verdict, w, seen)
+    if idle(w):
+        sentences = [untouched.expect(seen), *untouched.reals(real, MANY)]
+    else:
+        sentences = [_expect(w, seen, told is not None), *_reals(real)]
+    return Answer(
+        where=where,
+        verdict=verdict,
+        headline=headline,
+        sentences=tuple(sentences),
+        settings=() if idle(w) else tuple((k, value(v)) for k, v in w.choice.params.items()),
+        facts=(*_own(applied.own if applied else None, idle(w)), *_facts(w, seen, applied is not None)),
+        cautions=(
+            *notes,
+            *doubts(records, w.trial, w.delta),
+            *_cautions(w, seen, told, real, _borne(winners, applied)),
+        ),
+        winner=w,
+    )
+
+
+def _headline(verdict: Verdict, w: Winner, seen: Winner | Judgement) -> str:
+    if verdict == "do nothing":
+        return "No defense was better than leaving the model alone."
+    if verdict == "repaired":
+        return f"Use {w.defense} and stop at step {w.step}."
+    if verdict == "not the real":
+        return f"{w.defense}, stopped at step {w.step}, repairs the planted backdoors but not the real attack."
+    best_of = f"The best, {w.defense} stopped at step {w.step},"
+    if seen.eta > REPAIRED:
+        return f"No defense repaired the model. {best_of} still leaves an ASR of {percent(seen.eta)} %."
+    return f"No defense repaired the model within Δ. {best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
+
+
+def _expect(w: Winner, seen: Winner | Judgement, told: bool) -> str:
+    where = (
+        "on images that had no part in the choice"
+        if told
+        else "on the very images that it was chosen by, so expect a little worse"
+    )
+    change = "costs" if seen.cda_loss >= 0 else "gains"
+    return (
+        f"On copies of the model that carry a planted backdoor, it takes the attack success rate from "
+        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} {percent(abs(seen.cda_loss))} "
+        f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured {where}."
+    )
+
+
+def _reals(real: Sequence[Judgement]) -> list[str]:
+    """A sentence for each attacked victim, or one for all where there are many."""
+    if len(real) <= MANY:
+        return [_real(j) for j in real]
+    groups: dict[str, list[Judgement]] = defaultdict(list)
+    for j in real:
+        groups[attack(j.victim)].append(j)
+    every, by_attack = pooled(real), {name: pooled(group) for name, group in groups.items()}
+    worst = max(by_attack, key=lambda name: by_attack[name].eta)
+    return [
+        f"On {len(real)} really attacked models ({len(groups)} attacks), the same settings and step left an ASR of "
+        f"{percent(every.eta)} %{within(every)} on the mean, from {percent(every.asr0)} % before, at a mean cost of "
+        f"{percent(every.cda_loss)} points of clean accuracy; {sum(j.repaired for j in real)} of {len(real)} were "
+        f"repaired. Most was left of {worst}: {percent(by_attack[worst].eta)} % on the mean of "
+        f"{by_attack[worst].n_models}."
+    ]
+
+
+def _real(j: Judgement) -> str:
+    return (
+        f"Against the real attack, {attack(j.victim)}, the same settings and step left {percent(j.eta)} %{within(j)} "
+        f"of {percent(j.asr0)} % at a clean accuracy of {percent(j.cda)} % (before: {percent(j.cda0)} %)."
+    )
+
+
+def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str, str, str], ...]:
+    asr = sure(seen.interval, seen.n_triggered, "triggered")
+    cda = sure(seen.cda_interval, seen.n_clean, "clean")
+    of = " of the copies" if given else ""
+    if idle(w):
+        return (
+            (f"Attack success (ASR){of}", f"{percent(seen.eta)} %", asr),
+            (f"Clean accuracy (CDA){of}", f"{percent(seen.cda)} %", cda),
+        )
+    return (
+        (f"Attack success (ASR){of}", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
+        (f"Clean accuracy (CDA){of}", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
+        (
+            f"Accuracy it costs{' the copies' if given else ''}",
+            f"{percent(seen.cda_loss)} points",
+            f"at most {percent(w.delta)} points allowed (Δ)",
+        ),
+    )
+
+
+def _borne(winners: Sequence[Winner], applied: Applied | None) -> list[Winner]:
+    """Those that the given model can bear, where there is one."""
+    return [w for w in winners if not applied or w.defense not in dict(applied.passed_over)]
+
+
+def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
+    if own is None:
+        return ()
+    sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {own.n} report images"
+    change = f"{percent(own.after)} %" if kept else f"{percent(own.before)} → {percent(own.after)} %"
+    return (("This model's own accuracy", change, sure),)
+
+
+def _cautions(
+    w: Winner, seen: Winner | Judgement, told: Judgement | None, real: Sequence[Judgement], winners: Sequence[Winner]
+) -> Iterable[str]:
+    if w.asr0 < 0.5:
+        yield f"The planted backdoors reached an ASR of only {percent(w.asr0)} %: a choice made on them means little."
+    if told is None:
+        yield "Not confirmed on report images: the lowest of many noisy numbers is too low."
+    elif w.repaired and not told.repaired:
+        yield f"The images that it was chosen by say {percent(w.eta)} %; the report images do not confirm a repair."
+    if seen.repaired and seen.interval and seen.interval.high > REPAIRED:
+        yield f"The interval reaches {percent(seen.interval.high)} %, above the 5 % of a repair: likely, not certain."
+    if len(real) > MANY:
+        kept = sum(j.eta > REPAIRED for j in real)
+        if seen.repaired and kept:
+            yield f"{kept} of {len(real)} really attacked models keep an ASR above 5 %: the planted ones were easier."
+    for j in real if len(real) <= MANY else ():
+        if seen.repaired and j.eta > REPAIRED:
+            yield f"The real attack, {attack(j.victim)}, keeps an ASR above 5 %: the planted ones were easier."
+        elif seen.repaired and not j.repaired:
+            yield f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ ({percent(w.delta)})."
+    others = [o for o in winners if o.defense != w.defense and o.within_delta]
+    rivals = [o.defense for o in others if w.interval and o.eta <= w.interval.high and not idle(w)]
+    if rivals:
+        yield f"These images do not tell it apart from: {', '.join(rivals)}."
+    if w.defense in CONTROLS and w.defense != "none":
+        yield f"{w.defense} is a control: the other defenses did not beat it."
+    if w.n_seeds == 1:
+        yield "One seed: the spread between repetitions is unknown."

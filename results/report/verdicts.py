@@ -1,0 +1,156 @@
+"""What is said of a given model that ``defend`` was asked to repair: one named verdict, and the sentences for it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from results.selection.configurations import of_game
+from results.selection.confirmation import Judgement
+from results.selection.copies import unplanted
+from results.selection.labels import last_line, percent
+from results.selection.understood import Understood
+from results.selection.winners import CONTROLS, REPAIRED, Winner
+from trials.spec import Record
+
+Verdict = Literal["repaired", "not repaired", "too costly", "do nothing", "only controls ran", "nothing ran"]
+NOT_REPAIRED = 3  # the command's exit code for all but "repaired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """The given model's own clean accuracy on its report images, which chose nothing."""
+
+    before: float
+    after: float
+    n: int
+
+    @property
+    def cost(self) -> float:
+        return self.before - self.after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a defense's tuning trials."""
+
+    defense: str
+    done: int
+    failed: int
+    why: str  # the last line of the first failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What was done to a given model: the winner that was applied, and what was found on the way."""
+
+    winner: Winner | None  # None: nothing could be tuned
+    own: Own | None  # None where there is no winner
+    passed_over: tuple[tuple[str, float | None], ...]  # defenses and the accuracy that they cost; None: diverged
+    asked: tuple[str, ...]  # defenses of the sweep
+    understood: Understood | None = None
+
+    @property
+    def diverged(self) -> list[str]:
+        return [defense for defense, cost in self.passed_over if cost is None]
+
+
+def fates(records: Iterable[Record], asked: Sequence[str]) -> list[Fate]:
+    """What became of each defense that was asked for, or has run."""
+    found = []
+    tuned = of_game(records, "tuning")
+    for defense in dict.fromkeys([*asked, *(r.trial.method.name for r in tuned if r.trial.method)]):
+        mine = [r for r in tuned if r.trial.method and r.trial.method.name == defense]
+        failed = [r for r in mine if r.status == "failed"]
+        why = (last_line(failed[0].error) or "no traceback was recorded") if failed else ""
+        done = sum(r.status == "done" for r in mine)
+        found.append(Fate(defense=defense, done=done, failed=len(failed), why=why))
+    return found
+
+
+def verdict_of(applied: Applied, seen: Winner | Judgement | None, records: Iterable[Record]) -> Verdict:
+    """The verdict; ``seen`` is the winner as far as it was confirmed."""
+    ran = [f.defense for f in fates(records, applied.asked) if f.done]
+    w, own = applied.winner, applied.own
+    if w is None and applied.diverged:
+        return "too costly"
+    if w is None or own is None or seen is None or not [d for d in ran if d != "none"]:
+        return "nothing ran"
+    if _defenses(applied.asked) and not _defenses(ran):
+        return "only controls ran"
+    if idle(w):
+        return "do nothing"
+    if seen.eta > REPAIRED:
+        return "not repaired"
+    allowed = w.delta + 1e-9
+    return "too costly" if own.cost > allowed or seen.cda_loss > allowed else "repaired"
+
+
+def idle(winner: Winner | None) -> bool:
+    """True where the choice is to leave the model as it is, so that no weights are written."""
+    return winner is None or winner.defense == "none" or winner.step == 0
+
+
+def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None) -> str:
+    """One or two sentences: the verdict, and this model's own accuracy before and after."""
+    w, own = applied.winner, applied.own
+    if w is None or own is None or seen is None:
+        why = "every defense that ran diverged on this model" if applied.diverged else "no defense ran"
+        return f"Not repaired: {why}. No weights were written."
+    kept = f"No weights were written; this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}."
+    if verdict == "nothing ran":
+        return f"Not repaired: no defense ran. {kept}"
+    what = f"{w.defense}, stopped at step {w.step},"
+    if verdict == "only controls ran":
+        head = "Not repaired: no defense ran, only controls."
+        head += f" {kept}" if idle(w) else f" Of those {what} was applied"
+    elif verdict == "do nothing":
+        return f"Not repaired: no defense was better than leaving the model alone. {kept}"
+    elif verdict == "not repaired":
+        head = f"Not repaired: the best, {what} leaves an ASR of {percent(seen.eta)} % on planted backdoors"
+    elif verdict == "too costly":
+        head = f"Not repaired within Δ: {what} costs more clean accuracy than the {percent(w.delta)} points allowed"
+    else:
+        head = f"Repaired with {w.defense}, stopped at step {w.step}"
+    if idle(w):
+        return head
+    change = f"went from {percent(own.before)} to {percent(own.after)} %"
+    return f"{head}: this model's own clean accuracy {change}, on {_on(own)}."
+
+
+def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, records: Sequence[Record]) -> list[str]:
+    """What else has to be said of it."""
+    w, own = applied.winner, applied.own
+    found = [
+        f"{f.defense} finished no trial"
+        + (f": {_all(f.failed)} failed, with {f.why.rstrip('.')}." if f.failed else ".")
+        for f in fates(records, applied.asked)
+        if not f.done
+    ]
+    if w is None:
+        found += unplanted(records)
+    if w and own and seen and not idle(w):
+        allowed = w.delta + 1e-9
+        if own.cost > allowed:
+            cost = f"It costs this model {percent(own.cost)} points of clean accuracy, more than Δ ({percent(w.delta)})"
+            found.append(f"{cost}: do not use it before you have tuned further.")
+        if seen.cda_loss > allowed:
+            found.append(f"It costs the copies {percent(seen.cda_loss)} points, more than Δ ({percent(w.delta)}).")
+        if verdict in ("not repaired", "only controls ran"):
+            found.append("The weights were written all the same: whoever uses them must expect a backdoor in them.")
+    if applied.diverged:
+        found.append(f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}.")
+    if dear := [f"{d} ({percent(cost)} points)" for d, cost in applied.passed_over if cost is not None]:
+        found.append(f"Passed over, because they cost the given model more accuracy than Δ: {', '.join(dear)}.")
+    return found
+
+
+def _defenses(names: Sequence[str]) -> list[str]:
+    return [n for n in names if n not in CONTROLS]
+
+
+def _on(own: Own) -> str:
+    return f"{own.n} report image{'s' * (own.n != 1)}"
+
+
+def _all(n: int) -> str:
+    return "its only trial" if n == 1 else f"all {n} trials"

@@ -1,0 +1,137 @@
+"""What became of a winner: confirmed on images that never chose anything, then met by the real attack.
+
+Selection takes the best of many noisy numbers, so its own number is too good; these are the ones to believe.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from results.selection.configurations import least, of_game, spread
+from results.selection.rules import curve_of
+from results.selection.winners import REPAIRED, Winner
+from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
+from trials.spec import Record, Victim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A winner at its chosen step on one split; means over records (seeds), fractions."""
+
+    split: str  # "report" or "test"
+    victim: Victim
+    step: int
+    eta: float
+    cda: float
+    asr0: float
+    cda0: float
+    interval: Interval | None
+    cda_interval: Interval | None
+    n_triggered: int | None
+    n_clean: int | None
+    n_seeds: int
+    sd: float | None
+    delta: float
+    n_models: int = 1  # of more than one, all numbers are means over models; interval and sd are over models too
+
+    @property
+    def cda_loss(self) -> float:
+        return self.cda0 - self.cda
+
+    @property
+    def repaired(self) -> bool:
+        """η is at most 5 % and the CDA fell by no more than Δ, on this split."""
+        return self.eta <= REPAIRED and self.cda_loss <= self.delta + 1e-9
+
+
+def confirmed(winner: Winner, records: Iterable[Record]) -> Judgement | None:
+    """The winner on the report split, at its own step; None where that was not measured."""
+    fits = [
+        r
+        for r in _of(winner, records, "confirmation")
+        if r.trial.victim.id == winner.victim.id and _last_step(r) == winner.step
+    ]
+    return _judge(fits, "report", winner) if fits else None
+
+
+def frozen(winner: Winner, records: Iterable[Record]) -> list[Judgement]:
+    """The winner, frozen, against the real attack on the test set: one judgement a victim.
+
+    The tuned victim's own runs are taken where there are any; else those of victims with its dataset and model, as
+    when the settings were chosen on a clean model and then used on attacked ones.
+    """
+    fits = [r for r in _of(winner, records, "robustness") if _stops(r, winner.step)]
+    own = [r for r in fits if r.trial.victim.id == winner.victim.id]
+    alike = [
+        r
+        for r in fits
+        if r.trial.victim.dataset == winner.victim.dataset and r.trial.victim.model == winner.victim.model
+    ]
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for r in own or alike:
+        groups[r.trial.victim.id].append(r)
+    return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
+
+
+def pooled(group: Sequence[Judgement]) -> Judgement:
+    """Judgements of one winner on several victims as one: means over victims, intervals by bootstrap over them."""
+    if len(group) == 1:
+        return group[0]
+    eta, sd = mean_sd([j.eta for j in group])
+    return replace(
+        group[0],
+        eta=eta,
+        cda=fmean(j.cda for j in group),
+        asr0=fmean(j.asr0 for j in group),
+        cda0=fmean(j.cda0 for j in group),
+        interval=bootstrap([j.eta for j in group]),
+        cda_interval=bootstrap([j.cda for j in group]),
+        sd=sd,
+        n_models=len(group),
+    )
+
+
+def _of(winner: Winner, records: Iterable[Record], game: str) -> list[Record]:
+    return [
+        r
+        for r in of_game(records, game)
+        if r.status == "done"
+        and r.curve
+        and r.trial.trusted == winner.trusted
+        and r.trial.method is not None
+        and r.trial.method.identity() == winner.choice.identity()
+    ]
+
+
+def _last_step(record: Record) -> int:
+    return int(record.metrics.get("step", curve_of(record)[-1].step))
+
+
+def _stops(record: Record, step: int) -> bool:
+    """A frozen run ends at the chosen step; where the choice was to do nothing, any run's start will do."""
+    return step == 0 or (record.trial.game.params.get("stop_at") == step and curve_of(record)[-1].step >= step)
+
+
+def _judge(records: Sequence[Record], split: str, winner: Winner) -> Judgement:
+    curves = [curve_of(r) for r in records]
+    ends = [c[0] if winner.step == 0 else c[-1] for c in curves]
+    n = len(records)
+    eta, cda = sum(p.asr for p in ends) / n, sum(p.cda for p in ends) / n
+    n_triggered, n_clean = least(records, "n_triggered"), least(records, "n_clean")
+    return Judgement(
+        split=split,
+        victim=records[0].trial.victim,
+        step=winner.step,
+        eta=eta,
+        cda=cda,
+        asr0=sum(c[0].asr for c in curves) / n,
+        cda0=sum(c[0].cda for c in curves) / n,
+        interval=wilson(eta, n_triggered) if n_triggered else None,
+        cda_interval=wilson(cda, n_clean) if n_clean else None,
+        n_triggered=n_triggered,
+        n_clean=n_clean,
+        n_seeds=n,
+        sd=spread(records, ends[0].step),
+        delta=winner.delta,
+    )

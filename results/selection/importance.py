@@ -1,0 +1,106 @@
+"""Which settings of a defense decided its η: PED-ANOVA over the configurations tried.
+
+Source: Watanabe, Bansal, Hutter 2023, arXiv:2304.10255, as implemented by Optuna. It compares where the best tenth
+of the configurations lies with where all of them lie, one setting at a time.
+Deviation: below ``ENOUGH`` configurations, or where all reach the same η, there is no answer, and the reason is said.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from results.selection.configurations import Configuration, configurations
+from trials.spec import Record, Scalar
+
+ENOUGH = 10  # fewer configurations put less than one in the best tenth
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """Shares that sum to 1 over the settings that varied, largest first; None with the reason where there are none."""
+
+    defense: str
+    shares: Mapping[str, float] | None
+    reason: str
+    n: int  # configurations behind it
+
+
+def importance(
+    records: Iterable[Record], rule: str = "min_asr_within_delta", enough: int = ENOUGH
+) -> dict[str, Importance]:
+    """The importance of every setting for η, by defense, over all configurations that finished.
+
+    Several cells count together; call it with one cell's records to keep them apart.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    groups: dict[str, list[Configuration]] = defaultdict(list)
+    for c in configurations(records, rule):
+        if c.point is not None:
+            groups[c.choice.name].append(c)
+    return {name: _of(name, group, enough) for name, group in sorted(groups.items())}
+
+
+def varied(group: Sequence[Configuration]) -> list[str]:
+    """Settings that take more than one value in the group, sorted."""
+    names = sorted(set.intersection(*(set(c.choice.params) for c in group))) if group else []
+    return [n for n in names if len({(type(c.choice.params[n]), c.choice.params[n]) for c in group}) > 1]
+
+
+def _of(name: str, group: list[Configuration], enough: int) -> Importance:
+    n, turned = len(group), varied(group)
+    if not turned:
+        return Importance(name, None, "no setting was varied", n)
+    if n < enough:
+        return Importance(name, None, f"{n} configurations finished, {enough} are needed", n)
+    values = [_eta(c) for c in group]
+    if max(values) == min(values):
+        return Importance(name, None, f"all {n} configurations left the same ASR", n)
+    shares = _ped_anova(group, turned, values)
+    if not sum(shares.values()) > 0:
+        return Importance(name, None, "the best configurations lie everywhere alike", n)
+    return Importance(name, dict(sorted(shares.items(), key=lambda item: (-item[1], item[0]))), "", n)
+
+
+def _eta(c: Configuration) -> float:
+    assert c.point is not None
+    return c.point.asr
+
+
+def _ped_anova(group: Sequence[Configuration], turned: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    import optuna  # noqa: PLC0415  (half a second that a table need not pay)
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
+
+    columns = {t: [c.choice.params[t] for c in group] for t in turned}
+    spaces = {t: _distribution(column) for t, column in columns.items()}
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(direction="minimize")
+        study.add_trials(
+            [
+                optuna.create_trial(
+                    params={t: column[i] for t, column in columns.items()}, distributions=spaces, value=value
+                )
+                for i, value in enumerate(values)
+            ]
+        )
+        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(turned))
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _distribution(column: Sequence[Scalar]) -> "optuna.distributions.BaseDistribution":  # type: ignore[name-defined]  # noqa: F821
+    """The range that was tried; logarithmic where it spans a decade and more."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: PLC0415
+
+    numbers = [v for v in column if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if len(numbers) < len(column):
+        return CategoricalDistribution(sorted(set(column), key=str))
+    low, high = min(numbers), max(numbers)
+    log = low > 0 and high >= 10 * low
+    if all(isinstance(v, int) for v in numbers):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(float(low), float(high), log=log)

@@ -1,0 +1,78 @@
+"""How things are called and numbers are written, the same in every table, figure and page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from results.selection.configurations import Cell, cell_of, of_game
+from results.stats.intervals import Interval
+from trials.spec import Choice, Record, Scalar, Victim
+
+_BUDGET = ("m", "boost")
+RULES_SAID = {
+    "min_asr_within_delta": "lowest ASR within Δ",
+    "last_before_delta": "last point before the CDA falls by Δ",
+    "last": "last recorded step",
+    "frozen": "the settings and the step that tuning chose",
+    "oracle": "oracle: lowest test ASR within Δ, seen by nobody but the judge",
+}
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction as a percentage, without its sign: 0.034 is '3.4'."""
+    text = f"{100 * value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def percents(interval: Interval | None) -> str | None:
+    """An interval as '0.9 - 8.2' percent, with an en dash."""
+    return None if interval is None else f"{percent(interval.low)} – {percent(interval.high)}"
+
+
+def value(given: Scalar) -> str:
+    """A setting's value, as short as it stays exact to six digits."""
+    return f"{given:g}" if isinstance(given, float) else str(given)
+
+
+def settings(choice: Choice) -> str:
+    """'lr = 0.01, steps = 2000'; empty where there are none."""
+    return ", ".join(f"{k} = {value(v)}" for k, v in choice.params.items())
+
+
+def last_line(error: str | None) -> str | None:
+    """What a traceback ends with; None where there is none."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else None
+
+
+def attack(victim: Victim) -> str:
+    """'badnets (m = 50)', 'badnets + wanet', or 'clean'; of the settings only the budget, a boost of 1 left out."""
+    shown = []
+    for a in victim.attacks:
+        said = [k for k in _BUDGET if k in a.params and (k, a.params[k]) != ("boost", 1)]
+        budget = [f"{k} = {value(a.params[k])}" for k in said]
+        shown.append(f"{a.name} ({', '.join(budget)})" if budget else a.name)
+    return " + ".join(shown) or "clean"
+
+
+def victim_name(victim: Victim) -> str:
+    """'cifar10, resnet18, badnets (m = 50), seed 0'."""
+    return f"{victim.dataset.name}, {victim.model.name}, {attack(victim)}, seed {victim.seed}"
+
+
+def cell_names(records: Iterable[Record], *games: str) -> Mapping[Cell, str]:
+    """A name for each cell of these games; only as much of the victim is said as tells the cells apart."""
+    trials = [r.trial for r in of_game(records, *(games or ("tuning", "robustness")))]
+    parts: dict[Cell, tuple[str, ...]] = {}
+    for t in trials:
+        v = t.victim
+        names = (v.dataset.name, v.model.name, attack(v), f"seed {v.seed}", f"r = {percent(t.trusted)} %")
+        parts[cell_of(t)] = names
+    alike = _shared(list(parts.values()))
+    named = {c: ", ".join(p for p, same in zip(ps, alike, strict=True) if not same) for c, ps in parts.items()}
+    repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
+    return {
+        c: f"{n} [{c.setup[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n for c, n in named.items()
+    }
+
+
+def _shared(rows: Sequence[tuple[str, ...]]) -> list[bool]:
+    return [len(set(column)) == 1 for column in zip(*rows, strict=True)]

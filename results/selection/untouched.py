@@ -1,0 +1,44 @@
+"""What is said where nothing beats leaving the model as it is: how it stands, and no change, as there was none."""
+
+from collections.abc import Sequence
+
+from results.selection.confirmation import Judgement, pooled
+from results.selection.labels import attack, percent, percents
+from results.selection.winners import Winner
+from results.stats.intervals import Interval
+
+Seen = Winner | Judgement
+
+
+def expect(seen: Seen) -> str:
+    """How it stands on the copies."""
+    return (
+        f"On copies of the model that carry a planted backdoor, the attack success rate stays {percent(seen.eta)} %"
+        f"{within(seen)}, at a clean accuracy of {percent(seen.cda)} %."
+    )
+
+
+def reals(real: Sequence[Judgement], many: int) -> list[str]:
+    """How the real attacks stand: each, or the mean of more than ``many``."""
+    if len(real) > many:
+        every = pooled(real)
+        return [
+            f"On {len(real)} really attacked models, the attack success rate is {percent(every.eta)} %{within(every)} "
+            f"on the mean, at a clean accuracy of {percent(every.cda)} %."
+        ]
+    return [
+        f"The real attack, {attack(j.victim)}, has a success rate of {percent(j.eta)} %{within(j)} at a clean accuracy "
+        f"of {percent(j.cda)} %."
+        for j in real
+    ]
+
+
+def within(seen: Seen) -> str:
+    """The interval of the ASR, to stand behind it; empty where it is not known."""
+    return f" (95 % interval {percents(seen.interval)} %)" if seen.interval else ""
+
+
+def sure(interval: Interval | None, images: int | None, kind: str) -> str:
+    """How sure a rate over so many images of a kind is."""
+    counted = f"{images} {kind} images" if images else "number of images not recorded"
+    return f"95 % interval {percents(interval)} %; {counted}" if interval else counted

@@ -1,0 +1,137 @@
+"""The winner: of every defense its best configuration, and of all defenses the best one.
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C: the setting with the lowest η on self-poisoned
+copies. Deviation: ties go to the higher CDA, then to fewer steps; η is a mean over seeds with its interval, and the
+step is chosen once, on the mean curve, because the real model gets one number of steps.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from results.selection.configurations import Cell, Configuration, configurations, least, of_game, spread
+from results.selection.rules import RULES, Pick, find_rule, pick
+from results.stats.intervals import Interval, wilson
+from trials.spec import Choice, Record, Trial, Victim
+
+__all__ = ["CONTROLS", "REPAIRED", "RULES", "Pick", "Winner", "best", "overall", "pick", "winners"]
+
+REPAIRED = 0.05  # a model counts as repaired when at most this ASR is left (section V-B)
+CONTROLS = ("none", "bn_refresh", "fine_tuning")  # what a defense has to beat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Winner:
+    """A defense's best configuration in one cell. ASR and CDA are means over seeds and copies, fractions."""
+
+    cell: Cell
+    trial: Trial  # one of its trials, to run the winner again from
+    trusted: float  # r
+    defense: str
+    choice: Choice
+    step: int  # stop here
+    eta: float  # η: ASR left at the step
+    cda: float
+    cda0: float  # before the defense
+    asr0: float
+    interval: Interval | None  # of eta, 95 %, n = n_triggered; None where n is unknown
+    cda_interval: Interval | None
+    n_triggered: int | None
+    n_clean: int | None
+    n_seeds: int
+    copies: int | None
+    sd: float | None  # of the ASR over copies and seeds; None for a single value
+    rule: str
+    delta: float
+    within_delta: bool
+    tried: int  # configurations of this defense, failed and pruned ones too
+    failed: int  # records
+    pruned: int  # records
+
+    @property
+    def victim(self) -> Victim:
+        return self.trial.victim
+
+    @property
+    def cda_loss(self) -> float:
+        """CDA lost, a fraction; negative where the defense gained."""
+        return self.cda0 - self.cda
+
+    @property
+    def repaired(self) -> bool:
+        """η is at most 5 % and the CDA stays within Δ."""
+        return self.eta <= REPAIRED and self.within_delta
+
+
+def winners(records: Iterable[Record], rule: str = "min_asr_within_delta", delta: float | None = None) -> list[Winner]:
+    """The best configuration of each defense in each cell, best defense first.
+
+    A configuration of which a seed failed or was pruned is passed over while the defense has another, so that no
+    setting wins by its lucky seeds. The rule ``oracle`` reads the real attack's records, all others the tuning.
+
+    Raises:
+        SpecError: unknown rule.
+        ValueError: a measurement is not finite.
+    """
+    find_rule(rule)
+    if rule == "oracle":
+        real = of_game(records, "robustness")
+        records = [r for r in real if not r.trial.game.params.get("stop_at")] or real
+    groups: dict[tuple[Cell, str], list[Configuration]] = defaultdict(list)
+    for c in configurations(records, rule, delta, "robustness" if rule == "oracle" else "tuning"):
+        groups[c.cell, c.choice.name].append(c)
+    found = [w for group in groups.values() if (w := _winner(group)) is not None]
+    return sorted(found, key=lambda w: (w.cell, _rank(w)))
+
+
+def best(group: Sequence[Winner]) -> Winner | None:
+    """The lowest η of one cell's winners; ties: higher CDA, fewer steps. ``none`` wins only if nothing is better."""
+    return min(group, key=_rank, default=None)
+
+
+def overall(found: Iterable[Winner]) -> list[Winner]:
+    """The best winner of each cell, in the cells' order."""
+    groups: dict[Cell, list[Winner]] = defaultdict(list)
+    for w in found:
+        groups[w.cell].append(w)
+    return [min(group, key=_rank) for _, group in sorted(groups.items())]
+
+
+def _rank(w: Winner) -> tuple[bool, float, float, int, bool, str]:
+    return not w.within_delta, round(w.eta, 12), -round(w.cda, 12), w.step, w.defense != "none", w.defense
+
+
+def _winner(group: list[Configuration]) -> Winner | None:
+    finished = [c for c in group if c.point is not None]
+    whole = [c for c in finished if not (c.failed or c.pruned)]
+    if not finished:
+        return None
+    won = min(whole or finished, key=lambda c: c.rank)
+    point = won.point
+    assert point is not None
+    n_triggered, n_clean = least(won.records, "n_triggered"), least(won.records, "n_clean")
+    return Winner(
+        cell=won.cell,
+        trial=won.records[0].trial,
+        trusted=won.cell.trusted,
+        defense=won.choice.name,
+        choice=won.choice,
+        step=point.step,
+        eta=point.asr,
+        cda=point.cda,
+        cda0=won.curve[0].cda,
+        asr0=won.curve[0].asr,
+        interval=wilson(point.asr, n_triggered) if n_triggered else None,
+        cda_interval=wilson(point.cda, n_clean) if n_clean else None,
+        n_triggered=n_triggered,
+        n_clean=n_clean,
+        n_seeds=len(won.records),
+        copies=least(won.records, "copies"),
+        sd=spread(won.records, point.step),
+        rule=won.rule,
+        delta=won.delta,
+        within_delta=won.within_delta,
+        tried=len(group),
+        failed=sum(c.failed for c in group),
+        pruned=sum(c.pruned for c in group),
+    )

@@ -1,0 +1,134 @@
+"""The store's queries for records. Each runs in the caller's transaction, so that it sees one state of the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
+
+from results.store.rows import STATUSES, record_of
+from results.store.schema import curves, scores, sweep_trials, sweeps, trials
+from results.store.statements import batches
+from trials.catalog import unknown
+from trials.spec import Record, SpecError, Status, Trial
+
+_TRIALS: Select[Any] = select(
+    trials.c.id, trials.c.spec, trials.c.status, trials.c.error, trials.c.seconds, trials.c.provenance
+).where(trials.c.status.in_(STATUSES))
+_CURVES = select(curves.c.step, curves.c.cda, curves.c.asr, curves.c.seconds, curves.c.more, curves.c.trial_id)
+_SCORES = select(scores.c.name, scores.c.value, scores.c.trial_id)
+_ONE: BindParameter[str] = bindparam("one")
+_ONE_TRIAL = _TRIALS.where(trials.c.id == _ONE)
+_ONE_CURVE = _CURVES.where(curves.c.trial_id == _ONE).order_by(curves.c.step)
+_ONE_SCORES = _SCORES.where(scores.c.trial_id == _ONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRow:
+    """A sweep, and how many of its trials are in which state; ``trials`` counts those too that are to run again."""
+
+    name: str
+    spec: Mapping[str, Any]
+    created: str  # UTC, ISO 8601
+    trials: int
+    done: int
+    failed: int
+    pruned: int
+
+
+def all_sweeps(connection: Connection) -> list[SweepRow]:
+    """Every sweep, oldest first."""
+    states = select(sweep_trials.c.sweep, trials.c.status, func.count()).join(trials)
+    counts: dict[str, dict[str, int]] = {}
+    for sweep, status, count in connection.execute(states.group_by(sweep_trials.c.sweep, trials.c.status)):
+        counts.setdefault(sweep, {})[status] = count
+    rows = connection.execute(select(sweeps.c.name, sweeps.c.spec, sweeps.c.created)).all()
+    if not all(isinstance(row.name, str) and isinstance(row.created, str) for row in rows):
+        raise SpecError("the store's list of sweeps is damaged, or not ours. Restore it from a copy.")
+    return [
+        SweepRow(
+            name=name,
+            spec=spec,
+            created=created,
+            trials=sum(counts.get(name, {}).values()),
+            done=counts.get(name, {}).get("done", 0),
+            failed=counts.get(name, {}).get("failed", 0),
+            pruned=counts.get(name, {}).get("pruned", 0),
+        )
+        for name, spec, created in sorted(rows, key=lambda row: (row.created, row.name))
+    ]
+
+
+def one(connection: Connection, trial_id: str) -> Record | None:
+    """The record of a trial that has run."""
+    given = {"one": trial_id}
+    row = connection.execute(_ONE_TRIAL, given).mappings().first()
+    if row is None:
+        return None
+    curve = [r[:5] for r in connection.execute(_ONE_CURVE, given)]
+    return record_of(dict(row), curve, {name: value for name, value, _ in connection.execute(_ONE_SCORES, given)})
+
+
+def many(connection: Connection, sweep: str | None, game: str | None, status: Status | None = None) -> list[Record]:
+    """The records of a sweep in its plan's order, or all in the order of finishing."""
+
+    def chosen(query: Select[Any]) -> Select[Any]:
+        if sweep is not None:
+            query = query.where(sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep)
+        if status is not None:
+            query = query.where(trials.c.status == status)
+        return query if game is None else query.where(trials.c.game == game)
+
+    order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
+    curve = _CURVES.where(curves.c.trial_id == trials.c.id).order_by(curves.c.trial_id, curves.c.step)
+    score = _SCORES.where(scores.c.trial_id == trials.c.id)
+    points: dict[str, list[Any]] = {}
+    for *point, trial_id in connection.execute(chosen(curve)):
+        points.setdefault(trial_id, []).append(point)
+    metrics: dict[str, dict[str, float]] = {}
+    for name, value, trial_id in connection.execute(chosen(score)):
+        metrics.setdefault(trial_id, {})[name] = value
+    rows = connection.execute(chosen(_TRIALS).order_by(*order, trials.c.id)).mappings()
+    return [record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows]
+
+
+def durations(connection: Connection) -> list[tuple[Trial, float, int]]:
+    """One trial, the mean seconds and the number of those that are done, for each game, victim and method's name."""
+    kind = (trials.c.game, trials.c.victim_id, trials.c.method)
+    query = select(func.min(trials.c.id), func.avg(trials.c.seconds), func.count()).where(trials.c.status == "done")
+    rows = [tuple(row) for row in connection.execute(query.group_by(*kind))]
+    examples: dict[str, Trial] = {}
+    for some in batches([trial_id for trial_id, _, _ in rows]):
+        for row in connection.execute(_TRIALS.where(trials.c.id.in_(some))).mappings():
+            examples[row["id"]] = record_of(dict(row), [], {}).trial
+    return [(examples[trial_id], mean, number) for trial_id, mean, number in rows]
+
+
+def ids(connection: Connection) -> list[str]:
+    """The ids of all trials that have run, sorted."""
+    return list(connection.scalars(select(trials.c.id).where(trials.c.status.in_(STATUSES)).order_by(trials.c.id)))
+
+
+def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Status]:
+    """The states of those trials that have run."""
+    found: dict[str, Status] = {}
+    for some in batches(trial_ids):
+        query = select(trials.c.id, trials.c.status).where(trials.c.id.in_(some), trials.c.status.in_(STATUSES))
+        for trial_id, status in connection.execute(query):
+            found[trial_id] = status
+    return found
+
+
+def finished(connection: Connection, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
+    """Those of a sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
+    query = select(trials.c.id, trials.c.victim_id, func.coalesce(trials.c.method, ""), trials.c.trusted)
+    query = query.join(sweep_trials).where(sweep_trials.c.sweep == sweep, trials.c.game == game)
+    rows = connection.execute(query.where(trials.c.status.in_(STATUSES)).order_by(trials.c.id))
+    return [(trial_id, victim, method, trusted) for trial_id, victim, method, trusted in rows]
+
+
+def check_sweep(connection: Connection, sweep: str) -> None:
+    """Raises SpecError, with the nearest name, if there is no such sweep."""
+    names = list(connection.scalars(select(sweeps.c.name).order_by(sweeps.c.created)))
+    if sweep not in names:
+        raise SpecError(unknown("sweep", sweep, names))

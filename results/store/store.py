@@ -1,0 +1,256 @@
+"""The one truth about what ran: a SQL store by URL, SQLite (embedded, the default) or PostgreSQL (clusters).
+
+One transaction a record: a record is in the store whole, or not at all. Any number of drivers may share a store, for
+the same sweep or others: each claims a trial before it runs it.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from results.store import engine as database
+from results.store import queries, read_only, sweep_specs
+from results.store.claims import Claims
+from results.store.queries import SweepRow
+from results.store.retry import Patience
+from results.store.rows import now
+from results.store.schema import sweep_trials, sweeps
+from results.store.statements import Writes
+from results.store.url import file_of, reason, shown
+from trials.spec import Record, SpecError, Status, Trial, to_json
+
+DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
+CHECKPOINT_SECONDS = 10.0  # least time between two checkpoints of SQLite's log that a store asks for
+T = TypeVar("T")
+
+
+class Store:
+    """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too.
+
+    Every call is one transaction that may be repeated. Raises SpecError where the database cannot be reached.
+    """
+
+    def __init__(self, engine: Engine, patience: Patience = Patience(), *, write: bool = True) -> None:  # noqa: B008  (it is frozen)
+        self._engine, self._patience, self._may_write = engine, patience, write
+        self._file = None if write else file_of(engine.url)  # of a store that is only read
+        self._checkpointed = time.monotonic()
+        self._read = database.reading(engine)
+        self._write = database.writing(engine)
+        self._claim = database.claiming(engine)
+        self._sql = Writes(engine.dialect.name)
+        self._claims = Claims(engine.dialect.name)
+        self._victims: set[str] = set()  # those known to be in the store, so that they are not sent again
+
+    @classmethod
+    def open(cls, url: str = DEFAULT_URL, *, create: bool = True) -> Self:
+        """Open, make or migrate the store at ``url``, a database URL or a path ending in ``.db``.
+
+        Raises:
+            SpecError: not a database, a newer schema, a folder that cannot be written, or no store and not ``create``.
+        """
+        return cls(database.connect(url, create=create))
+
+    @classmethod
+    def read(cls, url: str = DEFAULT_URL) -> Self:
+        """Open the store at ``url`` without ever changing it, its folder, or its schema; safe for a stranger's file.
+
+        Raises:
+            SpecError: as ``open``; a schema that only migration makes readable; no right to read it.
+        """
+        return cls(database.connect(url, create=False, write=False), write=False)
+
+    def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
+        """The same store; a call that cannot reach the database is repeated for up to so many seconds.
+
+        ``say`` is told one line when that begins.
+        """
+        patience = Patience(seconds, say) if say else Patience(seconds)
+        return type(self)(self._engine, patience, write=self._may_write)
+
+    def add_sweep(self, name: str, spec: Mapping[str, Any], *, replace: bool = False) -> None:
+        """Add a sweep, or give a known one a new ``spec``; its time of creation stays.
+
+        A spec that asks for all that the stored one did, and more, keeps the sweep's members. With ``replace`` any
+        other takes the name over, and what the older spec asked for is no member any more (its records stay).
+
+        Raises:
+            SpecError: another spec is stored under the name, and not ``replace``.
+        """
+        plain = to_json(spec)
+
+        def work(connection: Connection) -> None:
+            known = connection.scalar(select(sweeps.c.spec).where(sweeps.c.name == name))
+            if known is not None and known != plain:
+                if not replace:
+                    sweep_specs.check_covers(name, known, plain)
+                if not sweep_specs.keeps_members(known, plain):
+                    connection.execute(delete(sweep_trials).where(sweep_trials.c.sweep == name))
+            self._sql.sweep(connection, {"name": name, "spec": plain, "created": now()})
+
+        self._writing(work)
+
+    def sweeps(self) -> list[SweepRow]:
+        """Every sweep, oldest first."""
+        return self._reading(queries.all_sweeps)
+
+    def link(self, sweep: str, trial_id: str) -> None:
+        """Make a stored trial a member of a sweep. Raises LookupError if either is not in the store."""
+        self._writing(lambda connection: self._sql.link(connection, sweep, [trial_id]))
+
+    def claim(self, trial_id: str, owner: str, seconds: float) -> bool:
+        """Take a trial for ``seconds`` of the database's clock; False while another owner's claim on it lasts."""
+        return self._transaction(
+            self._claim, lambda connection: self._claims.claim(connection, trial_id, owner, seconds)
+        )
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """Let all claims that the owner still has last ``seconds`` from now."""
+        self._transaction(self._claim, lambda connection: self._claims.renew(connection, owner, seconds))
+
+    def release(self, owner: str, trial_id: str | None = None) -> None:
+        """End the owner's claim on one trial, or all of them."""
+        self._transaction(self._claim, lambda connection: self._claims.release(connection, owner, trial_id))
+
+    def owners(self) -> set[str]:
+        """Whoever has a claim that lasts."""
+        return self._reading(self._claims.owners)
+
+    def claimed(self, trial_ids: Iterable[str]) -> set[str]:
+        """Those of the trials on which a claim lasts, whoever's it is."""
+        return self._reading(lambda connection: self._claims.live(connection, trial_ids))
+
+    def put(self, record: Record, sweep: str | None = None, owner: str | None = None) -> bool:
+        """Store one record for good, in place of what the trial had; on return it survives a power cut.
+
+        The claim on the trial ends with it. An ``owner`` whose lease ran out comes too late where another holds the
+        trial by now or has stored it: then nothing is stored, and False returned. Without an owner it always is.
+
+        Raises:
+            ValueError: a value that is not finite, or a failed trial with metrics; nothing is stored.
+            LookupError: the sweep was not added; nothing is stored.
+        """
+
+        def work(connection: Connection) -> bool:
+            in_time = self._claims.settle(connection, record, owner)
+            if in_time:
+                self._put(connection, [record], sweep)
+            return in_time
+
+        in_time = self._writing(work)
+        if in_time:
+            self._victims.add(record.trial.victim.id)
+        return in_time
+
+    def put_many(self, records: Iterable[Record], sweep: str | None = None) -> None:
+        """Store records in one transaction: all of them or, if it raises as ``put`` does, none."""
+        records = list(records)
+        self._writing(lambda connection: self._put(connection, records, sweep))
+        self._victims |= {r.trial.victim.id for r in records}
+
+    def _put(self, connection: Connection, records: Sequence[Record], sweep: str | None) -> None:
+        fresh = {v.id: v for v in {id(r.trial.victim): r.trial.victim for r in records}.values()}
+        self._sql.victims(connection, [v for i, v in fresh.items() if i not in self._victims])
+        ids = self._sql.records(connection, records)
+        if sweep is not None:
+            self._sql.link(connection, sweep, ids)
+
+    def forget(self, trial_ids: Iterable[str]) -> int:
+        """Take failed records back to planned, so that they run again; others stay. Returns how many it took."""
+        ids = list(trial_ids)
+        return self._writing(lambda connection: self._sql.forget(connection, ids))
+
+    def get(self, trial_id: str) -> Record | None:
+        """The trial's record, or None if it has not run."""
+        return self._reading(lambda connection: queries.one(connection, trial_id))
+
+    def ids(self) -> list[str]:
+        """The ids of all trials that have run, sorted."""
+        return self._reading(queries.ids)
+
+    def statuses(self, trial_ids: Iterable[str]) -> dict[str, Status]:
+        """The states of those trials that have run."""
+        ids = list(trial_ids)
+        return self._reading(lambda connection: queries.statuses(connection, ids))
+
+    def finished(self, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
+        """A sweep's trials of a game that have run, by id: id, victim's id, method's name, trusted."""
+        return self._reading(lambda connection: queries.finished(connection, sweep, game))
+
+    def records(self, sweep: str | None = None, game: str | None = None, status: Status | None = None) -> list[Record]:
+        """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an unknown sweep.
+
+        ``game`` and ``status`` leave the others out, before they are read.
+        """
+
+        def work(connection: Connection) -> list[Record]:
+            if sweep is not None:
+                queries.check_sweep(connection, sweep)
+            return queries.many(connection, sweep, game, status)
+
+        return self._reading(work)
+
+    def durations(self) -> list[tuple[Trial, float, int]]:
+        """For each kind of trial that is done: one of them, their mean seconds, and how many they are.
+
+        Trials are of a kind where their game, victim and method's name are the same.
+        """
+        return self._reading(queries.durations)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _reading(self, work: Callable[[Connection], T]) -> T:
+        """A transaction that reads. Raises SpecError for what is damaged, or was written by something else."""
+        try:
+            return self._transaction(self._read, work)
+        except SpecError:
+            raise
+        except DBAPIError as problem:
+            why = reason(problem, self._engine.url)
+            raise SpecError(f"store {shown(self._engine.url)} cannot be read: {why}.") from problem
+        except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
+            why = f"{type(problem).__name__}: {problem}"
+            raise SpecError(f"store {shown(self._engine.url)} is damaged, or not ours ({why}).") from problem
+
+    def _writing(self, work: Callable[[Connection], T]) -> T:
+        try:
+            done = self._transaction(self._write, work)
+            self._checkpoint_now_and_then()
+            return done
+        except IntegrityError as problem:
+            if "foreign key" not in str(problem.orig).lower():
+                raise
+            raise LookupError("no such sweep or trial in the store: add it first") from problem
+        except DBAPIError as problem:
+            why = reason(problem, self._engine.url)
+            raise SpecError(f"store {shown(self._engine.url)} cannot be written: {why}.") from problem
+
+    def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        def once() -> T:
+            with engine.begin() as connection:
+                return work(connection)
+
+        if self._file is None:
+            return self._patience(once, engine.url)
+        return read_only.steadily(self._file, lambda: self._patience(once, engine.url))
+
+    def _checkpoint_now_and_then(self) -> None:
+        """So that whoever copies the file of a store in use misses only the last seconds."""
+        if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
+            return
+        self._checkpointed = time.monotonic()
+        with contextlib.suppress(DBAPIError):  # what was written is safe in the log; the next time will do
+            database.checkpoint(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({shown(self._engine.url)})"

@@ -1,0 +1,1 @@
+"""What the commands do beyond running a sweep: plan, defend, rerun, gallery."""

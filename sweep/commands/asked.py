@@ -1,0 +1,93 @@
+"""From what ``defend`` is asked for to a sweep: the given model is its victim, and all trusted images are used."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweep.spec import sweep as sweep_file
+from sweep.spec.sweep import Sweep
+from trials import catalog
+from trials.spec import Scalar, SpecError
+
+DEFENSES = ("pivotal_tuning", "weight_decay", "fine_pruning", "nad", "neural_cleanse", "fine_tuning", "none")
+_NOT_HERE = {
+    "victim": "the model and the images are those of --model and --trusted",
+    "trusted": "all images of --trusted are used",
+    "confirm": "what is applied is always confirmed",
+    "judge_all": "there is no real attack to judge by",
+    "tune_on": "the given model is what defenses are tuned on",
+    "detectors": "defend repairs; run a sweep with detectors instead",
+}
+_OWN = ("flip",)  # keys that a sweep for `defend` has and no other
+SMALL = 64  # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
+
+
+def sweep_of(
+    model: Path,
+    arch: str,
+    trusted: Path,
+    spec: str | Path | None = None,
+    *,
+    size: int = 32,
+    seed: int | None = None,
+    device: str = "",
+    flip: bool | None = None,
+) -> Sweep:
+    """The sweep; what is given here goes before what ``spec`` says.
+
+    Raises:
+        SpecError: for whatever is wrong, but what lies in the files.
+    """
+    name, params = _parsed(arch)
+    for path, what in ((model, "--model"), (trusted, "--trusted")):
+        if not path.exists():
+            raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
+    if not trusted.is_dir():
+        raise SpecError(f"--trusted names {str(trusted)!r}, which is not a folder with one sub-folder a class.")
+    data = _table(spec, size)
+    mirrored = data.get("flip", True) if flip is None else flip
+    if not isinstance(mirrored, bool):
+        raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
+    victim = {
+        "dataset": {"name": "image_folder", "root": str(trusted.resolve()), "size": size, "flip": mirrored},
+        "model": {"name": name, **params},
+        "training": {"name": "given", "weights": str(model.resolve())},
+    }
+    fixed = {"victim": victim, "trusted": 1.0, "confirm": False}  # confirmed is what is applied, once that is known
+    asked = {k: v for k, v in data.items() if k not in _OWN}
+    if seed is not None:
+        asked["seeds"] = seed
+    if device and isinstance(data.get("compute", {}), Mapping):
+        asked["compute"] = {**data.get("compute", {}), "device": device}
+    return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
+
+
+def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
+    """What the file says, or the default: every defense on 20 points of its grid."""
+    if spec is None:
+        profile = "cifar10" if size < SMALL else "imagenet"
+        return {"defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES]}
+    data = sweep_file.table_of(Path(spec))
+    for key, why in _NOT_HERE.items():
+        if key in data:
+            raise SpecError(f"{spec}: remove {key}: {why}.")
+    if data.get("game", "tuning") != "tuning" or isinstance(data.get("planting"), list):
+        raise SpecError(f'{spec}: defend needs game = "tuning" and one [planting] table at most.')
+    return data
+
+
+def _parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
+    """``resnet18:width=16`` to a name and settings, typed as the model's settings are."""
+    name, _, rest = arch.partition(":")
+    method = catalog.describe("models", name)
+    params: dict[str, Scalar] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or key not in method.settings:
+            raise SpecError(catalog.unknown(f"setting of {name} in --arch", key, list(method.settings)))
+        kind: Callable[[str], Scalar] = method.settings[key].type
+        try:
+            params[key] = value == "true" if kind is bool else kind(value)
+        except ValueError as problem:
+            raise SpecError(f"--arch: {key} must be {method.settings[key].accepts}, got {value!r}.") from problem
+    return name, params

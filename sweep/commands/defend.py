@@ -1,0 +1,135 @@
+"""The product in one call: tune defenses on self-poisoned copies of a given model, and repair it with the winner."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.report.page import write
+from results.selection.understood import Understood
+from results.store.store import Store
+from sweep.commands import outputs
+from sweep.commands.asked import sweep_of
+from sweep.commands.repair import apply, choose
+from sweep.commands.understanding import understand
+from sweep.console.progress import Watcher
+from sweep.execution import runner
+from sweep.execution.preflight import check
+from sweep.execution.worker import Place, make_bench
+from sweep.planning.evaluation import confirmations
+from sweep.planning.strategy import ListWalk, Walk
+from sweep.spec.sweep import Sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be done, checked, and what was made of the model and the images; nothing is spent or written yet."""
+
+    sweep: Sweep
+    title: str
+    out: Path
+    url: str
+    place: Place
+    use_ray: bool
+    understood: Understood
+
+
+def defend(
+    model: str | Path,
+    arch: str,
+    trusted: str | Path,
+    out: str | Path,
+    *,
+    spec: str | Path | None = None,
+    size: int = 32,
+    use_ray: bool = False,
+    seed: int | None = None,
+    device: str = "",
+    flip: bool | None = None,
+) -> dict[str, Any]:
+    """Repair a checkpoint with a folder of trusted images.
+
+    Args:
+        model: safetensors file, or a plain torch state dict.
+        arch: a model's name, with settings as ``name:key=value,key=value``.
+        trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted by name.
+        out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left alone,
+            ``repaired.safetensors``. What another run left there goes to ``previous-N`` in it.
+        spec: a sweep without ``[victim]``; left out, every defense on 20 points of its grid.
+        size: side of the model's input, in pixels.
+        use_ray: run on Ray instead of worker processes.
+        seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
+        device: auto, cpu or cuda; left out, the spec's.
+        flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
+
+    Returns:
+        What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says why not:
+        ``not repaired``, ``too costly``, ``do nothing``, ``only controls ran`` or ``nothing ran``.
+
+    Raises:
+        SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.
+        Aborted: too many trials failed; everything finished is stored.
+    """
+    order = prepare(
+        model, arch, trusted, out, spec=spec, size=size, use_ray=use_ray, seed=seed, device=device, flip=flip
+    )
+    return carry_out(order)
+
+
+def prepare(
+    model: str | Path,
+    arch: str,
+    trusted: str | Path,
+    out: str | Path,
+    *,
+    spec: str | Path | None = None,
+    size: int = 32,
+    use_ray: bool = False,
+    seed: int | None = None,
+    device: str = "",
+    flip: bool | None = None,
+) -> Order:
+    """Check what ``defend`` is asked for, and look at model and images; the arguments and errors are the same."""
+    model, trusted, out = Path(model), Path(trusted), Path(out)
+    sweep = sweep_of(model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip)
+    outputs.refuse(out, model, trusted)
+    url = outputs.url_of(out)
+    place = runner.place_of(sweep, url)
+    runner.fits_here(sweep.compute, use_ray, None)
+    with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
+        check(sweep, runner.place_of(sweep, url, nowhere))
+    understood = understand(make_bench(place), sweep.victims[0])
+    title = f"{sweep.name}: {model.name}"
+    return Order(sweep=sweep, title=title, out=out, url=url, place=place, use_ray=use_ray, understood=understood)
+
+
+def carry_out(order: Order, watch: Watcher | None = None) -> dict[str, Any]:
+    """Do what ``prepare`` has checked; see ``defend``."""
+    sweep, out, place = order.sweep, order.out, order.place
+    aside = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
+    if aside and watch:
+        watch.say(f"what another run left in {out} is in {aside} now")
+    with Store.open(order.url) as opened:
+        store = opened.patient(sweep.compute.outage, watch.say if watch else None)
+        runner.execute(sweep, store, place, use_ray=order.use_ray, watch=watch, replace_sweep=True)
+        chosen = choose(sweep, store.records(sweep.name), make_bench(place))
+        if chosen.winner:
+            last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen.winner))]
+            runner.run_waves(iter([last]), sweep, store, place, use_ray=order.use_ray, watch=watch)
+        records = store.records(sweep.name)
+    choice, applied = apply(sweep, chosen, records, make_bench(place), out, order.understood)
+    page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
+    weights = out / outputs.WEIGHTS
+    files = [*([weights] if weights.exists() else []), out / outputs.CHOICE, page]
+    return {**choice, "files": [str(f) for f in files], "set_aside": str(aside) if aside else None}
+
+
+def _earlier(out: Path) -> str | None:
+    """The run that the folder's choice is of; None where there is none, or it cannot be read."""
+    try:
+        choice = json.loads((out / outputs.CHOICE).read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    run = choice.get("run") if isinstance(choice, dict) else None
+    return run if isinstance(run, str) else None

@@ -1,0 +1,180 @@
+"""What a sweep would run and cost: counted from its plan, priced by what the store has measured."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+
+from results.store.store import Store
+from results.store.url import file_of, parse
+from sweep.console.grid import Grid
+from sweep.console.terminal import Plain
+from sweep.execution import process_pool
+from sweep.planning import trials as plan
+from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
+from sweep.planning.evaluation import judged
+from sweep.spec.sweep import Sweep
+from trials import catalog
+from trials.spec import Choice, Record, Status, Trial
+
+BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of a plan."""
+
+    what: str
+    trials: int
+    done: int
+    seconds_each: float | None  # mean of such trials in the store; None: never measured
+    note: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        left = self.trials - self.done
+        return 0.0 if left == 0 else None if self.seconds_each is None else left * self.seconds_each
+
+
+def price(sweep: Sweep, store: Store | None) -> list[Line]:
+    """A row for the victims, the copies, each defense and the winners."""
+    plan.bounded(sweep)
+    times = _durations(store) if store else {}
+
+    def line(what: str, trials: list[Trial], note: str = "") -> Line:
+        states: dict[str, Status] = store.statuses([t.id for t in trials]) if store and trials else {}
+        return Line(what, len(trials), len(states), times.get(_group(trials[0])) if trials else None, note)
+
+    tuned = _tuned(sweep, store)
+    lines = [line("victims", plan.victims(sweep))]
+    if sweep.game == "tuning":
+        lines.append(line("self-poisoned copies", plan.copies(sweep)))
+    for defense in sweep.defenses:
+        if defense.walk == "search":
+            mine = [r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name]
+            number = defense.trials * len(plan.cells(sweep)) * len(sweep.seeds)
+            note = f"asked by {defense.sampler} while it runs"
+            lines.append(Line(defense.name, number, min(number, len(mine)), fmean(mine) if mine else None, note))
+            continue
+        points = plan.configurations(sweep, defense)
+        trials = [t for cell in plan.cells(sweep) for c in points for t in plan.trials_of(sweep, cell, c)]
+        lines.append(line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.walk}"))
+    if sweep.game != "tuning":
+        return lines
+    if store and tuned and all(x.trials == x.done for x in lines):
+        after = _after(sweep, tuned, store.records(sweep.name, "detector_tuning"))
+        exact = {what: line(what, trials) for what, trials in after.items()}
+    else:
+        exact = {}
+    return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
+
+
+def _durations(store: Store) -> dict[tuple[str, str], float]:
+    """Mean seconds of what is done, by what is alike."""
+    seen: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
+    for trial, mean, number in store.durations():
+        seen[_group(trial)].append((mean, number))
+    return {group: sum(m * n for m, n in some) / sum(n for _, n in some) for group, some in seen.items()}
+
+
+def _tuned(sweep: Sweep, store: Store | None) -> list[Record]:
+    """The sweep's configurations that have run."""
+    known = store is not None and any(row.name == sweep.name for row in store.sweeps())
+    return plan.own(sweep, store.records(sweep.name, "tuning")) if store is not None and known else []
+
+
+def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[str, list[Trial]]:
+    """What follows tuning, once that is done; detectors whose own tuning is not are left out."""
+    found = judged(sweep, tuned, detected)
+    trials = {
+        BEST: [t for t in found if t.game.name == "confirmation"],
+        REAL: [t for t in found if t.game.name == "robustness"],
+    }
+    first, seen = detector_tuning(sweep, tuned), {r.trial.id for r in detected}
+    for detector in sweep.detectors:
+        mine = [[t for t in some if t.detector and t.detector.name == detector.name] for some in (first, found)]
+        if {t.id for t in mine[0]} <= seen:
+            trials[_DETECTOR.format(detector.name)] = mine[0] + mine[1]
+    return trials
+
+
+def _at_most(sweep: Sweep) -> Iterator[Line]:
+    """What follows tuning, at most: defenses of which nothing finishes have no winner."""
+    cells = plan.cells(sweep)
+    met = [v for c in cells for v in plan.meets(sweep, c.victim)]
+    attacked = sum(bool(v.attacks) for v in met) * len(sweep.seeds)
+    if sweep.confirm:
+        yield Line(BEST, len(cells) * len(sweep.seeds), 0, None)
+    if sweep.judge or sweep.judge_all:
+        each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
+        each += sweep.judge_all * sum(len(plan.configurations(sweep, d)) or d.trials for d in sweep.defenses)
+        yield Line(REAL, each * attacked, 0, None, "at most")
+    for detector in sweep.detectors:
+        times = len(repairs_of(sweep, detector)) if compares(detector) else 1
+        points = len(detections(detector))
+        number = times * points * len(met) * len(sweep.seeds)
+        how = f"{_count(points, 'setting')}, {_count(len(met), 'model')}"
+        yield Line(_DETECTOR.format(detector.name), number, 0, None, how)
+
+
+def _asked(sweep: Sweep) -> str:
+    """What the sweep asks for, as far as its game has it."""
+    words = [_count(len(sweep.victims), "victim")]
+    if sweep.game != "training":
+        words += [f"r = {_list(sweep.trusted)}", _count(len(sweep.seeds), "seed")]
+    if sweep.game == "tuning":
+        copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
+        words.append("1 self-poisoned copy each" if copies == 1 else f"{copies} self-poisoned copies each")
+    return ", ".join([*words, *([f"Δ = {sweep.delta:.1%}"] if sweep.game != "training" else [])])
+
+
+def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
+    """Print the plan of a sweep."""
+    lines = price(sweep, _maybe(url))
+    workers = process_pool.workers_for(sweep.compute)
+    if as_json:
+        print(
+            json.dumps([{**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds} for x in lines], indent=1)
+        )
+        return
+    table = Grid("what", "trials", "done", "to run", "each", "time", "how", words={"what", "how"}, right=True)
+    for x in lines:
+        table.add(x.what, x.trials, x.done, x.trials - x.done, _span(x.seconds_each), _span(x.seconds), x.note)
+    console = Plain()
+    console.print(f"Sweep {sweep.name}: {_asked(sweep)}", highlight=False)
+    console.print(table)
+    known = [x.seconds for x in lines if x.seconds is not None]
+    total = sum(known) / workers
+    missing = [x.what for x in lines if x.seconds is None]
+    text = f"{sum(x.trials - x.done for x in lines)} trials to run. "
+    text += f"What the store has measured takes about {_span(total)} with {workers} at a time here. " if total else ""
+    text += f"Not measured yet, so not priced: {', '.join(missing)}." if missing else ""
+    console.print(text, highlight=False)
+
+
+def _maybe(url: str) -> Store | None:
+    """The store, or None where there is none yet; planning must not make one."""
+    file = file_of(parse(url))
+    return None if file is not None and not file.exists() else Store.read(url)
+
+
+def _group(trial: Trial) -> tuple[str, str]:
+    what = trial.method.name if trial.method else ""
+    return f"{trial.game.name} {trial.victim.dataset.name} {trial.victim.model}", what
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{v:g}" for v in values)

@@ -1,0 +1,184 @@
+"""After tuning: which winner the given model itself can bear, and that model repaired with it."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from results.report import verdicts
+from results.report.recommendation import answer
+from results.report.verdicts import Applied, Own
+from results.selection.confirmation import confirmed
+from results.selection.copies import doubts, unplanted
+from results.selection.understood import Understood
+from results.selection.winners import Winner, winners
+from results.stats.intervals import wilson
+from sweep.commands.outputs import CHOICE, WEIGHTS, run_of
+from sweep.spec.sweep import Sweep
+from trials import catalog
+from trials.games._frozen import repaired
+from trials.metrics import accuracy
+from trials.provenance import of_code
+from trials.runtime import Bench, Defender
+from trials.spec import Choice, Record, Trial
+from trials.splits import cut
+from trials.types import View
+from trials.weights.files import save_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The winner to apply, None where nothing could be tuned, and those passed over with what they cost the model."""
+
+    winner: Winner | None
+    passed_over: Sequence[dict[str, Any]] = ()
+
+
+def choose(sweep: Sweep, records: list[Record], bench: Bench) -> Chosen:
+    """The best winner that keeps the given model's own clean accuracy within Δ, and those passed over for costing more.
+
+    What a setting costs the given model needs no trigger to be measured: it is fitted on the fit images and measured on
+    the select images. Where every winner costs too much, the least costly one is chosen.
+    """
+    passed_over: list[dict[str, Any]] = []
+    dear: list[tuple[float, Winner]] = []
+    for winner in winners(records, sweep.rule):
+        lab, (fit, select, _) = _lab(sweep, winner, bench)
+        held = lab.view.trusted.take(select)
+        before = accuracy(lab.view.model, held)
+        entry = {"defense": winner.defense, "cda_of_given_model": before, "n": len(held)}
+        try:
+            after = accuracy(_repaired(sweep, winner, lab, fit), held)
+        except ArithmeticError as problem:
+            passed_over.append({**entry, "cost": None, "error": str(problem)})
+            continue
+        if before - after <= winner.delta + 1e-9:
+            return Chosen(winner, passed_over)
+        passed_over.append({**entry, "cda_of_repaired_model": after, "cost": before - after})
+        dear.append((before - after, winner))
+    if not dear:
+        return Chosen(None, passed_over)
+    least = min(dear, key=lambda cost: cost[0])[1]
+    return Chosen(least, [p for p in passed_over if p["defense"] != least.defense])
+
+
+def apply(
+    sweep: Sweep, chosen: Chosen, records: list[Record], bench: Bench, out: Path, understood: Understood | None = None
+) -> tuple[dict[str, Any], Applied]:
+    """Repair the given model with the winner, measure it on the report images, write weights and choice.
+
+    Weights are written only where the model was changed.
+
+    Returns:
+        What ``choice.json`` holds, and what the page needs.
+    """
+    winner, own, model = chosen.winner, None, None
+    if winner is not None:
+        lab, (fit, select, report) = _lab(sweep, winner, bench)
+        held = lab.view.trusted.take(report)
+        model = _repaired(sweep, winner, lab, torch.cat([fit, select]))
+        own = Own(before=accuracy(lab.view.model, held), after=accuracy(model, held), n=len(held))
+    passed = tuple((p["defense"], p["cost"]) for p in chosen.passed_over)
+    asked = tuple(d.name for d in sweep.defenses)
+    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, understood=understood)
+    weights = out / WEIGHTS
+    if model is None or verdicts.idle(winner):
+        weights.unlink(missing_ok=True)
+    else:
+        save_weights(model, weights)
+    choice = {
+        **_said(sweep, applied, records),
+        "trials": {"done": 0, "failed": 0, **Counter(r.status for r in records)},
+        "run": run_of(sweep),
+        "made_by": of_code(),
+        "model_sha256": understood.model_sha256 if understood else None,
+        "images_sha256": understood.images_sha256 if understood else None,
+        "repaired_sha256": _digest(weights) if weights.exists() else None,
+        **(_numbers(winner, own, records) if winner and own else {}),
+        "passed_over": list(chosen.passed_over),
+        "understood": understood.as_json() if understood else None,
+    }
+    (out / CHOICE).write_text(json.dumps(choice, indent=1) + "\n")
+    return choice, applied
+
+
+def _said(sweep: Sweep, applied: Applied, records: list[Record]) -> dict[str, Any]:
+    """The verdict, and what is said of it, as the page says it too."""
+    told = answer("", winners(records, sweep.rule), records, applied)
+    if told is None or applied.winner is None:
+        given = verdicts.verdict_of(applied, None, records)
+        notes = verdicts.notes(given, applied, None, records)
+        verdict, said = str(given), [verdicts.headline(given, applied, None)]
+        copies = unplanted(records)
+    else:
+        verdict, said, notes = str(told.verdict), [told.headline, *told.sentences], list(told.cautions)
+        copies = doubts(records, applied.winner.trial, applied.winner.delta)
+    warned = list(applied.understood.warnings) if applied.understood else []
+    return {
+        "verdict": verdict,
+        "exit_code": 0 if verdict == "repaired" else verdicts.NOT_REPAIRED,
+        "sentence": " ".join([*said, *notes]),
+        "said": said,
+        "notes": notes,
+        "copies": list(copies),
+        "warnings": warned,
+        "defenses": {
+            f.defense: {"done": f.done, "failed": f.failed, **({"why": f.why} if f.failed else {})}
+            for f in verdicts.fates(records, applied.asked)
+        },
+    }
+
+
+def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
+    judged = confirmed(winner, records)
+    told = judged or winner
+    return {
+        "defense": winner.defense,
+        "settings": dict(winner.choice.params),
+        "stop_at_step": winner.step,
+        "rule": winner.rule,
+        "delta": winner.delta,
+        "expected": {
+            "measured_on": "report images, which chose nothing" if judged else "select images, which chose the winner",
+            "asr": told.eta,
+            "asr_before": told.asr0,
+            "asr_interval_95": list(told.interval) if told.interval else None,
+            "cda": told.cda,
+            "cda_before": told.cda0,
+            "cda_interval_95": list(told.cda_interval) if told.cda_interval else None,
+            "n_triggered": told.n_triggered,
+            "n_clean": told.n_clean,
+        },
+        "this_model": {
+            "measured_on": "report images",
+            "cda_before": own.before,
+            "cda": own.after,
+            "cda_interval_95": list(wilson(own.after, own.n)),
+            "n_clean": own.n,
+        },
+    }
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _lab(sweep: Sweep, winner: Winner, bench: Bench) -> tuple[Defender, tuple[Tensor, Tensor, Tensor]]:
+    """The given model with the winner's defense, and the fit, select and report places of its trusted images."""
+    trial = Trial(game=Choice("tuning"), victim=winner.victim, method=winner.choice, trusted=1.0, seed=sweep.seeds[0])
+    lab = bench.defender(trial)
+    return lab, cut(lab.view.trusted.y, 0, 1, lab.rng("split"))
+
+
+def _repaired(sweep: Sweep, winner: Winner, lab: Defender, places: Tensor) -> nn.Module:
+    """The given model after the winner's steps on the trusted images at ``places``."""
+    every = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["record_every"])
+    view = View(lab.view.model, lab.view.trusted.take(places))
+    return repaired(lab.repair if winner.step else None, view, lab.rng("repair", 0), every, winner.step)

@@ -1,0 +1,209 @@
+"""What a given model makes of its trusted images, read as asked for and in other ways; a few forward passes in all."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from results.selection.labels import percent
+from results.selection.understood import Class, Reading, Understood
+from sweep.commands.orders import exchanged
+from trials import catalog, splits
+from trials.datasets import image_folder
+from trials.datasets._survey import survey
+from trials.dependencies import training_of
+from trials.metrics import predictions
+from trials.normalisation import CONSTANTS
+from trials.runtime import Bench, generator
+from trials.spec import SpecError, Victim
+from trials.types import Images
+
+SAMPLE = 500  # images, at most, that each other reading is tried on
+GAIN = 0.02  # accuracy by which another reading has to be better to be told of
+SURE = 3.0  # standard deviations by which more images are won than lost
+Change = Callable[[Tensor], Tensor]
+
+
+def understand(bench: Bench, victim: Victim) -> Understood:
+    """Look at the images and at the model's answers to them.
+
+    Args:
+        bench: where the model runs.
+        victim: a given model with an ``image_folder``.
+
+    Raises:
+        SpecError: the model does not know its trusted images: wrong class order, size, normalisation or checkpoint.
+    """
+    backdoor = bench.backdoor(victim)
+    images, model = backdoor.train, bench.fresh(victim)
+    for _ in bench.referee(training_of(victim)).fit(model, backdoor, generator(0)):
+        pass
+    folder = victim.dataset.params
+    top = Path(str(folder["root"]))
+    base, names, files, _ = image_folder.listed(top, "train", float(folder["test_share"]))
+    seen = survey(top, base, files, int(folder["size"]))
+    guessed = _guessed(model, images)
+    sample = splits.stratified_order(images.y, torch.arange(len(images)), generator(0, "sample"))[:SAMPLE]
+    few, right = images.take(sample), guessed[sample] == images.y[sample]
+    tried = _tried(model, few)
+    warnings = [*_reread(victim, tried, right), *exchanged(images.y, guessed, tuple(names))]
+    if folder["flip"]:
+        warnings += _mirrored(model, few, right)
+    accuracy = _share(guessed == images.y)
+    found = Understood(
+        model_sha256=_digest(Path(str(victim.training.params["weights"]))),
+        images_sha256=seen.sha256,
+        images=len(images),
+        size=int(folder["size"]),
+        flip=bool(folder["flip"]),
+        classes=_classes(images.y, guessed, tuple(names)),
+        skipped=seen.skipped,
+        converted=seen.converted,
+        accuracy=accuracy,
+        sample=len(few),
+        as_given=_share(right),
+        readings=tuple(sorted((Reading(n, _share(r)) for n, r in tried.items()), key=lambda r: -r.accuracy)),
+        warnings=tuple(warnings),
+    )
+    _known(found)
+    return found
+
+
+def limit(classes: int) -> float:
+    """The accuracy below which a model does not know its trusted images: chance and 15 % of the way to all right."""
+    return 1 / classes + 0.15 * (1 - 1 / classes)
+
+
+def _known(found: Understood) -> None:
+    classes = len(found.classes)
+    if found.accuracy >= limit(classes):
+        return
+    names = ", ".join(c.name for c in found.classes[:4])
+    check = (
+        f"Check that its outputs are in the order of the sorted class folders ({names}, ...), and --size, --arch and "
+        "its norm setting."
+    )
+    said = f"the model gets {found.accuracy:.1%} of the trusted images right (chance is {1 / classes:.1%})."
+    raise SpecError(" ".join([said, *(found.warnings or [check])]))
+
+
+def _guessed(model: nn.Module, images: Images) -> Tensor:
+    try:
+        return predictions(model, images.x).cpu()
+    except ArithmeticError as problem:
+        raise SpecError(
+            f"on the trusted images, {problem}. Is --model a whole checkpoint, made for --arch?"
+        ) from problem
+
+
+def _classes(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> tuple[Class, ...]:
+    found = []
+    for label, name in enumerate(names):
+        counts = torch.bincount(guessed[y == label], minlength=len(names))
+        number, hits = int(counts.sum()), int(counts[label])
+        counts[label] = 0
+        found.append(Class(name, number, hits / number, names[int(counts.argmax())] if counts.any() else ""))
+    return tuple(found)
+
+
+class _Changed(nn.Module):
+    """A model that is given changed pixels."""
+
+    def __init__(self, model: nn.Module, change: Change) -> None:
+        super().__init__()
+        self.model, self.change = model, change
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(self.change(x))
+        return logits
+
+
+def _tried(model: nn.Module, few: Images) -> dict[str, Tensor]:
+    """For each other reading by its name: which of the images the model gets right."""
+    found = {}
+    for name, change in _readings(model, coloured=bool((few.x[:, 0] != few.x[:, 2]).any())).items():
+        try:
+            found[name] = predictions(_Changed(model, change), few.x).cpu() == few.y
+        except ArithmeticError:  # far from what it was trained on; then that reading is not the one
+            continue
+    return found
+
+
+def _readings(model: nn.Module, *, coloured: bool) -> dict[str, Change]:
+    """Pixels changed so that the model's own normalisation makes of them what another would have made."""
+    first = getattr(model, "normalize", None)
+    mean, std = getattr(first, "mean", None), getattr(first, "std", None)
+    found: dict[str, Change] = {}
+    if isinstance(mean, Tensor) and isinstance(std, Tensor):
+        own = (mean[:, None, None], std[:, None, None])
+        for name, constants in CONSTANTS.items():
+            m, s = (torch.tensor(c, device=mean.device)[:, None, None] for c in constants)
+            if not (torch.allclose(m, own[0], atol=1e-4) and torch.allclose(s, own[1], atol=1e-4)):
+                found[f"norm={name}"] = functools.partial(_renormalised, m, s, *own)
+    if not coloured:  # then BGR is RGB
+        return found
+    turned = {f"{name}, BGR": _turned(change) for name, change in found.items()}
+    return {**found, "BGR": lambda x: x.flip(1), **turned}
+
+
+def _renormalised(mean: Tensor, std: Tensor, own_mean: Tensor, own_std: Tensor, x: Tensor) -> Tensor:
+    return (x - mean) / std * own_std + own_mean
+
+
+def _turned(change: Change) -> Change:
+    return lambda x: change(x.flip(1))
+
+
+def _better(now: Tensor, then: Tensor) -> bool:
+    won, lost = int((then & ~now).sum()), int((now & ~then).sum())
+    return bool(won - lost > max(GAIN * len(now), SURE * (won + lost) ** 0.5))
+
+
+def _reread(victim: Victim, tried: dict[str, Tensor], right: Tensor) -> list[str]:
+    """A warning where the images fit better in another reading."""
+    if not tried:
+        return []
+    name = max(tried, key=lambda n: int(tried[n].sum()))
+    if not _better(right, tried[name]):
+        return []
+    now, then = percent(_share(right)), percent(_share(tried[name]))
+    said = f"another reading fits better: of {len(right)} images {then} % are right with {name}, as given {now} %."
+    alike = [n for n in tried if n != name and _better(right, tried[n]) and not _better(tried[n], tried[name])]
+    if alike:
+        said += (
+            f" As good are {', '.join(f'{n} ({percent(_share(tried[n]))} %)' for n in alike)}: ask how it was trained."
+        )
+    norm, arch = name.removesuffix(", BGR"), victim.model.name
+    if norm.startswith("norm="):
+        takes = "norm" in catalog.describe("models", arch).settings
+        said += f" Give --arch {arch}:{norm} (beside its other settings)." if takes else f" {arch} has no norm setting."
+    if name.endswith("BGR"):
+        said += (
+            " It was trained on BGR images, as OpenCV reads them: turn the input channels of its first layer's weights "
+            "round (w[:, [2, 1, 0]]), as images are read as RGB here."
+        )
+    return [said]
+
+
+def _mirrored(model: nn.Module, few: Images, right: Tensor) -> list[str]:
+    """A warning where the model does not know the images in the mirror, so that training must not mirror them."""
+    seen = predictions(_Changed(model, lambda x: x.flip(-1)), few.x).cpu() == few.y
+    if _share(right) - _share(seen) < 0.1 or not _better(seen, right):
+        return []
+    now, then = percent(_share(right)), percent(_share(seen))
+    return [
+        f"training mirrors half of the images, but of {len(right)} only {then} % are right in the mirror, as they are "
+        f"{now} %: where a mirrored image has another meaning (signs, text), give --no-flip."
+    ]
+
+
+def _share(right: Tensor) -> float:
+    return float(right.double().mean())
+
+
+def _digest(file: Path) -> str:
+    with file.expanduser().open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""What a terminal shows: progress, and text that cannot steer it."""

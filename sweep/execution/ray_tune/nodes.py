@@ -1,0 +1,112 @@
+"""The nodes of a Ray cluster: what they have, whether they can run trials, and the code that they are sent."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweep.execution import versions
+from sweep.execution.worker import Place
+from sweep.spec.compute import WAVES, Compute, Node, fits
+from trials.spec import SpecError
+from trials.storage.blobs import folder_at, shown
+
+PROBE_SECONDS = 300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
+LOOK_SECONDS = 5.0  # nodes come and go; how often that is looked up
+
+
+def alive() -> list[Node]:
+    """What each living node has."""
+    return [node["Resources"] for node in _alive()]
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+class Room:
+    """How many trials may run at a time, as nodes come and go.
+
+    Attributes:
+        share: what each of them gets.
+        empty: True when no living node has that.
+        told: whether that has been said.
+    """
+
+    def __init__(self) -> None:
+        self.share = Compute()
+        self._nodes, self._looked = list[Node](), 0.0
+        self.empty = False
+        self.told = False  # that there is none
+
+    def now(self) -> int:
+        """At least one: a trial that no node can run waits for one that can."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._nodes, self._looked = alive(), time.monotonic()
+        room = sum(fits(self.share, node) for node in self._nodes)
+        self.empty, self.told = not room, self.told and not room
+        return max(1, min(room, self.share.workers or room))
+
+
+def shipped() -> dict[str, object]:
+    """The runtime environment that sends this package's code to every node."""
+    root = Path(__file__).resolve().parents[3]
+    return {"py_modules": [str(root / room) for room in versions.ROOMS], "excludes": ["**/__pycache__"]}
+
+
+def probe(compute: Compute, place: Place) -> list[str]:
+    """Ask every node that may get trials for its code and the artifacts folder.
+
+    Returns:
+        A line for each way in which the libraries of some nodes differ from ours.
+
+    Raises:
+        SpecError: naming the node that lacks one of them, or has another version of the code.
+    """
+    shares = [compute.wave(wave) for wave in WAVES]
+    wanted = [n for n in _alive() if any(fits(share, n["Resources"]) for share in shares)]
+    folder, mark = folder_at(place.artifacts), f"seen-{uuid.uuid4().hex}"
+    folder.put(mark, b"")
+    found: list[tuple[str, versions.Facts]] = []
+    try:
+        asked = [(node, _ask(node["NodeID"], place.artifacts, mark)) for node in wanted]
+        for node, answer in asked:
+            host = node["NodeManagerAddress"]
+            try:
+                said = ray.get(answer, timeout=PROBE_SECONDS)
+            except ray.exceptions.RayError as problem:
+                if node["NodeID"] not in {n["NodeID"] for n in _alive()}:
+                    continue  # it has just gone
+                last = " ".join(str(problem).strip().splitlines()[-1:])
+                raise SpecError(
+                    f"the node {host} cannot run trials: {last} Install poisonsweep there, with the versions that are "
+                    "installed here, or send its code with --ship."
+                ) from problem
+            sees, facts = said if isinstance(said, tuple) else (said, {})  # formerly nobody said which version it is
+            versions.must_match(host, facts)
+            found.append((host, facts))
+            if not sees:
+                raise SpecError(
+                    f"the node {host} does not see the artifacts folder {shown(place.artifacts)!r}: every node must "
+                    "have it at that path, on a file system that they share. Choose another with --artifacts, or a URI."
+                )
+    finally:
+        folder.drop(mark)
+    return versions.notes(found)
+
+
+def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[tuple[bool, versions.Facts]]":
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ask = ray.remote(_sees).options(num_cpus=0, scheduling_strategy=there)
+    asked: ray.ObjectRef[tuple[bool, versions.Facts]] = ask.remote(where, mark)
+    return asked
+
+
+def _sees(where: str, mark: str) -> tuple[bool, versions.Facts]:
+    """Runs on a node: whether it sees the mark, and what it runs. That torch can be loaded there is tried too."""
+    import torch  # noqa: PLC0415, F401
+
+    return folder_at(where).has(mark), dict(versions.here())

@@ -1,0 +1,228 @@
+"""Run a sweep: check it, take up what an earlier run left, hand the rest to an executor."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from results.store.store import DEFAULT_URL, Store
+from results.store.sweep_specs import ASKED, check_covers
+from results.store.url import file_of, parse
+from sweep.execution import forkserver, machine, process_pool
+from sweep.execution.driver import Driver, release_the_dead
+from sweep.execution.outbox import Spool
+from sweep.execution.scheduler import Progress, Source, Watch
+from sweep.execution.worker import Place, device_for
+from sweep.planning.stages import waves
+from sweep.planning.strategy import Walk
+from sweep.spec.compute import WAVES, Compute
+from sweep.spec.sweep import Sweep
+from trials.spec import Record, SpecError, content_id, to_json
+from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
+from trials.storage.remote_artifacts import artifacts_at
+
+MAKES_ARTIFACTS = ("training", "self_poison")
+CHECKPOINT_VARIABLE = "POISONSWEEP_CHECKPOINT_SECONDS"
+
+
+def place_of(sweep: Sweep, store_url: str = DEFAULT_URL, artifacts: str | None = None) -> Place:
+    """Where the sweep's trials run. Raises SpecError for a setting of the place that is no number."""
+    where = artifacts_of(store_url, artifacts)
+    return Place(where, sweep.compute.device, sweep.compute.threads, _checkpoint_every())
+
+
+def artifacts_of(store_url: str, artifacts: str | None) -> str:
+    """The artifacts' folder, absolute, or URI; they lie beside an SQLite store unless named."""
+    if artifacts and is_uri(artifacts):
+        return artifacts
+    file = file_of(parse(store_url))
+    beside = file.parent / "artifacts" if file else Path("runs/artifacts")
+    return str(Path(artifacts or beside).resolve())
+
+
+def _checkpoint_every() -> float:
+    given = os.environ.get(CHECKPOINT_VARIABLE, "")
+    try:
+        every = float(given or CHECKPOINT_EVERY)
+    except ValueError:
+        every = -1
+    if not every >= 0:
+        raise SpecError(f"{CHECKPOINT_VARIABLE} must be a number of seconds, at least 0, got {given!r}.")
+    return every
+
+
+def execute(
+    sweep: Sweep,
+    store: Store,
+    place: Place,
+    *,
+    use_ray: bool = True,
+    address: str | None = None,
+    ship: bool = False,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+    replace_sweep: bool = False,
+    checked: bool = False,
+) -> Progress:
+    """Run what is not in the store yet; the progress counts it.
+
+    Args:
+        sweep: the sweep.
+        store: the only truth.
+        place: where its trials run.
+        use_ray: run on Ray; else in worker processes of this machine.
+        address: of a running Ray cluster; None starts a Ray of its own here.
+        ship: send this package's code to the nodes of that cluster.
+        watch: told of each event.
+        retry_failed: run those trials again that have failed.
+        replace_sweep: take the sweep's name over where the store has another spec under it.
+        checked: ``refuse`` has just let it pass.
+
+    Raises:
+        SpecError: before any compute, for what cannot run.
+        Aborted: too many trials failed; everything finished is stored.
+        KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
+    """
+    if not checked:
+        fits_here(sweep.compute, use_ray, address)
+    plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
+    if row is not None and row.spec != plain and not replace_sweep:
+        check_covers(sweep.name, row.spec, plain)  # before anything is loaded; add_sweep looks once more
+    failed = [r.trial.id for r in store.records(sweep.name, status="failed")] if retry_failed and row else []
+    again = row is not None and row.spec == plain and not failed
+    if again:  # it was checked, and is once more only if something is left to run
+        artifacts_at(place.artifacts).check()
+    elif not checked:
+        _check(sweep, place, use_ray)
+    if row is None:
+        store.add_sweep(sweep.name, plain)
+    release_the_dead(store)
+    Spool(place).take_up(store, Driver().name)  # before the sweep is another, as what waits was asked for by this one
+    store.add_sweep(sweep.name, plain, replace=replace_sweep)
+    if failed:
+        store.forget(failed)
+    ready = (lambda: _check(sweep, place, use_ray)) if again else None
+    asked = waves(sweep, store)
+    return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch, ready=ready)
+
+
+def run_waves(
+    asked: Iterator[list[Walk]],
+    sweep: Sweep,
+    store: Store,
+    place: Place,
+    *,
+    use_ray: bool = True,
+    address: str | None = None,
+    ship: bool = False,
+    watch: Watch | None = None,
+    ready: Callable[[], None] | None = None,
+) -> Progress:
+    """Run what these waves ask for and the store does not hold, in a sweep that ``execute`` has checked.
+
+    Args:
+        asked: the walks of each wave.
+        sweep, store, place, use_ray, address, ship, watch: as for ``execute``.
+        ready: called before anything runs, if something is to; may refuse.
+
+    Raises:
+        Aborted, KeyboardInterrupt: as for ``execute``.
+        SpecError: as ``ready`` does.
+    """
+    compute, place = sweep.compute if address else _with_gpu(sweep.compute), replace(place, sweep=sweep.name)
+    if not sweep.detectors:  # then nobody has to have what such a trial would take
+        compute = replace(compute, detectors=compute.trials)
+    usable = _usable(place, compute)
+    driver = Driver(compute.lease)
+    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver, compute.abort_at, Spool(place))
+    with driver.alive(store):
+        if not source.waiting():  # all is stored: start nothing
+            return source.progress
+        if ready is not None:
+            ready()
+        if use_ray:
+            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (Ray is imported only where it is used)
+
+            ray_tune.run(source, place, compute, address, ship=ship, rule=sweep.rule)
+        elif _pooled(compute, place):
+            process_pool.pool(source, place, 1, compute)
+        else:
+            process_pool.inline(source, place)
+    source.check()
+    if not source.over:
+        raise KeyboardInterrupt
+    return source.progress
+
+
+def refuse(sweep: Sweep, place: Place, *, use_ray: bool, address: str | None = None) -> None:
+    """Let pass what can run. Raises SpecError for what cannot, before any compute."""
+    fits_here(sweep.compute, use_ray, address)
+    _check(sweep, place, use_ray)
+
+
+def _check(sweep: Sweep, place: Place, use_ray: bool) -> None:
+    """Refuse what cannot run: in a fork, where workers will be forks too and this process can do without torch."""
+    if not use_ray and _pooled(_with_gpu(sweep.compute), place) and "torch" not in sys.modules:
+        forkserver.ask(_check_here, sweep, place)
+    else:
+        _check_here(sweep, place)
+
+
+def _check_here(sweep: Sweep, place: Place) -> None:
+    from sweep.execution.preflight import check  # noqa: PLC0415  (loads torch)
+
+    check(sweep, place)
+
+
+def _pooled(compute: Compute, place: Place) -> bool:
+    return any(_needs_pool(compute.wave(name), place) for name in WAVES)
+
+
+def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
+    """Refuse what this machine cannot give. Raises SpecError."""
+    if compute.scheduler != "none" and not use_ray:
+        raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
+    if not address and not use_ray:
+        machine.fits_here(compute)
+
+
+def _needs_pool(share: Compute, place: Place) -> bool:
+    """Several trials at a time, one that may have to be ended, or other threads than this process's."""
+    return process_pool.workers_for(share) > 1 or share.time_limit > 0 or share.threads != place.threads
+
+
+def _with_gpu(compute: Compute) -> Compute:
+    """A GPU a trial, unless said otherwise, where trials run on one."""
+    on_gpu = device_for(compute.device).startswith("cuda")
+    return replace(compute, gpus=1) if on_gpu and not compute.gpus else compute
+
+
+def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
+    artifacts = artifacts_at(place.artifacts)
+
+    def usable(record: Record) -> bool:
+        if record.status == "pruned" and compute.scheduler == "none":
+            return False  # stopped early by a scheduler that this run does without
+        makes = record.trial.game.name in MAKES_ARTIFACTS and record.status == "done"
+        return not makes or artifacts.has(record.trial.id)
+
+    return usable
+
+
+def _plain(sweep: Sweep) -> dict[str, object]:
+    """What a person would want to see of the sweep again, and all that decides its trials."""
+    left_out = {"name", "compute", "victims", "defenses", "detectors"}
+    every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
+    methods = {"defenses": list(map(asdict, sweep.defenses)), "detectors": list(map(asdict, sweep.detectors))}
+    return {
+        ASKED: {"victims": [v.id for v in sweep.victims], **methods, **every},
+        "digest": content_id(repr(replace(sweep, compute=Compute()))),
+        "trusted": list(sweep.trusted),
+        "seeds": list(sweep.seeds),
+        "rule": sweep.rule,
+        "delta": sweep.delta,
+        "game": sweep.game,
+        "defenses": [d.name for d in sweep.defenses],
+        "victims": [v.id for v in sweep.victims],
+    }

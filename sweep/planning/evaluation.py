@@ -1,0 +1,46 @@
+"""What follows tuning: the best on the report images, winners on real attacks, detectors on what they repaired."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from results.selection.winners import Winner, overall, winners
+from sweep.planning import trials as plan
+from sweep.planning.detection import inspections
+from sweep.spec.sweep import Sweep
+from trials import catalog
+from trials.spec import Choice, Record, Trial
+
+
+def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] = ()) -> list[Trial]:
+    """The trials that follow tuning.
+
+    Args:
+        sweep: the sweep.
+        records: its tuning records.
+        detected: records of its detectors on self-poisoned copies; detectors with several settings need them.
+    """
+    ranked = winners(records, sweep.rule)
+    found = [t for w in overall(ranked) if sweep.confirm for t in confirmations(sweep, w)]
+    for winner in ranked:
+        for victim in plan.meets(sweep, winner.victim):
+            if victim.attacks and sweep.judge:
+                found += plan.real(sweep, victim, winner.trusted, winner.choice, winner.step)
+                if sweep.oracle:
+                    found += plan.real(sweep, victim, winner.trusted, winner.choice, 0)
+            found += inspections(sweep, victim, winner, detected)
+    if sweep.judge_all:
+        tried = {(r.trial.victim.id, r.trial.trusted, plan.key_of(r.trial.method)): r.trial for r in records}
+        for trial in tried.values():
+            for victim in (v for v in plan.meets(sweep, trial.victim) if v.attacks):
+                assert trial.method is not None
+                found += plan.real(sweep, victim, trial.trusted, trial.method, 0)
+    return plan.distinct(found)
+
+
+def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
+    """The winner's trials on the report images, one for each base seed."""
+    found = []
+    for trial in plan.trials_of(sweep, plan.Cell(winner.victim, winner.trusted, winner.trial.plant), winner.choice):
+        params = {"copies": trial.game.params["copies"], "stop_at": winner.step, **plan.every(sweep)}
+        found.append(replace(trial, game=catalog.resolve("games", Choice("confirmation", params))))
+    return found

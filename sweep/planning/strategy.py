@@ -1,0 +1,110 @@
+"""Walks through a search space. A walk hands out trials and is told their records; it knows neither store nor executor.
+
+Here is the walk of a list that is known beforehand; ``sweep.planning.optuna_search`` learns from what came back.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from trials.spec import Record, Trial, canonical
+
+Group = tuple[str, str]  # what a worker must have loaded: a victim's id, and all that names copies of it
+NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)  # what a trial makes a worker load; SHARED: a victim others are at
+
+
+class Walk(Protocol):
+    """What an executor's source draws from."""
+
+    label: str
+    size: int  # trials in all
+    known: int  # of these, stored ones that a walk took up by itself and never hands out
+
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
+        """The next trial, or None while there is none (wait for records, or done).
+
+        Args:
+            near: the group of what the asking worker ran last; the trial that makes it load the least goes first.
+            busy: ids of victims that workers are at, to be left to them while there are others.
+        """
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        """What the trial that ``ask`` would give makes that worker load: NOTHING to SHARED, or NONE for no trial."""
+
+    def tell(self, record: Record) -> None:
+        """What a trial of this walk gave."""
+
+    @property
+    def done(self) -> bool:
+        """True when every trial has been asked for and told."""
+
+
+def group_of(trial: Trial) -> Group:
+    """What a worker that has run this trial has loaded."""
+    plant = trial.plant.identity() if trial.plant else None
+    return trial.victim.id, canonical([trial.trusted, trial.seed, plant])
+
+
+def by_load(walks: Iterable[Walk], near: Group | None, busy: Collection[str]) -> list[Walk]:
+    """The walks that have a trial, those that make the worker load the least first, else as they come."""
+    loads = [(walk.loads(near, busy), walk) for walk in walks]
+    return [walk for load, walk in sorted(loads, key=lambda pair: pair[0])]
+
+
+def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
+    """What a trial of ``group`` makes a worker load that has ``near``."""
+    if near and group[0] == near[0]:
+        return NOTHING if group == near else COPIES
+    return SHARED if group[0] in busy else VICTIM
+
+
+class ListWalk:
+    """Trials known beforehand: victims, copies, a grid, a star. Of many, one is handed out as fast as of few."""
+
+    def __init__(self, label: str, trials: Sequence[Trial]) -> None:
+        self.label, self.size, self.known = label, len(trials), 0
+        self._open = len(trials)
+        self._groups: dict[Group, _Queue] = defaultdict(OrderedDict)  # places in the list, so in its order
+        self._victims: dict[str, _Queue] = defaultdict(OrderedDict)
+        for place, trial in enumerate(trials):
+            group = group_of(trial)
+            self._groups[group][place] = self._victims[group[0]][place] = group, trial
+
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
+        best = self.loads(near, busy)
+        if best == NONE:
+            return None
+        if near and best == NOTHING:
+            queue = self._groups[near]
+        elif near and best == COPIES:
+            queue = self._victims[near[0]]
+        else:
+            queue = next(q for victim, q in self._victims.items() if best == SHARED or victim not in busy)
+        place, (group, trial) = next(iter(queue.items()))
+        _take(self._groups, group, place)
+        _take(self._victims, group[0], place)
+        return trial
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        if near and near[0] in self._victims:
+            return NOTHING if near in self._groups else COPIES
+        if any(victim not in busy for victim in self._victims):
+            return VICTIM
+        return SHARED if self._victims else NONE
+
+    def tell(self, record: Record) -> None:
+        self._open -= 1
+
+    @property
+    def done(self) -> bool:
+        return self._open == 0
+
+
+_Queue = OrderedDict[int, tuple[Group, Trial]]
+K = TypeVar("K")
+
+
+def _take(queues: dict[K, _Queue], key: K, place: int) -> None:
+    del queues[key][place]
+    if not queues[key]:
+        del queues[key]

@@ -1,0 +1,160 @@
+"""What trials take of the machines: the [compute] table, for every trial or for those of one wave."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sweep.spec.validation import known, number, one_of, table, typed
+from trials.spec import SpecError, Trial
+
+SCHEDULERS = ("none", "asha")
+WAVES = ("victims", "copies", "trials", "detectors")
+_WAVE_OF = {
+    "training": "victims",
+    "self_poison": "copies",
+    "detector_tuning": "detectors",
+    "detectability": "detectors",
+}
+PER_WAVE = ("cpus", "gpus", "memory", "resources", "workers", "time_limit")
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+Node = Mapping[str, float]  # what a machine has: CPU, GPU, memory in bytes, and resources of the user's own names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """What a trial gets, and how failures and stops are treated."""
+
+    device: str = "auto"  # auto, cpu, cuda
+    cpus: float = 1  # cores a trial, and torch's threads in it
+    gpus: float = 0  # GPUs a trial, may be a fraction; set for you where device is cuda
+    memory: float = 0  # bytes a trial, or text such as "2 GiB"; by it trials are placed, not stopped
+    resources: Mapping[str, float] = field(default_factory=dict)  # a trial's share of what the cluster's nodes name
+    workers: int = 0  # trials at a time; 0: as many as the cores (or GPUs) allow
+    time_limit: float = 0  # seconds of a trial's own time, after which it is ended and has failed; 0: none
+    scheduler: str = "none"  # asha stops configurations that the rule would pass over; on Ray
+    attempts: int = 3  # how often a trial whose worker was lost is started
+    lease: float = 420  # seconds after which a lost machine's trials are free for the others that share the store
+    outage: float = 300  # seconds that a database which went away is waited for
+    abort_at: float = 0.5  # share of failures among ten or more finished trials at which the sweep stops
+    victims: Mapping[str, Any] = field(default_factory=dict)  # other values while victims are trained,
+    copies: Mapping[str, Any] = field(default_factory=dict)  # ... while copies are poisoned,
+    trials: Mapping[str, Any] = field(default_factory=dict)  # ... for the trials of defenses,
+    detectors: Mapping[str, Any] = field(default_factory=dict)  # ... and for those of detectors
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cpus))
+
+    @property
+    def wants(self) -> dict[str, float]:
+        """What a trial takes of a node, by Ray's names."""
+        every = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory, **self.resources}
+        return {name: need for name, need in every.items() if need}
+
+    @property
+    def wanted(self) -> str:
+        """The same for people."""
+        return _listed(self.wants)
+
+    def wave(self, name: str) -> "Compute":
+        """What the trials of a wave get: the table, and over it that of the wave."""
+        return replace(self, **getattr(self, name))
+
+    def share(self, trial: Trial) -> "Compute":
+        """What this trial gets."""
+        return self.wave(_WAVE_OF.get(trial.game.name, "trials"))
+
+
+def compute_of(data: Mapping[str, Any]) -> Compute:
+    """The [compute] table of a sweep's file. Raises SpecError for what it may not hold."""
+    compute = _checked("compute", data)
+    waves: dict[str, Any] = {wave: _wave(f"compute.{wave}", getattr(compute, wave)) for wave in WAVES}
+    return replace(compute, **waves)
+
+
+def fits(share: Compute, node: Node) -> int:
+    """Trials with this share that a node can run at a time."""
+    return min(_times(name, need, node.get(name, 0)) for name, need in share.wants.items())
+
+
+def must_fit(compute: Compute, nodes: Sequence[Node], seen: str = "no node has as much; they have") -> None:
+    """Raises SpecError with one line, ``seen`` in it, where no single node has what one trial of some wave wants."""
+    for wave in WAVES:
+        share = compute.wave(wave)
+        if any(fits(share, node) for node in nodes):
+            continue
+        where = f"compute.{wave}" if getattr(compute, wave) else "compute"
+        have = list(dict.fromkeys(_listed({name: node.get(name, 0) for name in share.wants}) for node in nodes))
+        told = f"{seen} {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
+        raise SpecError(f"{where}: a trial wants {share.wanted}, but {told}. Lower it, or add such a node.")
+
+
+def _checked(where: str, data: Mapping[str, Any]) -> Compute:
+    """A [compute] table or one of a wave."""
+    plain = dict(data)
+    if "memory" in plain:
+        plain["memory"] = _bytes(f"{where}: memory", plain["memory"])
+    compute = typed(Compute, where, plain)
+    if not re.fullmatch(r"cuda:\d+", compute.device):
+        one_of("device", compute.device, ["auto", "cpu", "cuda", "cuda:0"])
+    one_of("scheduler", compute.scheduler, list(SCHEDULERS))
+    if compute.cpus <= 0:
+        raise SpecError(f"{where}: cpus must be more than 0, got {compute.cpus:g}.")
+    for key in ("gpus", "workers", "memory", "time_limit"):
+        if getattr(compute, key) < 0:
+            raise SpecError(f"{where}: {key} must be 0 or more, got {getattr(compute, key):g}.")
+    if compute.gpus > 1 and compute.gpus != int(compute.gpus):
+        raise SpecError(f"{where}: gpus must be a fraction of one or a whole number, got {compute.gpus:g}.")
+    if compute.attempts < 1:
+        raise SpecError(f"{where}: attempts must be 1 or more, got {compute.attempts}.")
+    if compute.lease < 1:
+        raise SpecError(f"{where}: lease must be 1 s or more, got {compute.lease:g}.")
+    if compute.outage < 0:
+        raise SpecError(f"{where}: outage must be 0 s or more, got {compute.outage:g}.")
+    if not 0 < compute.abort_at <= 1:
+        raise SpecError(f"{where}: abort_at must lie in (0, 1], got {compute.abort_at:g}; 1 stops when all fail.")
+    own = {name: _amount(where, name, need) for name, need in compute.resources.items()}
+    return replace(compute, resources=own)
+
+
+def _amount(where: str, name: str, need: Any) -> float:
+    if name in {"CPU", "GPU", "memory"}:
+        raise SpecError(f"{where}: resources: {name} has a key of its own: write cpus, gpus or memory.")
+    amount = number(f"{where}: resources: {name}", need)
+    if amount <= 0:
+        raise SpecError(f"{where}: resources: {name} must be more than 0, got {amount:g}.")
+    return amount
+
+
+def _wave(where: str, data: Any) -> dict[str, Any]:
+    """What a wave's table changes."""
+    known(f"key of {where}", table(where, data), PER_WAVE)
+    whole = _checked(where, data)
+    return {key: getattr(whole, key) for key in data}
+
+
+def _bytes(what: str, value: Any) -> float:
+    """Bytes from a number or from text such as "2 GiB" or "500 MB"."""
+    if not isinstance(value, str):
+        return number(what, value)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", value.lower())
+    if not found or found[2] not in _UNITS:
+        raise SpecError(f'{what} must be bytes or text such as "2 GiB" or "500 MB", got {value!r}.')
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _times(name: str, need: float, have: float) -> int:
+    if name == "GPU" and need < 1:  # a fraction lies on one GPU, so what is left of each is lost
+        return int(have) * math.floor(1 / need + 1e-9)
+    return math.floor(have / need + 1e-9)
+
+
+def _listed(amounts: Mapping[str, float]) -> str:
+    words = [
+        f"{amount / 2**30:.3g} GiB memory" if name == "memory" else f"{amount:g} {name}"
+        for name, amount in amounts.items()
+    ]
+    return " and ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,236 @@
+"""A worker's bench: the data, victims and copies that it keeps for its next trial, and what a game is handed.
+
+The two sides of the threat model are two types. A ``Defender`` game gets the model, the trusted images and the
+copies that the defender poisoned; a ``Referee`` game also gets the attack and the test set.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, nn
+
+from trials import catalog, splits
+from trials.dependencies import copy_of, training_of
+from trials.planting import Layout, layout
+from trials.spec import Choice, SpecError, Trial, Victim, derive
+from trials.storage.artifacts import Kept
+from trials.storage.blobs import CHECKPOINT_EVERY
+from trials.storage.checkpoint import Journal
+from trials.types import Backdoor, Copy, Images, Inspect, Repair, View
+
+Save = Callable[[nn.Module, Mapping[str, Any]], None]
+
+
+def generator(seed: int, *stages: str | int) -> Generator:
+    """A CPU generator for one stage."""
+    return Generator().manual_seed(derive(seed, *stages))
+
+
+def planted(trusted: Images, rng: Callable[..., Generator], game: Choice) -> Layout:
+    """The layout of the copy that a resolved ``self_poison`` game makes."""
+    p = game.params
+    return layout(trusted, rng, int(p["copy"]), int(p["folds"]), str(p["attack"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Defender:
+    """All that a game on the defender's side is handed: no attack, no test set.
+
+    Attributes:
+        view: the model and the trusted images.
+        repair: the defense under trial, settings bound; None where the game runs none.
+        inspect: the detector under trial, settings bound; None where the game runs none.
+        copy: loads self-poisoned copy i.
+        rng: generator of a stage of this trial.
+        save: keeps a model and facts as this trial's artifact.
+        journal: keeps this trial's checkpoints; None where it is not resumed.
+    """
+
+    view: View
+    repair: Repair | None
+    inspect: Inspect | None
+    copy: Callable[[int], Copy]
+    rng: Callable[..., Generator]
+    save: Save
+    journal: Journal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Referee:
+    """What a game that judges is handed: the attack and the test set too, loaded when called for."""
+
+    fresh: Callable[[], nn.Module]
+    fit: Callable[[nn.Module, Backdoor, Generator], Any]
+    backdoor: Callable[[], Backdoor]
+    test: Callable[[], Images]
+    view: Callable[[], View]
+    repair: Repair | None
+    inspect: Inspect | None
+    rng: Callable[..., Generator]
+    save: Save
+    attacked: bool
+
+
+class Bench:
+    """Where trials run in one process: a device, an artifacts folder, and what is kept warm between trials.
+
+    Args:
+        artifacts: what trials leave for others.
+        device: torch's name of it.
+        checkpoint: seconds between two checkpoints of a trial, and before its first.
+    """
+
+    def __init__(self, artifacts: Kept, device: str = "cpu", checkpoint: float = CHECKPOINT_EVERY) -> None:
+        self.artifacts, self.device, self._checkpoint = artifacts, device, checkpoint
+        self.images = functools.lru_cache(4)(self._images)
+        self._victim = functools.lru_cache(4)(self._load_victim)
+        self._copy = functools.lru_cache(8)(self._load_copy)
+        self._trusted = functools.lru_cache(4)(self._draw_trusted)
+
+    def journal(self, trial: Trial, provenance: Mapping[str, str]) -> Journal:
+        """A trial's checkpoints, beside the artifacts."""
+        return Journal(self.artifacts.files, trial.id, self._checkpoint, provenance)
+
+    def defender(self, trial: Trial, journal: Journal | None = None) -> Defender:
+        model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
+        view = View(model, trusted.to(self.device))
+        return Defender(
+            view=view,
+            repair=self._repair(trial),
+            inspect=self._inspect(trial),
+            copy=functools.partial(self.copy, trial),
+            rng=self.rng(trial),
+            save=self._save(trial),
+            journal=journal,
+        )
+
+    def referee(self, trial: Trial, journal: Journal | None = None) -> Referee:
+        victim = trial.victim
+        return Referee(
+            fresh=lambda: self.fresh(victim),
+            fit=lambda *given: _bound("recipes", victim.training)(*given, journal),
+            backdoor=lambda: self.backdoor(victim),
+            test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
+            view=lambda: self.defender(trial).view,
+            repair=self._repair(trial),
+            inspect=self._inspect(trial),
+            rng=self.rng(trial),
+            save=self._save(trial),
+            attacked=bool(victim.attacks),
+        )
+
+    def fresh(self, victim: Victim) -> nn.Module:
+        """The victim's model before training, its weights drawn from the victim's seed."""
+        train = self.images(_Key(victim.dataset), "train")
+        with torch.random.fork_rng(devices=[]):  # else a trial would draw other numbers after a load than without one
+            torch.default_generator.manual_seed(derive(victim.seed, "weights"))
+            model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def backdoor(self, victim: Victim) -> Backdoor:
+        """The poisoned training set; for a clean victim, the clean set and no poisoned places.
+
+        Raises:
+            SpecError: more than one attack, or m or the target out of range.
+        """
+        train = self._trainable(victim)
+        if len(victim.attacks) > 1:
+            raise SpecError("a victim of several simultaneous attacks is not supported yet: give one attack, or none.")
+        if not victim.attacks:
+            return Backdoor(train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
+        backdoor: Backdoor = _bound("attacks", victim.attacks[0])(train, generator(victim.seed, "attack"))
+        return backdoor
+
+    def trusted(self, trial: Trial) -> Images:
+        """The defender's images: clean, drawn from the reserve, or else from the unpoisoned training images.
+
+        The same for every seed of a trial, as a defender has one set of them.
+        """
+        return self._trusted(_Key(trial.victim), trial.trusted, trial.victim.seed)
+
+    def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
+        victim: Victim = key.value
+        whole = self.images(_Key(victim.dataset), "train")
+        if victim.reserve:
+            banned = self._kept(victim, whole)
+        elif victim.attacks:
+            banned = self.backdoor(victim).poisoned
+        else:
+            banned = torch.zeros(0, dtype=torch.int64)
+        return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
+
+    def copy(self, trial: Trial, index: int) -> Copy:
+        """Self-poisoned copy ``index`` of a tuning trial, from its artifact."""
+        return self._copy(_Key(copy_of(trial, index)))
+
+    def _images(self, dataset: "_Key", split: str) -> Images:
+        images: Images = catalog.find("datasets", dataset.value.name)(split, **dataset.value.params)
+        return images
+
+    def _kept(self, victim: Victim, whole: Images) -> torch.Tensor:
+        """Places that are trained on: all but the reserve."""
+        order = splits.stratified_order(whole.y, torch.arange(len(whole)), generator(victim.seed, "reserve"))
+        return order[round(victim.reserve * len(whole)) :].sort().values
+
+    def _trainable(self, victim: Victim) -> Images:
+        whole = self.images(_Key(victim.dataset), "train")
+        return whole.take(self._kept(victim, whole)) if victim.reserve else whole
+
+    def _load_victim(self, key: "_Key") -> nn.Module:
+        model = self.fresh(key.value)
+        tensors, _ = self._artifact(training_of(key.value), "victim")
+        model.load_state_dict(tensors)
+        return model.eval().requires_grad_(False)
+
+    def _load_copy(self, key: "_Key") -> Copy:
+        trial: Trial = key.value
+        model = self.fresh(trial.victim)
+        tensors, facts = self._artifact(trial, "self-poisoned copy")
+        model.load_state_dict(tensors)
+        plan = planted(self.trusted(trial), self.rng(trial), trial.game)
+        model.eval().requires_grad_(False)
+        return Copy(model, plan.trigger, plan.target, plan.fit, plan.select, plan.report, facts)
+
+    def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        if not self.artifacts.has(trial.id):
+            raise LookupError(f"the {what} {trial.id} has no weights: its trial failed, or its artifact was deleted")
+        return self.artifacts.load(trial.id)
+
+    def _repair(self, trial: Trial) -> Repair | None:
+        return _bound("defenses", trial.method) if trial.method else None
+
+    def _inspect(self, trial: Trial) -> Inspect | None:
+        return _bound("detectors", trial.detector) if trial.detector else None
+
+    def rng(self, trial: Trial) -> Callable[..., Generator]:
+        """Generators of a trial's stages.
+
+        The trusted images are cut alike for every seed: else one seed's report images would choose in another.
+        """
+        return lambda *stages: generator(trial.victim.seed if stages == ("split",) else trial.seed, *stages)
+
+    def _save(self, trial: Trial) -> Save:
+        key = trial.id
+        return lambda model, facts: self.artifacts.save(key, model.state_dict(), facts)
+
+
+class _Key:
+    """A spec value as a cache key: equal identity, equal key."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.text = value, str(value.identity())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+def _bound(kind: str, choice: Choice) -> Callable[..., Any]:
+    function = catalog.find(kind, choice.name)
+    return functools.partial(function, **choice.params)

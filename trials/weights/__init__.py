@@ -1,0 +1,1 @@
+"""Files of weights from strangers, opened without running anything that they hold."""
