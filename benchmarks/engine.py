@@ -19,7 +19,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks._shared import ending, parsed, write
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool
 from sweep.execution.scheduler import Source
 from sweep.execution.worker import Place
@@ -139,7 +139,13 @@ def main() -> None:
     import ray  # noqa: PLC0415
 
     if asked.stock:
-        ray.init(num_cpus=asked.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local",
+            num_cpus=asked.workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
         add("Ray Tune, OptunaSearch, function", asked.stock, stock("function", asked.stock, asked.workers))
         for number in asked.trials:
             add("Ray Tune, OptunaSearch, class, reuse_actors", number, stock("class", number, asked.workers))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._shared import parsed, write
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool, worker
 from sweep.execution.runner import MAKES_ARTIFACTS
 from sweep.execution.scheduler import Source

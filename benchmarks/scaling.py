@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks._shared import OUTPUT, ROOT, ending, parsed, write
 from benchmarks.engine import Idle, trials
 from results.selection.configurations import configurations
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool
 from sweep.execution.scheduler import Source
 from sweep.planning.stages import tuned_walks

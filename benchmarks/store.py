@@ -18,7 +18,7 @@ import optuna
 import sqlalchemy
 
 from benchmarks._shared import parsed, write
-from results.store.store import Store
+from results.store import Store
 from trials.spec import Choice, Point, Record, Trial, Victim
 
 

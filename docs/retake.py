@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from results.selection.winners import overall, winners
-from results.store.store import Store
+from results.store import Store
 from trials.spec import Record
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,7 @@
 """What ``from sweep import ...`` gives: a sweep run and its winners in one call each."""
 
 from results.selection.winners import Winner, winners
-from results.store.store import DEFAULT_URL, Store
+from results.store import DEFAULT_URL, Store
 from sweep.execution.opening import opened
 from sweep.execution.runner import execute, place_of
 from sweep.execution.scheduler import Progress

@@ -18,7 +18,7 @@ def called(code: str, folders: str) -> str:
 
 
 def listed(folders: str) -> str:
-    return called("from sweep.cli.app import main; main(['list', 'defenses', '--json'])", folders)
+    return called("from sweep.cli import main; main(['list', 'defenses', '--json'])", folders)
 
 
 def method(folder: Path, name: str, text: str) -> Path:

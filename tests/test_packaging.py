@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from sweep.cli.app import app
+from sweep.cli import app
 from sweep.spec import sweep as sweep_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,5 +158,5 @@ def test_the_wheel_holds_the_code_and_what_it_reads(tmp_path: Path) -> None:
     assert {f"{room}/py.typed" for room in ROOMS} <= inside
     assert {n.split("/")[0] for n in inside} - set(ROOMS) == {f"poisonsweep-{PROJECT['version']}.dist-info"}
     assert all(any(n.endswith(f"licenses/{name}") for n in inside) for name in PROJECT["license-files"])
-    assert "sweep.cli.app:main" in scripts
+    assert "sweep.cli:main" in scripts
     assert "License-Expression: Apache-2.0 AND MIT" in facts

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.worker import Place
 from sweep.planning import trials as plan
 from sweep.spec import sweep as sweep_file

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from results.selection.rules import RULES
-from results.store.store import DEFAULT_URL, Store
+from results.store import DEFAULT_URL, Store
 from sweep.cli import views
 from sweep.console.progress import Watcher
 from sweep.console.terminal import line, shown

@@ -16,7 +16,7 @@ from results.selection.rules import RULES
 from results.selection.understood import Understood
 from results.selection.winners import Winner, overall, winners
 from results.stats.pareto import nondominated
-from results.store.store import Store
+from results.store import Store
 from sweep.commands.rerun import Comparison
 from sweep.console.grid import Grid
 from sweep.console.progress import Watcher

@@ -8,7 +8,7 @@ from typing import Any
 
 from results.report.page import write
 from results.selection.understood import Understood
-from results.store.store import Store
+from results.store import Store
 from sweep.commands import outputs
 from sweep.commands.asked import sweep_of
 from sweep.commands.repair import apply, choose

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.driver import release_the_dead
 from sweep.spec.compute import Compute
 from sweep.spec.sweep import Sweep

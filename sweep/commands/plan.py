@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from results.store.store import Store
+from results.store import Store
 from results.store.url import file_of, parse
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain

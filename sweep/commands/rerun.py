@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.worker import device_for
 from trials import catalog
 from trials.dependencies import needs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from results.store.store import Store
+from results.store import Store
 from trials.spec import SpecError
 
 BEATS = 4  # renewals in the time of a lease

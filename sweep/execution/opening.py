@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from results.store.store import Store
+from results.store import Store
 from results.store.url import file_of, parse
 from sweep.execution import runner
 from sweep.execution.worker import Place

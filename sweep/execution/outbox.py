@@ -15,7 +15,7 @@ from trials.spec import Record, Trial, record_from_json, to_json
 from trials.storage.blobs import is_uri
 
 if TYPE_CHECKING:
-    from results.store.store import Store
+    from results.store import Store
 
 Waiting = tuple[Record, str]  # and the name of the sweep that asked for it; "" where nobody said, as formerly
 PAUSES = (0.2, 1.0)  # seconds before a file that could not be read is tried again

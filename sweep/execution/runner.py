@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from results.store.store import DEFAULT_URL, Store
+from results.store import DEFAULT_URL, Store
 from results.store.sweep_specs import ASKED, check_covers
 from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool

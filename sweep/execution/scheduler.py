@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.driver import Driver
 from sweep.execution.outbox import Spool
 from sweep.planning.strategy import Group, Walk, by_load, group_of

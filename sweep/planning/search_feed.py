@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from results.store.store import Store
+from results.store import Store
 from sweep.planning import trials as plan
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial

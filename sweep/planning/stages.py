@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from results.store.store import Store
+from results.store import Store
 from sweep.planning import trials as plan
 from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged

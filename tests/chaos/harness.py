@@ -21,7 +21,7 @@ import tiny_sweep
 import warm
 import warm_ray
 
-from results.store.store import Store
+from results.store import Store
 from results.store.url import file_of, parse
 from trials.spec import Record, record_from_json, to_json
 
@@ -72,7 +72,7 @@ class Run:
 
     def start(self, *options: str) -> None:
         """Start the driver, in a process group of its own."""
-        words = ["-m", "sweep.cli.app", "run", str(self.spec), "--store", self.store]
+        words = ["-m", "sweep.cli", "run", str(self.spec), "--store", self.store]
         words += ["--artifacts", str(self.artifacts), *([] if self.use_ray else ["--local"]), *self.options, *options]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
         environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": str(METHODS), MARK: self.mark}

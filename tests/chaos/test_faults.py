@@ -55,7 +55,7 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     again = sum(how in faults for how in ("killed", "exits"))  # these take their worker with them, twice each
     assert len(run.started()) == len(records) + again
     assert f"({len(failed)} failed, 0 pruned)" in said
-    status = warm.Program(["-m", "sweep.cli.app", "status", "--store", run.store, "--json"], ROOT, os.environ)
+    status = warm.Program(["-m", "sweep.cli", "status", "--store", run.store, "--json"], ROOT, os.environ)
     shown = json.loads(status.communicate(100)[0])
     assert status.returncode == 0
     assert {f["trial"] for f in shown["failures"]} == {r.trial.id for r in failed}

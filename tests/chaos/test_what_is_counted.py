@@ -15,7 +15,7 @@ from harness import MARK, ROOT, Run, Undisturbed, frozen, is_helper, outcomes
 from kills import Killing
 
 from benchmarks import reliability
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.event_log import note
 from sweep.execution.outbox import Spool
 from sweep.execution.worker import Place

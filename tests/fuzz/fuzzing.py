@@ -15,7 +15,7 @@ from typing import Any
 from fences import lean, peak
 from hypothesis import HealthCheck, settings
 
-from sweep.cli.app import main
+from sweep.cli import main
 
 SECONDS = 300  # after which an input counts as one that hangs, on however busy a machine
 ROOM = 4 * 2**30  # bytes that a subprocess may map
@@ -91,7 +91,7 @@ def command(kind: str, *args: object, past: str = "\0") -> tuple[str, str, str]:
 def process(kind: str, *args: object, cwd: Path | None = None) -> tuple[str, str, str]:
     """Call the command line in a process of its own, with limits on memory and time."""
     limited = f'ulimit -v {ROOM >> 10}; ulimit -c 0; exec "$@"'
-    words = ["bash", "-c", limited, "bash", sys.executable, "-m", "sweep.cli.app", *map(str, args)]
+    words = ["bash", "-c", limited, "bash", sys.executable, "-m", "sweep.cli", *map(str, args)]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     said: list[str] = ["", ""]
 

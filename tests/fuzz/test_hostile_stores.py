@@ -26,7 +26,7 @@ from results.report.page import render
 from results.report.verdicts import Applied, Own
 from results.selection.understood import Class, Understood
 from results.selection.winners import winners
-from results.store.store import Store
+from results.store import Store
 from trials.spec import Choice, Record
 
 pytestmark = pytest.mark.fuzz

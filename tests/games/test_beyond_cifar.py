@@ -11,7 +11,7 @@ import tiny_sweep
 import torch
 from PIL import Image
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner
 from sweep.spec import sweep as sweep_file
 from trials.datasets.imagenette import _NAMES

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from results.store.store import Store
+from results.store import Store
 from trials.spec import Choice, Point, Record, Trial, Victim
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
-from results.store.store import Store
+from results.store import Store
 from trials.spec import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ ID = "0123456789abcdef"
 IDS = [f"{i:016x}" for i in range(40)]
 CLAIMER = f"""
 import sys, random, time
-from results.store.store import Store
+from results.store import Store
 url, me, start = sys.argv[1], sys.argv[2], float(sys.argv[3])
 store = Store.open(url, create=False)
 ids = [f"{{i:016x}}" for i in range({len(IDS)})]
@@ -34,7 +34,7 @@ CROSSING = """
 import sys
 sys.path.insert(0, {tests!r})
 from conftest import _record
-from results.store.store import Store
+from results.store import Store
 me, step = sys.argv[2], int(sys.argv[3])
 store = Store.open(sys.argv[1], create=False)
 records = [_record(seed, steps=2) for seed in range(12)][::step]

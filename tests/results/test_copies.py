@@ -10,7 +10,7 @@ from results.report.page import render
 from results.report.recommendation import answer
 from results.selection.copies import doubts
 from results.selection.winners import winners
-from results.store.store import Store
+from results.store import Store
 from sweep.cli import views
 from trials.spec import Choice, Record
 

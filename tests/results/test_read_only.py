@@ -15,10 +15,9 @@ import pytest
 from alembic.command import upgrade
 from alembic.config import Config
 
+from results.store import Store, read_only
 from results.store import engine as database
-from results.store import read_only
 from results.store.schema import VERSION_TABLE
-from results.store.store import Store
 from trials.spec import Record, SpecError
 
 Make = Callable[..., Record]
@@ -27,7 +26,7 @@ OPEN = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from conftest import _record
-from results.store.store import Store
+from results.store import Store
 store = Store.open({url!r})
 store.put(_record(1))
 print("stored", flush=True)

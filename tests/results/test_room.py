@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FULL = """
 import resource, sys, threading
 from pathlib import Path
-from results.store.store import Store
+from results.store import Store
 from trials.spec import SpecError
 
 folder, seconds, room = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "room"

@@ -20,9 +20,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
+from results.store import Store
 from results.store import engine as database
 from results.store.schema import REVISION, VERSION_TABLE, metadata
-from results.store.store import Store
 from trials.spec import Choice, Point, Record, SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ Make = Callable[..., Record]
 WRITER = """
 import sys; sys.path.insert(0, {tests!r})
 from conftest import _record
-from results.store.store import Store
+from results.store import Store
 store = Store.open({url!r})
 for seed in range(10**6):
     record = _record(seed)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from results.store.store import Store
+from results.store import Store
 from results.store.sweep_specs import differences, keeps_members
 
 PRUNING = {"name": "fine_pruning", "walk": "search", "trials": 20, "limit": 0, "fixed": {}}

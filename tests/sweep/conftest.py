@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from results.store.store import Store
+from results.store import Store
 
 
 @pytest.fixture(scope="module")

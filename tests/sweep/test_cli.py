@@ -23,9 +23,8 @@ from test_plan import whole
 
 import poisonsweep
 import sweep
-from results.store.store import Store
-from sweep.cli import views
-from sweep.cli.app import app, main
+from results.store import Store
+from sweep.cli import app, main, views
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import runner

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import tiny_sweep
 
-from results.store.store import Store
-from sweep.cli import app
+from results.store import Store
+from sweep import cli
 from sweep.execution import process_pool, runner
 from sweep.execution.scheduler import Source
 from sweep.execution.worker import Place
@@ -42,7 +42,7 @@ def ran(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     file = folder / "tiny.toml"
     file.write_text(tiny_sweep.toml(SMALL))
     with pytest.raises(SystemExit) as stop:
-        app.main(["run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db", *options])
+        cli.main(["run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db", *options])
     assert stop.value.code == 0
     return capsys.readouterr().out
 

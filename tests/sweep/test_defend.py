@@ -12,9 +12,9 @@ from markupsafe import escape
 from safetensors.torch import load_file
 
 from results.report.page import render
-from results.store.store import Store
+from results.store import Store
 from sweep import defend
-from sweep.cli.app import main
+from sweep.cli import main
 from sweep.commands.asked import sweep_of
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import limit

@@ -8,8 +8,8 @@ import pytest
 from given_model import asked, make, words
 from PIL import Image
 
-from results.store.store import Store
-from sweep.cli.app import main
+from results.store import Store
+from sweep.cli import main
 from sweep.commands.asked import sweep_of
 from sweep.spec.sweep import Sweep
 

@@ -9,7 +9,7 @@ import tiny_sweep
 import warm
 from test_executors import alive, eventually
 
-from results.store.store import Store
+from results.store import Store
 
 pytestmark = pytest.mark.slow
 HALF = [
@@ -22,7 +22,7 @@ def start(folder: Path) -> warm.Program:
     compute = {"device": "cpu", "workers": 2}
     table = tiny_sweep.table(confirm=False, judge=False, defenses=HALF, compute=compute)
     file.write_text(tiny_sweep.toml(table))
-    words = ["-m", "sweep.cli.app", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
+    words = ["-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
     return warm.Program(words, folder, {**os.environ, "OMP_NUM_THREADS": "1"})
 
 

@@ -20,7 +20,7 @@ from databases import Server
 from sqlalchemy import text
 from test_executors import eventually
 
-from results.store.store import Store
+from results.store import Store
 from trials.spec import SpecError
 
 pytestmark = pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, 
     assert [r.status for r in records(url)].count("failed") == 1
     page = str(tmp_path / "report.html")
     for asked in (["status"], ["status", "--json"], ["best", "--json"], ["front"], ["report", "--out", page]):
-        shows = warm.Program(["-m", "sweep.cli.app", *asked, "--store", url], ROOT, os.environ)
+        shows = warm.Program(["-m", "sweep.cli", *asked, "--store", url], ROOT, os.environ)
         seen += [said.encode() for said in shows.communicate(100)]
         assert shows.returncode == 0, seen
     seen.append(everything(url).encode())

@@ -12,7 +12,7 @@ import pytest
 import tiny_sweep
 from made_up import Made
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import machine, process_pool, runner
 from sweep.execution.event_log import note
 from sweep.execution.outbox import Spool

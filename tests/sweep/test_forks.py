@@ -13,7 +13,7 @@ import pytest
 import tiny_sweep
 
 import sweep as package
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import forkserver, runner, secrets, worker
 from sweep.execution.worker import Place, device_for
 from trials.spec import SpecError
@@ -61,7 +61,8 @@ def _kill_oneself() -> None:
 DYING = """
 import os, signal, sys
 sys.path.insert(0, {folder!r})
-from sweep import cli, forks
+from sweep import cli
+from sweep.execution import forkserver as forks
 if sys.argv[1] == "eof":
     forks.start = lambda *_: (_ for _ in ()).throw(EOFError("a bug"))
 forks.PRELOADED[:0] = ["dying"]

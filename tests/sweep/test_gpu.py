@@ -7,7 +7,7 @@ import pytest
 import tiny_sweep
 import torch
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner
 from sweep.spec import sweep as sweep_file
 from trials import catalog

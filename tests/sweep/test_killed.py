@@ -13,7 +13,7 @@ import tiny_sweep
 from ray import cloudpickle
 from test_executors import eventually
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool, runner
 from sweep.execution.scheduler import Source
 from sweep.execution.worker import Place

@@ -10,7 +10,7 @@ from made_up import Made
 from ray import cloudpickle
 from test_executors import alive, trials
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool, runner
 from sweep.execution.outbox import Spool
 from sweep.execution.scheduler import Aborted, Source

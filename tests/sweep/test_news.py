@@ -8,9 +8,10 @@ import pytest
 import tiny_sweep
 from test_plan import record
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import scheduler as sources
 from sweep.execution.scheduler import Source
+from sweep.planning import search_feed
 from sweep.planning import trials as plan
 from sweep.planning.optuna_search import SearchWalk
 from sweep.planning.search_feed import News
@@ -83,6 +84,7 @@ def test_a_look_takes_its_share_of_the_time_and_no_more(
 
 def test_own_trials_are_not_read_back(store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr(search_feed, "LOOK", 0.0)
     walks = searches(store, planting=[tiny_sweep.PLANTING, {**tiny_sweep.PLANTING, "share": 0.4}])
     for _ in range(3):
         for walk in walks:
@@ -96,6 +98,7 @@ def test_own_trials_are_not_read_back(store: Store, calls: Counter[str], monkeyp
 
 def test_a_search_hears_of_its_own_cell_and_defense_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr(search_feed, "LOOK", 0.0)
     cells: dict[str, Any] = {
         "victim": {**tiny_sweep.VICTIM, "seeds": [0, 1]},
         "trusted": [0.2, 0.1],
@@ -111,6 +114,7 @@ def test_a_search_hears_of_its_own_cell_and_defense_only(store: Store, monkeypat
 
 def test_two_searches_of_one_defense_hear_of_each_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr(search_feed, "LOOK", 0.0)
     one, two = searches(store, defenses=[SEARCH, {**SEARCH, "sampler": "tpe"}])
     trials = [first(one), first(one)]
     for trial in trials:

@@ -11,9 +11,9 @@ import torch
 from given_model import asked, make, words
 from safetensors.torch import load_file, save_file
 
-from results.store.store import Store
+from results.store import Store
 from sweep import defend
-from sweep.cli.app import main
+from sweep.cli import main
 from sweep.commands.outputs import refuse, run_of, settle
 from sweep.execution.driver import Driver
 from sweep.spec.sweep import Sweep

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 
-from results.store.store import Store
+from results.store import Store
 from search_spaces._walks import grid
 from sweep.execution.scheduler import Source
 from sweep.planning import trials as plan

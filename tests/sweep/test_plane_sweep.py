@@ -8,7 +8,7 @@ import tiny_sweep
 from test_plan import record, whole
 
 from results.comparison.tuned_detectors import tuned_detectors
-from results.store.store import Store
+from results.store import Store
 from sweep.planning import trials as plan
 from sweep.planning.detection import detections
 from sweep.spec.sweep import Sweep

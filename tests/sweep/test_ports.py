@@ -12,7 +12,7 @@ from made_up import Made
 from ray import cloudpickle
 from test_executors import source, trials
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool
 from sweep.execution.scheduler import Progress, Source
 from sweep.planning.strategy import ListWalk

@@ -10,7 +10,7 @@ from test_plan import record, whole
 from test_plane_sweep import plane
 from test_walks import by_lr, searching
 
-from results.store.store import Store
+from results.store import Store
 from sweep.commands.plan import BEST, REAL, Line, price
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial

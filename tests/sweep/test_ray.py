@@ -16,7 +16,7 @@ from made_up import Made
 from ray import cloudpickle
 from test_executors import alive, eventually, kill_first, source, trials
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner
 from sweep.execution.outbox import Spool
 from sweep.execution.scheduler import Progress, Source

@@ -10,7 +10,7 @@ import pytest
 import tiny_sweep
 from test_cli import called, refused
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner
 from trials import catalog
 from trials.spec import Choice, Point, Record

@@ -8,7 +8,7 @@ import pytest
 import tiny_sweep
 from made_up import Made
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner
 from sweep.execution.outbox import Spool
 from sweep.execution.scheduler import Progress

@@ -15,11 +15,12 @@ from test_executors import eventually, trials
 from test_plan import drained, record
 from test_walks import by_lr, searching, walk
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import process_pool
 from sweep.execution import scheduler as sources
 from sweep.execution.driver import Driver, dead
 from sweep.execution.scheduler import Progress, Source
+from sweep.planning import search_feed
 from sweep.planning.stages import waves
 from sweep.planning.strategy import ListWalk
 from sweep.spec.sweep import Sweep
@@ -32,6 +33,7 @@ BOTH = pytest.mark.usefixtures("hasty")
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at once what other drivers have done, since no time passes between the steps of a test."""
     monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr(search_feed, "LOOK", 0.0)
 
 
 @pytest.fixture

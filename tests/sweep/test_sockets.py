@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FORKS = """
 import os, sys, tempfile
 from pathlib import Path
-from sweep import forks
+from sweep.execution import forkserver as forks
 forks.PRELOADED.clear()
 assert forks.ask(os.getppid) != os.getppid()
 print(tempfile.gettempdir(), multiprocessing.util.get_temp_dir())

@@ -4,7 +4,7 @@ import pytest
 import tiny_sweep
 from test_plan import drained, record, whole
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.scheduler import Aborted, Progress, Source
 from sweep.planning import trials as plan
 from sweep.planning.stages import waves

@@ -11,7 +11,7 @@ import tiny_sweep
 import warm
 from test_executors import trials
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.driver import Driver
 from sweep.execution.outbox import Spool
 from sweep.execution.scheduler import Source

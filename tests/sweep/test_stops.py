@@ -16,7 +16,7 @@ import tiny_sweep
 import warm
 from test_executors import alive, eventually
 
-from results.store.store import Store
+from results.store import Store
 from trials.storage.checkpoint import _unpacked
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def words_of(folder: Path, how: str = "pool") -> list[str]:
     file = folder / "tiny.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table(game="training", victim=victim, compute=compute)))
     local = [] if how == "ray" else ["--local"]
-    return ["-m", "sweep.cli.app", "run", str(file), *local, "--store", f"sqlite:///{folder}/s.db"]
+    return ["-m", "sweep.cli", "run", str(file), *local, "--store", f"sqlite:///{folder}/s.db"]
 
 
 def environment() -> dict[str, str]:
@@ -108,7 +108,7 @@ def test_one_that_all_processes_get_ends_it_alike(tmp_path: Path, how: str, numb
 def test_a_step_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
     code = """
 import signal, time
-from sweep import stops
+from sweep.execution import stops
 from trials.leaving import leaving
 stops.GRACE = 0.5
 with stops.listening():
@@ -127,7 +127,7 @@ with stops.listening():
 def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     """As after nohup."""
     words = words_of(tmp_path, "inline")[2:]
-    code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli.app import main; main({words!r})"
+    code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; main({words!r})"
     driver = warm.Program(["-c", code], tmp_path, environment())
     training(tmp_path, 1, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGHUP)

@@ -11,7 +11,7 @@ import pytest
 import tiny_sweep
 from counting import repeated, started
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner
 from sweep.spec import sweep as sweep_file
 
@@ -37,7 +37,7 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
     file = tmp_path / "tiny.toml"
     file.write_text(tiny_sweep.toml(tiny_sweep.table(compute={"device": "cpu", **waves})))
     script = Path(__file__).with_name("two_namespaces.sh")
-    run = [sys.executable, "-m", "sweep.cli.app", "run", str(file), "--store", f"sqlite:///{tmp_path}/two.db"]
+    run = [sys.executable, "-m", "sweep.cli", "run", str(file), "--store", f"sqlite:///{tmp_path}/two.db"]
     cluster = subprocess.Popen(
         ["bash", str(script), sys.executable, *run, "--address", "10.231.7.1:6379"],
         cwd=ROOT,

@@ -21,7 +21,7 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from test_executors import eventually
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution import runner, versions
 from sweep.execution.ray_tune import nodes
 from sweep.execution.worker import Place

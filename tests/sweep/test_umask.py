@@ -15,7 +15,7 @@ from PIL import Image
 from results.export.all_tables import to_tables
 from results.export.frames import to_file, to_optuna, to_tensorboard
 from results.report.page import write
-from results.store.store import Store
+from results.store import Store
 from sweep.commands.gallery import make
 from sweep.execution import runner
 from sweep.execution.outbox import Spool
@@ -84,7 +84,7 @@ def test_worker_processes_follow_it_too(tmp_path: Path) -> None:
     spec = tmp_path / "s.toml"
     compute = {"device": "cpu", "workers": 2, "time_limit": 100}
     spec.write_text(tiny_sweep.toml(tiny_sweep.table(defenses=tiny_sweep.DEFENSES[:1], compute=compute)))
-    words = ["-m", "sweep.cli.app", "run", str(spec), "--local", "--store", f"sqlite:///{tmp_path}/out/s.db"]
+    words = ["-m", "sweep.cli", "run", str(spec), "--local", "--store", f"sqlite:///{tmp_path}/out/s.db"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), node_cache.VARIABLE: str(tmp_path)}
     done = subprocess.run([sys.executable, *words], env=environment, cwd=tmp_path, umask=0o077, check=False)
     assert done.returncode == 0

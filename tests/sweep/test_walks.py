@@ -8,7 +8,7 @@ import tiny_sweep
 from optuna.trial import TrialState
 from test_plan import drained, record, whole
 
-from results.store.store import Store
+from results.store import Store
 from sweep.execution.scheduler import Source
 from sweep.planning import trials as plan
 from sweep.planning.optuna_search import SearchWalk

@@ -40,7 +40,7 @@ if __name__ == "__main__":
 
     sys.path.pop()
     warm_ray.install()
-    from sweep.cli.app import main
+    from sweep.cli import main
     from sweep.execution import runner
 
     usual = runner.place_of
