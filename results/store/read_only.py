@@ -54,8 +54,8 @@ def _dangerous(file: Path) -> str:
             continue
         except OSError:  # a folder that may not be entered: opening the file says so
             return ""
-        if not stat.S_ISREG(found.st_mode):
-            return f"{beside.name!r}, which is no regular file,"
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # SQLite would write to what is linked
+            return f"{beside.name!r}, which is no regular file of its own,"
         if ending == _JOURNAL and found.st_size:
             return f"the rollback journal {beside.name!r}"
     return ""
@@ -101,6 +101,8 @@ def connect(file: Path) -> sqlite3.Connection:
     real = file.resolve()
     if not _in_use(real):
         return _opened(real, "immutable=1")
+    if not Path(f"{real}{_INDEX}").exists():  # so nobody has it open, and SQLite would make an index of the log
+        return _in_memory(real)
     try:
         link = _opened(real, "mode=ro")
         link.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -108,8 +110,7 @@ def connect(file: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as problem:
         if problem.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise
-    # a folder that cannot be written, so that SQLite cannot make the index of the log: nobody writes to the store then
-    return _in_memory(real)
+    return _in_memory(real)  # a folder that cannot be written: nobody writes to the store then
 
 
 def _opened(real: Path, how: str) -> sqlite3.Connection:

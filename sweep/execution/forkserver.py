@@ -55,10 +55,15 @@ def _dead() -> Exception:
     what = "the process that loads torch for the workers"
     with contextlib.suppress(AttributeError, ChildProcessError, TypeError):
         server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-        ended = os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)  # left to be reaped by whoever started it
-        if ended is not None and ended.si_code == os.CLD_EXITED:
+        how = os.WEXITED | os.WNOWAIT | os.WNOHANG  # left to be reaped by whoever started it
+        last = time.monotonic() + GRACE
+        while (ended := os.waitid(os.P_PID, server, how)) is None and time.monotonic() < last:
+            time.sleep(0.05)
+        if ended is None:
+            return RuntimeError(f"{what} lives, but does not answer")
+        if ended.si_code == os.CLD_EXITED:
             return RuntimeError(f"{what} ended with exit code {ended.si_status}")
-        if ended is not None and ended.si_status != signal.SIGKILL:
+        if ended.si_status != signal.SIGKILL:
             return RuntimeError(f"{what} was ended by signal {ended.si_status}")
     return MemoryError(f"{what} was killed, for want of memory most likely")
 
