@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.report import verdicts
-from results.report.verdicts import Applied, Own, idle
+from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
 from results.selection.confirmation import Judgement, confirmed, frozen, pooled
 from results.selection.copies import doubts
@@ -16,6 +16,10 @@ from results.selection.winners import CONTROLS, REPAIRED, Winner, best
 from results.stats.intervals import wilson
 from trials.spec import Record
 
+COPIES_ALONE = (
+    "This counts what copies lose, not what the given model itself does: what `defend` made of it stands in the "
+    "choice.json and report.html that it wrote."
+)
 MANY = 3  # attacked victims up to which each is told of by itself
 Verdict = verdicts.Verdict | Literal["not the real"]
 
@@ -44,16 +48,17 @@ def answer(
     records = list(records)
     told, real = confirmed(w, records), frozen(w, records)
     seen = told or w
+    left = left_alone(w, seen)
     if applied:
         given = verdicts.verdict_of(applied, seen, records)
         verdict: Verdict = given
         headline, notes = verdicts.headline(given, applied, seen), verdicts.notes(given, applied, seen, records)
     else:
-        verdict, notes = "do nothing" if idle(w) else "repaired" if seen.repaired else "not repaired", []
+        verdict, notes = "do nothing" if left else "repaired" if seen.repaired else "not repaired", []
         if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
             verdict = "not the real"
         headline = _headline(verdict, w, seen)
-    if idle(w):
+    if left:
         sentences = [untouched.expect(seen), *untouched.reals(real, MANY)]
     else:
         sentences = [_expect(w, seen, told is not None), *_reals(real)]
@@ -62,10 +67,11 @@ def answer(
         verdict=verdict,
         headline=headline,
         sentences=tuple(sentences),
-        settings=() if idle(w) else tuple((k, value(v)) for k, v in w.choice.params.items()),
-        facts=(*_own(applied.own if applied else None, idle(w)), *_facts(w, seen, applied is not None)),
+        settings=() if left else tuple((k, value(v)) for k, v in w.choice.params.items()),
+        facts=(*_own(applied.own if applied else None, left), *_facts(w, seen, applied is not None)),
         cautions=(
             *notes,
+            *([] if applied or w.victim.training.name != "given" else [COPIES_ALONE]),
             *doubts(records, w.trial, w.delta),
             *_cautions(w, seen, told, real, _borne(winners, applied)),
         ),
@@ -129,7 +135,7 @@ def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str,
     asr = sure(seen.interval, seen.n_triggered, "triggered")
     cda = sure(seen.cda_interval, seen.n_clean, "clean")
     of = " of the copies" if given else ""
-    if idle(w):
+    if left_alone(w, seen):
         return (
             (f"Attack success (ASR){of}", f"{percent(seen.eta)} %", asr),
             (f"Clean accuracy (CDA){of}", f"{percent(seen.cda)} %", cda),
@@ -147,7 +153,8 @@ def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str,
 
 def _borne(winners: Sequence[Winner], applied: Applied | None) -> list[Winner]:
     """Those that the given model can bear, where there is one."""
-    return [w for w in winners if not applied or w.defense not in dict(applied.passed_over)]
+    passed = {p.defense for p in applied.passed_over} if applied else set()
+    return [w for w in winners if w.defense not in passed]
 
 
 def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
@@ -159,7 +166,11 @@ def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
 
 
 def _cautions(
-    w: Winner, seen: Winner | Judgement, told: Judgement | None, real: Sequence[Judgement], winners: Sequence[Winner]
+    w: Winner,
+    seen: Winner | Judgement,
+    told: Judgement | None,
+    real: Sequence[Judgement],
+    winners: Sequence[Winner],
 ) -> Iterable[str]:
     if w.asr0 < 0.5:
         yield f"The planted backdoors reached an ASR of only {percent(w.asr0)} %: a choice made on them means little."
@@ -179,7 +190,7 @@ def _cautions(
         elif seen.repaired and not j.repaired:
             yield f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ ({percent(w.delta)})."
     others = [o for o in winners if o.defense != w.defense and o.within_delta]
-    rivals = [o.defense for o in others if w.interval and o.eta <= w.interval.high and not idle(w)]
+    rivals = [o.defense for o in others if w.interval and o.eta <= w.interval.high and not left_alone(w, seen)]
     if rivals:
         yield f"These images do not tell it apart from: {', '.join(rivals)}."
     if w.defense in CONTROLS and w.defense != "none":

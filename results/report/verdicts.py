@@ -40,18 +40,36 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A winner that was passed over, for what it does to the given model."""
+
+    defense: str
+    eta: float  # ASR that it leaves on the copies' select images
+    cost: float | None  # clean accuracy that it costs the given model; None: it diverged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What was done to a given model: the winner that was applied, and what was found on the way."""
 
     winner: Winner | None  # None: nothing could be tuned
     own: Own | None  # None where there is no winner
-    passed_over: tuple[tuple[str, float | None], ...]  # defenses and the accuracy that they cost; None: diverged
+    passed_over: tuple[Passed, ...]
     asked: tuple[str, ...]  # defenses of the sweep
+    stopped: str = ""  # why tuning ended before all of it had run
     understood: Understood | None = None
 
     @property
     def diverged(self) -> list[str]:
-        return [defense for defense, cost in self.passed_over if cost is None]
+        return [p.defense for p in self.passed_over if p.cost is None]
+
+    @property
+    def unbearable(self) -> Passed | None:
+        """Where the model is left alone: the defense that leaves the least on the copies, and would have helped."""
+        if self.winner is None:
+            return None
+        helped = [p for p in self.passed_over if p.defense not in CONTROLS and p.eta < self.winner.eta]
+        return min(helped, key=lambda p: p.eta, default=None)
 
 
 def fates(records: Iterable[Record], asked: Sequence[str]) -> list[Fate]:
@@ -77,8 +95,8 @@ def verdict_of(applied: Applied, seen: Winner | Judgement | None, records: Itera
         return "nothing ran"
     if _defenses(applied.asked) and not _defenses(ran):
         return "only controls ran"
-    if idle(w):
-        return "do nothing"
+    if left_alone(w, seen):
+        return "too costly" if applied.unbearable else "do nothing"
     if seen.eta > REPAIRED:
         return "not repaired"
     allowed = w.delta + 1e-9
@@ -88,6 +106,11 @@ def verdict_of(applied: Applied, seen: Winner | Judgement | None, records: Itera
 def idle(winner: Winner | None) -> bool:
     """True where the choice is to leave the model as it is, so that no weights are written."""
     return winner is None or winner.defense == "none" or winner.step == 0
+
+
+def left_alone(winner: Winner | None, seen: Winner | Judgement | None) -> bool:
+    """True where the choice changes nothing, or leaves as much of the planted backdoors as there was."""
+    return idle(winner) or seen is None or seen.eta >= seen.asr0
 
 
 def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None) -> str:
@@ -102,16 +125,23 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None
     what = f"{w.defense}, stopped at step {w.step},"
     if verdict == "only controls ran":
         head = "Not repaired: no defense ran, only controls."
-        head += f" {kept}" if idle(w) else f" Of those {what} was applied"
+        head += f" {kept}" if left_alone(w, seen) else f" Of those {what} was applied"
     elif verdict == "do nothing":
         return f"Not repaired: no defense was better than leaving the model alone. {kept}"
     elif verdict == "not repaired":
         head = f"Not repaired: the best, {what} leaves an ASR of {percent(seen.eta)} % on planted backdoors"
+    elif verdict == "too costly" and left_alone(w, seen) and (best := applied.unbearable):
+        cost = "diverges on this model"
+        if best.cost is not None:
+            cost = f"costs this model {percent(best.cost)} points of clean accuracy, more than the "
+            cost += f"{percent(w.delta)} allowed"
+        told = f"{best.defense} leaves an ASR of {percent(best.eta)} % on planted backdoors, but {cost}"
+        return f"Not repaired within Δ: {told}. {kept}"
     elif verdict == "too costly":
         head = f"Not repaired within Δ: {what} costs more clean accuracy than the {percent(w.delta)} points allowed"
     else:
         head = f"Repaired with {w.defense}, stopped at step {w.step}"
-    if idle(w):
+    if left_alone(w, seen):
         return head
     change = f"went from {percent(own.before)} to {percent(own.after)} %"
     return f"{head}: this model's own clean accuracy {change}, on {_on(own)}."
@@ -120,15 +150,14 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None
 def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, records: Sequence[Record]) -> list[str]:
     """What else has to be said of it."""
     w, own = applied.winner, applied.own
-    found = [
-        f"{f.defense} finished no trial"
-        + (f": {_all(f.failed)} failed, with {f.why.rstrip('.')}." if f.failed else ".")
-        for f in fates(records, applied.asked)
-        if not f.done
-    ]
+    found = [f"Tuning ended before all of it had run: {applied.stopped}"] if applied.stopped else []
+    for f in fates(records, applied.asked):
+        if not f.done:
+            why = f": {_all(f.failed)} failed, with {f.why.rstrip('.')}." if f.failed else "."
+            found.append(f"{f.defense} finished no trial{why}")
     if w is None:
         found += unplanted(records)
-    if w and own and seen and not idle(w):
+    if w and own and seen and not left_alone(w, seen):
         allowed = w.delta + 1e-9
         if own.cost > allowed:
             cost = f"It costs this model {percent(own.cost)} points of clean accuracy, more than Δ ({percent(w.delta)})"
@@ -139,7 +168,7 @@ def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, r
             found.append("The weights were written all the same: whoever uses them must expect a backdoor in them.")
     if applied.diverged:
         found.append(f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}.")
-    if dear := [f"{d} ({percent(cost)} points)" for d, cost in applied.passed_over if cost is not None]:
+    if dear := [f"{p.defense} ({percent(p.cost)} points)" for p in applied.passed_over if p.cost is not None]:
         found.append(f"Passed over, because they cost the given model more accuracy than Δ: {', '.join(dear)}.")
     return found
 

@@ -13,7 +13,7 @@ Seen = Winner | Judgement
 def expect(seen: Seen) -> str:
     """How it stands on the copies."""
     return (
-        f"On copies of the model that carry a planted backdoor, the attack success rate stays {percent(seen.eta)} %"
+        f"On copies of the model that carry a planted backdoor, the attack success rate stays at {percent(seen.eta)} %"
         f"{within(seen)}, at a clean accuracy of {percent(seen.cda)} %."
     )
 

@@ -261,7 +261,10 @@ def defend(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda; left out: the spec's, or auto.")] = "",
     plan_only: Annotated[
-        bool, typer.Option("--plan", help="Say what was understood, and what it would cost; write nothing.")
+        bool, typer.Option("--plan", help="Say what was understood, and what it would cost; leave --out alone.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed in a run before.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -283,7 +286,7 @@ def defend(
         plan_command.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
         return
     with Watcher(order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)) as watcher:
-        choice = carry_out(order, watcher)
+        choice = carry_out(order, watcher, retry_failed=retry_failed)
     views.defended(choice, as_json)
     raise typer.Exit(choice["exit_code"])
 

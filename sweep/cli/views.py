@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from results.report.recommendation import COPIES_ALONE
 from results.selection.configurations import configurations
 from results.selection.copies import doubts
 from results.selection.labels import last_line
@@ -147,6 +148,8 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
             settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
             how = f"stopped at step {w.step}: {settings}" if w.step else "step 0: nothing beats the model as it is"
             console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
+    if any(w.victim.training.name == "given" for w in found):
+        said[id(found[0])] = (COPIES_ALONE, *said[id(found[0])])
     for text in dict.fromkeys(text for w in found for text in said[id(w)]):
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)

@@ -57,8 +57,9 @@ def sweep_of(
     asked = {k: v for k, v in data.items() if k not in _OWN}
     if seed is not None:
         asked["seeds"] = seed
-    if device and isinstance(data.get("compute", {}), Mapping):
-        asked["compute"] = {**data.get("compute", {}), "device": device}
+    compute = data.get("compute", {})
+    if isinstance(compute, Mapping):  # a defense that does not fit the model must not end the others
+        asked["compute"] = {"abort_at": 1.0, **compute, **({"device": device} if device else {})}
     return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
 
 

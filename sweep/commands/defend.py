@@ -16,6 +16,7 @@ from sweep.commands.understanding import understand
 from sweep.console.progress import Watcher
 from sweep.execution import runner
 from sweep.execution.preflight import check
+from sweep.execution.scheduler import Aborted
 from sweep.execution.worker import Place, make_bench
 from sweep.planning.evaluation import confirmations
 from sweep.planning.strategy import ListWalk, Walk
@@ -47,6 +48,7 @@ def defend(
     seed: int | None = None,
     device: str = "",
     flip: bool | None = None,
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Repair a checkpoint with a folder of trusted images.
 
@@ -62,6 +64,7 @@ def defend(
         seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
         device: auto, cpu or cuda; left out, the spec's.
         flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
+        retry_failed: run those trials again that failed in an earlier call.
 
     Returns:
         What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says why not:
@@ -69,12 +72,11 @@ def defend(
 
     Raises:
         SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.
-        Aborted: too many trials failed; everything finished is stored.
     """
     order = prepare(
         model, arch, trusted, out, spec=spec, size=size, use_ray=use_ray, seed=seed, device=device, flip=flip
     )
-    return carry_out(order)
+    return carry_out(order, retry_failed=retry_failed)
 
 
 def prepare(
@@ -104,7 +106,7 @@ def prepare(
     return Order(sweep=sweep, title=title, out=out, url=url, place=place, use_ray=use_ray, understood=understood)
 
 
-def carry_out(order: Order, watch: Watcher | None = None) -> dict[str, Any]:
+def carry_out(order: Order, watch: Watcher | None = None, *, retry_failed: bool = False) -> dict[str, Any]:
     """Do what ``prepare`` has checked; see ``defend``."""
     sweep, out, place = order.sweep, order.out, order.place
     aside = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
@@ -112,13 +114,19 @@ def carry_out(order: Order, watch: Watcher | None = None) -> dict[str, Any]:
         watch.say(f"what another run left in {out} is in {aside} now")
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, watch.say if watch else None)
-        runner.execute(sweep, store, place, use_ray=order.use_ray, watch=watch, replace_sweep=True)
+        stopped = ""
+        try:
+            runner.execute(
+                sweep, store, place, use_ray=order.use_ray, watch=watch, retry_failed=retry_failed, replace_sweep=True
+            )
+        except Aborted as problem:  # what had finished by then is told all the same
+            stopped = str(problem)
         chosen = choose(sweep, store.records(sweep.name), make_bench(place))
         if chosen.winner:
             last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen.winner))]
             runner.run_waves(iter([last]), sweep, store, place, use_ray=order.use_ray, watch=watch)
         records = store.records(sweep.name)
-    choice, applied = apply(sweep, chosen, records, make_bench(place), out, order.understood)
+    choice, applied = apply(sweep, chosen, records, make_bench(place), out, order.understood, stopped)
     page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
     weights = out / outputs.WEIGHTS
     files = [*([weights] if weights.exists() else []), out / outputs.CHOICE, page]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from results.report import verdicts
 from results.report.recommendation import answer
-from results.report.verdicts import Applied, Own
+from results.report.verdicts import Applied, Own, Passed
 from results.selection.confirmation import confirmed
 from results.selection.copies import doubts, unplanted
 from results.selection.understood import Understood
@@ -52,7 +52,7 @@ def choose(sweep: Sweep, records: list[Record], bench: Bench) -> Chosen:
         lab, (fit, select, _) = _lab(sweep, winner, bench)
         held = lab.view.trusted.take(select)
         before = accuracy(lab.view.model, held)
-        entry = {"defense": winner.defense, "cda_of_given_model": before, "n": len(held)}
+        entry = {"defense": winner.defense, "eta": winner.eta, "cda_of_given_model": before, "n": len(held)}
         try:
             after = accuracy(_repaired(sweep, winner, lab, fit), held)
         except ArithmeticError as problem:
@@ -69,7 +69,13 @@ def choose(sweep: Sweep, records: list[Record], bench: Bench) -> Chosen:
 
 
 def apply(
-    sweep: Sweep, chosen: Chosen, records: list[Record], bench: Bench, out: Path, understood: Understood | None = None
+    sweep: Sweep,
+    chosen: Chosen,
+    records: list[Record],
+    bench: Bench,
+    out: Path,
+    understood: Understood | None = None,
+    stopped: str = "",
 ) -> tuple[dict[str, Any], Applied]:
     """Repair the given model with the winner, measure it on the report images, write weights and choice.
 
@@ -82,13 +88,19 @@ def apply(
     if winner is not None:
         lab, (fit, select, report) = _lab(sweep, winner, bench)
         held = lab.view.trusted.take(report)
-        model = _repaired(sweep, winner, lab, torch.cat([fit, select]))
+        try:
+            model = _repaired(sweep, winner, lab, torch.cat([fit, select]))
+        except ArithmeticError as problem:  # on more images than it was chosen with
+            entry = {"defense": winner.defense, "eta": winner.eta, "cost": None, "error": str(problem)}
+            none = Chosen(None, [*chosen.passed_over, entry])
+            return apply(sweep, none, records, bench, out, understood, stopped)
         own = Own(before=accuracy(lab.view.model, held), after=accuracy(model, held), n=len(held))
-    passed = tuple((p["defense"], p["cost"]) for p in chosen.passed_over)
+    passed = tuple(Passed(defense=p["defense"], eta=p["eta"], cost=p["cost"]) for p in chosen.passed_over)
     asked = tuple(d.name for d in sweep.defenses)
-    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, understood=understood)
+    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, understood=understood, stopped=stopped)
     weights = out / WEIGHTS
-    if model is None or verdicts.idle(winner):
+    seen = confirmed(winner, records) or winner if winner else None
+    if model is None or verdicts.left_alone(winner, seen):
         weights.unlink(missing_ok=True)
     else:
         save_weights(model, weights)

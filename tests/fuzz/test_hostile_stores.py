@@ -23,7 +23,7 @@ from strange_weights import mutated
 from test_specs import ANY, changed, places
 
 from results.report.page import render
-from results.report.verdicts import Applied, Own
+from results.report.verdicts import Applied, Own, Passed
 from results.selection.understood import Class, Understood
 from results.selection.winners import winners
 from results.store import Store
@@ -423,8 +423,9 @@ def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:
         warnings=(HOSTILE,),
     )
     own = Own(before=0.9, after=0.9, n=10)
+    passed = tuple(Passed(defense=HOSTILE, eta=0.0, cost=cost) for cost in (0.1, None))
     applied = Applied(
-        winner=chosen, own=own, passed_over=((HOSTILE, 0.1), (HOSTILE, None)), asked=(HOSTILE,), understood=understood
+        winner=chosen, own=own, passed_over=passed, asked=(HOSTILE,), understood=understood, stopped=HOSTILE
     )
     page = Page(render(records, title=HOSTILE, applied=applied))
     assert "img" not in {tag for tag, _ in page.tags}

@@ -64,7 +64,7 @@ def test_a_model_that_is_left_alone_is_not_told_of_as_if_something_had_been_done
     used = tuned([(0, 0.951, 0.944), (50, 0.5, 0.3)], "tuning", "nad", {"lr": 0.123}, of=of[0])
     page = Page(render([*found, used], title="t")).read
     text = page[: page.index("What each defense can reach")]
-    assert "rate stays 94.4 % (95 % interval 87.6 – 97.6 %), at a clean accuracy of 95.1 %" in text
+    assert "rate stays at 94.4 % (95 % interval 87.6 – 97.6 %), at a clean accuracy of 95.1 %" in text
     assert not any(word in text for word in ("takes", "left 94.4", "→", "costs", "0.0 points", "0.123"))
 
 

@@ -171,7 +171,14 @@ def test_a_defense_that_diverges_on_the_given_model_is_passed_over(
         ([(STRONG, 0.3), (Choice("none"), 1.0)], "not repaired", True, "leaves an ASR of 30.0 %"),
         ([(RUINOUS, 0.0)], "too costly", True, "costs more clean accuracy than the 40.0 points allowed"),
         ([(STRONG, 1.0), (Choice("none"), 1.0)], "do nothing", False, "No weights were written"),
-        ([(RUINOUS, 0.0), (Choice("none"), 1.0)], "do nothing", False, "Passed over"),
+        (
+            [(RUINOUS, 0.0), (Choice("none"), 1.0)],
+            "too costly",
+            False,
+            "weight_decay leaves an ASR of 0.0 % on planted",
+        ),
+        ([(RUINOUS, 1.0), (Choice("none"), 1.0)], "do nothing", False, "no defense was better"),
+        ([(STRONG, 1.0)], "do nothing", False, "No weights were written"),
         ([(WEAK, None), (HARMLESS, 0.0)], "only controls ran", True, "no defense ran, only controls"),
         ([(WEAK, None), (Choice("none"), 1.0)], "nothing ran", False, "no batch normalisation"),
         ([(WEAK, None)], "nothing ran", False, "weight_decay finished no trial: its only trial failed"),
@@ -194,6 +201,44 @@ def test_each_outcome_has_its_verdict(
         assert f"clean accuracy {'went from' if written else 'is'} 98.3" in choice["sentence"]
     html = render(records, title="t", applied=applied)
     assert all(escape(text).replace(" %", "\u00a0%") in html for text in (*choice["said"][:1], *choice["notes"]))
+
+
+def test_controls_in_a_sweep_hide_no_defense_that_the_model_cannot_bear(
+    lab: tuple[Sweep, Bench, Path], tmp_path: Path
+) -> None:
+    sweep, bench, _ = lab
+    records = [tuned(sweep, RUINOUS, 0.0), tuned(sweep, Choice("none"), 0.9)]
+    choice, applied = apply(sweep, choose(sweep, records, bench), records, bench, tmp_path)
+    assert re.search(r"weight_decay leaves .* but costs this model [\d.]+ points .* 40.0 allowed", choice["sentence"])
+    assert "No defense was better" not in render(records, title="t", applied=applied)
+    assert "the given model itself does" in render(records, title="t")  # as `report` shows them
+
+
+@pytest.mark.slow
+def test_a_sweep_of_which_most_fails_still_ends_in_an_answer_and_may_be_tried_again(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.execution.scheduler.ENOUGH", 2)
+    spec = tmp_path / "fails.toml"
+    broken = TOML.replace("fixed = { steps = 24,", "fixed = { lr = 1e30, steps = 24,")
+    spec.write_text(broken.replace('[[defenses]]\nname = "none"\n', "") + "abort_at = 0.5\n")
+    told = defend(out=tmp_path / "out", **asked(given, spec=spec))
+    assert (told["verdict"], told["exit_code"], told["trials"]["failed"]) == ("nothing ran", 3, 2)
+    assert (
+        "Tuning ended before all of it had run" in told["sentence"]
+        and "weight_decay finished no trial" in told["sentence"]
+    )
+    assert [Path(f).name for f in told["files"]] == ["choice.json", "report.html"]
+    seconds = stored_seconds(tmp_path / "out")
+    assert defend(out=tmp_path / "out", **asked(given, spec=spec))["verdict"] == "nothing ran"
+    assert stored_seconds(tmp_path / "out") == seconds
+    defend(out=tmp_path / "out", **asked(given, spec=spec), retry_failed=True)
+    assert stored_seconds(tmp_path / "out") != seconds
+
+
+def stored_seconds(out: Path) -> dict[str, float]:
+    with Store.read(f"sqlite:///{out}/sweep.db") as store:
+        return {r.trial.id: r.seconds for r in store.records()}
 
 
 def test_where_no_copy_could_be_planted_the_answer_says_so(lab: tuple[Sweep, Bench, Path], tmp_path: Path) -> None:
