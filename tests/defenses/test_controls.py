@@ -31,7 +31,7 @@ def test_bn_refresh_finds_the_trusted_images_statistics() -> None:
     brighter = View(view.model, Images(view.trusted.x // 2, view.trusted.y, 4))
     (_, after) = run(bn_refresh.repair(brighter, rng(), 999, steps=100, batch=40))[-1]
     with torch.no_grad():
-        seen = view.model.stem(brighter.trusted.x.float() / 255)  # type: ignore[operator, union-attr]
+        seen = view.model.stem(brighter.trusted.x.float() / 255)  # type: ignore[operator]
     assert torch.allclose(after["bn.running_mean"], seen.mean((0, 2, 3)), atol=1e-4)
 
 

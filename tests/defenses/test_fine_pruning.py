@@ -1,6 +1,7 @@
 """Fine-Pruning: what is cut, that it stays cut, and that columns of the head stand for channels of the stage."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -54,12 +55,12 @@ def test_cut_channels_reach_no_logit_before_or_after_tuning(name: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: str) -> None:
+def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: Any) -> None:
     """Twin: a mask after the last ReLU, shortcut included, while all else is tuned."""
     view = fresh_view()
     (_, cut) = run(
         repair(view, rng(), 99, steps=6, lr=0.01, batch=16, rho=0.5, ranking_batches=2, optimizer=optimizer)
-    )[-1]  # type: ignore[arg-type]
+    )[-1]
     columns = (cut["head.weight"] == 0).all(0)
     twin, same_draws = clone(view.model), stream(view.trusted, 16, rng())
     mean_activity(view.model, same_draws, 16, 2)

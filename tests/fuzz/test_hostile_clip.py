@@ -81,7 +81,9 @@ LATER = (  # names that a library takes, to make other parts, to fetch code or t
     *("layer_types", "torchscript", "__class__", "is_decoder", "rope_scaling", "architectures", "sub_configs"),
 )
 SIZES = st.sampled_from([0, 1, -1, 2, 3, 31, 33, 39, 64, 2**16, 2**31, 2**40, 2**40 + 1, 2**63, 10**30, -(2**63)])
-ODD = SIZES | ANY | st.sampled_from([None, [], {}, "32", 1e308, float("nan"), float("inf"), True, [32, 32], "hub/code"])
+ODD: st.SearchStrategy[Any] = (
+    SIZES | ANY | st.sampled_from([None, [], {}, "32", 1e308, float("nan"), float("inf"), True, [32, 32], "hub/code"])
+)
 
 
 @tries(60)

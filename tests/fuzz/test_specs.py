@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from sweep.execution.preflight import check
 from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import SpecError
 from trials import catalog
+from trials.spec import SpecError
 
 pytestmark = pytest.mark.fuzz
 

@@ -192,6 +192,7 @@ def test_two_processes_give_the_records_of_one(finished: tuple[Store, Place], st
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.parametrize("use_ray", [False, True])
 def test_a_second_run_runs_nothing_and_starts_nobody(
     finished: tuple[Store, Place], monkeypatch: pytest.MonkeyPatch, use_ray: bool

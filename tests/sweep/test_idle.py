@@ -8,6 +8,8 @@ from ray.tune.utils.object_cache import _ObjectCache
 
 from sweep.execution.ray_tune import actor_cache
 
+pytestmark = pytest.mark.ray  # no Ray is started, but much of it loaded
+
 
 def two_idle(waits: bool = False) -> Any:
     """A cache with two workers of one share, as at the end of a wave."""

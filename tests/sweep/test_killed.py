@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-from ray import cloudpickle
 from test_executors import eventually
 
 from results.store import Store
@@ -64,8 +63,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Out
 
 
 def on_ray(source: Source, place: Place) -> None:
+    import test_killed  # noqa: PLC0415
+    from ray import cloudpickle  # noqa: PLC0415
+
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
+    cloudpickle.register_pickle_by_value(test_killed)  # workers of Ray have no path to the tests
     ray_tune.run(source, place, ONE)
 
 
@@ -96,10 +99,6 @@ def test_a_killed_training_goes_on_and_gives_the_record_of_an_undisturbed_one(
     execute: Callable[[Source, Place], None],
     attack: str,
 ) -> None:
-    if execute is on_ray:
-        import test_killed  # noqa: PLC0415
-
-        cloudpickle.register_pickle_by_value(test_killed)  # workers have no path to the tests
     place = Named(str(tmp_path), "cpu", 1, checkpoint=0)
     source = Source(waves(sweep_of(attack), store), store, "tiny")
     killer = kill_one_that_has_a_checkpoint(place)

@@ -7,7 +7,6 @@ import made_up
 import pytest
 import tiny_sweep
 from made_up import Made
-from ray import cloudpickle
 from test_executors import alive, trials
 
 from results.store import Store
@@ -19,7 +18,6 @@ from sweep.planning.strategy import ListWalk
 from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
-cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
 LIMIT = 2.0
 
 
@@ -28,8 +26,11 @@ def pooled(source: Source, place: Place, compute: Compute) -> None:
 
 
 def on_ray(source: Source, place: Place, compute: Compute) -> None:
+    from ray import cloudpickle  # noqa: PLC0415
+
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
+    cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
     ray_tune.run(source, place, compute)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import made_up
 import pytest
 from made_up import Made
-from ray import cloudpickle
 from test_executors import source, trials
 
 from results.store import Store
@@ -19,7 +18,6 @@ from sweep.planning.strategy import ListWalk
 from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
-cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
 LISTENS = "0A"  # the state in /proc/net/tcp
 
 
@@ -69,8 +67,11 @@ def test_the_list_of_sockets_is_right() -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: Path) -> None:
+    from ray import cloudpickle  # noqa: PLC0415
+
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
+    cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
     before, heard = listening({os.getpid()}), set[str]()
 
     def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import made_up
 import pytest
 import tiny_sweep
-import warm_ray
 from counting import journal
 from made_up import Made
 from ray import cloudpickle
@@ -34,12 +33,9 @@ def gone(place: Made) -> bool:
     return eventually(lambda: not any(alive(pid) for _, pid in place.starts()), 60)
 
 
-def test_ray_gives_the_records_of_one_process(
-    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import ray  # noqa: PLC0415
 
-    monkeypatch.delenv(warm_ray.ADDRESS)  # its worker and helpers are started as users' are
     one = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1, "cpus": 1})
     with Store.open(f"sqlite:///{tmp_path}/inline.db") as inline:
         runner.execute(one, inline, tiny_sweep.place(tmp_path / "inline"), use_ray=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-import warm
+from programs import Program
 from test_executors import trials
 
 from results.store import Store
@@ -171,7 +171,7 @@ def test_a_driver_on_another_machine_hears_of_the_time_limit(
     path = os.pathsep.join([str(folder), str(folder.parent), str(folder.parents[1])])
     code = HANGS if told else f"import sweep.execution.worker; sweep.execution.worker.TELLING = 0.5{HANGS}"
     environment = {**os.environ, "PYTHONPATH": path, "POISONSWEEP_CACHE": str(tmp_path / "theirs")}
-    assert warm.Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
+    assert Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "ours"))
     record = Spool(Place(where, time_limit=0.5)).last_word(trials(1)[0])
     assert (record is not None) == told
