@@ -60,7 +60,9 @@ def _importers_of_ray(file: Path) -> frozenset[str]:
     if file.suffix != ".py":
         return frozenset()
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     inside = {id(node) for function in functions for node in ast.walk(function)}
     found = {function.name for function in functions if any(map(_imports_ray, ast.walk(function)))}
     if any(_imports_ray(node) for node in ast.walk(tree) if id(node) not in inside):

@@ -16,7 +16,14 @@ def pytest_configure(config):
 def postgres_server():
     return None
 """
-OPTIONS = ["-p", "no:cacheprovider", "-q", "--strict-markers", "-o", "markers=ray\npostgres\nbrowser\nchaos\nfuzz"]
+OPTIONS = [
+    "-p",
+    "no:cacheprovider",
+    "-q",
+    "--strict-markers",
+    "-o",
+    "markers=ray\npostgres\nbrowser\nchaos\nfuzz",
+]
 
 
 def ran(folder: Path, name: str, code: str) -> tuple[int, str]:
@@ -33,9 +40,21 @@ def ran(folder: Path, name: str, code: str) -> tuple[int, str]:
 
 IMPORTS = "def test_x():\n    import ray\n\ndef test_y():\n    pass\n"
 REFUSED = {
-    "an import in a test": ("test_x.py", IMPORTS, "test_x: it imports ray, so it needs @pytest.mark.ray"),
-    "an import of the file": ("test_x.py", "from ray import tune\ndef test_x(): pass\n", "it needs @pytest.mark.ray"),
-    "a fixture": ("test_x.py", "def test_x(postgres_server): pass\n", "it needs @pytest.mark.postgres"),
+    "an import in a test": (
+        "test_x.py",
+        IMPORTS,
+        "test_x: it imports ray, so it needs @pytest.mark.ray",
+    ),
+    "an import of the file": (
+        "test_x.py",
+        "from ray import tune\ndef test_x(): pass\n",
+        "it needs @pytest.mark.ray",
+    ),
+    "a fixture": (
+        "test_x.py",
+        "def test_x(postgres_server): pass\n",
+        "it needs @pytest.mark.postgres",
+    ),
     "a folder": ("chaos/test_x.py", "def test_x(): pass\n", "it needs @pytest.mark.chaos"),
 }
 STARTS = """
@@ -63,11 +82,19 @@ def test_a_need_that_shows_is_refused_at_collection(case: str, tmp_path: Path) -
     assert "test_y" not in said
 
 
-@pytest.mark.parametrize(("program", "marker"), [("raylet", "ray"), ("pg_ctl", "postgres"), ("chromium", "browser")])
-def test_a_program_is_started_by_marked_tests_alone(program: str, marker: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "marker"), [("raylet", "ray"), ("pg_ctl", "postgres"), ("chromium", "browser")]
+)
+def test_a_program_is_started_by_marked_tests_alone(
+    program: str, marker: str, tmp_path: Path
+) -> None:
     exit_code, said = ran(tmp_path, "test_x.py", STARTS.format(program=program, mark=""))
-    assert exit_code == pytest.ExitCode.TESTS_FAILED and f"so it needs @pytest.mark.{marker}" in said
-    exit_code, said = ran(tmp_path, "test_x.py", STARTS.format(program=program, mark=f"@pytest.mark.{marker}"))
+    assert (
+        exit_code == pytest.ExitCode.TESTS_FAILED and f"so it needs @pytest.mark.{marker}" in said
+    )
+    exit_code, said = ran(
+        tmp_path, "test_x.py", STARTS.format(program=program, mark=f"@pytest.mark.{marker}")
+    )
     assert exit_code == 0, said
 
 

@@ -56,7 +56,9 @@ def differences(wanted: Sequence[Row], found: Sequence[Row]) -> list[str]:
     missing = [row for row in wanted if row["id"] not in by_id]
     wanted_ids = {row["id"] for row in wanted}
     unknown = [row for row in found if row["id"] not in wanted_ids]
-    lines = [line for row in wanted if row["id"] in by_id for line in _compared(row, by_id[row["id"]])]
+    lines = [
+        line for row in wanted if row["id"] in by_id for line in _compared(row, by_id[row["id"]])
+    ]
     contents = [_content(row) for row in unknown]
     for row in missing:
         if (content := _content(row)) in contents:
@@ -92,7 +94,9 @@ def read() -> tuple[dict[str, str], list[Row]]:
 def write(rows: Sequence[Row]) -> None:
     """Records, one a line; a float's text is the shortest that is read as the same float."""
     lines = ",\n".join(json.dumps(row) for row in rows)
-    RECORDS.write_text(f'{{"made_with": {json.dumps(made_with())},\n"records": [\n{lines}\n]}}\n', encoding="utf-8")
+    RECORDS.write_text(
+        f'{{"made_with": {json.dumps(made_with())},\n"records": [\n{lines}\n]}}\n', encoding="utf-8"
+    )
 
 
 def made_with() -> dict[str, str]:
@@ -101,22 +105,43 @@ def made_with() -> dict[str, str]:
     import optuna  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
-    versions = {"numpy": numpy.__version__, "optuna": optuna.__version__, "torch": torch.__version__}
+    versions = {
+        "numpy": numpy.__version__,
+        "optuna": optuna.__version__,
+        "torch": torch.__version__,
+    }
     return {**versions, "processor": torch.backends.cpu.get_cpu_capability()}
 
 
 def run(executor: str, folder: Path) -> list[Row]:
     """Run the sweep into a new store in ``folder``."""
     url = f"sqlite:///{folder}/{executor}/store.db"
-    words = [sys.executable, "-m", "poisonsweep", "run", str(SPEC), "--store", url, *EXECUTORS[executor]]
-    subprocess.run(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL)
+    words = [
+        sys.executable,
+        "-m",
+        "poisonsweep",
+        "run",
+        str(SPEC),
+        "--store",
+        url,
+        *EXECUTORS[executor],
+    ]
+    subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return measured(url)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=EXECUTORS, help="run with one of the two")
-    parser.add_argument("--write", action="store_true", help="keep what the local run measured as records.json")
+    parser.add_argument(
+        "--write", action="store_true", help="keep what the local run measured as records.json"
+    )
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if given.write:
@@ -125,7 +150,9 @@ def main() -> int:
         return 0
     with_what, wanted = read()
     if made_with() != with_what:
-        print(f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ for that reason")
+        print(
+            f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ for that reason"
+        )
     found = []
     for executor in [given.only] if given.only else EXECUTORS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,6 @@
-"""Sweep files: any bytes, any mutation of a valid one, and what lies in a file system under such a name."""
+"""Sweep files: any bytes, any mutation of a valid one, and what lies in a file system under such a
+name.
+"""
 
 import os
 import string
@@ -56,7 +58,9 @@ ODD = st.one_of(
 )
 ANY = st.recursive(
     ODD,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -70,7 +74,10 @@ def toml(value: Any) -> str:
     if isinstance(value, str):
         return (
             '"'
-            + "".join(c if c in string.printable and c not in '"\\\n\r\t\v\f' else f"\\U{ord(c):08x}" for c in value)
+            + "".join(
+                c if c in string.printable and c not in '"\\\n\r\t\v\f' else f"\\U{ord(c):08x}"
+                for c in value
+            )
             + '"'
         )
     if isinstance(value, dict):
@@ -95,7 +102,13 @@ def planned(text: str | bytes, kind: str = "spec, any text") -> str:
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every value in a table."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(p for k, v in inner for p in places(v, (*path, k)))]
 
 
@@ -116,12 +129,14 @@ WHOLE = tiny_sweep.table(
     tune_on="each",
     confirm=True,
     judge=True,
-    detectors=[{"name": "neural_cleanse", "profile": "small", "limit": 1, "repairs": ["weight_decay"]}],
+    detectors=[
+        {"name": "neural_cleanse", "profile": "small", "limit": 1, "repairs": ["weight_decay"]}
+    ],
     defenses=[
         {
             "name": "weight_decay",
             "profile": "small",
-            "walk": "search",
+            "strategy": "search",
             "sampler": "tpe",
             "trials": 3,
             "objectives": ["asr"],
@@ -129,7 +144,7 @@ WHOLE = tiny_sweep.table(
         },
         {"name": "none", "profile": "small"},
     ],
-    victim={**tiny_sweep.VICTIM, "seeds": [0], "targets": [1], "reserve": 0.1, "walk": "grid"},
+    victim={**tiny_sweep.VICTIM, "seeds": [0], "targets": [1], "reserve": 0.1, "strategy": "grid"},
 )
 PLACES = [p for p in places(WHOLE) if p]
 
@@ -158,7 +173,9 @@ def test_any_text_is_a_sweep_or_one_line(text: bytes | str) -> None:
     st.integers(0, 20),
     st.sampled_from([*"[]{}=.,\"'#\n\0\x1b0e-", VALID, "é", "0x", "nan", "inf"]),
 )
-def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cut: int, put: str) -> None:
+def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(
+    at: int, cut: int, put: str
+) -> None:
     planned(f"{VALID[:at]}{put}{VALID[at + cut :]}", "spec, characters mutated")
 
 
@@ -170,11 +187,16 @@ def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cu
 @example(("victim", "seeds"), list(range(20_000)))
 @example(("seeds",), list(range(100_000)))
 @example(("trusted",), [i / 20_000 for i in range(1, 20_000)])
-@example(("planting",), [{}] * 2000)
+@example(("self_poisoning",), [{}] * 2000)
 @example(("defenses",), [{"name": "none"}] * 2000)
 @example(
     ("victim", "training"),
-    {"name": "fast", "epochs": list(range(1, 400)), "batch": list(range(1, 400)), "peak": [0.1] * 400},
+    {
+        "name": "fast",
+        "epochs": list(range(1, 400)),
+        "batch": list(range(1, 400)),
+        "peak": [0.1] * 400,
+    },
 )
 @example(("tuning",), [])
 @example(("victim",), [])
@@ -218,9 +240,13 @@ ROOM_OF = {"datasets": "dataset", "recipes": "training", "attacks": "attacks", "
 @tries(60)
 @given(
     st.sampled_from(FILES),
-    st.sampled_from([*NASTY, "/dev/zero", "/dev/stdin", "pipe", "loop", "deep", "huge", ".", "/", "bytes\udcff"]),
+    st.sampled_from(
+        [*NASTY, "/dev/zero", "/dev/stdin", "pipe", "loop", "deep", "huge", ".", "/", "bytes\udcff"]
+    ),
 )
-def test_a_location_that_nobody_can_read_is_one_line(place: tuple[str, tuple[str, str]], where: str) -> None:
+def test_a_location_that_nobody_can_read_is_one_line(
+    place: tuple[str, tuple[str, str]], where: str
+) -> None:
     kind, (name, key) = place
     if where == "/" or (where == "." and kind == "datasets"):
         where = "./x.toml"
@@ -277,7 +303,10 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
     changes: dict[str, Any] = {}
     one = {"name": name, key: value}
     if kind in ROOM_OF and not (kind == "datasets" and name != "digits") and name != "given":
-        changes["victim"] = {**tiny_sweep.VICTIM, ROOM_OF[kind]: [one] if kind == "attacks" else one}
+        changes["victim"] = {
+            **tiny_sweep.VICTIM,
+            ROOM_OF[kind]: [one] if kind == "attacks" else one,
+        }
     elif kind in ("defenses", "detectors"):
         changes[kind] = [{"name": name, "profile": "small", "fixed": {key: value}}]
     with fenced() as folder:
@@ -285,7 +314,10 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
         def call() -> str:
             try:
                 with bounded():
-                    check(sweep_file.parse(tiny_sweep.table(**changes), "x"), tiny_sweep.place(folder / "artifacts"))
+                    check(
+                        sweep_file.parse(tiny_sweep.table(**changes), "x"),
+                        tiny_sweep.worker_config(folder / "artifacts"),
+                    )
             except SpecError as problem:
                 assert "\n" not in str(problem)
                 return "refused"
@@ -318,14 +350,31 @@ def special(folder: Path) -> dict[str, Path]:
         ["plan", "FILE"],
         ["run", "FILE", "--local"],
         ["run", "FILE"],
-        ["defend", "--model", "empty", "--arch", "resnet18", "--trusted", "folder", "--out", "out", "--spec", "FILE"],
+        [
+            "defend",
+            "--model",
+            "empty",
+            "--arch",
+            "resnet18",
+            "--trusted",
+            "folder",
+            "--out",
+            "out",
+            "--spec",
+            "FILE",
+        ],
     ],
     ids=["plan", "run-local", "run", "defend"],
 )
-def test_what_is_no_file_is_no_sweep(tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_file_is_no_sweep(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for path in special(tmp_path).values():
-        assert command("spec, special files", *[str(path) if w == "FILE" else w for w in words])[0] == "refused"
+        assert (
+            command("spec, special files", *[str(path) if w == "FILE" else w for w in words])[0]
+            == "refused"
+        )
     assert not (tmp_path / "runs").exists()
 
 

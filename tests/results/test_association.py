@@ -34,7 +34,10 @@ def test_coefficients_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
 
 def test_perfect_orders_are_one_and_minus_one_and_are_no_certainty() -> None:
     for kind in ("spearman", "kendall"):
-        up, down = correlation(range(9), range(9), kind), correlation(range(9), range(9, 0, -1), kind)
+        up, down = (
+            correlation(range(9), range(9), kind),
+            correlation(range(9), range(9, 0, -1), kind),
+        )
         assert (up.value, down.value) == (pytest.approx(1), pytest.approx(-1))
         assert up.p is not None
         assert up.p < 0.01
@@ -44,7 +47,9 @@ def test_perfect_orders_are_one_and_minus_one_and_are_no_certainty() -> None:
 
 def test_the_interval_covers_and_the_test_keeps_its_level() -> None:
     rng, hits, errors = np.random.default_rng(0), 0, 0
-    truth = 6 / math.pi * math.asin(0.25)  # Spearman's coefficient of two normals with correlation 0.5
+    truth = (
+        6 / math.pi * math.asin(0.25)
+    )  # Spearman's coefficient of two normals with correlation 0.5
     for i in range(150):
         x = rng.standard_normal(60)
         y = 0.5 * x + math.sqrt(0.75) * rng.standard_normal(60)
@@ -89,7 +94,9 @@ def test_more_poison_is_found_harder_to_repair_and_easier_to_detect(records: lis
     found = {(t.of, t.method, t.victim.attacks[0].name): t for t in trends(records)}
     certain = found["η", "none", "badnets"].models
     assert certain.interval is not None
-    assert certain.interval.high - certain.interval.low < 0.01  # budgets part the victims, whichever are drawn
+    assert (
+        certain.interval.high - certain.interval.low < 0.01
+    )  # budgets part the victims, whichever are drawn
     eta = found["η", "weight_decay", "badnets"]
     assert eta.budgets == made.BUDGETS
     assert eta.models.n == 90
@@ -109,13 +116,19 @@ def test_shuffled_budgets_have_no_trend() -> None:
     seen = [t for t in trends(made.sweep(seeds=30, attacks=flat, seed=9)) if t.of == "ρ"]
     assert len(seen) == 2
     assert all(abs(t.models.value or 0) < 0.3 for t in seen)
-    assert all(t.models.interval and t.models.interval.low < 0 < t.models.interval.high for t in seen)
+    assert all(
+        t.models.interval and t.models.interval.low < 0 < t.models.interval.high for t in seen
+    )
 
 
 def test_the_mean_of_placements_is_rho(records: list[Record]) -> None:
     from results.comparison.detectability import detections  # noqa: PLC0415
 
-    by_m = {(d.detector.name, d.m): d.rho for d in detections(records) if d.victim.attacks[0].name == "wanet"}
+    by_m = {
+        (d.detector.name, d.m): d.rho
+        for d in detections(records)
+        if d.victim.attacks[0].name == "wanet"
+    }
     some = [t for t in trends(records) if (t.of, t.method) == ("ρ", "neural_cleanse")]
     (t,) = [t for t in some if t.victim.attacks[0].name == "wanet"]
     assert t.means == pytest.approx([by_m["neural_cleanse", m] for m in made.BUDGETS])
@@ -133,28 +146,48 @@ def _settings(planted: list[float], real: list[float], seed: int = 0) -> list[Re
     rows = []
     for i, (a, b) in enumerate(zip(planted, real, strict=True)):
         lr = {"lr": 0.001 * (i + 1)}
-        rows.append(synthetic.tuned([(0, 0.95, 1.0), (50, 0.94, a)], "tuning", "weight_decay", lr, seed=seed))
-        rows.append(synthetic.real([(0, 0.95, 1.0), (50, 0.94, b)], defense="weight_decay", params=lr))
+        rows.append(
+            synthetic.tuned(
+                [(0, 0.95, 1.0), (50, 0.94, a)], "tuning", "weight_decay", lr, seed=seed
+            )
+        )
+        rows.append(
+            synthetic.real([(0, 0.95, 1.0), (50, 0.94, b)], defense="weight_decay", params=lr)
+        )
     return rows
 
 
 def test_an_order_that_carries_over_is_told_from_one_that_turns_round() -> None:
     planted = [0.1, 0.2, 0.3, 0.4, 0.5]
-    same, turned = _settings(planted, [0.3, 0.5, 0.6, 0.8, 0.9]), _settings(planted, [0.9, 0.8, 0.6, 0.5, 0.3])
+    same, turned = (
+        _settings(planted, [0.3, 0.5, 0.6, 0.8, 0.9]),
+        _settings(planted, [0.9, 0.8, 0.6, 0.5, 0.3]),
+    )
     (good, all_good), (bad, _) = transfers(same), transfers(turned)
     assert (good.defense, all_good.defense) == ("weight_decay", None)
-    assert (good.spearman.value, good.kendall.value, good.cost) == (pytest.approx(1), pytest.approx(1), 0)
+    assert (good.spearman.value, good.kendall.value, good.cost) == (
+        pytest.approx(1),
+        pytest.approx(1),
+        0,
+    )
     assert bad.spearman.value == pytest.approx(-1)
     assert bad.cost == pytest.approx(0.6)
 
 
 def test_only_settings_run_on_both_sides_count_and_frozen_runs_do_not() -> None:
     records = _settings([0.1, 0.2, 0.3, 0.4], [0.3, 0.5, 0.6, 0.8])
-    alone = synthetic.tuned([(0, 0.95, 1.0), (50, 0.94, 0.0)], "tuning", "weight_decay", {"lr": 9.0})
-    frozen = synthetic.real(
-        [(0, 0.95, 1.0), (50, 0.94, 0.0)], defense="weight_decay", params={"lr": 0.004}, game_params={"stop_at": 50}
+    alone = synthetic.tuned(
+        [(0, 0.95, 1.0), (50, 0.94, 0.0)], "tuning", "weight_decay", {"lr": 9.0}
     )
-    real = synthetic.real([(0, 0.95, 1.0), (50, 0.94, 0.0)], defense="weight_decay", params={"lr": 8.0})
+    frozen = synthetic.real(
+        [(0, 0.95, 1.0), (50, 0.94, 0.0)],
+        defense="weight_decay",
+        params={"lr": 0.004},
+        game_params={"stop_at": 50},
+    )
+    real = synthetic.real(
+        [(0, 0.95, 1.0), (50, 0.94, 0.0)], defense="weight_decay", params={"lr": 8.0}
+    )
     assert [len(t.planted) for t in transfers([*records, alone, frozen, real])] == [4, 4]
     assert transfers(records[:4]) == []  # two settings have no order to speak of
     row = transfer_table.table(records).iloc[0]

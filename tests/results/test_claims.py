@@ -50,7 +50,9 @@ for _ in range(8):
 
 def run(code: str, *words: str) -> "subprocess.Popen[str]":
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code, *words], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=ROOT, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def gone(store: Store, trial_id: str = ID) -> None:
@@ -61,7 +63,9 @@ def gone(store: Store, trial_id: str = ID) -> None:
 
 def rows(store: Store) -> list[tuple[object, ...]]:
     with store._engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text("SELECT trial_id, owner FROM claims"))]
+        return [
+            tuple(row) for row in connection.execute(text("SELECT trial_id, owner FROM claims"))
+        ]
 
 
 def test_a_claim_is_one_owners_until_it_is_released(store: Store) -> None:
@@ -109,7 +113,9 @@ def test_a_claim_is_kept_by_renewing(store: Store) -> None:
     assert not store.claim(ID, "b", 60)
 
 
-def test_a_driver_whose_clock_is_wrong_takes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_whose_clock_is_wrong_takes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert store.claim(ID, "a", 60)
     wrong = time.time() + 10**6
     monkeypatch.setattr(time, "time", lambda: wrong)
@@ -127,7 +133,9 @@ def test_a_record_ends_its_claim_with_it_or_neither(store: Store, make_record: M
     assert store.records() == [record]
 
 
-def test_a_claim_that_ran_out_but_was_not_taken_still_counts(store: Store, make_record: Make) -> None:
+def test_a_claim_that_ran_out_but_was_not_taken_still_counts(
+    store: Store, make_record: Make
+) -> None:
     record = make_record()
     store.claim(record.trial.id, "a", 0.01)
     gone(store, record.trial.id)
@@ -135,7 +143,9 @@ def test_a_claim_that_ran_out_but_was_not_taken_still_counts(store: Store, make_
     assert store.records() == [record]
 
 
-def test_a_late_record_is_dropped_while_another_driver_holds_the_trial(store: Store, make_record: Make) -> None:
+def test_a_late_record_is_dropped_while_another_driver_holds_the_trial(
+    store: Store, make_record: Make
+) -> None:
     record = make_record()
     store.claim(record.trial.id, "a", 0.01)
     gone(store, record.trial.id)
@@ -145,17 +155,21 @@ def test_a_late_record_is_dropped_while_another_driver_holds_the_trial(store: St
     assert rows(store) == [(record.trial.id, "b")]
 
 
-def test_a_late_record_is_dropped_where_another_driver_has_stored_one(store: Store, make_record: Make) -> None:
+def test_a_late_record_is_dropped_where_another_driver_has_stored_one(
+    store: Store, make_record: Make
+) -> None:
     first = make_record()
-    late = dataclasses.replace(first, seconds=99.0)
+    lease_lost = dataclasses.replace(first, seconds=99.0)
     store.claim(first.trial.id, "b", 60)
     assert store.put(first, owner="b")
-    assert not store.put(late, owner="a")
+    assert not store.put(lease_lost, owner="a")
     assert store.records() == [first]
     assert rows(store) == []
 
 
-def test_a_late_record_counts_where_nobody_took_the_trial_up(store: Store, make_record: Make) -> None:
+def test_a_late_record_counts_where_nobody_took_the_trial_up(
+    store: Store, make_record: Make
+) -> None:
     record = make_record()
     assert store.put(record, owner="a")
     assert store.records() == [record]
@@ -163,7 +177,9 @@ def test_a_late_record_counts_where_nobody_took_the_trial_up(store: Store, make_
 
 
 @pytest.mark.parametrize("status", ["done", "failed"])
-def test_a_put_whose_answer_was_lost_may_be_repeated(store: Store, make_record: Make, status: str) -> None:
+def test_a_put_whose_answer_was_lost_may_be_repeated(
+    store: Store, make_record: Make, status: str
+) -> None:
     record = make_record(status=status)
     store.claim(record.trial.id, "a", 60)
     assert store.put(record, owner="a")
@@ -171,7 +187,9 @@ def test_a_put_whose_answer_was_lost_may_be_repeated(store: Store, make_record: 
     assert store.records() == [record]
 
 
-def test_a_record_that_nobody_owns_ends_the_claim_of_a_killed_driver(store: Store, make_record: Make) -> None:
+def test_a_record_that_nobody_owns_ends_the_claim_of_a_killed_driver(
+    store: Store, make_record: Make
+) -> None:
     record = make_record()
     store.claim(record.trial.id, "killed", 60)
     assert store.put(record)
@@ -185,7 +203,9 @@ def test_of_several_processes_each_id_is_claimed_by_exactly_one(store: Store, ur
     assert [p.returncode for p in crew] == [0] * 4, said
     taken = [words.split() for words, _ in said]
     assert sorted(i for ids in taken for i in ids) == IDS
-    assert sorted((i, f"driver {n}") for n, ids in enumerate(taken) for i in ids) == sorted(rows(store))
+    assert sorted((i, f"driver {n}") for n, ids in enumerate(taken) for i in ids) == sorted(
+        rows(store)
+    )
 
 
 def test_overlapping_batches_in_opposite_orders_lock_nobody_out(store: Store, url: str) -> None:
@@ -197,7 +217,9 @@ def test_overlapping_batches_in_opposite_orders_lock_nobody_out(store: Store, ur
     assert store.sweeps()[0].trials == 12
 
 
-def test_records_stay_durable_beside_claims_that_need_not_be(tmp_path: Path, make_record: Make) -> None:
+def test_records_stay_durable_beside_claims_that_need_not_be(
+    tmp_path: Path, make_record: Make
+) -> None:
     asked: list[tuple[str, int]] = []
     with Store.open(str(tmp_path / "s.db")) as store:
 
@@ -205,7 +227,9 @@ def test_records_stay_durable_beside_claims_that_need_not_be(tmp_path: Path, mak
             if statement.startswith(("INSERT INTO claims", "INSERT INTO trials")):
                 raw = connection.connection.driver_connection
                 assert raw is not None
-                asked.append((statement.split()[2], raw.execute("PRAGMA synchronous").fetchone()[0]))
+                asked.append(
+                    (statement.split()[2], raw.execute("PRAGMA synchronous").fetchone()[0])
+                )
 
         event.listen(store._engine, "before_cursor_execute", note)
         for seed in range(2):

@@ -10,10 +10,20 @@ import pytest
 
 from results.export.all_tables import to_tables
 from results.export.frames import to_file
-from trials.spec import Choice, Record
+from trials.spec import MethodConfig, Record
 
 Make = Callable[..., Record]
-FORMULAS = ["=1+1", "+cmd", "-2+3", "@SUM(A1)", "\t=1", "\n=1", "-", '=HYPERLINK("http://x")', "＝1"]
+FORMULAS = [
+    "=1+1",
+    "+cmd",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\n=1",
+    "-",
+    '=HYPERLINK("http://x")',
+    "＝1",
+]
 NUMBERS = ["-0.5", "+1", "-1e-05", "-.5", "+1.9%", "-3 %"]
 
 
@@ -24,7 +34,7 @@ def cells(path: Path) -> list[dict[str, str]]:
 
 def named(record: Record, name: str) -> Record:
     assert record.trial.method is not None
-    method = Choice(name, {**record.trial.method.params, "norm": name})
+    method = MethodConfig(name, {**record.trial.method.params, "norm": name})
     return dataclasses.replace(record, trial=dataclasses.replace(record.trial, method=method))
 
 
@@ -50,9 +60,13 @@ def test_columns_that_a_stranger_named_are_quoted_too(make_record: Make, tmp_pat
 
 @pytest.mark.parametrize("name", ["=1+1", "@x"])
 def test_no_table_begins_a_cell_as_a_formula(name: str, make_record: Make, tmp_path: Path) -> None:
-    records = [named(make_record(i, status=status), name) for i, status in enumerate(["done", "failed"])]
+    records = [
+        named(make_record(i, status=status), name) for i, status in enumerate(["done", "failed"])
+    ]
     to_tables(records, tmp_path)
-    found = [cell for file in tmp_path.glob("*.csv") for row in cells(file) for cell in row.values()]
+    found = [
+        cell for file in tmp_path.glob("*.csv") for row in cells(file) for cell in row.values()
+    ]
     assert f"'{name}" in found
     assert not [cell for cell in found if cell.startswith(("=", "@"))]
 

@@ -14,13 +14,13 @@ from results.figures import histograms
 from results.stats import roc
 from results.tables import detectability as table
 from results.tables import detectors
-from trials.spec import Choice, Record
+from trials.spec import MethodConfig, Record
 
 CLEAN = [detected(victim(seed=s), float(s)) for s in range(10)]
 
 
-def attacked(score: float, seed: int = 0, attack: str = "badnets", **more: float) -> Record:
-    return detected(victim(attack, 50, seed), score, **more)
+def attacked(score: float, seed: int = 0, attack: str = "badnets", **extra: float) -> Record:
+    return detected(victim(attack, 50, seed), score, **extra)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,20 @@ def test_rho_and_the_rate_at_five_percent_by_hand() -> None:
 
 
 def test_seed_and_target_are_repetitions_and_other_settings_are_not() -> None:
-    same = [detected(victim("badnets", 50, s, alpha=1.0), 5.0 + s) for s in range(3)]  # each with its own target
+    same = [
+        detected(victim("badnets", 50, s, alpha=1.0), 5.0 + s) for s in range(3)
+    ]  # each with its own target
     faint = detected(victim("badnets", 50, 0, alpha=0.5), 1.0)
-    more = detected(victim("badnets", 150, 0, alpha=1.0), 2.0)
-    found = detections([*CLEAN, *same, faint, more])
+    extra = detected(victim("badnets", 150, 0, alpha=1.0), 2.0)
+    found = detections([*CLEAN, *same, faint, extra])
     assert sorted(len(d.poisoned) for d in found) == [1, 1, 3]
     assert all(len(d.clean) == 10 for d in found)
-    names = sorted(table.table([*CLEAN, *same, faint, more])["attack"])
-    assert names == ["badnets (m = 150)", "badnets (m = 50), alpha = 0.5", "badnets (m = 50), alpha = 1"]
+    names = sorted(table.table([*CLEAN, *same, faint, extra])["attack"])
+    assert names == [
+        "badnets (m = 150)",
+        "badnets (m = 50), alpha = 0.5",
+        "badnets (m = 50), alpha = 1",
+    ]
 
 
 def test_only_clean_models_that_met_the_same_detector_count() -> None:
@@ -62,9 +68,11 @@ def test_only_clean_models_that_met_the_same_detector_count() -> None:
     trial = CLEAN[0].trial
     changed = [
         dataclasses.replace(trial, trusted=0.05),
-        dataclasses.replace(trial, method=Choice("weight_decay")),
-        dataclasses.replace(trial, detector=Choice("calibrated_inversion", {"steps": 50})),
-        dataclasses.replace(trial, victim=dataclasses.replace(trial.victim, training=Choice("paper"))),
+        dataclasses.replace(trial, method=MethodConfig("weight_decay")),
+        dataclasses.replace(trial, detector=MethodConfig("calibrated_inversion", {"steps": 50})),
+        dataclasses.replace(
+            trial, victim=dataclasses.replace(trial.victim, training=MethodConfig("paper"))
+        ),
     ]
     wrong = [Record(trial=t, status="done", metrics={"score": 99.0}) for t in changed]
     (d,) = detections([*CLEAN, attacked(4.5), *other_detector, *wrong])
@@ -139,11 +147,19 @@ def test_a_difference_is_of_the_models_that_both_have_scored() -> None:
     assert (seen.n_poisoned, seen.n_clean) == (3, 8)
     assert seen.delong.value == pytest.approx(1 - 0.5)
     row = detectors.table([*CLEAN, *nc, *both]).iloc[0]
-    assert (row["first"], row["second"], row["difference"]) == ("calibrated_inversion", "neural_cleanse", 0.5)
+    assert (row["first"], row["second"], row["difference"]) == (
+        "calibrated_inversion",
+        "neural_cleanse",
+        0.5,
+    )
 
 
 def test_the_better_detector_is_found_on_many_models(records: list[Record]) -> None:
-    some = [r for r in records if not r.trial.victim.attacks or r.trial.victim.attacks[0].params["m"] == 500]
+    some = [
+        r
+        for r in records
+        if not r.trial.victim.attacks or r.trial.victim.attacks[0].params["m"] == 500
+    ]
     frame = detectors.table(some)
     assert len(frame) == len(ATTACKS)
     strong = frame[frame["attack"] == "badnets (m = 500)"].iloc[0]
@@ -167,7 +183,9 @@ def test_histograms_show_every_model_of_each_attack_once() -> None:
 
 def test_names_that_try_to_be_markup_are_escaped() -> None:
     bad = "<img src=x>"
-    records = [detected(victim(seed=s), float(s), bad) for s in range(3)] + [detected(victim("<b>x", 50), 2.0, bad)]
+    records = [detected(victim(seed=s), float(s), bad) for s in range(3)] + [
+        detected(victim("<b>x", 50), 2.0, bad)
+    ]
     text = histograms.figure(records).to_json()
     assert "<img" not in text
     assert "<b>x" not in text

@@ -63,9 +63,16 @@ def test_a_curve_frame_has_one_row_a_point(records: list[Record]) -> None:
 
 @pytest.mark.parametrize(("suffix", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
 def test_files_read_back(
-    records: list[Record], tmp_path: Path, suffix: str, read: Callable[[Path], pd.DataFrame], make_record: Make
+    records: list[Record],
+    tmp_path: Path,
+    suffix: str,
+    read: Callable[[Path], pd.DataFrame],
+    make_record: Make,
 ) -> None:
-    records = [*records, make_record(5, lr="auto")]  # a setting that is a number here and a word there
+    records = [
+        *records,
+        make_record(5, lr="auto"),
+    ]  # a setting that is a number here and a word there
     path = tmp_path / "new" / f"sweep{suffix}"
     beside = to_file(records, path)
     assert beside == tmp_path / "new" / f"sweep.curves{suffix}"
@@ -74,7 +81,9 @@ def test_files_read_back(
     pd.testing.assert_frame_equal(read(beside), curve_frame(records), check_dtype=False)
 
 
-def test_an_unknown_suffix_or_place_is_the_users_to_fix(records: list[Record], tmp_path: Path) -> None:
+def test_an_unknown_suffix_or_place_is_the_users_to_fix(
+    records: list[Record], tmp_path: Path
+) -> None:
     with pytest.raises(SpecError, match=r"one of \.csv, \.parquet"):
         to_file(records, tmp_path / "x.xlsx")
     (tmp_path / "file").write_text("")
@@ -86,13 +95,19 @@ def test_an_unknown_suffix_or_place_is_the_users_to_fix(records: list[Record], t
         to_tensorboard(records, tmp_path / "file" / "runs")
 
 
-def test_optuna_reads_every_trial_with_its_state_and_curve(records: list[Record], tmp_path: Path) -> None:
+def test_optuna_reads_every_trial_with_its_state_and_curve(
+    records: list[Record], tmp_path: Path
+) -> None:
     assert to_optuna(records, tmp_path / "o.db") == 2
     assert [p.name for p in tmp_path.iterdir()] == ["o.db"]
     url = f"sqlite:///{tmp_path / 'o.db'}"
-    first, second = (optuna.load_study(study_name=n, storage=url) for n in sorted(optuna.get_all_study_names(url)))
+    first, second = (
+        optuna.load_study(study_name=n, storage=url)
+        for n in sorted(optuna.get_all_study_names(url))
+    )
     assert first.study_name == (
-        "robustness: pivotal_tuning on digits, resnet18, badnets (m = 50), seed 7, r = 1.0 %, seed 0"
+        "robustness: pivotal_tuning on digits, resnet18, badnets (m = 50), seed 7, r = 1.0 %, "
+        "seed 0"
     )
     states = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
     by_id = {r.trial.id: r for r in records}
@@ -157,13 +172,17 @@ def test_tensorboard_reads_one_run_a_trial(records: list[Record], tmp_path: Path
         if not record.curve:
             assert "asr" not in run.Tags()["scalars"]
             continue
-        assert [(e.step, e.value) for e in run.Scalars("asr")] == [(p.step, pytest.approx(p.asr)) for p in record.curve]
+        assert [(e.step, e.value) for e in run.Scalars("asr")] == [
+            (p.step, pytest.approx(p.asr)) for p in record.curve
+        ]
         hparams = run.summary_metadata["_hparams_/session_start_info"].plugin_data
         assert hparams.plugin_name == "hparams"
         assert b"pivotal_tuning" in hparams.content
 
 
-def test_tensorboard_adds_to_no_folder_that_holds_something(records: list[Record], tmp_path: Path) -> None:
+def test_tensorboard_adds_to_no_folder_that_holds_something(
+    records: list[Record], tmp_path: Path
+) -> None:
     (tmp_path / "notes").write_text("")
     with pytest.raises(SpecError, match="not empty"):
         to_tensorboard(records, tmp_path)

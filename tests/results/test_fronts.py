@@ -58,14 +58,18 @@ def test_swapping_and_mirroring_both_axes_mirrors_the_front(points: Floats) -> N
 
 
 @given(POINTS, RATES, RATES)
-def test_another_point_never_shrinks_the_hypervolume(points: Floats, asr: float, cda: float) -> None:
+def test_another_point_never_shrinks_the_hypervolume(
+    points: Floats, asr: float, cda: float
+) -> None:
     before = hypervolume(points)
     assert 0 <= before <= 1
     assert hypervolume(np.vstack([points, [[asr, cda]]])) >= before - 1e-12
 
 
 @given(POINTS, st.tuples(RATES, RATES))
-def test_front_and_hypervolume_agree_with_moocore(points: Floats, reference: tuple[float, float]) -> None:
+def test_front_and_hypervolume_agree_with_moocore(
+    points: Floats, reference: tuple[float, float]
+) -> None:
     mask = moocore.is_nondominated(points, maximise=[False, True])
     assert np.array_equal(nondominated(points), mask)
     theirs = moocore.hypervolume(points, ref=list(reference), maximise=[False, True])

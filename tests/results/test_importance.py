@@ -12,9 +12,15 @@ from trials.spec import Record, Scalar
 def swept(n: int, eta: object, seed: int = 0) -> list[Record]:
     rng, found = random.Random(seed), []
     for _ in range(n):
-        params: dict[str, Scalar] = {"lr": 10 ** rng.uniform(-3, -1), "kappa": rng.random(), "slol": rng.choice("ab")}
+        params: dict[str, Scalar] = {
+            "lr": 10 ** rng.uniform(-3, -1),
+            "kappa": rng.random(),
+            "slol": rng.choice("ab"),
+        }
         value = eta(params) if callable(eta) else eta
-        found.append(tuned([(0, 0.95, 1.0), (50, 0.94, value)], "tuning", "nad", {**params, "fixed": 1}))
+        found.append(
+            tuned([(0, 0.95, 1.0), (50, 0.94, value)], "tuning", "nad", {**params, "fixed": 1})
+        )
     return found
 
 
@@ -35,7 +41,9 @@ def test_order_of_records_does_not_matter() -> None:
     assert a.shares == pytest.approx(b.shares)
 
 
-@pytest.mark.parametrize(("records", "why"), [(swept(4, 0.5), "needed"), (swept(12, 0.5), "same ASR")])
+@pytest.mark.parametrize(
+    ("records", "why"), [(swept(4, 0.5), "needed"), (swept(12, 0.5), "same ASR")]
+)
 def test_too_little_to_say_is_said_with_its_reason(records: list[Record], why: str) -> None:
     found = importance(records)["nad"]
     assert found.shares is None

@@ -40,7 +40,9 @@ def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
     assert wilson(hits / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
-@pytest.mark.parametrize(("rate", "n"), [(math.nan, 10), (1.1, 10), (-0.1, 10), (0.5, 0), (0.5, math.inf)])
+@pytest.mark.parametrize(
+    ("rate", "n"), [(math.nan, 10), (1.1, 10), (-0.1, 10), (0.5, 0), (0.5, math.inf)]
+)
 def test_wilson_refuses_what_is_no_rate(rate: float, n: float) -> None:
     with pytest.raises(ValueError, match="a rate"):
         wilson(rate, n)

@@ -7,13 +7,20 @@ from synthetic import config, trial, tuned, victim
 
 from results.selection.confirmation import confirmed, frozen, pooled
 from results.selection.winners import winners
-from trials.spec import Choice, Point, Record
+from trials.spec import MethodConfig, Point, Record
 
 
 def end_of(step: int, asr: float, game: str, **kwargs: object) -> Record:
     curve = (Point(0, 0.95, 1.0), Point(step, 0.94, asr))
-    metrics = {"n_triggered": 90.0, "n_clean": 100.0} | ({"step": float(step)} if game == "confirmation" else {})
-    return Record(trial=trial(game, "weight_decay", {"lr": 0.1}, **kwargs), status="done", metrics=metrics, curve=curve)  # type: ignore[arg-type]
+    metrics = {"n_triggered": 90.0, "n_clean": 100.0} | (
+        {"step": float(step)} if game == "confirmation" else {}
+    )
+    return Record(
+        trial=trial(game, "weight_decay", {"lr": 0.1}, **kwargs),
+        status="done",
+        metrics=metrics,
+        curve=curve,
+    )  # type: ignore[arg-type]
 
 
 def test_a_judgement_is_of_this_winner_at_this_step() -> None:
@@ -31,14 +38,17 @@ def test_a_judgement_is_of_this_winner_at_this_step() -> None:
 
 def test_a_winner_of_a_clean_victim_is_judged_on_victims_like_it() -> None:
     clean = victim("")
-    record = tuned([(0, 0.95, 1.0), (50, 0.94, 0.2)], "tuning", "weight_decay", {"lr": 0.1}, of=clean)
+    record = tuned(
+        [(0, 0.95, 1.0), (50, 0.94, 0.2)], "tuning", "weight_decay", {"lr": 0.1}, of=clean
+    )
     (won,) = winners([record])
     attacked = [
-        end_of(50, 0.3, "robustness", of=victim(name), game_params={"stop_at": 50}) for name in ("badnets", "wanet")
+        end_of(50, 0.3, "robustness", of=victim(name), game_params={"stop_at": 50})
+        for name in ("badnets", "wanet")
     ]
     far = end_of(50, 0.3, "robustness", of=victim(dataset="gtsrb"), game_params={"stop_at": 50})
     assert {j.victim.attacks[0].name for j in frozen(won, [*attacked, far])} == {"badnets", "wanet"}
-    assert won.choice == Choice("weight_decay", {"lr": 0.1})
+    assert won.choice == MethodConfig("weight_decay", {"lr": 0.1})
 
 
 def test_many_victims_of_one_attack_are_pooled_over_models() -> None:

@@ -24,7 +24,11 @@ CLEAN = 10  # clean models, with scores 0 to 9
 
 
 def clean(*detectors: str) -> list[Record]:
-    return [detected(victim(seed=s), float(s), d) for d in detectors or ("neural_cleanse",) for s in range(CLEAN)]
+    return [
+        detected(victim(seed=s), float(s), d)
+        for d in detectors or ("neural_cleanse",)
+        for s in range(CLEAN)
+    ]
 
 
 def attack(
@@ -39,11 +43,18 @@ def attack(
 
 
 def plane(*records: Iterable[Record]) -> Plane:
-    (one,) = planes([*clean(), *(r for some in records for r in some)], channels=made.CHANNELS, draws=200)
+    (one,) = planes(
+        [*clean(), *(r for some in records for r in some)], channels=made.CHANNELS, draws=200
+    )
     return one
 
 
-FOUR = [attack("badnets", 0.1, 0.9), attack("adv", 0.6, 0.8), attack("a_blend", 0.3, 0.6), attack("wanet", 0.2, 0.7)]
+FOUR = [
+    attack("badnets", 0.1, 0.9),
+    attack("adv", 0.6, 0.8),
+    attack("a_blend", 0.3, 0.6),
+    attack("wanet", 0.2, 0.7),
+]
 
 
 def test_a_point_is_the_mean_over_victims_and_the_area_over_models() -> None:
@@ -88,10 +99,13 @@ def test_resampled_hypervolumes_are_those_of_the_fronts() -> None:
 
 def test_another_attack_never_lowers_the_hypervolume_and_a_better_defense_never_raises_it() -> None:
     base = volume(plane(*FOUR).marks)
-    more = volume(plane(*FOUR, attack("refool", 0.5, 0.5)).marks)
-    assert more.value > base.value
-    assert (more.draws >= base.draws - 1e-12).all()  # in every resample, as they are the same
-    weaker = [attack(n, e / 2, r) for n, e, r in (("badnets", 0.1, 0.9), ("adv", 0.6, 0.8), ("a_blend", 0.3, 0.6))]
+    extra = volume(plane(*FOUR, attack("refool", 0.5, 0.5)).marks)
+    assert extra.value > base.value
+    assert (extra.draws >= base.draws - 1e-12).all()  # in every resample, as they are the same
+    weaker = [
+        attack(n, e / 2, r)
+        for n, e, r in (("badnets", 0.1, 0.9), ("adv", 0.6, 0.8), ("a_blend", 0.3, 0.6))
+    ]
     assert volume(plane(*weaker).marks).value < base.value
 
 
@@ -106,7 +120,9 @@ def test_code_poisoning_has_a_front_of_its_own() -> None:
 
 
 def test_bands_surround_the_front_and_the_better_share_dominates() -> None:
-    p = planes(made.sweep(seeds=12, defenses=("weight_decay",), detectors=("neural_cleanse",)), draws=300)[0]
+    p = planes(
+        made.sweep(seeds=12, defenses=("weight_decay",), detectors=("neural_cleanse",)), draws=300
+    )[0]
     surfaces = band(p.marks, (0.025, 0.5, 0.975))
     areas = [pareto.hypervolume(surfaces[s], (1.0, 0.0)) for s in (0.025, 0.5, 0.975)]
     assert areas[0] > areas[1] > areas[2]
@@ -132,10 +148,14 @@ def test_the_weaker_attackers_mark_the_better_pair() -> None:
     assert sum(d.lowest for d in ranked[:2]) > 0.99
     assert all(d.attacks == 15 and not d.left_out for d in ranked)
     said = sentence(ranked)
-    assert said.startswith(f"At r = 1.0 %, pivotal_tuning with {ranked[0].plane.detector} leaves attackers the least")
+    assert said.startswith(
+        f"At r = 1.0 %, pivotal_tuning with {ranked[0].plane.detector} leaves attackers the least"
+    )
     assert said.endswith(".")
     assert said.count(". ") == 0
-    assert ("do not tell it apart" in said) == (ranked[0].lowest < 0.95 and ranked[1].lowest > 0.025)
+    assert ("do not tell it apart" in said) == (
+        ranked[0].lowest < 0.95 and ranked[1].lowest > 0.025
+    )
 
 
 def test_pairs_that_score_alike_share_the_resamples() -> None:
@@ -147,7 +167,11 @@ def test_pairs_that_score_alike_share_the_resamples() -> None:
 
 def test_pairs_are_compared_on_the_attacks_that_all_have_met() -> None:
     lazy = attack("badnets", 0.05, 0.9, defense="nad")  # met one attack only, the easy one
-    records = [*clean(), *(r for some in FOUR for r in some), *(r for r in lazy if r.trial.game.name == "robustness")]
+    records = [
+        *clean(),
+        *(r for some in FOUR for r in some),
+        *(r for r in lazy if r.trial.game.name == "robustness"),
+    ]
     (ranked,) = rankings(planes(records, draws=50))
     assert [d.plane.defense for d in ranked] == ["weight_decay"]
     assert ranked[0].left_out == ("nad with neural_cleanse",)
@@ -161,17 +185,26 @@ def test_a_defense_that_ruins_the_model_is_no_recommendation() -> None:
     ]
     kept = attack("badnets", 0.4, 0.7)
     (ranked,) = rankings(planes([*clean(), *ruined, *kept], draws=50))
-    assert [(d.plane.defense, d.affordable) for d in ranked] == [("weight_decay", True), ("nad", False)]
+    assert [(d.plane.defense, d.affordable) for d in ranked] == [
+        ("weight_decay", True),
+        ("nad", False),
+    ]
     assert ranked[0].volume.value > ranked[1].volume.value == 0
     assert (ranked[0].cost, ranked[1].cost) == (pytest.approx(0.01), pytest.approx(0.84))
     assert (ranked[0].lowest, ranked[1].lowest) == (1, None)
     assert "the only pair within Δ (1 other pair costs more than Δ)" in sentence(ranked)
     (alone,) = rankings(planes([*clean(), *ruined], draws=50))
-    assert "at a mean cost of 84.0 points of clean accuracy, more than the 2.0 allowed" in sentence(alone)
+    assert "at a mean cost of 84.0 points of clean accuracy, more than the 2.0 allowed" in sentence(
+        alone
+    )
 
 
 def test_a_single_victim_gives_no_certainty() -> None:
-    pairs = [r for e, d in ((0.4, "weight_decay"), (0.1, "nad")) for r in attack("badnets", e, 0.7, seeds=1, defense=d)]
+    pairs = [
+        r
+        for e, d in ((0.4, "weight_decay"), (0.1, "nad"))
+        for r in attack("badnets", e, 0.7, seeds=1, defense=d)
+    ]
     (ranked,) = rankings(planes([*clean(), *pairs], draws=50))
     assert [d.plane.defense for d in ranked] == ["nad", "weight_decay"]
     assert all(d.volume.interval is None and d.lowest is None for d in ranked)
@@ -206,7 +239,9 @@ def test_attacks_measured_on_one_axis_only_are_named() -> None:
 def test_order_and_repetition_of_records_change_nothing() -> None:
     records = [*clean(), *(r for some in FOUR for r in some)]
     one, other = planes(records, draws=50)[0], planes([*records, *records][::-1], draws=50)[0]
-    assert [(m.name, m.eta, m.rho) for m in one.marks] == [(m.name, m.eta, m.rho) for m in other.marks]
+    assert [(m.name, m.eta, m.rho) for m in one.marks] == [
+        (m.name, m.eta, m.rho) for m in other.marks
+    ]
     assert (volume(one.marks).draws == volume(other.marks).draws).all()
 
 
@@ -215,7 +250,9 @@ def test_settings_tuned_for_each_victim_are_one_defense_and_a_grid_is_not() -> N
              for s in range(1, 4)]  # fmt: skip
     (one,) = remaining(tuned)
     assert (len(one.eta), one.rule) == (3, "frozen")
-    again = repaired(victim("badnets", 50, 1), [(0, 0.94, 1.0), (900, 0.93, 0.5)], lr=9.0, stop_at=900)
+    again = repaired(
+        victim("badnets", 50, 1), [(0, 0.94, 1.0), (900, 0.93, 0.5)], lr=9.0, stop_at=900
+    )
     assert len(remaining([*tuned, again])) == 4
     whole = [replace(r, trial=replace(r.trial, game=replace(
         r.trial.game, params={"delta": 0.02, "stop_at": 0}))) for r in tuned]  # fmt: skip
@@ -246,14 +283,20 @@ def test_what_is_not_finite_or_stopped_too_early_is_refused_and_counted() -> Non
     good = repaired(victim("badnets", 50, 0), [(0, 0.94, 1.0), (500, 0.93, 0.2)])
     nan = repaired(victim("badnets", 50, 1), [(0, 0.94, 1.0), (500, 0.93, math.nan)])
     early = repaired(victim("badnets", 50, 2), [(0, 0.94, 1.0), (250, 0.93, 0.0)])
-    failed = replace(repaired(victim("badnets", 50, 3), [(0, 0.9, 1.0)]), status="failed", curve=(), metrics={})
+    failed = replace(
+        repaired(victim("badnets", 50, 3), [(0, 0.9, 1.0)]), status="failed", curve=(), metrics={}
+    )
     (x,) = remaining([good, nan, early, failed])
     assert list(x.eta.values()) == [0.2]
     assert (x.refused, x.failed) == (2, 1)
 
 
 def test_equal_budgets_are_compared_with_an_interval_over_the_same_clean_models() -> None:
-    p = plane(attack("badnets", 0.1, 0.9, m=50), attack("adv", 0.6, 0.8, m=50), attack("adv", 0.7, 0.8, m=500))
+    p = plane(
+        attack("badnets", 0.1, 0.9, m=50),
+        attack("adv", 0.6, 0.8, m=50),
+        attack("adv", 0.7, 0.8, m=500),
+    )
     (match,) = at_equal_m(p)
     assert (match.first.name, match.second.name) == ("adv (m = 50)", "badnets (m = 50)")
     assert match.eta.value == pytest.approx(0.5)
@@ -270,7 +313,10 @@ def test_equal_asr_pairs_each_budget_with_the_nearest_and_none_twice() -> None:
         attack("badnets", 0.1, 0.9, m=500, asr0=1.0),
     )  # fmt: skip
     found = {(x.first.name, x.second.name): round(x.gap, 2) for x in at_equal_asr(p)}
-    assert found == {("adv (m = 50)", "badnets (m = 5)"): -0.02, ("adv (m = 500)", "badnets (m = 50)"): -0.03}
+    assert found == {
+        ("adv (m = 50)", "badnets (m = 5)"): -0.02,
+        ("adv (m = 500)", "badnets (m = 50)"): -0.03,
+    }
     assert at_equal_asr(p, 0.01) == []
     assert len(at_equal_asr(p, 0.6)) == 2
 

@@ -1,4 +1,6 @@
-"""Reading a store changes nothing: not the file, not what lies beside it, not its schema, and no file that it names."""
+"""Reading a store changes nothing: not the file, not what lies beside it, not its schema, and no
+file that it names.
+"""
 
 import contextlib
 import os
@@ -49,7 +51,9 @@ def file(tmp_path: Path, make_record: Make) -> Path:
 def another_driver(path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that has stored a record and has the store open still."""
     code = OPEN.format(tests=str(Path(__file__).parent), url=str(path))
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "stored\n"
         try:
@@ -76,7 +80,9 @@ def seen(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def hot_journal(file: Path, victim: Path) -> None:
-    """A rollback journal in the middle of a transaction, whose trailer names a super-journal: SQLite deletes that."""
+    """A rollback journal in the middle of a transaction, whose trailer names a super-journal:
+    SQLite deletes that.
+    """
     work = file.with_name("work.db")
     shutil.copy(file, work)
     with contextlib.closing(sqlite3.connect(work, isolation_level=None)) as link:
@@ -84,34 +90,50 @@ def hot_journal(file: Path, victim: Path) -> None:
             link.execute(f"PRAGMA {pragma}").fetchall()
         link.execute("BEGIN IMMEDIATE")
         link.execute("CREATE TABLE filler (x)")
-        for _ in range(200):  # pages are spilt, so that the journal is synced while the transaction is open
+        for _ in range(
+            200
+        ):  # pages are spilt, so that the journal is synced while the transaction is open
             link.execute("INSERT INTO filler VALUES (randomblob(4000))")
         shutil.copy(work, file)
         journal = Path(f"{work}-journal").read_bytes()
         link.execute("ROLLBACK")
     work.unlink()
     name = str(victim).encode()
-    trailer = struct.pack(">I", 0x40000000 // 4096 + 1) + name + struct.pack(">II", len(name), sum(name) & 0xFFFFFFFF)
+    trailer = (
+        struct.pack(">I", 0x40000000 // 4096 + 1)
+        + name
+        + struct.pack(">II", len(name), sum(name) & 0xFFFFFFFF)
+    )
     Path(f"{file}-journal").write_bytes(journal + trailer + bytes.fromhex("d9d505f920a163d7"))
 
 
 class TestAStrangersStore:
-    def test_with_a_hot_journal_is_what_sqlite_deletes_a_file_for(self, file: Path, tmp_path: Path) -> None:
+    def test_with_a_hot_journal_is_what_sqlite_deletes_a_file_for(
+        self, file: Path, tmp_path: Path
+    ) -> None:
         (tmp_path / "victim").write_text("precious")
         hot_journal(file, tmp_path / "victim")
         with contextlib.closing(sqlite3.connect(file)) as link:
             link.execute("SELECT count(*) FROM trials").fetchone()
         assert not (tmp_path / "victim").exists()  # else the next test would show nothing
 
-    @pytest.mark.parametrize("how", [Store.read, Store.open, lambda url: Store.open(url, create=False)])
+    @pytest.mark.parametrize(
+        "how", [Store.read, Store.open, lambda url: Store.open(url, create=False)]
+    )
     def test_with_a_hot_journal_is_refused_and_left(
-        self, how: Callable[[str], Store], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        how: Callable[[str], Store],
+        file: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(read_only, "WAIT", 0.1)
         (tmp_path / "victim").write_text("precious")
         hot_journal(file, tmp_path / "victim")
         before = seen(file.parent)
-        with pytest.raises(SpecError, match=r"rollback journal 's.db-journal'.*move that file away") as caught:
+        with pytest.raises(
+            SpecError, match=r"rollback journal 's.db-journal'.*move that file away"
+        ) as caught:
             how(str(file))
         assert "\n" not in str(caught.value)
         assert (tmp_path / "victim").read_text() == "precious"
@@ -138,7 +160,9 @@ class TestAStrangersStore:
             Store.read(str(file))
         assert not (tmp_path / "elsewhere").exists()
 
-    def test_whose_log_holds_content_is_read_and_neither_is_written(self, file: Path, make_record: Make) -> None:
+    def test_whose_log_holds_content_is_read_and_neither_is_written(
+        self, file: Path, make_record: Make
+    ) -> None:
         with another_driver(file):
             pass  # killed, so its record is in the log alone
         Path(f"{file}-shm").unlink()
@@ -184,7 +208,9 @@ class TestReading:
         with Store.read(str(file)) as store, pytest.raises(SpecError, match="readonly"):
             store.put(make_record(5))
 
-    def test_goes_on_when_a_driver_begins_in_the_middle(self, file: Path, make_record: Make) -> None:
+    def test_goes_on_when_a_driver_begins_in_the_middle(
+        self, file: Path, make_record: Make
+    ) -> None:
         counts: list[int] = []
 
         def work() -> int:
@@ -214,7 +240,9 @@ class TestReading:
     ) -> None:
         path = old_store(tmp_path / "old.db", make_record())
         monkeypatch.setattr(database, "READABLE", ())
-        with pytest.raises(SpecError, match=r"schema 0001 of an older poisonsweep.*`poisonsweep run"):
+        with pytest.raises(
+            SpecError, match=r"schema 0001 of an older poisonsweep.*`poisonsweep run"
+        ):
             Store.read(str(path))
 
 
@@ -256,14 +284,20 @@ class TestRights:
     def test_a_file_that_may_not_be_read_is_named_with_its_owner(self, file: Path) -> None:
         reachable(file)
         file.chmod(0o600 if not os.geteuid() else 0)
-        with as_nobody(), pytest.raises(SpecError, match=r"no right to read '.*s.db' \(owner \w+, mode 0"):
+        with (
+            as_nobody(),
+            pytest.raises(SpecError, match=r"no right to read '.*s.db' \(owner \w+, mode 0"),
+        ):
             Store.read(str(file))
 
     def test_a_folder_that_may_not_be_entered_is_named(self, file: Path) -> None:
         reachable(file)
         file.parent.chmod(0o700 if not os.geteuid() else 0)
         try:
-            with as_nobody(), pytest.raises(SpecError, match=r"no right to enter the folder '.*folder'"):
+            with (
+                as_nobody(),
+                pytest.raises(SpecError, match=r"no right to enter the folder '.*folder'"),
+            ):
                 Store.read(str(file))
         finally:
             file.parent.chmod(0o755)
@@ -271,7 +305,11 @@ class TestRights:
     @pytest.mark.parametrize("part", ["file", "folder", "missing"])
     def test_a_run_is_told_which_right_is_missing(self, file: Path, part: str) -> None:
         reachable(file)
-        what = {"file": "write to", "folder": "make files in the folder", "missing": "make files in the folder"}[part]
+        what = {
+            "file": "write to",
+            "folder": "make files in the folder",
+            "missing": "make files in the folder",
+        }[part]
         if part == "missing":
             file = file.with_name("new.db")
         elif part == "folder":
@@ -316,5 +354,7 @@ class TestACopy:
     def test_that_got_nothing_is_told_how_to_copy(self, tmp_path: Path) -> None:
         with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as link:
             link.execute("PRAGMA journal_mode=WAL")
-        with pytest.raises(SpecError, match=r"no store.*in the log beside the original.*\.backup copy.db"):
+        with pytest.raises(
+            SpecError, match=r"no store.*in the log beside the original.*\.backup copy.db"
+        ):
             Store.read(str(tmp_path / "copy.db"))

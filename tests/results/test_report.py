@@ -1,4 +1,6 @@
-"""The page: the answer first, nothing loaded, nothing injected, and a browser that draws it without complaint."""
+"""The page: the answer first, nothing loaded, nothing injected, and a browser that draws it without
+complaint.
+"""
 
 import dataclasses
 import hashlib
@@ -33,9 +35,17 @@ def html(records: list[Record]) -> str:
 
 def test_the_answer_comes_first(html: str) -> None:
     text = Page(html).read
-    assert text.index("Use pivotal_tuning and stop at step") < text.index("What each defense can reach")
+    assert text.index("Use pivotal_tuning and stop at step") < text.index(
+        "What each defense can reach"
+    )
     assert text.index("95 % interval") < text.index("What each defense can reach")
-    for word in ("oracle", "Provenance", "Δ", "min_asr_within_delta", "ArithmeticError: the model diverged"):
+    for word in (
+        "oracle",
+        "Provenance",
+        "Δ",
+        "min_asr_within_delta",
+        "ArithmeticError: the model diverged",
+    ):
         assert word in text
 
 
@@ -43,8 +53,8 @@ def test_says_so_when_nothing_repairs() -> None:
     weak = [tuned([(0, 0.95, 1.0), (50, 0.94, 0.3)])]
     text = Page(render(weak, title="t")).read
     assert (
-        "No defense repaired the model. The best, weight_decay stopped at step 50, still leaves an ASR of 30.0 %"
-        in text
+        "No defense repaired the model. The best, weight_decay stopped at step 50, still leaves "
+        "an ASR of 30.0 %" in text
     )
     assert "Not confirmed on report images" in text
     idle = Page(render([tuned([(0, 0.95, 0.9)], "tuning", "none")], title="t")).read
@@ -52,7 +62,9 @@ def test_says_so_when_nothing_repairs() -> None:
 
 
 @pytest.mark.parametrize("victims", [1, 5])
-def test_a_model_that_is_left_alone_is_not_told_of_as_if_something_had_been_done(victims: int) -> None:
+def test_a_model_that_is_left_alone_is_not_told_of_as_if_something_had_been_done(
+    victims: int,
+) -> None:
     of = [synthetic.victim("badnets", seed) for seed in range(victims)]
     curve = [(0, 0.951, 0.944)]
     found = [
@@ -64,13 +76,23 @@ def test_a_model_that_is_left_alone_is_not_told_of_as_if_something_had_been_done
     used = tuned([(0, 0.951, 0.944), (50, 0.5, 0.3)], "tuning", "nad", {"lr": 0.123}, of=of[0])
     page = Page(render([*found, used], title="t")).read
     text = page[: page.index("What each defense can reach")]
-    assert "rate stays at 94.4 % (95 % interval 87.6 – 97.6 %), at a clean accuracy of 95.1 %" in text
-    assert not any(word in text for word in ("takes", "left 94.4", "→", "costs", "0.0 points", "0.123"))
+    assert (
+        "rate stays at 94.4 % (95 % interval 87.6 – 97.6 %), at a clean accuracy of 95.1 %" in text
+    )
+    assert not any(
+        word in text for word in ("takes", "left 94.4", "→", "costs", "0.0 points", "0.123")
+    )
 
 
 def test_says_so_when_the_real_attack_resists() -> None:
     chosen = tuned([(0, 0.95, 1.0), (50, 0.94, 0.01)], "tuning", "nad", {"lr": 0.1})
-    real = tuned([(0, 0.95, 1.0), (50, 0.94, 0.5)], "robustness", "nad", {"lr": 0.1}, game_params={"stop_at": 50})
+    real = tuned(
+        [(0, 0.95, 1.0), (50, 0.94, 0.5)],
+        "robustness",
+        "nad",
+        {"lr": 0.1},
+        game_params={"stop_at": 50},
+    )
     text = Page(render([chosen, real], title="t")).read
     assert "repairs the planted backdoors but not the real attack" in text
 
@@ -79,13 +101,23 @@ def test_many_attacked_models_are_told_of_in_one_sentence() -> None:
     clean = synthetic.victim("")
     chosen = tuned([(0, 0.95, 1.0), (50, 0.94, 0.01)], "tuning", "nad", {"lr": 0.1}, of=clean)
     real = [
-        tuned([(0, 0.95, 1.0), (50, 0.94, eta)], "robustness", "nad", {"lr": 0.1}, game_params={"stop_at": 50}, of=of)
+        tuned(
+            [(0, 0.95, 1.0), (50, 0.94, eta)],
+            "robustness",
+            "nad",
+            {"lr": 0.1},
+            game_params={"stop_at": 50},
+            of=of,
+        )
         for name, eta in (("badnets", 0.0), ("wanet", 0.6))
         for of in (synthetic.victim(name, seed) for seed in range(5))
     ]
     text = Page(render([chosen, *real], title="t")).read
     assert "On 10 really attacked models (2 attacks)" in text and "5 of 10 were repaired" in text
-    assert "Most was left of wanet" in text and "5 of 10 really attacked models keep an ASR above 5 %" in text
+    assert (
+        "Most was left of wanet" in text
+        and "5 of 10 really attacked models keep an ASR above 5 %" in text
+    )
     assert "Against the real attack" not in text
 
 
@@ -162,34 +194,62 @@ def test_inert_json_reads_back_the_same() -> None:
     assert json.loads(text) == value
 
 
-def test_repetition_and_order_of_records_do_not_change_the_answer(records: list[Record], html: str) -> None:
+def test_repetition_and_order_of_records_do_not_change_the_answer(
+    records: list[Record], html: str
+) -> None:
     def answer(text: str) -> str:
         return text[text.index("<main>") : text.index("<h2>")]
 
-    assert answer(render([*records, *records[::-1]], title="A sweep", generated="2025-01-02")) == answer(html)
+    assert answer(
+        render([*records, *records[::-1]], title="A sweep", generated="2025-01-02")
+    ) == answer(html)
 
 
-def test_writes_the_whole_page_and_nothing_else(tmp_path: Path, records: list[Record], html: str) -> None:
-    target = write(records, tmp_path / "deep" / "page.html", title="A sweep", generated="2025-01-02")
+def test_writes_the_whole_page_and_nothing_else(
+    tmp_path: Path, records: list[Record], html: str
+) -> None:
+    target = write(
+        records, tmp_path / "deep" / "page.html", title="A sweep", generated="2025-01-02"
+    )
     assert target.read_text(encoding="utf-8") == html
     assert [p.name for p in target.parent.iterdir()] == ["page.html"]
 
 
-def browse(page: Path, tmp_path: Path, *more: str) -> tuple[str, str]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+def browse(page: Path, tmp_path: Path, *extra: str) -> tuple[str, str]:
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         pytest.skip("no Chromium: install the package chromium to draw the page")
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+    ]
+    command += [
+        "--enable-logging=stderr",
+        "--virtual-time-budget=10000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
     done = subprocess.run(
-        [*command, *more, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, *extra, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     return done.stdout, done.stderr
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("case", ["plain", "hostile", "empty"])
-def test_a_browser_draws_it_without_complaint(tmp_path: Path, records: list[Record], case: str) -> None:
+def test_a_browser_draws_it_without_complaint(
+    tmp_path: Path, records: list[Record], case: str
+) -> None:
     given = {"plain": records, "hostile": hostile(), "empty": []}[case]
     page = write(given, tmp_path / "page.html", title="A sweep")
     dom, log = browse(page, tmp_path)
@@ -227,8 +287,14 @@ const look = setInterval(() => {
 
 @pytest.mark.browser
 @pytest.mark.parametrize("several", [False, True])
-def test_on_a_narrow_window_nothing_is_wider_than_it(tmp_path: Path, records: list[Record], several: bool) -> None:
-    page = write(plane_records.sweep(seeds=3) if several else records, tmp_path / "page.html", title="A sweep")
+def test_on_a_narrow_window_nothing_is_wider_than_it(
+    tmp_path: Path, records: list[Record], several: bool
+) -> None:
+    page = write(
+        plane_records.sweep(seeds=3) if several else records,
+        tmp_path / "page.html",
+        title="A sweep",
+    )
     page.write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME, encoding="utf-8")

@@ -1,4 +1,6 @@
-"""ROC statistics: small cases by hand, relations that always hold, and simulations with a known answer."""
+"""ROC statistics: small cases by hand, relations that always hold, and simulations with a known
+answer.
+"""
 
 import math
 from statistics import NormalDist
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 from results.stats import delong, roc
 
-SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)  # few values, so that ties happen
+SCORES = st.lists(
+    st.integers(-3, 3).map(float), min_size=1, max_size=12
+)  # few values, so that ties happen
 
 
 def test_the_area_counts_pairs_and_ties_half() -> None:
@@ -21,11 +25,15 @@ def test_the_area_counts_pairs_and_ties_half() -> None:
 
 
 @given(SCORES, SCORES)
-def test_negated_scores_mirror_the_area_and_swapped_sides_too(p: list[float], c: list[float]) -> None:
+def test_negated_scores_mirror_the_area_and_swapped_sides_too(
+    p: list[float], c: list[float]
+) -> None:
     area = roc.auc(p, c)
     assert roc.auc([-v for v in p], [-v for v in c]) == pytest.approx(1 - area)
     assert roc.auc(c, p) == pytest.approx(1 - area)
-    assert roc.auc([v**3 + 1 for v in p], [v**3 + 1 for v in c]) == pytest.approx(area)  # only ranks count
+    assert roc.auc([v**3 + 1 for v in p], [v**3 + 1 for v in c]) == pytest.approx(
+        area
+    )  # only ranks count
 
 
 @given(SCORES, SCORES)
@@ -38,7 +46,9 @@ def test_the_area_under_the_curve_is_the_area(p: list[float], c: list[float]) ->
 
 
 @given(SCORES, SCORES, st.sampled_from([0.0, 0.05, 0.3, 0.7]))
-def test_the_rate_at_a_false_positive_rate_is_a_point_of_the_curve(p: list[float], c: list[float], fpr: float) -> None:
+def test_the_rate_at_a_false_positive_rate_is_a_point_of_the_curve(
+    p: list[float], c: list[float], fpr: float
+) -> None:
     allowed = [t for f, t in roc.curve(p, c) if f <= fpr + 1e-9]
     assert roc.tpr_at(p, c, fpr) == pytest.approx(max(allowed))
 
@@ -110,7 +120,10 @@ def _slow_variance(p: list[float], c: list[float]) -> float:
     """DeLong's variance of one area, as its sums are printed."""
     won = [[1.0 if x > y else 0.5 if x == y else 0.0 for y in c] for x in p]
     area = sum(map(sum, won)) / (len(p) * len(c))
-    rows, columns = [sum(r) / len(c) for r in won], [sum(k) / len(p) for k in zip(*won, strict=True)]
+    rows, columns = (
+        [sum(r) / len(c) for r in won],
+        [sum(k) / len(p) for k in zip(*won, strict=True)],
+    )
     s10 = sum((v - area) ** 2 for v in rows) / (len(p) - 1)
     s01 = sum((v - area) ** 2 for v in columns) / (len(c) - 1)
     return s10 / len(p) + s01 / len(c)
@@ -123,8 +136,12 @@ def test_delong_agrees_with_its_slow_twin() -> None:
     assert variance == pytest.approx(_slow_variance(p, c))
 
 
-def _two_detectors(rng: np.random.Generator, n: int, gap: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated scores (2, n) of poisoned and clean models; the detectors differ in how far they part the two."""
+def _two_detectors(
+    rng: np.random.Generator, n: int, gap: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlated scores (2, n) of poisoned and clean models; the detectors differ in how far they
+    part the two.
+    """
     shared = rng.standard_normal((2, n))
     noise = 0.7 * shared[:, None] + 0.7 * rng.standard_normal((2, 2, n))
     return noise[0] + np.array(gap)[:, None], noise[1]
@@ -185,7 +202,11 @@ def test_swapping_detectors_turns_the_difference_round() -> None:
 
 @pytest.mark.parametrize(
     ("p", "c", "said"),
-    [([], [1.0], "n > 0"), ([1.0, math.nan], [1.0], "1 of 2 scores are not finite"), ([1.0], [math.inf], "not finite")],
+    [
+        ([], [1.0], "n > 0"),
+        ([1.0, math.nan], [1.0], "1 of 2 scores are not finite"),
+        ([1.0], [math.inf], "not finite"),
+    ],
 )
 def test_what_is_no_score_is_refused(p: list[float], c: list[float], said: str) -> None:
     for function in (roc.auc, roc.curve, roc.tpr_at, roc.interval):

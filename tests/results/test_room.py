@@ -1,4 +1,6 @@
-"""A store or an artifact that may not grow, by a limit on files as by a full disk: waited for, and told rightly."""
+"""A store or an artifact that may not grow, by a limit on files as by a full disk: waited for, and
+told rightly.
+"""
 
 import os
 import subprocess
@@ -54,16 +56,31 @@ def said(code: str, *words: str) -> str:
 @pytest.mark.parametrize(
     ("seconds", "room", "found"),
     [
-        ("0.3", "none", "0 2 store sqlite:////{folder}/s.db could not be used for 0.3 s: disk I/O error. Everything"),
-        ("60", "room", "1 1 store sqlite:////{folder}/s.db cannot be used now (disk I/O error); trying for up to 60 s"),
+        (
+            "0.3",
+            "none",
+            "0 2 store sqlite:////{folder}/s.db could not be used for 0.3 s: disk I/O error. "
+            "Everything",
+        ),
+        (
+            "60",
+            "room",
+            "1 1 store sqlite:////{folder}/s.db cannot be used now (disk I/O error); trying for "
+            "up to 60 s",
+        ),
     ],
 )
-def test_a_store_that_may_not_grow_is_waited_for(tmp_path: Path, seconds: str, room: str, found: str) -> None:
+def test_a_store_that_may_not_grow_is_waited_for(
+    tmp_path: Path, seconds: str, room: str, found: str
+) -> None:
     text = said(FULL, str(tmp_path), seconds, room)
     assert text.startswith(found.format(folder=str(tmp_path).lstrip("/")))
 
 
 def test_an_artifact_that_may_not_grow_says_what_to_do(tmp_path: Path) -> None:
     text = said(ARTIFACT, str(tmp_path))
-    assert "the limit on a file's size, is used up: make room, then run again with --retry-failed" in text
+    assert (
+        "the limit on a file's size, is used up: make room, then run again with --retry-failed"
+        in text
+    )
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,9 @@ from results.selection.winners import winners
 from trials.spec import SpecError
 
 
-@pytest.mark.parametrize(("rule", "step"), [("min_asr_within_delta", 200), ("last_before_delta", 100), ("last", 250)])
+@pytest.mark.parametrize(
+    ("rule", "step"), [("min_asr_within_delta", 200), ("last_before_delta", 100), ("last", 250)]
+)
 def test_each_rule_takes_its_point(rule: str, step: int) -> None:
     found = pick(tuned(CURVE), rule)
     assert found is not None
@@ -55,12 +57,16 @@ def test_the_realisable_rule_looks_at_the_validation_accuracy_only() -> None:
 
 def test_delta_comes_from_the_trial_unless_it_is_given() -> None:
     wide = tuned(CURVE, game_params={"delta": 0.1})
-    assert [p.point.step for p in (pick(wide), pick(wide, delta=0.02), pick(tuned(CURVE))) if p] == [150, 200, 200]
+    assert [
+        p.point.step for p in (pick(wide), pick(wide, delta=0.02), pick(tuned(CURVE))) if p
+    ] == [150, 200, 200]
 
 
 def test_the_order_of_points_does_not_matter() -> None:
     record = tuned(CURVE)
-    shuffled = dataclasses.replace(record, curve=tuple(random.Random(0).sample(record.curve, len(CURVE))))
+    shuffled = dataclasses.replace(
+        record, curve=tuple(random.Random(0).sample(record.curve, len(CURVE)))
+    )
     for rule in ("min_asr_within_delta", "last_before_delta", "last"):
         a, b = pick(record, rule), pick(shuffled, rule)
         assert a is not None and b is not None

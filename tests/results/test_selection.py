@@ -20,7 +20,9 @@ def test_the_lowest_mean_over_seeds_wins_not_the_luckiest_seed() -> None:
 
 
 def test_ties_between_configurations_go_to_the_higher_cda() -> None:
-    (won,) = winners([config(0.1, 0.2, cda=0.935), config(0.2, 0.2, cda=0.94), config(0.3, 0.2, cda=0.93)])
+    (won,) = winners(
+        [config(0.1, 0.2, cda=0.935), config(0.2, 0.2, cda=0.94), config(0.3, 0.2, cda=0.93)]
+    )
     assert won.choice.params["lr"] == 0.2
 
 
@@ -33,7 +35,9 @@ def test_order_and_repetition_of_records_change_nothing() -> None:
 
 def test_failed_and_pruned_never_win_but_are_counted() -> None:
     good = config(0.1, 0.5)
-    failed = Record(trial=config(0.2, 0.0).trial, status="failed", error="Traceback\nValueError: no")
+    failed = Record(
+        trial=config(0.2, 0.0).trial, status="failed", error="Traceback\nValueError: no"
+    )
     pruned = dataclasses.replace(config(0.3, 0.0), status="pruned", metrics={})
     (won,) = winners([good, failed, pruned])
     assert (won.choice.params["lr"], won.tried, won.failed, won.pruned) == (0.1, 3, 1, 1)
@@ -65,7 +69,7 @@ def test_the_step_is_common_to_all_seeds() -> None:
 
 def test_interval_uses_distinct_images_and_spread_uses_all_copies() -> None:
     record = tuned([(0, 0.95, 1.0), (50, 0.94, 0.2)])
-    end = dataclasses.replace(record.curve[1], more={"asr_0": 0.1, "asr_1": 0.2, "asr_2": 0.3})
+    end = dataclasses.replace(record.curve[1], extra={"asr_0": 0.1, "asr_1": 0.2, "asr_2": 0.3})
     (won,) = winners([dataclasses.replace(record, curve=(record.curve[0], end))])
     assert won.n_triggered == 90
     assert won.interval is not None and won.interval[0] < 0.2 < won.interval[1]
@@ -76,11 +80,18 @@ def test_interval_uses_distinct_images_and_spread_uses_all_copies() -> None:
 
 def test_cells_are_never_mixed() -> None:
     other = victim("wanet")
-    records = [config(0.1, 0.2), tuned(CURVE, of=other), tuned(CURVE, trusted=0.05), config(0.3, 0.1, defense="nad")]
+    records = [
+        config(0.1, 0.2),
+        tuned(CURVE, of=other),
+        tuned(CURVE, trusted=0.05),
+        config(0.3, 0.1, defense="nad"),
+    ]
     found = winners(records)
     assert len(found) == 4
-    assert len({w.cell for w in found}) == 3
-    assert [w.defense for w in overall(found) if w.victim == victim() and w.trusted == 0.01] == ["nad"]
+    assert len({w.task for w in found}) == 3
+    assert [w.defense for w in overall(found) if w.victim == victim() and w.trusted == 0.01] == [
+        "nad"
+    ]
 
 
 def test_doing_nothing_wins_only_if_nothing_is_better() -> None:

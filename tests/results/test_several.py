@@ -14,7 +14,7 @@ from results.comparison.transfer import transfers
 from results.export import all_tables
 from results.export.frames import frame
 from results.report.page import render
-from trials.spec import Choice, Record
+from trials.spec import MethodConfig, Record
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,9 @@ def test_the_page_draws_what_a_repair_costs_at_each_budget(html: str) -> None:
 
 def test_a_page_of_single_victims_claims_no_certainty() -> None:
     text = Page(render(plane_records.sweep(seeds=1), title="one each")).read
-    assert "says nothing of how far pairs can be told apart" in text and " % of resamples" not in text
+    assert (
+        "says nothing of how far pairs can be told apart" in text and " % of resamples" not in text
+    )
 
 
 def test_what_was_refused_is_said_under_the_plane() -> None:
@@ -66,10 +68,16 @@ def test_one_attack_has_no_such_section() -> None:
     assert "several-" not in render([config(0.1, 0.2)], title="one")
 
 
-def test_every_table_that_has_rows_is_written_in_three_forms(records: list[Record], tmp_path: Path) -> None:
+def test_every_table_that_has_rows_is_written_in_three_forms(
+    records: list[Record], tmp_path: Path
+) -> None:
     written = all_tables.to_tables(records, tmp_path / "tables")
     found = {p.stem for p in written}
-    assert {"plane", "detectability", "rivals", "table2", "table3", "trends"} <= found <= set(all_tables.names())
+    assert (
+        {"plane", "detectability", "rivals", "table2", "table3", "trends"}
+        <= found
+        <= set(all_tables.names())
+    )
     assert len(written) == 3 * len(found)
     with (tmp_path / "tables" / "plane.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -93,14 +101,27 @@ def test_transfer_keeps_planted_attacks_apart() -> None:
         for params, eta in zip(settings, etas, strict=True):
             curve = [(0, 0.95, 1.0), (50, 0.94, eta)]
             one = tuned(curve, "tuning", "nad", params, of=victim(""))
-            planted = Choice("self_poison", {"attack": attack})
+            planted = MethodConfig("self_poison", {"attack": attack})
             records.append(
-                Record(trial=replace(one.trial, plant=planted), status="done", curve=one.curve, metrics=one.metrics)
+                Record(
+                    trial=replace(one.trial, self_poisoning=planted),
+                    status="done",
+                    curve=one.curve,
+                    metrics=one.metrics,
+                )
             )
     for params, eta in zip(settings, (0.15, 0.25, 0.35, 0.45), strict=True):
         curve = [(0, 0.95, 1.0), (50, 0.94, eta)]
-        records.append(tuned(curve, "robustness", "nad", params, of=victim("badnets"), game_params={"stop_at": 0}))
-    found = {t.plant: t.spearman.value for t in transfers(records, real_rule="last") if t.defense == "nad"}
+        records.append(
+            tuned(
+                curve, "robustness", "nad", params, of=victim("badnets"), game_params={"stop_at": 0}
+            )
+        )
+    found = {
+        t.self_poisoning: t.spearman.value
+        for t in transfers(records, real_rule="last")
+        if t.defense == "nad"
+    }
     assert found == {"badnets": 1, "wanet": -1}
 
 
@@ -108,4 +129,8 @@ def test_a_detector_has_columns_of_its_own_in_the_export(records: list[Record]) 
     inspected = [r for r in records if r.trial.detector]
     table = frame(inspected)
     assert set(table["detector"]) == {r.trial.detector.name for r in inspected if r.trial.detector}
-    assert frame([Record(trial=trial("training", ""), status="failed", error="x")])["detector"].isna().all()
+    assert (
+        frame([Record(trial=trial("training", ""), status="failed", error="x")])["detector"]
+        .isna()
+        .all()
+    )

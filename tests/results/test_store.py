@@ -23,7 +23,7 @@ from sqlalchemy import text
 from results.store import Store
 from results.store import engine as database
 from results.store.schema import REVISION, VERSION_TABLE, metadata
-from trials.spec import Choice, Point, Record, SpecError
+from trials.spec import MethodConfig, Point, Record, SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Record]
@@ -66,30 +66,36 @@ class TestEveryStore:
         assert query(store, "SELECT count(*) FROM trials") == [(1,)]
         assert query(store, "SELECT count(*) FROM curves") == [(5,)]
 
-    def test_a_trial_without_a_method_or_curve_comes_back(self, store: Store, make_record: Make) -> None:
+    def test_a_trial_without_a_method_or_curve_comes_back(
+        self, store: Store, make_record: Make
+    ) -> None:
         record = make_record(steps=0)
-        record = dataclasses.replace(record, trial=dataclasses.replace(record.trial, method=None), metrics={})
+        record = dataclasses.replace(
+            record, trial=dataclasses.replace(record.trial, method=None), metrics={}
+        )
         store.put(record)
         assert store.get(record.trial.id) == record
 
-    def test_keeps_a_traceback_that_holds_odd_characters(self, store: Store, make_record: Make) -> None:
+    def test_keeps_a_traceback_that_holds_odd_characters(
+        self, store: Store, make_record: Make
+    ) -> None:
         record = dataclasses.replace(make_record(status="failed"), error="naïve \udc80 \0 end")
         store.put(record)
         assert store.get(record.trial.id).error == "naïve \\udc80 \\x00 end"  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    @pytest.mark.parametrize("place", ["curve", "more", "metrics", "seconds"])
+    @pytest.mark.parametrize("worker_config", ["curve", "more", "metrics", "seconds"])
     def test_refuses_what_is_not_finite_and_keeps_what_it_had(
-        self, store: Store, make_record: Make, bad: float, place: str
+        self, store: Store, make_record: Make, bad: float, worker_config: str
     ) -> None:
         good, other = make_record(), make_record(1)
         store.put(good)
         changes = {
             "curve": {"curve": (Point(0, 0.9, 0.1), Point(1, 0.9, bad))},
-            "more": {"curve": (Point(0, 0.9, 0.1, more={"loss": bad}),)},
+            "more": {"curve": (Point(0, 0.9, 0.1, extra={"loss": bad}),)},
             "metrics": {"metrics": {"asr": bad}},
             "seconds": {"seconds": bad},
-        }[place]
+        }[worker_config]
         with pytest.raises(ValueError, match=r"finite"):
             store.put_many([other, dataclasses.replace(good, **changes)])  # type: ignore[arg-type]
         assert store.records() == [good]
@@ -121,7 +127,9 @@ class TestEveryStore:
         states = store.statuses([*(r.trial.id for r in records), make_record(1).trial.id])
         assert states == {r.trial.id: r.status for r in records}
 
-    def test_another_spec_is_refused_unless_it_may_replace_the_first(self, store: Store, make_record: Make) -> None:
+    def test_another_spec_is_refused_unless_it_may_replace_the_first(
+        self, store: Store, make_record: Make
+    ) -> None:
         store.add_sweep("s", {"seeds": [0, 1]})
         store.put(make_record(), "s")
         store.add_sweep("s", {"seeds": [0, 1]})
@@ -154,7 +162,9 @@ class TestEveryStore:
         assert len(store.records(game="robustness")) == 1
         assert store.records(game="tuning") == []
 
-    def test_forgets_failures_only_and_plans_them_again(self, store: Store, make_record: Make) -> None:
+    def test_forgets_failures_only_and_plans_them_again(
+        self, store: Store, make_record: Make
+    ) -> None:
         good, failed = make_record(0), make_record(1, status="failed")
         store.add_sweep("s", {})
         store.put_many([good, failed], "s")
@@ -164,13 +174,17 @@ class TestEveryStore:
 
     def test_says_which_settings_were_asked_for(self, store: Store, make_record: Make) -> None:
         record = make_record()
-        trial = dataclasses.replace(record.trial, method=Choice("no_such_defense", {"lr": 0.5}))
+        trial = dataclasses.replace(
+            record.trial, method=MethodConfig("no_such_defense", {"lr": 0.5})
+        )
         store.put(dataclasses.replace(record, trial=trial))
         ((asked,),) = query(store, "SELECT asked FROM trials")
         asked = json.loads(asked) if isinstance(asked, str) else asked
         assert asked["method"] == {"name": "no_such_defense", "params": {"lr": 0.5}}  # type: ignore[index]
 
-    def test_readers_see_whole_records_while_one_writes(self, store: Store, url: str, make_record: Make) -> None:
+    def test_readers_see_whole_records_while_one_writes(
+        self, store: Store, url: str, make_record: Make
+    ) -> None:
         versions = [make_record(asr=0.1, steps=20), make_record(asr=0.7, steps=15)]
         trial_id, over, seen = versions[0].trial.id, threading.Event(), list[bool]()
         store.put(versions[0])
@@ -193,7 +207,9 @@ class TestEveryStore:
 
     def test_a_killed_writer_loses_nothing_it_had_acknowledged(self, url: str) -> None:
         code = WRITER.format(tests=str(Path(__file__).parent), url=url)
-        with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as process:
             assert process.stdout is not None
             ids = [process.stdout.readline().strip() for _ in range(40)]
             process.send_signal(signal.SIGKILL)
@@ -207,7 +223,9 @@ class TestEveryStore:
         with Store.open(url) as again:
             assert again.records() == store.records()
 
-    def test_refuses_a_newer_schema_and_leaves_it(self, store: Store, url: str, make_record: Make) -> None:
+    def test_refuses_a_newer_schema_and_leaves_it(
+        self, store: Store, url: str, make_record: Make
+    ) -> None:
         store.put(make_record())
         query_write(store, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         with pytest.raises(SpecError, match=r"newer poisonsweep \(schema 9999") as caught:
@@ -217,7 +235,12 @@ class TestEveryStore:
         assert len(store.records()) == 1
 
     def test_migrates_an_older_schema_and_keeps_the_records(
-        self, store: Store, url: str, make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        store: Store,
+        url: str,
+        make_record: Make,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         store.put(make_record())
         later = shutil.copytree(database.MIGRATIONS, tmp_path / "later")
@@ -230,7 +253,9 @@ class TestEveryStore:
             assert query(migrated, "SELECT note FROM trials") == [(None,)]
             assert migrated.records() == [make_record()]
 
-    def test_migrates_a_store_of_the_first_schema_which_had_no_claims(self, url: str, make_record: Make) -> None:
+    def test_migrates_a_store_of_the_first_schema_which_had_no_claims(
+        self, url: str, make_record: Make
+    ) -> None:
         engine = database._engine(database.parse(url))
         if engine.dialect.name == "sqlite":
             Path(url.removeprefix("sqlite:///")).parent.mkdir()
@@ -248,14 +273,17 @@ class TestEveryStore:
             assert store.claim("0" * 16, "me", 60)
 
     def test_a_migration_that_breaks_off_leaves_the_old_schema(
-        self, store: Store, url: str, make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        store: Store,
+        url: str,
+        make_record: Make,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         store.put(make_record())
         later = shutil.copytree(database.MIGRATIONS, tmp_path / "later")
         step = f"import sqlalchemy as sa\nfrom alembic import op\nrevision = 'next'\ndown_revision = '{REVISION}'\n"
-        step += (
-            "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n    raise RuntimeError('half')\n"
-        )
+        step += "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n    raise RuntimeError('half')\n"
         (later / "versions" / "next_note.py").write_text(step)
         with monkeypatch.context() as patch:
             patch.setattr(database, "MIGRATIONS", later)
@@ -307,7 +335,9 @@ class TestAFile:
             Store.open(str(tmp_path / "file" / "x.db"))
 
     def test_that_cannot_be_made_is_refused(self) -> None:
-        with pytest.raises(SpecError, match=r"unable to open|Choose a folder|no right to make files"):
+        with pytest.raises(
+            SpecError, match=r"unable to open|Choose a folder|no right to make files"
+        ):
             Store.open("/proc/self/store.db")
 
     def test_named_by_a_plain_path_is_made_with_its_folder(self, tmp_path: Path) -> None:
@@ -321,9 +351,14 @@ class TestAFile:
 
     def test_is_durable_and_checks_its_keys(self, tmp_path: Path) -> None:
         with Store.open(str(tmp_path / "x.db")) as store:
-            asked = [query(store, f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")]
+            asked = [
+                query(store, f"PRAGMA {name}")[0][0]
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
             assert asked == ["wal", 2, 1]
-        assert sqlite3.connect(tmp_path / "x.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert sqlite3.connect(tmp_path / "x.db").execute("PRAGMA integrity_check").fetchone() == (
+            "ok",
+        )
 
 
 @pytest.mark.parametrize(
@@ -351,7 +386,9 @@ def test_loads_neither_torch_nor_ray() -> None:
         "import sys, results.store, results.export.frames; "
         "print([m for m in ('torch', 'ray', 'alembic') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

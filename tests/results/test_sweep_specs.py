@@ -7,8 +7,15 @@ import pytest
 from results.store import Store
 from results.store.sweep_specs import differences, keeps_members
 
-PRUNING = {"name": "fine_pruning", "walk": "search", "trials": 20, "limit": 0, "fixed": {}}
-BASE = {"victims": ["a"], "seeds": [0], "trusted": [0.05], "defenses": [PRUNING], "rule": "r", "oracle": False}
+PRUNING = {"name": "fine_pruning", "strategy": "search", "trials": 20, "limit": 0, "fixed": {}}
+BASE = {
+    "victims": ["a"],
+    "seeds": [0],
+    "trusted": [0.05],
+    "defenses": [PRUNING],
+    "rule": "r",
+    "oracle": False,
+}
 
 
 def asked(**changed: Any) -> dict[str, Any]:
@@ -16,7 +23,7 @@ def asked(**changed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "more",
+    "extra",
     [
         {},
         {"victims": ["b", "a"]},
@@ -27,9 +34,9 @@ def asked(**changed: Any) -> dict[str, Any]:
         {"a_field_of_a_later_version": 1},
     ],
 )
-def test_a_superset_is_no_difference_and_keeps_the_members(more: dict[str, Any]) -> None:
-    assert differences(asked(), asked(**more)) == []
-    assert keeps_members(asked(), asked(**more))
+def test_a_superset_is_no_difference_and_keeps_the_members(extra: dict[str, Any]) -> None:
+    assert differences(asked(), asked(**extra)) == []
+    assert keeps_members(asked(), asked(**extra))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +46,18 @@ def test_a_superset_is_no_difference_and_keeps_the_members(more: dict[str, Any])
         ({"seeds": []}, "seeds: 0 there,  here"),
         ({"trusted": [0.01]}, "trusted: 0.05 there, 0.01 here"),
         ({"defenses": []}, "defenses: 'fine_pruning' is left out"),
-        ({"defenses": [{**PRUNING, "trials": 10}]}, "defenses: 'fine_pruning' has other settings (trials)"),
-        ({"defenses": [{**PRUNING, "limit": 6}]}, "defenses: 'fine_pruning' has other settings (limit)"),
-        ({"defenses": [{**PRUNING, "fixed": {"lr": 1}}]}, "defenses: 'fine_pruning' has other settings (fixed)"),
+        (
+            {"defenses": [{**PRUNING, "trials": 10}]},
+            "defenses: 'fine_pruning' has other settings (trials)",
+        ),
+        (
+            {"defenses": [{**PRUNING, "limit": 6}]},
+            "defenses: 'fine_pruning' has other settings (limit)",
+        ),
+        (
+            {"defenses": [{**PRUNING, "fixed": {"lr": 1}}]},
+            "defenses: 'fine_pruning' has other settings (fixed)",
+        ),
         ({"rule": "other"}, "rule: r there, other here"),
     ],
 )
@@ -50,13 +66,21 @@ def test_anything_else_is_told(other: dict[str, Any], told: str) -> None:
     assert found.startswith(told)
 
 
-@pytest.mark.parametrize(("before", "after", "more"), [(6, 0, True), (6, 7, True), (0, 7, False), (6, 5, False)])
-def test_a_grid_of_which_more_points_are_run_asks_for_more(before: int, after: int, more: bool) -> None:
-    few, whole = ([{"name": "nad", "walk": "grid", "limit": limit}] for limit in (before, after))
-    assert (differences(asked(defenses=few), asked(defenses=whole)) == []) is more
+@pytest.mark.parametrize(
+    ("before", "after", "extra"), [(6, 0, True), (6, 7, True), (0, 7, False), (6, 5, False)]
+)
+def test_a_grid_of_which_more_points_are_run_asks_for_more(
+    before: int, after: int, extra: bool
+) -> None:
+    few, whole = (
+        [{"name": "nad", "strategy": "grid", "limit": limit}] for limit in (before, after)
+    )
+    assert (differences(asked(defenses=few), asked(defenses=whole)) == []) is extra
 
 
-def test_a_spec_of_the_first_version_is_compared_by_what_it_has_and_loses_members_that_it_may_not_have() -> None:
+def test_a_spec_of_the_first_version_is_compared_by_what_it_has_and_loses_members_that_it_may_not_have() -> (
+    None
+):
     old = {"digest": "1", "seeds": [0], "defenses": ["nad"]}
     new = {"digest": "2", "seeds": [0], "defenses": ["nad"], "asked": BASE}
     assert differences(old, new) == []

@@ -1,4 +1,6 @@
-"""ASHA stops what the sweep's rule would pass over: by ASR within Δ, not ASR alone; not before it had a chance."""
+"""ASHA stops what the sweep's rule would pass over: by ASR within Δ, not ASR alone; not before it
+had a chance.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ import tiny_sweep
 from test_executors import trials
 
 from sweep.execution.ray_tune.schedulers import Asha, first_rung, group_of, standing
-from trials.spec import Choice, Point, Trial
+from trials.spec import MethodConfig, Point, Trial
 
 RULE = "min_asr_within_delta"
 BEFORE = Point(0, 0.9, 1.0)
@@ -44,7 +46,8 @@ class Tuned:
     def __init__(self, trial: Trial, *points: tuple[float, float]) -> None:
         self.trial, self.curve = trial, curve(*points)
         self.own: Any = SimpleNamespace(
-            trial_id=str(id(self)), config={"group": group_of(trial), "first_rung": first_rung(trial)}
+            trial_id=str(id(self)),
+            config={"group": group_of(trial), "first_rung": first_rung(trial)},
         )
         self.stopped_after = 0
 
@@ -70,9 +73,9 @@ def test_what_ruins_the_model_is_stopped_and_stops_no_other() -> None:
     ruined, good = Tuned(trial, *[RUINED] * 20), [Tuned(trial, *[GOOD] * 20) for _ in range(4)]
     run(ruined, *good)
     assert not any(one.stopped_after for one in good)
-    late = Tuned(trial, *[RUINED] * 20)
-    run(*good, late)
-    assert late.stopped_after == first_rung(trial)
+    lease_lost = Tuned(trial, *[RUINED] * 20)
+    run(*good, lease_lost)
+    assert lease_lost.stopped_after == first_rung(trial)
 
 
 def test_what_costs_accuracy_at_first_and_wins_it_back_is_not_stopped() -> None:
@@ -88,9 +91,14 @@ def test_what_costs_accuracy_at_first_and_wins_it_back_is_not_stopped() -> None:
 
 def test_defenses_and_ways_of_planting_are_not_compared() -> None:
     (trial,) = trials(1)
-    assert trial.method is not None and trial.plant is not None
-    defense = replace(trial, method=Choice("fine_tuning", trial.method.params))
-    planted = replace(trial, plant=Choice(trial.plant.name, {**trial.plant.params, "share": 0.4}))
+    assert trial.method is not None and trial.self_poisoning is not None
+    defense = replace(trial, method=MethodConfig("fine_tuning", trial.method.params))
+    planted = replace(
+        trial,
+        self_poisoning=MethodConfig(
+            trial.self_poisoning.name, {**trial.self_poisoning.params, "share": 0.4}
+        ),
+    )
     assert len({group_of(t) for t in (trial, defense, planted)}) == 3
     weak = [Tuned(defense, *[USELESS] * 20), Tuned(planted, *[USELESS] * 20)]
     run(*(Tuned(trial, *[GOOD] * 20) for _ in range(8)), *weak)

@@ -98,7 +98,10 @@ def test_the_package_has_what_sweep_has_and_runs_as_a_module() -> None:
     assert set(poisonsweep.__all__) == {*sweep.__all__, "__version__"}
     assert all(getattr(poisonsweep, name) is getattr(sweep, name) for name in sweep.__all__)
     code = "import sys, poisonsweep; print(sorted({'torch', 'ray', 'plotly'} & set(sys.modules)))"
-    for words, out in ((["-m", "poisonsweep", "list", "rules"], "last_before_delta"), (["-c", code], "[]\n")):
+    for words, out in (
+        (["-m", "poisonsweep", "list", "rules"], "last_before_delta"),
+        (["-c", code], "[]\n"),
+    ):
         done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
         assert out in done.stdout
 
@@ -117,7 +120,11 @@ def test_a_shell_completes_commands_options_and_names(
     shell: str, typed: str, wanted: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = f"poisonsweep {typed}"
-    asked = {"_POISONSWEEP_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line, "COMP_WORDS": line}
+    asked = {
+        "_POISONSWEEP_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": line,
+        "COMP_WORDS": line,
+    }
     asked |= {"COMP_CWORD": str(len(line.split()) - 1), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     for name, value in asked.items():
         monkeypatch.setenv(name, value)
@@ -129,7 +136,10 @@ def test_a_shell_completes_commands_options_and_names(
 def test_bash_completes_with_the_script_that_it_is_given() -> None:
     program = str(Path(sys.executable).with_name("poisonsweep"))
     lines = [f'script=$({shlex.quote(program)} --show-completion) && eval "$script"']
-    lines += [f"COMP_WORDS=({shlex.quote(program)} re) COMP_CWORD=1; _poisonsweep_completion {shlex.quote(program)}"]
+    lines += [
+        f"COMP_WORDS=({shlex.quote(program)} re) COMP_CWORD=1; _poisonsweep_completion "
+        f"{shlex.quote(program)}"
+    ]
     script = "\n".join([*lines, 'echo "${COMPREPLY[@]}"'])
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["rerun", "report"], done.stderr
@@ -208,7 +218,15 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(
 ) -> None:
     (tmp_path / "file").write_text("")
     how = [] if use_ray else ["--local"]
-    args = ["run", spec(), *how, "--store", f"sqlite:///{tmp_path}/s.db", "--artifacts", tmp_path / "file" / "a"]
+    args = [
+        "run",
+        spec(),
+        *how,
+        "--store",
+        f"sqlite:///{tmp_path}/s.db",
+        "--artifacts",
+        tmp_path / "file" / "a",
+    ]
     assert "--artifacts" in refused(capsys, *args)
 
 
@@ -223,7 +241,10 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({}, ["--local", "--artifacts", "new/a", "--store", "file/s.db"]),
     ({}, ["--local", "--artifacts", "new/a", "--store", "nonsense://x"]),
     ({}, ["--local", "--store", "sqlite:///new/s.db?timeout=long"]),
-    ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}}, ["--local", "--store", "a/b.db"]),
+    (
+        {"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}},
+        ["--local", "--store", "a/b.db"],
+    ),
 ]
 
 
@@ -239,9 +260,13 @@ def test_a_refused_run_leaves_nothing_behind(
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "tiny.toml"]
 
 
-def test_a_gpu_that_is_not_there_is_refused(capsys: Capture, tmp_path: Path, spec: Callable[..., Path]) -> None:
+def test_a_gpu_that_is_not_there_is_refused(
+    capsys: Capture, tmp_path: Path, spec: Callable[..., Path]
+) -> None:
     file = spec(compute={"device": "cuda:99"})
-    assert "torch sees" in refused(capsys, "run", file, "--local", "--store", f"sqlite:///{tmp_path}/s.db")
+    assert "torch sees" in refused(
+        capsys, "run", file, "--local", "--store", f"sqlite:///{tmp_path}/s.db"
+    )
 
 
 def folder(root: Path, classes: int, each: int = 6) -> Path:
@@ -258,16 +283,24 @@ def of_folder(root: Path) -> dict[str, Any]:
     return {"trusted": 0.9, "victim": {**tiny_sweep.VICTIM, "dataset": data, "attacks": ["none"]}}
 
 
-def test_a_corrupt_image_is_named(capsys: Capture, tmp_path: Path, spec: Callable[..., Path]) -> None:
+def test_a_corrupt_image_is_named(
+    capsys: Capture, tmp_path: Path, spec: Callable[..., Path]
+) -> None:
     root = folder(tmp_path / "images", 2)
     (root / "train" / "class1" / "3.png").write_bytes(b"\x89PNG not really")
-    said = refused(capsys, "run", spec(**of_folder(root)), "--local", "--store", f"sqlite:///{tmp_path}/s.db")
+    said = refused(
+        capsys, "run", spec(**of_folder(root)), "--local", "--store", f"sqlite:///{tmp_path}/s.db"
+    )
     assert "3.png" in said
 
 
-def test_a_folder_of_one_class_is_refused(capsys: Capture, tmp_path: Path, spec: Callable[..., Path]) -> None:
+def test_a_folder_of_one_class_is_refused(
+    capsys: Capture, tmp_path: Path, spec: Callable[..., Path]
+) -> None:
     root = folder(tmp_path / "images", 1)
-    said = refused(capsys, "run", spec(**of_folder(root)), "--local", "--store", f"sqlite:///{tmp_path}/s.db")
+    said = refused(
+        capsys, "run", spec(**of_folder(root)), "--local", "--store", f"sqlite:///{tmp_path}/s.db"
+    )
     assert "at least 2" in said
 
 
@@ -284,7 +317,9 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(
 ) -> None:
     weights, mark = tmp_path / "weights.pt", tmp_path / "ran"
     weights.write_bytes(pickle.dumps({"w": Bomb(mark)}))
-    file = spec(victim={**tiny_sweep.VICTIM, "training": {"name": "given", "weights": str(weights)}})
+    file = spec(
+        victim={**tiny_sweep.VICTIM, "training": {"name": "given", "weights": str(weights)}}
+    )
     refused(capsys, "run", file, "--local", "--store", f"sqlite:///{tmp_path}/s.db")
     assert not mark.exists()
 
@@ -296,7 +331,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(
 
     weights = tmp_path / "weights.pt"
     torch.save({"conv.weight": torch.zeros(3, 3)}, weights)
-    file = spec(victim={**tiny_sweep.VICTIM, "training": {"name": "given", "weights": str(weights)}})
+    file = spec(
+        victim={**tiny_sweep.VICTIM, "training": {"name": "given", "weights": str(weights)}}
+    )
     refused(capsys, "run", file, "--local", "--store", f"sqlite:///{tmp_path}/s.db")
 
 
@@ -339,7 +376,9 @@ def test_what_there_is_wraps_under_its_column(
     assert called("list", *filter(None, [kind])) == 0
     lines = capsys.readouterr().out.splitlines()
     known = {
-        name for kind in views.KINDS for name in ([*views.RULES] if kind == "rules" else views.catalog.names(kind))
+        name
+        for kind in views.KINDS
+        for name in ([*views.RULES] if kind == "rules" else views.catalog.names(kind))
     }
     for line in lines:
         assert len(line) <= columns and line == line.rstrip()
@@ -370,26 +409,40 @@ def test_tables_keep_their_numbers_at_any_width(
         assert called(*args) == 0
         out = capsys.readouterr().out
         assert all(len(line) <= width for line in out.splitlines())
-        out = out.replace("(95 %)", "")  # a head, which stands before each number where a row is a paragraph
+        out = out.replace(
+            "(95 %)", ""
+        )  # a head, which stands before each number where a row is a paragraph
         numbers[width] = sorted(re.findall(r"(?<![\w=.])[+-]?\d+(?:[.:-]\d+)*%?(?![\w.=])", out))
-    settings = {x for x in numbers[1000] if command == "front" and x not in numbers[columns]}  # these are cut
-    assert len(numbers[columns]) > 5 and [x for x in numbers[1000] if x not in settings] == numbers[columns]
+    settings = {
+        x for x in numbers[1000] if command == "front" and x not in numbers[columns]
+    }  # these are cut
+    assert (
+        len(numbers[columns]) > 5
+        and [x for x in numbers[1000] if x not in settings] == numbers[columns]
+    )
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_what_differs_is_shown_whole_at_any_width(columns: int) -> None:
     long = "failed: " + "a long reason " * 20
     grid = Grid("what", "stored", "now", words={"what", "stored", "now"})
-    for cells in (("asr at step 150", 0.9583333333333334, 0.9583333333333335), ("status", "done", long)):
-        grid.add(*cells)
+    for tasks in (
+        ("asr at step 150", 0.9583333333333334, 0.9583333333333335),
+        ("status", "done", long),
+    ):
+        grid.add(*tasks)
     console = Plain(width=columns, record=True, file=io.StringIO())
     console.print(grid)
     text = console.export_text()
-    assert "0.9583333333333334" in text and "0.9583333333333335" in text and text.count("reason") == 20
+    assert (
+        "0.9583333333333334" in text and "0.9583333333333335" in text and text.count("reason") == 20
+    )
     assert all(len(line) <= columns for line in text.splitlines())
 
 
-def test_status_reads_no_record_but_the_failed_ones(capsys: Capture, tmp_path: Path, kept: str) -> None:
+def test_status_reads_no_record_but_the_failed_ones(
+    capsys: Capture, tmp_path: Path, kept: str
+) -> None:
     with Store.open(kept) as store:
         store.add_sweep("tiny", {})
         whole(tiny_sweep.sweep(), store)
@@ -433,9 +486,13 @@ def test_a_front_shows_its_numbers_on_a_terminal_of_any_width(
     points = [p for front in json.loads(capsys.readouterr().out).values() for p in front]
     assert called("front", "--store", kept, "--sweep", "tiny") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(f"{points[0]['asr']:.1%}" in line and f"{points[0]['cda']:.1%}" in line for line in lines)
+    assert any(
+        f"{points[0]['asr']:.1%}" in line and f"{points[0]['cda']:.1%}" in line for line in lines
+    )
     assert all(len(line) <= columns for line in lines)
-    assert sum("weight_decay" in line or "fine_tuning" in line for line in lines) == len(points)  # a point is one line
+    assert sum("weight_decay" in line or "fine_tuning" in line for line in lines) == len(
+        points
+    )  # a point is one line
 
 
 def test_a_plan_makes_no_store_and_counts(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.spec.compute import WAVES, compute_of
+from sweep.spec.compute import STAGES, compute_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "cluster"
@@ -29,10 +29,15 @@ def groups(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
 def test_scripts_parse(script: Path) -> None:
-    assert subprocess.run(["bash", "-n", str(script)], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(["bash", "-n", str(script)], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
-def test_the_manifest_is_a_ray_cluster_with_all_that_its_api_requires(manifest: dict[str, Any]) -> None:
+def test_the_manifest_is_a_ray_cluster_with_all_that_its_api_requires(
+    manifest: dict[str, Any],
+) -> None:
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
     assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", manifest["metadata"]["name"])
     for group in groups(manifest):
@@ -43,8 +48,14 @@ def test_the_manifest_is_a_ray_cluster_with_all_that_its_api_requires(manifest: 
         assert 0 <= worker["minReplicas"] <= worker["replicas"] <= worker["maxReplicas"]
 
 
-def test_every_pod_has_the_image_of_the_pinned_ray_and_equal_requests_and_limits(manifest: dict[str, Any]) -> None:
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+def test_every_pod_has_the_image_of_the_pinned_ray_and_equal_requests_and_limits(
+    manifest: dict[str, Any],
+) -> None:
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
     assert manifest["spec"]["rayVersion"] == pins["ray"]
     for group in groups(manifest):
         spec = group["template"]["spec"]
@@ -52,11 +63,15 @@ def test_every_pod_has_the_image_of_the_pinned_ray_and_equal_requests_and_limits
         assert container["image"].endswith(f"-ray{pins['ray']}")
         assert container["resources"]["requests"] == container["resources"]["limits"]
         assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
-        assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in spec["volumes"]}
+        assert {m["name"] for m in container["volumeMounts"]} == {
+            v["name"] for v in spec["volumes"]
+        }
         assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} <= {e["name"] for e in container["env"]}
 
 
-def test_only_the_head_knows_the_store_and_nobody_writes_its_password_down(manifest: dict[str, Any]) -> None:
+def test_only_the_head_knows_the_store_and_nobody_writes_its_password_down(
+    manifest: dict[str, Any],
+) -> None:
     head, *workers = (group["template"]["spec"]["containers"][0] for group in groups(manifest))
     assert head["envFrom"] == [{"secretRef": {"name": "poisonsweep-store"}}]
     assert head["resources"]["limits"].keys() == {"cpu", "memory"}
@@ -66,11 +81,17 @@ def test_only_the_head_knows_the_store_and_nobody_writes_its_password_down(manif
 
 
 def test_the_tables_of_the_page_are_what_a_sweep_accepts() -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
+    (block,) = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL
+    )
     compute = compute_of(tomllib.loads(block)["compute"])
-    assert {wave for wave in WAVES if getattr(compute, wave)} == {"victims", "copies", "detectors"}
+    assert {stage for stage in STAGES if getattr(compute, stage)} == {
+        "victims",
+        "copies",
+        "detectors",
+    }
     assert compute.memory == 6 * 2**30
-    assert compute.wave("victims").wants == {"CPU": 8, "GPU": 1, "memory": 6 * 2**30}
+    assert compute.stage("victims").wants == {"CPU": 8, "GPU": 1, "memory": 6 * 2**30}
 
 
 def test_the_files_that_the_page_names_are_there() -> None:
@@ -81,21 +102,30 @@ def test_the_files_that_the_page_names_are_there() -> None:
 
 
 def ran(folder: Path, job: int, **environment: str) -> dict[str, str]:
-    """What the script for SLURM asks of Ray and of us in a job of two nodes, by ``head``, ``worker`` and ``driver``."""
+    """What the script for SLURM asks of Ray and of us in a job of two nodes, by ``head``,
+    ``worker`` and ``driver``.
+    """
     folder.mkdir()
     programs = {
         "scontrol": "printf '%s\\n' one two",
         "hostname": "echo 10.0.0.1",
         "srun": f'while [ "$1" != ray ]; do shift; done; echo "$@" >>{folder}/asked',
         "ray": "exit 0",
-        "poisonsweep": f'echo "$@" >driver; until [ "$(wc -l <{folder}/asked)" = 2 ]; do sleep 0.02; done',
+        "poisonsweep": f'echo "$@" >driver; until [ "$(wc -l <{folder}/asked)" = 2 ]; do sleep '
+        "0.02; done",
     }
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
-    given = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": str(job), "SLURM_JOB_NODELIST": "x"}
+    given = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(job),
+        "SLURM_JOB_NODELIST": "x",
+    }
     words = ["bash", str(FOLDER / "slurm.sbatch"), "sweep.toml"]
-    done = subprocess.run(words, env=given | environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, env=given | environment, cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     asked = (folder / "asked").read_text().splitlines()
     found = {("head" if "--head" in line else "worker"): line for line in asked}
@@ -116,9 +146,13 @@ def test_no_port_of_one_job_is_that_of_another(tmp_path: Path) -> None:
             *("port", "ray-client-server-port", "dashboard-port", "dashboard-agent-listen-port"),
             *("min-worker-port", "max-worker-port"),
         }
-        fixed = {number for number in [*head.values(), *worker.values()] if number}  # 0 lets the system choose
+        fixed = {
+            number for number in [*head.values(), *worker.values()] if number
+        }  # 0 lets the system choose
         assert len(fixed) == 4
-        assert all(20_000 <= number < 32_768 for number in fixed)  # below those that systems give away
+        assert all(
+            20_000 <= number < 32_768 for number in fixed
+        )  # below those that systems give away
         assert f"--address=10.0.0.1:{head['port']}" in said["worker"]
         assert f"--address 10.0.0.1:{head['port']} " in said["driver"]
         taken += fixed

@@ -68,11 +68,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"defenses": [{}]}, "has no name"),
     ({"defenses": [{"name": "weigt_decay"}]}, "Did you mean 'weight_decay'"),
     (defense(profile="smal"), "Did you mean 'small'"),
-    (defense(walk="gird"), "Did you mean 'grid'"),
-    (defense(walk="search", sampler="tpee"), "Did you mean 'tpe'"),
-    (defense(walk="search", objectives=["asrr"]), "Did you mean 'asr'"),
-    (defense(walk="search", objectives=[]), "empty"),
-    (defense(walk="search", trials=0), "trials at least 1"),
+    (defense(strategy="gird"), "Did you mean 'grid'"),
+    (defense(strategy="search", sampler="tpee"), "Did you mean 'tpe'"),
+    (defense(strategy="search", objectives=["asrr"]), "Did you mean 'asr'"),
+    (defense(strategy="search", objectives=[]), "empty"),
+    (defense(strategy="search", trials=0), "trials at least 1"),
     (defense(limit=-1), "limit at least 0"),
     (defense(limit=2.5), "limit must be an integer"),
     (defense(fixed={"stepss": 3}), "Did you mean 'steps'"),
@@ -83,8 +83,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tuning": {"delta": 2}}, "delta must be"),
     ({"tuning": {"detla": 0.1}}, "Did you mean 'delta'"),
     ({"tuning": 3}, "tuning must be a table"),
-    ({"planting": {"copy": 1}}, "numbered by the sweep"),
-    ({"planting": {"attack": "badnet"}}, "Did you mean 'badnets'"),
+    ({"self_poisoning": {"copy": 1}}, "numbered by the sweep"),
+    ({"self_poisoning": {"attack": "badnet"}}, "Did you mean 'badnets'"),
     ({"compute": 3}, "compute must be a table"),
     ({"compute": {"device": "gpu"}}, "Known: auto, cpu, cuda"),
     ({"compute": {"device": "cpu:3"}}, "Known: auto, cpu, cuda"),
@@ -118,7 +118,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "says"), WRONG, ids=[f"{next(iter(w))}-{i}" for i, (w, _) in enumerate(WRONG)])
+@pytest.mark.parametrize(
+    ("wrong", "says"), WRONG, ids=[f"{next(iter(w))}-{i}" for i, (w, _) in enumerate(WRONG)]
+)
 def test_a_wrong_sweep_is_refused_in_one_line(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says) as refused:
         tiny_sweep.sweep(**wrong)
@@ -141,7 +143,11 @@ def test_a_victim_that_lacks_a_part_names_what_there_is(gone: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"name = ", "not a TOML file"), (b"name = '\xff'", "not a TOML file"), (b"x = " + b"[" * 5000, "not a TOML")],
+    [
+        (b"name = ", "not a TOML file"),
+        (b"name = '\xff'", "not a TOML file"),
+        (b"x = " + b"[" * 5000, "not a TOML"),
+    ],
 )
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes, says: str) -> None:
     file = tmp_path / "sweep.toml"
@@ -166,13 +172,21 @@ def test_a_sweep_is_read_from_its_file_and_named_after_it(tmp_path: Path) -> Non
     assert found.defenses == tiny_sweep.sweep().defenses
 
 
-def test_a_relative_path_is_taken_from_the_files_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_taken_from_the_files_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "weights.pt").write_bytes(b"x")
     (tmp_path / "away").mkdir()
     monkeypatch.chdir(tmp_path / "away")
     file = tmp_path / "s.toml"
-    file.write_text(tiny_sweep.toml(tiny_sweep.table(**victim(training={"name": "given", "weights": "weights.pt"}))))
-    assert sweep_file.read(file).victims[0].training.params["weights"] == str((tmp_path / "weights.pt").resolve())
+    file.write_text(
+        tiny_sweep.toml(
+            tiny_sweep.table(**victim(training={"name": "given", "weights": "weights.pt"}))
+        )
+    )
+    assert sweep_file.read(file).victims[0].training.params["weights"] == str(
+        (tmp_path / "weights.pt").resolve()
+    )
 
 
 def test_a_path_that_does_not_exist_is_refused() -> None:
@@ -191,12 +205,14 @@ def test_lists_are_axes() -> None:
         },
     )
     assert len(found.victims) == 2 * 4 * 2
-    assert len(plan.cells(found)) == 2 * 4 * 2 * 2
+    assert len(plan.tasks(found)) == 2 * 4 * 2 * 2
     assert sum(not v.attacks for v in found.victims) == 4
 
 
 def test_what_is_listed_twice_counts_once() -> None:
-    found = tiny_sweep.sweep(seeds=[0, 0, 1], trusted=[0.2, 0.2], victim={**VICTIM, "attacks": ["none", "none"]})
+    found = tiny_sweep.sweep(
+        seeds=[0, 0, 1], trusted=[0.2, 0.2], victim={**VICTIM, "attacks": ["none", "none"]}
+    )
     assert (found.seeds, found.trusted, len(found.victims)) == ((0, 1), (0.2,), 1)
 
 
@@ -209,7 +225,7 @@ def test_what_is_listed_twice_counts_once() -> None:
         ({"trusted": 0.001}, "at least 50"),
         ({"trusted": 1.0}, "poisoned or trained on"),
         ({"trusted": 0.4, **victim(reserve=0.2)}, "poisoned or trained on"),
-        ({"planting": {"folds": 1, "attack": "c_badnets"}}, ""),
+        ({"self_poisoning": {"folds": 1, "attack": "c_badnets"}}, ""),
     ],
 )
 def test_what_only_the_data_can_tell_is_refused_before_anything_runs(
@@ -217,10 +233,10 @@ def test_what_only_the_data_can_tell_is_refused_before_anything_runs(
 ) -> None:
     found = tiny_sweep.sweep(**wrong)
     if not says:
-        check(found, tiny_sweep.place(tmp_path))
+        check(found, tiny_sweep.worker_config(tmp_path))
         return
     with pytest.raises(SpecError, match=says) as refused:
-        check(found, tiny_sweep.place(tmp_path))
+        check(found, tiny_sweep.worker_config(tmp_path))
     assert "\n" not in str(refused.value)
 
 
@@ -231,16 +247,21 @@ def test_every_given_checkpoint_is_read_by_the_check(
     monkeypatch.setattr(_unpack, "_reader", reader)
     good, wrong = tmp_path / "good.pt", tmp_path / "wrong.pt"
     first = tiny_sweep.sweep()
-    from sweep.execution.worker import make_bench  # noqa: PLC0415
+    from sweep.execution.worker import make_runtime  # noqa: PLC0415
 
-    model = make_bench(tiny_sweep.place(tmp_path)).fresh(first.victims[0])
+    model = make_runtime(tiny_sweep.worker_config(tmp_path)).fresh(first.victims[0])
     torch.save(model.state_dict(), good)
     torch.save({"other.weight": torch.zeros(3)}, wrong)
     files = [str(good), str(wrong)]
-    found = tiny_sweep.sweep(**victim(training={"name": "given", "weights": files}, attacks=["none"]))
-    check(tiny_sweep.sweep(**victim(training={"name": "given", "weights": files[:1]})), tiny_sweep.place(tmp_path))
+    found = tiny_sweep.sweep(
+        **victim(training={"name": "given", "weights": files}, attacks=["none"])
+    )
+    check(
+        tiny_sweep.sweep(**victim(training={"name": "given", "weights": files[:1]})),
+        tiny_sweep.worker_config(tmp_path),
+    )
     with pytest.raises(SpecError):
-        check(found, tiny_sweep.place(tmp_path))
+        check(found, tiny_sweep.worker_config(tmp_path))
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
@@ -252,16 +273,20 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "size"), [("2 GiB", 2 * 2**30), ("1.5gb", 1.5e9), (500, 500), ("500 MB", 5e8), ("7 b", 7)]
+    ("written", "size"),
+    [("2 GiB", 2 * 2**30), ("1.5gb", 1.5e9), (500, 500), ("500 MB", 5e8), ("7 b", 7)],
 )
 def test_memory_is_bytes_or_text(written: object, size: float) -> None:
     assert tiny_sweep.sweep(compute={"memory": written}).compute.memory == size
 
 
 def test_a_waves_table_changes_what_its_trials_get_and_nothing_else() -> None:
-    found = tiny_sweep.sweep(compute={"cpus": 2, "time_limit": 60, "copies": {"gpus": 0.5, "memory": "1 GiB"}})
+    found = tiny_sweep.sweep(
+        compute={"cpus": 2, "time_limit": 60, "copies": {"gpus": 0.5, "memory": "1 GiB"}}
+    )
     shares = {
-        game: found.compute.share(tiny_sweep.first(found, game)) for game in ("training", "self_poison", "tuning")
+        game: found.compute.share(tiny_sweep.first(found, game))
+        for game in ("training", "self_poison", "tuning")
     }
     assert shares["training"].wants == shares["tuning"].wants == {"CPU": 2}
     assert shares["self_poison"].wants == {"CPU": 2, "GPU": 0.5, "memory": 2**30}

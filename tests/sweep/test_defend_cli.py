@@ -31,10 +31,14 @@ def called(*args: str) -> int:
 
 def of(given: Path, **how: Any) -> Sweep:
     told = asked(given)
-    return sweep_of(told["model"], told["arch"], told["trusted"], how.pop("spec", told["spec"]), size=16, **how)
+    return sweep_of(
+        told["model"], told["arch"], told["trusted"], how.pop("spec", told["spec"]), size=16, **how
+    )
 
 
-def test_a_plan_says_what_was_understood_and_writes_nothing(given: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_plan_says_what_was_understood_and_writes_nothing(
+    given: Path, tmp_path: Path, capsys: Capture
+) -> None:
     assert called(*words(given, tmp_path / "out"), "--plan") == 0
     said = capsys.readouterr().out
     assert "300 trusted images, 28 to 32 of each of 10 classes. Training mirrors no image." in said
@@ -57,7 +61,9 @@ def test_a_plan_as_json_is_nothing_else(given: Path, tmp_path: Path, capsys: Cap
 
 
 @pytest.mark.slow
-def test_options_go_before_the_spec_and_the_answer_is_json(given: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_options_go_before_the_spec_and_the_answer_is_json(
+    given: Path, tmp_path: Path, capsys: Capture
+) -> None:
     out = tmp_path / "out"
     code = called(*words(given, out), "--json", "--seed", "7", "--device", "cpu", "--flip")
     told = json.loads(capsys.readouterr().out)
@@ -71,16 +77,24 @@ def test_options_go_before_the_spec_and_the_answer_is_json(given: Path, tmp_path
         assert {r.provenance["device"] for r in found} == {"cpu"}
 
 
-def test_flip_seed_and_device_are_taken_from_the_spec_unless_given(given: Path, tmp_path: Path) -> None:
+def test_flip_seed_and_device_are_taken_from_the_spec_unless_given(
+    given: Path, tmp_path: Path
+) -> None:
     def flips(sweep: Sweep) -> Any:
         return sweep.victims[0].dataset.params["flip"]
 
-    assert flips(of(given)) is False and flips(of(given, flip=True)) is True and flips(of(given, spec=None)) is True
+    assert (
+        flips(of(given)) is False
+        and flips(of(given, flip=True)) is True
+        and flips(of(given, spec=None)) is True
+    )
     assert of(given).seeds == (0,) and of(given, seed=4).seeds == (4,)
     assert of(given).compute.device == "cpu" and of(given, device="auto").compute.device == "auto"
     assert of(given, device="auto").compute.workers == 1  # the rest of [compute] stays
     wrong = tmp_path / "wrong.toml"
-    wrong.write_text("flip = 'no'\n" + (given / "sweep.toml").read_text().replace("flip = false", ""))
+    wrong.write_text(
+        "flip = 'no'\n" + (given / "sweep.toml").read_text().replace("flip = false", "")
+    )
     with pytest.raises(ValueError, match="flip must be true or false, got 'no'"):
         of(given, spec=wrong)
 
@@ -136,7 +150,7 @@ def test_unfit_images_are_one_line_and_leave_nothing(
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("extra", "says"),
     [
         (["--device", "tpu"], "device"),
         (["--seed", "-1"], "seeds"),
@@ -144,9 +158,9 @@ def test_unfit_images_are_one_line_and_leave_nothing(
     ],
 )
 def test_unfit_options_are_one_line_and_leave_nothing(
-    given: Path, tmp_path: Path, capsys: Capture, more: list[str], says: str
+    given: Path, tmp_path: Path, capsys: Capture, extra: list[str], says: str
 ) -> None:
-    assert called(*words(given, tmp_path / "out"), *more) == 2
+    assert called(*words(given, tmp_path / "out"), *extra) == 2
     said = capsys.readouterr()
     assert says in said.err and said.err.count("\n") == 1 and said.out == ""
     assert not list(tmp_path.iterdir())

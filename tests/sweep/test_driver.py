@@ -1,4 +1,6 @@
-"""A driver that is killed or interrupted loses nothing that was finished, and leaves nobody computing."""
+"""A driver that is killed or interrupted loses nothing that was finished, and leaves nobody
+computing.
+"""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""Several `poisonsweep run` processes on one store; a database that goes away; a password that nobody sees."""
+"""Several `poisonsweep run` processes on one store; a database that goes away; a password that
+nobody sees.
+"""
 
 import os
 import shutil
@@ -45,12 +47,20 @@ def start(file: Path, url: str) -> Program:
     return Program(words, file.parent, environment)
 
 
-def call(file: Path, url: str, use_ray: bool = False, **more: str) -> tuple[list[str], dict[str, str]]:
+def call(
+    file: Path, url: str, use_ray: bool = False, **extra: str
+) -> tuple[list[str], dict[str, str]]:
     """Words and environment for Python; without a URL the environment has to name the store."""
-    words = [str(Path(__file__).parent / "traced.py"), "run", str(file), "--artifacts", str(file.parent / "artifacts")]
+    words = [
+        str(Path(__file__).parent / "traced.py"),
+        "run",
+        str(file),
+        "--artifacts",
+        str(file.parent / "artifacts"),
+    ]
     words += (["--store", url] if url else []) + ([] if use_ray else ["--local"])
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    return words, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
+    return words, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **extra}
 
 
 def stored(url: str) -> int:
@@ -120,12 +130,16 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.postgres
-def test_a_database_that_goes_away_for_a_while_is_waited_for(server: Server, tmp_path: Path) -> None:
+def test_a_database_that_goes_away_for_a_while_is_waited_for(
+    server: Server, tmp_path: Path
+) -> None:
     url = server.url()
     driver = start(spec(tmp_path, compute={"workers": 2}), url)
     assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None, 200)
     server.stop("immediate")
-    ready = eventually(lambda: bool(list((tmp_path / "artifacts" / "spool").glob("[0-9a-f]*.json"))), 60)
+    ready = eventually(
+        lambda: bool(list((tmp_path / "artifacts" / "outbox").glob("[0-9a-f]*.json"))), 60
+    )
     server.start()
     _, said = driver.communicate(timeout=300)
     assert ready
@@ -152,7 +166,7 @@ def test_a_database_that_stays_away_is_one_clear_line(server: Server, tmp_path: 
     assert "could not be used for 2 s" in said.splitlines()[-1]
     assert out == ""
     finished = {r.trial.id for r in records(url)} | {
-        f.stem for f in (tmp_path / "artifacts" / "spool").glob("[0-9a-f]*")
+        f.stem for f in (tmp_path / "artifacts" / "outbox").glob("[0-9a-f]*")
     }
     again = start(spec(tmp_path), url)
     told = again.communicate(timeout=300)
@@ -192,20 +206,36 @@ def test_a_file_that_is_locked_for_a_while_is_waited_for(tmp_path: Path) -> None
 def everything(url: str) -> str:
     """Every row of every table."""
     with Store.open(url, create=False) as store, store._engine.connect() as connection:
-        names = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
-        return "".join(str(connection.execute(text(f"SELECT * FROM {name}")).all()) for name in names)
+        names = connection.scalars(
+            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ).all()
+        return "".join(
+            str(connection.execute(text(f"SELECT * FROM {name}")).all()) for name in names
+        )
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(
-    ("given", "use_ray"), [("environment", False), pytest.param("option", True, marks=pytest.mark.ray)]
+    ("given", "use_ray"),
+    [("environment", False), pytest.param("option", True, marks=pytest.mark.ray)],
 )
-def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, use_ray: bool, given: str) -> None:
-    """Neither in the store, beside the weights, on the page, in print, in Ray's files, nor where a worker sees it."""
+def test_a_password_is_written_nowhere(
+    postgres_server: Server, tmp_path: Path, use_ray: bool, given: str
+) -> None:
+    """Neither in the store, beside the weights, on the page, in print, in Ray's files, nor where a
+    worker sees it.
+    """
     url = postgres_server.url(QUOTED)
     ray = Path(tempfile.mkdtemp(prefix="ray-"))  # Ray's sockets want a short path
-    fails = {"name": "fine_tuning", "profile": "small", "limit": 1, "fixed": {"steps": 6, "batch": 16, "lr": 1e30}}
-    file = spec(tmp_path, compute={"workers": 2}, confirm=True, defenses=[*tiny_sweep.DEFENSES[:1], fails])
+    fails = {
+        "name": "fine_tuning",
+        "profile": "small",
+        "limit": 1,
+        "fixed": {"steps": 6, "batch": 16, "lr": 1e30},
+    }
+    file = spec(
+        tmp_path, compute={"workers": 2}, confirm=True, defenses=[*tiny_sweep.DEFENSES[:1], fails]
+    )
     named = {"POISONSWEEP_STORE": url} if given == "environment" else {}
     own = {"RAY_TMPDIR": str(ray), "PGPASSWORD": SECRET, "TRACE_ENVIRONMENT": "1", **named}
     words, environment = call(file, "" if named else url, use_ray, **own)
@@ -215,7 +245,12 @@ def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, 
     else:  # its own words are looked at
         pipe = subprocess.PIPE
         driver = subprocess.Popen(
-            [sys.executable, *words], stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
+            [sys.executable, *words],
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
         )
     assert eventually(lambda: bool(begun(tmp_path)) or driver.poll() is not None, 200)
     line = Path(f"/proc/{driver.pid}/cmdline")
@@ -224,7 +259,13 @@ def test_a_password_is_written_nowhere(postgres_server: Server, tmp_path: Path, 
     assert driver.returncode == 0, seen
     assert [r.status for r in records(url)].count("failed") == 1
     page = str(tmp_path / "report.html")
-    for asked in (["status"], ["status", "--json"], ["best", "--json"], ["front"], ["report", "--out", page]):
+    for asked in (
+        ["status"],
+        ["status", "--json"],
+        ["best", "--json"],
+        ["front"],
+        ["report", "--out", page],
+    ):
         shows = Program(["-m", "sweep.cli", *asked, "--store", url], ROOT, os.environ)
         seen += [said.encode() for said in shows.communicate(100)]
         assert shows.returncode == 0, seen

@@ -1,4 +1,6 @@
-"""What is dropped from Tune's lists of trials, and when; that it is of use, tests/sweep/test_ray.py shows."""
+"""What is dropped from Tune's lists of trials, and when; that it is of use, tests/sweep/test_ray.py
+shows.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,9 @@ from sweep.execution.ray_tune import trial_cleanup
 
 
 def controller(stopped: int, failed: int) -> tuple[Any, list[Any]]:
-    """Lists like those of Tune's controller, with one trial that runs, the last, after all that have ended."""
+    """Lists like those of Tune's controller, with one trial that runs, the last, after all that
+    have ended.
+    """
     some = [_Trial(str(i)) for i in range(stopped + failed + 1)]
     lists = {
         "_trials": list(some),

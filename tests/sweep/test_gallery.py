@@ -21,7 +21,11 @@ def test_the_difference_is_grey_where_nothing_changed_and_magnified_where_someth
     changed = clean.copy()
     changed[0, 0], changed[1, 1] = 110, 0
     shown = difference(clean, changed, 3.0)
-    assert shown[0, 1].tolist() == [128] * 3 and shown[0, 0].tolist() == [158] * 3 and shown[1, 1].tolist() == [0] * 3
+    assert (
+        shown[0, 1].tolist() == [128] * 3
+        and shown[0, 0].tolist() == [158] * 3
+        and shown[1, 1].tolist() == [0] * 3
+    )
     chart = figure({"a": (clean, changed), "b": (clean, clean)})
     assert len(chart.data) == 6
     assert not figure({}).data

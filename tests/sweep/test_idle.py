@@ -12,9 +12,12 @@ pytestmark = pytest.mark.ray  # no Ray is started, but much of it loaded
 
 
 def two_idle(waits: bool = False) -> Any:
-    """A cache with two workers of one share, as at the end of a wave."""
+    """A cache with two workers of one share, as at the end of a stage."""
     cache = actor_cache.cache(_ObjectCache, lambda: waits, may_keep_one=True)
-    assert [cache.cache_object("1 CPU", worker) for worker in ("first", "second")] == [True, not waits]
+    assert [cache.cache_object("1 CPU", worker) for worker in ("first", "second")] == [
+        True,
+        not waits,
+    ]
     return cache
 
 

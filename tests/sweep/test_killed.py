@@ -1,4 +1,6 @@
-"""One trial, one record: in this process, in a pool, on Ray, and after its process was killed in the midst of it."""
+"""One trial, one record: in this process, in a pool, on Ray, and after its process was killed in
+the midst of it.
+"""
 
 import functools
 import os
@@ -14,9 +16,9 @@ from test_executors import eventually
 
 from results.store import Store
 from sweep.execution import process_pool, runner
-from sweep.execution.scheduler import Source
-from sweep.execution.worker import Place
-from sweep.planning.stages import waves
+from sweep.execution.scheduler import Scheduler
+from sweep.execution.worker import WorkerConfig
+from sweep.planning.stages import stages
 from sweep.spec.sweep import Compute, Sweep
 from trials.spec import Point, Record, Trial
 
@@ -27,7 +29,7 @@ ONE = Compute(device="cpu", workers=1)
 
 
 @dataclass(frozen=True)
-class Named(Place):
+class Named(WorkerConfig):
     """A place whose trials leave the id of their process."""
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
@@ -40,10 +42,15 @@ class Named(Place):
 
 def sweep_of(attack: str) -> Sweep:
     """A sweep that trains one victim."""
-    attacks = {"badnets": {"name": "badnets", "m": 60}, "pcb": {"name": "pcb", "part": 0.5, "pace": 0.5}}
+    attacks = {
+        "badnets": {"name": "badnets", "m": 60},
+        "pcb": {"name": "pcb", "part": 0.5, "pace": 0.5},
+    }
     training = {"name": "fast", "epochs": EPOCHS, "batch": 64, "peak": 0.05}
     victim = {**tiny_sweep.VICTIM, "training": training, "attacks": [attacks[attack]]}
-    return tiny_sweep.sweep(game="training", defenses=[], tuning={}, victim=victim, compute={"device": "cpu"})
+    return tiny_sweep.sweep(
+        game="training", defenses=[], tuning={}, victim=victim, compute={"device": "cpu"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,33 +62,38 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Out
     def outcome(attack: str) -> Outcome:
         with Store.open(f"sqlite:///{folder}/{attack}.db") as store:
             store.add_sweep("tiny", {})
-            process_pool.inline(Source(waves(sweep_of(attack), store), store, "tiny"), Place(str(folder / attack)))
+            process_pool.inline(
+                Scheduler(stages(sweep_of(attack), store), store, "tiny"),
+                WorkerConfig(str(folder / attack)),
+            )
             (found,) = tiny_sweep.outcomes(store).values()
         return found
 
     return outcome
 
 
-def on_ray(source: Source, place: Place) -> None:
+def on_ray(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
     import test_killed  # noqa: PLC0415
     from ray import cloudpickle  # noqa: PLC0415
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(test_killed)  # workers of Ray have no path to the tests
-    ray_tune.run(source, place, ONE)
+    ray_tune.run(scheduler, worker_config, ONE)
 
 
-def in_a_pool(source: Source, place: Place) -> None:
-    process_pool.pool(source, place, 1)
+def in_a_pool(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
+    process_pool.pool(scheduler, worker_config, 1)
 
 
-def kill_one_that_has_a_checkpoint(place: Named) -> threading.Thread:
+def kill_one_that_has_a_checkpoint(worker_config: Named) -> threading.Thread:
     """Kill the first worker once its trial has written a checkpoint."""
 
     def kill() -> None:
-        assert eventually(lambda: bool(list(Path(place.artifacts).glob("checkpoints/*.safetensors"))), 120)
-        os.kill(place.pids()[0], signal.SIGKILL)
+        assert eventually(
+            lambda: bool(list(Path(worker_config.artifacts).glob("checkpoints/*.safetensors"))), 120
+        )
+        os.kill(worker_config.pids()[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -96,20 +108,24 @@ def test_a_killed_training_goes_on_and_gives_the_record_of_an_undisturbed_one(
     undisturbed: Callable[[str], Outcome],
     store: Store,
     tmp_path: Path,
-    execute: Callable[[Source, Place], None],
+    execute: Callable[[Scheduler, WorkerConfig], None],
     attack: str,
 ) -> None:
-    place = Named(str(tmp_path), "cpu", 1, checkpoint=0)
-    source = Source(waves(sweep_of(attack), store), store, "tiny")
-    killer = kill_one_that_has_a_checkpoint(place)
-    execute(source, place)
+    worker_config = Named(str(tmp_path), "cpu", 1, checkpoint=0)
+    scheduler = Scheduler(stages(sweep_of(attack), store), store, "tiny")
+    killer = kill_one_that_has_a_checkpoint(worker_config)
+    execute(scheduler, worker_config)
     killer.join()
-    assert (source.progress.done, source.progress.failed, source.progress.lost) == (1, 0, 1)
+    assert (scheduler.progress.done, scheduler.progress.failed, scheduler.progress.worker_lost) == (
+        1,
+        0,
+        1,
+    )
     (record,) = store.records()
     assert record.provenance["resumed"].startswith("once, last at step")
     assert tiny_sweep.outcome(record) == undisturbed(attack)
     assert not list(tmp_path.glob("checkpoints/*"))
-    assert len(place.pids()) == 2
+    assert len(worker_config.pids()) == 2
 
 
 @pytest.mark.parametrize("use_ray", [False, pytest.param(True, marks=pytest.mark.ray)])
@@ -118,15 +134,17 @@ def test_artifacts_at_a_uri_give_the_same_records_and_leave_nothing_else_behind(
 ) -> None:
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "node"))
     sweep = tiny_sweep.sweep(
-        defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}], confirm=False, compute={"device": "cpu", "workers": 2}
+        defenses=[{**tiny_sweep.DEFENSES[0], "limit": 1}],
+        confirm=False,
+        compute={"device": "cpu", "workers": 2},
     )
     with Store.open(f"sqlite:///{tmp_path}/near.db") as near:
-        runner.execute(sweep, near, tiny_sweep.place(tmp_path / "artifacts"), use_ray=False)
+        runner.execute(sweep, near, tiny_sweep.worker_config(tmp_path / "artifacts"), use_ray=False)
         expected = tiny_sweep.outcomes(near)
-    place = Place(runner.artifacts_of("x.db", f"file://{tmp_path}/shared"), "cpu", 1)
-    progress = runner.execute(sweep, store, place, use_ray=use_ray)
+    worker_config = WorkerConfig(runner.artifacts_of("x.db", f"file://{tmp_path}/shared"), "cpu", 1)
+    progress = runner.execute(sweep, store, worker_config, use_ray=use_ray)
     assert progress.done == len(expected) == 4
     assert tiny_sweep.outcomes(store) == expected
     made = {r.trial.id for r in store.records() if r.trial.game.name in runner.MAKES_ARTIFACTS}
     assert {p.parent.name for p in (tmp_path / "shared").rglob("*") if p.is_file()} == made
-    assert runner.execute(sweep, store, place, use_ray=use_ray).stored == 4
+    assert runner.execute(sweep, store, worker_config, use_ray=use_ray).stored == 4

@@ -1,4 +1,6 @@
-"""Limits of containers and jobs, from files as they are shown there, count as the machine's own size."""
+"""Limits of containers and jobs, from files as they are shown there, count as the machine's own
+size.
+"""
 
 import math
 from pathlib import Path
@@ -19,17 +21,22 @@ HYBRID = "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw"
 def v1(top: str = "/") -> str:
     """Mounts of the two controllers, one of them with another, at the group ``top``."""
     return (
-        f"32 31 0:29 {top} /sys/fs/cgroup/cpu,cpuacct ro,nosuid shared:7 - cgroup cgroup rw,cpu,cpuacct\n"
+        f"32 31 0:29 {top} /sys/fs/cgroup/cpu,cpuacct ro,nosuid shared:7 - cgroup cgroup "
+        "rw,cpu,cpuacct\n"
         f"35 31 0:32 {top} /sys/fs/cgroup/memory ro,nosuid master:9 - cgroup cgroup rw,memory\n"
         f"37 31 0:34 {top} /sys/fs/cgroup/systemd ro,nosuid - cgroup cgroup rw,name=systemd"
     )
 
 
 def shown(root: Path, groups: str, mounts: str, **files: str) -> Path:
-    """A root folder with these lines in /proc/self, and files below /sys/fs/cgroup (``__`` stands for a slash)."""
+    """A root folder with these lines in /proc/self, and files below /sys/fs/cgroup (``__`` stands
+    for a slash).
+    """
     (root / "proc" / "self").mkdir(parents=True)
     (root / "proc" / "self" / "cgroup").write_text(groups + "\n")
-    (root / "proc" / "self" / "mountinfo").write_text(f"23 1 8:1 / / rw - ext4 /dev/sda rw\n{mounts}\n")
+    (root / "proc" / "self" / "mountinfo").write_text(
+        f"23 1 8:1 / / rw - ext4 /dev/sda rw\n{mounts}\n"
+    )
     for name, text in files.items():
         file = root / "sys" / "fs" / "cgroup" / name.replace("__", "/").replace("_DOT_", ".")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +50,10 @@ def test_a_container_of_version_2(tmp_path: Path) -> None:
 
 
 def test_without_a_limit_of_version_2(tmp_path: Path) -> None:
-    assert limits(shown(tmp_path, "0::/", V2, cpu_DOT_max="max 100000", memory_DOT_max="max")) == Limits()
+    assert (
+        limits(shown(tmp_path, "0::/", V2, cpu_DOT_max="max 100000", memory_DOT_max="max"))
+        == Limits()
+    )
 
 
 def test_each_group_above_counts_up_to_the_mount(tmp_path: Path) -> None:
@@ -117,8 +127,12 @@ def test_workers_are_as_many_as_the_limits_allow(monkeypatch: pytest.MonkeyPatch
     assert process_pool.workers_for(Compute(device="cpu", memory=4 * GIB)) == 2
 
 
-@pytest.mark.parametrize(("wanted", "says"), [({"cpus": 4}, "1 CPU"), ({"memory": 3 * GIB}, "1 CPU and 2 GiB memory")])
-def test_a_refusal_names_the_limit(wanted: dict[str, float], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "says"), [({"cpus": 4}, "1 CPU"), ({"memory": 3 * GIB}, "1 CPU and 2 GiB memory")]
+)
+def test_a_refusal_names_the_limit(
+    wanted: dict[str, float], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine, "_cores", lambda: 64)
     limited(monkeypatch, 0.5, 2 * GIB)
     with pytest.raises(SpecError, match=f"but this container may use {says}. Lower it"):
@@ -126,5 +140,7 @@ def test_a_refusal_names_the_limit(wanted: dict[str, float], says: str, monkeypa
 
 
 def test_without_a_limit_the_refusal_is_about_the_machine() -> None:
-    with pytest.raises(SpecError, match=r"but this (machine has|container may use) \d+ CPU. Lower it"):
+    with pytest.raises(
+        SpecError, match=r"but this (machine has|container may use) \d+ CPU. Lower it"
+    ):
         machine.fits_here(Compute(device="cpu", cpus=100_000))

@@ -1,4 +1,6 @@
-"""Searches of a wave read the store together: each hears what other drivers add to it, and nothing else."""
+"""Searches of a stage read the store together: each hears what other drivers add to it, and nothing
+else.
+"""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -10,16 +12,22 @@ from test_plan import record
 
 from results.store import Store
 from sweep.execution import scheduler as sources
-from sweep.execution.scheduler import Source
+from sweep.execution.scheduler import Scheduler
 from sweep.planning import search_feed
 from sweep.planning import trials as plan
-from sweep.planning.optuna_search import SearchWalk
-from sweep.planning.search_feed import News
-from sweep.planning.stages import tuned_walks
+from sweep.planning.optuna_search import SearchStrategy
+from sweep.planning.search_feed import SearchFeed
+from sweep.planning.stages import tuned_strategies
 from sweep.spec.sweep import Sweep
 from trials.spec import Trial
 
-SEARCH = {"name": "weight_decay", "profile": "small", "walk": "search", "trials": 4, "sampler": "random"}
+SEARCH = {
+    "name": "weight_decay",
+    "profile": "small",
+    "strategy": "search",
+    "trials": 4,
+    "sampler": "random",
+}
 OTHER = {**SEARCH, "name": "fine_tuning"}
 
 
@@ -38,81 +46,96 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def searches(store: Store, **changes: Any) -> list[SearchWalk]:
-    return [w for w in tuned_walks(of(**changes), store) if isinstance(w, SearchWalk)]
+def searches(store: Store, **changes: Any) -> list[SearchStrategy]:
+    return [w for w in tuned_strategies(of(**changes), store) if isinstance(w, SearchStrategy)]
 
 
 def of(**changes: Any) -> Sweep:
-    return tiny_sweep.sweep(**{"defenses": [SEARCH, OTHER], "confirm": False, "judge": False, **changes})
+    return tiny_sweep.sweep(
+        **{"defenses": [SEARCH, OTHER], "confirm": False, "judge": False, **changes}
+    )
 
 
-def first(walk: SearchWalk) -> Trial:
-    trial = walk.ask()
+def first(strategy: SearchStrategy) -> Trial:
+    trial = strategy.ask()
     assert trial is not None
     return trial
 
 
 def test_the_records_are_read_once_for_all_searches(store: Store, calls: Counter[str]) -> None:
-    walks = searches(store, victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]})
-    assert len(walks) == 6
+    strategies = searches(store, victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]})
+    assert len(strategies) == 6
     assert calls == {"records": 1}
 
 
 def test_a_list_needs_no_records(store: Store, calls: Counter[str]) -> None:
-    tuned_walks(of(defenses=tiny_sweep.DEFENSES), store)
+    tuned_strategies(of(defenses=tiny_sweep.DEFENSES), store)
     assert not calls
 
 
 def test_the_store_is_not_looked_at_for_every_trial(store: Store, calls: Counter[str]) -> None:
-    source = Source(iter([searches(store)]), store, "tiny")
-    while (trial := source.next()) is not None:
-        source.finish(record(trial))
-    assert source.progress.done == 8
+    scheduler = Scheduler(iter([searches(store)]), store, "tiny")
+    while (trial := scheduler.next()) is not None:
+        scheduler.finish(record(trial))
+    assert scheduler.progress.done == 8
     assert calls["finished"] <= 1  # on a machine that takes a second for it
 
 
 def test_a_look_takes_its_share_of_the_time_and_no_more(
     store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 1.0, 3.0, 202.9, 203.0, 203.0])  # made; a look from 1 to 3, so 200 seconds none; the next
-    monkeypatch.setattr("sweep.planning.search_feed.time", SimpleNamespace(monotonic=lambda: next(clock)))
-    news = News(of(), store)
+    clock = iter(
+        [0.0, 1.0, 3.0, 202.9, 203.0, 203.0]
+    )  # made; a look from 1 to 3, so 200 seconds none; the next
+    monkeypatch.setattr(
+        "sweep.planning.search_feed.time", SimpleNamespace(monotonic=lambda: next(clock))
+    )
+    feed = SearchFeed(of(), store)
     for looks in (1, 1, 2):
-        news.look()
+        feed.look()
         assert calls["finished"] == looks
 
 
-def test_own_trials_are_not_read_back(store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_trials_are_not_read_back(
+    store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
-    walks = searches(store, planting=[tiny_sweep.PLANTING, {**tiny_sweep.PLANTING, "share": 0.4}])
+    strategies = searches(
+        store,
+        self_poisoning=[tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "share": 0.4}],
+    )
     for _ in range(3):
-        for walk in walks:
-            trial = first(walk)
+        for strategy in strategies:
+            trial = first(strategy)
             store.put(record(trial), "tiny")
-            walk.tell(record(trial))
+            strategy.tell(record(trial))
     assert calls["finished"] >= 12
     assert calls["get"] == 0
-    assert all(w.known == 0 for w in walks)
+    assert all(w.known == 0 for w in strategies)
 
 
-def test_a_search_hears_of_its_own_cell_and_defense_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_hears_of_its_own_cell_and_defense_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
-    cells: dict[str, Any] = {
+    tasks: dict[str, Any] = {
         "victim": {**tiny_sweep.VICTIM, "seeds": [0, 1]},
         "trusted": [0.2, 0.1],
-        "planting": [tiny_sweep.PLANTING, {**tiny_sweep.PLANTING, "share": 0.4}],
+        "self_poisoning": [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "share": 0.4}],
     }
-    here, elsewhere = searches(store, **cells), searches(store, **cells)
-    assert len(here) == 2 * len(plan.cells(of(**cells))) == 16
-    store.put(record(first(elsewhere[5])), "tiny")
-    for walk in here:
-        walk.ask()
+    here, remote_done = searches(store, **tasks), searches(store, **tasks)
+    assert len(here) == 2 * len(plan.tasks(of(**tasks))) == 16
+    store.put(record(first(remote_done[5])), "tiny")
+    for strategy in here:
+        strategy.ask()
     assert [w.known for w in here] == [int(i == 5) for i in range(16)]
 
 
-def test_two_searches_of_one_defense_hear_of_each_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_searches_of_one_defense_hear_of_each_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
     one, two = searches(store, defenses=[SEARCH, {**SEARCH, "sampler": "tpe"}])

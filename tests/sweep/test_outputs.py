@@ -45,7 +45,9 @@ def test_a_failed_run_on_another_model_leaves_nothing_of_the_first_ones(
     state["fc.bias"] = state["fc.bias"] + 0.01
     save_file(state, tmp_path / "other.safetensors")
     spec = tmp_path / "broken.toml"
-    spec.write_text((given / "sweep.toml").read_text().replace("steps = 24,", "steps = 24, lr = 1e30,"))
+    spec.write_text(
+        (given / "sweep.toml").read_text().replace("steps = 24,", "steps = 24, lr = 1e30,")
+    )
     with pytest.raises(SystemExit) as ended:
         main(words(given, out, model=tmp_path / "other.safetensors", spec=spec))
     said = capsys.readouterr()
@@ -57,7 +59,11 @@ def test_a_failed_run_on_another_model_leaves_nothing_of_the_first_ones(
     assert json.loads((out / "choice.json").read_text())["verdict"] == "nothing ran"
     assert "no defense ran" in (out / "report.html").read_text()
     assert (out / "previous-1" / "choice.json").read_bytes() == before
-    assert sorted(p.name for p in (out / "previous-1").iterdir()) == ["artifacts", *RESULTS, "sweep.db"]
+    assert sorted(p.name for p in (out / "previous-1").iterdir()) == [
+        "artifacts",
+        *RESULTS,
+        "sweep.db",
+    ]
 
 
 @pytest.fixture
@@ -89,7 +95,10 @@ def test_the_same_run_goes_on_with_what_it_left(sweep: Sweep, tmp_path: Path) ->
 def test_where_the_files_lie_and_how_fast_they_run_makes_no_other_run(sweep: Sweep) -> None:
     moved = replace(sweep.victims[0].training, params={"weights": "/a"}, files={"weights": "3f"})
     here, there = (
-        replace(sweep, victims=(replace(sweep.victims[0], training=replace(moved, params={"weights": p})),))
+        replace(
+            sweep,
+            victims=(replace(sweep.victims[0], training=replace(moved, params={"weights": p})),),
+        )
         for p in ("/a", "/b")
     )
     assert run_of(here) == run_of(there) != run_of(sweep)
@@ -97,7 +106,9 @@ def test_where_the_files_lie_and_how_fast_they_run_makes_no_other_run(sweep: Swe
     assert run_of(replace(sweep, seeds=(5,))) != run_of(sweep)
 
 
-def test_another_sweep_on_the_same_model_sets_results_aside_and_keeps_the_records(sweep: Sweep, tmp_path: Path) -> None:
+def test_another_sweep_on_the_same_model_sets_results_aside_and_keeps_the_records(
+    sweep: Sweep, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     left(out, sweep)
     other = replace(sweep, rule="last_before_delta")
@@ -107,20 +118,29 @@ def test_another_sweep_on_the_same_model_sets_results_aside_and_keeps_the_record
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_edited_takes_the_place_of_the_first(given: Path, first: Path, tmp_path: Path) -> None:
+def test_a_sweep_that_was_edited_takes_the_place_of_the_first(
+    given: Path, first: Path, tmp_path: Path
+) -> None:
     out, spec = tmp_path / "out", tmp_path / "edited.toml"
     shutil.copytree(first, out)
     spec.write_text(
-        (given / "sweep.toml").read_text().replace("limit = 2", "limit = 1").replace("delta = 0.4", "delta = 0.3")
+        (given / "sweep.toml")
+        .read_text()
+        .replace("limit = 2", "limit = 1")
+        .replace("delta = 0.4", "delta = 0.3")
     )
     told = defend(out=out, **asked(given, spec=spec))
     assert told["set_aside"] == str(out / "previous-1") and told["delta"] == 0.3
     assert told["defenses"]["weight_decay"] == {"done": 1, "failed": 0}
     with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
-        assert len({r.trial.id for r in store.records() if r.trial.game.name == "self_poison"}) == 1  # not made again
+        assert (
+            len({r.trial.id for r in store.records() if r.trial.game.name == "self_poison"}) == 1
+        )  # not made again
 
 
-def test_another_model_sets_all_aside_each_time_in_a_folder_of_its_own(sweep: Sweep, tmp_path: Path) -> None:
+def test_another_model_sets_all_aside_each_time_in_a_folder_of_its_own(
+    sweep: Sweep, tmp_path: Path
+) -> None:
     out, other = tmp_path / "out", other_model(sweep)
     left(out, sweep)
     assert settle(out, other, run_of(other), run_of(sweep)) == out / "previous-1"
@@ -130,7 +150,9 @@ def test_another_model_sets_all_aside_each_time_in_a_folder_of_its_own(sweep: Sw
     assert settle(out, other, run_of(other), None) == out / "previous-2"
 
 
-def test_a_run_on_another_model_that_is_going_on_is_not_set_aside(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_run_on_another_model_that_is_going_on_is_not_set_aside(
+    sweep: Sweep, tmp_path: Path
+) -> None:
     out, other, driver = tmp_path / "out", other_model(sweep), Driver(60)
     left(out, sweep)
     before = sorted(p.name for p in out.iterdir())
@@ -154,19 +176,27 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path
             refuse(out, model, tmp_path / "images")
     with pytest.raises(SpecError, match="one of the files that --out gets"):
         refuse(tmp_path / "out", tmp_path / "out" / "repaired.safetensors", tmp_path / "images")
-    refuse(tmp_path / "out", tmp_path / "out" / "previous-1" / "repaired.safetensors", tmp_path / "images")
+    refuse(
+        tmp_path / "out",
+        tmp_path / "out" / "previous-1" / "repaired.safetensors",
+        tmp_path / "images",
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "images"]
 
 
 @pytest.mark.parametrize("broken", ["not JSON", "[]", '{"run": 3}', '{"run": "of somebody else"}'])
-def test_a_choice_that_is_not_this_runs_is_set_aside(given: Path, tmp_path: Path, broken: str) -> None:
+def test_a_choice_that_is_not_this_runs_is_set_aside(
+    given: Path, tmp_path: Path, broken: str
+) -> None:
     from sweep.commands.defend import _earlier  # noqa: PLC0415
 
     (tmp_path / "choice.json").write_text(broken)
     assert _earlier(tmp_path) in (None, "of somebody else")
 
 
-def test_refused_input_leaves_an_earlier_run_as_it_was(given: Path, tmp_path: Path, sweep: Sweep) -> None:
+def test_refused_input_leaves_an_earlier_run_as_it_was(
+    given: Path, tmp_path: Path, sweep: Sweep
+) -> None:
     left(tmp_path / "out", sweep)
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
@@ -175,7 +205,9 @@ def test_refused_input_leaves_an_earlier_run_as_it_was(given: Path, tmp_path: Pa
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
-def test_python_prints_nothing(given: Path, first: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_python_prints_nothing(
+    given: Path, first: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(first, tmp_path / "out")
     torch.set_num_threads(1)
     defend(out=tmp_path / "out", **asked(given))

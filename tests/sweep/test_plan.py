@@ -7,13 +7,13 @@ import pytest
 import tiny_sweep
 
 from results.store import Store
-from search_spaces._walks import grid
-from sweep.execution.scheduler import Source
+from search_spaces._strategies import grid
+from sweep.execution.scheduler import Scheduler
 from sweep.planning import trials as plan
-from sweep.planning.stages import waves
+from sweep.planning.stages import stages
 from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.dependencies import needs
+from trials.dependencies import dependencies
 from trials.spec import Point, Record, Trial
 
 
@@ -21,23 +21,31 @@ def record(trial: Trial, asr: float = 0.5, cda: float = 0.9, status: Any = "done
     """A record as a trial might give it: the ASR falls to ``asr`` at step 4."""
     if status == "failed":
         return Record(trial=trial, status="failed", error="Traceback\nError: on purpose")
-    curve = (Point(0, 0.9, 1.0), Point(2, cda, (1 + asr) / 2), Point(4, cda, asr)) if trial.method else ()
-    sizes = {"n_clean": 50, "n_triggered": 45, "copies": 1, "cda0": 0.9, "asr0": 1.0} if trial.method else {"cda": 0.9}
+    curve = (
+        (Point(0, 0.9, 1.0), Point(2, cda, (1 + asr) / 2), Point(4, cda, asr))
+        if trial.method
+        else ()
+    )
+    sizes = (
+        {"n_clean": 50, "n_triggered": 45, "copies": 1, "cda0": 0.9, "asr0": 1.0}
+        if trial.method
+        else {"cda": 0.9}
+    )
     step = {"step": 4} if trial.game.name == "confirmation" else {}
     return Record(trial=trial, status=status, metrics={**sizes, **step}, curve=curve, seconds=1.0)
 
 
-def drained(source: Source, answer: Any = record) -> list[Trial]:
+def drained(scheduler: Scheduler, answer: Any = record) -> list[Trial]:
     """Run a source with made-up records; the trials that it handed out, in order."""
     ran = []
-    while (trial := source.next()) is not None:
+    while (trial := scheduler.next()) is not None:
         ran.append(trial)
-        source.finish(answer(trial))
+        scheduler.finish(answer(trial))
     return ran
 
 
 def whole(sweep: Sweep, store: Store, answer: Any = record) -> list[Trial]:
-    return drained(Source(waves(sweep, store), store, "tiny"), answer)
+    return drained(Scheduler(stages(sweep, store), store, "tiny"), answer)
 
 
 def test_a_limited_grid_has_so_many_points_and_the_papers_first() -> None:
@@ -50,7 +58,9 @@ def test_a_limited_grid_has_so_many_points_and_the_papers_first() -> None:
 
 
 def test_a_star_changes_one_setting_at_a_time() -> None:
-    sweep = tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "small", "walk": "star"}])
+    sweep = tiny_sweep.sweep(
+        defenses=[{"name": "weight_decay", "profile": "small", "strategy": "one_at_a_time"}]
+    )
     first, *others = plan.configurations(sweep, sweep.defenses[0])
     assert others
     assert all(sum(first.params[k] != p.params[k] for k in first.params) == 1 for p in others)
@@ -68,11 +78,15 @@ def test_fixed_settings_overrule_the_space_and_merge_its_points() -> None:
 @pytest.mark.parametrize("name", catalog.names("spaces"))
 def test_every_space_is_walked_in_every_profile(name: str, profile: str) -> None:
     sweep = tiny_sweep.sweep(defenses=[{"name": name, "profile": profile}])
-    assert len(plan.configurations(sweep, sweep.defenses[0])) == len(grid(catalog.find("spaces", name), profile))
+    assert len(plan.configurations(sweep, sweep.defenses[0])) == len(
+        grid(catalog.find("spaces", name), profile)
+    )
 
 
 def test_what_is_counted_is_what_runs(store: Store) -> None:
-    sweep = tiny_sweep.sweep(seeds=[0, 1], trusted=[0.1, 0.2], victim={**tiny_sweep.VICTIM, "seeds": [0, 1]})
+    sweep = tiny_sweep.sweep(
+        seeds=[0, 1], trusted=[0.1, 0.2], victim={**tiny_sweep.VICTIM, "seeds": [0, 1]}
+    )
     ran = whole(sweep, store)
     configurations = sum(len(plan.configurations(sweep, d)) for d in sweep.defenses)
     games = [t.game.name for t in ran]
@@ -80,7 +94,9 @@ def test_what_is_counted_is_what_runs(store: Store) -> None:
     assert games.count("self_poison") == len(plan.copies(sweep)) == 2 * 2 * 2
     assert games.count("tuning") == configurations * 2 * 2 * 2
     assert games.count("robustness") == 2 * 2 * 2 * 2  # defenses, cells, seeds
-    assert games.count("confirmation") == 2 * 2 * 2  # cells, seeds: the report images are for the best defense alone
+    assert (
+        games.count("confirmation") == 2 * 2 * 2
+    )  # cells, seeds: the report images are for the best defense alone
     assert len({t.id for t in ran}) == len(ran)
 
 
@@ -88,23 +104,34 @@ def test_every_trial_runs_after_what_it_needs(store: Store) -> None:
     ran = whole(tiny_sweep.sweep(tuning={"copies": 2}), store)
     order = {t.id: i for i, t in enumerate(ran)}
     for trial in ran:
-        assert all(order[n.id] < order[trial.id] for n in needs(trial))
+        assert all(order[n.id] < order[trial.id] for n in dependencies(trial))
 
 
 def test_the_best_is_confirmed_and_each_winner_frozen_at_its_step(store: Store) -> None:
     def answer(trial: Trial) -> Record:
-        good = trial.method and trial.method.name == "weight_decay" and trial.method.params["lr"] == 0.1
+        good = (
+            trial.method
+            and trial.method.name == "weight_decay"
+            and trial.method.params["lr"] == 0.1
+        )
         return record(trial, asr=0.1 if good else 0.6)
 
     sweep = tiny_sweep.sweep(oracle=True)
     ran = whole(sweep, store, answer)
     judged = [t for t in ran if t.game.name in {"confirmation", "robustness"}]
     confirmed = [t for t in judged if t.game.name == "confirmation"]
-    assert [(t.method.name, t.game.params["stop_at"]) for t in confirmed if t.method] == [("weight_decay", 4)]
-    assert sorted(t.game.params["stop_at"] for t in judged if t.game.name == "robustness") == [0, 0, 4, 4]
+    assert [(t.method.name, t.game.params["stop_at"]) for t in confirmed if t.method] == [
+        ("weight_decay", 4)
+    ]
+    assert sorted(t.game.params["stop_at"] for t in judged if t.game.name == "robustness") == [
+        0,
+        0,
+        4,
+        4,
+    ]
     best = [t for t in judged if t.method and t.method.name == "weight_decay"]
     assert {t.method.params["lr"] for t in best if t.method} == {0.1}
-    assert all(t.plant is None for t in judged if t.game.name == "robustness")
+    assert all(t.self_poisoning is None for t in judged if t.game.name == "robustness")
 
 
 def test_a_clean_victim_is_not_judged_on_a_real_attack(store: Store) -> None:
@@ -113,7 +140,9 @@ def test_a_clean_victim_is_not_judged_on_a_real_attack(store: Store) -> None:
 
 
 def test_no_winner_is_judged_where_nothing_finished(store: Store) -> None:
-    ran = whole(tiny_sweep.sweep(), store, lambda t: record(t, status="failed" if t.method else "done"))
+    ran = whole(
+        tiny_sweep.sweep(), store, lambda t: record(t, status="failed" if t.method else "done")
+    )
     assert {t.game.name for t in ran} == {"training", "self_poison", "tuning"}
 
 

@@ -1,4 +1,6 @@
-"""What a run opens on the network: nothing beyond this machine, unless it joins a cluster that is there."""
+"""What a run opens on the network: nothing beyond this machine, unless it joins a cluster that is
+there.
+"""
 
 import ipaddress
 import os
@@ -9,12 +11,12 @@ from pathlib import Path
 import made_up
 import pytest
 from made_up import Made
-from test_executors import source, trials
+from test_executors import scheduler, trials
 
 from results.store import Store
 from sweep.execution import process_pool
-from sweep.execution.scheduler import Progress, Source
-from sweep.planning.strategy import ListWalk
+from sweep.execution.scheduler import Progress, Scheduler
+from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
@@ -50,7 +52,9 @@ def listening(pids: set[int]) -> set[str]:
             if words[3] == LISTENS and words[9] in mine:
                 raw = bytes.fromhex(words[1].split(":")[0])
                 parts = struct.iter_unpack("=I", raw)
-                address = ipaddress.ip_address(b"".join(struct.pack(">I", part) for (part,) in parts))
+                address = ipaddress.ip_address(
+                    b"".join(struct.pack(">I", part) for (part,) in parts)
+                )
                 assert len(raw) == size
                 found.add(str(getattr(address, "ipv4_mapped", None) or address))
     return found
@@ -78,7 +82,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
         if event in {"point", "finish"}:
             heard.update(listening(descendants(os.getpid())) - before)
 
-    s = Source(iter([[ListWalk("x", trials(4))]]), store, "tiny", watch=watch)
+    s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
     ray_tune.run(s, Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2))
     assert s.over
     assert heard == {"127.0.0.1"}
@@ -86,6 +90,6 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
 
 def test_a_pool_listens_to_nobody(store: Store, tmp_path: Path) -> None:
     before = listening({os.getpid()})
-    s = source(store, trials(2))
+    s = scheduler(store, trials(2))
     process_pool.pool(s, Made(str(tmp_path)), 2)
     assert listening(descendants(os.getpid())) <= before

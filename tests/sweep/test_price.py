@@ -26,17 +26,22 @@ def left(lines: list[Line]) -> dict[str, int]:
     "sweep",
     [
         pytest.param(tiny_sweep.sweep, id="winners"),
-        pytest.param(lambda: plane(detectors=[COMPARING, {"name": "neural_cleanse", "profile": "small"}]), id="plane"),
+        pytest.param(
+            lambda: plane(detectors=[COMPARING, {"name": "neural_cleanse", "profile": "small"}]),
+            id="plane",
+        ),
         pytest.param(lambda: searching(6, sampler="random"), id="search"),
         pytest.param(lambda: tiny_sweep.sweep(game="robustness"), id="another game"),
     ],
 )
 @pytest.mark.parametrize("fails", [False, True])
-def test_of_a_sweep_that_has_run_nothing_is_left(sweep: Callable[[], Sweep], fails: bool, store: Store) -> None:
+def test_of_a_sweep_that_has_run_nothing_is_left(
+    sweep: Callable[[], Sweep], fails: bool, store: Store
+) -> None:
     def answer(trial: Trial) -> Record:
-        lost = fails and trial.method is not None and trial.method.name == "weight_decay"
-        told = record(trial, status="failed") if lost else by_lr(trial)
-        tuned = trial.game.name == "detector_tuning" and not lost
+        worker_lost = fails and trial.method is not None and trial.method.name == "weight_decay"
+        told = record(trial, status="failed") if worker_lost else by_lr(trial)
+        tuned = trial.game.name == "detector_tuning" and not worker_lost
         return replace(told, metrics={"auc": 0.9, "margin": 0.1, "copies": 1.0}) if tuned else told
 
     one = sweep()

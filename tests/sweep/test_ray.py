@@ -13,14 +13,14 @@ import tiny_sweep
 from counting import journal
 from made_up import Made
 from ray import cloudpickle
-from test_executors import alive, eventually, kill_first, source, trials
+from test_executors import alive, eventually, kill_first, scheduler, trials
 
 from results.store import Store
 from sweep.execution import runner
-from sweep.execution.outbox import Spool
-from sweep.execution.scheduler import Progress, Source
-from sweep.planning.stages import waves
-from sweep.planning.strategy import ListWalk
+from sweep.execution.outbox import Outbox
+from sweep.execution.scheduler import Progress, Scheduler
+from sweep.planning.stages import stages
+from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
 from trials.spec import Record, SpecError, Trial
 
@@ -29,28 +29,32 @@ cloudpickle.register_pickle_by_value(made_up)  # workers have no path to the tes
 TWO = Compute(device="cpu", workers=2)
 
 
-def gone(place: Made) -> bool:
-    return eventually(lambda: not any(alive(pid) for _, pid in place.starts()), 60)
+def gone(worker_config: Made) -> bool:
+    return eventually(lambda: not any(alive(pid) for _, pid in worker_config.starts()), 60)
 
 
-def test_ray_gives_the_records_of_one_process(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_ray_gives_the_records_of_one_process(
+    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     import ray  # noqa: PLC0415
 
     one = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1, "cpus": 1})
     with Store.open(f"sqlite:///{tmp_path}/inline.db") as inline:
-        runner.execute(one, inline, tiny_sweep.place(tmp_path / "inline"), use_ray=False)
+        runner.execute(one, inline, tiny_sweep.worker_config(tmp_path / "inline"), use_ray=False)
         capfd.readouterr()
-        place = tiny_sweep.place(tmp_path / "ray")
-        progress = runner.execute(one, store, place, use_ray=True)
+        worker_config = tiny_sweep.worker_config(tmp_path / "ray")
+        progress = runner.execute(one, store, worker_config, use_ray=True)
         said = capfd.readouterr()
         assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(inline)
     assert progress.done == 9
     assert all(r.provenance["threads"] == "1" for r in store.records())
     assert (said.out, said.err) == ("", "")
     assert not ray.is_initialized()
-    assert not Spool(place).leftovers()
+    assert not Outbox(worker_config).pending()
     assert not list((tmp_path / "ray" / "tune").glob("*"))
-    assert len({line["pid"] for line in journal(tmp_path / "ray")}) == 1  # none was started for a later wave
+    assert (
+        len({line["pid"] for line in journal(tmp_path / "ray")}) == 1
+    )  # none was started for a later stage
 
 
 def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
@@ -58,12 +62,12 @@ def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
 ) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    (trial,), place = trials(1), Made(str(tmp_path))
-    s = source(store, [trial])
-    search = ray_tune._Search(s, place, TWO, {})
+    (trial,), worker_config = trials(1), Made(str(tmp_path))
+    s = scheduler(store, [trial])
+    search = ray_tune._Search(s, worker_config, TWO, {})
     search.suggest("a")
     record = Record(trial=trial, status="done", metrics={"cda0": 0.5})
-    told = {"points": [], "record": Spool(place).put(record)}
+    told = {"points": [], "record": Outbox(worker_config).put(record)}
 
     def away(*_: object) -> bool:
         raise SpecError("store could not be used for 300 s")
@@ -71,7 +75,7 @@ def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
     monkeypatch.setattr(store, "put", away)
     with pytest.raises(SpecError):
         search.on_trial_complete("a", told)
-    assert Spool(place).leftovers() == [record]
+    assert Outbox(worker_config).pending() == [record]
 
 
 def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_path: Path) -> None:
@@ -81,10 +85,12 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
     told: list[str] = []
 
     def watch(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
-        told.extend([progress.unmet] if event == "unmet" else [])
+        told.extend([progress.unschedulable] if event == "unschedulable" else [])
 
-    s = Source(iter([[ListWalk("x", trials(3))]]), store, "tiny", watch=watch)
-    search = ray_tune._Search(s, Made(str(tmp_path)), Compute(device="cpu", gpus=0.5, workers=1), {})
+    s = Scheduler(iter([[ListStrategy("x", trials(3))]]), store, "tiny", watch=watch)
+    search = ray_tune._Search(
+        s, Made(str(tmp_path)), Compute(device="cpu", gpus=0.5, workers=1), {}
+    )
     left: list[dict[str, float]] = [{"CPU": 2, "GPU": 1}]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(nodes, "alive", lambda: left)
@@ -104,7 +110,9 @@ def test_more_than_the_cluster_has_is_the_users_to_fix(store: Store, tmp_path: P
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match=r"this (machine has|container may use)"):
-        ray_tune.run(source(store, trials(1)), Made(str(tmp_path)), Compute(device="cpu", cpus=1000))
+        ray_tune.run(
+            scheduler(store, trials(1)), Made(str(tmp_path)), Compute(device="cpu", cpus=1000)
+        )
     assert not ray.is_initialized()
 
 
@@ -112,7 +120,7 @@ def test_a_cluster_that_does_not_answer_is_the_users_to_fix(store: Store, tmp_pa
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match="ray start --head"):
-        ray_tune.run(source(store, trials(1)), Made(str(tmp_path)), TWO, "127.0.0.1:1")
+        ray_tune.run(scheduler(store, trials(1)), Made(str(tmp_path)), TWO, "127.0.0.1:1")
 
 
 def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path) -> None:
@@ -122,8 +130,8 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    place = Made(str(tmp_path), nap=0.3)
-    s = Source(iter([[ListWalk("x", trials(30))]]), store, "tiny")
+    worker_config = Made(str(tmp_path), nap=0.3)
+    s = Scheduler(iter([[ListStrategy("x", trials(30))]]), store, "tiny")
 
     def interrupt() -> None:
         eventually(lambda: s.progress.done > 0, 180)
@@ -132,11 +140,13 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 
     pressed: list[float] = []
     thread = threading.Thread(target=interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a caller in the background ignores it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a caller in the background ignores it
     try:
         thread.start()
         with contextlib.suppress(KeyboardInterrupt):
-            ray_tune.run(s, place, TWO)
+            ray_tune.run(s, worker_config, TWO)
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -144,7 +154,7 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
     assert time.monotonic() - pressed[0] < 60
     assert 0 < len(store.records("tiny")) < 30
     assert not ray.is_initialized()
-    assert gone(place)
+    assert gone(worker_config)
 
 
 # On a Ray that is there already.
@@ -155,35 +165,43 @@ def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
 ) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    place = Made(str(tmp_path), nap=0.2)
-    killer = kill_first(place)
-    s = source(store, trials(8))
-    ray_tune.run(s, place, TWO)
+    worker_config = Made(str(tmp_path), nap=0.2)
+    killer = kill_first(worker_config)
+    s = scheduler(store, trials(8))
+    ray_tune.run(s, worker_config, TWO)
     killer.join()
     assert s.over
-    assert (s.progress.done, s.progress.failed, s.progress.lost) == (8, 0, 1)
-    ids = [i for i, _ in place.starts()]
+    assert (s.progress.done, s.progress.failed, s.progress.worker_lost) == (8, 0, 1)
+    ids = [i for i, _ in worker_config.starts()]
     assert sorted(ids.count(t.id) for t in trials(8)) == [1] * 7 + [2]
-    assert len({pid for _, pid in place.starts()}) <= 3  # warm: two, and one for the lost
-    assert gone(place)
+    assert len({pid for _, pid in worker_config.starts()}) <= 3  # warm: two, and one for the lost
+    assert gone(worker_config)
 
 
-def test_a_trial_that_kills_its_ray_workers_fails_alone(running_ray: None, store: Store, tmp_path: Path) -> None:
+def test_a_trial_that_kills_its_ray_workers_fails_alone(
+    running_ray: None, store: Store, tmp_path: Path
+) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     some = trials(5)
-    s = source(store, some, attempts=2)
+    s = scheduler(store, some, attempts=2)
     ray_tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
-    assert (s.progress.done, s.progress.failed, s.progress.lost) == (4, 1, 2)
+    assert (s.progress.done, s.progress.failed, s.progress.worker_lost) == (4, 1, 2)
 
 
-def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: Store, tmp_path: Path) -> None:
+def test_asha_prunes_configurations_and_nothing_else(
+    running_ray: None, store: Store, tmp_path: Path
+) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     held = {"name": "weight_decay", "profile": "cifar10"}
     sweep = tiny_sweep.sweep(defenses=[held])
-    s = Source(waves(sweep, store), store, "tiny")
-    ray_tune.run(s, Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha"))
+    s = Scheduler(stages(sweep, store), store, "tiny")
+    ray_tune.run(
+        s,
+        Made(str(tmp_path), steps=20, nap=0.01),
+        Compute(device="cpu", workers=2, scheduler="asha"),
+    )
     assert s.over
     by_game: dict[str, set[str]] = {}
     for record in store.records("tiny"):
@@ -196,17 +214,27 @@ def test_asha_prunes_configurations_and_nothing_else(running_ray: None, store: S
     assert s.progress.planned == s.progress.done + s.progress.pruned
 
 
-def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(running_ray: None, store: Store, tmp_path: Path) -> None:
+def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(
+    running_ray: None, store: Store, tmp_path: Path
+) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    sweep = tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "cifar10"}], confirm=False, judge=False)
-    s = Source(waves(sweep, store), store, "tiny")
-    place = Made(str(tmp_path), steps=20, ruins=0.03)
-    ray_tune.run(s, place, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule)
-    tuned = {r.trial.id: (r.trial.method.params["lr"], r) for r in store.records("tiny", "tuning") if r.trial.method}
+    sweep = tiny_sweep.sweep(
+        defenses=[{"name": "weight_decay", "profile": "cifar10"}], confirm=False, judge=False
+    )
+    s = Scheduler(stages(sweep, store), store, "tiny")
+    worker_config = Made(str(tmp_path), steps=20, ruins=0.03)
+    ray_tune.run(
+        s, worker_config, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule
+    )
+    tuned = {
+        r.trial.id: (r.trial.method.params["lr"], r)
+        for r in store.records("tiny", "tuning")
+        if r.trial.method
+    }
     least = min(lr for lr, _ in tuned.values())
     assert all(r.status == "done" for lr, r in tuned.values() if lr == least)
-    ruined = [r for lr, r in tuned.values() if lr >= place.ruins]
+    ruined = [r for lr, r in tuned.values() if lr >= worker_config.ruins]
     assert sum(r.status == "pruned" for r in ruined) > len(ruined) / 2
     first = min(len(r.curve) for _, r in tuned.values() if r.status == "pruned")
     assert first == 1 + 4  # the start, and one point more than may be beyond Δ
@@ -231,7 +259,7 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
     seen: list[int] = []
     before, some = kept(), trials(30)
     monkeypatch.setattr(trial_cleanup, "MOST", 5)
-    s = Source(iter([[ListWalk("x", some)]]), store, "tiny", attempts=1, watch=watch)
+    s = Scheduler(iter([[ListStrategy("x", some)]]), store, "tiny", attempts=1, watch=watch)
     ray_tune.run(s, Made(str(tmp_path), dies=some[3].id), TWO)
     assert (s.progress.done, s.progress.failed) == (29, 1)
     assert seen and seen[0] <= 5 + TWO.workers + 1

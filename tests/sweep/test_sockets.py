@@ -1,4 +1,6 @@
-"""A TMPDIR that is too long for the path of a socket stops neither worker processes nor a Ray of our own."""
+"""A TMPDIR that is too long for the path of a socket stops neither worker processes nor a Ray of
+our own.
+"""
 
 import os
 import subprocess
@@ -34,7 +36,9 @@ def long(tmp_path: Path) -> Path:
 def test_forks_start_and_their_sockets_lie_in_a_folder_of_ones_own(long: Path) -> None:
     code = "import multiprocessing.util\n" + FORKS
     environment = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     usual, folder = done.stdout.split()
     assert usual == str(long)
@@ -42,7 +46,9 @@ def test_forks_start_and_their_sockets_lie_in_a_folder_of_ones_own(long: Path) -
     assert not Path(folder).exists()  # it has gone with the process
 
 
-def test_the_usual_folder_stays_where_it_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_usual_folder_stays_where_it_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/x")
     with sockets.near():
         assert tempfile.gettempdir() == "/x"
@@ -50,17 +56,24 @@ def test_the_usual_folder_stays_where_it_is_short(tmp_path: Path, monkeypatch: p
     assert sockets.for_ray.__wrapped__() is None
 
 
-def test_the_usual_folder_is_back_after_the_block(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_usual_folder_is_back_after_the_block(
+    long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     with sockets.near():
         assert len(tempfile.gettempdir()) < 20
     assert tempfile.gettempdir() == str(long)
 
 
-def test_without_a_short_folder_one_line_says_what_to_do(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_short_folder_one_line_says_what_to_do(
+    long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     monkeypatch.setattr(sockets, "_SHORT", ("/nowhere",))
-    with pytest.raises(SpecError, match=r"TMPDIR names .* at most \d+ characters\.$") as refused, sockets.near():
+    with (
+        pytest.raises(SpecError, match=r"TMPDIR names .* at most \d+ characters\.$") as refused,
+        sockets.near(),
+    ):
         pass
     assert "\n" not in str(refused.value)
 

@@ -1,4 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP alike: a training writes its checkpoint, claims end, nobody is left, one line, a code."""
+"""Ctrl-C, SIGTERM and SIGHUP alike: a training writes its checkpoint, claims end, nobody is left,
+one line, a code.
+"""
 
 import fcntl
 import os
@@ -22,7 +24,10 @@ from trials.storage.checkpoint import _unpacked
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-LONG = {**tiny_sweep.VICTIM, "training": {"name": "fast", "epochs": 2000, "batch": 64, "peak": 0.05}}
+LONG = {
+    **tiny_sweep.VICTIM,
+    "training": {"name": "fast", "epochs": 2000, "batch": 64, "peak": 0.05},
+}
 HOW = ["inline", "pool", pytest.param("ray", marks=pytest.mark.ray)]
 
 
@@ -31,15 +36,17 @@ def words_of(folder: Path, how: str = "pool") -> list[str]:
     compute = {"device": "cpu", "workers": 1 if how == "inline" else 2}
     victim = {**LONG, "seeds": [0] if how == "inline" else [0, 1]}
     file = folder / "tiny.toml"
-    file.write_text(tiny_sweep.toml(tiny_sweep.table(game="training", victim=victim, compute=compute)))
+    file.write_text(
+        tiny_sweep.toml(tiny_sweep.table(game="training", victim=victim, compute=compute))
+    )
     local = [] if how == "ray" else ["--local"]
     return ["-m", "sweep.cli", "run", str(file), *local, "--store", f"sqlite:///{folder}/s.db"]
 
 
 def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    more = {"OMP_NUM_THREADS": "1", "POISONSWEEP_CHECKPOINT_SECONDS": "1", "PYTHONPATH": str(ROOT)}
-    return {**kept, **more}
+    extra = {"OMP_NUM_THREADS": "1", "POISONSWEEP_CHECKPOINT_SECONDS": "1", "PYTHONPATH": str(ROOT)}
+    return {**kept, **extra}
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -47,7 +54,9 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def training(folder: Path, number: int, over: Callable[[], bool]) -> None:
-    """Wait until so many trainings are well under way, and drop the checkpoints that they wrote by themselves."""
+    """Wait until so many trainings are well under way, and drop the checkpoints that they wrote by
+    themselves.
+    """
     assert eventually(lambda: over() or len(checkpoints(folder)) == number, 200)
     assert not over()
     for file in checkpoints(folder):
@@ -56,7 +65,9 @@ def training(folder: Path, number: int, over: Callable[[], bool]) -> None:
 
 def ended_well(folder: Path, said: str, number: int) -> None:
     """What the signal has to have led to."""
-    assert said.splitlines()[-1].startswith("poisonsweep: stopped. Everything finished is stored"), said
+    assert said.splitlines()[-1].startswith(
+        "poisonsweep: stopped. Everything finished is stored"
+    ), said
     assert "Traceback" not in said
     assert len(checkpoints(folder)) == number
     for file in checkpoints(folder):
@@ -68,13 +79,15 @@ def ended_well(folder: Path, said: str, number: int) -> None:
 
 def working(folder: Path) -> list[int]:
     """Workers that still run, by the journal's files."""
-    files = (folder / "artifacts" / "journal").glob("*.jsonl")
+    files = (folder / "artifacts" / "events").glob("*.jsonl")
     return [pid for pid in (int(f.stem.rpartition("-")[2]) for f in files) if alive(pid)]
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
 @pytest.mark.parametrize("how", HOW)
-def test_a_signal_ends_a_run_as_ctrl_c_does(tmp_path: Path, how: str, number: signal.Signals) -> None:
+def test_a_signal_ends_a_run_as_ctrl_c_does(
+    tmp_path: Path, how: str, number: signal.Signals
+) -> None:
     driver = Program(words_of(tmp_path, how), tmp_path, environment())
     trainings = 1 if how == "inline" else 2
     training(tmp_path, trainings, lambda: driver.poll() is not None)
@@ -93,7 +106,9 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(tmp_path: Path, how: str, number: si
         pytest.param("ray", signal.SIGHUP, marks=pytest.mark.ray),
     ],
 )
-def test_one_that_all_processes_get_ends_it_alike(tmp_path: Path, how: str, number: signal.Signals) -> None:
+def test_one_that_all_processes_get_ends_it_alike(
+    tmp_path: Path, how: str, number: signal.Signals
+) -> None:
     """As from a shell that closes, or from systemd; more than once, too."""
     driver = Program(words_of(tmp_path, how), tmp_path, environment())
     training(tmp_path, 2, lambda: driver.poll() is not None)
@@ -141,7 +156,10 @@ def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
 def test_the_first_process_of_a_container_hears_it(tmp_path: Path) -> None:
     """The system gives PID 1 no signal that it has no handler for."""
     alone = ["unshare", "--pid", "--fork"]
-    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode
+    ):
         pytest.skip("no process may have a number space of its own here")
     words = [*alone, sys.executable, *words_of(tmp_path)]
     with (tmp_path / "said").open("wb") as said:

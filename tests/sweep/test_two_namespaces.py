@@ -33,11 +33,19 @@ def namespaces() -> None:
 def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_machine(
     namespaces: None, tmp_path: Path, count: Callable[..., None]
 ) -> None:
-    waves = {"copies": {"resources": {"first": 1}}, "trials": {"resources": {"second": 1}}}
+    stages = {"copies": {"resources": {"first": 1}}, "trials": {"resources": {"second": 1}}}
     file = tmp_path / "tiny.toml"
-    file.write_text(tiny_sweep.toml(tiny_sweep.table(compute={"device": "cpu", **waves})))
+    file.write_text(tiny_sweep.toml(tiny_sweep.table(compute={"device": "cpu", **stages})))
     script = Path(__file__).with_name("two_namespaces.sh")
-    run = [sys.executable, "-m", "sweep.cli", "run", str(file), "--store", f"sqlite:///{tmp_path}/two.db"]
+    run = [
+        sys.executable,
+        "-m",
+        "sweep.cli",
+        "run",
+        str(file),
+        "--store",
+        f"sqlite:///{tmp_path}/two.db",
+    ]
     cluster = subprocess.Popen(
         ["bash", str(script), sys.executable, *run, "--address", "10.231.7.1:6379"],
         cwd=ROOT,
@@ -49,7 +57,7 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
     try:
         with Store.open(f"sqlite:///{tmp_path}/here.db") as here:  # while the nodes start
             alone = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
-            runner.execute(alone, here, tiny_sweep.place(tmp_path / "here"), use_ray=False)
+            runner.execute(alone, here, tiny_sweep.worker_config(tmp_path / "here"), use_ray=False)
             wanted = tiny_sweep.outcomes(here)
         said, errors = cluster.communicate(timeout=180)
     finally:
@@ -61,8 +69,15 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
         found, artifacts = tiny_sweep.outcomes(two), tmp_path / "artifacts"
     differ = sum(found.get(i) != wanted.get(i) for i in found.keys() | wanted.keys())
     executions = len(started(artifacts))
-    count("two nodes, two networks", kills=0, lost=0, trials=len(found), executions=executions, differ=differ)
+    count(
+        "two nodes, two networks",
+        kills=0,
+        worker_lost=0,
+        trials=len(found),
+        executions=executions,
+        differ=differ,
+    )
     assert "lost workers" not in said
     assert repeated(artifacts, found, 0) == 0
     assert found == wanted
-    assert sweep_file.read(file).compute.trials == waves["trials"]
+    assert sweep_file.read(file).compute.trials == stages["trials"]

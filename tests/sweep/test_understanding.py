@@ -1,4 +1,6 @@
-"""What is understood of a given model and its images before anything is spent: counts, recalls, and better readings."""
+"""What is understood of a given model and its images before anything is spent: counts, recalls, and
+better readings.
+"""
 
 import hashlib
 from pathlib import Path
@@ -15,14 +17,20 @@ from results.selection.understood import Understood
 from sweep.commands.asked import sweep_of
 from sweep.commands.orders import exchanged
 from sweep.commands.understanding import understand
-from sweep.execution.runner import place_of
-from sweep.execution.worker import make_bench
+from sweep.execution.runner import worker_config_of
+from sweep.execution.worker import make_runtime
 from trials import catalog
 from trials.spec import SpecError
 from trials.weights.files import save_weights
 
-# three kinds of images that differ in one channel, and one that is dark: RGB and brightness both tell classes apart
-COLOURS = {"a_red": (150, 60, 60), "b_green": (60, 150, 60), "c_blue": (60, 60, 150), "d_dark": (20, 20, 20)}
+# three kinds of images that differ in one channel, and one that is dark: RGB and brightness both
+# tell classes apart
+COLOURS = {
+    "a_red": (150, 60, 60),
+    "b_green": (60, 150, 60),
+    "c_blue": (60, 60, 150),
+    "d_dark": (20, 20, 20),
+}
 
 
 def images(root: Path, names: dict[str, str] | None = None, each: int = 30) -> Path:
@@ -32,7 +40,9 @@ def images(root: Path, names: dict[str, str] | None = None, each: int = 30) -> P
         folder = root / (names or {}).get(name, name)
         folder.mkdir(parents=True)
         for i in range(each):
-            x = np.clip(np.array(colour) + noise.integers(-18, 19, (8, 8, 3)), 0, 255).astype(np.uint8)
+            x = np.clip(np.array(colour) + noise.integers(-18, 19, (8, 8, 3)), 0, 255).astype(
+                np.uint8
+            )
             Image.fromarray(x).save(folder / f"{i:02}.png")
     return root
 
@@ -45,7 +55,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(folder: Path) -> Path:
     """A small model that was trained on these images without normalisation."""
-    x = torch.stack([torch.from_numpy(np.array(Image.open(f))) for f in sorted(folder.rglob("*.png"))])
+    x = torch.stack(
+        [torch.from_numpy(np.array(Image.open(f))) for f in sorted(folder.rglob("*.png"))]
+    )
     y = torch.arange(len(COLOURS)).repeat_interleave(30)
     torch.manual_seed(0)
     model: nn.Module = catalog.find("models", "small_cnn")(4, 8, width=4, norm="none")
@@ -60,16 +72,28 @@ def weights(folder: Path) -> Path:
     return file
 
 
-def understood(weights: Path, folder: Path, out: Path, norm: str = "none", **how: Any) -> Understood:
+def understood(
+    weights: Path, folder: Path, out: Path, norm: str = "none", **how: Any
+) -> Understood:
     sweep = sweep_of(weights, f"small_cnn:width=4,norm={norm}", folder, size=8, **how)
-    return understand(make_bench(place_of(sweep, f"sqlite:///{out}/s.db")), sweep.victims[0])
+    return understand(
+        make_runtime(worker_config_of(sweep, f"sqlite:///{out}/s.db")), sweep.victims[0]
+    )
 
 
-def test_a_right_reading_is_counted_and_warned_of_by_nothing(weights: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_right_reading_is_counted_and_warned_of_by_nothing(
+    weights: Path, folder: Path, tmp_path: Path
+) -> None:
     seen = understood(weights, folder, tmp_path)
     assert [(c.name, c.images, c.recall) for c in seen.classes] == [(n, 30, 1.0) for n in COLOURS]
     assert (seen.images, seen.accuracy, seen.warnings) == (120, 1.0, ())
-    assert {r.name for r in seen.readings} >= {"norm=half", "norm=imagenet", "norm=cifar10", "BGR", "norm=half, BGR"}
+    assert {r.name for r in seen.readings} >= {
+        "norm=half",
+        "norm=imagenet",
+        "norm=cifar10",
+        "BGR",
+        "norm=half, BGR",
+    }
     assert seen.model_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     sums = (
         f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(folder)}\n"
@@ -104,7 +128,9 @@ def test_two_exchanged_class_folders_are_named(weights: Path, tmp_path: Path) ->
     seen = understood(weights, other, tmp_path)
     assert seen.accuracy == 0.5 and [c.recall for c in seen.classes] == [1, 0, 1, 0]
     (said,) = seen.warnings
-    assert "two class folders look exchanged" in said and "'b_green' it calls 100 % 'd_dark'" in said
+    assert (
+        "two class folders look exchanged" in said and "'b_green' it calls 100 % 'd_dark'" in said
+    )
     assert "In that order 100.0 % would be right, as they are 50.0 %" in said
 
 
@@ -121,7 +147,14 @@ def test_a_poor_model_is_not_taken_for_one_in_another_order() -> None:
     for classes, each in ((2, 5), (10, 5), (10, 50), (100, 5)):
         y = torch.arange(classes).repeat_interleave(each)
         for _ in range(20):
-            assert exchanged(y, torch.randint(classes, y.shape, generator=draws), tuple(map(str, range(classes)))) == []
+            assert (
+                exchanged(
+                    y,
+                    torch.randint(classes, y.shape, generator=draws),
+                    tuple(map(str, range(classes))),
+                )
+                == []
+            )
 
 
 def test_signs_that_must_not_be_mirrored_are_noticed(tmp_path: Path) -> None:
@@ -136,7 +169,10 @@ def test_signs_that_must_not_be_mirrored_are_noticed(tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / "images" / str(label) / f"{i:02}.png")
     torch.manual_seed(0)
     model: nn.Module = catalog.find("models", "small_cnn")(2, 8, width=4, norm="none")
-    optimizer, inputs = torch.optim.Adam(model.parameters(), 0.01), torch.stack(x)[:, None].expand(-1, 3, -1, -1) / 255
+    optimizer, inputs = (
+        torch.optim.Adam(model.parameters(), 0.01),
+        torch.stack(x)[:, None].expand(-1, 3, -1, -1) / 255,
+    )
     for _ in range(60):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(inputs), torch.arange(2).repeat_interleave(30)).backward()
@@ -149,7 +185,9 @@ def test_signs_that_must_not_be_mirrored_are_noticed(tmp_path: Path) -> None:
     assert not any("BGR" in r.name for r in seen.readings)
 
 
-def test_what_is_skipped_and_converted_is_counted_with_its_reason(weights: Path, tmp_path: Path) -> None:
+def test_what_is_skipped_and_converted_is_counted_with_its_reason(
+    weights: Path, tmp_path: Path
+) -> None:
     top = images(tmp_path / "images")
     first = Image.open(top / "a_red" / "00.png")
     first.convert("L").save(top / "a_red" / "grey.png")
@@ -159,7 +197,12 @@ def test_what_is_skipped_and_converted_is_counted_with_its_reason(weights: Path,
     first.resize((16, 12)).save(top / "a_red" / "wide.png")
     first.resize((4, 4)).save(top / "a_red" / "small.png")
     Image.fromarray(np.full((8, 8), 20_000, np.uint16)).save(top / "d_dark" / "deep.png")
-    first.save(top / "a_red" / "frames.webp", save_all=True, append_images=[first.rotate(90)], lossless=True)
+    first.save(
+        top / "a_red" / "frames.webp",
+        save_all=True,
+        append_images=[first.rotate(90)],
+        lossless=True,
+    )
     held = Image.Exif()
     held[0x0112] = 6
     first.save(top / "a_red" / "turned.jpg", exif=held)
@@ -192,14 +235,18 @@ def test_what_is_skipped_and_converted_is_counted_with_its_reason(weights: Path,
     assert seen.images == 120 + 9
 
 
-def test_images_outside_the_train_folder_are_said_not_to_be_used(weights: Path, tmp_path: Path) -> None:
+def test_images_outside_the_train_folder_are_said_not_to_be_used(
+    weights: Path, tmp_path: Path
+) -> None:
     images(tmp_path / "all" / "train")
     images(tmp_path / "all" / "val", each=2)
     assert understood(weights, tmp_path / "all", tmp_path).skipped == {"outside train/": 8}
 
 
 @pytest.mark.slow
-def test_a_real_model_without_its_normalisation_is_warned_of(cifar10_root: Path, tmp_path: Path) -> None:
+def test_a_real_model_without_its_normalisation_is_warned_of(
+    cifar10_root: Path, tmp_path: Path
+) -> None:
     victim = cifar10_root.parent / "victims" / "b70a0d07b3881336" / "weights.safetensors"
     if not victim.is_file():
         pytest.skip("no trained victim: POISONSWEEP_DATA has no folder victims")
@@ -213,7 +260,9 @@ def test_a_real_model_without_its_normalisation_is_warned_of(cifar10_root: Path,
 
     def seen(norm: str) -> Understood:
         sweep = sweep_of(plain, f"resnet18:width=16,norm={norm}", tmp_path / "images")
-        return understand(make_bench(place_of(sweep, f"sqlite:///{tmp_path}/s.db")), sweep.victims[0])
+        return understand(
+            make_runtime(worker_config_of(sweep, f"sqlite:///{tmp_path}/s.db")), sweep.victims[0]
+        )
 
     assert seen("cifar10").warnings == () and seen("cifar10").accuracy > 0.75
     wrong = seen("none")

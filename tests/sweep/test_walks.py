@@ -9,26 +9,26 @@ from optuna.trial import TrialState
 from test_plan import drained, record, whole
 
 from results.store import Store
-from sweep.execution.scheduler import Source
+from sweep.execution.scheduler import Scheduler
 from sweep.planning import trials as plan
-from sweep.planning.optuna_search import SearchWalk
-from sweep.planning.search_feed import News
-from sweep.planning.stages import walk_of, waves
-from sweep.planning.strategy import ListWalk
+from sweep.planning.optuna_search import SearchStrategy
+from sweep.planning.search_feed import SearchFeed
+from sweep.planning.stages import stages, strategy_of
+from sweep.planning.strategy import ListStrategy
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial
 
 SAMPLERS = ["random", "tpe", "nsga2", "gp"]
 
 
-def searching(trials: int = 6, name: str = "weight_decay", seeds: Any = 0, **more: Any) -> Sweep:
-    asked = {"name": name, "profile": "small", "walk": "search", "trials": trials, **more}
+def searching(trials: int = 6, name: str = "weight_decay", seeds: Any = 0, **extra: Any) -> Sweep:
+    asked = {"name": name, "profile": "small", "strategy": "search", "trials": trials, **extra}
     return tiny_sweep.sweep(defenses=[asked], seeds=seeds, confirm=False, judge=False)
 
 
-def walk(sweep: Sweep, store: Store) -> SearchWalk:
-    found = walk_of(sweep, sweep.defenses[0], plan.cells(sweep)[0], News(sweep, store))
-    assert isinstance(found, SearchWalk)
+def strategy(sweep: Sweep, store: Store) -> SearchStrategy:
+    found = strategy_of(sweep, sweep.defenses[0], plan.tasks(sweep)[0], SearchFeed(sweep, store))
+    assert isinstance(found, SearchStrategy)
     return found
 
 
@@ -51,9 +51,11 @@ def test_every_sampler_asks_the_papers_optimum_first_and_so_many(
     store: Store, sampler: str, objectives: list[str]
 ) -> None:
     sweep = searching(5, sampler=sampler, objectives=objectives)
-    asking = walk(sweep, store)
-    ran = drained(Source(iter([[asking]]), store, "tiny"), by_lr)
-    default = plan.configurations(tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "small"}]), _grid())[0]
+    asking = strategy(sweep, store)
+    ran = drained(Scheduler(iter([[asking]]), store, "tiny"), by_lr)
+    default = plan.configurations(
+        tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "small"}]), _grid()
+    )[0]
     assert ran[0].method == default
     assert len(ran) == len({t.id for t in ran}) == 5
     assert asking.done
@@ -67,32 +69,43 @@ def _grid() -> Any:
     return tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "small"}]).defenses[0]
 
 
-def test_the_loss_beyond_delta_is_told_as_a_constraint_and_the_value_is_the_rules(store: Store) -> None:
-    asking = walk(searching(4), store)
-    drained(Source(iter([[asking]]), store, "tiny"), lambda t: record(t, asr=0.25, cda=0.895))
+def test_the_loss_beyond_delta_is_told_as_a_constraint_and_the_value_is_the_rules(
+    store: Store,
+) -> None:
+    asking = strategy(searching(4), store)
+    drained(Scheduler(iter([[asking]]), store, "tiny"), lambda t: record(t, asr=0.25, cda=0.895))
     first = asking.study.trials[0]
     assert first.values == [0.25]
     assert first.constraints["cda_loss"] == pytest.approx(0.005 - 0.02)
 
 
 def test_a_failure_is_told_as_one_and_a_pruned_trial_as_pruned(store: Store) -> None:
-    asking = walk(searching(3), store)
+    asking = strategy(searching(3), store)
     states = iter(["failed", "pruned", "done"])
-    drained(Source(iter([[asking]]), store, "tiny"), lambda t: record(t, status=next(states)))
-    assert [t.state for t in asking.study.trials] == [TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE]
+    drained(Scheduler(iter([[asking]]), store, "tiny"), lambda t: record(t, status=next(states)))
+    assert [t.state for t in asking.study.trials] == [
+        TrialState.FAIL,
+        TrialState.PRUNED,
+        TrialState.COMPLETE,
+    ]
 
 
 def test_several_base_seeds_are_told_as_their_mean(store: Store) -> None:
-    asking = walk(searching(2, seeds=[0, 1]), store)
-    ran = drained(Source(iter([[asking]]), store, "tiny"), lambda t: record(t, asr=0.2 + 0.4 * t.seed))
+    asking = strategy(searching(2, seeds=[0, 1]), store)
+    ran = drained(
+        Scheduler(iter([[asking]]), store, "tiny"), lambda t: record(t, asr=0.2 + 0.4 * t.seed)
+    )
     assert [t.seed for t in ran] == [0, 1, 0, 1]
     assert len(asking.study.trials) == 2
     assert asking.study.trials[0].values == [pytest.approx(0.4)]
 
 
 def test_one_failed_seed_fails_the_configuration(store: Store) -> None:
-    asking = walk(searching(1, seeds=[0, 1]), store)
-    drained(Source(iter([[asking]]), store, "tiny"), lambda t: record(t, status="failed" if t.seed else "done"))
+    asking = strategy(searching(1, seeds=[0, 1]), store)
+    drained(
+        Scheduler(iter([[asking]]), store, "tiny"),
+        lambda t: record(t, status="failed" if t.seed else "done"),
+    )
     assert [t.state for t in asking.study.trials] == [TrialState.FAIL]
 
 
@@ -108,7 +121,7 @@ def test_a_resumed_search_asks_only_the_rest_and_nothing_twice(store: Store, sam
 def test_a_resumed_search_knows_the_values_states_and_constraints(store: Store) -> None:
     states = iter(["done", "failed", "pruned"])
     whole(searching(3), store, lambda t: record(t, status=next(states)) if t.method else record(t))
-    resumed = walk(searching(5), store)
+    resumed = strategy(searching(5), store)
     resumed.ask()
     study = resumed.study
     told = [t for t in study.trials if t.state.is_finished()]
@@ -120,18 +133,18 @@ def test_a_resumed_search_knows_the_values_states_and_constraints(store: Store) 
 
 def test_a_configuration_that_lacks_a_seed_is_finished_first(store: Store) -> None:
     sweep = searching(4, seeds=[0, 1])
-    source = Source(waves(sweep, store), store, "tiny")
-    ran = [source.next() for _ in range(1)]
+    scheduler = Scheduler(stages(sweep, store), store, "tiny")
+    ran = [scheduler.next() for _ in range(1)]
     while ran[-1] is not None and ran[-1].method is None:
-        source.finish(record(ran[-1]))
-        ran.append(source.next())
+        scheduler.finish(record(ran[-1]))
+        ran.append(scheduler.next())
     for _ in range(2):  # the default's two seeds, then one seed of the next
         assert ran[-1] is not None
-        source.finish(record(ran[-1]))
-        ran.append(source.next())
+        scheduler.finish(record(ran[-1]))
+        ran.append(scheduler.next())
     torn = ran[-1]
     assert torn is not None
-    source.finish(record(torn))
+    scheduler.finish(record(torn))
     first = whole(sweep, store)[0]
     assert first.method == torn.method
     assert first.seed != torn.seed
@@ -139,13 +152,13 @@ def test_a_configuration_that_lacks_a_seed_is_finished_first(store: Store) -> No
 
 def test_a_search_with_branches_resumes(store: Store) -> None:
     """Pivotal Tuning asks for ``lr_adam`` in one branch; the stored setting is ``lr``."""
-    more = {"name": "pivotal_tuning", "profile": "cifar10", "sampler": "random"}
-    whole(searching(12, **more), store)
-    resumed = walk(searching(14, **more), store)
+    extra = {"name": "pivotal_tuning", "profile": "cifar10", "sampler": "random"}
+    whole(searching(12, **extra), store)
+    resumed = strategy(searching(14, **extra), store)
     resumed.ask()
     branches = {t.params["optimizer"] for t in resumed.study.trials}
     assert branches == {"sgd", "adam"}
-    assert len(whole(searching(14, **more), store)) == 2
+    assert len(whole(searching(14, **extra), store)) == 2
 
 
 @pytest.mark.parametrize("lr", [0.05, 7.0])
@@ -156,7 +169,7 @@ def test_a_search_with_a_fixed_setting_resumes(store: Store, lr: float) -> None:
 
 def test_records_of_another_space_are_no_history(store: Store) -> None:
     whole(searching(3, fixed={"lr": 7.0}), store)
-    asking = walk(searching(3), store)
+    asking = strategy(searching(3), store)
     assert asking.known == 0
     first = asking.ask()  # the paper's optimum
     assert first is not None
@@ -166,29 +179,29 @@ def test_records_of_another_space_are_no_history(store: Store) -> None:
 
 def test_a_search_that_asks_twice_for_one_configuration_runs_it_once(store: Store) -> None:
     sweep = searching(4, name="none")
-    asking = walk(sweep, store)
-    ran = drained(Source(iter([[asking]]), store, "tiny"))
+    asking = strategy(sweep, store)
+    ran = drained(Scheduler(iter([[asking]]), store, "tiny"))
     assert len(ran) == 1
     assert asking.done
     assert [t.state for t in asking.study.trials] == [TrialState.COMPLETE] * 4
 
 
 def test_the_same_configuration_in_flight_twice_is_told_twice(store: Store) -> None:
-    asking = walk(searching(3, name="none"), store)
-    source = Source(iter([[asking]]), store, "tiny")
-    trial = source.next()
+    asking = strategy(searching(3, name="none"), store)
+    scheduler = Scheduler(iter([[asking]]), store, "tiny")
+    trial = scheduler.next()
     assert trial is not None
-    assert source.next() is None  # the other two wait for it
-    assert not source.over
-    source.finish(record(trial))
-    assert source.next() is None
-    assert source.over
+    assert scheduler.next() is None  # the other two wait for it
+    assert not scheduler.over
+    scheduler.finish(record(trial))
+    assert scheduler.next() is None
+    assert scheduler.over
     assert len(asking.study.trials) == 3
 
 
 def test_a_list_walk_is_done_when_all_is_told() -> None:
     trials = plan.copies(tiny_sweep.sweep(tuning={"copies": 2}))
-    listed = ListWalk("x", trials)
+    listed = ListStrategy("x", trials)
     assert [listed.ask(), listed.ask(), listed.ask()] == [*trials, None]
     listed.tell(record(trials[0]))
     assert not listed.done
