@@ -1,8 +1,8 @@
-"""A pytest plugin: a test that needs Ray, PostgreSQL, a browser, chaos or fuzz has to carry the marker that says so.
+"""A pytest plugin: a test that needs Ray, PostgreSQL or a browser has to carry that marker.
 
-``make test`` leaves marked tests out, and one whose marker was forgotten would slip in. It is refused: at collection
-where its folder, its fixtures or an import of Ray shows the need, else when it starts such a program, itself or in a
-process of its own.
+``make test`` leaves marked tests out, and those of tests/chaos and tests/fuzz. A test whose marker
+was forgotten would slip in. It is refused: at collection where its folder, its fixtures or an
+import of Ray shows the need, else when it starts such a program, itself or in another process.
 """
 
 import ast

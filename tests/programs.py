@@ -32,7 +32,11 @@ class Program(subprocess.Popen[bytes]):
         )
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:  # type: ignore[override]
-        """What it said, when it has ended. Raises subprocess.TimeoutExpired where that takes longer, in seconds."""
+        """What it said, when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it runs for more than ``timeout`` seconds.
+        """
         self.wait(timeout)
         out, err = (
             Path(f"/proc/self/fd/{number}").read_text(encoding="utf-8") for number in self._said

@@ -76,9 +76,10 @@ def test_x(tmp_path):
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_need_that_shows_is_refused_at_collection(case: str, tmp_path: Path) -> None:
-    name, code, says = REFUSED[case]
+    name, code, why, marker = REFUSED[case]
     exit_code, said = ran(tmp_path, name, code)
-    assert exit_code == pytest.ExitCode.USAGE_ERROR and says in said
+    assert exit_code == pytest.ExitCode.USAGE_ERROR
+    assert why in said and f"it needs @pytest.mark.{marker}" in said
     assert "test_y" not in said
 
 

@@ -262,7 +262,7 @@ def agree(some: Mapping[str, Record], whole: Mapping[str, Record], at_least: int
 
 
 def frozen(records: Mapping[str, Record]) -> dict[str, str]:
-    """Each record as text, its times and provenance too: what must never change once it is there."""
+    """Each record as text, times and provenance too: what must never change once it is there."""
     return {i: json.dumps(to_json(r), sort_keys=True) for i, r in records.items()}
 
 
