@@ -43,19 +43,22 @@ REFUSED = {
     "an import in a test": (
         "test_x.py",
         IMPORTS,
-        "test_x: it imports ray, so it needs @pytest.mark.ray",
+        "test_x: it imports ray",
+        "ray",
     ),
     "an import of the file": (
         "test_x.py",
         "from ray import tune\ndef test_x(): pass\n",
-        "it needs @pytest.mark.ray",
+        "it imports ray",
+        "ray",
     ),
     "a fixture": (
         "test_x.py",
         "def test_x(postgres_server): pass\n",
-        "it needs @pytest.mark.postgres",
+        "it uses postgres_server",
+        "postgres",
     ),
-    "a folder": ("chaos/test_x.py", "def test_x(): pass\n", "it needs @pytest.mark.chaos"),
+    "a folder": ("chaos/test_x.py", "def test_x(): pass\n", "it lies in chaos/", "chaos"),
 }
 STARTS = """
 import os, pathlib, subprocess, pytest, shutil

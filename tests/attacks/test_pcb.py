@@ -86,7 +86,7 @@ def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_t
     assert out.dtype == torch.uint8 and torch.equal(data.x, images().x)
     changed = (out != data.x).any(1)
     assert not changed[:, 3:].any() and not changed[:, :, 3:].any()
-    assert (out[:, :, :3, :3] == out[:1, :, :3, :3]).all() and len(out[0, :, :3, :3].unique()) > 9
+    assert (out[:, :, :3, :3] == out[:1, :, :3, :3]).all() and len(out[0, :, :3, :3].unique()) > 9  # type: ignore[no-untyped-call]
     assert torch.equal(
         out, torch.cat([trigger(data.x[i : i + 1], index[i : i + 1]) for i in range(40)])
     )

@@ -1,5 +1,7 @@
 """The controls: no defense, BatchNorm refresh, plain fine-tuning, and weight decay beside it."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator, nn
@@ -45,11 +47,11 @@ def test_bn_refresh_refuses_a_model_without_batch_norm() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_weight_decay_of_zero_is_plain_fine_tuning(optimizer: str) -> None:
-    usual = run(fine_tuning.repair(fresh_view(), rng(), 1, steps=4, batch=16, optimizer=optimizer))  # type: ignore[arg-type]
+def test_weight_decay_of_zero_is_plain_fine_tuning(optimizer: Any) -> None:
+    usual = run(fine_tuning.repair(fresh_view(), rng(), 1, steps=4, batch=16, optimizer=optimizer))
     decay = weight_decay.repair(
         fresh_view(), rng(), 1, steps=4, batch=16, optimizer=optimizer, lambda_w=0.0
-    )  # type: ignore[arg-type]
+    )
     assert all(same(a, b) for (_, a), (_, b) in zip(usual, run(decay), strict=True))
 
 

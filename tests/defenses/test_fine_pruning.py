@@ -53,8 +53,9 @@ def test_cut_channels_reach_no_logit_before_or_after_tuning(name: str) -> None:
         for change in (0.0, 7.0):  # silence the channels, or let them shout
             other = clone(model).eval()
             on_stage(
-                other.layer4, lambda out, v=change, c=columns: torch.where(c[:, None, None], v, out)
-            )  # type: ignore[arg-type, misc]
+                other.get_submodule("layer4"),
+                lambda out, v=change, c=columns: torch.where(c[:, None, None], v, out),  # type: ignore[misc]
+            )
             assert torch.equal(other(image), usual)
 
 

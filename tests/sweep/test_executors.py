@@ -23,6 +23,7 @@ from sweep.execution.worker import WorkerConfig
 from sweep.planning import trials as plan
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
+from sweep.spec.sweep import Sweep
 from trials.spec import SpecError, Trial
 from trials.storage.blobs import STALE
 
@@ -175,7 +176,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, WorkerCon
     return store, worker_config
 
 
-def one_at_a_time() -> runner.Sweep:
+def one_at_a_time() -> Sweep:
     return tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
 
 

@@ -19,7 +19,8 @@ from sweep.execution import process_pool, runner
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
-from sweep.spec.sweep import Compute, Sweep
+from sweep.spec.compute import Compute
+from sweep.spec.sweep import Sweep
 from trials.spec import Point, Record, Trial
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,7 @@ def on_ray(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    cloudpickle.register_pickle_by_value(test_killed)  # workers of Ray have no path to the tests
+    cloudpickle.register_pickle_by_value(test_killed)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     ray_tune.run(scheduler, worker_config, ONE)
 
 

@@ -32,7 +32,7 @@ def on_ray(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) 
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
+    cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     ray_tune.run(scheduler, worker_config, compute)
 
 

@@ -75,7 +75,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
+    cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     before, heard = listening({os.getpid()}), set[str]()
 
     def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:

@@ -25,7 +25,7 @@ from sweep.spec.compute import Compute
 from trials.spec import Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-cloudpickle.register_pickle_by_value(made_up)  # workers have no path to the tests
+cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers have no path to the tests
 TWO = Compute(device="cpu", workers=2)
 
 
@@ -228,7 +228,7 @@ def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(
         s, worker_config, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule
     )
     tuned = {
-        r.trial.id: (r.trial.method.params["lr"], r)
+        r.trial.id: (float(r.trial.method.params["lr"]), r)
         for r in store.records("tiny", "tuning")
         if r.trial.method
     }

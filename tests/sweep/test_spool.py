@@ -120,9 +120,12 @@ def test_an_heir_takes_the_record_that_a_killed_driver_left(
     (trial,) = trials(1)
 
     def scheduler(name: str, lease: float) -> Scheduler:
-        strategies = iter([[ListStrategy("x", [trial])]])
         return Scheduler(
-            strategies, store, "tiny", driver=Driver(lease, name), outbox=Outbox(worker_config)
+            iter([[ListStrategy("x", [trial])]]),
+            store,
+            "tiny",
+            driver=Driver(lease, name),
+            outbox=Outbox(worker_config),
         )
 
     killed, heir = scheduler("killed", 0.5), scheduler("heir", 60)
