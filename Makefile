@@ -1,4 +1,5 @@
 # make demo   the main job on real handwritten digits: installs, runs, prints the answer and the path of the report
+# make docs   builds the documentation's site, strictly, into build/site
 # make test   installs with the tools, checks style and types, runs all tests but those for a GPU
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,7 +22,7 @@ COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
   "import ray.tune, results.report.page, sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
 
-.PHONY: demo install test pytest lint format bench clean
+.PHONY: demo install test pytest lint format bench docs clean
 .DELETE_ON_ERROR:
 
 # byte code is kept, whatever the caller's environment says, as many processes are started
@@ -54,6 +55,11 @@ bench: install
 	set -e; for file in benchmarks/[a-z]*.py; do \
 	  echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
+# a broken link or a page that is in no menu fails
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site: build/site/index.html"
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -71,4 +77,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(call fetch,.[test$(comma)postgres])
+	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(call fetch,.[docs])
 	@touch $@
