@@ -12,7 +12,9 @@ from trials.catalog import Method
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods: written by docs/list_methods.py -->", "<!-- /methods -->"
 KINDS = [kind for kind in catalog.KINDS if not kind.endswith("spaces")]
-PAPER = re.compile(r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?")
+PAPER = re.compile(
+    r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?"
+)
 
 
 def paper(method: Method) -> str:

@@ -25,6 +25,8 @@ def on_files(files: Files, /, *, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, /, **_: Any) -> str:
-    """Point the links of ``docs/`` to the copies."""
+def on_page_markdown(markdown: str, /, *, page: Any, **_: Any) -> str:
+    """Point the links of ``docs/`` to the copies, and the copies' links to ``docs/``."""
+    if page.file.src_uri.startswith("files/"):
+        return markdown.replace("](docs/", "](../")
     return OUTSIDE.sub(r"](files/\1", markdown)
