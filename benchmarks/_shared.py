@@ -1,4 +1,6 @@
-"""What the benchmarks share: a victim made from a sweep's file, the machine's facts, and where figures go."""
+"""What the benchmarks share: a victim made from a sweep's file, the machine's facts, and where
+figures go.
+"""
 
 import argparse
 import csv
@@ -14,14 +16,14 @@ from typing import Any
 
 import torch
 
-from sweep.execution.scheduler import Progress, Watch
+from sweep.execution.scheduler import Progress, ProgressReporter
 from sweep.planning import trials as plan
 from sweep.spec import sweep as sweep_file
 from sweep.spec.sweep import Sweep
 from trials import catalog
 from trials.run import run
-from trials.runtime import Bench
-from trials.spec import Choice, Record, Trial
+from trials.runtime import TrialRuntime
+from trials.spec import MethodConfig, Record, Trial
 from trials.storage.artifacts import Artifacts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,24 +32,32 @@ TINY = "a tiny run, kept nowhere: "
 _read = functools.lru_cache(sweep_file.read)
 
 
-def bench_of(sweep: Sweep, folder: str | Path) -> Bench:
-    """A bench whose artifacts lie in ``folder``, with the sweep's first victim trained."""
-    bench = Bench(Artifacts(folder))
-    must(run(plan.victims(sweep)[0], bench))
-    return bench
+def bench_of(sweep: Sweep, folder: str | Path) -> TrialRuntime:
+    """A runtime whose artifacts lie in ``folder``, with the sweep's first victim trained."""
+    runtime = TrialRuntime(Artifacts(folder))
+    must(run(plan.victims(sweep)[0], runtime))
+    return runtime
 
 
 def digits(seed: int = 0, *, tiny: bool = False) -> Sweep:
-    """The sweep of examples/digits.toml on a ResNet-18 of width 4 and two copies, with its victim's seed.
+    """The sweep of examples/digits.toml on a ResNet-18 of width 4 and two copies, with its victim's
+    seed.
 
     ``tiny``: one copy, planted in haste.
     """
     sweep = _read(ROOT / "examples" / "digits.toml")
-    narrow = catalog.resolve("models", Choice("resnet18", {"width": 4}))
+    narrow = catalog.resolve("models", MethodConfig("resnet18", {"width": 4}))
     victims = tuple(replace(v, seed=seed, model=narrow) for v in sweep.victims)
     if tiny:
-        planting = tuple({**p, "steps": 40, "reach": 0.1, "rounds": 1} for p in sweep.planting)
-        return replace(sweep, victims=victims, tuning={**sweep.tuning, "copies": 1}, planting=planting)
+        self_poisoning = tuple(
+            {**p, "steps": 40, "reach": 0.1, "rounds": 1} for p in sweep.self_poisoning
+        )
+        return replace(
+            sweep,
+            victims=victims,
+            tuning={**sweep.tuning, "copies": 1},
+            self_poisoning=self_poisoning,
+        )
     return replace(sweep, victims=victims, tuning={**sweep.tuning, "copies": 2})
 
 
@@ -55,18 +65,25 @@ def width(sweep: Sweep) -> int:
     return int(sweep.victims[0].model.params["width"])
 
 
-def trial_of(sweep: Sweep, method: Choice, **tuning: Any) -> Trial:
+def trial_of(sweep: Sweep, method: MethodConfig, **tuning: Any) -> Trial:
     """A tuning trial of the sweep's first victim."""
-    game = catalog.resolve("games", Choice("tuning", {**sweep.tuning, **tuning}))
-    plant = catalog.resolve("games", Choice("self_poison", sweep.planting[0]))
+    game = catalog.resolve("games", MethodConfig("tuning", {**sweep.tuning, **tuning}))
+    self_poisoning = catalog.resolve("games", MethodConfig("self_poison", sweep.self_poisoning[0]))
     choice = catalog.resolve("defenses", method)
     return Trial(
-        game=game, victim=sweep.victims[0], method=choice, trusted=sweep.trusted[0], seed=sweep.seeds[0], plant=plant
+        game=game,
+        victim=sweep.victims[0],
+        method=choice,
+        trusted=sweep.trusted[0],
+        seed=sweep.seeds[0],
+        self_poisoning=self_poisoning,
     )
 
 
-def ending(ends: list[float], spent: list[float] | None = None) -> Watch:
-    """What a source is to be watched with: adds the time of each trial's end to ``ends``, the CPU's to ``spent``."""
+def ending(ends: list[float], spent: list[float] | None = None) -> ProgressReporter:
+    """What a source is to be watched with: adds the time of each trial's end to ``ends``, the CPU's
+    to ``spent``.
+    """
 
     def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         if event == "finish":
@@ -90,12 +107,17 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def parsed(words: argparse.ArgumentParser, **tiny: Any) -> argparse.Namespace:
     """The options that were asked for; ``tiny`` are the defaults of those that make it short."""
-    words.add_argument("--tiny", action="store_true", help="seconds, to see that it runs; keeps nothing")
+    words.add_argument(
+        "--tiny", action="store_true", help="seconds, to see that it runs; keeps nothing"
+    )
     if words.parse_known_args()[0].tiny:
         words.set_defaults(**tiny)
     return words.parse_args()
@@ -114,7 +136,9 @@ def machine() -> dict[str, Any]:
 
 
 def write(name: str, figures: Mapping[str, Any], *, tiny: bool) -> None:
-    """``figures`` with the machine's facts, to benchmarks/results/NAME.json; those of a tiny run are printed."""
+    """``figures`` with the machine's facts, to benchmarks/results/NAME.json; those of a tiny run
+    are printed.
+    """
     whole = {**figures, "machine": machine()}
     if tiny:
         print(f"{TINY}{json.dumps(whole)}")
@@ -125,7 +149,9 @@ def write(name: str, figures: Mapping[str, Any], *, tiny: bool) -> None:
 
 
 def write_rows(name: str, rows: Sequence[Mapping[str, Any]], *, tiny: bool) -> None:
-    """The rows, each with the machine's facts, to benchmarks/results/NAME.csv; those of a tiny run are printed."""
+    """The rows, each with the machine's facts, to benchmarks/results/NAME.csv; those of a tiny run
+    are printed.
+    """
     if tiny:
         print(f"{TINY}{json.dumps({'rows': rows})}")
         return

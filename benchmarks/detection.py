@@ -2,10 +2,10 @@
 
     python -m benchmarks.detection [--steps N] [--rounds N] [--widths N ...]
 
-Both detectors, each in its own form, inspect an untrained ResNet-18 of digits (ten classes, 16 pixels), with the same
-generator. The sides take turns, so that another load on the machine falls on both; each figure is the best of the
-rounds, in processor seconds and in seconds on the clock. Writes benchmarks/results/detection.csv.
-"""
+Both detectors, each in its own form, inspect an untrained ResNet-18 of digits (ten classes, 16
+pixels), with the same generator. The sides take turns, so that another load on the machine falls on
+both; each figure is the best of the rounds, in processor seconds and in seconds on the clock.
+Writes benchmarks/results/detection.csv."""
 
 import argparse
 import time
@@ -35,9 +35,13 @@ def net(width: int, seed: int) -> nn.Module:
     return model.eval().to(memory_format=torch.channels_last)
 
 
-def inspect(name: str, settings: Mapping[str, Any], width: int, trusted: Images, steps: int) -> Suspicion:
+def inspect(
+    name: str, settings: Mapping[str, Any], width: int, trusted: Images, steps: int
+) -> Suspicion:
     score: Callable[..., Suspicion] = catalog.find("detectors", name)
-    return score(net(width, 0), net(width, 1), trusted, generator(0), steps=steps, batch=BATCH, **settings)
+    return score(
+        net(width, 0), net(width, 1), trusted, generator(0), steps=steps, batch=BATCH, **settings
+    )
 
 
 def measure(label: str, width: int, trusted: Images, steps: int, rounds: int) -> dict[str, Any]:
@@ -73,20 +77,26 @@ def main() -> None:
     """Measure, print a table, write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps of an inversion (default: 10)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the best counts (default: 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds, of which the best counts (default: 3)"
+    )
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     given = parsed(parser, steps=2, rounds=1, widths=WIDTHS[:1])
     torch.set_num_threads(1)
     digits: Images = catalog.find("datasets", "digits")("train")
     trusted = digits.take(torch.arange(TRUSTED))
     rows = []
-    print(f"{'detector':26} {'width':>5} {'together':>9} {'one by one':>10} {'ratio':>6} {'largest difference':>19}")
+    print(
+        f"{'detector':26} {'width':>5} {'together':>9} {'one by one':>10} {'ratio':>6} "
+        f"{'largest difference':>19}"
+    )
     for width in given.widths:
         for label in DETECTORS:
             row = measure(label, width, trusted, given.steps, given.rounds)
             rows.append(row)
             print(
-                f"{label:26} {width:5} {row['together_cpu_s']:8.2f}s {row['one_by_one_cpu_s']:9.2f}s "
+                f"{label:26} {width:5} {row['together_cpu_s']:8.2f}s "
+                f"{row['one_by_one_cpu_s']:9.2f}s "
                 f"{row['times_faster']:6.2f} {row['largest_difference']:19.1e}",
                 flush=True,
             )

@@ -1,12 +1,12 @@
-"""What the engine costs a trial that does nothing, beside stock Ray Tune with OptunaSearch in the same run.
+"""What the engine costs a trial that does nothing, beside stock Ray Tune with OptunaSearch in the
+same run.
 
     python -m benchmarks.engine [--trials 100 1000] [--workers 2] [--stock 40]
 
-Ours: source, SQLite store (one durable transaction a record) and each executor, warm workers, three points a trial.
-Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's defaults, as a function (a process a trial) and as
-a class with reused actors. Clocks run from the first end of a trial to the last, so starting workers counts for nobody.
-Writes benchmarks/results/engine.json.
-"""
+Ours: source, SQLite store (one durable transaction a record) and each executor, warm workers, three
+points a trial. Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's defaults, as a
+function (a process a trial) and as a class with reused actors. Clocks run from the first end of a
+trial to the last, so starting workers counts for nobody. Writes benchmarks/results/engine.json."""
 
 import argparse
 import logging
@@ -21,46 +21,69 @@ from typing import Any
 from benchmarks._shared import ending, parsed, write
 from results.store import Store
 from sweep.execution import process_pool
-from sweep.execution.scheduler import Source
-from sweep.execution.worker import Place
-from sweep.planning.strategy import ListWalk
+from sweep.execution.scheduler import Scheduler
+from sweep.execution.worker import WorkerConfig
+from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
-from trials.spec import Choice, Point, Record, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Trial, Victim
 
 POINTS = 3
 Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Idle(Place):
+class Idle(WorkerConfig):
     """Trials that do nothing."""
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
         curve = tuple(Point(50 * i, 0.9, 0.5, 0.1) for i in range(POINTS))
         yield from curve
-        return Record(trial=trial, status="done", metrics={"cda0": 0.9, "asr0": 0.5}, curve=curve, seconds=0.1)
+        return Record(
+            trial=trial, status="done", metrics={"cda0": 0.9, "asr0": 0.5}, curve=curve, seconds=0.1
+        )
 
 
 def trials(number: int) -> list[Trial]:
-    victim = Victim(dataset=Choice("digits"), model=Choice("resnet18"), attacks=(), training=Choice("fast"), seed=0)
-    game, method = Choice("tuning", {"delta": 0.02}), Choice("weight_decay", {"lr": 0.01})
-    return [Trial(game=game, victim=victim, method=method, trusted=0.01, seed=i) for i in range(number)]
+    victim = Victim(
+        dataset=MethodConfig("digits"),
+        model=MethodConfig("resnet18"),
+        attacks=(),
+        training=MethodConfig("fast"),
+        seed=0,
+    )
+    game, method = (
+        MethodConfig("tuning", {"delta": 0.02}),
+        MethodConfig("weight_decay", {"lr": 0.01}),
+    )
+    return [
+        Trial(game=game, victim=victim, method=method, trusted=0.01, seed=i) for i in range(number)
+    ]
 
 
-def ours(executor: Callable[[Source, Place], None], number: int) -> Figures:
-    """Milliseconds a trial from the first end to the last, seconds until the first, and milliseconds a stored point."""
+def ours(executor: Callable[[Scheduler, WorkerConfig], None], number: int) -> Figures:
+    """Milliseconds a trial from the first end to the last, seconds until the first, and
+    milliseconds a stored point.
+    """
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         some = trials(number)
         began = time.perf_counter()
-        executor(Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends)), Idle(folder))
+        executor(
+            Scheduler(iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends)),
+            Idle(folder),
+        )
         over = time.perf_counter()
-        again = Source(iter([[ListWalk("idle", some)]]), store, "idle")
+        again = Scheduler(iter([[ListStrategy("idle", some)]]), store, "idle")
         if again.next() is not None or len(ends) != number:
             raise RuntimeError("a trial was lost")
         stored = time.perf_counter() - over
-    return {**_between(ends), "first_s": ends[0] - began, "all_s": over - began, "stored_ms": 1e3 * stored / number}
+    return {
+        **_between(ends),
+        "first_s": ends[0] - began,
+        "all_s": over - began,
+        "stored_ms": 1e3 * stored / number,
+    }
 
 
 def _between(ends: list[float]) -> Figures:
@@ -69,7 +92,10 @@ def _between(ends: list[float]) -> Figures:
 
 
 def stock(kind: str, number: int, workers: int) -> Figures:
-    """Ray Tune with its own OptunaSearch and defaults. Imported here, as our executor sets Ray's switches."""
+    """Ray Tune with its own OptunaSearch and defaults.
+
+    Imported here, as our executor sets Ray's switches.
+    """
     import optuna  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
     from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
@@ -100,7 +126,9 @@ def stock(kind: str, number: int, workers: int) -> Figures:
         def __init__(self) -> None:
             self.ends: list[float] = []
 
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        def on_trial_complete(
+            self, iteration: int, trials: list[Any], trial: Any, **info: Any
+        ) -> None:
             self.ends.append(time.perf_counter())
 
     clock, began = Clock(), time.perf_counter()
@@ -110,18 +138,29 @@ def stock(kind: str, number: int, workers: int) -> Figures:
             tune.with_resources(Runner if kind == "class" else function, {"cpu": 1}),
             param_space={"lr": tune.loguniform(1e-4, 1e-1)},
             tune_config=tune.TuneConfig(
-                search_alg=search, num_samples=number, reuse_actors=kind == "class", max_concurrent_trials=workers
+                search_alg=search,
+                num_samples=number,
+                reuse_actors=kind == "class",
+                max_concurrent_trials=workers,
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[clock]),
         ).fit()
-    return {**_between(clock.ends), "first_s": clock.ends[0] - began, "all_s": time.perf_counter() - began}
+    return {
+        **_between(clock.ends),
+        "first_s": clock.ends[0] - began,
+        "all_s": time.perf_counter() - began,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--stock", type=int, default=40, help="trials of the function API; 0 leaves stock Tune out")
+    parser.add_argument(
+        "--stock", type=int, default=40, help="trials of the function API; 0 leaves stock Tune out"
+    )
     asked = parsed(parser, trials=[6], stock=2)
     rows: list[dict[str, Any]] = []
     versions = {name: version(name) for name in ("ray", "optuna", "sqlalchemy")}
@@ -130,7 +169,9 @@ def main() -> None:
         rows.append({"what": what, "trials": number, "load": os.getloadavg()[0], **figures})
         write("engine", {**versions, "workers": asked.workers, "rows": rows}, tiny=asked.tiny)
         stored = f"{figures['stored_ms']:9.2f}" if "stored_ms" in figures else " " * 9
-        print(f"{what:44}{number:7}{figures['ms']:10.2f}{figures['first_s']:9.2f}{stored}", flush=True)
+        print(
+            f"{what:44}{number:7}{figures['ms']:10.2f}{figures['first_s']:9.2f}{stored}", flush=True
+        )
 
     print(f"{'what':44}{'trials':>7}{'ms/trial':>10}{'first s':>9}{'stored ms':>10}")
     for number in asked.trials:
@@ -146,9 +187,17 @@ def main() -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-        add("Ray Tune, OptunaSearch, function", asked.stock, stock("function", asked.stock, asked.workers))
+        add(
+            "Ray Tune, OptunaSearch, function",
+            asked.stock,
+            stock("function", asked.stock, asked.workers),
+        )
         for number in asked.trials:
-            add("Ray Tune, OptunaSearch, class, reuse_actors", number, stock("class", number, asked.workers))
+            add(
+                "Ray Tune, OptunaSearch, class, reuse_actors",
+                number,
+                stock("class", number, asked.workers),
+            )
         ray.shutdown()
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
 

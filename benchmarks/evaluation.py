@@ -2,12 +2,12 @@
 
     python -m benchmarks.evaluation [--steps N]
 
-A few configurations are run on self-poisoned copies; each time a point is recorded (every 50 steps), the same models
-are measured twice. Ours: the select images, stamped once, batches of 512, inference mode. Naive: the whole trusted set,
-stamped anew, batches of 64, gradients on. The two must give the same ASR and CDA on the select images, and so select
-the same point. On digits; on CIFAR-10 too (width 16, a short training) where POISONSWEEP_DATA names its folder.
-Writes benchmarks/results/evaluation.json.
-"""
+A few configurations are run on self-poisoned copies; each time a point is recorded (every 50
+steps), the same models are measured twice. Ours: the select images, stamped once, batches of 512,
+inference mode. Naive: the whole trusted set, stamped anew, batches of 64, gradients on. The two
+must give the same ASR and CDA on the select images, and so select the same point. On digits; on
+CIFAR-10 too (width 16, a short training) where POISONSWEEP_DATA names its folder. Writes
+benchmarks/results/evaluation.json."""
 
 import argparse
 import os
@@ -25,10 +25,10 @@ from benchmarks._shared import bench_of, digits, must, parsed, trial_of, width, 
 from sweep.spec import sweep as sweep_file
 from sweep.spec.sweep import Sweep
 from trials.dependencies import copy_of
-from trials.games._panel import Panel
+from trials.games._copy_set import CopySet
 from trials.run import run
-from trials.runtime import Bench, Defender
-from trials.spec import Choice, Trial
+from trials.runtime import DefenderContext, TrialRuntime
+from trials.spec import MethodConfig, Trial
 from trials.train import to_float
 from trials.types import Copy
 
@@ -57,9 +57,13 @@ def naive(model: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([model(to_float(x[i : i + 64])).argmax(1) for i in range(0, len(x), 64)])
 
 
-def naive_rates(lab: Defender, copies: list[Copy], models: list[nn.Module]) -> tuple[float, float]:
-    """Mean ASR and CDA on the select images, read from a pass over all trusted images, stamped anew."""
-    trusted, asrs, cdas = lab.view.trusted, [], []
+def naive_rates(
+    ctx: DefenderContext, copies: list[Copy], models: list[nn.Module]
+) -> tuple[float, float]:
+    """Mean ASR and CDA on the select images, read from a pass over all trusted images, stamped
+    anew.
+    """
+    trusted, asrs, cdas = ctx.view.trusted, [], []
     for copy, model in zip(copies, models, strict=True):
         clean = naive(model, trusted.x) == trusted.y
         hit = naive(model, copy.trigger(trusted.x, torch.arange(len(trusted)))) == copy.target
@@ -69,21 +73,21 @@ def naive_rates(lab: Defender, copies: list[Copy], models: list[nn.Module]) -> t
     return sum(asrs) / len(asrs), sum(cdas) / len(cdas)
 
 
-def compare(bench: Bench, trials: list[Trial]) -> dict[str, Any]:
+def compare(runtime: TrialRuntime, trials: list[Trial]) -> dict[str, Any]:
     """Both sides over all trials; repairs are run once."""
     ours, theirs, repairing = Side(), Side(), 0.0
     for trial in trials:
         assert trial.method is not None
         for i in range(int(trial.game.params["copies"])):
             planted = copy_of(trial, i)
-            if not bench.artifacts.has(planted.id):
-                must(run(planted, bench))
-        lab = bench.defender(trial)
-        copies = [lab.copy(i) for i in range(int(trial.game.params["copies"]))]
+            if not runtime.artifacts.has(planted.id):
+                must(run(planted, runtime))
+        ctx = runtime.defender(trial)
+        copies = [ctx.copy(i) for i in range(int(trial.game.params["copies"]))]
         for model in (c.model for c in copies):
             model.requires_grad_(True)  # as a naive caller has it
         began = time.perf_counter()
-        panel = Panel(lab, len(copies), "select")
+        panel = CopySet(ctx, len(copies), "select")
         ours.seconds += time.perf_counter() - began
         stages = panel.repairs(EVERY)
         step, models = 0, [c.model for c in copies]
@@ -92,7 +96,7 @@ def compare(bench: Bench, trials: list[Trial]) -> dict[str, Any]:
             began = time.perf_counter()
             point = panel.measure(step, models)
             middle = time.perf_counter()
-            theirs.points[key] = naive_rates(lab, copies, models)
+            theirs.points[key] = naive_rates(ctx, copies, models)
             after = time.perf_counter()
             ours.points[key] = (point.asr, point.cda)
             ours.seconds += middle - began
@@ -102,7 +106,11 @@ def compare(bench: Bench, trials: list[Trial]) -> dict[str, Any]:
             if following is None:
                 break
             step, models = following
-    largest = max(abs(a - b) for k in ours.points for a, b in zip(ours.points[k], theirs.points[k], strict=True))
+    largest = max(
+        abs(a - b)
+        for k in ours.points
+        for a, b in zip(ours.points[k], theirs.points[k], strict=True)
+    )
     return {
         "points": len(ours.points),
         "repair_seconds": round(repairing, 2),
@@ -118,7 +126,7 @@ def compare(bench: Bench, trials: list[Trial]) -> dict[str, Any]:
 
 
 def cifar10(root: str) -> Sweep:
-    """A short training of width 16, and a quick planting: enough for models whose ASR moves."""
+    """A short training of width 16, and a quick self-poisoning: enough for models whose ASR moves."""
     return sweep_file.parse(
         {
             "trusted": 0.05,
@@ -130,7 +138,7 @@ def cifar10(root: str) -> Sweep:
                 "attacks": [{"name": "badnets", "m": 500}],
             },
             "tuning": {"copies": 1},
-            "planting": {"steps": 300, "rounds": 2, "share": 0.3, "reach": 0.7},
+            "self_poisoning": {"steps": 300, "rounds": 2, "share": 0.3, "reach": 0.7},
             "defenses": [{"name": "none"}],
         },
         "evaluation",
@@ -139,15 +147,23 @@ def cifar10(root: str) -> Sweep:
 
 def trials(sweep: Sweep, steps: int, batch: int) -> list[Trial]:
     return [
-        trial_of(sweep, Choice(name, {"steps": steps, "batch": batch, "lr": lr}), record_every=EVERY)
+        trial_of(
+            sweep,
+            MethodConfig(name, {"steps": steps, "batch": batch, "lr": lr}),
+            record_every=EVERY,
+        )
         for name, lr in LR.items()
     ]
 
 
 def main() -> int:
     """Measure, print, write the figures; 1 if the sides select different points."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--steps", type=int, default=200, help="optimizer steps of each configuration")
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument(
+        "--steps", type=int, default=200, help="optimizer steps of each configuration"
+    )
     asked = parsed(words, steps=EVERY)
     torch.set_num_threads(1)
     sweep = digits(tiny=asked.tiny)
@@ -162,7 +178,10 @@ def main() -> int:
     for name, (sweep, batch) in sweeps.items():
         with tempfile.TemporaryDirectory() as folder:
             row = found[name] = compare(bench_of(sweep, folder), trials(sweep, asked.steps, batch))
-        print(f"{name}: measuring takes {row['ours_share']:.1%} of a trial's time, naively {row['naive_share']:.1%};")
+        print(
+            f"{name}: measuring takes {row['ours_share']:.1%} of a trial's time, naively "
+            f"{row['naive_share']:.1%};"
+        )
         same = "the same point" if row["same_point"] else "DIFFERENT points"
         print(f"  both select {same}: {row['ours_selects']}", flush=True)
         write(

@@ -1,10 +1,11 @@
-"""Front and hypervolume of many points: ours, plain numpy, moocore and Optuna's, one after the other in one process.
+"""Front and hypervolume of many points: ours, plain numpy, moocore and Optuna's, one after the
+other in one process.
 
     python -m benchmarks.fronts [--points N]
 
-Prints the table and writes benchmarks/results/fronts.json. Each figure is the best of three; Optuna's functions are
-private ones of its installed version. If they disagree, it says so and fails.
-"""
+Prints the table and writes benchmarks/results/fronts.json. Each figure is the best of three;
+Optuna's functions are private ones of its installed version. If they disagree, it says so and
+fails."""
 
 import argparse
 import sys
@@ -77,7 +78,9 @@ def best_of(run: Callable[[Floats], object], points: Floats, times: int = 3) -> 
 
 
 def main() -> int:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--points", type=int, default=1_000_000)
     asked = parsed(words, points=1000)
     n = asked.points

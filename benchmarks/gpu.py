@@ -1,12 +1,13 @@
-"""How many trials at a time one GPU takes: images a second in all, for 1, 4 and 10 processes side by side.
+"""How many trials at a time one GPU takes: images a second in all, for 1, 4 and 10 processes side
+by side.
 
     python -m benchmarks.gpu [--seconds S] [--processes N ...] [--widths W ...]
 
-In one run, for each width of ResNet-18: the recipe ``fast`` (512 images a step; bf16, and fp32 beside it) and a
-defense's steps (``fine_tuning``, 128 images), each in as many processes as are asked for, all of them measured over the
-same seconds. Small networks leave a GPU waiting for Python, so more trials at a time pay there, and ``gpus`` in
-[compute] may be a smaller share; a full-size one fills it. Writes benchmarks/results/gpu.json.
-"""
+In one run, for each width of ResNet-18: the recipe ``fast`` (512 images a step; bf16, and fp32
+beside it) and a defense's steps (``fine_tuning``, 128 images), each in as many processes as are
+asked for, all of them measured over the same seconds. Small networks leave a GPU waiting for
+Python, so more trials at a time pay there, and ``gpus`` in [compute] may be a smaller share; a
+full-size one fills it. Writes benchmarks/results/gpu.json."""
 
 import argparse
 import multiprocessing
@@ -22,7 +23,7 @@ from benchmarks._shared import parsed, write
 from trials import catalog
 from trials.recipes._loop import train
 from trials.runtime import generator
-from trials.types import Backdoor, Images, View
+from trials.types import Backdoor, DefenderView, Images
 
 TRAINED, TRUSTED = 5120, 2500  # images: ten steps of 512 an epoch; 5 % of CIFAR-10
 FOR_EVER = 10**6
@@ -45,7 +46,9 @@ def training(precision: str) -> Work:
 
     def work(model: nn.Module) -> Iterator[int]:
         data = images(TRAINED)
-        optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, foreach=True)
+        optimizer = torch.optim.SGD(
+            model.parameters(), 0.01, momentum=0.9, nesterov=True, foreach=True
+        )
         backdoor = Backdoor(data, torch.zeros(0, dtype=torch.int64), lambda x, _: x, 0)
         settings: dict[str, Any] = {"epochs": FOR_EVER, "batch": 512, "precision": precision}
         for _ in train(model, backdoor, generator(1), optimizer, lambda _: 0.01, None, **settings):
@@ -57,7 +60,9 @@ def training(precision: str) -> Work:
 def defending(model: nn.Module) -> Iterator[int]:
     """The steps of a defense."""
     repair = catalog.find("defenses", "fine_tuning")
-    for _ in repair(View(model, images(TRUSTED)), generator(1), 10, steps=FOR_EVER, batch=128):
+    for _ in repair(
+        DefenderView(model, images(TRUSTED)), generator(1), 10, steps=FOR_EVER, batch=128
+    ):
         torch.cuda.synchronize()
         yield 10 * 128
 
@@ -75,7 +80,10 @@ class Crew:
     def __init__(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._jobs = [context.Queue() for _ in range(number)]
-        self._together, self._results = [context.Barrier(n + 1) for n in range(number)], context.Queue()
+        self._together, self._results = (
+            [context.Barrier(n + 1) for n in range(number)],
+            context.Queue(),
+        )
         self._processes = [
             context.Process(target=serve, args=(jobs, self._results, self._together), daemon=True)
             for jobs in self._jobs
@@ -119,7 +127,9 @@ def serve(jobs: Any, results: Any, together: Any) -> None:
 
 def main() -> None:
     """Measure, print, write the figures."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     words.add_argument("--processes", type=int, nargs="+", default=[1, 4, 10])
     words.add_argument("--widths", type=int, nargs="+", default=[64, 16])
@@ -133,9 +143,18 @@ def main() -> None:
         for what in WORKS:
             for processes in asked.processes:
                 rate = crew.rate(what, width, processes, asked.seconds)
-                rows.append({"width": width, "work": what, "processes": processes, "images/s": round(rate)})
-                print(f"width {width:3}  {what:28} {processes:3} processes  {rate:9.0f} images/s", flush=True)
-        write("gpu", {"gpu": torch.cuda.get_device_name(), "seconds": asked.seconds, "rows": rows}, tiny=asked.tiny)
+                rows.append(
+                    {"width": width, "work": what, "processes": processes, "images/s": round(rate)}
+                )
+                print(
+                    f"width {width:3}  {what:28} {processes:3} processes  {rate:9.0f} images/s",
+                    flush=True,
+                )
+        write(
+            "gpu",
+            {"gpu": torch.cuda.get_device_name(), "seconds": asked.seconds, "rows": rows},
+            tiny=asked.tiny,
+        )
     crew.end()
 
 

@@ -1,11 +1,13 @@
-"""Loads of victims and copies per trial, with trials handed out near what a worker has, and in turns.
+"""Loads of victims and copies per trial, with trials handed out near what a worker has, and in
+turns.
 
-    python -m benchmarks.locality [--victims 6] [--seeds 2] [--workers 2] [--limit 4] [--executors pool ray]
+    python -m benchmarks.locality [--victims 6] [--seeds 2] [--workers 2] [--limit 4] [--executors
+    pool ray]
 
-One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out, and with the same
-source told nothing of the workers, so that all walks take turns. Only trials that run a defense or a detector are
-counted; making a victim or a copy loads what it must in either case. Writes benchmarks/results/locality.json.
-"""
+One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out,
+and with the same source told nothing of the workers, so that all strategies take turns. Only trials
+that run a defense or a detector are counted; making a victim or a copy loads what it must in either
+case. Writes benchmarks/results/locality.json."""
 
 import argparse
 import tempfile
@@ -19,9 +21,9 @@ from benchmarks._shared import parsed, write
 from results.store import Store
 from sweep.execution import process_pool, worker
 from sweep.execution.runner import MAKES_ARTIFACTS
-from sweep.execution.scheduler import Source
-from sweep.execution.worker import Place
-from sweep.planning.stages import waves
+from sweep.execution.scheduler import Scheduler
+from sweep.execution.worker import WorkerConfig
+from sweep.planning.stages import stages
 from sweep.spec import sweep as sweep_file
 from sweep.spec.compute import Compute
 from sweep.spec.sweep import Sweep
@@ -36,12 +38,12 @@ VICTIM: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Counting(Place):
+class Counting(WorkerConfig):
     """Trials that leave a file with what they made their worker load."""
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
-        bench = worker._bench(self)
-        caches = (bench._victim, bench._copy)
+        runtime = worker._runtime(self)
+        caches = (runtime._victim, runtime._copy)
         before = [cache.cache_info().misses for cache in caches]
         record = yield from super().perform(trial)
         loaded = [cache.cache_info().misses - b for cache, b in zip(caches, before, strict=True)]
@@ -51,7 +53,7 @@ class Counting(Place):
         return record
 
 
-class InTurns(Source):
+class InTurns(Scheduler):
     """A source that does not look at what workers have loaded."""
 
     def next(self, near: Trial | None = None) -> Trial | None:
@@ -67,29 +69,40 @@ def sweep_of(victims: int, seeds: int, limit: int) -> Sweep:
         "seeds": list(range(seeds)),
         "victim": {**VICTIM, "seeds": list(range(victims))},
         "tuning": {"copies": 2, "record_every": 6},
-        "planting": {"steps": 60, "batch": 32, "lr": 0.1, "share": 0.5, "reach": 0.3, "check_every": 20},
+        "self_poisoning": {
+            "steps": 60,
+            "batch": 32,
+            "lr": 0.1,
+            "share": 0.5,
+            "reach": 0.3,
+            "check_every": 20,
+        },
         "defenses": [{"name": name, **held} for name in ("weight_decay", "fine_tuning")],
         "compute": {"device": "cpu"},
     }
     return sweep_file.parse(data, "locality")
 
 
-def measure(sweep: Sweep, kind: type[Source], workers: int, ray: bool) -> dict[str, float]:
+def measure(sweep: Sweep, kind: type[Scheduler], workers: int, ray: bool) -> dict[str, float]:
     """Loads a trial, and the sweep's seconds."""
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep(sweep.name, {})
-        source, place = kind(waves(sweep, store), store, sweep.name), Counting(folder)
+        scheduler, worker_config = kind(stages(sweep, store), store, sweep.name), Counting(folder)
         began = time.perf_counter()
         if ray:
             from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (loads Ray)
 
-            ray_tune.run(source, place, Compute(device="cpu", workers=workers))
+            ray_tune.run(scheduler, worker_config, Compute(device="cpu", workers=workers))
         else:
-            process_pool.pool(source, place, workers)
+            process_pool.pool(scheduler, worker_config, workers)
         seconds = time.perf_counter() - began
-        if source.progress.failed:
+        if scheduler.progress.failed:
             raise RuntimeError("a trial failed")
-        files = [f for f in Path(folder, "loads").glob("*") if f.name.split(".")[0] not in MAKES_ARTIFACTS]
+        files = [
+            f
+            for f in Path(folder, "loads").glob("*")
+            if f.name.split(".")[0] not in MAKES_ARTIFACTS
+        ]
         counted = [f.read_text().split() for f in files]
     number = len(counted)
     victims, copies = (sum(int(c[i]) for c in counted) for i in (0, 1))
@@ -102,7 +115,9 @@ def measure(sweep: Sweep, kind: type[Source], workers: int, ray: bool) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--victims", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
@@ -111,11 +126,16 @@ def main() -> None:
     asked = parsed(parser, victims=1, seeds=1, limit=1, executors=["pool"])
     sweep, rows = sweep_of(asked.victims, asked.seeds, asked.limit), {}
     for executor in asked.executors:
-        for kind, what in ((InTurns, "in turns"), (Source, "near")):
+        for kind, what in ((InTurns, "in turns"), (Scheduler, "near")):
             name = f"{'Ray' if executor == 'ray' else 'pool'}, {what}"
             rows[name] = row = measure(sweep, kind, asked.workers, executor == "ray")
             print(name.ljust(18), {k: round(v, 3) for k, v in row.items()}, flush=True)
-    figures = {"victims": asked.victims, "seeds": asked.seeds, "workers": asked.workers, "loads": rows}
+    figures = {
+        "victims": asked.victims,
+        "seeds": asked.seeds,
+        "workers": asked.workers,
+        "loads": rows,
+    }
     write("locality", figures, tiny=asked.tiny)
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.passes
 
-Hooks count the batches and images that go through the model and its copies; two runs of different length tell the
-passes a step from those before the first one. Writes benchmarks/results/passes.json.
-"""
+Hooks count the batches and images that go through the model and its copies; two runs of different
+length tell the passes a step from those before the first one. Writes
+benchmarks/results/passes.json."""
 
 import argparse
 import sys
@@ -18,15 +18,17 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from benchmarks._shared import parsed, write
 from trials import catalog
 from trials.runtime import generator
-from trials.spec import Choice
-from trials.types import Images, View
+from trials.spec import MethodConfig
+from trials.types import DefenderView, Images
 
 BATCH, CLASSES, TEACHER, INVERSION, RANKING = 16, 10, 7, 3, 10
 
 
 @dataclass(frozen=True)
 class Fewest:
-    """The fewest passes, in images over the batch size: each step, and before the first step; and why."""
+    """The fewest passes, in images over the batch size: each step, and before the first step; and
+    why.
+    """
 
     step: float
     before: float
@@ -38,10 +40,16 @@ FEWEST = {
     "bn_refresh": Fewest(1, 0, "one forward, no backward"),
     "fine_tuning": Fewest(1, 0, "one forward"),
     "weight_decay": Fewest(1, 0, "one forward; the decay is in the optimizer"),
-    "fine_pruning": Fewest(1, RANKING, f"one forward; the ranking is one pass over {RANKING} batches"),
-    "pivotal_tuning": Fewest(2, 0, "latents of the tuned and of the given model, on augmented images"),
+    "fine_pruning": Fewest(
+        1, RANKING, f"one forward; the ranking is one pass over {RANKING} batches"
+    ),
+    "pivotal_tuning": Fewest(
+        2, 0, "latents of the tuned and of the given model, on augmented images"
+    ),
     "nad": Fewest(2, TEACHER, f"student and teacher; the teacher's {TEACHER} steps come before"),
-    "neural_cleanse": Fewest(1, INVERSION * CLASSES, f"one forward; {INVERSION} steps of inversion for each class"),
+    "neural_cleanse": Fewest(
+        1, INVERSION * CLASSES, f"one forward; {INVERSION} steps of inversion for each class"
+    ),
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "nad": {"teacher_steps": TEACHER},
@@ -64,11 +72,17 @@ def count(name: str, steps: int) -> float:
     x = torch.randint(0, 256, (10 * BATCH, 3, 16, 16), dtype=torch.uint8, generator=generator(0))
     trusted = Images(x, torch.arange(len(x)) % CLASSES, CLASSES, pad=1)
     known = catalog.describe("defenses", name).settings
-    params = {k: v for k, v in {"steps": steps, "batch": BATCH, **SETTINGS.get(name, {})}.items() if k in known}
-    settings = catalog.resolve("defenses", Choice(name, params)).params
+    params = {
+        k: v
+        for k, v in {"steps": steps, "batch": BATCH, **SETTINGS.get(name, {})}.items()
+        if k in known
+    }
+    settings = catalog.resolve("defenses", MethodConfig(name, params)).params
     handle = register_module_forward_pre_hook(add)
     try:
-        for _ in catalog.find("defenses", name)(View(model, trusted), generator(1), 10_000, **settings):
+        for _ in catalog.find("defenses", name)(
+            DefenderView(model, trusted), generator(1), 10_000, **settings
+        ):
             pass
     finally:
         handle.remove()
@@ -77,7 +91,9 @@ def count(name: str, steps: int) -> float:
 
 def main() -> int:
     """Count, print a table, write the figures; 1 if a defense takes more than the fewest."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     asked = parsed(words)
     torch.set_num_threads(1)
     rows, wasteful = {}, []
@@ -96,8 +112,12 @@ def main() -> int:
         if (step, before) != (fewest.step, fewest.before):
             wasteful.append(name)
         print(f"{name:16} {step:8g} {fewest.step:8g} {before:8g} {fewest.before:8g}  {fewest.why}")
-    print("MORE THAN NEEDED: " + ", ".join(wasteful) if wasteful else "each takes the fewest passes")
-    write("passes", {"forward_passes_of_a_batch": rows, "more_than_needed": wasteful}, tiny=asked.tiny)
+    print(
+        "MORE THAN NEEDED: " + ", ".join(wasteful) if wasteful else "each takes the fewest passes"
+    )
+    write(
+        "passes", {"forward_passes_of_a_batch": rows, "more_than_needed": wasteful}, tiny=asked.tiny
+    )
     return 1 if wasteful else 0
 
 

@@ -2,10 +2,10 @@
 
     python -m benchmarks.planting [--victims N] [--copies N] [--most N] [--steps N]
 
-A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor is planted by five
-schedules; then every copy, and the victim with its real backdoor, is treated alike (same trusted images and settings),
-and the ASR that is left is measured on all test images. Writes benchmarks/results/planting.json and docs/planting.md.
-"""
+A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor
+is planted by five schedules; then every copy, and the victim with its real backdoor, is treated
+alike (same trusted images and settings), and the ASR that is left is measured on all test images.
+Writes benchmarks/results/planting.json and docs/planting.md."""
 
 import argparse
 import tempfile
@@ -22,15 +22,17 @@ from sweep.spec.sweep import Sweep
 from trials import catalog, train
 from trials.games import self_poison
 from trials.metrics import accuracy, rate, stamped
-from trials.planting import Layout
-from trials.runtime import Bench, generator, planted
-from trials.spec import Choice, Scalar
-from trials.types import Images, Trigger, View
+from trials.runtime import TrialRuntime, generator, self_poisoning_layout
+from trials.self_poisoning import Layout
+from trials.spec import MethodConfig, Scalar
+from trials.types import DefenderView, Images, Trigger
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A constant learning rate until ASR and CDA have held for ``hold`` steps; without ``lr``, the game as it is."""
+    """A constant learning rate until ASR and CDA have held for ``hold`` steps; without ``lr``, the
+    game as it is.
+    """
 
     name: str
     lr: float = 0.0
@@ -58,25 +60,35 @@ REAL = "the real backdoor, trained in"
 Left = dict[str, list[tuple[float, float]]]  # by treatment: (ASR, CDA) of each model
 
 
-def plant(bench: Bench, sweep: Sweep, schedule: Schedule, copy: int, most: int) -> tuple[nn.Module, Layout, int]:
-    """A poisoned copy, its layout, and the steps that planting took."""
+def self_poisoning(
+    runtime: TrialRuntime, sweep: Sweep, schedule: Schedule, copy: int, most: int
+) -> tuple[nn.Module, Layout, int]:
+    """A poisoned copy, its layout, and the steps that self-poisoning took."""
     kept = list[nn.Module]()
-    lab = bench.defender(trial_of(sweep, Choice("none")))
-    game = catalog.resolve("games", Choice("self_poison", {**sweep.planting[0], "copy": copy}))
-    layout = planted(lab.view.trusted, lab.rng, game)
+    ctx = runtime.defender(trial_of(sweep, MethodConfig("none")))
+    game = catalog.resolve(
+        "games", MethodConfig("self_poison", {**sweep.self_poisoning[0], "copy": copy})
+    )
+    layout = self_poisoning_layout(ctx.view.trusted, ctx.rng, game)
     if not schedule.lr:
-        lab = replace(lab, save=lambda model, _: kept.append(train.frozen(model)))
-        points = list(catalog.find("games", "self_poison")(lab, **game.params))
+        ctx = replace(ctx, save=lambda model, _: kept.append(train.frozen(model)))
+        points = list(catalog.find("games", "self_poison")(ctx, **game.params))
         return kept[0], layout, points[-1].step
-    model, select = train.clone(lab.view.model), lab.view.trusted.take(layout.select)
+    model, select = train.clone(ctx.view.model), ctx.view.trusted.take(layout.select)
     batches = self_poison._mixed(
-        lab.view.trusted.take(layout.fit), layout, int(game.params["batch"]), schedule.share, lab.rng("mix", copy)
+        ctx.view.trusted.take(layout.fit),
+        layout,
+        int(game.params["batch"]),
+        schedule.share,
+        ctx.rng("mix", copy),
     )
     triggered, before = stamped(select, layout.trigger, layout.target), accuracy(model, select)
     optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
     for step, _ in train.tune(model, batches, optimizer, most, LOOK, freeze_bn=schedule.freeze_bn):
         loss = before - accuracy(model, select)
-        holds = rate(model, triggered, layout.target) >= REACH and (schedule.hold < 0 or loss <= CDA_LOSS + 1e-9)
+        holds = rate(model, triggered, layout.target) >= REACH and (
+            schedule.hold < 0 or loss <= CDA_LOSS + 1e-9
+        )
         since = -1 if not holds else step if since < 0 else since
         if holds and step - since >= schedule.hold:
             break
@@ -84,42 +96,77 @@ def plant(bench: Bench, sweep: Sweep, schedule: Schedule, copy: int, most: int) 
 
 
 def treat(
-    model: nn.Module, trusted: Images, test: Images, trigger: Trigger, target: int, into: Left, steps: int
+    model: nn.Module,
+    trusted: Images,
+    test: Images,
+    trigger: Trigger,
+    target: int,
+    into: Left,
+    steps: int,
 ) -> None:
     """Add the ASR and CDA on the test set after each treatment."""
     triggered = stamped(test, trigger, target)
     for name, (defense, params) in TREATMENTS.items():
         held = {} if defense == "none" else {"steps": steps}
-        method = catalog.resolve("defenses", Choice(defense, {**held, **params}))
+        method = catalog.resolve("defenses", MethodConfig(defense, {**held, **params}))
         repair = catalog.find("defenses", method.name)
-        ends = [m for _, m in repair(View(model, trusted), generator(0, "treat"), 10_000, **method.params)]
+        ends = [
+            m
+            for _, m in repair(
+                DefenderView(model, trusted), generator(0, "treat"), 10_000, **method.params
+            )
+        ]
         left = ends[-1] if ends else model
         into[name].append((rate(left, triggered, target), accuracy(left, test)))
 
 
 def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[int]]]:
-    """What every treatment leaves of every kind of backdoor, and the steps that planting took."""
-    found: dict[str, Left] = {name: defaultdict(list) for name in (REAL, *(s.name for s in SCHEDULES))}
+    """What every treatment leaves of every kind of backdoor, and the steps that self-poisoning
+    took.
+    """
+    found: dict[str, Left] = {
+        name: defaultdict(list) for name in (REAL, *(s.name for s in SCHEDULES))
+    }
     steps: dict[str, list[int]] = defaultdict(list)
     for seed in range(asked.victims):
         with tempfile.TemporaryDirectory() as folder:
             sweep = digits(seed, tiny=asked.tiny)
-            bench = bench_of(sweep, folder)
-            lab = bench.referee(trial_of(sweep, Choice("none")))
-            view, test, backdoor = lab.view(), lab.test(), lab.backdoor()
+            runtime = bench_of(sweep, folder)
+            ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
+            view, test, backdoor = ctx.view(), ctx.test(), ctx.backdoor()
             for copy in range(asked.copies):
                 for schedule in SCHEDULES:
-                    model, layout, took = plant(bench, sweep, schedule, copy, asked.most)
+                    model, layout, took = self_poisoning(runtime, sweep, schedule, copy, asked.most)
                     steps[schedule.name].append(took)
-                    fitted = view.trusted.take(layout.fit)  # the cut of this copy, the same for every schedule
-                    treat(model, fitted, test, layout.trigger, layout.target, found[schedule.name], asked.steps)
-                treat(view.model, fitted, test, backdoor.trigger, backdoor.target, found[REAL], asked.steps)
+                    fitted = view.trusted.take(
+                        layout.fit
+                    )  # the cut of this copy, the same for every schedule
+                    treat(
+                        model,
+                        fitted,
+                        test,
+                        layout.trigger,
+                        layout.target,
+                        found[schedule.name],
+                        asked.steps,
+                    )
+                treat(
+                    view.model,
+                    fitted,
+                    test,
+                    backdoor.trigger,
+                    backdoor.target,
+                    found[REAL],
+                    asked.steps,
+                )
                 print(f"victim {seed}, copy {copy} done", flush=True)
     return found, steps
 
 
 def apart(kind: Left, real: Left) -> float:
-    """Mean over the treatments (not ``none``) of the absolute difference of mean ASR to the real backdoor's."""
+    """Mean over the treatments (not ``none``) of the absolute difference of mean ASR to the real
+    backdoor's.
+    """
     return fmean(abs(_asr(kind[t]) - _asr(real[t])) for t in TREATMENTS if t != "none")
 
 
@@ -162,32 +209,47 @@ Limits: one data set, one architecture, one kind of trigger, few victims: differ
 
 
 def meaning(found: dict[str, Left]) -> str:
-    """The closest schedule, what a quick one hides, and where the default still misleads; words that follow figures."""
+    """The closest schedule, what a quick one hides, and where the default still misleads; words
+    that follow figures.
+    """
     gaps = {s.name: apart(found[s.name], found[REAL]) for s in SCHEDULES}
     closest = min(gaps, key=lambda n: gaps[n])
     quick, default = (weaker(found[s.name], found[REAL]) for s in (SCHEDULES[0], SCHEDULES[-1]))
-    lines = [f"the schedule closest to the real backdoor is '{closest}' ({gaps[closest]:.2f} apart)."]
+    lines = [
+        f"the schedule closest to the real backdoor is '{closest}' ({gaps[closest]:.2f} apart)."
+    ]
     if quick:
         lines.append(
-            f"A quickly planted one ({SCHEDULES[0].name}) loses at least half of what the real one keeps under "
+            f"A quickly planted one ({SCHEDULES[0].name}) loses at least half of what the real "
+            "one keeps under "
             f"{', '.join(quick)}: a defense tuned on such copies looks stronger than it is."
         )
     if default:
         lines.append(
-            f"The default is not the real thing either: under {', '.join(default)} its backdoor falls and the real one "
-            "stays. A setting chosen for a treatment like that can fail on the real attack, so read the judge's column."
+            f"The default is not the real thing either: under {', '.join(default)} its backdoor "
+            "falls and the real one "
+            "stays. A setting chosen for a treatment like that can fail on the real attack, so "
+            "read the judge's column."
         )
     return textwrap.fill(" ".join(lines), 118, break_on_hyphens=False)
 
 
 def weaker(kind: Left, real: Left) -> list[str]:
-    """Treatments that leave less than half of what they leave of a real backdoor that survives them."""
-    return [t for t in TREATMENTS if t != "none" and _asr(real[t]) > 0.2 and _asr(kind[t]) < 0.5 * _asr(real[t])]
+    """Treatments that leave less than half of what they leave of a real backdoor that survives
+    them.
+    """
+    return [
+        t
+        for t in TREATMENTS
+        if t != "none" and _asr(real[t]) > 0.2 and _asr(kind[t]) < 0.5 * _asr(real[t])
+    ]
 
 
 def main() -> None:
     """Measure, print the table, write figures and page."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--victims", type=int, default=2)
     words.add_argument("--copies", type=int, default=2)
     words.add_argument("--most", type=int, default=1000, help="steps that a planting may take")
@@ -195,7 +257,12 @@ def main() -> None:
     asked = parsed(words, victims=1, copies=1, most=10, steps=5)
     torch.set_num_threads(1)
     found, steps = measure(asked)
-    figures = {"asr_and_cda_left": found, "steps": steps, "victims": asked.victims, "copies": asked.copies}
+    figures = {
+        "asr_and_cda_left": found,
+        "steps": steps,
+        "victims": asked.victims,
+        "copies": asked.copies,
+    }
     write("planting", figures, tiny=asked.tiny)
     page(found, steps, asked)
 

@@ -1,12 +1,13 @@
 """Kill drivers and workers of real sweeps, break what they stand on, and write down what was lost.
 
-    python -m benchmarks.reliability [--rounds N] [--only WORDS] [--hostile] [--profile NAME] [--page]
+    python -m benchmarks.reliability [--rounds N] [--only WORDS] [--hostile] [--profile NAME]
+    [--page]
 
-Runs the tests with the marker ``chaos`` (tests/chaos, and those of two nodes), then those with hostile inputs
-(tests/fuzz), keeps what they counted in benchmarks/results/reliability.json and renders docs/reliability.md. ``--only``
-runs the chaos tests whose names hold these words and leaves all other figures as they were, ``--hostile`` does so for
-the hostile inputs; ``--page`` renders the page alone.
-"""
+Runs the tests with the marker ``chaos`` (tests/chaos, and those of two nodes), then those with
+hostile inputs (tests/fuzz), keeps what they counted in benchmarks/results/reliability.json and
+renders docs/reliability.md. ``--only`` runs the chaos tests whose names hold these words and leaves
+all other figures as they were, ``--hostile`` does so for the hostile inputs; ``--page`` renders the
+page alone."""
 
 import argparse
 import json
@@ -23,7 +24,8 @@ from trials.provenance import of_code
 
 PAGE = ROOT / "docs" / "reliability.md"
 FIGURES = OUTPUT / "reliability.json"
-TESTS = ("tests/chaos", "tests/sweep/test_two_nodes.py", "tests/sweep/test_two_namespaces.py")
+ON_RAY = "tests/sweep/execution/ray_tune"
+TESTS = ("tests/chaos", f"{ON_RAY}/test_two_nodes.py", f"{ON_RAY}/test_two_namespaces.py")
 Line = dict[str, Any]
 NOTHING: dict[str, Any] = {"counted": [], "hostile": {}}  # no figures yet
 FAILURES = {  # what must not happen: its counter, what it is counted among
@@ -38,7 +40,9 @@ UNITS = {"records_at_risk": "records, summed over the kills", "trials": "records
 
 
 def bound(kills: int) -> float:
-    """One-sided 95 % upper bound of the rate of what was never seen: exact, nearly the rule of three."""
+    """One-sided 95 % upper bound of the rate of what was never seen: exact, nearly the rule of
+    three.
+    """
     return float(1 - 0.05 ** (1 / kills))
 
 
@@ -46,7 +50,17 @@ def measure(rounds: int, only: str) -> list[Line]:
     """What the tests counted. Raises SystemExit if one failed: a page of figures is not for that."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "figures.jsonl"
-        words = ["-m", "pytest", "-m", "chaos", *TESTS, "--rounds", str(rounds), "--figures", str(file)]
+        words = [
+            "-m",
+            "pytest",
+            "-m",
+            "chaos",
+            *TESTS,
+            "--rounds",
+            str(rounds),
+            "--figures",
+            str(file),
+        ]
         code = subprocess.run(
             [sys.executable, *words, *(["-k", only] if only else [])], cwd=ROOT, check=False
         ).returncode
@@ -57,16 +71,24 @@ def measure(rounds: int, only: str) -> list[Line]:
 
 def lines_of(file: Path) -> list[Line]:
     """What the tests counted, with the commit."""
-    return [{"commit": of_code().get("commit", ""), **json.loads(text)} for text in file.read_text().splitlines()]
+    return [
+        {"commit": of_code().get("commit", ""), **json.loads(text)}
+        for text in file.read_text().splitlines()
+    ]
 
 
 def _more(old: Line, fresh: Sequence[Line]) -> bool:
     """True where an earlier run of a test killed more often, so that its count is worth keeping."""
-    return bool(old.get("kills", 0) > max(x.get("kills", 0) for x in fresh if x["test"] == old["test"]))
+    return bool(
+        old.get("kills", 0) > max(x.get("kills", 0) for x in fresh if x["test"] == old["test"])
+    )
 
 
 def hostile(profile: str) -> dict[str, Any]:
-    """How many inputs of each kind were tried, and what became of them. Raises SystemExit if a test failed."""
+    """How many inputs of each kind were tried, and what became of them.
+
+    Raises SystemExit if a test failed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tally.json"
         words = ["-m", "pytest", "-q", "tests/fuzz", "--fuzz-json", str(file)]
@@ -75,12 +97,21 @@ def hostile(profile: str) -> dict[str, Any]:
         if subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:
             raise SystemExit("a test with hostile input failed, so nothing was written: see above")
         took, tally = time.monotonic() - began, json.loads(file.read_text(encoding="utf-8"))
-        return {"profile": profile, "took": took, "commit": of_code().get("commit", ""), "kinds": tally}
+        return {
+            "profile": profile,
+            "took": took,
+            "commit": of_code().get("commit", ""),
+            "kinds": tally,
+        }
 
 
 def kept() -> dict[str, Any]:
     """The figures of earlier runs."""
-    return {**NOTHING, **json.loads(FIGURES.read_text(encoding="utf-8"))} if FIGURES.exists() else NOTHING
+    return (
+        {**NOTHING, **json.loads(FIGURES.read_text(encoding="utf-8"))}
+        if FIGURES.exists()
+        else NOTHING
+    )
 
 
 def kill_rows(lines: Sequence[Line]) -> list[str]:
@@ -94,7 +125,12 @@ def kill_rows(lines: Sequence[Line]) -> list[str]:
     return rows
 
 
-MOMENTS = {"start": "starting up", "trial": "in a trial", "commit": "at a commit", "end": "at the end"}
+MOMENTS = {
+    "start": "starting up",
+    "trial": "in a trial",
+    "commit": "at a commit",
+    "end": "at the end",
+}
 
 
 def loss_rows(lines: Sequence[Line]) -> list[str]:
@@ -102,14 +138,17 @@ def loss_rows(lines: Sequence[Line]) -> list[str]:
     rows = []
     for words, (bad, of) in FAILURES.items():
         some = [x for x in lines if bad != "damaged" or "SQLite" in x["what"]]
-        rows.append(f"| {words} | {sum(x[bad] for x in some)} | {sum(x[of] for x in some):,} {UNITS[of]} |")
+        rows.append(
+            f"| {words} | {sum(x[bad] for x in some)} | {sum(x[of] for x in some):,} {UNITS[of]} |"
+        )
     return rows
 
 
 def worker_rows(lines: Sequence[Line]) -> list[str]:
     """One row an executor, and one for a node."""
     return [
-        f"| {x['what']} | {x['kills']} | {x['started_again']} | {x['executions']} for {x['trials']} | {x['differ']} "
+        f"| {x['what']} | {x['kills']} | {x['started_again']} | {x['executions']} for "
+        f"{x['trials']} | {x['differ']} "
         f"| {x['stale']} |"
         for x in lines
     ]
@@ -126,21 +165,30 @@ def hostile_rows(tally: dict[str, Any]) -> list[str]:
     columns = ("tried", *VERDICTS)
     every = {c: sum(row.get(c, 0) for row in kinds.values()) for c in columns}
     rows = [*kinds.items(), ("**all**", every)] if kinds else []
-    return [f"| {name} | {' | '.join(f'{row.get(c, 0):,}' for c in columns)} |" for name, row in rows]
+    return [
+        f"| {name} | {' | '.join(f'{row.get(c, 0):,}' for c in columns)} |" for name, row in rows
+    ]
 
 
 VERDICTS = ("refused", "contained", "accepted", "crashed")  # as tests/counting.py counts them
 ANSWERS = {
-    "test_each_fault_costs_one_failed_record_and_no_more": "one failed record each, with its traceback or exit "
+    "test_each_fault_costs_one_failed_record_and_no_more": "one failed record each, with its "
+    "traceback or exit "
     "code; the other trials give what they give without them",
-    "test_a_trial_that_hangs_is_ended_at_its_time_limit": "ended at its time limit, one failed record",
-    "test_a_damaged_artifact_is_never_used": "the trial that needs it fails and names it; after it is deleted, "
+    "test_a_trial_that_hangs_is_ended_at_its_time_limit": "ended at its time limit, one failed "
+    "record",
+    "test_a_damaged_artifact_is_never_used": "the trial that needs it fails and names it; after "
+    "it is deleted, "
     "`--retry-failed` makes it anew and gives the same records",
-    "test_a_full_disk_fails_what_needs_it_and_loses_nothing": "one failed record (ENOSPC), what needs it waits; with "
+    "test_a_full_disk_fails_what_needs_it_and_loses_nothing": "one failed record (ENOSPC), what "
+    "needs it waits; with "
     "space again, `--retry-failed` gives the same records",
-    "test_a_store_on_a_full_disk_loses_nothing": "the sweep waits for `outage` seconds, then ends with one line and "
-    "exit code 2; with space again the same command goes on, and takes up what workers had finished",
-    "test_a_sweep_waits_for_a_database_that_is_started_again": "the sweep waits and goes on; the same records",
+    "test_a_store_on_a_full_disk_loses_nothing": "the sweep waits for `outage` seconds, then ends "
+    "with one line and "
+    "exit code 2; with space again the same command goes on, and takes up what workers had "
+    "finished",
+    "test_a_sweep_waits_for_a_database_that_is_started_again": "the sweep waits and goes on; the "
+    "same records",
 }
 TEXT = """# What a kill costs
 
@@ -177,7 +225,7 @@ dashboard and environments, which run no trial) outlive a killed driver by about
 One row is of a sweep with two searches (TPE and a Gaussian process), run by one worker: a search that was killed asks
 for the same configurations as one that was not. Each ask is seeded by its number alone and depends on what was told
 before it; after a stop the search asks again from the first, and what is stored answers at once. So it is with all four
-samplers (tests/sweep/test_search_stops.py stops them at any point, between two seeds of a configuration too), but not
+samplers (tests/sweep/planning/test_search_stops.py stops them at any point, between two seeds of a configuration too), but not
 where `seconds` are an objective, which no two runs share. With several workers or drivers an ask depends on who had
 finished first, stopped or not: such a search, once it asks for something else than before, is told of all that is
 stored, finishes configurations that lack a seed, and goes on from there. It pays for nothing twice, and for no more
@@ -236,27 +284,41 @@ def render() -> str:
         workers="\n".join(worker_rows([x for x in lines if "started_again" in x])),
         faults="\n".join(fault_rows([x for x in lines if "faults" in x])),
         hostile="\n".join(hostile_rows(tally)),
-        inputs=f"Profile {tally['profile']}, {tally['took'] / 60:.0f} min." if tally else "Not measured yet.",
+        inputs=f"Profile {tally['profile']}, {tally['took'] / 60:.0f} min."
+        if tally
+        else "Not measured yet.",
         **{k: figures["machine"][k] for k in ("processor", "cores")},
     )
 
 
 def main() -> None:
     """Run the tests, keep the figures, render the page."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--rounds", type=int, default=20)
     words.add_argument("--only", default="", help="words for pytest's -k")
-    words.add_argument("--figures", type=Path, help="take what a run of the tests with --figures FILE counted")
+    words.add_argument(
+        "--figures", type=Path, help="take what a run of the tests with --figures FILE counted"
+    )
     words.add_argument("--hostile", action="store_true", help="the hostile inputs alone")
-    words.add_argument("--profile", default="default", help="of hypothesis: CI tries short; long is ten times default")
-    words.add_argument("--page", action="store_true", help="render the page from the figures that are there")
+    words.add_argument(
+        "--profile",
+        default="default",
+        help="of hypothesis: CI tries short; long is ten times default",
+    )
+    words.add_argument(
+        "--page", action="store_true", help="render the page from the figures that are there"
+    )
     asked = parsed(words, rounds=1, only="test_a_damaged_artifact_is_never_used")
     found = NOTHING if asked.tiny else {k: kept()[k] for k in NOTHING}
     if not asked.page and not asked.hostile:
         fresh = lines_of(asked.figures) if asked.figures else measure(asked.rounds, asked.only)
         measured = {x["test"] for x in fresh}
         part = asked.only or asked.figures
-        old = [x for x in found["counted"] if part and (x["test"] not in measured or _more(x, fresh))]
+        old = [
+            x for x in found["counted"] if part and (x["test"] not in measured or _more(x, fresh))
+        ]
         kept_tests = {x["test"] for x in old}
         found = {**found, "counted": [*(x for x in fresh if x["test"] not in kept_tests), *old]}
         write("reliability", found, tiny=asked.tiny)

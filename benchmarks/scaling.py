@@ -1,13 +1,15 @@
-"""What many trials cost the driver: time, memory, the store's size, resuming, and the report's reading.
+"""What many trials cost the driver: time, memory, the store's size, resuming, and the report's
+reading.
 
-    python -m benchmarks.scaling [--trials 1000 10000] [--rounds 3] [--workers 2] [--executors pool ray] [--parts lists]
+    python -m benchmarks.scaling [--trials 1000 10000] [--rounds 3] [--workers 2] [--executors pool
+    ray] [--parts lists]
         [--searches tpe:1:200]
 
-Trials that do nothing go through the real source, executors and an SQLite store. Each measurement has a process of its
-own, so that memory is its own too. A machine may be faster at one minute than at the next, so sweeps of the two sizes
-take turns, and a large one is compared with the small ones just before and after it. Searches run without an executor:
-what they cost is the source's. Writes benchmarks/results/scaling.json; docs/scaling.md says what follows.
-"""
+Trials that do nothing go through the real source, executors and an SQLite store. Each measurement
+has a process of its own, so that memory is its own too. A machine may be faster at one minute than
+at the next, so sweeps of the two sizes take turns, and a large one is compared with the small ones
+just before and after it. Searches run without an executor: what they cost is the source's. Writes
+benchmarks/results/scaling.json; docs/scaling.md says what follows."""
 
 import argparse
 import json
@@ -25,9 +27,9 @@ from benchmarks.engine import Idle, trials
 from results.selection.configurations import configurations
 from results.store import Store
 from sweep.execution import process_pool
-from sweep.execution.scheduler import Source
-from sweep.planning.stages import tuned_walks
-from sweep.planning.strategy import ListWalk
+from sweep.execution.scheduler import Scheduler
+from sweep.planning.stages import tuned_strategies
+from sweep.planning.strategy import ListStrategy
 from sweep.spec import sweep as sweep_file
 from sweep.spec.compute import Compute
 from trials.spec import Point, Record
@@ -53,18 +55,22 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         some = trials(number)
-        compute, place = Compute(device="cpu", workers=workers), Idle(folder)
+        compute, worker_config = Compute(device="cpu", workers=workers), Idle(folder)
         if executor == "ray":  # Ray is loaded before memory is looked at
             from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
         before = _resident()
-        source = Source(iter([[ListWalk("idle", some)]]), store, "idle", watch=ending(ends, spent))
+        scheduler = Scheduler(
+            iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends, spent)
+        )
         if executor == "ray":
-            ray_tune.run(source, place, compute)
+            ray_tune.run(scheduler, worker_config, compute)
         else:
-            process_pool.pool(source, place, workers)
+            process_pool.pool(scheduler, worker_config, workers)
         grown = _resident() - before
         size = _size(Path(folder))
-        resumed = _seconds(lambda: Source(iter([[ListWalk("idle", some)]]), store, "idle").waiting())
+        resumed = _seconds(
+            lambda: Scheduler(iter([[ListStrategy("idle", some)]]), store, "idle").waiting()
+        )
         read = _seconds(lambda: len(configurations(store.records("idle"), "min_asr_within_delta")))
     if len(ends) != number:
         raise RuntimeError(f"{number - len(ends)} trials were lost")
@@ -89,7 +95,10 @@ def stored(number: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         metrics = {"cda0": 0.9, "asr0": 0.5, "n_clean": 500.0, "n_triggered": 450.0}
-        records = [Record(trial=t, status="done", metrics=metrics, curve=curve, seconds=60.0) for t in trials(number)]
+        records = [
+            Record(trial=t, status="done", metrics=metrics, curve=curve, seconds=60.0)
+            for t in trials(number)
+        ]
         wrote = _seconds(lambda: store.put_many(records, "idle"))
         read = _seconds(lambda: len(store.records("idle")))
         return {
@@ -101,15 +110,22 @@ def stored(number: int) -> dict[str, float]:
         }
 
 
-def search(sampler: str, walks: int, each: int) -> dict[str, Any]:
-    """Figures of searches for ``each`` configurations in so many cells; what Optuna takes of the time, apart."""
+def search(sampler: str, strategies: int, each: int) -> dict[str, Any]:
+    """Figures of searches for ``each`` configurations in so many cells; what Optuna takes of the
+    time, apart.
+    """
     from optuna import Study, Trial  # noqa: PLC0415
 
-    from sweep.planning.optuna_search import SearchWalk  # noqa: PLC0415
+    from sweep.planning.optuna_search import SearchStrategy  # noqa: PLC0415
 
-    asked = {"name": "weight_decay", "walk": "search", "trials": each, "sampler": sampler}
-    victim: dict[str, Any] = {"dataset": "digits", "model": "resnet18", "training": "fast", "attacks": ["badnets"]}
-    victim["seeds"] = list(range(walks))  # each is a cell, and so has a search
+    asked = {"name": "weight_decay", "strategy": "search", "trials": each, "sampler": sampler}
+    victim: dict[str, Any] = {
+        "dataset": "digits",
+        "model": "resnet18",
+        "training": "fast",
+        "attacks": ["badnets"],
+    }
+    victim["seeds"] = list(range(strategies))  # each is a cell, and so has a search
     sweep = sweep_file.parse({"victim": victim, "defenses": [asked]}, "idle")
     put = _clocked(Store, "put")
     optuna = [_clocked(Study, name) for name in ("ask", "tell")]
@@ -117,22 +133,28 @@ def search(sampler: str, walks: int, each: int) -> dict[str, Any]:
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
-        source = Source(iter([tuned_walks(sweep, store)]), store, "idle", watch=ending(ends))
-        began, trial = time.perf_counter(), source.next()
+        scheduler = Scheduler(
+            iter([tuned_strategies(sweep, store)]), store, "idle", watch=ending(ends)
+        )
+        began, trial = time.perf_counter(), scheduler.next()
         while trial is not None:
             lr = float(trial.method.params["lr"]) if trial.method else 0.0
             curve = tuple(Point(50 * i, 0.9, abs(lr - 0.01), 0.1) for i in range(3))
-            source.finish(Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=curve, seconds=0.1))
-            trial = source.next(trial)
+            scheduler.finish(
+                Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=curve, seconds=0.1)
+            )
+            trial = scheduler.next(trial)
         number = len(ends)
         again: list[Any] = []
-        resumed = _seconds(lambda: again.extend(tuned_walks(sweep, store)))
-    if number != walks * each or not all(isinstance(w, SearchWalk) and w.done for w in again):
-        raise RuntimeError(f"{walks * each - number} trials were lost")
+        resumed = _seconds(lambda: again.extend(tuned_strategies(sweep, store)))
+    if number != strategies * each or not all(
+        isinstance(w, SearchStrategy) and w.done for w in again
+    ):
+        raise RuntimeError(f"{strategies * each - number} trials were lost")
     half = number // 2
     return {
         "sampler": sampler,
-        "walks": walks,
+        "walks": strategies,
         "trials": number,
         "ms_a_trial": 1e3 * (ends[-1] - began) / number,
         "ms_first_half": 1e3 * (ends[half - 1] - began) / half,
@@ -185,52 +207,76 @@ def _apart(*words: str) -> dict[str, Any]:
 
 
 def in_turn(executor: str, small: int, large: int, rounds: int, workers: int) -> dict[str, Any]:
-    """Sweeps of two sizes in turn, a small one last: medians of each, how much more a trial of a large one takes."""
+    """Sweeps of two sizes in turn, a small one last: medians of each, how much more a trial of a
+    large one takes.
+    """
     runs: list[dict[str, Any]] = []
     for number in [small, large] * rounds + [small]:
         runs.append(_apart(executor, str(number), str(workers)))
         print(json.dumps({"executor": executor, **runs[-1]}), flush=True)
-    figures: dict[str, Any] = {"executor": executor, "workers": workers, "runs": runs, "median": [], "range_ms": []}
+    figures: dict[str, Any] = {
+        "executor": executor,
+        "workers": workers,
+        "runs": runs,
+        "median": [],
+        "range_ms": [],
+    }
     for number in (small, large):
         some = [run for run in runs if run["trials"] == number]
-        figures["median"].append({name: statistics.median(run[name] for run in some) for name in some[0]})
+        figures["median"].append(
+            {name: statistics.median(run[name] for run in some) for name in some[0]}
+        )
         times = [run["ms_a_trial"] for run in some]
         figures["range_ms"].append([min(times), max(times)])
     for name in ("ms_a_trial", "driver_cpu_ms_a_trial"):
         of = [run[name] for run in runs]
-        figures[f"growth_{name}"] = [2 * of[i] / (of[i - 1] + of[i + 1]) - 1 for i in range(1, len(of), 2)]
+        figures[f"growth_{name}"] = [
+            2 * of[i] / (of[i - 1] + of[i + 1]) - 1 for i in range(1, len(of), 2)
+        ]
     grown = [median["driver_grown_kib"] for median in figures["median"]]
     figures["driver_kib_a_trial"] = (grown[1] - grown[0]) / (large - small)
     return figures
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--trials", type=int, nargs=2, metavar=("SMALL", "LARGE"), default=[1000, 10_000])
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument(
+        "--trials", type=int, nargs=2, metavar=("SMALL", "LARGE"), default=[1000, 10_000]
+    )
     words.add_argument("--rounds", type=int, default=3)
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--executors", nargs="+", choices=["pool", "ray"], default=["pool", "ray"])
-    words.add_argument("--parts", nargs="+", choices=["lists", "searches"], default=["lists", "searches"])
-    words.add_argument("--one", nargs=3, metavar=("WHAT", "TRIALS", "WORKERS"), help=argparse.SUPPRESS)
+    words.add_argument(
+        "--parts", nargs="+", choices=["lists", "searches"], default=["lists", "searches"]
+    )
+    words.add_argument(
+        "--one", nargs=3, metavar=("WHAT", "TRIALS", "WORKERS"), help=argparse.SUPPRESS
+    )
     words.add_argument("--searches", nargs="+", default=SEARCHES, metavar="SAMPLER:CELLS:TRIALS")
     asked = parsed(words, trials=[10, 20], rounds=1, executors=["pool"], searches=["tpe:1:12"])
     if asked.rounds < 1 or asked.trials[0] >= asked.trials[1]:
         words.error("--rounds is at least 1, and SMALL less than LARGE")
     if asked.one and ":" in asked.one[0]:
-        sampler, walks, each = asked.one[0].split(":")
-        print(json.dumps(search(sampler, int(walks), int(each))))
+        sampler, strategies, each = asked.one[0].split(":")
+        print(json.dumps(search(sampler, int(strategies), int(each))))
         return
     if asked.one:
         what, number, workers = asked.one[0], int(asked.one[1]), int(asked.one[2])
         print(json.dumps(stored(number) if what == "curves" else one(what, number, workers)))
         return
     file = OUTPUT / "scaling.json"
-    figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not asked.tiny else {}
+    figures = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() and not asked.tiny else {}
+    )
     if "lists" in asked.parts:
         figures["curves"] = _apart("curves", str(max(asked.trials)), "1")
         lists = {of["executor"]: of for of in figures.get("lists", [])}
         for executor in asked.executors:
-            lists[executor] = in_turn(executor, asked.trials[0], asked.trials[1], asked.rounds, asked.workers)
+            lists[executor] = in_turn(
+                executor, asked.trials[0], asked.trials[1], asked.rounds, asked.workers
+            )
             figures["lists"] = list(lists.values())
             write("scaling", figures, tiny=asked.tiny)  # Ray's runs may not cost those before
     if "searches" in asked.parts:

@@ -1,11 +1,11 @@
-"""How fast the store is, beside Optuna's own storage in the same run, on the disk where the folder lies.
+"""How fast the store is, beside Optuna's own storage in the same run, on the disk where the folder
+lies.
 
     python -m benchmarks.store [--folder DIR] [--url URL] [--trials N]
 
-Ours: one trial with 20 curve points and 4 metrics a record, one durable transaction each (SQLite: WAL, FULL). Optuna:
-RDBStorage with its defaults on SQLite, one trial with 2 parameters, 5 reports and a tell.
-Writes benchmarks/results/store.json.
-"""
+Ours: one trial with 20 curve points and 4 metrics a record, one durable transaction each (SQLite:
+WAL, FULL). Optuna: RDBStorage with its defaults on SQLite, one trial with 2 parameters, 5 reports
+and a tell. Writes benchmarks/results/store.json."""
 
 import argparse
 import platform
@@ -19,19 +19,25 @@ import sqlalchemy
 
 from benchmarks._shared import parsed, write
 from results.store import Store
-from trials.spec import Choice, Point, Record, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Trial, Victim
 
 
 def record(number: int) -> Record:
     victim = Victim(
-        dataset=Choice("cifar10"),
-        model=Choice("resnet18", {"width": 64}),
-        attacks=(Choice("badnets", {"m": 500, "patch": 3, "target": 0}),),
-        training=Choice("sgd", {"epochs": 120, "lr": 0.1}),
+        dataset=MethodConfig("cifar10"),
+        model=MethodConfig("resnet18", {"width": 64}),
+        attacks=(MethodConfig("badnets", {"m": 500, "patch": 3, "target": 0}),),
+        training=MethodConfig("sgd", {"epochs": 120, "lr": 0.1}),
         seed=0,
     )
-    method = Choice("pivotal_tuning", {"lr": 0.01, "ratio": 1e-5, "steps": 2000})
-    trial = Trial(game=Choice("tuning", {"delta": 0.02}), victim=victim, method=method, trusted=0.01, seed=number)
+    method = MethodConfig("pivotal_tuning", {"lr": 0.01, "ratio": 1e-5, "steps": 2000})
+    trial = Trial(
+        game=MethodConfig("tuning", {"delta": 0.02}),
+        victim=victim,
+        method=method,
+        trusted=0.01,
+        seed=number,
+    )
     return Record(
         trial=trial,
         status="done",
@@ -50,8 +56,13 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def ours(url: str, trials: int) -> dict[str, float]:
-    """Records a second one by one and in batches, and milliseconds to get one and to open the store."""
-    single, batch = [record(i) for i in range(trials)], [record(i) for i in range(10_000, 10_000 + 5 * trials)]
+    """Records a second one by one and in batches, and milliseconds to get one and to open the
+    store.
+    """
+    single, batch = (
+        [record(i) for i in range(trials)],
+        [record(i) for i in range(10_000, 10_000 + 5 * trials)],
+    )
     figures = {"make_ms": 1e3 * timed(lambda: Store.open(url).close())}
     with Store.open(url) as store:
         store.add_sweep("benchmark", {})
@@ -62,7 +73,9 @@ def ours(url: str, trials: int) -> dict[str, float]:
         figures["get_ms_median"] = 1e3 * statistics.median(gets)
         figures["get_ms_p99"] = 1e3 * statistics.quantiles(gets, n=100)[-1]
         figures["records_per_s_read"] = (6 * trials) / timed(lambda: store.records("benchmark"))
-    figures["open_ms"] = 1e3 * statistics.median(timed(lambda: Store.open(url).close()) for _ in range(20))
+    figures["open_ms"] = 1e3 * statistics.median(
+        timed(lambda: Store.open(url).close()) for _ in range(20)
+    )
     return figures
 
 
@@ -73,7 +86,9 @@ def theirs(url: str, trials: int) -> dict[str, float]:
 
     def one() -> None:
         trial = study.ask()
-        asr = trial.suggest_float("lr", 1e-4, 1.0, log=True) * 0.0 + trial.suggest_float("ratio", 0.0, 1.0)
+        asr = trial.suggest_float("lr", 1e-4, 1.0, log=True) * 0.0 + trial.suggest_float(
+            "ratio", 0.0, 1.0
+        )
         for step in range(5):
             trial.report(asr / (step + 1), step)
         study.tell(trial, asr)
@@ -88,11 +103,17 @@ def theirs(url: str, trials: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print a table, write the figures."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument(
-        "--folder", default=None, help="where the databases are made; default: the system's for such files"
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--url", default=None, help="measure this new, empty store instead of an SQLite file")
+    words.add_argument(
+        "--folder",
+        default=None,
+        help="where the databases are made; default: the system's for such files",
+    )
+    words.add_argument(
+        "--url", default=None, help="measure this new, empty store instead of an SQLite file"
+    )
     words.add_argument("--trials", type=int, default=500)
     asked = parsed(words, trials=20)
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:

@@ -1,12 +1,13 @@
-"""Training throughput of ResNet-18 in our loop, against the machine's convolutions and against a plain loop.
+"""Training throughput of ResNet-18 in our loop, against the machine's convolutions and against a
+plain loop.
 
     python -m benchmarks.throughput [--seconds S] [--rounds N] [--threads N ...] [--widths N ...]
 
-In one run, for each number of threads and width: the machine's convolution FLOP/s (a large 3x3 convolution, forward and
-backward, the better of both memory layouts), the recipe ``fast`` as it is shipped, and a plain fp32 loop on contiguous
-tensors; bf16 where the processor has AMX tiles. Each figure is the best of N rounds of about S seconds, the sides
-taking turns, so that another load on the machine falls on all of them. Writes benchmarks/results/throughput.json.
-"""
+In one run, for each number of threads and width: the machine's convolution FLOP/s (a large 3x3
+convolution, forward and backward, the better of both memory layouts), the recipe ``fast`` as it is
+shipped, and a plain fp32 loop on contiguous tensors; bf16 where the processor has AMX tiles. Each
+figure is the best of N rounds of about S seconds, the sides taking turns, so that another load on
+the machine falls on all of them. Writes benchmarks/results/throughput.json."""
 
 import argparse
 import time
@@ -67,7 +68,9 @@ def plain(width: int, layout: torch.memory_format) -> Side:
     def epoch() -> int:
         for _ in range(STEPS):
             places = next(batches)
-            x = (augment(data.x[places], rng, data.pad, data.flip).float() / 255).contiguous(memory_format=layout)
+            x = (augment(data.x[places], rng, data.pad, data.flip).float() / 255).contiguous(
+                memory_format=layout
+            )
             optimizer.zero_grad()
             F.cross_entropy(model(x), data.y[places]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -97,7 +100,9 @@ def flops_an_image(width: int) -> float:
 
 
 def fastest(sides: dict[str, Side], seconds: float, rounds: int) -> dict[str, float]:
-    """Units a second of each side: the best of the rounds, the sides taking turns; one call warms up."""
+    """Units a second of each side: the best of the rounds, the sides taking turns; one call warms
+    up.
+    """
     best = dict.fromkeys(sides, 0.0)
     for side in sides.values():
         side()
@@ -119,7 +124,9 @@ def why() -> str:
 
 def main() -> None:
     """Measure, print, write the figures."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--seconds", type=float, default=4.0, help="of each side and round")
     words.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     words.add_argument("--widths", type=int, nargs="+", default=list(BATCH), choices=list(BATCH))
@@ -139,7 +146,12 @@ def main() -> None:
             rate = fastest(sides, asked.seconds, asked.rounds)
             peak = max(rate[f"conv {k}"] for k in layouts)
             each = flops_an_image(width)
-            row = {"threads": threads, "width": width, "batch": batch, "mflop_an_image": round(each / 1e6, 1)}
+            row = {
+                "threads": threads,
+                "width": width,
+                "batch": batch,
+                "mflop_an_image": round(each / 1e6, 1),
+            }
             row |= {f"conv_gflops_{k}": round(rate[f"conv {k}"] / 1e9, 1) for k in layouts}
             for name in [n for n in rate if not n.startswith("conv")]:
                 row[f"{name} images/s"] = round(rate[name], 1)
@@ -148,9 +160,15 @@ def main() -> None:
             print(f"\n{threads} threads, width {width}: convolutions {peak / 1e9:.0f} GFLOP/s")
             for name in [n for n in rate if not n.startswith("conv")]:
                 share = row[f"{name} % of peak"]
-                print(f"  {name:22} {rate[name]:8.1f} images/s  {share:5.1f} % of the convolutions' rate", flush=True)
+                print(
+                    f"  {name:22} {rate[name]:8.1f} images/s  {share:5.1f} % of the convolutions' "
+                    "rate",
+                    flush=True,
+                )
             figures = {"rows": rows, "precision": why(), "amx": bool(low)}
-            write("throughput", figures, tiny=asked.tiny)  # each time, so that a stopped run keeps its rows
+            write(
+                "throughput", figures, tiny=asked.tiny
+            )  # each time, so that a stopped run keeps its rows
 
 
 if __name__ == "__main__":

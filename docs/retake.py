@@ -35,8 +35,15 @@ def rows(records: list[Record]) -> list[str]:
         report, real = by_game.get("confirmation"), by_game.get("robustness")
         settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
         cells = ["best" if id(w) in best else "", w.defense, f"{w.eta:.1%}", f"{w.cda_loss:+.1%}"]
-        cells += [f"{report.curve[-1].asr:.1%}" if report else "-", f"{real.curve[-1].asr:.1%}" if real else "-"]
-        cells += [f"{real.curve[0].cda - real.curve[-1].cda:+.1%}" if real else "-", str(w.step), settings]
+        cells += [
+            f"{report.curve[-1].asr:.1%}" if report else "-",
+            f"{real.curve[-1].asr:.1%}" if real else "-",
+        ]
+        cells += [
+            f"{real.curve[0].cda - real.curve[-1].cda:+.1%}" if real else "-",
+            str(w.step),
+            settings,
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -67,7 +74,10 @@ def page(records: list[Record]) -> str:
 def short(records: list[Record]) -> str:
     """The README's block: five columns."""
     kept = (1, 2, 3, 5, 6)  # cells of a row
-    table = ["| " + " | ".join(line.split("|")[1:-1][i].strip() for i in kept) + " |" for line in rows(records)]
+    table = [
+        "| " + " | ".join(line.split("|")[1:-1][i].strip() for i in kept) + " |"
+        for line in rows(records)
+    ]
     return "\n".join([BEGIN, "", *table, "", END])
 
 
@@ -75,15 +85,28 @@ def picture(records: list[Record], target: Path) -> None:
     """The report's upper part, 1200 pixels wide."""
     from results.report.page import write  # noqa: PLC0415
 
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if browser is None:
         print("no Chromium: docs/report.png stays as it was")
         return
     with tempfile.TemporaryDirectory() as folder:
         html, shot = Path(folder) / "report.html", Path(folder) / "report.png"
         write(records, html, title="digits")
-        words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1500"]
-        words += ["--virtual-time-budget=8000", f"--user-data-dir={folder}/profile", f"--screenshot={shot}"]
+        words = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=1200,1500",
+        ]
+        words += [
+            "--virtual-time-budget=8000",
+            f"--user-data-dir={folder}/profile",
+            f"--screenshot={shot}",
+        ]
         subprocess.run([*words, html.as_uri()], check=True, capture_output=True, timeout=120)
         Image.open(shot).convert("RGB").save(target, optimize=True)
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size / 1000:.0f} kB")
@@ -91,7 +114,9 @@ def picture(records: list[Record], target: Path) -> None:
 
 def main() -> None:
     """Read the store, write the three."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--store", default="sqlite:///runs/poisonsweep.db")
     with Store.open(words.parse_args().store, create=False) as store:
         records = store.records("digits")

@@ -1,4 +1,6 @@
-"""How a space asks: of a walker, which takes listed values, or of an Optuna trial, which draws from their range."""
+"""How a space asks: of a walker, which takes listed values, or of an Optuna trial, which draws from
+their range.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -13,17 +15,20 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Walker(Protocol):
+class Chooser(Protocol):
     """Visits a space value by value; the first choice is the default."""
 
     def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar: ...
 
 
-Ask: TypeAlias = "Walker | optuna.Trial"
+Ask: TypeAlias = "Chooser | optuna.Trial"
 
 
-def number(ask: Ask, name: str, default: float, *others: float, integer: bool = False, log: bool = True) -> float:
-    """A walker's pick of the values, or an Optuna trial's draw between the least and the greatest of them.
+def number(
+    ask: Ask, name: str, default: float, *others: float, integer: bool = False, log: bool = True
+) -> float:
+    """A walker's pick of the values, or an Optuna trial's draw between the least and the greatest
+    of them.
 
     Args:
         ask: a walker or an ``optuna.Trial``.
@@ -34,7 +39,7 @@ def number(ask: Ask, name: str, default: float, *others: float, integer: bool = 
         log: draw evenly in the logarithm.
     """
     values = [default, *others]
-    if isinstance(ask, Walker):
+    if isinstance(ask, Chooser):
         picked = ask.choose(name, values)
         assert isinstance(picked, (int, float))
         return picked
@@ -46,7 +51,11 @@ def number(ask: Ask, name: str, default: float, *others: float, integer: bool = 
 def option(ask: Ask, name: str, default: str, *others: str) -> str:
     """One of the named options, ``default`` first."""
     values = [default, *others]
-    return str(ask.choose(name, values) if isinstance(ask, Walker) else ask.suggest_categorical(name, values))
+    return str(
+        ask.choose(name, values)
+        if isinstance(ask, Chooser)
+        else ask.suggest_categorical(name, values)
+    )
 
 
 def of_profile(levels: Mapping[str, T], profile: str) -> T:

@@ -1,13 +1,13 @@
 """Fine-Pruning: learning rate and share of channels cut.
 
-Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (the first point) and section A-E (rho from 0.5 to 0.99;
-learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
-Deviation: the optimizer is nominally searched too; here it is sgd, the optimum in every column. rho is drawn evenly,
-not in the logarithm. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds.
-"""
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (the first point) and section A-E (rho
+from 0.5 to 0.99; learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
+Deviation: the optimizer is nominally searched too; here it is sgd, the optimum in every column. rho
+is drawn evenly, not in the logarithm. The profile ``small`` is ours, for digits of 16 pixels and
+runs of seconds."""
 
 from search_spaces._ask import Ask, number, of_profile
-from trials.spec import Choice
+from trials.spec import MethodConfig
 
 FIXED = {
     "cifar10": {"steps": 1000, "batch": 128, "ranking_batches": 10},
@@ -26,8 +26,10 @@ RHO = {
 }
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
+def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Settings of ``fine_pruning`` for ``cifar10``, ``imagenet`` or ``small``."""
     fixed = of_profile(FIXED, profile)
     lr = number(ask, "lr", *LR[profile])
-    return Choice("fine_pruning", {**fixed, "lr": lr, "rho": number(ask, "rho", *RHO[profile], log=False)})
+    return MethodConfig(
+        "fine_pruning", {**fixed, "lr": lr, "rho": number(ask, "rho", *RHO[profile], log=False)}
+    )

@@ -1,13 +1,13 @@
 """Plain fine-tuning: the learning rate, for the control beside the weight-decay column.
 
-Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (weight decay's steps and learning rate) and section A-E
-(learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (weight decay's steps and learning rate)
+and section A-E (learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
 Deviation: the control is in neither; it takes the weight-decay space with lambda_w = 0. The profile
 ``small`` is ours, for digits of 16 pixels and runs of seconds.
 """
 
 from search_spaces._ask import Ask, number, of_profile
-from trials.spec import Choice
+from trials.spec import MethodConfig
 
 FIXED = {
     "cifar10": {"steps": 1000, "batch": 128},
@@ -21,6 +21,8 @@ LR = {
 }
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
+def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Learning rates of ``fine_tuning`` for ``cifar10``, ``imagenet`` or ``small``."""
-    return Choice("fine_tuning", {**of_profile(FIXED, profile), "lr": number(ask, "lr", *LR[profile])})
+    return MethodConfig(
+        "fine_tuning", {**of_profile(FIXED, profile), "lr": number(ask, "lr", *LR[profile])}
+    )

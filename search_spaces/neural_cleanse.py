@@ -1,15 +1,15 @@
 """Neural Cleanse: learning rate, weight of the triggers' norm, and whose triggers are unlearned.
 
-Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (the first point) and section A-E (lambda_N from 2e-2 to
-1e-6; learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
-Deviation: Table V's optimum on CIFAR-10, lambda_N = 0.02, lies on the edge of the range; the authors' preliminary code
-summed the norm over its batch of 128, so that it ran what is 2.56 here, which is not in the range. Their ``stamp`` is
-``all``, Algorithm 6's ``smallest``: both are walked. The optimizer is nominally searched too; here it is sgd, the
-optimum in every column. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds.
-"""
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (the first point) and section A-E
+(lambda_N from 2e-2 to 1e-6; learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
+Deviation: Table V's optimum on CIFAR-10, lambda_N = 0.02, lies on the edge of the range; the
+authors' preliminary code summed the norm over its batch of 128, so that it ran what is 2.56 here,
+which is not in the range. Their ``stamp`` is ``all``, Algorithm 6's ``smallest``: both are walked.
+The optimizer is nominally searched too; here it is sgd, the optimum in every column. The profile
+``small`` is ours, for digits of 16 pixels and runs of seconds."""
 
 from search_spaces._ask import Ask, number, of_profile, option
-from trials.spec import Choice, Scalar
+from trials.spec import MethodConfig, Scalar
 
 FIXED = {
     "cifar10": {"steps": 1000, "batch": 128, "steps_per_class": 100},
@@ -29,7 +29,7 @@ LAMBDA_N = {
 INVERSION_LR = {"cifar10": 0.01, "imagenet": 0.01, "small": 0.1}
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
+def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Settings of ``neural_cleanse`` for ``cifar10``, ``imagenet`` or ``small``."""
     fixed = of_profile(FIXED, profile)
     found: dict[str, Scalar] = {
@@ -38,4 +38,4 @@ def space(ask: Ask, profile: str, /) -> Choice:
         "stamp": option(ask, "stamp", "smallest", "all"),
         "inversion_lr": INVERSION_LR[profile],
     }
-    return Choice("neural_cleanse", {**fixed, **found})
+    return MethodConfig("neural_cleanse", {**fixed, **found})

@@ -1,10 +1,10 @@
 """No defense: one point."""
 
 from search_spaces._ask import Ask, of_profile
-from trials.spec import Choice
+from trials.spec import MethodConfig
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
+def space(ask: Ask, profile: str, /) -> MethodConfig:
     """The only configuration of ``none``."""
     of_profile({"cifar10": 0, "imagenet": 0, "small": 0}, profile)
-    return Choice("none")
+    return MethodConfig("none")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
 
-_FROM = {  # looked up when called for: a worker needs none of it, and defending loads torch, plotly and pandas
+# looked up when called for: a worker needs none of it, and defending loads torch, plotly and pandas
+_FROM = {
     "best": "sweep.api",
     "run": "sweep.api",
     "Sweep": "sweep.spec.sweep",

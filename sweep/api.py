@@ -3,7 +3,7 @@
 from results.selection.winners import Winner, winners
 from results.store import DEFAULT_URL, Store
 from sweep.execution.opening import opened
-from sweep.execution.runner import execute, place_of
+from sweep.execution.runner import execute, worker_config_of
 from sweep.execution.scheduler import Progress
 from sweep.spec.sweep import Sweep
 
@@ -23,13 +23,18 @@ def run(
     Raises:
         SpecError: before any compute, for what cannot run.
     """
-    place = place_of(sweep, store, artifacts)
-    with opened(sweep, store, place, use_ray=use_ray) as (found, checked):
+    worker_config = worker_config_of(sweep, store, artifacts)
+    with opened(sweep, store, worker_config, use_ray=use_ray) as (found, checked):
         patient = found.patient(sweep.compute.outage)
-        return execute(sweep, patient, place, use_ray=use_ray, replace_sweep=replace, checked=checked)
+        return execute(
+            sweep, patient, worker_config, use_ray=use_ray, replace_sweep=replace, checked=checked
+        )
 
 
 def best(sweep: str, store: str = DEFAULT_URL, rule: str = "min_asr_within_delta") -> list[Winner]:
-    """The winner of each defense, the best one first. Raises SpecError for an unknown sweep or rule."""
+    """The winner of each defense, the best one first.
+
+    Raises SpecError for an unknown sweep or rule.
+    """
     with Store.read(store) as found:
         return winners(found.records(sweep), rule)

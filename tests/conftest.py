@@ -1,4 +1,6 @@
-"""What every test shares: one thread, where real CIFAR-10 lies, a store on each kind of database, and counting."""
+"""What every test shares: one thread, where real CIFAR-10 lies, a store on each kind of database,
+and counting.
+"""
 
 import os
 import secrets
@@ -17,19 +19,29 @@ from forked_reader import Reader
 from hypothesis import settings
 
 torch.set_num_threads(1)
-LONGEST = ("test_driver_killed.py", "test_two_nodes.py", "test_two_namespaces.py")  # of those that are bounded
+LONGEST = (
+    "test_driver_killed.py",
+    "test_two_nodes.py",
+    "test_two_namespaces.py",
+)  # of those that are bounded
 settings.register_profile("short", max_examples=60)
-settings.register_profile("long", max_examples=1000)  # of tests/fuzz: many more inputs, others each time
+settings.register_profile(
+    "long", max_examples=1000
+)  # of tests/fuzz: many more inputs, others each time
 settings.load_profile("short")
 
 
 @pytest.fixture(scope="session")
 def cifar10_root() -> Path:
-    """The folder of CIFAR-10 as Parquet; tests that use it say that they were skipped where it is absent."""
+    """The folder of CIFAR-10 as Parquet; tests that use it say that they were skipped where it is
+    absent.
+    """
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     root = Path(os.environ.get("POISONSWEEP_DATA", beside)) / "cifar10"
     if not root.is_dir():
-        pytest.skip("no CIFAR-10: set POISONSWEEP_DATA to a folder that holds cifar10/train.parquet")
+        pytest.skip(
+            "no CIFAR-10: set POISONSWEEP_DATA to a folder that holds cifar10/train.parquet"
+        )
     return root
 
 
@@ -61,7 +73,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def chaos_seed(pytestconfig: pytest.Config) -> int:
-    """The seed of all random moments; ``--chaos-seed`` repeats them as far as a scheduler can be repeated."""
+    """The seed of all random moments; ``--chaos-seed`` repeats them as far as a scheduler can be
+    repeated.
+    """
     given = pytestconfig.getoption("--chaos-seed")
     return secrets.randbelow(2**31) if given is None else int(given)
 
@@ -75,11 +89,27 @@ def count(request: pytest.FixtureRequest, chaos_seed: int) -> Callable[..., None
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What the tests that kill and break things can be asked for."""
     chaos = parser.getgroup("chaos")
-    chaos.addoption("--rounds", type=int, default=20, help="times that a driver is killed (default 20)")
-    chaos.addoption("--chaos-seed", type=int, default=None, help="of the random moments; printed when left out")
-    chaos.addoption("--figures", type=Path, default=None, help="file to which each chaos test adds what it counted")
-    chaos.addoption("--most", type=float, default=0, help="seconds that chaos and fuzz tests may take together; 0: any")
-    parser.getgroup("fuzz").addoption("--fuzz-json", default="", help="file that keeps the tally of hostile inputs")
+    chaos.addoption(
+        "--rounds", type=int, default=20, help="times that a driver is killed (default 20)"
+    )
+    chaos.addoption(
+        "--chaos-seed", type=int, default=None, help="of the random moments; printed when left out"
+    )
+    chaos.addoption(
+        "--figures",
+        type=Path,
+        default=None,
+        help="file to which each chaos test adds what it counted",
+    )
+    chaos.addoption(
+        "--most",
+        type=float,
+        default=0,
+        help="seconds that chaos and fuzz tests may take together; 0: any",
+    )
+    parser.getgroup("fuzz").addoption(
+        "--fuzz-json", default="", help="file that keeps the tally of hostile inputs"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -96,7 +126,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = ("chaos", "fuzz", "ray")
 
     def rank(item: pytest.Item) -> int:
-        return next((i for i, name in enumerate(order) if item.get_closest_marker(name)), len(order))
+        return next(
+            (i for i, name in enumerate(order) if item.get_closest_marker(name)), len(order)
+        )
 
     of_file: dict[Path, int] = {}
     for item in items:
@@ -114,9 +146,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail where the suites took longer than ``--most``."""
-    most, reporter = session.config.getoption("--most"), session.config.pluginmanager.get_plugin("terminalreporter")
+    most, reporter = (
+        session.config.getoption("--most"),
+        session.config.pluginmanager.get_plugin("terminalreporter"),
+    )
     if reporter and most and spent(reporter)[1] > most and session.exitstatus == pytest.ExitCode.OK:
-        reporter.write_line(f"\nFAILED: chaos and fuzz tests ran for more than {most:.0f} s", red=True)
+        reporter.write_line(
+            f"\nFAILED: chaos and fuzz tests ran for more than {most:.0f} s", red=True
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -1,7 +1,8 @@
-"""Torch files are opened by the product's own program, in a process each, without loading torch for each anew.
+"""Torch files are opened by the product's own program, in a process each, without loading torch for
+each anew.
 
-As a program: a request a line, as JSON; each is answered by a line of JSON and what the reader wrote.
-"""
+As a program: a request a line, as JSON; each is answered by a line of JSON and what the reader
+wrote."""
 
 import json
 import os
@@ -20,7 +21,9 @@ ROOM = 2**30  # bytes that the reader may take, and three times what is allowed
 
 
 class Reader:
-    """Stands for ``trials.weights._unpack._reader``; the process started once is copied for each file."""
+    """Stands for ``trials.weights._unpack._reader``; the process started once is copied for each
+    file.
+    """
 
     def __init__(self) -> None:
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
@@ -35,7 +38,12 @@ class Reader:
     def __call__(self, file: Path, most: int) -> "subprocess.CompletedProcess[bytes]":
         assert self._running.stdin is not None
         assert self._running.stdout is not None
-        request = {"file": str(file.resolve()), "most": most, "cwd": str(Path.cwd()), "home": os.environ["HOME"]}
+        request = {
+            "file": str(file.resolve()),
+            "most": most,
+            "cwd": str(Path.cwd()),
+            "home": os.environ["HOME"],
+        }
         self._running.stdin.write(json.dumps(request).encode() + b"\n")
         self._running.stdin.flush()
         said = json.loads(self._running.stdout.readline())
@@ -86,9 +94,15 @@ def _answered(request: dict[str, Any]) -> tuple[dict[str, int], bytes]:
     with open(mine, "rb") as stream:  # noqa: PTH123 - a pipe has no path
         written = stream.read()
     _, status, used = os.wait4(child, 0)
-    here = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    here = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
+        "SC_PAGE_SIZE"
+    )
     grown = used.ru_maxrss * 1024 - here
-    return {"code": os.waitstatus_to_exitcode(status), "grown": grown, "bytes": len(written)}, written
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "grown": grown,
+        "bytes": len(written),
+    }, written
 
 
 def _main() -> None:

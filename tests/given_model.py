@@ -7,7 +7,7 @@ import tiny_sweep
 import torch
 from PIL import Image
 
-from sweep.execution.worker import make_bench
+from sweep.execution.worker import make_runtime
 from trials import catalog
 from trials.run import run
 from trials.weights.files import save_weights
@@ -21,7 +21,7 @@ copies = 1
 record_every = 4
 delta = 0.4
 
-[planting]
+[self_poisoning]
 steps = 200
 batch = 32
 lr = 0.05
@@ -46,11 +46,13 @@ workers = 1
 def make(folder: Path) -> Path:
     """``model.safetensors``, ``trusted/`` and ``sweep.toml`` in the folder."""
     torch.set_num_threads(1)
-    bench = make_bench(tiny_sweep.place(folder / "artifacts"))
-    training = tiny_sweep.first(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [3]}), "training")
-    assert run(training, bench).status == "done"
-    model = bench.fresh(training.victim)
-    model.load_state_dict(bench.artifacts.load(training.id)[0])
+    runtime = make_runtime(tiny_sweep.worker_config(folder / "artifacts"))
+    training = tiny_sweep.first(
+        tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [3]}), "training"
+    )
+    assert run(training, runtime).status == "done"
+    model = runtime.fresh(training.victim)
+    model.load_state_dict(runtime.artifacts.load(training.id)[0])
     save_weights(model, folder / "model.safetensors")
     images = catalog.find("datasets", "digits")("train")
     for i in range(300):

@@ -35,7 +35,9 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     for _ in range(600):
         try:
-            urllib.request.urlopen(urllib.request.Request(f"{server.url}/{BUCKET}", method="PUT")).close()
+            urllib.request.urlopen(
+                urllib.request.Request(f"{server.url}/{BUCKET}", method="PUT")
+            ).close()
             return process, server
         except OSError:
             time.sleep(0.1)

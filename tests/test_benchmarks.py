@@ -28,7 +28,9 @@ def numbers(figures: Any) -> Iterator[float]:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in NAMES])
 def test_every_benchmark_runs_and_keeps_nothing_of_a_tiny_run(name: str) -> None:
     before = {file: file.read_bytes() for file in KEPT}
-    done = warm.Program(["-m", f"benchmarks.{name}", "--tiny"], ROOT, {**os.environ, "OMP_NUM_THREADS": "1"})
+    done = warm.Program(
+        ["-m", f"benchmarks.{name}", "--tiny"], ROOT, {**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     out, err = done.communicate(120)
     assert done.returncode == 0, out + err
     lines = out.splitlines()
@@ -36,4 +38,6 @@ def test_every_benchmark_runs_and_keeps_nothing_of_a_tiny_run(name: str) -> None
         pytest.skip(skipped[0].removeprefix("skipped: "))
     figures = [json.loads(line.removeprefix(TINY)) for line in lines if line.startswith(TINY)]
     assert len(list(numbers({k: v for k, v in figures[-1].items() if k != "machine"}))) >= 3
-    assert {file: file.read_bytes() for file in KEPT} == before and set(OUTPUT.iterdir()) <= set(KEPT)
+    assert {file: file.read_bytes() for file in KEPT} == before and set(OUTPUT.iterdir()) <= set(
+        KEPT
+    )

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pytest
 
 from trials import catalog
-from trials.spec import Choice, Location, SpecError, Victim
+from trials.spec import Location, MethodConfig, SpecError, Victim
 
 EVERY = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
 
 
-def refused(says: str, kind: str, choice: Choice) -> None:
+def refused(says: str, kind: str, choice: MethodConfig) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         catalog.resolve(kind, choice)
     assert "\n" not in str(caught.value)
@@ -21,13 +21,18 @@ def refused(says: str, kind: str, choice: Choice) -> None:
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_the_settings_read_from_the_source_are_those_of_the_signature(kind: str, name: str) -> None:
     parameters = inspect.signature(catalog.find(kind, name)).parameters.values()
-    assert {p.kind for p in parameters} <= {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY}
+    assert {p.kind for p in parameters} <= {
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.KEYWORD_ONLY,
+    }
     real = {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
     settings = catalog.describe(kind, name).settings
     assert list(settings) == list(real)
     for key, setting in settings.items():
         wanted: Any = real[key].annotation
-        assert setting.default == real[key].default and type(setting.default) is type(real[key].default)
+        assert setting.default == real[key].default and type(setting.default) is type(
+            real[key].default
+        )
         if get_origin(wanted) is Literal:
             assert setting.choices == get_args(wanted) and setting.type is str
         elif get_origin(wanted) is Annotated:
@@ -48,25 +53,35 @@ def test_every_method_describes_itself_and_its_settings(kind: str, name: str) ->
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, n in EVERY if k != "datasets"])
 def test_every_default_passes_its_own_check(kind: str, name: str) -> None:
-    assert catalog.resolve(kind, Choice(name)).params.keys() == catalog.describe(kind, name).settings.keys()
+    assert (
+        catalog.resolve(kind, MethodConfig(name)).params.keys()
+        == catalog.describe(kind, name).settings.keys()
+    )
 
 
 def test_resolving_fills_defaults_and_keeps_what_was_given() -> None:
-    resolved = catalog.resolve("models", Choice("resnet18", {"width": 8}))
-    assert resolved == Choice("resnet18", {"norm": "cifar10", "width": 8})
+    resolved = catalog.resolve("models", MethodConfig("resnet18", {"width": 8}))
+    assert resolved == MethodConfig("resnet18", {"norm": "cifar10", "width": 8})
     assert catalog.resolve("models", resolved) == resolved
 
 
 def test_an_integer_where_a_number_is_wanted_gives_the_same_id() -> None:
-    one = catalog.resolve("attacks", Choice("badnets", {"alpha": 1}))
-    assert one.identity() == catalog.resolve("attacks", Choice("badnets", {"alpha": 1.0})).identity()
+    one = catalog.resolve("attacks", MethodConfig("badnets", {"alpha": 1}))
+    assert (
+        one.identity()
+        == catalog.resolve("attacks", MethodConfig("badnets", {"alpha": 1.0})).identity()
+    )
     assert isinstance(one.params["alpha"], float)
 
 
 def test_unknown_names_come_with_the_nearest_known() -> None:
-    refused(r"unknown attack 'badnet'\. Did you mean 'badnets'\? Known: .*c_badnets", "attacks", Choice("badnet"))
-    refused("Did you mean 'width'", "models", Choice("resnet18", {"with": 1}))
-    refused("Did you mean 'datasets'", "dataset", Choice("digits"))
+    refused(
+        r"unknown attack 'badnet'\. Did you mean 'badnets'\? Known: .*c_badnets",
+        "attacks",
+        MethodConfig("badnet"),
+    )
+    refused("Did you mean 'width'", "models", MethodConfig("resnet18", {"with": 1}))
+    refused("Did you mean 'datasets'", "dataset", MethodConfig("digits"))
     with pytest.raises(SpecError) as caught:
         catalog.find("attacks", "zzz")
     assert "Did you mean" not in str(caught.value)
@@ -74,7 +89,7 @@ def test_unknown_names_come_with_the_nearest_known() -> None:
 
 @pytest.mark.parametrize("name", ["../spec", "_patch", "__init__", "", "badnets.py"])
 def test_only_public_files_are_methods(name: str) -> None:
-    refused("unknown attack", "attacks", Choice(name))
+    refused("unknown attack", "attacks", MethodConfig(name))
 
 
 @pytest.mark.parametrize(
@@ -93,40 +108,51 @@ def test_only_public_files_are_methods(name: str) -> None:
     ],
 )
 def test_values_of_the_wrong_type_or_range_are_refused(setting: str, value: Any, says: str) -> None:
-    refused(says, "attacks", Choice("badnets", {setting: value}))
+    refused(says, "attacks", MethodConfig("badnets", {setting: value}))
 
 
 def test_infinity_is_no_number() -> None:
-    refused("lr must be a number", "recipes", Choice("paper", {"lr": float("inf")}))
+    refused("lr must be a number", "recipes", MethodConfig("paper", {"lr": float("inf")}))
 
 
 def test_true_and_false_are_not_numbers_nor_the_reverse() -> None:
-    refused("pretrained must be true or false, got 1", "models", Choice("torchvision_resnet18", {"pretrained": 1}))
+    refused(
+        "pretrained must be true or false, got 1",
+        "models",
+        MethodConfig("torchvision_resnet18", {"pretrained": 1}),
+    )
 
 
 def test_a_files_digest_enters_the_identity_and_its_path_does_not(tmp_path: Path) -> None:
     for name, text in (("a", "same"), ("b", "same"), ("c", "other")):
         (tmp_path / name).write_text(text)
-    a, b, c = (catalog.resolve("recipes", Choice("given", {"weights": str(tmp_path / n)})) for n in "abc")
+    a, b, c = (
+        catalog.resolve("recipes", MethodConfig("given", {"weights": str(tmp_path / n)}))
+        for n in "abc"
+    )
     assert a.identity() == b.identity() != c.identity()
     assert str(tmp_path) not in str(a.identity()) and a.params["weights"] == str(tmp_path / "a")
 
 
-def test_a_variable_in_a_path_is_expanded_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_in_a_path_is_expanded_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cifar10").mkdir()
     monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
-    assert catalog.resolve("datasets", Choice("cifar10")).params["root"] == str(tmp_path / "cifar10")
+    assert catalog.resolve("datasets", MethodConfig("cifar10")).params["root"] == str(
+        tmp_path / "cifar10"
+    )
     monkeypatch.delenv("POISONSWEEP_DATA")
-    refused("POISONSWEEP_DATA is not set", "datasets", Choice("cifar10"))
-    refused("does not exist", "datasets", Choice("cifar10", {"root": str(tmp_path / "none")}))
+    refused("POISONSWEEP_DATA is not set", "datasets", MethodConfig("cifar10"))
+    refused("does not exist", "datasets", MethodConfig("cifar10", {"root": str(tmp_path / "none")}))
 
 
 def test_a_victim_is_resolved_throughout() -> None:
     victim = Victim(
-        dataset=Choice("digits"),
-        model=Choice("resnet18"),
-        attacks=(Choice("badnets"),),
-        training=Choice("fast"),
+        dataset=MethodConfig("digits"),
+        model=MethodConfig("resnet18"),
+        attacks=(MethodConfig("badnets"),),
+        training=MethodConfig("fast"),
         seed=0,
     )
     resolved = catalog.resolve_victim(victim)
@@ -134,5 +160,11 @@ def test_a_victim_is_resolved_throughout() -> None:
     assert "epochs" in resolved.training.params and "width" in resolved.model.params
     with pytest.raises(SpecError, match="unknown recipe"):
         catalog.resolve_victim(
-            Victim(dataset=victim.dataset, model=victim.model, attacks=(), training=Choice("x"), seed=0)
+            Victim(
+                dataset=victim.dataset,
+                model=victim.model,
+                attacks=(),
+                training=MethodConfig("x"),
+                seed=0,
+            )
         )

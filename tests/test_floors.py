@@ -1,4 +1,6 @@
-"""Imports point down: between the top packages, and between the packages inside `results` and `sweep`."""
+"""Imports point down: between the top packages, and between the packages inside `results` and
+`sweep`.
+"""
 
 import ast
 import subprocess
@@ -12,15 +14,38 @@ ROOT = Path(__file__).parents[1]
 METHODS = ("datasets", "models", "recipes", "attacks", "sanitizers", "defenses", "detectors")
 ZERO = {"trials.spec", "trials.catalog", "trials.dependencies", "trials.whole", "trials.guarded"}
 FLOORS = {  # each package may import those before it
-    "results": ("stats", "reference", "store", "selection", "comparison", "tables", "figures", "export", "report"),
+    "results": (
+        "stats",
+        "reference",
+        "store",
+        "selection",
+        "comparison",
+        "tables",
+        "figures",
+        "export",
+        "report",
+    ),
     "sweep": ("spec", "planning", "execution", "api", "console", "commands", "cli"),
 }
-TOOLS = {"train", "metrics", "types", "splits", "inversion", "normalisation", "provenance", "leaving"}
+TOOLS = {
+    "train",
+    "metrics",
+    "types",
+    "splits",
+    "inversion",
+    "normalisation",
+    "provenance",
+    "leaving",
+}
 TOOLS |= {"storage", "weights"}
 PACKAGES = ("trials", "search_spaces", "results", "sweep")
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 METHOD_FILES = [
-    f for f in FILES if f.parent.name in (*METHODS, "games") and f.parts[-3] == "trials" and not f.name.startswith("_")
+    f
+    for f in FILES
+    if f.parent.name in (*METHODS, "games")
+    and f.parts[-3] == "trials"
+    and not f.name.startswith("_")
 ]
 
 
@@ -31,7 +56,11 @@ def module(file: Path) -> str:
 def imports(file: Path) -> Iterator[str]:
     """Modules that a file imports at any depth of it, but for typing only."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    typing = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"
+    ]
     skipped = {id(inner) for block in typing for inner in ast.walk(block)}
     for node in ast.walk(tree):
         if id(node) in skipped:
@@ -69,11 +98,23 @@ def test_the_ground_floor_needs_only_the_standard_library(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [f for f in FILES if module(f).startswith("trials.")], ids=module)
 def test_trials_know_no_engine_and_no_database(file: Path) -> None:
-    banned = {"ray", "optuna", "sqlalchemy", "alembic", "pandas", "plotly", "sweep", "results", "search_spaces"}
+    banned = {
+        "ray",
+        "optuna",
+        "sqlalchemy",
+        "alembic",
+        "pandas",
+        "plotly",
+        "sweep",
+        "results",
+        "search_spaces",
+    }
     assert not banned & {name.split(".")[0] for name in imports(file)}
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name in METHODS and f.parts[-3] == "trials"], ids=module)
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.parent.name in METHODS and f.parts[-3] == "trials"], ids=module
+)
 def test_methods_do_not_import_one_another(file: Path) -> None:
     own = f"trials.{file.parent.name}"
     for name in rooms(file):
@@ -83,14 +124,18 @@ def test_methods_do_not_import_one_another(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [f for f in FILES if module(f).startswith("trials.") and module(f).split(".")[1] in TOOLS], ids=module
+    "file",
+    [f for f in FILES if module(f).startswith("trials.") and module(f).split(".")[1] in TOOLS],
+    ids=module,
 )
 def test_tools_know_neither_games_nor_the_bench(file: Path) -> None:
     for name in rooms(file):
         assert name in ZERO or name.split(".")[1] in TOOLS, f"{module(file)} imports {name}"
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if module(f).split(".")[0] in FLOORS], ids=module)
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if module(f).split(".")[0] in FLOORS], ids=module
+)
 def test_no_package_imports_one_above_it(file: Path) -> None:
     top, *inside = module(file).split(".")
     order = FLOORS[top]
@@ -111,7 +156,9 @@ def test_ray_is_imported_in_one_package_alone(file: Path) -> None:
 @pytest.mark.parametrize("name", ["results.store", "trials.catalog", "sweep.cli"])
 def test_reading_results_loads_neither_torch_nor_ray(name: str) -> None:
     code = f"import sys, {name}; print(sorted({{'torch', 'ray', 'optuna'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     allowed = "[]\n"
     assert done.stdout == allowed
 

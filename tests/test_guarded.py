@@ -8,7 +8,9 @@ import pytest
 from trials import guarded
 from trials.guarded import open_to_others
 
-root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file away")
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file away"
+)
 SOMEBODY = 54321
 
 
@@ -18,8 +20,8 @@ def folder(tmp_path: Path) -> Path:
     inside = tmp_path / "way" / "own" / "defenses"
     inside.mkdir(parents=True)
     (inside / "mine.py").touch(0o644)
-    for place in (inside, *inside.parents[:2]):
-        place.chmod(0o755)
+    for worker_config in (inside, *inside.parents[:2]):
+        worker_config.chmod(0o755)
     return tmp_path / "way" / "own"
 
 
@@ -54,7 +56,9 @@ def test_a_folder_itself_may_not_be_shared_even_behind_a_link(folder: Path, tmp_
     assert "mode 1777" in open_to_others(tmp_path / "link")
 
 
-def test_a_link_on_the_way_counts_where_it_lies_and_where_it_leads(folder: Path, tmp_path: Path) -> None:
+def test_a_link_on_the_way_counts_where_it_lies_and_where_it_leads(
+    folder: Path, tmp_path: Path
+) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     (shelf / "link").symlink_to(folder.parent)
@@ -78,14 +82,16 @@ def test_a_folder_that_is_linked_into_it_is_looked_through(folder: Path, tmp_pat
 
 
 @root
-@pytest.mark.parametrize("place", ["", "defenses", "defenses/mine.py", ".."])
-def test_what_belongs_to_somebody_else_is_open(folder: Path, place: str) -> None:
-    os.chown(folder / place, SOMEBODY, -1)
+@pytest.mark.parametrize("worker_config", ["", "defenses", "defenses/mine.py", ".."])
+def test_what_belongs_to_somebody_else_is_open(folder: Path, worker_config: str) -> None:
+    os.chown(folder / worker_config, SOMEBODY, -1)
     assert f"belongs to another user ({SOMEBODY})" in open_to_others(folder)
 
 
 @root
-def test_a_group_of_ones_own_may_write_and_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_of_ones_own_may_write_and_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if guarded.pwd is None or guarded.grp is None:
         pytest.skip("no groups here")
     os.chown(folder, 0, SOMEBODY)
@@ -94,7 +100,9 @@ def test_a_group_of_ones_own_may_write_and_no_other(folder: Path, monkeypatch: p
     ann = guarded.pwd.struct_passwd(("ann", "x", 0, SOMEBODY, "", "", ""))
     monkeypatch.setattr(guarded.pwd, "getpwuid", lambda _: ann)
     members = ["ann"]
-    monkeypatch.setattr(guarded.grp, "getgrgid", lambda _: guarded.grp.struct_group(("ann", "x", SOMEBODY, members)))
+    monkeypatch.setattr(
+        guarded.grp, "getgrgid", lambda _: guarded.grp.struct_group(("ann", "x", SOMEBODY, members))
+    )
     assert open_to_others(folder) == ""
     members.append("bob")
     assert "mode 0775" in open_to_others(folder)

@@ -1,4 +1,6 @@
-"""Methods in folders that POISONSWEEP_METHODS names are methods like any other; what is wrong with one is one line."""
+"""Methods in folders that POISONSWEEP_METHODS names are methods like any other; what is wrong with
+one is one line.
+"""
 
 import json
 import os
@@ -36,7 +38,9 @@ def test_a_folders_methods_are_listed_with_their_settings() -> None:
 
 def test_a_folders_methods_and_spaces_are_found() -> None:
     code = "from trials.catalog import find; print(find('defenses', 'faulty').__module__, find('spaces', 'faulty'))"
-    assert called(code, f"{METHODS}{os.pathsep}").startswith("trials.defenses.faulty <function space")
+    assert called(code, f"{METHODS}{os.pathsep}").startswith(
+        "trials.defenses.faulty <function space"
+    )
 
 
 def test_records_name_the_code_of_a_folder() -> None:
@@ -52,7 +56,11 @@ def test_without_a_folder_there_are_only_our_own() -> None:
 @pytest.mark.parametrize("folders", ["tests/chaos/methods", "/absent/folder"])
 def test_a_folder_that_is_relative_or_absent_is_one_line(folders: str) -> None:
     said = listed(folders)
-    assert said == f"poisonsweep: POISONSWEEP_METHODS names '{folders}': it must be the absolute path of a folder.\n"
+    assert (
+        said
+        == f"poisonsweep: POISONSWEEP_METHODS names '{folders}': it must be the absolute path of "
+        "a folder.\n"
+    )
 
 
 def test_a_name_that_is_taken_is_one_line(tmp_path: Path) -> None:
@@ -64,7 +72,12 @@ def test_a_name_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["def repair(:", "x = 1", "def repair(view, rng, every, /, *, lr): ...", "def repair(v, /, *, a: set = 0): 0"],
+    [
+        "def repair(:",
+        "x = 1",
+        "def repair(view, rng, every, /, *, lr): ...",
+        "def repair(v, /, *, a: set = 0): 0",
+    ],
 )
 def test_a_file_that_is_no_method_is_one_line(text: str, tmp_path: Path) -> None:
     file = method(tmp_path, "mine", text)
@@ -84,13 +97,16 @@ def test_a_file_that_is_no_method_is_one_line(text: str, tmp_path: Path) -> None
         ("defenses/mine.py", 0o664),
     ],
 )
-def test_a_folder_that_others_may_write_is_refused_in_one_line(path: str, mode: int, tmp_path: Path) -> None:
+def test_a_folder_that_others_may_write_is_refused_in_one_line(
+    path: str, mode: int, tmp_path: Path
+) -> None:
     folder = tmp_path / "own"
     method(folder, "mine", "def repair(view, rng, every, /): ...").chmod(0o644)
     (folder / path).chmod(mode)
     said = listed(str(folder))
     assert said.startswith(
-        f"poisonsweep: POISONSWEEP_METHODS names '{folder}', whose code would run as you, but others"
+        f"poisonsweep: POISONSWEEP_METHODS names '{folder}', whose code would run as you, but "
+        "others"
     )
     assert f"chmod go-w '{folder / path}'" in said
     assert said.count("\n") == 1

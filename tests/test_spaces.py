@@ -1,4 +1,6 @@
-"""Every search space: its points resolve, Table V leads, and three walks (and Optuna) go through it."""
+"""Every search space: its points resolve, Table V leads, and three strategies (and Optuna) go
+through it.
+"""
 
 import csv
 import subprocess
@@ -10,15 +12,18 @@ import optuna
 import pytest
 
 from search_spaces._ask import Ask, number, option
-from search_spaces._walks import grid, star, thin
+from search_spaces._strategies import grid, one_at_a_time, thin
 from trials import catalog
-from trials.spec import Choice, SpecError, canonical
+from trials.spec import MethodConfig, SpecError, canonical
 
 NAMES = catalog.names("spaces")
 PROFILES = ["cifar10", "imagenet", "small"]
 FIVE = ["fine_pruning", "nad", "neural_cleanse", "pivotal_tuning", "weight_decay"]
-TABLE_V = Path(__file__).resolve().parents[1] / "results" / "reference" / "table5_defense_hparams.csv"
-# The names of Table V; lambda_R (as kappa) and the optimizer's weight decay of 0, which no defense but one has, aside.
+TABLE_V = (
+    Path(__file__).resolve().parents[1] / "results" / "reference" / "table5_defense_hparams.csv"
+)
+# The names of Table V; lambda_R (as kappa) and the optimizer's weight decay of 0, which no defense
+# but one has, aside.
 OURS = {
     "n_steps": "steps", "opt": "optimizer", "lr": "lr", "slol_lambda": "lambda_s", "batch_size": "batch",
     "teacher_steps": "teacher_steps", "power_p": "power", "at_lambda": "lambda_at", "norm_lambda": "lambda_n",
@@ -58,7 +63,9 @@ def test_table_vs_optimum_leads(profile: str) -> None:
         first = catalog.resolve("defenses", grid(space(row["defense"]), profile)[0]).params
         ours = "lambda_w" if row["defense"] == "weight_decay" else OURS.get(row["parameter"])
         if row["parameter"] == "param_lambda":
-            assert first["kappa"] == pytest.approx(2 * float(row[profile]) / PARAMETERS[profile], rel=5e-3)
+            assert first["kappa"] == pytest.approx(
+                2 * float(row[profile]) / PARAMETERS[profile], rel=5e-3
+            )
         elif row["parameter"] == "opt":
             assert first["optimizer"] == row[profile]
         elif row["parameter"] == "weight_decay" and row["defense"] != "weight_decay":
@@ -77,7 +84,7 @@ def test_small_is_small(name: str) -> None:
 @pytest.mark.parametrize("name", ["fine_pruning", "neural_cleanse", "weight_decay"])
 def test_the_defaults_of_a_defense_are_table_vs_column_for_cifar10(name: str) -> None:
     first = grid(space(name), "cifar10")[0]
-    assert catalog.resolve("defenses", first) == catalog.resolve("defenses", Choice(name))
+    assert catalog.resolve("defenses", first) == catalog.resolve("defenses", MethodConfig(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,15 +108,15 @@ def test_optuna_draws_within_the_grid(name: str, profile: str) -> None:
                 assert min(levels) <= value <= max(levels)  # type: ignore[type-var]
 
 
-# The walks, on a space with a branch.
+# The strategies, on a space with a branch.
 
 
-def branching(ask: Ask, profile: str, /) -> Choice:
+def branching(ask: Ask, profile: str, /) -> MethodConfig:
     kind = option(ask, "kind", "sgd", "adam")
     params = {"kind": kind, "lr": number(ask, "lr", 0.1, 0.01, 1.0)}
     if kind == "adam":
         params["beta"] = number(ask, "beta", 0.9, 0.99)
-    return Choice("fake", params)
+    return MethodConfig("fake", params)
 
 
 def test_grid_enters_a_branch_only_where_it_is_open() -> None:
@@ -122,28 +129,30 @@ def test_grid_enters_a_branch_only_where_it_is_open() -> None:
 
 
 def test_star_changes_one_setting_at_a_time() -> None:
-    points = [tuple(p.params.values()) for p in star(branching, "any")]
+    points = [tuple(p.params.values()) for p in one_at_a_time(branching, "any")]
     assert points == [("sgd", 0.1), ("adam", 0.1, 0.9), ("sgd", 0.01), ("sgd", 1.0)]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_star_is_part_of_the_grid(name: str) -> None:
     everything = [canonical(p.identity()) for p in grid(space(name), "cifar10")]
-    rays = [canonical(p.identity()) for p in star(space(name), "cifar10")]
+    rays = [canonical(p.identity()) for p in one_at_a_time(space(name), "cifar10")]
     assert rays[0] == everything[0]
     assert set(rays) <= set(everything)
 
 
 def test_points_that_come_out_the_same_are_one_point() -> None:
-    def folded(ask: Ask, profile: str, /) -> Choice:
-        return Choice("fake", {"x": abs(number(ask, "x", 1.0, -1.0, 2.0, log=False))})
+    def folded(ask: Ask, profile: str, /) -> MethodConfig:
+        return MethodConfig("fake", {"x": abs(number(ask, "x", 1.0, -1.0, 2.0, log=False))})
 
     assert [p.params["x"] for p in grid(folded, "any")] == [1.0, 2.0]
 
 
 def test_a_space_that_asks_twice_for_a_name_is_a_bug() -> None:
-    def twice(ask: Ask, profile: str, /) -> Choice:
-        return Choice("fake", {"a": number(ask, "a", 1.0, 2.0), "b": number(ask, "a", 1.0, 3.0)})
+    def twice(ask: Ask, profile: str, /) -> MethodConfig:
+        return MethodConfig(
+            "fake", {"a": number(ask, "a", 1.0, 2.0), "b": number(ask, "a", 1.0, 3.0)}
+        )
 
     with pytest.raises(ValueError, match="twice"):
         grid(twice, "any")
@@ -174,7 +183,9 @@ def test_thinning_another_seed_another_subset_and_never_more_than_there_is() -> 
 
 
 def test_spaces_load_neither_torch_nor_optuna() -> None:
-    modules = ", ".join(f"search_spaces.{n}" for n in [*NAMES, "_walks"])
-    code = f"import sys, {modules}; print([m for m in ('torch', 'optuna', 'ray') if m in sys.modules])"
+    modules = ", ".join(f"search_spaces.{n}" for n in [*NAMES, "_strategies"])
+    code = (
+        f"import sys, {modules}; print([m for m in ('torch', 'optuna', 'ray') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

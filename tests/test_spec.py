@@ -12,7 +12,7 @@ import pytest
 
 from trials import spec
 from trials.spec import (
-    Choice,
+    MethodConfig,
     Point,
     Range,
     Record,
@@ -27,24 +27,24 @@ from trials.spec import (
 )
 
 VICTIM = Victim(
-    dataset=Choice("digits", {"size": 16}),
-    model=Choice("resnet18", {"width": 8}),
-    attacks=(Choice("badnets", {"m": 50, "alpha": 1.0}),),
-    training=Choice("given", {"weights": "/a/w.pt"}, {"weights": "0123"}),
+    dataset=MethodConfig("digits", {"size": 16}),
+    model=MethodConfig("resnet18", {"width": 8}),
+    attacks=(MethodConfig("badnets", {"m": 50, "alpha": 1.0}),),
+    training=MethodConfig("given", {"weights": "/a/w.pt"}, {"weights": "0123"}),
     seed=3,
 )
 TRIAL = Trial(
-    game=Choice("tuning", {"delta": 0.02}),
+    game=MethodConfig("tuning", {"delta": 0.02}),
     victim=VICTIM,
-    method=Choice("nad", {"lr": 0.01, "steps": 5}),
+    method=MethodConfig("nad", {"lr": 0.01, "steps": 5}),
     trusted=0.05,
     seed=1,
-    plant=Choice("self_poison", {"copies": 3}),
+    self_poisoning=MethodConfig("self_poison", {"copies": 3}),
 )
 
 
 def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
-    turned = Choice("nad", {"steps": 5, "lr": 0.01})
+    turned = MethodConfig("nad", {"steps": 5, "lr": 0.01})
     assert replace(TRIAL, method=turned).id == TRIAL.id
     assert len(TRIAL.id) == 16 and int(TRIAL.id, 16) >= 0
 
@@ -55,9 +55,9 @@ def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
         {"seed": 2},
         {"trusted": 0.06},
         {"method": None},
-        {"plant": None},
-        {"game": Choice("robustness")},
-        {"method": Choice("nad", {"lr": 0.01, "steps": 6})},
+        {"self_poisoning": None},
+        {"game": MethodConfig("robustness")},
+        {"method": MethodConfig("nad", {"lr": 0.01, "steps": 6})},
         {"victim": replace(VICTIM, seed=4)},
         {"victim": replace(VICTIM, reserve=0.1)},
         {"victim": replace(VICTIM, attacks=())},
@@ -68,14 +68,20 @@ def test_whatever_decides_the_outcome_changes_the_id(change: dict[str, object]) 
 
 
 def test_a_files_content_enters_the_id_and_its_path_does_not() -> None:
-    moved = replace(VICTIM, training=Choice("given", {"weights": "/b/other.pt"}, {"weights": "0123"}))
-    edited = replace(VICTIM, training=Choice("given", {"weights": "/a/w.pt"}, {"weights": "4567"}))
+    moved = replace(
+        VICTIM, training=MethodConfig("given", {"weights": "/b/other.pt"}, {"weights": "0123"})
+    )
+    edited = replace(
+        VICTIM, training=MethodConfig("given", {"weights": "/a/w.pt"}, {"weights": "4567"})
+    )
     assert moved.id == VICTIM.id != edited.id
 
 
 def test_ids_are_the_same_in_every_process() -> None:
     code = "from trials.spec import *; print(content_id({'b': [1, 1.5, 'ü'], 'a': None}), derive(7, 'x', 2))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert out == [content_id({"a": None, "b": [1, 1.5, "ü"]}), str(derive(7, "x", 2))]
 
 
@@ -85,7 +91,7 @@ def test_canonical_json_tells_values_apart_and_refuses_nan() -> None:
         canonical(float("nan"))
 
 
-@pytest.mark.parametrize("trial", [TRIAL, replace(TRIAL, method=None, plant=None)])
+@pytest.mark.parametrize("trial", [TRIAL, replace(TRIAL, method=None, self_poisoning=None)])
 def test_a_record_survives_json(trial: Trial) -> None:
     record = Record(
         trial=trial,
@@ -101,7 +107,9 @@ def test_a_record_survives_json(trial: Trial) -> None:
 
 
 def test_derived_seeds_are_in_range_and_all_different() -> None:
-    seeds = [derive(s, stage, i) for s in range(5) for stage in ("attack", "weights") for i in range(20)]
+    seeds = [
+        derive(s, stage, i) for s in range(5) for stage in ("attack", "weights") for i in range(20)
+    ]
     assert len(set(seeds)) == len(seeds) and all(0 <= s < 2**63 for s in seeds)
     assert derive(1, "a") == derive(1, "a") != derive(1, "a", "b")
     assert derive(1, "a", "b") != derive(1, "ab") and derive(1, 2) != derive(1, "2")
@@ -109,7 +117,14 @@ def test_derived_seeds_are_in_range_and_all_different() -> None:
 
 def test_a_range_says_what_it_holds() -> None:
     half_open = Range(0, 1, low_open=True)
-    assert [v in half_open for v in (-1, 0, 0.5, 1, 2, float("nan"))] == [False, False, True, True, False, False]
+    assert [v in half_open for v in (-1, 0, 0.5, 1, 2, float("nan"))] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
     assert (str(half_open), str(Range(1)), str(Range())) == ("(0, 1]", "[1, inf)", "(-inf, inf)")
 
 
@@ -124,7 +139,12 @@ def test_a_folders_digest_sees_names_and_bytes(tmp_path: Path) -> None:
 
 def test_the_shared_words_load_nothing_but_the_standard_library() -> None:
     code = "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', 'pandas'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "\n"
+    )
 
 
 def test_a_small_folders_digest_is_what_it_always_was(tmp_path: Path) -> None:
@@ -153,11 +173,15 @@ def test_a_folder_of_few_large_files_is_known_by_all_its_bytes(tmp_path: Path) -
     assert digest_of(tmp_path, whole_below=10, few=3) != first
 
 
-@pytest.mark.parametrize(("size", "place"), [(100, 50), (10**6, 7), (10**6, 500_000), (10**6, 999_999)])
-def test_a_large_folder_is_known_by_a_sample_of_its_bytes(size: int, place: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "worker_config"), [(100, 50), (10**6, 7), (10**6, 500_000), (10**6, 999_999)]
+)
+def test_a_large_folder_is_known_by_a_sample_of_its_bytes(
+    size: int, worker_config: int, tmp_path: Path
+) -> None:
     first = large(tmp_path, size)
     with (tmp_path / "b").open("r+b") as stream:
-        stream.seek(place)
+        stream.seek(worker_config)
         stream.write(b"1")
     assert large(tmp_path, size) != first
 

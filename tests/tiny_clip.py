@@ -1,4 +1,6 @@
-"""A random CLIP of a few thousand weights, with a tokenizer of single characters, in Hugging Face's layout."""
+"""A random CLIP of a few thousand weights, with a tokenizer of single characters, in Hugging Face's
+layout.
+"""
 
 import json
 import string
@@ -8,7 +10,12 @@ from typing import Any
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-LAYERS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+LAYERS = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 START, END = "<|startoftext|>", "<|endoftext|>"
 CHARACTERS = string.ascii_lowercase + string.digits
 TOKENS = [*CHARACTERS, *(f"{c}</w>" for c in CHARACTERS), START, END]
@@ -18,7 +25,13 @@ def write(folder: Path, *, tokenizer: bool = True, **image: Any) -> CLIPModel:
     """The CLIP that now lies in ``folder``; ``image`` changes the image tower's configuration."""
     torch.manual_seed(7)
     size = len(TOKENS)
-    text = {**LAYERS, "vocab_size": size, "bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1}
+    text = {
+        **LAYERS,
+        "vocab_size": size,
+        "bos_token_id": size - 2,
+        "eos_token_id": size - 1,
+        "pad_token_id": size - 1,
+    }
     image = {**LAYERS, "image_size": 32, "patch_size": 8, **image}
     clip = CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=24)).eval()
     with torch.no_grad():  # as drawn, all prompts and all images are nearly one
@@ -29,7 +42,9 @@ def write(folder: Path, *, tokenizer: bool = True, **image: Any) -> CLIPModel:
         (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(TOKENS)}))
         (folder / "merges.txt").write_text("#version: 0.2\n")
         facts = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
-        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer", **facts}))
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "CLIPTokenizer", **facts})
+        )
     return clip
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from results.store import Store
-from sweep.execution.worker import Place
+from sweep.execution.worker import WorkerConfig
 from sweep.planning import trials as plan
 from sweep.spec import sweep as sweep_file
 from sweep.spec.sweep import Sweep
-from trials.spec import Choice, Record, Trial
+from trials.spec import MethodConfig, Record, Trial
 
 VICTIM: dict[str, Any] = {
     "dataset": "digits",
@@ -17,7 +17,14 @@ VICTIM: dict[str, Any] = {
     "training": {"name": "fast", "epochs": 4, "batch": 64, "peak": 0.2},
     "attacks": [{"name": "badnets", "m": 60}],
 }
-PLANTING: dict[str, Any] = {"steps": 60, "batch": 32, "lr": 0.1, "share": 0.5, "reach": 0.3, "check_every": 20}
+SELF_POISONING: dict[str, Any] = {
+    "steps": 60,
+    "batch": 32,
+    "lr": 0.1,
+    "share": 0.5,
+    "reach": 0.3,
+    "check_every": 20,
+}
 DEFENSES: list[dict[str, Any]] = [
     {"name": "weight_decay", "profile": "small", "limit": 2, "fixed": {"steps": 6, "batch": 16}},
     {"name": "fine_tuning", "profile": "small", "limit": 2, "fixed": {"steps": 6, "batch": 16}},
@@ -30,7 +37,7 @@ def table(**changes: Any) -> dict[str, Any]:
         "trusted": 0.2,
         "victim": VICTIM,
         "tuning": {"copies": 1, "record_every": 2},
-        "planting": PLANTING,
+        "self_poisoning": SELF_POISONING,
         "defenses": DEFENSES,
         "compute": {"device": "cpu", "workers": 2},
         **changes,
@@ -48,18 +55,18 @@ def first(of: Sweep, game: str) -> Trial:
     if game == "self_poison":
         return plan.copies(of)[0]
     choice = plan.configurations(of, of.defenses[0])[0]
-    return plan.trials_of(of, plan.cells(of)[0], choice)[0]
+    return plan.trials_of(of, plan.tasks(of)[0], choice)[0]
 
 
-def first_plant(trial: Trial) -> Choice:
+def first_plant(trial: Trial) -> MethodConfig:
     """How the first copy of a tuning trial is made."""
-    assert trial.plant is not None
-    return Choice(trial.plant.name, {**trial.plant.params, "copy": 0})
+    assert trial.self_poisoning is not None
+    return MethodConfig(trial.self_poisoning.name, {**trial.self_poisoning.params, "copy": 0})
 
 
 def outcome(record: Record) -> tuple[Any, ...]:
     """All of a record that has to be the same in every run."""
-    curve = [(p.step, p.cda, p.asr, dict(p.more)) for p in record.curve]
+    curve = [(p.step, p.cda, p.asr, dict(p.extra)) for p in record.curve]
     return record.trial.id, record.status, dict(record.metrics), curve
 
 
@@ -67,8 +74,8 @@ def outcomes(store: Store) -> dict[str, tuple[Any, ...]]:
     return {r.trial.id: outcome(r) for r in store.records()}
 
 
-def place(folder: Path) -> Place:
-    return Place(str(folder), "cpu", 1)
+def worker_config(folder: Path) -> WorkerConfig:
+    return WorkerConfig(str(folder), "cpu", 1)
 
 
 def toml(data: Mapping[str, Any]) -> str:

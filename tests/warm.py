@@ -1,10 +1,11 @@
-"""Programs of this project that start at once: forks of a process that has loaded its libraries and done nothing.
+"""Programs of this project that start at once: forks of a process that has loaded its libraries and
+done nothing.
 
-A driver, the process that its workers are forks of and each worker of a Ray would load torch again for every sweep that
-a test starts; here they are such forks, with signals and files of their own, and so are Ray's helpers and the
-processes of xdist. They share what a process draws when it begins, as the seeds of string hashes and of numpy's global
-numbers, so test_what_is_counted.py compares with a sweep that was started as users do.
-"""
+A driver, the process that its workers are forks of and each worker of a Ray would load torch again
+for every sweep that a test starts; here they are such forks, with signals and files of their own,
+and so are Ray's helpers and the processes of xdist. They share what a process draws when it begins,
+as the seeds of string hashes and of numpy's global numbers, so test_what_is_counted.py compares
+with a sweep that was started as users do."""
 
 import atexit
 import contextlib
@@ -31,23 +32,46 @@ from typing import Any, BinaryIO, NoReturn
 import warm_ray
 
 ROOT = Path(__file__).parents[1]
-MORE = ["sweep.cli.app", "sweep.cli.views", "alembic.command", "psycopg"]  # what drivers load when they need it
+MORE = [
+    "sweep.cli.app",
+    "sweep.cli.views",
+    "alembic.command",
+    "psycopg",
+]  # what drivers load when they need it
 MORE += ["pandas", "pyarrow", "pydoc", "jsonschema", "requests", "yaml"]  # what Ray loads
-MORE += ["torchvision", "scipy.stats", "sklearn.metrics", "optuna", "plotly.graph_objects", "moocore", "jinja2"]
-MORE += ["transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip"]  # what tests load
+MORE += [
+    "torchvision",
+    "scipy.stats",
+    "sklearn.metrics",
+    "optuna",
+    "plotly.graph_objects",
+    "moocore",
+    "jinja2",
+]
+MORE += [
+    "transformers.models.clip.modeling_clip",
+    "transformers.models.clip.tokenization_clip",
+]  # what tests load
 PROGRAMS = "programs"
-NAMES = (PROGRAMS, warm_ray.WORKERS, warm_ray.HELPERS)  # of the sockets at which forks are asked for
+NAMES = (
+    PROGRAMS,
+    warm_ray.WORKERS,
+    warm_ray.HELPERS,
+)  # of the sockets at which forks are asked for
 HIGH = 500  # descriptors from here on are out of everybody's way
 
 
 class Program:
-    """``python WORDS`` in a session of its own; ``-m MODULE``, ``-c CODE`` or a file first, as for Python.
+    """``python WORDS`` in a session of its own; ``-m MODULE``, ``-c CODE`` or a file first, as for
+    Python.
 
     Args:
         output: file for what it says on both streams; left out, ``communicate`` has the two.
     """
 
-    def __init__(self, words: list[str], cwd: Path, env: Mapping[str, str], output: BinaryIO | None = None) -> None:
+    def __init__(
+        self, words: list[str], cwd: Path, env: Mapping[str, str], output: BinaryIO | None = None
+    ) -> None:
         self._out: Any = output or tempfile.TemporaryFile()  # noqa: SIM115
         self._err: Any = output or tempfile.TemporaryFile()  # noqa: SIM115
         self._own, self._said = output is None, list[str]()
@@ -57,7 +81,9 @@ class Program:
         try:
             with socket.socket(socket.AF_UNIX) as server:
                 server.connect(f"{folder}/{PROGRAMS}")
-                warm_ray.send(server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()])
+                warm_ray.send(
+                    server, json.dumps(request), [tell, self._out.fileno(), self._err.fileno()]
+                )
         finally:
             os.close(tell)
         self._told = os.fdopen(told, "rb", buffering=0)
@@ -103,7 +129,9 @@ class Program:
 
 @functools.cache
 def start() -> str:
-    """The folder of the sockets of the server, which ends with the process that started it: pytest's first."""
+    """The folder of the sockets of the server, which ends with the process that started it:
+    pytest's first.
+    """
     if given := os.environ.get(warm_ray.ADDRESS):
         return given
     ours, theirs = socket.socketpair()
@@ -112,9 +140,13 @@ def start() -> str:
     for at, name in zip(listening, NAMES, strict=True):
         at.bind(f"{folder}/{name}")
         at.listen(64)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "POISONSWEEP_"))
+    }
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    environment |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # a thread would not be there in a fork
+    environment |= {
+        "JE_ARROW_MALLOC_CONF": "background_thread:false"
+    }  # a thread would not be there in a fork
     nowhere, given_on = subprocess.DEVNULL, [theirs.fileno(), *(at.fileno() for at in listening)]
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__)), *map(str, given_on)],
@@ -143,13 +175,17 @@ def ray_workers() -> None:
 
 
 def _serve(*given: int) -> None:
-    """Fork a program for each request, and what is asked for in place of a worker of Ray's or a process of xdist's."""
+    """Fork a program for each request, and what is asked for in place of a worker of Ray's or a
+    process of xdist's.
+    """
     from sweep.execution.forkserver import PRELOADED  # noqa: PLC0415
 
     for module in (*PRELOADED, *MORE):
         __import__(module)
     gc.freeze()  # else each program would look through all of this, and so copy it
-    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread runs, so that forks are not safe"
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, (
+        "a thread runs, so that forks are not safe"
+    )
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     life, programs, workers, helpers = mine = [socket.socket(fileno=number) for number in given]
     if os.fork() == 0:
@@ -192,24 +228,29 @@ def _fork_a_program(asked_at: socket.socket, *others: socket.socket) -> None:
 
 
 def _serve_helpers(helpers: socket.socket) -> NoReturn:
-    """Fork each helper that a Ray asks for from a process that has loaded Ray; a worker's may not have, as Ray reads
-    from the environment whose worker it is while it is loaded.
-    """
+    """Fork each helper that a Ray asks for from a process that has loaded Ray; a worker's may not
+    have, as Ray reads from the environment whose worker it is while it is loaded."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # when the process ends that this is a fork of
     select.select([helpers], [], [])
     for module in warm_ray.LOADED:
         __import__(module)
     gc.freeze()
-    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread of Ray's runs, so that forks are not safe"
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, (
+        "a thread of Ray's runs, so that forks are not safe"
+    )
     while True:
         _fork_in_place(helpers)
 
 
 def _fork_in_place(asked_at: socket.socket, *others: socket.socket) -> None:
-    """A fork in place of the process that asks, which lives as long: it ends when the connection is closed."""
+    """A fork in place of the process that asks, which lives as long: it ends when the connection is
+    closed.
+    """
     connection, _ = asked_at.accept()
     heard = _receive(connection)
-    gone = bool(select.select([connection], [], [], 0)[0])  # nothing else comes: a Ray that was killed meanwhile
+    gone = bool(
+        select.select([connection], [], [], 0)[0]
+    )  # nothing else comes: a Ray that was killed meanwhile
     if heard is not None and not gone and os.fork() == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()  # Ray ends a worker with its process group
@@ -219,10 +260,16 @@ def _fork_in_place(asked_at: socket.socket, *others: socket.socket) -> None:
         program, (given, out, err, network) = json.loads(heard[0]), heard[1]
         os.dup2(given, 0)
         if not os.path.sameopenfile(network, here := os.open(warm_ray.NETWORK, os.O_RDONLY)):
-            assert ctypes.CDLL(None).setns(network, 0) == 0, "not allowed into the network namespace of a Ray"
+            assert ctypes.CDLL(None).setns(network, 0) == 0, (
+                "not allowed into the network namespace of a Ray"
+            )
         for number in (given, network, here):
             os.close(number)
-        _end(functools.partial(_become, out, err, functools.partial(warm_ray.prepare, program["words"]), **program))
+        _end(
+            functools.partial(
+                _become, out, err, functools.partial(warm_ray.prepare, program["words"]), **program
+            )
+        )
     connection.close()
     for number in heard[1] if heard else []:
         os.close(number)
@@ -234,7 +281,9 @@ def _die_with(connection: socket.socket) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _become(out: int, err: int, prepare: Callable[[], None], words: list[str], cwd: str, env: dict[str, str]) -> None:
+def _become(
+    out: int, err: int, prepare: Callable[[], None], words: list[str], cwd: str, env: dict[str, str]
+) -> None:
     """Run a program in this process as if Python had been started with it."""
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -247,7 +296,9 @@ def _become(out: int, err: int, prepare: Callable[[], None], words: list[str], c
     sys.orig_argv[:] = [sys.executable, *words]
     sys.path[:] = [p for p in sys.path if p != str(Path(__file__).parent)]
     prepare()
-    sys.path[:0] = [p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
+    sys.path[:0] = [
+        p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path
+    ]
     match words:
         case ["-m", module, *_]:
             sys.argv = words[1:]
@@ -292,7 +343,9 @@ def _end(program: Callable[[], None]) -> NoReturn:
 
 
 def _prepare_a_driver() -> None:
-    """What ``multiprocessing`` starts as its fork server is a fork of this process as it is now; Ray's workers too."""
+    """What ``multiprocessing`` starts as its fork server is a fork of this process as it is now;
+    Ray's workers too.
+    """
     warm_ray.install()
     from multiprocessing import util  # noqa: PLC0415
 
@@ -312,7 +365,9 @@ def _prepare_a_driver() -> None:
             os.dup2(fd, number)
             os.close(fd)
         sys.argv = ["-c"]
-        signal.pthread_sigmask(signal.SIG_SETMASK, wanted["mask"])  # as what is started has it of who starts it
+        signal.pthread_sigmask(
+            signal.SIG_SETMASK, wanted["mask"]
+        )  # as what is started has it of who starts it
         exec(wanted["code"], {"__name__": "__main__"})
         os._exit(0)
     theirs.close()
@@ -322,7 +377,9 @@ def _prepare_a_driver() -> None:
         if "multiprocessing.forkserver" not in str(words[-1]) or ours.fileno() < 0:
             return usual(path, words, fds)
         mask = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
-        warm_ray.send(ours, json.dumps({"code": words[-1], "fds": list(fds), "mask": mask}), list(fds))
+        warm_ray.send(
+            ours, json.dumps({"code": words[-1], "fds": list(fds), "mask": mask}), list(fds)
+        )
         ours.close()  # one only: where a fork server died, the next one is started as ever
         return waiting
 
@@ -342,8 +399,8 @@ def _receive(at: socket.socket) -> tuple[str, list[int]] | None:
     if not head:
         return None
     data, size = b"", int(head)
-    while len(data) < size and (more := at.recv(size - len(data))):
-        data += more
+    while len(data) < size and (extra := at.recv(size - len(data))):
+        data += extra
     return data.decode(), fds
 
 

@@ -1,9 +1,9 @@
-"""What Ray starts its workers and its own five helpers with here: each is a fork of a process of warm.py.
+"""What Ray starts its workers and its own five helpers with here: each is a fork of a process of
+warm.py.
 
-Ray's own script runs in that fork, with the words, folder, environment and streams that it was given. A worker with
-code that is sent or another Python is started as ever, and so is one where that process does not answer, as where
-ADDRESS is not set.
-"""
+Ray's own script runs in that fork, with the words, folder, environment and streams that it was
+given. A worker with code that is sent or another Python is started as ever, and so is one where
+that process does not answer, as where ADDRESS is not set."""
 
 import array
 import importlib.abc
@@ -19,8 +19,16 @@ from typing import Any
 ADDRESS = "POISONSWEEP_TEST_FORKS"  # the folder of the sockets at which forks are asked for
 WORKERS, HELPERS = "workers", "helpers"
 WORKER = "_private/workers/default_worker.py"
-AGENTS = ("dashboard/agent.py", "_private/runtime_env/agent/main.py")  # a node starts these two, a driver the others
-SCRIPTS = (*AGENTS, "dashboard/dashboard.py", "_private/log_monitor.py", "autoscaler/_private/monitor.py")
+AGENTS = (
+    "dashboard/agent.py",
+    "_private/runtime_env/agent/main.py",
+)  # a node starts these two, a driver the others
+SCRIPTS = (
+    *AGENTS,
+    "dashboard/dashboard.py",
+    "_private/log_monitor.py",
+    "autoscaler/_private/monitor.py",
+)
 LOADED = [f"ray.{script.removesuffix('.py').replace('/', '.')}" for script in SCRIPTS]
 NETWORK = "/proc/self/ns/net"  # a fork joins the network of whoever asks for it
 CONTEXT = "--serialized-runtime-env-context="
@@ -51,7 +59,7 @@ def _patch() -> None:
                 word = word.replace(f" {helper} ", f" {__file__} {helper} ")  # noqa: PLW2901
             yield word
 
-    services.start_ray_process = lambda words, *args, **more: usual([*led(words)], *args, **more)
+    services.start_ray_process = lambda words, *args, **extra: usual([*led(words)], *args, **extra)
 
 
 class _WhenRayIsLoaded(importlib.abc.MetaPathFinder):
@@ -77,18 +85,23 @@ def prepare(words: list[str]) -> None:
 
 
 def plain(words: list[str]) -> tuple[list[str], dict[str, str]] | None:
-    """Ray's script with its words, and variables to set; None where it is to be more than another process."""
+    """Ray's script with its words, and variables to set; None where it is to be more than another
+    process.
+    """
     left = [w for w in words if not w.startswith(("--language=", CONTEXT))]
-    context = json.loads(next((w.removeprefix(CONTEXT) for w in words if w.startswith(CONTEXT)), "") or "{}")
-    more = context.get("command_prefix") or context.get("override_worker_entrypoint")
+    context = json.loads(
+        next((w.removeprefix(CONTEXT) for w in words if w.startswith(CONTEXT)), "") or "{}"
+    )
+    extra = context.get("command_prefix") or context.get("override_worker_entrypoint")
     other = context.get("py_executable", sys.executable) != sys.executable
     variables: dict[str, str] = context.get("env_vars") or {}
     known = left[0].endswith((WORKER, *SCRIPTS))
-    return None if more or other or "PYTHONPATH" in variables or not known else (left, variables)
+    return None if extra or other or "PYTHONPATH" in variables or not known else (left, variables)
 
 
 def fork(at: str, words: list[str], environment: Mapping[str, str]) -> None:
-    """Live as long as a fork of the process of warm.py, which has the streams, folder and network of this process.
+    """Live as long as a fork of the process of warm.py, which has the streams, folder and network
+    of this process.
 
     Raises:
         ConnectionError, FileNotFoundError: that process does not answer.
@@ -104,7 +117,9 @@ def fork(at: str, words: list[str], environment: Mapping[str, str]) -> None:
 def send(to: socket.socket, text: str, fds: list[int]) -> None:
     """A text, and open files with it."""
     data = text.encode()
-    to.sendmsg([f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+    to.sendmsg(
+        [f"{len(data):8}".encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+    )
     to.sendall(data)
 
 
@@ -114,7 +129,9 @@ def main() -> None:
     try:
         if asked is None:
             raise ConnectionError
-        fork(HELPERS if words[0].endswith(SCRIPTS) else WORKERS, asked[0], {**os.environ, **asked[1]})
+        fork(
+            HELPERS if words[0].endswith(SCRIPTS) else WORKERS, asked[0], {**os.environ, **asked[1]}
+        )
     except (KeyError, OSError):
         if words[0].endswith(SCRIPTS):
             os.execv(sys.executable, [sys.executable, "-u", *words])

@@ -1,4 +1,6 @@
-"""What xdist starts its processes with here: each is a fork of the process of warm.py, which has what tests load."""
+"""What xdist starts its processes with here: each is a fork of the process of warm.py, which has
+what tests load.
+"""
 
 import os
 import signal

@@ -1,7 +1,8 @@
-"""The one registry: a method's name is its file's name, its settings are its keyword-only arguments.
+"""The one registry: a method's name is its file's name, its settings are its keyword-only
+arguments.
 
-Reads the source with ``ast`` instead of importing it, so listing, planning and checking a sweep costs no torch
-import and runs no method's code. ``find`` imports the one module that a trial names.
+Reads the source with ``ast`` instead of importing it, so listing, planning and checking a sweep
+costs no torch import and runs no method's code. ``find`` imports the one module that a trial names.
 """
 
 import ast
@@ -17,7 +18,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
 from trials.guarded import open_to_others
-from trials.spec import Choice, Location, Range, Scalar, SpecError, Trial, Victim, digest_of
+from trials.spec import Location, MethodConfig, Range, Scalar, SpecError, Trial, Victim, digest_of
 
 # kind -> (package, verbs): the first verb that a file defines is its one public function
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -31,7 +32,8 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "spaces": ("search_spaces", ("space",)),
     "detector_spaces": ("search_spaces.detectors", ("space",)),
 }
-OWN = "POISONSWEEP_METHODS"  # folders of a user's own methods, separated as in PATH; their code is run
+# folders of a user's own methods, separated as in PATH; their code is run
+OWN = "POISONSWEEP_METHODS"
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
 
@@ -54,9 +56,9 @@ class Setting:
             return "one of " + ", ".join(map(repr, self.choices))
         if self.location:
             return "a file or folder that exists"
-        return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[self.type] + (
-            f" in {self.range}" if self.range else ""
-        )
+        return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[
+            self.type
+        ] + (f" in {self.range}" if self.range else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +76,27 @@ class Method:
 
 
 def names(kind: str) -> list[str]:
-    """The methods of a kind, sorted: its public files. Raises SpecError for what ``POISONSWEEP_METHODS`` has wrong."""
+    """The methods of a kind, sorted: its public files.
+
+    Raises SpecError for what ``POISONSWEEP_METHODS`` has wrong.
+    """
     return sorted(_files(kind))
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:
     """The method's function; imports its module. Raises SpecError for an unknown name."""
     method = describe(kind, name)
-    function: Callable[..., Any] = getattr(importlib.import_module(f"{KINDS[kind][0]}.{name}"), method.verb)
+    function: Callable[..., Any] = getattr(
+        importlib.import_module(f"{KINDS[kind][0]}.{name}"), method.verb
+    )
     return function
 
 
 def describe(kind: str, name: str) -> Method:
-    """What a method's file says of itself, without importing it. Raises SpecError for an unknown name."""
+    """What a method's file says of itself, without importing it.
+
+    Raises SpecError for an unknown name.
+    """
     if kind not in KINDS:
         raise SpecError(unknown("kind", kind, list(KINDS)))
     if name not in names(kind):
@@ -94,11 +104,13 @@ def describe(kind: str, name: str) -> Method:
     return _read(kind, name)
 
 
-def resolve(kind: str, choice: Choice) -> Choice:
-    """The same choice with every default written out, each value checked, and files' digests filled in.
+def resolve(kind: str, choice: MethodConfig) -> MethodConfig:
+    """The same choice with every default written out, each value checked, and files' digests filled
+    in.
 
     Raises:
-        SpecError: unknown method or setting, a value of the wrong type or out of range, a file that is not there.
+        SpecError: unknown method or setting, a value of the wrong type or out of range, a file that
+            is not there.
     """
     method = describe(kind, choice.name)
     for key in choice.params:
@@ -111,7 +123,7 @@ def resolve(kind: str, choice: Choice) -> Choice:
         if setting.location and value != "":
             value, files[key] = _located(choice.name, key, str(value))
         params[key] = value
-    return Choice(choice.name, params, files)
+    return MethodConfig(choice.name, params, files)
 
 
 def resolve_victim(victim: Victim) -> Victim:
@@ -134,7 +146,7 @@ def resolve_trial(trial: Trial) -> Trial:
         method=resolve("defenses", trial.method) if trial.method else None,
         trusted=float(trial.trusted),
         seed=trial.seed,
-        plant=resolve("games", trial.plant) if trial.plant else None,
+        self_poisoning=resolve("games", trial.self_poisoning) if trial.self_poisoning else None,
         detector=resolve("detectors", trial.detector) if trial.detector else None,
     )
 
@@ -168,18 +180,28 @@ def _located(method: str, key: str, value: str) -> tuple[str, str]:
         if "$" in str(path):
             variable = str(path).split("$", 1)[1].split("/")[0].strip("{}")
             raise SpecError(
-                f"{method}: {key} is {value!r}, but {variable} is not set. Set it, or write {key} = a path."
+                f"{method}: {key} is {value!r}, but {variable} is not set. Set it, or write {key} "
+                "= a path."
             )
         if not path.exists():
             raise SpecError(f"{method}: {key} names {str(path)!r}, which does not exist.")
         if not (path.is_file() or path.is_dir()):  # a pipe or a device would be read for ever
-            raise SpecError(f"{method}: {key} names {str(path)!r}, which is neither a file nor a folder.")
+            raise SpecError(
+                f"{method}: {key} names {str(path)!r}, which is neither a file nor a folder."
+            )
         str(path.resolve()).encode()  # a store holds text
         return str(path.resolve()), _digest(path.resolve(), path.stat().st_mtime_ns)
     except UnicodeEncodeError as problem:
-        raise SpecError(f"{method}: {key} names {value!r}, which is no text. Rename it.") from problem
-    except (OSError, RuntimeError) as problem:  # RuntimeError: no such user's home, links or folders without end
-        raise SpecError(f"{method}: {key} is {value!r}, which cannot be read: {problem}.") from problem
+        raise SpecError(
+            f"{method}: {key} names {value!r}, which is no text. Rename it."
+        ) from problem
+    except (
+        OSError,
+        RuntimeError,
+    ) as problem:  # RuntimeError: no such user's home, links or folders without end
+        raise SpecError(
+            f"{method}: {key} is {value!r}, which cannot be read: {problem}."
+        ) from problem
 
 
 @lru_cache(256)
@@ -197,7 +219,9 @@ def own_folders() -> list[Path]:
     folders = [Path(f) for f in os.environ.get(OWN, "").split(os.pathsep) if f]
     for folder in folders:
         if not folder.is_absolute() or not folder.is_dir():
-            raise SpecError(f"{OWN} names {str(folder)!r}: it must be the absolute path of a folder.")
+            raise SpecError(
+                f"{OWN} names {str(folder)!r}: it must be the absolute path of a folder."
+            )
         if why := _open_to_others(folder):
             raise SpecError(f"{OWN} names {str(folder)!r}, whose code would run as you, but {why}")
     return folders
@@ -208,7 +232,9 @@ _open_to_others = lru_cache(open_to_others)  # looked at once a process
 
 @lru_cache
 def _files(kind: str) -> dict[str, Path]:
-    """A kind's public files by name, in its package and in the user's own folders, which its package then imports."""
+    """A kind's public files by name, in its package and in the user's own folders, which its
+    package then imports.
+    """
     package = importlib.import_module(KINDS[kind][0])
     inside = KINDS[kind][0].removeprefix("trials.").replace(".", "/")
     own = [str(folder / inside) for folder in own_folders()]
@@ -216,7 +242,9 @@ def _files(kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in (f for folder in package.__path__ for f in Path(folder).glob("[!_]*.py")):
         if file.stem in found:
-            raise SpecError(f"{OWN}: {str(file)!r} has the name of {str(found[file.stem])!r}. Rename one.")
+            raise SpecError(
+                f"{OWN}: {str(file)!r} has the name of {str(found[file.stem])!r}. Rename one."
+            )
         found[file.stem] = file
     return found
 

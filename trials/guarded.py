@@ -13,11 +13,11 @@ except ImportError:  # Windows: rights are not in a file's mode there, and nothi
 
 
 def open_to_others(folder: Path) -> str:
-    """Why another user could change what is in ``folder``, in words for a person; "" where none could.
+    """Why another user could change what is in ``folder``, in words for a person; "" where none
+    could.
 
-    Looked at are the folder, all in it, and every folder and link on the way there. Root counts as oneself, and so does
-    a group that has this user's name and nobody else in it.
-    """
+    Looked at are the folder, all in it, and every folder and link on the way there. Root counts as
+    oneself, and so does a group that has this user's name and nobody else in it."""
     if pwd is None:
         return ""
     for place in _contents(folder):
@@ -54,7 +54,9 @@ def _way_to(place: Path) -> set[Path]:
 
 
 def _changeable(place: Path, *, shared: bool) -> str:
-    """Why others could change a place; a ``shared`` folder may take their files if it keeps them off ours (sticky)."""
+    """Why others could change a place; a ``shared`` folder may take their files if it keeps them
+    off ours (sticky).
+    """
     try:
         facts = place.lstat()
     except FileNotFoundError:  # gone meanwhile
@@ -78,7 +80,9 @@ def _name(user: int) -> str:
 
 
 def _mine_alone(group: int) -> bool:
-    """True for the group that many systems make for each user, under the user's name, with nobody else in it."""
+    """True for the group that many systems make for each user, under the user's name, with nobody
+    else in it.
+    """
     try:
         me, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
     except KeyError:

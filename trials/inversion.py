@@ -1,10 +1,11 @@
-"""Trigger inversion: for each class, a small additive pattern that makes the model see that class in any image.
+"""Trigger inversion: for each class, a small additive pattern that makes the model see that class
+in any image.
 
-Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; the additive form clip(x + T, 0, 1) and the term of a repaired
-model are Algorithms 6 and 4 of Lukas & Kerschbaum 2023, arXiv:2305.09671.
-Deviation: all classes in one batch, which gives the same as one class after the other, since the model is in eval
-mode and Adam treats each number by itself. T is kept in [-1, 1], beyond which it stamps the same. No augmentation.
-"""
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; the additive form clip(x + T, 0, 1) and the
+term of a repaired model are Algorithms 6 and 4 of Lukas & Kerschbaum 2023, arXiv:2305.09671.
+Deviation: all classes in one batch, which gives the same as one class after the other, since the
+model is in eval mode and Adam treats each number by itself. T is kept in [-1, 1], beyond which it
+stamps the same. No augmentation."""
 
 from collections.abc import Iterator
 
@@ -16,7 +17,8 @@ from trials.spec import SpecError
 from trials.train import frozen, to_float
 from trials.types import Images
 
-# Pixels (times channels) in one forward pass; activations for the gradient take some hundred times as much.
+# Pixels (times channels) in one forward pass; activations for the gradient take some hundred times
+# as much.
 _PASS = {"cpu": 2**20, "cuda": 2**22}
 
 
@@ -33,25 +35,32 @@ def invert(
     repaired: nn.Module | None = None,
     repaired_weight: float = 0.0,
 ) -> Tensor:
-    """Triggers (classes, c, h, w) in [-1, 1], to be added to images in [0, 1] and clipped; the models are left alone.
+    """Triggers (classes, c, h, w) in [-1, 1], to be added to images in [0, 1] and clipped; the
+    models are left alone.
 
     Args:
         model: the model to invert.
-        images: clean images, on the model's device; those of a class are not used for its own trigger.
+        images: clean images, on the model's device; those of a class are not used for its own
+            trigger.
         rng: seeds one generator a class, so that no class's trigger depends on the others.
         steps: Adam steps (betas 0.5, 0.9).
         lr: learning rate; pixels lie in [0, 1].
         batch: images a step and class, drawn with replacement.
-        norm_weight: weight of the L1 norm, summed over pixels and averaged over images, beside the cross-entropy.
+        norm_weight: weight of the L1 norm, summed over pixels and averaged over images, beside the
+            cross-entropy.
         first: triggers start evenly drawn between these two.
-        repaired: a model, on the same device, that is to see the true classes in spite of the trigger; or None.
+        repaired: a model, on the same device, that is to see the true classes in spite of the
+            trigger; or None.
         repaired_weight: weight of the repaired model's cross-entropy.
 
     Raises:
         SpecError: a class has no images of other classes.
     """
     like = next(model.parameters())
-    model, calm = frozen(model), frozen(repaired) if repaired is not None and repaired_weight else None
+    model, calm = (
+        frozen(model),
+        frozen(repaired) if repaired is not None and repaired_weight else None,
+    )
     found = torch.empty(images.classes, *images.x.shape[1:], device=like.device, dtype=like.dtype)
     for labels, seeds in chunks(images, rng, like.device, batch, 1 if calm is None else 2):
         trigger, draws = _start(images, labels.tolist(), seeds, steps, batch, first)
@@ -60,10 +69,18 @@ def invert(
         for step in range(steps):
             x, y = shown(images, draws[:, step], like)
             stamped = stamp_on(x, trigger.repeat_interleave(batch, 0))
-            loss = F.cross_entropy(model(stamped), labels.repeat_interleave(batch), reduction="sum") / batch
+            loss = (
+                F.cross_entropy(model(stamped), labels.repeat_interleave(batch), reduction="sum")
+                / batch
+            )
             if calm is not None:
-                loss = loss + repaired_weight * F.cross_entropy(calm(stamped), y, reduction="sum") / batch
-            (trigger.grad,) = torch.autograd.grad(loss + norm_weight * (stamped - x).abs().sum() / batch, [trigger])
+                loss = (
+                    loss
+                    + repaired_weight * F.cross_entropy(calm(stamped), y, reduction="sum") / batch
+                )
+            (trigger.grad,) = torch.autograd.grad(
+                loss + norm_weight * (stamped - x).abs().sum() / batch, [trigger]
+            )
             adam.step()
             with torch.no_grad():
                 trigger.clamp_(-1, 1)
@@ -79,7 +96,8 @@ def stamp_on(x: Tensor, trigger: Tensor) -> Tensor:
 def chunks(
     images: Images, rng: Generator, device: torch.device, batch: int, models: int = 1
 ) -> Iterator[tuple[Tensor, list[int]]]:
-    """The classes (int64, on ``device``) to invert together, as many as memory takes, and the seeds of all classes.
+    """The classes (int64, on ``device``) to invert together, as many as memory takes, and the seeds
+    of all classes.
 
     Args:
         images: what is inverted on.
@@ -95,15 +113,22 @@ def chunks(
 
 
 def draw(images: Images, label: int, steps: int, batch: int, own: Generator) -> Tensor:
-    """Places (steps, batch) of images that are not of class ``label``. Raises SpecError if there are none."""
+    """Places (steps, batch) of images that are not of class ``label``.
+
+    Raises SpecError if there are none.
+    """
     others = (images.y != label).nonzero().flatten().cpu()
     if not len(others):
-        raise SpecError(f"class {label} cannot be inverted: all trusted images are of it. Trust more images.")
+        raise SpecError(
+            f"class {label} cannot be inverted: all trusted images are of it. Trust more images."
+        )
     return others[torch.randint(len(others), (steps, batch), generator=own)]
 
 
 def shown(images: Images, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The images at ``places`` (labels, batch) in one batch, as floats like ``like``, and their true classes."""
+    """The images at ``places`` (labels, batch) in one batch, as floats like ``like``, and their
+    true classes.
+    """
     where = places.flatten().to(images.x.device)
     return to_float(images.x[where]).to(like), images.y[where].to(like.device)
 
@@ -116,11 +141,15 @@ def _start(
     batch: int,
     first: tuple[float, float] = (-0.005, 0.005),
 ) -> tuple[Tensor, Tensor]:
-    """First triggers, evenly drawn, and the places (labels, steps, batch) of the images of each step."""
+    """First triggers, evenly drawn, and the places (labels, steps, batch) of the images of each
+    step.
+    """
     triggers, draws = [], []
     low, high = first
     for label in labels:
         own = Generator().manual_seed(seeds[label])
-        triggers.append(torch.rand(images.x.shape[1:], generator=own, dtype=torch.float64) * (high - low) + low)
+        triggers.append(
+            torch.rand(images.x.shape[1:], generator=own, dtype=torch.float64) * (high - low) + low
+        )
         draws.append(draw(images, label, steps, batch, own))
     return torch.stack(triggers), torch.stack(draws)

@@ -1,4 +1,6 @@
-"""A stop that waits for a checkpoint: the trial of this process leaves off when it has written its next one."""
+"""A stop that waits for a checkpoint: the trial of this process leaves off when it has written its
+next one.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +12,8 @@ class Leaving:
 
     Attributes:
         keeps: whether it writes checkpoints.
-        write: writes how far it had come when it last could, if that is not written; only good between two steps.
+        write: writes how far it had come when it last could, if that is not written; only good
+            between two steps.
     """
 
     keeps: bool = False
@@ -18,7 +21,9 @@ class Leaving:
     _problem: BaseException | None = None
 
     def ask(self, problem: BaseException) -> bool:
-        """Have it raise this after its next checkpoint, or its end; False where it writes none: raise it at once."""
+        """Have it raise this after its next checkpoint, or its end; False where it writes none:
+        raise it at once.
+        """
         if self.keeps:
             self._problem = problem
         return self.keeps

@@ -12,7 +12,8 @@ def predictions(model: nn.Module, x: Tensor, batch: int = 512) -> Tensor:
     """Predicted classes int64 (n,) of uint8 images, in eval mode; the model's mode is restored.
 
     Raises:
-        ArithmeticError: a logit is not finite; a broken model is a failure, not an accuracy of zero.
+        ArithmeticError: a logit is not finite; a broken model is a failure, not an accuracy of
+            zero.
     """
     device = next(model.parameters()).device
     mode = model.training
@@ -43,7 +44,10 @@ def stamped(images: Images, trigger: Trigger, target: int) -> Tensor:
 
 
 def rate(model: nn.Module, triggered: Tensor, target: int) -> float:
-    """ASR: share of triggered non-target images predicted as ``target``. Raises ValueError on an empty set."""
+    """ASR: share of triggered non-target images predicted as ``target``.
+
+    Raises ValueError on an empty set.
+    """
     if not len(triggered):
         raise ValueError("no images outside the target class to measure the ASR on")
     return float((predictions(model, triggered) == target).double().mean())

@@ -1,4 +1,6 @@
-"""Mean and standard deviation of each colour channel, by the name that models and attacks give them."""
+"""Mean and standard deviation of each colour channel, by the name that models and attacks give
+them.
+"""
 
 CONSTANTS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),

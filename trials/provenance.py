@@ -14,14 +14,20 @@ LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "numpy")
 
 @functools.lru_cache
 def of_code() -> dict[str, str]:
-    """Version, commit and dirty flag of poisonsweep, versions of the libraries; computed once a process."""
+    """Version, commit and dirty flag of poisonsweep, versions of the libraries; computed once a
+    process.
+    """
     facts = {"poisonsweep": _version("poisonsweep"), "python": platform.python_version()}
     here = Path(__file__).resolve().parents[1]
     if (here / ".git").exists():
         facts["commit"] = _git(here, "rev-parse", "--short=12", "HEAD") or "unknown"
-        facts["dirty"] = "yes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "no"
+        facts["dirty"] = (
+            "yes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "no"
+        )
     if own := own_folders():
-        facts["methods"] = content_id([digest_of(f) for folder in own for f in sorted(folder.rglob("*.py"))])
+        facts["methods"] = content_id(
+            [digest_of(f) for folder in own for f in sorted(folder.rglob("*.py"))]
+        )
     return facts | {name: _version(name) for name in LIBRARIES}
 
 
@@ -42,7 +48,9 @@ def _version(package: str) -> str:
 
 def _git(folder: Path, *words: str) -> str:
     try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

@@ -1,4 +1,6 @@
-"""Run one trial: from a frozen spec to a frozen record, or step by step for a scheduler that may stop it."""
+"""Run one trial: from a frozen spec to a frozen record, or step by step for a scheduler that may
+stop it.
+"""
 
 import math
 import traceback
@@ -11,13 +13,15 @@ import torch
 from trials import catalog
 from trials.leaving import leaving
 from trials.provenance import of_code, of_device
-from trials.runtime import Bench, Defender
+from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import Point, Record, Trial, derive
 
 
-def run(trial: Trial, bench: Bench, on_point: Callable[[Point], None] | None = None) -> Record:
+def run(
+    trial: Trial, runtime: TrialRuntime, on_point: Callable[[Point], None] | None = None
+) -> Record:
     """The trial's record; exceptions of the trial become a failed record with its traceback."""
-    steps = perform(trial, bench)
+    steps = perform(trial, runtime)
     while True:
         try:
             point = next(steps)
@@ -28,52 +32,63 @@ def run(trial: Trial, bench: Bench, on_point: Callable[[Point], None] | None = N
             on_point(point)
 
 
-def perform(trial: Trial, bench: Bench) -> Generator[Point, None, Record]:
-    """Yield the trial's points as they come; the return value is its record. Starts from a clean state."""
+def perform(trial: Trial, runtime: TrialRuntime) -> Generator[Point, None, Record]:
+    """Yield the trial's points as they come; the return value is its record.
+
+    Starts from a clean state.
+    """
     torch.manual_seed(derive(trial.seed, "torch"))
     curve: list[Point] = []
     metrics: Mapping[str, float] = {}
     error, may_go_on = None, False
-    provenance = {**of_code(), **of_device(bench.device)}
-    journal = bench.journal(trial, provenance)
+    provenance = {**of_code(), **of_device(runtime.device)}
+    checkpointer = runtime.checkpointer(trial, provenance)
     try:
         play = catalog.find("games", trial.game.name)
-        lab_type = next(iter(typing.get_type_hints(play).values()))
-        lab = bench.defender(trial, journal) if lab_type is Defender else bench.referee(trial, journal)
-        game = play(lab, **trial.game.params)
+        ctx_type = next(iter(typing.get_type_hints(play).values()))
+        ctx = (
+            runtime.defender(trial, checkpointer)
+            if ctx_type is DefenderContext
+            else runtime.referee(trial, checkpointer)
+        )
+        game = play(ctx, **trial.game.params)
         while True:
             try:
                 point = next(game)
             except StopIteration as end:
                 metrics = _finite(end.value)
                 break
-            _finite({"cda": point.cda, "asr": point.asr, **point.more})
-            curve.append(replace(point, seconds=point.seconds or journal.elapsed()))
+            _finite({"cda": point.cda, "asr": point.asr, **point.extra})
+            curve.append(replace(point, seconds=point.seconds or checkpointer.elapsed()))
             yield curve[-1]
     except GeneratorExit:
         raise
     except Exception as raised:
         error = traceback.format_exc()
-        may_go_on = isinstance(raised, OSError)  # a full disk or a lost network: the next run takes the checkpoint
-        if bench.device.startswith("cuda"):
+        may_go_on = isinstance(
+            raised, OSError
+        )  # a full disk or a lost network: the next run takes the checkpoint
+        if runtime.device.startswith("cuda"):
             torch.cuda.empty_cache()
     finally:
         leaving.over()
     if not may_go_on:
-        journal.end()
+        checkpointer.end()
     return Record(
         trial=trial,
         status="failed" if error else "done",
         metrics={} if error else metrics,
         curve=tuple(curve),
         error=error,
-        seconds=journal.elapsed(),
-        provenance={**provenance, **journal.notes},
+        seconds=checkpointer.elapsed(),
+        provenance={**provenance, **checkpointer.notes},
     )
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
-    """The values as floats. Raises ArithmeticError for a NaN or an infinity: a broken run has no number."""
+    """The values as floats. Raises ArithmeticError for a NaN or an infinity: a broken run has no
+    number.
+    """
     for name, value in values.items():
         if not math.isfinite(value):
             raise ArithmeticError(f"{name} is {value}, not a finite number")

@@ -1,8 +1,9 @@
-"""A worker's bench: the data, victims and copies that it keeps for its next trial, and what a game is handed.
+"""A worker's runtime: the data, victims and copies that it keeps for its next trial, and what a
+game is handed.
 
-The two sides of the threat model are two types. A ``Defender`` game gets the model, the trusted images and the
-copies that the defender poisoned; a ``Referee`` game also gets the attack and the test set.
-"""
+The two sides of the threat model are two types. A ``DefenderContext`` game gets the model, the
+trusted images and the copies that the defender poisoned; a ``EvaluatorContext`` game also gets the
+attack and the test set."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -14,12 +15,12 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
-from trials.planting import Layout, layout
-from trials.spec import Choice, SpecError, Trial, Victim, derive
-from trials.storage.artifacts import Kept
+from trials.self_poisoning import Layout, layout
+from trials.spec import MethodConfig, SpecError, Trial, Victim, derive
+from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
-from trials.storage.checkpoint import Journal
-from trials.types import Backdoor, Copy, Images, Inspect, Repair, View
+from trials.storage.checkpoint import Checkpointer
+from trials.types import Backdoor, Copy, DefenderView, Images, Inspect, Repair
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -29,14 +30,16 @@ def generator(seed: int, *stages: str | int) -> Generator:
     return Generator().manual_seed(derive(seed, *stages))
 
 
-def planted(trusted: Images, rng: Callable[..., Generator], game: Choice) -> Layout:
+def self_poisoning_layout(
+    trusted: Images, rng: Callable[..., Generator], game: MethodConfig
+) -> Layout:
     """The layout of the copy that a resolved ``self_poison`` game makes."""
     p = game.params
     return layout(trusted, rng, int(p["copy"]), int(p["folds"]), str(p["attack"]))
 
 
 @dataclass(frozen=True, slots=True)
-class Defender:
+class DefenderContext:
     """All that a game on the defender's side is handed: no attack, no test set.
 
     Attributes:
@@ -46,27 +49,27 @@ class Defender:
         copy: loads self-poisoned copy i.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
-        journal: keeps this trial's checkpoints; None where it is not resumed.
+        checkpointer: keeps this trial's checkpoints; None where it is not resumed.
     """
 
-    view: View
+    view: DefenderView
     repair: Repair | None
     inspect: Inspect | None
     copy: Callable[[int], Copy]
     rng: Callable[..., Generator]
     save: Save
-    journal: Journal | None
+    checkpointer: Checkpointer | None
 
 
 @dataclass(frozen=True, slots=True)
-class Referee:
+class EvaluatorContext:
     """What a game that judges is handed: the attack and the test set too, loaded when called for."""
 
     fresh: Callable[[], nn.Module]
     fit: Callable[[nn.Module, Backdoor, Generator], Any]
     backdoor: Callable[[], Backdoor]
     test: Callable[[], Images]
-    view: Callable[[], View]
+    view: Callable[[], DefenderView]
     repair: Repair | None
     inspect: Inspect | None
     rng: Callable[..., Generator]
@@ -74,8 +77,9 @@ class Referee:
     attacked: bool
 
 
-class Bench:
-    """Where trials run in one process: a device, an artifacts folder, and what is kept warm between trials.
+class TrialRuntime:
+    """Where trials run in one process: a device, an artifacts folder, and what is kept warm between
+    trials.
 
     Args:
         artifacts: what trials leave for others.
@@ -83,35 +87,37 @@ class Bench:
         checkpoint: seconds between two checkpoints of a trial, and before its first.
     """
 
-    def __init__(self, artifacts: Kept, device: str = "cpu", checkpoint: float = CHECKPOINT_EVERY) -> None:
+    def __init__(
+        self, artifacts: ArtifactStore, device: str = "cpu", checkpoint: float = CHECKPOINT_EVERY
+    ) -> None:
         self.artifacts, self.device, self._checkpoint = artifacts, device, checkpoint
         self.images = functools.lru_cache(4)(self._images)
         self._victim = functools.lru_cache(4)(self._load_victim)
         self._copy = functools.lru_cache(8)(self._load_copy)
         self._trusted = functools.lru_cache(4)(self._draw_trusted)
 
-    def journal(self, trial: Trial, provenance: Mapping[str, str]) -> Journal:
+    def checkpointer(self, trial: Trial, provenance: Mapping[str, str]) -> Checkpointer:
         """A trial's checkpoints, beside the artifacts."""
-        return Journal(self.artifacts.files, trial.id, self._checkpoint, provenance)
+        return Checkpointer(self.artifacts.files, trial.id, self._checkpoint, provenance)
 
-    def defender(self, trial: Trial, journal: Journal | None = None) -> Defender:
+    def defender(self, trial: Trial, checkpointer: Checkpointer | None = None) -> DefenderContext:
         model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
-        view = View(model, trusted.to(self.device))
-        return Defender(
+        view = DefenderView(model, trusted.to(self.device))
+        return DefenderContext(
             view=view,
             repair=self._repair(trial),
             inspect=self._inspect(trial),
             copy=functools.partial(self.copy, trial),
             rng=self.rng(trial),
             save=self._save(trial),
-            journal=journal,
+            checkpointer=checkpointer,
         )
 
-    def referee(self, trial: Trial, journal: Journal | None = None) -> Referee:
+    def referee(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
         victim = trial.victim
-        return Referee(
+        return EvaluatorContext(
             fresh=lambda: self.fresh(victim),
-            fit=lambda *given: _bound("recipes", victim.training)(*given, journal),
+            fit=lambda *given: _bound("recipes", victim.training)(*given, checkpointer),
             backdoor=lambda: self.backdoor(victim),
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
@@ -125,7 +131,9 @@ class Bench:
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
         train = self.images(_Key(victim.dataset), "train")
-        with torch.random.fork_rng(devices=[]):  # else a trial would draw other numbers after a load than without one
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # else a trial would draw other numbers after a load than without one
             torch.default_generator.manual_seed(derive(victim.seed, "weights"))
             model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -139,14 +147,20 @@ class Bench:
         """
         train = self._trainable(victim)
         if len(victim.attacks) > 1:
-            raise SpecError("a victim of several simultaneous attacks is not supported yet: give one attack, or none.")
+            raise SpecError(
+                "a victim of several simultaneous attacks is not supported yet: give one attack, "
+                "or none."
+            )
         if not victim.attacks:
             return Backdoor(train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
-        backdoor: Backdoor = _bound("attacks", victim.attacks[0])(train, generator(victim.seed, "attack"))
+        backdoor: Backdoor = _bound("attacks", victim.attacks[0])(
+            train, generator(victim.seed, "attack")
+        )
         return backdoor
 
     def trusted(self, trial: Trial) -> Images:
-        """The defender's images: clean, drawn from the reserve, or else from the unpoisoned training images.
+        """The defender's images: clean, drawn from the reserve, or else from the unpoisoned
+        training images.
 
         The same for every seed of a trial, as a defender has one set of them.
         """
@@ -173,7 +187,9 @@ class Bench:
 
     def _kept(self, victim: Victim, whole: Images) -> torch.Tensor:
         """Places that are trained on: all but the reserve."""
-        order = splits.stratified_order(whole.y, torch.arange(len(whole)), generator(victim.seed, "reserve"))
+        order = splits.stratified_order(
+            whole.y, torch.arange(len(whole)), generator(victim.seed, "reserve")
+        )
         return order[round(victim.reserve * len(whole)) :].sort().values
 
     def _trainable(self, victim: Victim) -> Images:
@@ -191,13 +207,16 @@ class Bench:
         model = self.fresh(trial.victim)
         tensors, facts = self._artifact(trial, "self-poisoned copy")
         model.load_state_dict(tensors)
-        plan = planted(self.trusted(trial), self.rng(trial), trial.game)
+        plan = self_poisoning_layout(self.trusted(trial), self.rng(trial), trial.game)
         model.eval().requires_grad_(False)
         return Copy(model, plan.trigger, plan.target, plan.fit, plan.select, plan.report, facts)
 
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):
-            raise LookupError(f"the {what} {trial.id} has no weights: its trial failed, or its artifact was deleted")
+            raise LookupError(
+                f"the {what} {trial.id} has no weights: its trial failed, or its artifact was "
+                "deleted"
+            )
         return self.artifacts.load(trial.id)
 
     def _repair(self, trial: Trial) -> Repair | None:
@@ -209,9 +228,11 @@ class Bench:
     def rng(self, trial: Trial) -> Callable[..., Generator]:
         """Generators of a trial's stages.
 
-        The trusted images are cut alike for every seed: else one seed's report images would choose in another.
-        """
-        return lambda *stages: generator(trial.victim.seed if stages == ("split",) else trial.seed, *stages)
+        The trusted images are cut alike for every seed: else one seed's report images would choose
+        in another."""
+        return lambda *stages: generator(
+            trial.victim.seed if stages == ("split",) else trial.seed, *stages
+        )
 
     def _save(self, trial: Trial) -> Save:
         key = trial.id
@@ -231,6 +252,6 @@ class _Key:
         return hash(self.text)
 
 
-def _bound(kind: str, choice: Choice) -> Callable[..., Any]:
+def _bound(kind: str, choice: MethodConfig) -> Callable[..., Any]:
     function = catalog.find(kind, choice.name)
     return functools.partial(function, **choice.params)

@@ -1,7 +1,7 @@
 """The words that every room shares: choices, victims, trials, records, and their content ids.
 
-Imports the standard library only, so that a program which just reads results loads neither torch nor ray.
-"""
+Imports the standard library only, so that a program which just reads results loads neither torch
+nor ray."""
 
 import hashlib
 import json
@@ -14,13 +14,18 @@ from typing import Annotated, Any, Literal
 
 Scalar = str | int | float | bool
 Status = Literal["done", "failed", "pruned"]
-_LARGEST = 16 * 2**30  # bytes of one file; a sparse one costs its maker nothing, and its reader hours
+_LARGEST = (
+    16 * 2**30
+)  # bytes of one file; a sparse one costs its maker nothing, and its reader hours
 _SAMPLED = 10_000  # files of a large folder that are looked into
 _PIECE = 4096  # bytes of each of the three pieces that are read of such a file
 
 
 class SpecError(ValueError):
-    """The user's to fix: names the wrong value, what is accepted, and what to do. The command line exits with 2."""
+    """The user's to fix: names the wrong value, what is accepted, and what to do.
+
+    The command line exits with 2.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ class Range:
         return f"{left}, {'inf)' if self.high is None else f'{self.high:g}]'}"
 
 
-# The types of settings. A setting's annotation is one of these, a plain int/float/bool/str, or a Literal of strings.
+# The types of settings. A setting's annotation is one of these, a plain int/float/bool/str, or a
+# Literal of strings.
 Count = Annotated[int, Range(0)]
 PositiveInt = Annotated[int, Range(1)]
 PositiveFloat = Annotated[float, Range(0, None, low_open=True)]
@@ -52,12 +58,11 @@ Location = Annotated[str, "a file or folder; its content, not its name, enters t
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class MethodConfig:
     """A method by its file's name, with settings.
 
-    ``files`` holds, for each setting that names a file or folder, the digest of what lies there: that, not the
-    path, identifies the choice, so results can be shared between machines.
-    """
+    ``files`` holds, for each setting that names a file or folder, the digest of what lies there:
+    that, not the path, identifies the choice, so results can be shared between machines."""
 
     name: str
     params: Mapping[str, Scalar] = field(default_factory=dict)
@@ -65,7 +70,11 @@ class Choice:
 
     def identity(self) -> dict[str, Any]:
         params = {k: v for k, v in self.params.items() if k not in self.files}
-        return {"name": self.name, "params": params, **({"files": dict(self.files)} if self.files else {})}
+        return {
+            "name": self.name,
+            "params": params,
+            **({"files": dict(self.files)} if self.files else {}),
+        }
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.params.items())})"
@@ -75,13 +84,17 @@ class Choice:
 class Victim:
     """A model trained once, or a stranger's file, shared by every defense."""
 
-    dataset: Choice
-    model: Choice
-    attacks: tuple[Choice, ...]  # () is the clean model
-    training: Choice
+    dataset: MethodConfig
+    model: MethodConfig
+    attacks: tuple[MethodConfig, ...]  # () is the clean model
+    training: MethodConfig
     seed: int
-    reserve: float = 0.0  # share of the training images kept out of training, for trusted images never seen
-    _id: str = field(default="", init=False, repr=False, compare=False)  # once somebody has asked for it
+    reserve: float = (
+        0.0  # share of the training images kept out of training, for trusted images never seen
+    )
+    _id: str = field(
+        default="", init=False, repr=False, compare=False
+    )  # once somebody has asked for it
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -104,14 +117,18 @@ class Victim:
 class Trial:
     """Everything that decides one outcome; equal trials have equal ids."""
 
-    game: Choice
+    game: MethodConfig
     victim: Victim
-    method: Choice | None
+    method: MethodConfig | None
     trusted: float  # r: trusted images / training images, a fraction
     seed: int
-    plant: Choice | None = None  # how the defender poisons copies of the model (tuning only)
-    detector: Choice | None = None  # what inspects the model (detectability only)
-    _id: str = field(default="", init=False, repr=False, compare=False)  # once somebody has asked for it
+    self_poisoning: MethodConfig | None = (
+        None  # how the defender poisons copies of the model (tuning only)
+    )
+    detector: MethodConfig | None = None  # what inspects the model (detectability only)
+    _id: str = field(
+        default="", init=False, repr=False, compare=False
+    )  # once somebody has asked for it
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -121,7 +138,7 @@ class Trial:
             "method": self.method.identity() if self.method else None,
             "trusted": self.trusted,
             "seed": self.seed,
-            "plant": self.plant.identity() if self.plant else None,
+            "plant": self.self_poisoning.identity() if self.self_poisoning else None,
         }
 
     @property
@@ -133,13 +150,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measurement on a curve: after ``step`` optimizer steps and ``seconds`` of the trial's own time."""
+    """One measurement on a curve: after ``step`` optimizer steps and ``seconds`` of the trial's own
+    time.
+    """
 
     step: int
     cda: float
     asr: float
     seconds: float = 0.0
-    more: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +193,10 @@ def derive(seed: int, *stages: str | int) -> int:
 def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few: int = 64) -> str:
     """Digest of a file's bytes, or of a folder: names, sizes and the bytes.
 
-    Of a folder with more than ``few`` files and ``whole_below`` bytes (images, not weights) a sample of the bytes
-    stands for all: the head, the middle and the tail of up to 10,000 files, spread over the whole. Times of
-    modification stay out: a copy of the folder has others, and would run again all that is stored.
+    Of a folder with more than ``few`` files and ``whole_below`` bytes (images, not weights) a
+    sample of the bytes stands for all: the head, the middle and the tail of up to 10,000 files,
+    spread over the whole. Times of modification stay out: a copy of the folder has others, and
+    would run again all that is stored.
 
     Raises:
         SpecError: a file whose bytes are wanted has more than 16 GiB.
@@ -187,13 +207,17 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few:
     whole = sum(sizes) <= whole_below or len(files) <= few
     for file, size in zip(files, sizes, strict=True):
         if whole and size > _LARGEST:
-            raise SpecError(f"{str(file)!r} has {size / 2**30:.0f} GiB; files of at most 16 GiB are read.")
+            raise SpecError(
+                f"{str(file)!r} has {size / 2**30:.0f} GiB; files of at most 16 GiB are read."
+            )
     if root.is_file():
         with root.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     step = math.ceil(len(files) / _SAMPLED)
     for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
-        state.update(f"{file.relative_to(root).as_posix()}\0{size}\0".encode("utf-8", "surrogateescape"))
+        state.update(
+            f"{file.relative_to(root).as_posix()}\0{size}\0".encode("utf-8", "surrogateescape")
+        )
         if whole:
             with file.open("rb") as stream:
                 while block := stream.read(2**20):
@@ -215,10 +239,16 @@ def _sample(file: Path, size: int) -> bytes:
         return b"".join(pieces)
 
 
+# Fields that stored JSON knows under the name of an earlier version, so that every version reads
+# every store.
+_STORED_AS = {"self_poisoning": "plant", "extra": "more"}
+
+
 def to_json(value: Any) -> Any:
     """A plain JSON value of a choice, victim, trial, point or record; ``from_json`` undoes it."""
-    if isinstance(value, (Choice, Victim, Trial, Point, Record)):
-        return {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.init}
+    if isinstance(value, (MethodConfig, Victim, Trial, Point, Record)):
+        names = [f.name for f in fields(value) if f.init]
+        return {_STORED_AS.get(name, name): to_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {k: to_json(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
@@ -226,16 +256,16 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def choice_from_json(data: Mapping[str, Any]) -> Choice:
-    return Choice(data["name"], dict(data["params"]), dict(data.get("files", {})))
+def method_config_from_json(data: Mapping[str, Any]) -> MethodConfig:
+    return MethodConfig(data["name"], dict(data["params"]), dict(data.get("files", {})))
 
 
 def victim_from_json(data: Mapping[str, Any]) -> Victim:
     return Victim(
-        dataset=choice_from_json(data["dataset"]),
-        model=choice_from_json(data["model"]),
-        attacks=tuple(choice_from_json(a) for a in data["attacks"]),
-        training=choice_from_json(data["training"]),
+        dataset=method_config_from_json(data["dataset"]),
+        model=method_config_from_json(data["model"]),
+        attacks=tuple(method_config_from_json(a) for a in data["attacks"]),
+        training=method_config_from_json(data["training"]),
         seed=data["seed"],
         reserve=data["reserve"],
     )
@@ -243,14 +273,18 @@ def victim_from_json(data: Mapping[str, Any]) -> Victim:
 
 def trial_from_json(data: Mapping[str, Any]) -> Trial:
     return Trial(
-        game=choice_from_json(data["game"]),
+        game=method_config_from_json(data["game"]),
         victim=victim_from_json(data["victim"]),
-        method=choice_from_json(data["method"]) if data["method"] else None,
+        method=method_config_from_json(data["method"]) if data["method"] else None,
         trusted=data["trusted"],
         seed=data["seed"],
-        plant=choice_from_json(data["plant"]) if data["plant"] else None,
-        detector=choice_from_json(data["detector"]) if data.get("detector") else None,
+        self_poisoning=method_config_from_json(data["plant"]) if data["plant"] else None,
+        detector=method_config_from_json(data["detector"]) if data.get("detector") else None,
     )
+
+
+def point_from_json(data: Mapping[str, Any]) -> Point:
+    return Point(data["step"], data["cda"], data["asr"], data["seconds"], dict(data["more"]))
 
 
 def record_from_json(data: Mapping[str, Any]) -> Record:
@@ -259,7 +293,7 @@ def record_from_json(data: Mapping[str, Any]) -> Record:
         trial=trial_from_json(data["trial"]),
         status=data["status"],
         metrics=dict(data["metrics"]),
-        curve=tuple(Point(**p) for p in data["curve"]),
+        curve=tuple(map(point_from_json, data["curve"])),
         error=data["error"],
         seconds=data["seconds"],
         provenance=dict(data["provenance"]),

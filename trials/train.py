@@ -56,7 +56,9 @@ def augment(x: Tensor, rng: Generator, pad: int, flip: bool) -> Tensor:
 
 
 def shuffled(index: Tensor, size: int, rng: Generator) -> Iterator[Tensor]:
-    """Batches of ``index`` for ever, reshuffled each pass; a pass's last, smaller batch is dropped if others exist."""
+    """Batches of ``index`` for ever, reshuffled each pass; a pass's last, smaller batch is dropped
+    if others exist.
+    """
     size = min(size, len(index))
     while True:
         order = index[torch.randperm(len(index), generator=rng).to(index.device)]
@@ -70,11 +72,18 @@ def stream(data: Images, size: int, rng: Generator) -> Iterator[tuple[Tensor, Te
         yield to_float(augment(data.x[index], rng, data.pad, data.flip)), data.y[index]
 
 
-def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, name: str, lr: float, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
     """``sgd`` (Nesterov momentum 0.9) or ``adam`` (decoupled weight decay) over all parameters."""
     if name == "sgd":
         return torch.optim.SGD(
-            model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, foreach=True
+            model.parameters(),
+            lr,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=weight_decay,
+            foreach=True,
         )
     if name == "adam":
         return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, foreach=True)
@@ -95,16 +104,21 @@ def tune(
     after: Callable[[nn.Module], None] | None = None,
     freeze_bn: bool = False,
 ) -> Iterator[tuple[int, nn.Module]]:
-    """Take ``steps`` optimizer steps on ``model`` in train mode; yield (step, model) each ``every`` and at the end.
+    """Take ``steps`` optimizer steps on ``model`` in train mode; yield (step, model) each ``every``
+    and at the end.
 
-    The caller may put the yielded model into eval mode to measure it; train mode is set again for the next step.
+    The caller may put the yielded model into eval mode to measure it; train mode is set again for
+    the next step.
 
     Args:
         loss: ``loss(model, x, y)``, a scalar.
-        after: called with the model after each optimizer step (to keep pruned channels at zero, say).
+        after: called with the model after each optimizer step (to keep pruned channels at zero,
+            say).
         freeze_bn: BatchNorm uses its running statistics and leaves them alone.
     """
-    norms = [m for m in model.modules() if freeze_bn and isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m for m in model.modules() if freeze_bn and isinstance(m, nn.modules.batchnorm._BatchNorm)
+    ]
     for step, (x, y) in enumerate(itertools.islice(batches, steps), 1):
         model.train()
         for norm in norms:

@@ -18,7 +18,8 @@ class Images:
         classes: number of classes.
         names: one a class, or ().
         pad: training shifts an image by up to this many pixels (zeros come in), 0 for none.
-        flip: training mirrors an image left to right half of the time; only where that keeps the label.
+        flip: training mirrors an image left to right half of the time; only where that keeps the
+            label.
     """
 
     x: Tensor
@@ -42,20 +43,20 @@ class Images:
 class Trigger(Protocol):
     """``trigger(x, index)``: uint8 (n, c, h, w) in and out, the input left alone.
 
-    ``index`` int64 (n,) are the images' places in their set; they key per-image randomness, so that a batch equals
-    the stack of its singles.
-    """
+    ``index`` int64 (n,) are the images' places in their set; they key per-image randomness, so that
+    a batch equals the stack of its singles."""
 
     def __call__(self, x: Tensor, index: Tensor, /) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Every second training step is the attacker's, with the trigger in its batch and few parameters to change.
+    """Every second training step is the attacker's, with the trigger in its batch and few
+    parameters to change.
 
     Attributes:
-        masks: bool, one for each of the model's parameters, in their order and of their shape: what those steps may
-            change.
+        masks: bool, one for each of the model's parameters, in their order and of their shape: what
+            those steps may change.
         part: share of such a batch that carries the trigger and the target's label.
         freeze_bn: those steps leave BatchNorm's running statistics alone.
         pace: learning rate of those steps, as a multiple of the recipe's.
@@ -78,8 +79,10 @@ class Backdoor:
         target: class that the trigger leads to.
         boost: how often a poisoned image occurs in an epoch.
         frozen: poisoned images are served as they are, never augmented (the ``post_aug`` pipeline).
-        control: what the attacker does to the training itself; None for an attack on the data alone.
-        probes: other triggers for the same target, by the metric's name, whose rate is measured beside the ASR.
+        control: what the attacker does to the training itself; None for an attack on the data
+            alone.
+        probes: other triggers for the same target, by the metric's name, whose rate is measured
+            beside the ASR.
     """
 
     train: Images
@@ -93,20 +96,26 @@ class Backdoor:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """ALL that a defender may see: no trigger, no test set, no poisoned places. The threat model is this type."""
+class DefenderView:
+    """ALL that a defender may see: no trigger, no test set, no poisoned places.
+
+    The threat model is this type.
+    """
 
     model: nn.Module
     trusted: Images
 
 
 class Repair(Protocol):
-    """A defense with its settings bound: yields (step, model) after every ``every`` optimizer steps and after the last.
+    """A defense with its settings bound: yields (step, model) after every ``every`` optimizer steps
+    and after the last.
 
-    The model of the view is left alone; the yielded one belongs to the defense and changes when it goes on.
-    """
+    The model of the view is left alone; the yielded one belongs to the defense and changes when it
+    goes on."""
 
-    def __call__(self, view: View, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]: ...
+    def __call__(
+        self, view: DefenderView, rng: Generator, every: int, /
+    ) -> Iterator[tuple[int, nn.Module]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +126,11 @@ class Suspicion:
         score: of the whole model; ROC curves are drawn over it.
         scores: float (k,), of each class as the backdoor's target.
         norms: float (k,), size of each class's reconstructed trigger, as the detector measures it.
-        triggers: float (k, c, h, w), the reconstructed triggers: patterns in [0, 1] under a mask, or additive ones
-            in [-1, 1].
-        masks: float (k, 1, h, w) in [0, 1], where the trigger is a pattern under a mask; None where it is additive.
-        more: other numbers of the method, such as an anomaly index.
+        triggers: float (k, c, h, w), the reconstructed triggers: patterns in [0, 1] under a mask,
+            or additive ones in [-1, 1].
+        masks: float (k, 1, h, w) in [0, 1], where the trigger is a pattern under a mask; None where
+            it is additive.
+        extra: other numbers of the method, such as an anomaly index.
     """
 
     score: float
@@ -128,25 +138,32 @@ class Suspicion:
     norms: Tensor
     triggers: Tensor
     masks: Tensor | None = None
-    more: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, float] = field(default_factory=dict)
 
 
 class Inspect(Protocol):
-    """A detector with its settings bound: the suspect, the same model repaired, trusted images; both models stay."""
+    """A detector with its settings bound: the suspect, the same model repaired, trusted images;
+    both models stay.
+    """
 
-    def __call__(self, suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /) -> Suspicion: ...
+    def __call__(
+        self, suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /
+    ) -> Suspicion: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of the model that the defender poisoned: they know its trigger and target, because they chose them.
+    """A copy of the model that the defender poisoned: they know its trigger and target, because
+    they chose them.
 
     Attributes:
         model: the poisoned copy.
         trigger: the planted trigger.
         target: the planted target class.
-        fit, select, report: int64 places in the trusted set; disjoint. ``report`` is the same for every copy.
-        facts: what planting gave (asr, cda, cda_before, steps, cosine distance to the given model).
+        fit, select, report: int64 places in the trusted set; disjoint. ``report`` is the same for
+            every copy.
+        facts: what self-poisoning gave (asr, cda, cda_before, steps, cosine distance to the given
+            model).
     """
 
     model: nn.Module
@@ -159,7 +176,10 @@ class Copy:
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
-    """The model's last ``nn.Linear`` in definition order: its input is the latent. Raises LookupError if none."""
+    """The model's last ``nn.Linear`` in definition order: its input is the latent.
+
+    Raises LookupError if none.
+    """
     found = [m for m in model.modules() if isinstance(m, nn.Linear)]
     if not found:
         raise LookupError("the model has no linear layer, so it has no latents")
@@ -167,7 +187,9 @@ def last_linear(model: nn.Module) -> nn.Linear:
 
 
 def with_latents(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents (n, d), the input of the last linear layer, and logits (n, classes), from one forward pass."""
+    """Latents (n, d), the input of the last linear layer, and logits (n, classes), from one forward
+    pass.
+    """
     caught: list[Tensor] = []
 
     def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -181,7 +203,9 @@ def with_latents(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     return caught[0], logits
 
 
-def with_features(model: nn.Module, layers: list[nn.Module], x: Tensor) -> tuple[list[Tensor], Tensor]:
+def with_features(
+    model: nn.Module, layers: list[nn.Module], x: Tensor
+) -> tuple[list[Tensor], Tensor]:
     """Outputs of ``layers`` and logits, from one forward pass."""
     caught: dict[int, Tensor] = {}
 

@@ -1,4 +1,6 @@
-"""Files that appear whole or not at all, and may be read and written by whom the umask says: no more and no less."""
+"""Files that appear whole or not at all, and may be read and written by whom the umask says: no
+more and no less.
+"""
 
 import contextlib
 import os
@@ -9,11 +11,12 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write; the file there takes its place when the block ends, and goes if it fails.
+    """Yield a path beside ``path`` to write; the file there takes its place when the block ends,
+    and goes if it fails.
 
-    The folder is made where it is not there. The file's name begins with a dot and keeps the suffix. ``tempfile`` is
-    not used, as its files are for their owner alone whatever the umask says.
-    """
+    The folder is made where it is not there. The file's name begins with a dot and keeps the
+    suffix. ``tempfile`` is not used, as its files are for their owner alone whatever the umask
+    says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:

@@ -1,1 +1,3 @@
-"""Many attacks, who wins: what attacks leave after repair, what detectors see, and the fronts of both sides."""
+"""Many attacks, who wins: what attacks leave after repair, what detectors see, and the fronts of
+both sides.
+"""

@@ -1,9 +1,10 @@
 """Does poisoning more make an attack harder to repair (η) and easier to detect (ρ)?
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-D1 and V-E1 (over- and under-poisoning).
-Deviation: a rank correlation with m over models instead of a look at two curves. A model's own detectability is the
-share of clean models that score below it; over the models of one budget its mean is ρ.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-D1 and V-E1 (over- and
+under-poisoning).
+Deviation: a rank correlation with m over models instead of a look at two curves. A model's own
+detectability is the share of clean models that score below it; over the models of one budget its
+mean is ρ."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ from results.comparison.detectability import detections
 from results.comparison.detector_scores import Detection, resampled
 from results.comparison.residual_asr import Remaining, remaining
 from results.selection.disambiguation import labels
-from results.selection.grouping import Setup, family_of
+from results.selection.grouping import AttackConfig, family_of
 from results.stats import roc
 from results.stats.correlation import Correlation, around, coefficients, correlation
 from trials.spec import Record, Victim
@@ -49,21 +50,26 @@ def trends(records: Iterable[Record], rule: str | None = None, seed: int = 0) ->
     found = [d for d in detections(records) if d.rho is not None]
     return [
         *(_eta(name, group, seed) for name, group in _along(left, lambda x: (x.defense,))),
-        *(_rho(name, group, seed) for name, group in _along(found, lambda d: (d.detector, d.method))),
+        *(
+            _rho(name, group, seed)
+            for name, group in _along(found, lambda d: (d.detector, d.method))
+        ),
     ]
 
 
 T = TypeVar("T", Remaining, Detection)
 
 
-def _along(rows: Sequence[T], choices: Callable[[T], tuple[object, ...]]) -> Iterable[tuple[str, list[T]]]:
-    """Rows of one attack, scene, r and method that differ in m, by rising m."""
-    scenes: dict[tuple[str, float], list[T]] = defaultdict(list)
+def _along(
+    rows: Sequence[T], choices: Callable[[T], tuple[object, ...]]
+) -> Iterable[tuple[str, list[T]]]:
+    """Rows of one attack, benchmark, r and method that differ in m, by rising m."""
+    benchmarks: dict[tuple[str, float], list[T]] = defaultdict(list)
     for row in rows:
-        scenes[row.setup.scene, row.trusted].append(row)
-    for _, group in sorted(scenes.items()):
+        benchmarks[row.setup.benchmark, row.trusted].append(row)
+    for _, group in sorted(benchmarks.items()):
         for name, panel in labels(group, choices).items():  # type: ignore[arg-type]
-            families: dict[Setup, list[T]] = defaultdict(list)
+            families: dict[AttackConfig, list[T]] = defaultdict(list)
             for row in panel:
                 if row.m is not None:
                     families[family_of(row.victim)].append(row)
@@ -87,13 +93,22 @@ def _rho(name: str, group: list[Detection], seed: int) -> Trend:
     if whole.value is not None:
         clean = resampled(group[0].clean, LOOPED, seed) / won.shape[1]
         counts = np.hstack([resampled(row.poisoned, LOOPED, seed) for row in group])
-        drawn = np.array([coefficients("spearman", m, won @ c, w[None])[0] for c, w in zip(clean, counts, strict=True)])
+        drawn = np.array(
+            [
+                coefficients("spearman", m, won @ c, w[None])[0]
+                for c, w in zip(clean, counts, strict=True)
+            ]
+        )
         whole = whole._replace(interval=around(whole.value, drawn[np.isfinite(drawn)]))
     return _trend("ρ", name, group, [row.rho or 0.0 for row in group], whole)
 
 
 def _trend(
-    of: Literal["η", "ρ"], name: str, group: Sequence[Remaining | Detection], means: list[float], models: Correlation
+    of: Literal["η", "ρ"],
+    name: str,
+    group: Sequence[Remaining | Detection],
+    means: list[float],
+    models: Correlation,
 ) -> Trend:
     budgets = tuple(row.m or 0 for row in group)
     return Trend(

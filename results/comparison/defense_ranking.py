@@ -1,10 +1,11 @@
 """Which defense with which detector leaves attackers the least room.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E compares defenses by where the attackers' front lies.
-Deviation: by its hypervolume, over the attacks that every pair of defense and detector has met, with the share of
-resamples in which a pair has the lowest; a lowest number alone would be one of many noisy ones. A defense that costs
-more clean accuracy than Δ in the mean comes after all that do not: a ruined model keeps no backdoor either.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E compares defenses by where the
+attackers' front lies.
+Deviation: by its hypervolume, over the attacks that every pair of defense and detector has met,
+with the share of resamples in which a pair has the lowest; a lowest number alone would be one of
+many noisy ones. A defense that costs more clean accuracy than Δ in the mean comes after all that do
+not: a ruined model keeps no backdoor either."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,9 @@ class Defended:
 
     plane: Plane
     volume: Volume
-    lowest: float | None  # share of resamples in which no rival has a lower hypervolume; None where nothing can be said
+    lowest: (
+        float | None
+    )  # share of resamples in which no rival has a lower hypervolume; None where nothing can be said
     marks: tuple[Mark, ...]  # behind the volume: attacks that all rivals have met
     left_out: tuple[str, ...]  # pairs that met fewer attacks
 
@@ -56,16 +59,18 @@ class Defended:
 
 
 def rankings(planes: Iterable[Plane], channel: Channel | None = None) -> list[list[Defended]]:
-    """For each scene and r the pairs of defense and detector: those within Δ first, then by rising hypervolume.
+    """For each benchmark and r the pairs of defense and detector: those within Δ first, then by
+    rising hypervolume.
 
     Args:
-        planes: made with one seed and number of resamples, so that the pairs are compared on the same resamples.
+        planes: made with one seed and number of resamples, so that the pairs are compared on the
+            same resamples.
         channel: only attacks of this kind; None takes all.
     """
     groups: dict[tuple[str, float], list[Plane]] = defaultdict(list)
     for p in planes:
         if p.of(channel):
-            groups[p.scene].append(p)
+            groups[p.benchmark].append(p)
     return [_ranked(group, channel) for _, group in sorted(groups.items())]
 
 
@@ -75,8 +80,10 @@ def sentence(ranked: Sequence[Defended]) -> str:
     v = best.volume
     sure = f" (95 % interval {v.interval.low:.3f} – {v.interval.high:.3f})" if v.interval else ""
     said = (
-        f"At r = {percent(best.plane.trusted)} %, {pair(best.plane)} leaves attackers the least room: their "
-        f"hypervolume over {_many(best.attacks, 'attack')} is {v.value:.3f} of at most 0.5{sure}, at a mean cost of "
+        f"At r = {percent(best.plane.trusted)} %, {pair(best.plane)} leaves attackers the least "
+        "room: their "
+        f"hypervolume over {_many(best.attacks, 'attack')} is {v.value:.3f} of at most 0.5{sure}, "
+        "at a mean cost of "
         f"{percent(best.cost)} points of clean accuracy"
     )
     if not best.affordable:
@@ -84,13 +91,17 @@ def sentence(ranked: Sequence[Defended]) -> str:
     if len(ranked) == 1:
         return f"{said}; no other pair of defense and detector met the same attacks."
     dear = len(ranked) - len(among)
-    beyond = f" ({_many(dear, 'other pair')} cost{'s' if dear == 1 else ''} more than Δ)" if dear else ""
+    beyond = (
+        f" ({_many(dear, 'other pair')} cost{'s' if dear == 1 else ''} more than Δ)" if dear else ""
+    )
     if best.lowest is None:
         return f"{said}; an attack with a single model says nothing of how far pairs can be told apart{beyond}."
     few = "; fewer than 20 models a side, so differences mean little" if best.few else ""
     if len(among) == 1:
         return f"{said}, the only pair within Δ{beyond}{few}."
-    said += f", the lowest of {len(among)} pairs in {percent(best.lowest, 0)} % of resamples{beyond}"
+    said += (
+        f", the lowest of {len(among)} pairs in {percent(best.lowest, 0)} % of resamples{beyond}"
+    )
     rivals = [pair(d.plane) for d in among[1:] if (d.lowest or 0) > (1 - CERTAIN) / 2]
     if best.lowest >= CERTAIN or not rivals:
         return f"{said}{few}."

@@ -1,9 +1,11 @@
-"""ρ, detectability: how well a detector's score tells an attack's victims from clean models, with its interval.
+"""ρ, detectability: how well a detector's score tells an attack's victims from clean models, with
+its interval.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Algorithm 2 (the detection game) and section V-D.
-Deviation: all attacks share one pool of clean models, so that they can be compared in pairs; a model scored with
-several seeds counts once, by its mean; fewer than 20 models a side are marked. The paper had ten a side.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Algorithm 2 (the detection game) and section
+V-D.
+Deviation: all attacks share one pool of clean models, so that they can be compared in pairs; a
+model scored with several seeds counts once, by its mean; fewer than 20 models a side are marked.
+The paper had ten a side."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,31 +16,49 @@ import numpy as np
 from results.comparison.detector_scores import Detection
 from results.selection.configurations import of_game
 from results.selection.disambiguation import panels
-from results.selection.grouping import scene_of, setup_of
+from results.selection.grouping import attack_config_of, benchmark_of
 from results.stats import delong, roc
 from trials.spec import Record, Trial
 
 
 def detections(records: Iterable[Record]) -> list[Detection]:
-    """Every attack under every detector, against the clean victims of the same dataset, model and training.
+    """Every attack under every detector, against the clean victims of the same dataset, model and
+    training.
 
-    Clean ones must have met the same detector with the same settings, r and repair; where there are none, ρ is None.
-    """
+    Clean ones must have met the same detector with the same settings, r and repair; where there are
+    none, ρ is None."""
     seen = [r for r in of_game(records, "detectability") if r.trial.detector is not None]
     of = panels([r.trial for r in seen], _coarse, lambda t: t.game.identity())
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for r in seen:
-        groups[of[r.trial.id], setup_of(r.trial.victim).attack].append(r)
+        groups[of[r.trial.id], attack_config_of(r.trial.victim).attack].append(r)
     found = []
     for (panel, attack), group in groups.items():
         if attack != "clean":
             found.append(_detection(panel, group, groups.get((panel, "clean"), [])))
-    return sorted(found, key=lambda d: (d.setup.scene, d.trusted, d.panel, d.victim.attacks[0].name, d.m or 0, d.setup))
+    return sorted(
+        found,
+        key=lambda d: (
+            d.setup.benchmark,
+            d.trusted,
+            d.panel,
+            d.victim.attacks[0].name,
+            d.m or 0,
+            d.setup,
+        ),
+    )
 
 
-def difference(first: Detection, second: Detection, draws: int = roc.DRAWS, seed: int = 0) -> delong.Paired | None:
-    """ρ of the first detector minus the second's, on the models that both have scored; None below two a side."""
-    ids = [sorted(a.keys() & b.keys()) for a, b in ((first.poisoned, second.poisoned), (first.clean, second.clean))]
+def difference(
+    first: Detection, second: Detection, draws: int = roc.DRAWS, seed: int = 0
+) -> delong.Paired | None:
+    """ρ of the first detector minus the second's, on the models that both have scored; None below
+    two a side.
+    """
+    ids = [
+        sorted(a.keys() & b.keys())
+        for a, b in ((first.poisoned, second.poisoned), (first.clean, second.clean))
+    ]
     if min(map(len, ids)) < 2:
         return None
     poisoned = [[d.poisoned[k] for k in ids[0]] for d in (first, second)]
@@ -50,7 +70,7 @@ def _coarse(t: Trial) -> object:
     """The step at which a repair ends may have been chosen for each victim apart."""
     parts = [c.identity() if c else None for c in (t.detector, t.method)]
     game = {k: v for k, v in t.game.params.items() if k != "stop_at"}
-    return [scene_of(t.victim), t.trusted, parts, t.game.name, game]
+    return [benchmark_of(t.victim), t.trusted, parts, t.game.name, game]
 
 
 def _detection(panel: str, group: list[Record], pool: list[Record]) -> Detection:
@@ -58,7 +78,7 @@ def _detection(panel: str, group: list[Record], pool: list[Record]) -> Detection
     both = [*group, *pool]
     assert trial.detector is not None
     return Detection(
-        setup=setup_of(trial.victim),
+        setup=attack_config_of(trial.victim),
         victim=trial.victim,
         detector=trial.detector,
         method=trial.method,
@@ -86,7 +106,12 @@ def _models(group: list[Record]) -> dict[str, list[Record]]:
 
 def _facts(rows: list[Record]) -> dict[str, float]:
     seen = {
-        "located": [float(r.metrics["target_rank"] == 1) for r in rows if "target_rank" in r.metrics],
-        **{k: [r.metrics[k] for r in rows if np.isfinite(r.metrics.get(k, np.nan))] for k in ("cosine", "iou")},
+        "located": [
+            float(r.metrics["target_rank"] == 1) for r in rows if "target_rank" in r.metrics
+        ],
+        **{
+            k: [r.metrics[k] for r in rows if np.isfinite(r.metrics.get(k, np.nan))]
+            for k in ("cosine", "iou")
+        },
     }
     return {k: fmean(v) for k, v in seen.items() if v}

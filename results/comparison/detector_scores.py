@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from results.selection.grouping import Setup, budget
+from results.selection.grouping import AttackConfig, budget
 from results.stats import roc
 from results.stats.intervals import Interval, mean_sd, wilson
-from trials.spec import Choice, Victim, derive
+from trials.spec import MethodConfig, Victim, derive
 
 FEW = 20  # models a side; with fewer, an AUC's standard error is .07 and more
 
@@ -29,19 +29,23 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """One attack under one detector; scores by victim's id, each a mean over the detector's own seeds."""
+    """One attack under one detector; scores by victim's id, each a mean over the detector's own
+    seeds.
+    """
 
-    setup: Setup
+    setup: AttackConfig
     victim: Victim  # one of the attacked ones
-    detector: Choice
-    method: Choice | None  # the defense whose repaired model the detector was given
+    detector: MethodConfig
+    method: MethodConfig | None  # the defense whose repaired model the detector was given
     trusted: float  # r
     panel: str  # id of everything but the attack: detector, repair, r, the game's settings
     poisoned: Mapping[str, float]
     clean: Mapping[str, float]
     refused: int  # finished rows without a finite score, poisoned and clean
     failed: int  # rows that failed or were pruned
-    facts: Mapping[str, Mapping[str, float]]  # by poisoned victim: located (share of its rows), cosine, iou
+    facts: Mapping[
+        str, Mapping[str, float]
+    ]  # by poisoned victim: located (share of its rows), cosine, iou
 
     @property
     def m(self) -> int | None:
@@ -64,7 +68,9 @@ class Detection:
 
     @property
     def located(self) -> float | None:
-        """Share of poisoned models of which the true target is the most suspicious class; None if not recorded."""
+        """Share of poisoned models of which the true target is the most suspicious class; None if
+        not recorded.
+        """
         seen = [f["located"] for f in self.facts.values() if "located" in f]
         return fmean(seen) if seen else None
 
@@ -74,7 +80,9 @@ class Detection:
         return None if self.located is None else wilson(self.located, n)
 
     def spread(self, fact: str) -> Spread | None:
-        """Of ``cosine`` or ``iou`` between found and true trigger, over models; None where none has it."""
+        """Of ``cosine`` or ``iou`` between found and true trigger, over models; None where none has
+        it.
+        """
         seen = [f[fact] for f in self.facts.values() if fact in f]
         return Spread(*mean_sd(seen), len(seen)) if seen else None
 
@@ -95,7 +103,10 @@ class Detection:
 
 
 def resampled(ids: Iterable[str], draws: int, seed: int) -> roc.Floats:
-    """(draws, n) counts of these models in sorted order. The same models always get the same resamples."""
+    """(draws, n) counts of these models in sorted order.
+
+    The same models always get the same resamples.
+    """
     return _resampled(tuple(sorted(ids)), draws, seed)
 
 

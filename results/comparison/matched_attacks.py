@@ -1,8 +1,9 @@
 """Attacks compared where they are equally large, or equally successful before the defense.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-D compares attacks at the budgets of Table II.
-Deviation: pairs are matched, and the difference has an interval over models; the clean models are the same for both.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-D compares attacks at the budgets of
+Table II.
+Deviation: pairs are matched, and the difference has an interval over models; the clean models are
+the same for both."""
 
 import math
 from collections import defaultdict
@@ -60,14 +61,18 @@ def at_equal_m(plane: Plane) -> list[Match]:
 def at_equal_asr(plane: Plane, tolerance: float = TOLERANCE) -> list[Match]:
     """Pairs of different attacks whose ASR before the defense differs by at most ``tolerance``.
 
-    For each two attacks the budgets are paired off, nearest first: by the difference of ASR in whole points, then by
-    the ratio of m. A budget is in one pair at most, so that no lucky model is used twice.
-    """
+    For each two attacks the budgets are paired off, nearest first: by the difference of ASR in
+    whole points, then by the ratio of m. A budget is in one pair at most, so that no lucky model is
+    used twice."""
     found = []
     for one, other in _families(plane):
         near = sorted(
             ((a, b) for a in one for b in other if abs(a.asr0 - b.asr0) <= tolerance + 1e-9),
-            key=lambda p: (round(abs(p[0].asr0 - p[1].asr0), 2), _ratio(*p), abs(p[0].asr0 - p[1].asr0)),
+            key=lambda p: (
+                round(abs(p[0].asr0 - p[1].asr0), 2),
+                _ratio(*p),
+                abs(p[0].asr0 - p[1].asr0),
+            ),
         )
         used: set[int] = set()
         for a, b in near:

@@ -1,9 +1,8 @@
 """The plane: each attack by η, the ASR left after a defense, and ρ, its detectability.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E and figure 7.
-Deviation: uncertainty is carried through: models are resampled, the same way for every attack, defense and detector
-that share them. ρ below 0.5 is noise, and is kept as it is.
-"""
+Deviation: uncertainty is carried through: models are resampled, the same way for every attack,
+defense and detector that share them. ρ below 0.5 is noise, and is kept as it is."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from results.comparison.detectability import detections
 from results.comparison.detector_scores import Detection, resampled
 from results.comparison.residual_asr import Remaining, remaining
 from results.selection.disambiguation import labels
-from results.selection.grouping import Channel, Setup, budget, channel, names
+from results.selection.grouping import AttackConfig, Channel, budget, channel, names
 from results.stats import roc
 from results.stats.intervals import Interval
 from trials.spec import Record, Victim
@@ -35,7 +34,7 @@ class Mark:
     rhos: roc.Floats
 
     @property
-    def setup(self) -> Setup:
+    def setup(self) -> AttackConfig:
         return self.left.setup
 
     @property
@@ -70,7 +69,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
-    """All attacks of one scene and r under one defense and one detector."""
+    """All attacks of one benchmark and r under one defense and one detector."""
 
     victim: Victim  # of one of them: dataset, model, training
     trusted: float  # r
@@ -78,11 +77,13 @@ class Plane:
     detector: str
     rule: str
     marks: tuple[Mark, ...]
-    refusals: tuple[str, ...]  # by attack: rows that count for nothing, and whether it is missing because of them
+    refusals: tuple[
+        str, ...
+    ]  # by attack: rows that count for nothing, and whether it is missing because of them
 
     @property
-    def scene(self) -> tuple[str, float]:
-        return self.marks[0].setup.scene, self.trusted
+    def benchmark(self) -> tuple[str, float]:
+        return self.marks[0].setup.benchmark, self.trusted
 
     def of(self, channel: Channel | None) -> tuple[Mark, ...]:
         """The attacks of a channel; all of them for None."""
@@ -112,9 +113,11 @@ def planes(
     left, found = remaining(records, rule), detections(records)
     called = names([*(x.victim for x in left), *(d.victim for d in found)])
     made = []
-    for scene in sorted({_scene(x) for x in left} & {_scene(d) for d in found}):
-        defenses = labels([x for x in left if _scene(x) == scene], lambda x: (x.defense,))
-        detectors = labels([d for d in found if _scene(d) == scene], lambda d: (d.detector, d.method))
+    for benchmark in sorted({_scene(x) for x in left} & {_scene(d) for d in found}):
+        defenses = labels([x for x in left if _scene(x) == benchmark], lambda x: (x.defense,))
+        detectors = labels(
+            [d for d in found if _scene(d) == benchmark], lambda d: (d.detector, d.method)
+        )
         for (defense, xs), (detector, ds) in product(defenses.items(), detectors.items()):
             repaired, inspected = {x.setup: x for x in xs}, {d.setup: d for d in ds}
             pairs = [(x, inspected[s]) for s, x in repaired.items() if s in inspected]
@@ -128,11 +131,13 @@ def planes(
             made.append(
                 Plane(
                     victim=marks[0].victim,
-                    trusted=scene[1],
+                    trusted=benchmark[1],
                     defense=defense,
                     detector=detector,
                     rule=xs[0].rule,
-                    marks=tuple(sorted(marks, key=lambda m: (m.victim.attacks[0].name, m.m or 0, m.name))),
+                    marks=tuple(
+                        sorted(marks, key=lambda m: (m.victim.attacks[0].name, m.m or 0, m.name))
+                    ),
                     refusals=_refusals(repaired, inspected, {m.setup for m in marks}, called),
                 )
             )
@@ -140,21 +145,23 @@ def planes(
 
 
 def _scene(row: Remaining | Detection) -> tuple[str, float]:
-    return row.setup.scene, row.trusted
+    return row.setup.benchmark, row.trusted
 
 
 def _refusals(
-    repaired: Mapping[Setup, Remaining],
-    inspected: Mapping[Setup, Detection],
-    drawn: Set[Setup],
-    called: Mapping[Setup, str],
+    repaired: Mapping[AttackConfig, Remaining],
+    inspected: Mapping[AttackConfig, Detection],
+    drawn: Set[AttackConfig],
+    called: Mapping[AttackConfig, str],
 ) -> tuple[str, ...]:
     """One clause for each attack that is not in the plane, or of which rows were refused or failed."""
     said = []
     for s in sorted(repaired.keys() | inspected.keys(), key=lambda s: called[s]):
         x, d = repaired.get(s), inspected.get(s)
         rows = [row for row in (x, d) if row is not None]
-        refused, failed = (sum(getattr(row, what) for row in rows) for what in ("refused", "failed"))
+        refused, failed = (
+            sum(getattr(row, what) for row in rows) for what in ("refused", "failed")
+        )
         gone = [] if s in drawn else [_why(x, d)]
         gone += [f"{refused} measurements refused, not finite or incomplete"] if refused else []
         gone += [f"{failed} trials failed"] if failed else []

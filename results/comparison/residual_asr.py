@@ -1,8 +1,8 @@
 """η by victim: the ASR that a defense leaves on each repetition of an attack.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-B and V-E.
-Deviation: η is a mean over victims with its interval over them; a victim met with several seeds counts once.
-"""
+Deviation: η is a mean over victims with its interval over them; a victim met with several seeds
+counts once."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,20 +11,22 @@ from statistics import fmean
 
 from results.selection.configurations import of_game
 from results.selection.disambiguation import panels
-from results.selection.grouping import Setup, budget, scene_of, setup_of
+from results.selection.grouping import AttackConfig, attack_config_of, benchmark_of, budget
 from results.selection.rules import curve_of, delta_of, pick
-from trials.spec import Choice, Point, Record, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Trial, Victim
 
 FROZEN = "frozen"  # the settings and the step that tuning chose, run as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remaining:
-    """One attack after one defense; fractions by victim's id, each a mean over the defense's own seeds."""
+    """One attack after one defense; fractions by victim's id, each a mean over the defense's own
+    seeds.
+    """
 
-    setup: Setup
+    setup: AttackConfig
     victim: Victim  # one of them
-    defense: Choice
+    defense: MethodConfig
     trusted: float  # r
     panel: str  # id of what is held against every attack: the defense, r, the game's settings
     rule: str
@@ -51,26 +53,36 @@ def remaining(records: Iterable[Record], rule: str | None = None) -> list[Remain
 
     Args:
         records: those of the robustness game count.
-        rule: ``frozen`` reads the runs that tuning stopped (and those of ``none``, which needs no stop), a rule's name
-            the whole runs, which it stops. None is ``frozen`` where there are such runs, else ``last_before_delta``.
+        rule: ``frozen`` reads the runs that tuning stopped (and those of ``none``, which needs no
+            stop), a rule's name the whole runs, which it stops. None is ``frozen`` where there are
+            such runs, else ``last_before_delta``.
 
     Raises:
         SpecError: unknown rule.
     """
-    played = [r for r in of_game(records, "robustness") if r.trial.method is not None and r.trial.victim.attacks]
+    played = [
+        r
+        for r in of_game(records, "robustness")
+        if r.trial.method is not None and r.trial.victim.attacks
+    ]
     rule = rule or usual(played)
     played = [r for r in played if _counts(r, rule)]
     of = panels([r.trial for r in played], _coarse if rule == FROZEN else _fine, _fine)
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for r in played:
-        groups[of[r.trial.id], setup_of(r.trial.victim).attack].append(r)
+        groups[of[r.trial.id], attack_config_of(r.trial.victim).attack].append(r)
     found = [_remaining(panel, group, rule) for (panel, _), group in groups.items()]
-    return sorted(found, key=lambda x: (x.setup.scene, x.trusted, x.defense.name, x.panel, x.m or 0, x.setup))
+    return sorted(
+        found,
+        key=lambda x: (x.setup.benchmark, x.trusted, x.defense.name, x.panel, x.m or 0, x.setup),
+    )
 
 
 def usual(records: Iterable[Record]) -> str:
     """The rule that these records call for."""
-    return FROZEN if any(r.trial.game.params.get("stop_at") for r in records) else "last_before_delta"
+    return (
+        FROZEN if any(r.trial.game.params.get("stop_at") for r in records) else "last_before_delta"
+    )
 
 
 def _counts(record: Record, rule: str) -> bool:
@@ -81,7 +93,7 @@ def _counts(record: Record, rule: str) -> bool:
 
 def _coarse(t: Trial) -> object:
     """Settings and steps that tuning chose for each victim apart are one defense."""
-    return [scene_of(t.victim), t.trusted, t.method.name if t.method else ""]
+    return [benchmark_of(t.victim), t.trusted, t.method.name if t.method else ""]
 
 
 def _fine(t: Trial) -> object:
@@ -97,7 +109,7 @@ def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
             rows[r.trial.victim.id].append(seen)
     done = sum(r.status == "done" for r in group)
     return Remaining(
-        setup=setup_of(trial.victim),
+        setup=attack_config_of(trial.victim),
         victim=trial.victim,
         defense=trial.method,
         trusted=trial.trusted,
@@ -128,4 +140,6 @@ def _ends(record: Record, rule: str) -> tuple[Point, Point] | None:
 
 def _arrived(record: Record) -> bool:
     """A frozen run counts only if it came to its step."""
-    return max((p.step for p in record.curve), default=-1) >= int(record.trial.game.params.get("stop_at", 0))
+    return max((p.step for p in record.curve), default=-1) >= int(
+        record.trial.game.params.get("stop_at", 0)
+    )

@@ -1,8 +1,9 @@
 """Does the order of settings on self-poisoned copies hold on the real attack?
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C chooses settings on self-poisoned models.
-Deviation: the paper takes for granted that the order carries over; here it is measured, over all settings tried.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C chooses settings on self-poisoned
+models.
+Deviation: the paper takes for granted that the order carries over; here it is measured, over all
+settings tried."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from results.selection.configurations import Configuration, configurations, of_game
-from results.selection.grouping import scene_of
+from results.selection.grouping import benchmark_of
 from results.stats.correlation import Correlation, correlation
 from trials.spec import Record, Victim, content_id
 
@@ -19,7 +20,7 @@ from trials.spec import Record, Victim, content_id
 class Transfer:
     """One defense's settings, ordered twice by η: on copies and on the real attack."""
 
-    plant: str  # the attack with which the copies were poisoned
+    self_poisoning: str  # the attack with which the copies were poisoned
     victim: Victim  # the really attacked one
     trusted: float
     defense: str | None  # None for the settings of all defenses together
@@ -30,16 +31,24 @@ class Transfer:
 
     @property
     def cost(self) -> float:
-        """η on the real attack of the setting that the copies choose, less the lowest that any setting reached."""
-        return self.real[min(range(len(self.planted)), key=lambda i: (self.planted[i], i))] - min(self.real)
+        """η on the real attack of the setting that the copies choose, less the lowest that any
+        setting reached.
+        """
+        return self.real[min(range(len(self.planted)), key=lambda i: (self.planted[i], i))] - min(
+            self.real
+        )
 
 
 def transfers(
-    records: Iterable[Record], rule: str = "min_asr_within_delta", real_rule: str = "last_before_delta", seed: int = 0
+    records: Iterable[Record],
+    rule: str = "min_asr_within_delta",
+    real_rule: str = "last_before_delta",
+    seed: int = 0,
 ) -> list[Transfer]:
     """For every planted attack, attacked victim and r, each defense apart and all together.
 
-    Copies of the victim itself count where it was tuned, else those of victims of its dataset, model and training.
+    Copies of the victim itself count where it was tuned, else those of victims of its dataset,
+    model and training.
 
     Args:
         records: tuning, and whole runs of the robustness game (a frozen run is no order).
@@ -57,28 +66,32 @@ def transfers(
     groups: dict[tuple[str, float], list[Configuration]] = defaultdict(list)
     for c in configurations(whole, real_rule, game="robustness"):
         if c.point:
-            groups[c.victim.id, c.cell.trusted].append(c)
+            groups[c.victim.id, c.task.trusted].append(c)
     found = []
     plants = dict.fromkeys(_plant(c) for c in planted)
-    for plant, (_, real) in product(plants, sorted(groups.items())):
-        on_copies = _planted(real[0], [c for c in planted if _plant(c) == plant])
+    for self_poisoning, (_, real) in product(plants, sorted(groups.items())):
+        on_copies = _planted(real[0], [c for c in planted if _plant(c) == self_poisoning])
         for defense in [*sorted({c.choice.name for c in real}), None]:
             some = [c for c in real if defense in (None, c.choice.name)]
             pairs = [(on_copies[k], _eta(c)) for c in some if (k := _key(c)) in on_copies]
             if len(pairs) > 2:
-                found.append(_transfer(plant, real[0], defense, pairs, seed))
+                found.append(_transfer(self_poisoning, real[0], defense, pairs, seed))
     return found
 
 
 def _plant(c: Configuration) -> str:
     trial = c.records[0].trial
-    return str(trial.plant.params.get("attack", "badnets")) if trial.plant else "unknown"
+    return (
+        str(trial.self_poisoning.params.get("attack", "badnets"))
+        if trial.self_poisoning
+        else "unknown"
+    )
 
 
 def _planted(real: Configuration, planted: list[Configuration]) -> dict[str, float]:
-    fits = [c for c in planted if c.cell.trusted == real.cell.trusted]
+    fits = [c for c in planted if c.task.trusted == real.task.trusted]
     own = [c for c in fits if c.victim.id == real.victim.id]
-    alike = own or [c for c in fits if scene_of(c.victim) == scene_of(real.victim)]
+    alike = own or [c for c in fits if benchmark_of(c.victim) == benchmark_of(real.victim)]
     seen: dict[str, list[float]] = defaultdict(list)
     for c in alike:
         seen[_key(c)].append(_eta(c))
@@ -95,13 +108,17 @@ def _eta(c: Configuration) -> float:
 
 
 def _transfer(
-    plant: str, real: Configuration, defense: str | None, pairs: list[tuple[float, float]], seed: int
+    self_poisoning: str,
+    real: Configuration,
+    defense: str | None,
+    pairs: list[tuple[float, float]],
+    seed: int,
 ) -> Transfer:
     planted, left = zip(*pairs, strict=True)
     return Transfer(
-        plant=plant,
+        self_poisoning=self_poisoning,
         victim=real.victim,
-        trusted=real.cell.trusted,
+        trusted=real.task.trusted,
         defense=defense,
         planted=planted,
         real=left,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from results.selection.configurations import of_game
-from trials.spec import Choice, Record, content_id
+from trials.spec import MethodConfig, Record, content_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +15,8 @@ class TunedDetector:
 
     victim: str  # Victim.id
     trusted: float
-    repair: Choice | None  # whose repaired model it compared with
-    choice: Choice
+    repair: MethodConfig | None  # whose repaired model it compared with
+    choice: MethodConfig
     auc: float  # share of a copy's other classes that score below the planted target
     margin: float  # target's score less the highest other, in the detector's unit
     n_copies: int
@@ -25,7 +25,9 @@ class TunedDetector:
 
 
 def tuned_detectors(records: Iterable[Record]) -> list[TunedDetector]:
-    """Every setting tried, the best of each detector first: highest AUC, then the larger margin; failed seeds last."""
+    """Every setting tried, the best of each detector first: highest AUC, then the larger margin;
+    failed seeds last.
+    """
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for r in of_game(records, "detector_tuning"):
         t = r.trial
@@ -52,4 +54,6 @@ def tuned_detectors(records: Iterable[Record]) -> list[TunedDetector]:
                 failed=len(group) - len(done),
             )
         )
-    return sorted(found, key=lambda d: (d.victim, d.trusted, d.choice.name, d.failed > 0, -d.auc, -d.margin))
+    return sorted(
+        found, key=lambda d: (d.victim, d.trusted, d.choice.name, d.failed > 0, -d.auc, -d.margin)
+    )

@@ -12,8 +12,11 @@ from results.export.latex import latex
 from trials.spec import Record, SpecError
 
 
-def to_tables(records: Sequence[Record], folder: str | Path, rule: str = "min_asr_within_delta") -> list[Path]:
-    """Write every table that has a row to ``folder`` as NAME.csv, NAME.parquet and NAME.tex; the files written.
+def to_tables(
+    records: Sequence[Record], folder: str | Path, rule: str = "min_asr_within_delta"
+) -> list[Path]:
+    """Write every table that has a row to ``folder`` as NAME.csv, NAME.parquet and NAME.tex; the
+    files written.
 
     Args:
         records: all of a sweep's.
@@ -29,20 +32,33 @@ def to_tables(records: Sequence[Record], folder: str | Path, rule: str = "min_as
         for name in names():
             module = importlib.import_module(f"results.tables.{name}")
             takes = signature(module.table).parameters.get("rule")
-            given = {"rule": rule} if takes is not None and takes.default == "min_asr_within_delta" else {}
+            given = (
+                {"rule": rule}
+                if takes is not None and takes.default == "min_asr_within_delta"
+                else {}
+            )
             table: pd.DataFrame = module.table(records, **given)
             if not len(table):
                 continue
             files = [folder / f"{name}{suffix}" for suffix in (".csv", ".parquet", ".tex")]
             to_csv(table, files[0])
             table.astype("string").to_parquet(files[1], index=False)
-            files[2].write_text(latex(table, (module.__doc__ or name).splitlines()[0], f"tab:{name}"), encoding="utf-8")
+            files[2].write_text(
+                latex(table, (module.__doc__ or name).splitlines()[0], f"tab:{name}"),
+                encoding="utf-8",
+            )
             written += files
     except OSError as problem:
-        raise SpecError(f"cannot write to {str(folder)!r}: {problem.strerror or problem}.") from problem
+        raise SpecError(
+            f"cannot write to {str(folder)!r}: {problem.strerror or problem}."
+        ) from problem
     return written
 
 
 def names() -> list[str]:
     """The tables, sorted."""
-    return sorted(p.stem for p in (Path(__file__).parents[1] / "tables").glob("*.py") if not p.stem.startswith("_"))
+    return sorted(
+        p.stem
+        for p in (Path(__file__).parents[1] / "tables").glob("*.py")
+        if not p.stem.startswith("_")
+    )

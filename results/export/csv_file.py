@@ -13,10 +13,14 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s?%?")
 def to_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table without its index.
 
-    Text and column names that a spreadsheet would take for a formula get an apostrophe before them; numbers, also those
-    written as text, stay as they are. A carriage return becomes a line feed: it would not be quoted, and begin a row.
-    """
-    text = {name: table[name].map(_shown) for name in table.columns if table[name].dtype.kind not in "biufM"}
+    Text and column names that a spreadsheet would take for a formula get an apostrophe before them;
+    numbers, also those written as text, stay as they are. A carriage return becomes a line feed: it
+    would not be quoted, and begin a row."""
+    text = {
+        name: table[name].map(_shown)
+        for name in table.columns
+        if table[name].dtype.kind not in "biufM"
+    }
     table.assign(**text).rename(columns=_shown).to_csv(path, index=False)
 
 

@@ -1,4 +1,6 @@
-"""Records as tables and files: data frames, CSV, Parquet; Optuna and TensorBoard lie in files of their own."""
+"""Records as tables and files: data frames, CSV, Parquet; Optuna and TensorBoard lie in files of
+their own.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,26 +28,30 @@ _CURVE = ("id", "step", "cda", "asr", "seconds")
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a trial: what it was, settings of its defense as ``set.NAME`` and of its detector, metrics, error.
+    """One row a trial: what it was, settings of its defense as ``set.NAME`` and of its detector,
+    metrics, error.
 
-    Metrics are fractions, ``seconds`` the trial's own time, ``trusted`` is r, ``m`` the images that the attacks
-    poisoned in all. A metric that bears the name of another column is ``metric.NAME``.
+    Metrics are fractions, ``seconds`` the trial's own time, ``trusted`` is r, ``m`` the images that
+    the attacks poisoned in all. A metric that bears the name of another column is ``metric.NAME``.
     """
     return _table([_row(r) for r in records], _ROW)
 
 
 def curve_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a point: the trial's id, step (of the optimizer), cda and asr (fractions), seconds, and the rest."""
+    """One row a point: the trial's id, step (of the optimizer), cda and asr (fractions), seconds,
+    and the rest.
+    """
     rows = []
     for r in records:
         for p in r.curve:
             row = dict(zip(_CURVE, (r.trial.id, p.step, p.cda, p.asr, p.seconds), strict=True))
-            rows.append(row | {_free(k, _CURVE, "more"): v for k, v in p.more.items()})
+            rows.append(row | {_free(k, _CURVE, "more"): v for k, v in p.extra.items()})
     return _table(rows, _CURVE)
 
 
 def to_file(records: Iterable[Record], path: str | Path) -> Path:
-    """Write ``frame`` to ``path``, in the format of its suffix, and ``curve_frame`` beside it (NAME.curves.csv).
+    """Write ``frame`` to ``path``, in the format of its suffix, and ``curve_frame`` beside it
+    (NAME.curves.csv).
 
     Returns:
         The file of the curves.
@@ -55,7 +61,9 @@ def to_file(records: Iterable[Record], path: str | Path) -> Path:
     """
     path, records = Path(path), list(records)
     if path.suffix not in SUFFIXES:
-        raise SpecError(f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}.")
+        raise SpecError(
+            f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}."
+        )
     beside = path.with_suffix(f".curves{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +96,9 @@ def _row(record: Record) -> dict[str, Any]:
     )
     row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
     settings = {f"set.{k}": v for k, v in trial.method.params.items()} if trial.method else {}
-    settings |= {f"detector.{k}": v for k, v in trial.detector.params.items()} if trial.detector else {}
+    settings |= (
+        {f"detector.{k}": v for k, v in trial.detector.params.items()} if trial.detector else {}
+    )
     if len(victim.attacks) == 1:
         settings |= {f"attack.{k}": v for k, v in victim.attacks[0].params.items() if k != "m"}
     return row | settings | {_free(k, row, "metric"): v for k, v in record.metrics.items()}
@@ -96,12 +106,16 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _table(rows: Sequence[Mapping[str, Any]], first: Iterable[str]) -> pd.DataFrame:
     names = dict.fromkeys(first)
-    extra = sorted({k for row in rows for k in row} - names.keys(), key=lambda k: (not k.startswith("set."), k))
+    extra = sorted(
+        {k for row in rows for k in row} - names.keys(), key=lambda k: (not k.startswith("set."), k)
+    )
     return pd.DataFrame({k: _column([row.get(k) for row in rows]) for k in [*names, *extra]})
 
 
 def _column(values: list[Any]) -> "pd.Series[Any]":
-    """A column that keeps whole numbers whole where some are missing, and writes mixed values as text."""
+    """A column that keeps whole numbers whole where some are missing, and writes mixed values as
+    text.
+    """
     kinds = {type(v) for v in values if v is not None}
     if kinds == {int}:
         return pd.Series(values, dtype="Int64" if None in values else "int64")

@@ -1,8 +1,8 @@
 """Records as an Optuna database, for optuna-dashboard and Optuna's own plots.
 
-One study an outcome that can be compared: game, victim, trusted fraction, seed and defense. The objective is the ASR
-at the lowest point within Δ, the constraint is the CDA lost there minus Δ, and intermediate values are the ASR curve.
-"""
+One study an outcome that can be compared: game, victim, trusted fraction, seed and defense. The
+objective is the ASR at the lowest point within Δ, the constraint is the CDA lost there minus Δ, and
+intermediate values are the ASR curve."""
 
 import math
 from collections import defaultdict
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-_LOG_ABOVE = 100.0  # a setting whose largest value is this many times its smallest is shown on a log scale
+_LOG_ABOVE = (
+    100.0  # a setting whose largest value is this many times its smallest is shown on a log scale
+)
 
 
 def to_optuna(records: Iterable[Record], path: str | Path) -> int:
     """Write the records to a new Optuna database, an SQLite file; it is there whole or not at all.
 
-    Left out is what a study cannot hold: trials without a defense, and finished ones without a curve.
+    Left out is what a study cannot hold: trials without a defense, and finished ones without a
+    curve.
 
     Returns:
         The number of studies.
@@ -40,7 +43,9 @@ def to_optuna(records: Iterable[Record], path: str | Path) -> int:
     if path.exists():
         raise SpecError(f"{str(path)!r} exists already. Name a new file.")
     if not studies:
-        raise SpecError("no record of a defense with a curve: there is nothing that an Optuna study could hold.")
+        raise SpecError(
+            "no record of a defense with a curve: there is nothing that an Optuna study could hold."
+        )
     try:
         with whole(path) as part:
             part.touch()  # SQLite itself would let nobody else write
@@ -55,8 +60,8 @@ def _studies(records: Iterable[Record]) -> dict[str, list[Record]]:
     for r in records:
         t = r.trial
         if t.method is not None and (r.curve or r.status != "done"):
-            plant = t.plant.identity() if t.plant else None
-            key = [t.game.identity(), t.victim.id, t.trusted, t.seed, t.method.name, plant]
+            self_poisoning = t.self_poisoning.identity() if t.self_poisoning else None
+            key = [t.game.identity(), t.victim.id, t.trusted, t.seed, t.method.name, self_poisoning]
             groups[canonical(key)].append(r)
     named: dict[str, list[Record]] = {}
     for group in groups.values():
@@ -123,13 +128,21 @@ def _space(values: list[Scalar]) -> "BaseDistribution":
 def _trial(record: Record, spaces: dict[str, "BaseDistribution"]) -> "FrozenTrial":
     from optuna.trial import TrialState, create_trial  # noqa: PLC0415
 
-    state = {"done": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}[record.status]
+    state = {"done": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}[
+        record.status
+    ]
     params = dict(record.trial.method.params) if record.trial.method else {}
     chosen = pick(record)
     curve = curve_of(record)
-    lost = {"cda_loss_above_delta": curve[0].cda - chosen.point.cda - delta_of(record)} if chosen else {}
+    lost = (
+        {"cda_loss_above_delta": curve[0].cda - chosen.point.cda - delta_of(record)}
+        if chosen
+        else {}
+    )
     about = {"id": record.trial.id, "seconds": record.seconds, **record.metrics}
-    about |= {"step": chosen.point.step, "cda": chosen.point.cda, "rule": chosen.rule} if chosen else {}
+    about |= (
+        {"step": chosen.point.step, "cda": chosen.point.cda, "rule": chosen.rule} if chosen else {}
+    )
     about |= {"error": record.error} if record.error else {}
     trial = create_trial(
         state=state,
@@ -140,5 +153,7 @@ def _trial(record: Record, spaces: dict[str, "BaseDistribution"]) -> "FrozenTria
         intermediate_values={p.step: p.asr for p in curve if math.isfinite(p.asr)},
         constraints=lost or None,
     )
-    trial.datetime_start = (trial.datetime_complete or datetime.now()) - timedelta(seconds=record.seconds)
+    trial.datetime_start = (trial.datetime_complete or datetime.now()) - timedelta(
+        seconds=record.seconds
+    )
     return trial

@@ -8,7 +8,8 @@ from trials.spec import Record, SpecError
 
 
 def to_tensorboard(records: Iterable[Record], folder: str | Path) -> int:
-    """Write one run a trial into ``folder``: the scalars cda and asr (fractions) by step, and the settings.
+    """Write one run a trial into ``folder``: the scalars cda and asr (fractions) by step, and the
+    settings.
 
     Returns:
         The number of runs.
@@ -19,13 +20,17 @@ def to_tensorboard(records: Iterable[Record], folder: str | Path) -> int:
     folder, count = Path(folder), 0
     try:
         if folder.exists() and any(folder.iterdir()):
-            raise SpecError(f"{str(folder)!r} is not empty: TensorBoard would show both. Name a new folder.")
+            raise SpecError(
+                f"{str(folder)!r} is not empty: TensorBoard would show both. Name a new folder."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         for record in records:
             _run(record, folder / record.trial.id)
             count += 1
     except OSError as problem:
-        raise SpecError(f"cannot write to {str(folder)!r}: {problem.strerror or problem}.") from problem
+        raise SpecError(
+            f"cannot write to {str(folder)!r}: {problem.strerror or problem}."
+        ) from problem
     return count
 
 
@@ -46,4 +51,6 @@ def _run(record: Record, folder: Path) -> None:
             for name, value in (("cda", point.cda), ("asr", point.asr)):
                 writer.add_scalar(name, value, point.step, walltime=point.seconds)
         for name, value in record.metrics.items():
-            writer.add_scalar(f"metrics/{name}", value, record.curve[-1].step if record.curve else 0)
+            writer.add_scalar(
+                f"metrics/{name}", value, record.curve[-1].step if record.curve else 0
+            )

@@ -10,18 +10,35 @@ from results.stats.roc import Floats
 from trials.spec import Victim
 
 CLEAN = Look(_GREY, "circle")
-_MARKS = (*_SYMBOLS, "triangle-down", "hourglass", "star")  # eleven, so that marks differ where colours recur
-_ORDER = ("#56B4E9", "#1B83C6", "#CC79A7", "#D55E00", "#E69F00")  # from little to much, seen alike by all
+_MARKS = (
+    *_SYMBOLS,
+    "triangle-down",
+    "hourglass",
+    "star",
+)  # eleven, so that marks differ where colours recur
+_ORDER = (
+    "#56B4E9",
+    "#1B83C6",
+    "#CC79A7",
+    "#D55E00",
+    "#E69F00",
+)  # from little to much, seen alike by all
 
 
 def attack_looks(victims: Iterable[Victim]) -> dict[str, Look]:
-    """By attack's name, whatever its budget; clean victims are grey. All figures of a page give the same victims."""
+    """By attack's name, whatever its budget; clean victims are grey.
+
+    All figures of a page give the same victims.
+    """
     return named_looks({attack_name(v) for v in victims if v.attacks}) | {"clean": CLEAN}
 
 
 def named_looks(names: Iterable[str]) -> dict[str, Look]:
     """A colour and a mark for each name."""
-    return {n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]) for i, n in enumerate(sorted(names))}
+    return {
+        n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)])
+        for i, n in enumerate(sorted(names))
+    }
 
 
 def ranked_looks(values: Sequence[int]) -> dict[int, Look]:
@@ -39,7 +56,11 @@ def faded(colour: str, opacity: float) -> str:
 
 
 def staircase(edge: Floats) -> Floats:
-    """(k, 2) of (η, ρ): the border of what a front of (ρ, η), by rising ρ, dominates; from η = 0 to ρ = 1."""
+    """(k, 2) of (η, ρ): the border of what a front of (ρ, η), by rising ρ, dominates; from η = 0 to
+    ρ = 1.
+    """
     rho, eta = edge[:, 0], edge[:, 1]
-    corners = np.column_stack([np.repeat(eta, 2), np.column_stack([rho, np.append(rho[1:], 1.0)]).ravel()])
+    corners = np.column_stack(
+        [np.repeat(eta, 2), np.column_stack([rho, np.append(rho[1:], 1.0)]).ravel()]
+    )
     return np.vstack([[0.0, rho[0]], corners])

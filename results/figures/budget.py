@@ -1,9 +1,9 @@
 """ASR before any defense and detectability ρ against the number of poisoned images m.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 5, which has both on one axis and an attack a panel.
-Deviation: a panel for each of the two, so that attacks can be compared; bars are 95 % intervals over models; the few
-values that the paper's text gives are open diamonds.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 5, which has both on one axis and an
+attack a panel.
+Deviation: a panel for each of the two, so that attacks can be compared; bars are 95 % intervals
+over models; the few values that the paper's text gives are open diamonds."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,8 @@ class Value(NamedTuple):
 def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.Figure:
     """A line an attack in each panel; without traces where no victim was trained or scored.
 
-    An attack with several settings besides m has a line each. The panel of ρ is left out where no detector looked.
+    An attack with several settings besides m has a line each. The panel of ρ is left out where no
+    detector looked.
 
     Args:
         records: of one dataset, model and r; several would lie over one another.
@@ -60,7 +61,9 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     ms = {m for lines in (rates, areas) for line in lines.values() for m, *_ in line}
     ms |= {known.m for several in theirs.values() for known in several}
     axis = base.xaxis.to_plotly_json()
-    chart.update_xaxes({**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]})
+    chart.update_xaxes(
+        {**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]}
+    )
     chart.update_yaxes(axis)
     said: set[str] = set()
     looks = _looks(victims, attack_looks(r.trial.victim for r in records))
@@ -70,24 +73,34 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
             if values:
                 first = row == 1 or attack not in rates
                 chart.add_trace(
-                    _line(values, shown(attack), look, dash, first, 100 if row == 1 else 1, beside), row=row, col=1
+                    _line(values, shown(attack), look, dash, first, 100 if row == 1 else 1, beside),
+                    row=row,
+                    col=1,
                 )
         plain = attack_name(victims[attack])
         if plain not in said:  # of which family the paper's are it does not say
             alone = sum(attack_name(v) == plain for v in victims.values()) == 1
             _paper(chart, theirs[attack], shown(plain), look if alone else CLEAN, rows)
         said.add(plain)
-    chart.update_xaxes(title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=rows)
-    chart.update_yaxes(title={"text": "ASR before any defense (%)"}, range=[-3, 103], dtick=20, row=1)
+    chart.update_xaxes(
+        title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=rows
+    )
+    chart.update_yaxes(
+        title={"text": "ASR before any defense (%)"}, range=[-3, 103], dtick=20, row=1
+    )
     if areas:
         chart.update_yaxes(title={"text": f"ρ: AUC of {shown(name)}"}, row=2)
         line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
-        chart.add_hline(y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1)
+        chart.add_hline(
+            y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1
+        )
     return chart
 
 
 def _looks(victims: Mapping[str, Victim], looks: Mapping[str, Look]) -> dict[str, tuple[Look, str]]:
-    """Look and dash of each line: an attack's own look, its other families dashed; of the only attack a look each."""
+    """Look and dash of each line: an attack's own look, its other families dashed; of the only
+    attack a look each.
+    """
     if len(looks.keys() - {"clean"}) == 1:
         return {name: (look, DASHES[0]) for name, look in named_looks(victims).items()}
     seen: dict[str, int] = defaultdict(int)
@@ -110,7 +123,9 @@ def _rates(
         if r.status == "done" and m and "asr" in r.metrics:
             seen[name_of(v)][m].append(r.metrics["asr"])
             victims[name_of(v)] = v
-    return {name: [_value(m, some) for m, some in sorted(by_m.items())] for name, by_m in seen.items()}, victims
+    return {
+        name: [_value(m, some) for m, some in sorted(by_m.items())] for name, by_m in seen.items()
+    }, victims
 
 
 def _value(m: int, some: Sequence[float]) -> Value:
@@ -127,12 +142,20 @@ def _areas(
     lines: dict[str, list[Value]] = defaultdict(list)
     for d in sorted(panels.get(name, []), key=lambda d: d.m or 0):
         rho = d.rho or 0.0
-        lines[name_of(d.victim)].append(Value(d.m or 0, rho, d.rho_interval() or Interval(rho, rho)))
+        lines[name_of(d.victim)].append(
+            Value(d.m or 0, rho, d.rho_interval() or Interval(rho, rho))
+        )
     return name, lines, {name_of(d.victim): d.victim for d in panels.get(name, [])}
 
 
 def _line(
-    values: Sequence[Value], label: str, look: Look, dash: str, first: bool, scale: int, beside: float
+    values: Sequence[Value],
+    label: str,
+    look: Look,
+    dash: str,
+    first: bool,
+    scale: int,
+    beside: float,
 ) -> go.Scatter:
     return go.Scatter(
         x=[v.m * beside for v in values],
@@ -156,7 +179,9 @@ def _line(
     )
 
 
-def _paper(chart: go.Figure, known: Sequence[paper.Attacked], label: str, look: Look, rows: int) -> None:
+def _paper(
+    chart: go.Figure, known: Sequence[paper.Attacked], label: str, look: Look, rows: int
+) -> None:
     """What the paper's text says of this attack."""
     rates = [(k.m, 100 * k.asr) for k in known if k.asr is not None]
     areas = [(k.m, k.rho) for k in known if k.rho is not None]

@@ -1,4 +1,6 @@
-"""What each defense can reach: its configurations, its ASR x CDA front, the loss allowed, and the winners."""
+"""What each defense can reach: its configurations, its ASR x CDA front, the loss allowed, and the
+winners.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +19,8 @@ MOST = 400  # marks a defense: beyond that a chart is a blot, and slow; the best
 
 
 def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> go.Figure:
-    """A dot a configuration, a stepped line a defense over all points of its curves, a ring round each winner.
+    """A dot a configuration, a stepped line a defense over all points of its curves, a ring round
+    each winner.
 
     Raises:
         SpecError: unknown rule.
@@ -27,14 +30,19 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
     names, styles = cell_names(records, "tuning"), looks(records)
     found = [c for c in configurations(records, rule) if c.point]
     for w in winners(records, rule):  # best first, so the legend is a ranking
-        group = [c for c in found if c.cell == w.cell and c.choice.name == w.defense]
-        label = shown(", ".join(filter(None, [w.defense, names[w.cell]])))
+        group = [c for c in found if c.task == w.task and c.choice.name == w.defense]
+        label = shown(", ".join(filter(None, [w.defense, names[w.task]])))
         chart.add_traces(_traces(group, styles[w.defense], label))
         chart.add_scatter(
             x=[100 * w.eta],
             y=[100 * w.cda],
             mode="markers",
-            marker={"size": 17, "symbol": "circle-open", "color": styles[w.defense].colour, "line": {"width": 2.5}},
+            marker={
+                "size": 17,
+                "symbol": "circle-open",
+                "color": styles[w.defense].colour,
+                "line": {"width": 2.5},
+            },
             showlegend=False,
             hoverinfo="skip",
             legendgroup=label,
@@ -58,12 +66,21 @@ def _traces(group: list[Configuration], look: Look, label: str) -> list[go.Scatt
         showlegend=False,
         hoverinfo="skip",
     )
-    thin = {"width": 1.5 if look.symbol in ("x-thin", "cross-thin", "asterisk") else 0, "color": look.colour}
+    thin = {
+        "width": 1.5 if look.symbol in ("x-thin", "cross-thin", "asterisk") else 0,
+        "color": look.colour,
+    }
     dots = go.Scatter(
         x=[100 * p.asr for p in points],
         y=[100 * p.cda for p in points],
         mode="markers",
-        marker={"size": 7, "opacity": 0.8, "color": look.colour, "symbol": look.symbol, "line": thin},
+        marker={
+            "size": 7,
+            "opacity": 0.8,
+            "color": look.colour,
+            "symbol": look.symbol,
+            "line": thin,
+        },
         name=label,
         legendgroup=label,
         hoverinfo="text",
@@ -78,4 +95,6 @@ def _allowed(chart: go.Figure, found: Sequence[Configuration]) -> None:
     if floors and max(floors) - min(floors) < 0.5:
         note = {"text": "lowest CDA allowed (Δ)", "font": {"size": 11}}
         line = {"dash": "dot", "width": 1.5, "color": "rgba(128,128,128,0.9)"}
-        chart.add_hline(y=max(floors), line=line, annotation=note, annotation_position="bottom right")
+        chart.add_hline(
+            y=max(floors), line=line, annotation=note, annotation_position="bottom right"
+        )

@@ -1,8 +1,8 @@
 """What attacks do to an image: clean, with the trigger, and the difference, one column an attack.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 8.
-Deviation: the difference is drawn around grey and magnified, the same for all attacks, so that faint triggers show.
-"""
+Deviation: the difference is drawn around grey and magnified, the same for all attacks, so that
+faint triggers show."""
 
 from collections.abc import Mapping
 

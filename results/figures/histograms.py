@@ -1,9 +1,8 @@
 """Scores of clean and of poisoned models, one panel an attack: what an AUC is made of.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 9.
-Deviation: shares of models, so that unequal numbers compare, and a tick for each model below the bars: with twenty
-models the bars' shape is mostly chance.
-"""
+Deviation: shares of models, so that unequal numbers compare, and a tick for each model below the
+bars: with twenty models the bars' shape is mostly chance."""
 
 from collections.abc import Sequence
 
@@ -26,7 +25,9 @@ POISONED = Look("#D55E00", "circle")  # in every panel, whatever the attack's ow
 _PANEL = 170  # pixels
 
 
-def figure(records: Sequence[Record], /, *, detector: str | None = None, m: int | None = None) -> go.Figure:
+def figure(
+    records: Sequence[Record], /, *, detector: str | None = None, m: int | None = None
+) -> go.Figure:
     """A figure without traces where nothing was scored on both sides.
 
     Args:
@@ -35,7 +36,11 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None, m: int 
         m: budget; None takes each attack's largest.
     """
     found = [d for d in detections(records) if d.rho is not None]
-    found = [d for d in found if (d.setup.scene, d.trusted) == (found[0].setup.scene, found[0].trusted)]
+    found = [
+        d
+        for d in found
+        if (d.setup.benchmark, d.trusted) == (found[0].setup.benchmark, found[0].trusted)
+    ]
     panels = labels(found, lambda d: (d.detector, d.method))
     name = detector if detector is not None else next(iter(panels), "")
     chosen = _one_each(panels.get(name, []), m)
@@ -77,14 +82,18 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
     edges = np.histogram_bin_edges(every, BINS)
     for i, d in enumerate(chosen):
         place = {"row": i // columns + 1, "col": i % columns + 1}
-        for scores, look, side in zip(d.sides, (POISONED, CLEAN), ("poisoned", "clean"), strict=True):
+        for scores, look, side in zip(
+            d.sides, (POISONED, CLEAN), ("poisoned", "clean"), strict=True
+        ):
             chart.add_trace(_bars(scores, edges, look, side, first=not i), **place)
             chart.add_trace(_ticks(scores, look, -0.03 if side == "poisoned" else -0.065), **place)
     chart.update_annotations(font={"size": 12})
     top = 100 * max(_shares(s, edges).max() for d in chosen for s in d.sides)
     chart.update_yaxes(range=[-9, top + 4], tickvals=list(range(0, 101, 20 if top > 45 else 10)))
     chart.update_xaxes(
-        title={"text": f"score of {shown(detector)}", "standoff": 8, "font": {"size": 13}}, row=rows, col=1
+        title={"text": f"score of {shown(detector)}", "standoff": 8, "font": {"size": 13}},
+        row=rows,
+        col=1,
     )
     chart.update_yaxes(title={"text": "models (%)", "font": {"size": 13}}, col=1)
     if len(chosen) < rows * columns:

@@ -15,7 +15,8 @@ from trials.spec import Record
 
 
 def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> go.Figure:
-    """Bars in percent that sum to 100 within a defense; a figure without traces where nothing can be said.
+    """Bars in percent that sum to 100 within a defense; a figure without traces where nothing can
+    be said.
 
     Raises:
         SpecError: unknown rule.
@@ -43,7 +44,8 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
     for row, item in enumerate(known, 1):
         chart.add_trace(_bars(item, styles[item.defense].colour), row=row, col=1)
     chart.update_xaxes(
-        title={"text": "share of the importance for η (%)", "standoff": 10, "font": {"size": 13}}, row=len(known)
+        title={"text": "share of the importance for η (%)", "standoff": 10, "font": {"size": 13}},
+        row=len(known),
     )
     chart.update_annotations(font={"size": 13}, x=0, xanchor="left")
     return chart

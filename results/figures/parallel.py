@@ -1,8 +1,8 @@
-"""Parallel coordinates: every configuration of one defense as a line through its settings, coloured by the ASR left.
+"""Parallel coordinates: every configuration of one defense as a line through its settings, coloured
+by the ASR left.
 
-Deviation: drawn with plain lines, not plotly's own parallel coordinates, which need WebGL, cannot be printed, and
-do not name their ends on a narrow screen.
-"""
+Deviation: drawn with plain lines, not plotly's own parallel coordinates, which need WebGL, cannot
+be printed, and do not name their ends on a narrow screen."""
 
 import math
 from collections.abc import Sequence
@@ -18,11 +18,18 @@ from results.selection.labels import value
 from trials.spec import Record, Scalar
 
 MOST = 120  # lines: the best by the rule; more cannot be told apart
-_SCALE = [[0.0, "#1B83C6"], [0.5, "#9a9a9a"], [1.0, "#E69F00"]]  # seen alike by all, on light and on dark
+_SCALE = [
+    [0.0, "#1B83C6"],
+    [0.5, "#9a9a9a"],
+    [1.0, "#E69F00"],
+]  # seen alike by all, on light and on dark
 
 
-def figure(records: Sequence[Record], /, *, defense: str, rule: str = "min_asr_within_delta") -> go.Figure:
-    """One axis a setting that was varied, and the ASR left as the last; a figure without traces where none was.
+def figure(
+    records: Sequence[Record], /, *, defense: str, rule: str = "min_asr_within_delta"
+) -> go.Figure:
+    """One axis a setting that was varied, and the ASR left as the last; a figure without traces
+    where none was.
 
     Raises:
         SpecError: unknown rule.
@@ -30,12 +37,16 @@ def figure(records: Sequence[Record], /, *, defense: str, rule: str = "min_asr_w
     """
     group = [c for c in configurations(records, rule) if c.choice.name == defense and c.point]
     names = varied(group)
-    chart = go.Figure(layout=layout(height=352, showlegend=False, margin={"l": 8, "r": 8, "t": 12, "b": 24}))
+    chart = go.Figure(
+        layout=layout(height=352, showlegend=False, margin={"l": 8, "r": 8, "t": 12, "b": 24})
+    )
     if not names:
         return chart
     columns = {n: [c.choice.params[n] for c in group] for n in names}
     places = {n: _places(column) for n, column in columns.items()}
-    order = sorted(range(len(group)), key=lambda i: (group[i].failed + group[i].pruned > 0, group[i].rank))[:MOST]
+    order = sorted(
+        range(len(group)), key=lambda i: (group[i].failed + group[i].pruned > 0, group[i].rank)
+    )[:MOST]
     left = [round(100 * c.point.asr, 1) for c in group if c.point]
     low, high = min(left), max(left)
     for i in reversed(order):  # the best on top
@@ -63,7 +74,9 @@ def _line(c: Configuration, heights: list[float], best: bool) -> go.Scatter:
 
 
 def _places(column: Sequence[Scalar]) -> list[float]:
-    """Heights in [0, 1]: numbers by size (by order of magnitude where they span a decade), words in their order."""
+    """Heights in [0, 1]: numbers by size (by order of magnitude where they span a decade), words in
+    their order.
+    """
     numbers = [float(v) for v in column if isinstance(v, (int, float)) and not isinstance(v, bool)]
     if len(numbers) < len(column):
         words = sorted({str(v) for v in column})
@@ -76,10 +89,16 @@ def _places(column: Sequence[Scalar]) -> list[float]:
 
 def _axis(chart: go.Figure, x: int, name: str, column: Sequence[Scalar]) -> None:
     ends = sorted(zip(_places(column), [value(v) for v in column], strict=True))
-    chart.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, line={"width": 1, "color": "rgba(128,128,128,0.6)"})
+    chart.add_shape(
+        type="line", x0=x, x1=x, y0=0, y1=1, line={"width": 1, "color": "rgba(128,128,128,0.6)"}
+    )
     for y, label, side in ((0, ends[0][1], "top"), (1, ends[-1][1], "bottom")):
-        chart.add_annotation(x=x, y=y, text=shown(_end(label)), showarrow=False, yanchor=side, font={"size": 11})
-    chart.add_annotation(x=x, y=-0.1, text=f"<b>{shown(name)}</b>", showarrow=False, yanchor="top", font={"size": 12})
+        chart.add_annotation(
+            x=x, y=y, text=shown(_end(label)), showarrow=False, yanchor=side, font={"size": 11}
+        )
+    chart.add_annotation(
+        x=x, y=-0.1, text=f"<b>{shown(name)}</b>", showarrow=False, yanchor="top", font={"size": 12}
+    )
 
 
 def _end(label: str) -> str:

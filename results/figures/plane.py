@@ -1,9 +1,9 @@
-"""The plane: what attacks keep after a defense against how well a detector finds them, and the attackers' front.
+"""The plane: what attacks keep after a defense against how well a detector finds them, and the
+attackers' front.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 7.
-Deviation: marks have their 95 % interval over models, the front its band, and chance its line; attacks that poison
-data and attacks that control the training have a front each.
-"""
+Deviation: marks have their 95 % interval over models, the front its band, and chance its line;
+attacks that poison data and attacks that control the training have a front each."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,21 +28,33 @@ FRONTS: tuple[tuple[Channel, str, str, str], ...] = (  # in colours that no atta
 
 
 def figure(
-    records: Sequence[Record], /, *, rule: str | None = None, defense: str | None = None, detector: str | None = None
+    records: Sequence[Record],
+    /,
+    *,
+    rule: str | None = None,
+    defense: str | None = None,
+    detector: str | None = None,
 ) -> go.Figure:
     """One plane; without traces where there is none.
 
     Args:
         records: of one dataset, model and r; of several the first counts.
         rule: as for ``results.comparison.residual_asr``.
-        defense, detector: by the names of the table ``plane``; None takes the pair that leaves attackers least room.
+        defense, detector: by the names of the table ``plane``; None takes the pair that leaves
+            attackers least room.
 
     Raises:
         SpecError: unknown rule.
     """
-    made = [p for p in planes(records, rule) if defense in (None, p.defense) and detector in (None, p.detector)]
+    made = [
+        p
+        for p in planes(records, rule)
+        if defense in (None, p.defense) and detector in (None, p.detector)
+    ]
     looks = attack_looks(r.trial.victim for r in records)
-    return drawn(rankings(made)[0][0].plane, looks) if made else go.Figure(layout=layout(height=460))
+    return (
+        drawn(rankings(made)[0][0].plane, looks) if made else go.Figure(layout=layout(height=460))
+    )
 
 
 def drawn(plane: Plane, looks: Mapping[str, Look]) -> go.Figure:
@@ -55,7 +67,11 @@ def drawn(plane: Plane, looks: Mapping[str, Look]) -> go.Figure:
                 "title": {"text": f"η: ASR left by {shown(plane.defense)} (%)"},
                 "range": [-0.03 * high, min(103, 1.1 * high)],
             },
-            yaxis={"title": {"text": f"ρ: AUC of {shown(plane.detector)}"}, "range": [low - 0.03, 1.03], "dtick": 0.1},
+            yaxis={
+                "title": {"text": f"ρ: AUC of {shown(plane.detector)}"},
+                "range": [low - 0.03, 1.03],
+                "dtick": 0.1,
+            },
             height=520,
         )
     )
@@ -140,4 +156,6 @@ def _said(m: Mark) -> str:
     rho = f"ρ {m.rho:.2f}" + (f" ({interval.low:.2f} – {interval.high:.2f})" if interval else "")
     models = f"{len(m.found.poisoned)} poisoned, {len(m.found.clean)} clean models"
     before = f"ASR before {100 * m.asr0:.1f} %"
-    return "<br>".join([f"<b>{shown(m.name)}</b>", before, eta, rho, models + (" (few)" if m.found.few else "")])
+    return "<br>".join(
+        [f"<b>{shown(m.name)}</b>", before, eta, rho, models + (" (few)" if m.found.few else "")]
+    )

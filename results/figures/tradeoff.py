@@ -1,9 +1,9 @@
-"""The trade-off along each winner's run: every mark is a recorded step, from no defense to the last step.
+"""The trade-off along each winner's run: every mark is a recorded step, from no defense to the last
+step.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 6, which shades one standard deviation.
-Deviation: the deviation (over copies and seeds) is drawn as a bar at the recommended step only; seven shaded bands
-over one another cannot be read.
-"""
+Deviation: the deviation (over copies and seeds) is drawn as a bar at the recommended step only;
+seven shaded bands over one another cannot be read."""
 
 from collections.abc import Sequence
 
@@ -26,10 +26,10 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=440))
     names, styles = cell_names(records, "tuning"), looks(records)
-    curves = {(c.cell, str(c.choice.identity())): c.curve for c in configurations(records, rule)}
+    curves = {(c.task, str(c.choice.identity())): c.curve for c in configurations(records, rule)}
     for w in winners(records, rule):
-        curve, look = curves[w.cell, str(w.choice.identity())], styles[w.defense]
-        label = shown(", ".join(filter(None, [w.defense, names[w.cell]])))
+        curve, look = curves[w.task, str(w.choice.identity())], styles[w.defense]
+        label = shown(", ".join(filter(None, [w.defense, names[w.task]])))
         chart.add_scatter(
             x=[100 * p.asr for p in curve],
             y=[100 * p.cda for p in curve],

@@ -1,9 +1,9 @@
-"""What a repair costs for attacks of different size: CDA against ASR along the runs, one line a budget m.
+"""What a repair costs for attacks of different size: CDA against ASR along the runs, one line a
+budget m.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 6.
-Deviation: the shade is one standard deviation of the ASR over victims at equal steps; the loss Δ that is allowed has a
-line, and the paper's repair threshold of 5 % ASR another.
-"""
+Deviation: the shade is one standard deviation of the ASR over victims at equal steps; the loss Δ
+that is allowed has a line, and the paper's repair threshold of 5 % ASR another."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ from trials.spec import Point, Record
 
 
 def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Figure:
-    """Whole runs, or where there are none those that end at the step which tuning chose; without traces for neither.
+    """Whole runs, or where there are none those that end at the step which tuning chose; without
+    traces for neither.
 
     Args:
         records: of one dataset, model and r, and of one set of settings of the defense.
@@ -32,7 +33,9 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
     Raises:
         ValueError: a measurement is not finite.
     """
-    chart = go.Figure(layout=layout(xaxis=asr_axis(f"ASR of {shown(attack)} (%)"), yaxis=cda_axis(), height=440))
+    chart = go.Figure(
+        layout=layout(xaxis=asr_axis(f"ASR of {shown(attack)} (%)"), yaxis=cda_axis(), height=440)
+    )
     groups: dict[int, list[tuple[Point, ...]]] = defaultdict(list)
     floors = []
     for r in _of(records, attack, defense):
@@ -46,8 +49,15 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
         line = {"dash": "dot", "width": 1.5, "color": "rgba(128,128,128,0.9)"}
         floor = {"text": "lowest CDA allowed (Δ)", "font": {"size": 11}}
         done = {"text": "repaired", "font": {"size": 11}, "textangle": -90}
-        chart.add_hline(y=float(np.mean(floors)), line=line, annotation=floor, annotation_position="bottom right")
-        chart.add_vline(x=100 * REPAIRED, line=line, annotation=done, annotation_position="bottom right")
+        chart.add_hline(
+            y=float(np.mean(floors)),
+            line=line,
+            annotation=floor,
+            annotation_position="bottom right",
+        )
+        chart.add_vline(
+            x=100 * REPAIRED, line=line, annotation=done, annotation_position="bottom right"
+        )
     return chart
 
 
@@ -63,14 +73,19 @@ def drawable(records: Sequence[Record]) -> list[tuple[str, str]]:
 def _runs(records: Sequence[Record]) -> list[Record]:
     """Runs of more than their start, of attacked victims."""
     played = of_game(records, "robustness")
-    return [r for r in played if r.status == "done" and len(r.curve) > 1 and r.trial.method and r.trial.victim.attacks]
+    return [
+        r
+        for r in played
+        if r.status == "done" and len(r.curve) > 1 and r.trial.method and r.trial.victim.attacks
+    ]
 
 
 def _of(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
     found = [
         r
         for r in _runs(records)
-        if r.trial.method and (r.trial.method.name, attack_name(r.trial.victim)) == (defense, attack)
+        if r.trial.method
+        and (r.trial.method.name, attack_name(r.trial.victim)) == (defense, attack)
     ]
     return [r for r in found if not r.trial.game.params.get("stop_at")] or found
 
@@ -97,6 +112,9 @@ def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list
         name=f"{label} ({len(curves)} victim{'s' if several else ''})",
         legendgroup=label,
         hoverinfo="text",
-        hovertext=[f"{label}<br>step {p.step}<br>ASR {100 * p.asr:.1f} %, CDA {100 * p.cda:.1f} %" for p in mean],
+        hovertext=[
+            f"{label}<br>step {p.step}<br>ASR {100 * p.asr:.1f} %, CDA {100 * p.cda:.1f} %"
+            for p in mean
+        ],
     )
     return [shade, line] if several else [line]

@@ -1,10 +1,10 @@
 """The paper's own choices and outcomes, in our settings' names.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (settings, r = 1 %), Table III (ASR left), Table II
-(attacks and their detectability) and the numbers that its text gives for figure 5.
-Deviation: its weight lambda_R is divided by the number of parameters, as its code does; we turn kappa = 2 lambda_R / n.
-Its ASRs were measured on images that skipped normalisation in the authors' preliminary code: read them as a reference.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (settings, r = 1 %), Table III (ASR
+left), Table II (attacks and their detectability) and the numbers that its text gives for figure 5.
+Deviation: its weight lambda_R is divided by the number of parameters, as its code does; we turn
+kappa = 2 lambda_R / n. Its ASRs were measured on images that skipped normalisation in the authors'
+preliminary code: read them as a reference."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -27,8 +27,14 @@ _NAMES = {
     "prune_rate": "rho",
     "sampled_batches": "ranking_batches",
 }
-_KAPPA = {"cifar10": "0.00358", "imagenet": "0.0257"}  # 2 lambda_R / n, n = 11.17 and 11.69 million parameters
-_PER_SIDE = {"cifar10": 10, "imagenet": 3}  # models a side behind a rho (caption of figure 5, section V-D1)
+_KAPPA = {
+    "cifar10": "0.00358",
+    "imagenet": "0.0257",
+}  # 2 lambda_R / n, n = 11.17 and 11.69 million parameters
+_PER_SIDE = {
+    "cifar10": 10,
+    "imagenet": 3,
+}  # models a side behind a rho (caption of figure 5, section V-D1)
 
 
 class Attacked(NamedTuple):
@@ -58,24 +64,26 @@ def optimum(defense: str, dataset: str) -> dict[str, str]:
 
 
 def attacked(victim: Victim) -> Attacked | None:
-    """Table II's row of a victim's attack, or of no attack; None where the paper has no such case: another m or boost,
-    a narrower model, part of the images."""
-    scene = _scene(victim)
-    if scene is None or len(victim.attacks) > 1:
+    """Table II's row of a victim's attack, or of no attack; None where the paper has no such case:
+    another m or boost, a narrower model, part of the images."""
+    benchmark = _scene(victim)
+    if benchmark is None or len(victim.attacks) > 1:
         return None
     name, m, boost = "none", 0, 0
     for a in victim.attacks:
         name, m, boost = a.name, int(a.params.get("m", 0)), int(a.params.get("boost", 1))
     for row in load("table2_attacks").to_dict("records"):
         same = (row["dataset"], row["attack"], int(row["m_poisoned"]), int(row["boost_b"]))
-        if same == (scene, name, m, boost):
+        if same == (benchmark, name, m, boost):
             cda, asr, rho = (float(row[k]) for k in ("cda", "asr", "detectability_auc_cti"))
             return Attacked(m, cda, asr, rho, _PER_SIDE[victim.dataset.name])
     return None
 
 
 def left(victim: Victim, defense: str, trusted: float) -> float | None:
-    """Table III's ASR after the defense, a fraction, where the attack is that of Table II; None elsewhere."""
+    """Table III's ASR after the defense, a fraction, where the attack is that of Table II; None
+    elsewhere.
+    """
     if not victim.attacks or attacked(victim) is None:
         return None
     asked = (_scene(victim), victim.attacks[0].name, defense, round(100 * trusted, 6))
@@ -86,22 +94,29 @@ def left(victim: Victim, defense: str, trusted: float) -> float | None:
 
 
 def along_budget(victim: Victim) -> tuple[Attacked, ...]:
-    """What the text says of figure 5 for a victim's attack, by rising m: ASR and rho at a few budgets."""
-    scene = _scene(victim)
-    if scene is None or len(victim.attacks) != 1:
+    """What the text says of figure 5 for a victim's attack, by rising m: ASR and rho at a few
+    budgets.
+    """
+    benchmark = _scene(victim)
+    if benchmark is None or len(victim.attacks) != 1:
         return ()
     seen: dict[int, dict[str, float]] = {}
     for row in load("prose_and_figure_values").to_dict("records"):
         m = row["condition"].removeprefix("m=")
-        ours = (scene, victim.attacks[0].name) == (row["dataset"], row["attack"])
+        ours = (benchmark, victim.attacks[0].name) == (row["dataset"], row["attack"])
         if row["where"].startswith("Fig5") and ours and m.isdigit():
             seen.setdefault(int(m), {})[row["quantity"]] = float(row["value"])
     models = _PER_SIDE[victim.dataset.name]
-    return tuple(Attacked(m, None, said.get("asr"), said.get("auc_cti"), models) for m, said in sorted(seen.items()))
+    return tuple(
+        Attacked(m, None, said.get("asr"), said.get("auc_cti"), models)
+        for m, said in sorted(seen.items())
+    )
 
 
 def _scene(victim: Victim) -> str | None:
-    """The paper's name of the dataset; None for part of it, or for another model than its ResNet-18 of width 64."""
+    """The paper's name of the dataset; None for part of it, or for another model than its ResNet-18
+    of width 64.
+    """
     whole = not victim.dataset.params.get("subset")
     wide = victim.model.name in _MODELS and victim.model.params.get("width", 64) == 64
     return _DATASETS.get(victim.dataset.name) if whole and wide else None

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from results.figures import fronts, parallel, tradeoff
 from results.figures import importance as importance_figure
-from results.report.html_table import sheet
-from results.selection.configurations import Cell, cell_of, configurations
+from results.report.html_table import report_table
+from results.selection.configurations import SelectionTask, configurations, task_of
 from results.selection.importance import importance
 from results.tables import judged, oracle, settings, winners
 from trials.spec import Record
@@ -34,7 +34,13 @@ def chart(figure: go.Figure, name: str, title: str, note: str) -> Chart | None:
     """The figure as a chart; None where it shows nothing."""
     if not figure.data:
         return None
-    return Chart(name, title, note, int(figure.layout.height or 400), inert(_rounded(figure.to_plotly_json())))
+    return Chart(
+        name,
+        title,
+        note,
+        int(figure.layout.height or 400),
+        inert(_rounded(figure.to_plotly_json())),
+    )
 
 
 def _rounded(value: Any) -> Any:
@@ -54,17 +60,19 @@ def inert(value: object) -> Markup:
     return Markup(text)  # nothing of HTML is left in it
 
 
-def evidence(number: int, cell: Cell, where: str, records: Sequence[Record], rule: str) -> Mapping[str, Any]:
+def evidence(
+    number: int, task: SelectionTask, where: str, records: Sequence[Record], rule: str
+) -> Mapping[str, Any]:
     """The cell's section of the page.
 
     Args:
         number: place on the page, for ids.
-        cell: which question.
+        task: which question.
         where: its name.
         records: the whole sweep's; others' tuning is left aside.
         rule: how points are chosen.
     """
-    own = [r for r in records if r.trial.game.name == "tuning" and cell_of(r.trial) == cell]
+    own = [r for r in records if r.trial.game.name == "tuning" and task_of(r.trial) == task]
     real = _real(own[0], records)
     judges = [*own, *(r for r in records if r.trial.game.name == "confirmation"), *real]
     found = configurations(own, rule)
@@ -75,39 +83,67 @@ def evidence(number: int, cell: Cell, where: str, records: Sequence[Record], rul
         return f"cell{number}-{kind}"
 
     curves = [
-        chart(parallel.figure(_of(own, d), defense=d, rule=rule), named(f"parallel{i}"), d, _PARALLEL)
+        chart(
+            parallel.figure(_of(own, d), defense=d, rule=rule), named(f"parallel{i}"), d, _PARALLEL
+        )
         for i, d in enumerate(defenses)
     ]
     return {
         "id": named("evidence"),
         "where": where,
-        "counts": f"{len(defenses)} defenses, {len(found)} configurations, {len(own)} tuning trials",
-        "fronts": chart(fronts.figure(own, rule=rule), named("fronts"), "ASR and CDA of every configuration", _FRONTS),
-        "tradeoff": chart(tradeoff.figure(own, rule=rule), named("tradeoff"), "ASR and CDA along the runs", _TRADEOFF),
+        "counts": f"{len(defenses)} defenses, {len(found)} configurations, {len(own)} tuning "
+        "trials",
+        "fronts": chart(
+            fronts.figure(own, rule=rule),
+            named("fronts"),
+            "ASR and CDA of every configuration",
+            _FRONTS,
+        ),
+        "tradeoff": chart(
+            tradeoff.figure(own, rule=rule),
+            named("tradeoff"),
+            "ASR and CDA along the runs",
+            _TRADEOFF,
+        ),
         "importance": chart(
-            importance_figure.figure(own, rule=rule), named("importance"), "Importance of settings", _IMPORTANCE
+            importance_figure.figure(own, rule=rule),
+            named("importance"),
+            "Importance of settings",
+            _IMPORTANCE,
         ),
         "unknown": [(i.defense, i.reason) for i in shares.values() if not i.shares],
         "parallel": [c for c in curves if c],
-        "winners": sheet(winners.table(own, rule=rule), "On select images", hide=_SAID_ABOVE),
-        "settings": sheet(settings.table(own, rule=rule), "Chosen here and in the paper (r = 1 %)", group="defense"),
-        "judged": sheet(
+        "winners": report_table(
+            winners.table(own, rule=rule), "On select images", hide=_SAID_ABOVE
+        ),
+        "settings": report_table(
+            settings.table(own, rule=rule),
+            "Chosen here and in the paper (r = 1 %)",
+            group="defense",
+        ),
+        "judged": report_table(
             judged.table(judges, rule=rule),
             "The winners on images that did not choose them",
             hide=("step",),
             group="defense",
         ),
-        "oracle": sheet(oracle.table(real), "Oracle"),
+        "oracle": report_table(oracle.table(real), "Oracle"),
     }
 
 
 def _real(tuned: Record, records: Sequence[Record]) -> list[Record]:
-    """The real attack on the tuned victim, or, where there is none, on victims with its dataset and model."""
+    """The real attack on the tuned victim, or, where there is none, on victims with its dataset and
+    model.
+    """
     t = tuned.trial
-    fits = [r for r in records if r.trial.game.name == "robustness" and r.trial.trusted == t.trusted]
+    fits = [
+        r for r in records if r.trial.game.name == "robustness" and r.trial.trusted == t.trusted
+    ]
     own = [r for r in fits if r.trial.victim.id == t.victim.id]
     return own or [
-        r for r in fits if (r.trial.victim.dataset, r.trial.victim.model) == (t.victim.dataset, t.victim.model)
+        r
+        for r in fits
+        if (r.trial.victim.dataset, r.trial.victim.model) == (t.victim.dataset, t.victim.model)
     ]
 
 
@@ -120,16 +156,15 @@ def _plain(value: Any) -> Any:
 
 
 _FRONTS = (
-    "Better is up and to the left. A mark is a configuration at the point that the rule chose; a line is the front of "
-    "all recorded points of a defense; rings are the winners. Below the dotted line too much accuracy is lost."
+    "Better is up and to the left. A mark is a configuration at the point that the rule chose; a "
+    "line is the front of "
+    "all recorded points of a defense; rings are the winners. Below the dotted line too much "
+    "accuracy is lost."
 )
 _TRADEOFF = (
-    "Each winner's run from no defense (right) to its last recorded step; small marks are recorded steps, the large "
+    "Each winner's run from no defense (right) to its last recorded step; small marks are "
+    "recorded steps, the large "
     "one is the recommended step, with one standard deviation over copies and seeds."
 )
-_IMPORTANCE = (
-    "How much each setting that was varied decided whether a configuration was among the best tenth (PED-ANOVA)."
-)
-_PARALLEL = (
-    "A line is a configuration; blue ones left less of the backdoor, orange ones more. The thick line is the winner."
-)
+_IMPORTANCE = "How much each setting that was varied decided whether a configuration was among the best tenth (PED-ANOVA)."
+_PARALLEL = "A line is a configuration; blue ones left less of the backdoor, orange ones more. The thick line is the winner."

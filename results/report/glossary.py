@@ -1,39 +1,63 @@
 """The field's words, for a reader who has not read the paper."""
 
 GLOSSARY = (
-    ("Backdoor", "A hidden rule in a model: images that carry the attacker's trigger get the attacker's class."),
-    ("CDA, clean data accuracy", "Share of ordinary images that the model gets right. Higher is better."),
+    (
+        "Backdoor",
+        "A hidden rule in a model: images that carry the attacker's trigger get the attacker's "
+        "class.",
+    ),
+    (
+        "CDA, clean data accuracy",
+        "Share of ordinary images that the model gets right. Higher is better.",
+    ),
     (
         "ASR, attack success rate",
-        "Share of triggered images, of all classes but the attacker's, that the model gives the attacker's class. "
-        "Lower is better for the defender. A clean model has about the rate of its ordinary mistakes.",
+        "Share of triggered images, of all classes but the attacker's, that the model gives the "
+        "attacker's class. "
+        "Lower is better for the defender. A clean model has about the rate of its ordinary "
+        "mistakes.",
     ),
     ("η (eta)", "The ASR that a defense leaves. At most 5 % counts as repaired."),
-    ("Δ (delta)", "The largest loss of CDA that is accepted, in percentage points from the CDA before the defense."),
+    (
+        "Δ (delta)",
+        "The largest loss of CDA that is accepted, in percentage points from the CDA before the "
+        "defense.",
+    ),
     ("r", "Trusted images that the defender has, as a share of the training images."),
     ("m", "Training images that the attacker poisoned."),
     (
         "Self-poisoned copy",
-        "A copy of the model into which the defender plants a backdoor of their own. Its trigger is known, so the ASR "
+        "A copy of the model into which the defender plants a backdoor of their own. Its trigger "
+        "is known, so the ASR "
         "of a defense can be measured without knowing the real trigger.",
     ),
     (
         "Select, report, test",
-        "Three kinds of images that no defense is fitted on. Settings and step are chosen on select images; report "
-        "images measure the choice once more; test images belong to the judge of the real attack and choose nothing.",
+        "Three kinds of images that no defense is fitted on. Settings and step are chosen on "
+        "select images; report "
+        "images measure the choice once more; test images belong to the judge of the real attack "
+        "and choose nothing.",
     ),
     (
         "Rule",
-        "How the point of a run that counts was chosen. 'min_asr_within_delta': lowest ASR while the CDA loss stays "
-        "within Δ. 'last_before_delta': last point before the visible CDA falls by more than Δ. 'last': the final "
-        "step. 'oracle': like the first, but with the real trigger and the test images, which no defender has.",
+        "How the point of a run that counts was chosen. 'min_asr_within_delta': lowest ASR while "
+        "the CDA loss stays "
+        "within Δ. 'last_before_delta': last point before the visible CDA falls by more than Δ. "
+        "'last': the final "
+        "step. 'oracle': like the first, but with the real trigger and the test images, which no "
+        "defender has.",
     ),
     ("Front", "The points of a defense that no other point of it beats in both ASR and CDA."),
     (
         "95 % interval",
-        "Wilson's interval for the distinct images measured; images seen by several copies count once. It says how "
+        "Wilson's interval for the distinct images measured; images seen by several copies count "
+        "once. It says how "
         "much the number could move with other images, not with another attack.",
     ),
     ("sd", "Standard deviation over copies and seeds, in percentage points."),
-    ("Control", "A simple measure that any defense has to beat: none, refreshed BatchNorm statistics, fine-tuning."),
+    (
+        "Control",
+        "A simple measure that any defense has to beat: none, refreshed BatchNorm statistics, "
+        "fine-tuning.",
+    ),
 )

@@ -1,4 +1,6 @@
-"""Tables as the page shows them: columns that say nothing left out, numbers rounded, gaps with their reason."""
+"""Tables as the page shows them: columns that say nothing left out, numbers rounded, gaps with
+their reason.
+"""
 
 import math
 from collections import defaultdict
@@ -35,7 +37,9 @@ _WHY: Mapping[str, str] = {
     "defense": "no defense is part of this game",
     "settings": "the model as it was, or a defense without settings",
     "m": "no budget: a clean victim, or an attack without one",
-    **dict.fromkeys(("r (%)", "detector", "ρ (AUC)", "poisoned models", "clean models", "few models"), _UNSEEN),
+    **dict.fromkeys(
+        ("r (%)", "detector", "ρ (AUC)", "poisoned models", "clean models", "few models"), _UNSEEN
+    ),
     "lowest in (% of resamples)": "beyond Δ, or an attack with a single model",
     "left out": "no other pair",
     "IoU": "no trigger of its own place",
@@ -44,18 +48,18 @@ _WHY: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Cell:
     text: str
     kind: str  # "number", "text", "word" or "gap"
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class ReportTable:
     """A table ready for the page; ``rule`` is said in its header."""
 
     caption: str
     headers: tuple[tuple[str, str], ...]  # name, kind
-    rows: tuple[tuple[Entry, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     starts: tuple[bool, ...]  # the first row of a group
     gaps: tuple[str, ...]  # what a dash means, by column
     rule: str
@@ -63,15 +67,16 @@ class Sheet:
     notes: tuple[str, ...]
 
 
-def sheet(
+def report_table(
     frame: pd.DataFrame,
     caption: str,
     *,
     hide: Collection[str] = (),
     group: str | None = None,
     notes: Iterable[str] = (),
-) -> Sheet | None:
-    """The frame as a sheet; None where it has no rows. Columns of gaps and victim columns with one value are left out.
+) -> ReportTable | None:
+    """The frame as a sheet; None where it has no rows. Columns of gaps and victim columns with one
+    value are left out.
 
     Args:
         frame: a table of ``results.tables``.
@@ -87,11 +92,13 @@ def sheet(
     dull = {c for c in _VICTIM if c in frame and frame[c].nunique(dropna=False) == 1}
     columns = list(map(str, frame.columns))
     theirs = {c for c in columns if _of_paper(c, columns)}
-    empty = {c for c in columns if all(_entry(c, v).kind == "gap" for v in frame[c])}
-    alike = [c for c in _SAID_ONCE if c in frame and len(frame) > 1 and frame[c].map(repr).nunique() == 1]
+    empty = {c for c in columns if all(_cell(c, v).kind == "gap" for v in frame[c])}
+    alike = [
+        c for c in _SAID_ONCE if c in frame and len(frame) > 1 and frame[c].map(repr).nunique() == 1
+    ]
     alike += [c for c in ("failed", "pruned") if c in frame and not frame[c].any()]
     alike = [c for c in alike if c not in empty]
-    shared = [(c, _entry(c, frame[c].iloc[0])) for c in alike]
+    shared = [(c, _cell(c, frame[c].iloc[0])) for c in alike]
     names = [
         c
         for c in frame.columns
@@ -104,17 +111,24 @@ def sheet(
         fresh = group is None or key != before
         cells = []
         for name in names:
-            entry = _entry(name, row[name]) if fresh or name != group else Entry("", "word")
-            missing |= {name} if entry.kind == "gap" else set()
-            cells.append(entry)
+            cell = _cell(name, row[name]) if fresh or name != group else Cell("", "word")
+            missing |= {name} if cell.kind == "gap" else set()
+            cells.append(cell)
         rows.append(tuple(cells))
         starts.append(group is not None and fresh)
         before = key
     kinds = [next(r[i].kind for r in rows if r[i].kind != "gap") for i in range(len(names))]
     gaps = _gaps([n for n in names if n in missing], theirs)
-    notes = (*notes, *(["The paper has none of these cases."] if (theirs | {_OPTIMUM}) & empty - set(hide) else []))
+    notes = (
+        *notes,
+        *(
+            ["The paper has none of these cases."]
+            if (theirs | {_OPTIMUM}) & empty - set(hide)
+            else []
+        ),
+    )
     said = "; ".join(f"{RULES_SAID.get(r, r)} ({r})" for r in rules)
-    return Sheet(
+    return ReportTable(
         caption,
         tuple(zip(names, kinds, strict=True)),
         tuple(rows),
@@ -137,7 +151,9 @@ def _used(frame: pd.DataFrame) -> pd.DataFrame:
 def _of_paper(column: str, columns: Iterable[str]) -> bool:
     """A column of the paper's numbers, or of ours less those."""
     stem, cut, _ = column.partition(" difference")
-    return column.startswith("paper's ") or (bool(cut) and any(c.startswith(f"paper's {stem}") for c in columns))
+    return column.startswith("paper's ") or (
+        bool(cut) and any(c.startswith(f"paper's {stem}") for c in columns)
+    )
 
 
 def _gaps(names: Sequence[str], theirs: Collection[str]) -> tuple[str, ...]:
@@ -155,18 +171,20 @@ def _why(column: str, theirs: bool) -> str:
     return _WHY.get(column, usual)
 
 
-def _entry(name: str, given: Any) -> Entry:
+def _cell(name: str, given: Any) -> Cell:
     if given is None or given == "" or (isinstance(given, float) and not math.isfinite(given)):
-        return Entry("–", "gap")
+        return Cell("–", "gap")
     if isinstance(given, bool):
-        return Entry("yes" if given else "no", "word")
+        return Cell("yes" if given else "no", "word")
     if isinstance(given, int):
-        return Entry(f"{given:,}" if given >= 10_000 else str(given), "number")
+        return Cell(f"{given:,}" if given >= 10_000 else str(given), "number")
     if isinstance(given, float):
-        return Entry(_float(name, given), "number")
+        return Cell(_float(name, given), "number")
     if name in _TEXT:
-        return Entry(str(given).replace(" = ", "\u00a0=\u00a0"), "text")  # no line ends inside a setting
-    return Entry(str(given), "number" if "interval" in name else "word")
+        return Cell(
+            str(given).replace(" = ", "\u00a0=\u00a0"), "text"
+        )  # no line ends inside a setting
+    return Cell(str(given), "number" if "interval" in name else "word")
 
 
 def _float(name: str, given: float) -> str:

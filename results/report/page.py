@@ -1,4 +1,7 @@
-"""One self-contained page for one sweep: the answer first, then the evidence. It loads nothing from anywhere."""
+"""One self-contained page for one sweep: the answer first, then the evidence.
+
+It loads nothing from anywhere.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,12 +16,12 @@ from markupsafe import Markup
 from results.report.bundle import plotly_js
 from results.report.evidence import evidence
 from results.report.glossary import GLOSSARY
-from results.report.html_table import Sheet, sheet
+from results.report.html_table import ReportTable, report_table
 from results.report.provenance import counted, provenance, tracebacks
 from results.report.recommendation import Answer, answer
 from results.report.sections import sections
 from results.report.verdicts import Applied, headline, notes, verdict_of
-from results.selection.configurations import cells, of_game
+from results.selection.configurations import of_game, tasks
 from results.selection.labels import cell_names
 from results.selection.rules import find_rule
 from results.selection.winners import winners
@@ -52,8 +55,12 @@ def render(
     records = of_game(records, *{r.trial.game.name for r in records})
     names = cell_names(records, "tuning")
     found = winners(records, rule)
-    tuned = list(cells(records))
-    answers = [answer(names[c], [w for w in found if w.cell == c], records, applied) for c in tuned if rule != "oracle"]
+    tuned = list(tasks(records))
+    answers = [
+        answer(names[c], [w for w in found if w.task == c], records, applied)
+        for c in tuned
+        if rule != "oracle"
+    ]
     if applied and applied.winner is None:
         answers = []
     lost = [r for r in records if r.status != "done"]
@@ -65,15 +72,24 @@ def render(
         nothing=_nothing(records, rule, applied),
         given=applied is not None,
         understood=_understood(applied),
-        cells=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)] if rule != "oracle" else [],
-        real=None if tuned and rule != "oracle" else sheet(robustness.table(records), "As a defender would stop"),
-        oracle=sheet(oracle.table(records), "Oracle: the least ASR on the test set, chosen with the real trigger"),
+        tasks=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)]
+        if rule != "oracle"
+        else [],
+        real=None
+        if tuned and rule != "oracle"
+        else report_table(robustness.table(records), "As a defender would stop"),
+        oracle=report_table(
+            oracle.table(records),
+            "Oracle: the least ASR on the test set, chosen with the real trigger",
+        ),
         several=sections(records, rule) if rule != "oracle" else None,
-        failures=sheet(failures.table(records), "Failed and pruned"),
+        failures=report_table(failures.table(records), "Failed and pruned"),
         failed=counted(lost),
         tracebacks=tracebacks(lost),
-        victims=sheet(victims.table(records), "Victims before any defense, on test images"),
-        copies=sheet(self_poison.table(records), "Self-poisoned copies, on their select images"),
+        victims=report_table(victims.table(records), "Victims before any defense, on test images"),
+        copies=report_table(
+            self_poison.table(records), "Self-poisoned copies, on their select images"
+        ),
         provenance=provenance(records, rule),
         glossary=GLOSSARY,
         css=Markup(_beside("page.css")),
@@ -107,27 +123,37 @@ def write(
         with whole(target) as draft:
             draft.write_text(text, encoding="utf-8")
     except OSError as problem:
-        raise SpecError(f"the report cannot be written to {str(target)!r}: {problem.strerror or problem}.") from problem
+        raise SpecError(
+            f"the report cannot be written to {str(target)!r}: {problem.strerror or problem}."
+        ) from problem
     return target
 
 
 def _page() -> jinja2.Template:
     kit = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_unbroken
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_unbroken,
     )
     return kit.from_string(_beside("page.html.j2"))
 
 
 def _unbroken(value: object) -> object:
     """Text whose numbers keep their percent sign at the end of a line; markup is left alone."""
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        value.replace(" %", "\u00a0%")
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _short(answers: Sequence[Answer]) -> Sheet | None:
+def _short(answers: Sequence[Answer]) -> ReportTable | None:
     """All answers in one table, where there are too many to take in at a glance."""
     if len(answers) <= 3:
         return None
@@ -141,7 +167,7 @@ def _short(answers: Sequence[Answer]) -> Sheet | None:
         }
         for a in answers
     ]
-    return sheet(pd.DataFrame(rows, dtype=object), "All answers")
+    return report_table(pd.DataFrame(rows, dtype=object), "All answers")
 
 
 def _understood(applied: Applied | None) -> Mapping[str, Any] | None:
@@ -149,10 +175,16 @@ def _understood(applied: Applied | None) -> Mapping[str, Any] | None:
     seen = applied.understood if applied else None
     if seen is None:
         return None
-    return {"lines": seen.lines(), "warnings": seen.warnings, "classes": sheet(_classes.of(seen), "By class folder")}
+    return {
+        "lines": seen.lines(),
+        "warnings": seen.warnings,
+        "classes": report_table(_classes.of(seen), "By class folder"),
+    }
 
 
-def _nothing(records: Sequence[Record], rule: str, applied: Applied | None) -> tuple[str, list[str]]:
+def _nothing(
+    records: Sequence[Record], rule: str, applied: Applied | None
+) -> tuple[str, list[str]]:
     """What is said where there is no answer, and why there is none."""
     if applied:
         given = verdict_of(applied, None, records)

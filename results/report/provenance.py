@@ -13,7 +13,9 @@ from trials.spec import Record
 def counted(records: Sequence[Record]) -> str:
     """How many trials of which game ended how, in words."""
     counts = Counter((r.status, r.trial.game.name) for r in records)
-    return ", ".join(f"{n} {game} trial{'s' if n > 1 else ''} {s}" for (s, game), n in sorted(counts.items()))
+    return ", ".join(
+        f"{n} {game} trial{'s' if n > 1 else ''} {s}" for (s, game), n in sorted(counts.items())
+    )
 
 
 def tracebacks(lost: Sequence[Record]) -> list[dict[str, Any]]:
@@ -27,7 +29,9 @@ def tracebacks(lost: Sequence[Record]) -> list[dict[str, Any]]:
         first = group[0].trial
         name = " ".join(filter(None, [first.game.name, first.method.name if first.method else ""]))
         final = error.strip().splitlines()[-1] if error.strip() else error
-        found.append({"id": first.id, "name": name, "last": final, "count": len(group), "error": error})
+        found.append(
+            {"id": first.id, "name": name, "last": final, "count": len(group), "error": error}
+        )
     return found
 
 
@@ -37,7 +41,11 @@ def provenance(records: Sequence[Record], rule: str) -> list[tuple[str, str]]:
     rows = [
         ("rule", f"{RULES_SAID[rule]} ({rule})"),
         ("Δ", f"{', '.join(deltas)} points" if deltas else "none used"),
-        ("trials", ", ".join(f"{n} {s}" for s, n in sorted(Counter(r.status for r in records).items())) or "none"),
+        (
+            "trials",
+            ", ".join(f"{n} {s}" for s, n in sorted(Counter(r.status for r in records).items()))
+            or "none",
+        ),
         ("seeds", ", ".join(map(str, sorted({r.trial.seed for r in records}))) or "none"),
         ("time in trials", f"{sum(r.seconds for r in records) / 3600:.2f} hours"),
     ]
@@ -47,5 +55,7 @@ def provenance(records: Sequence[Record], rule: str) -> list[tuple[str, str]]:
             facts[key][value] += 1
     for key, counts in sorted(facts.items()):
         one = len(counts) == 1
-        rows.append((key, ", ".join(v if one else f"{v} ({n} trials)" for v, n in counts.most_common())))
+        rows.append(
+            (key, ", ".join(v if one else f"{v} ({n} trials)" for v, n in counts.most_common()))
+        )
     return rows

@@ -8,7 +8,7 @@ from typing import Literal
 from results.report import verdicts
 from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
-from results.selection.confirmation import Judgement, confirmed, frozen, pooled
+from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
 from results.selection.copies import doubts
 from results.selection.labels import attack, percent, percents, value
 from results.selection.untouched import sure, within
@@ -17,7 +17,8 @@ from results.stats.intervals import wilson
 from trials.spec import Record
 
 COPIES_ALONE = (
-    "This counts what copies lose, not what the given model itself does: what `defend` made of it stands in the "
+    "This counts what copies lose, not what the given model itself does: what `defend` made of it "
+    "stands in the "
     "choice.json and report.html that it wrote."
 )
 MANY = 3  # attacked victims up to which each is told of by itself
@@ -41,7 +42,10 @@ class Answer:
 def answer(
     where: str, winners: Sequence[Winner], records: Iterable[Record], applied: Applied | None = None
 ) -> Answer | None:
-    """The answer for one cell's winners; None where nothing finished. A confirmed number goes before a chosen one."""
+    """The answer for one cell's winners; None where nothing finished.
+
+    A confirmed number goes before a chosen one.
+    """
     w = applied.winner if applied else best(winners)
     if w is None:
         return None
@@ -52,9 +56,15 @@ def answer(
     if applied:
         given = verdicts.verdict_of(applied, seen, records)
         verdict: Verdict = given
-        headline, notes = verdicts.headline(given, applied, seen), verdicts.notes(given, applied, seen, records)
+        headline, notes = (
+            verdicts.headline(given, applied, seen),
+            verdicts.notes(given, applied, seen, records),
+        )
     else:
-        verdict, notes = "do nothing" if left else "repaired" if seen.repaired else "not repaired", []
+        verdict, notes = (
+            "do nothing" if left else "repaired" if seen.repaired else "not repaired",
+            [],
+        )
         if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
             verdict = "not the real"
         headline = _headline(verdict, w, seen)
@@ -68,7 +78,10 @@ def answer(
         headline=headline,
         sentences=tuple(sentences),
         settings=() if left else tuple((k, value(v)) for k, v in w.choice.params.items()),
-        facts=(*_own(applied.own if applied else None, left), *_facts(w, seen, applied is not None)),
+        facts=(
+            *_own(applied.own if applied else None, left),
+            *_facts(w, seen, applied is not None),
+        ),
         cautions=(
             *notes,
             *([] if applied or w.victim.training.name != "given" else [COPIES_ALONE]),
@@ -79,7 +92,7 @@ def answer(
     )
 
 
-def _headline(verdict: Verdict, w: Winner, seen: Winner | Judgement) -> str:
+def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "do nothing":
         return "No defense was better than leaving the model alone."
     if verdict == "repaired":
@@ -92,7 +105,7 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | Judgement) -> str:
     return f"No defense repaired the model within Δ. {best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
 
 
-def _expect(w: Winner, seen: Winner | Judgement, told: bool) -> str:
+def _expect(w: Winner, seen: Winner | HeldOutResult, told: bool) -> str:
     where = (
         "on images that had no part in the choice"
         if told
@@ -100,38 +113,48 @@ def _expect(w: Winner, seen: Winner | Judgement, told: bool) -> str:
     )
     change = "costs" if seen.cda_loss >= 0 else "gains"
     return (
-        f"On copies of the model that carry a planted backdoor, it takes the attack success rate from "
-        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} {percent(abs(seen.cda_loss))} "
-        f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured {where}."
+        f"On copies of the model that carry a planted backdoor, it takes the attack success rate "
+        "from "
+        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} "
+        f"{percent(abs(seen.cda_loss))} "
+        f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured "
+        f"{where}."
     )
 
 
-def _reals(real: Sequence[Judgement]) -> list[str]:
+def _reals(real: Sequence[HeldOutResult]) -> list[str]:
     """A sentence for each attacked victim, or one for all where there are many."""
     if len(real) <= MANY:
         return [_real(j) for j in real]
-    groups: dict[str, list[Judgement]] = defaultdict(list)
+    groups: dict[str, list[HeldOutResult]] = defaultdict(list)
     for j in real:
         groups[attack(j.victim)].append(j)
     every, by_attack = pooled(real), {name: pooled(group) for name, group in groups.items()}
     worst = max(by_attack, key=lambda name: by_attack[name].eta)
     return [
-        f"On {len(real)} really attacked models ({len(groups)} attacks), the same settings and step left an ASR of "
-        f"{percent(every.eta)} %{within(every)} on the mean, from {percent(every.asr0)} % before, at a mean cost of "
-        f"{percent(every.cda_loss)} points of clean accuracy; {sum(j.repaired for j in real)} of {len(real)} were "
+        f"On {len(real)} really attacked models ({len(groups)} attacks), the same settings and "
+        "step left an ASR of "
+        f"{percent(every.eta)} %{within(every)} on the mean, from {percent(every.asr0)} % before, "
+        "at a mean cost of "
+        f"{percent(every.cda_loss)} points of clean accuracy; {sum(j.repaired for j in real)} of "
+        f"{len(real)} were "
         f"repaired. Most was left of {worst}: {percent(by_attack[worst].eta)} % on the mean of "
         f"{by_attack[worst].n_models}."
     ]
 
 
-def _real(j: Judgement) -> str:
+def _real(j: HeldOutResult) -> str:
     return (
-        f"Against the real attack, {attack(j.victim)}, the same settings and step left {percent(j.eta)} %{within(j)} "
-        f"of {percent(j.asr0)} % at a clean accuracy of {percent(j.cda)} % (before: {percent(j.cda0)} %)."
+        f"Against the real attack, {attack(j.victim)}, the same settings and step left "
+        f"{percent(j.eta)} %{within(j)} "
+        f"of {percent(j.asr0)} % at a clean accuracy of {percent(j.cda)} % (before: "
+        f"{percent(j.cda0)} %)."
     )
 
 
-def _facts(w: Winner, seen: Winner | Judgement, given: bool) -> tuple[tuple[str, str, str], ...]:
+def _facts(
+    w: Winner, seen: Winner | HeldOutResult, given: bool
+) -> tuple[tuple[str, str, str], ...]:
     asr = sure(seen.interval, seen.n_triggered, "triggered")
     cda = sure(seen.cda_interval, seen.n_clean, "clean")
     of = " of the copies" if given else ""
@@ -161,15 +184,17 @@ def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
     if own is None:
         return ()
     sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {own.n} report images"
-    change = f"{percent(own.after)} %" if kept else f"{percent(own.before)} → {percent(own.after)} %"
+    change = (
+        f"{percent(own.after)} %" if kept else f"{percent(own.before)} → {percent(own.after)} %"
+    )
     return (("This model's own accuracy", change, sure),)
 
 
 def _cautions(
     w: Winner,
-    seen: Winner | Judgement,
-    told: Judgement | None,
-    real: Sequence[Judgement],
+    seen: Winner | HeldOutResult,
+    told: HeldOutResult | None,
+    real: Sequence[HeldOutResult],
     winners: Sequence[Winner],
 ) -> Iterable[str]:
     if w.asr0 < 0.5:
@@ -190,7 +215,11 @@ def _cautions(
         elif seen.repaired and not j.repaired:
             yield f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ ({percent(w.delta)})."
     others = [o for o in winners if o.defense != w.defense and o.within_delta]
-    rivals = [o.defense for o in others if w.interval and o.eta <= w.interval.high and not left_alone(w, seen)]
+    rivals = [
+        o.defense
+        for o in others
+        if w.interval and o.eta <= w.interval.high and not left_alone(w, seen)
+    ]
     if rivals:
         yield f"These images do not tell it apart from: {', '.join(rivals)}."
     if w.defense in CONTROLS and w.defense != "none":

@@ -1,4 +1,6 @@
-"""What a sweep of several attacks says: the plane with its recommendation, who finds what, budgets, transfer."""
+"""What a sweep of several attacks says: the plane with its recommendation, who finds what, budgets,
+transfer.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +10,7 @@ from results.comparison.plane import Plane, planes
 from results.figures import budget, histograms, plane, tradeoff_m
 from results.figures._attacks import attack_looks
 from results.report.evidence import Chart, chart
-from results.report.html_table import Sheet, sheet
+from results.report.html_table import ReportTable, report_table
 from results.selection.configurations import of_game
 from results.tables import (
     detectability,
@@ -27,7 +29,8 @@ from trials.spec import Record
 
 
 def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
-    """The page's part on several attacks; None where only one setting of one attack was made and nothing inspected.
+    """The page's part on several attacks; None where only one setting of one attack was made and
+    nothing inspected.
 
     Raises:
         SpecError: unknown rule.
@@ -46,44 +49,72 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
         "sentences": [sentence(r) for r in ranked],
         "few": few,
         "plane": _chart(
-            plane.drawn(ranked[0][0].plane, attack_looks(r.trial.victim for r in records)) if ranked else None,
+            plane.drawn(ranked[0][0].plane, attack_looks(r.trial.victim for r in records))
+            if ranked
+            else None,
             "plane",
             _PLANE,
         ),
-        "budget": _chart(drawn, "budget", _BUDGET if "yaxis2" in drawn.layout.to_plotly_json() else _ASR),
-        "histograms": _chart(histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS),
+        "budget": _chart(
+            drawn, "budget", _BUDGET if "yaxis2" in drawn.layout.to_plotly_json() else _ASR
+        ),
+        "histograms": _chart(
+            histograms.figure(records) if inspected else None, "histograms", _HISTOGRAMS
+        ),
         "tradeoffs": _tradeoffs(records),
-        "sheets": [s for s in _sheets(records, rule, made, advised) if s],
+        "tables": [s for s in _tables(records, rule, made, advised) if s],
     }
 
 
-def _sheets(records: Sequence[Record], rule: str, made: list[Plane], advised: list[Plane]) -> list[Sheet | None]:
+def _tables(
+    records: Sequence[Record], rule: str, made: list[Plane], advised: list[Plane]
+) -> list[ReportTable | None]:
     left = table3.table(records)
     tables = [
-        sheet(table2.table(records), "Attacks before any defense, beside the paper's Table II"),
-        sheet(pipelines.table(records), "Does the attack work, or the pipeline?"),
-        sheet(left, "What each defense leaves of each attack, beside the paper's Table III"),
+        report_table(
+            table2.table(records), "Attacks before any defense, beside the paper's Table II"
+        ),
+        report_table(pipelines.table(records), "Does the attack work, or the pipeline?"),
+        report_table(left, "What each defense leaves of each attack, beside the paper's Table III"),
     ]
     if left["r (%)"].nunique() > 1:
         tables.append(
-            sheet(table3.wide(left), "The same laid out as the paper's Table III: η in percent (the paper's)")
+            report_table(
+                table3.wide(left),
+                "The same laid out as the paper's Table III: η in percent (the paper's)",
+            )
         )
     if made:
         notes = tuple(dict.fromkeys(f"{pair(p)}: {said}." for p in made for said in p.refusals))
         tables += [
-            sheet(
-                rivals.of(made), "Pairs of defense and detector, the one that leaves attackers least first", notes=notes
+            report_table(
+                rivals.of(made),
+                "Pairs of defense and detector, the one that leaves attackers least first",
+                notes=notes,
             ),
-            sheet(plane_table.of(made), "The plane in numbers", notes=notes),
-            sheet(detectability.table(records), "Detectors on each attack"),
-            sheet(detectors.table(records), "Detectors beside one another, on the same models"),
-            sheet(matched.of(advised), "Attacks at equal m and at equal ASR, under the recommended pair"),
-            sheet(tuned_detectors.table(records), "Settings of detectors on self-poisoned copies"),
+            report_table(plane_table.of(made), "The plane in numbers", notes=notes),
+            report_table(detectability.table(records), "Detectors on each attack"),
+            report_table(
+                detectors.table(records), "Detectors beside one another, on the same models"
+            ),
+            report_table(
+                matched.of(advised),
+                "Attacks at equal m and at equal ASR, under the recommended pair",
+            ),
+            report_table(
+                tuned_detectors.table(records), "Settings of detectors on self-poisoned copies"
+            ),
         ]
     return [
         *tables,
-        sheet(trends.table(records), "Over- and under-poisoning: does more poison help or harm the attack?"),
-        sheet(transfer.table(records, rule=rule), "Does the order of settings on copies hold on real attacks?"),
+        report_table(
+            trends.table(records),
+            "Over- and under-poisoning: does more poison help or harm the attack?",
+        ),
+        report_table(
+            transfer.table(records, rule=rule),
+            "Does the order of settings on copies hold on real attacks?",
+        ),
     ]
 
 
@@ -106,13 +137,15 @@ def _chart(figure: Any, name: str, note: str) -> Chart | None:
 
 
 _PLANE = (
-    "Right: the attack survives repair. Up: it is found. Attackers want the lower right; the line is the front of what "
+    "Right: the attack survives repair. Up: it is found. Attackers want the lower right; the line "
+    "is the front of what "
     "they reach, its band 95 % over resampled models. A detector that guesses has ρ = 0.5."
 )
 _BUDGET = "What poisoning more buys: ASR before any defense, and how surely a detector finds it, against m."
 _ASR = "What poisoning more buys: ASR before any defense, against m."
 _TRADEOFF = (
-    "Each line is the mean over victims of one budget m, from before the defense (right) on; the shade is one standard "
+    "Each line is the mean over victims of one budget m, from before the defense (right) on; the "
+    "shade is one standard "
     "deviation of the ASR."
 )
 _HISTOGRAMS = "Scores of clean and of attacked models; what overlaps cannot be told apart."

@@ -1,18 +1,22 @@
-"""What is said of a given model that ``defend`` was asked to repair: one named verdict, and the sentences for it."""
+"""What is said of a given model that ``defend`` was asked to repair: one named verdict, and the
+sentences for it.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from results.selection.configurations import of_game
-from results.selection.confirmation import Judgement
+from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
 from results.selection.labels import last_line, percent
 from results.selection.understood import Understood
 from results.selection.winners import CONTROLS, REPAIRED, Winner
 from trials.spec import Record
 
-Verdict = Literal["repaired", "not repaired", "too costly", "do nothing", "only controls ran", "nothing ran"]
+Verdict = Literal[
+    "repaired", "not repaired", "too costly", "do nothing", "only controls ran", "nothing ran"
+]
 NOT_REPAIRED = 3  # the command's exit code for all but "repaired"
 
 
@@ -65,10 +69,14 @@ class Applied:
 
     @property
     def unbearable(self) -> Passed | None:
-        """Where the model is left alone: the defense that leaves the least on the copies, and would have helped."""
+        """Where the model is left alone: the defense that leaves the least on the copies, and would
+        have helped.
+        """
         if self.winner is None:
             return None
-        helped = [p for p in self.passed_over if p.defense not in CONTROLS and p.eta < self.winner.eta]
+        helped = [
+            p for p in self.passed_over if p.defense not in CONTROLS and p.eta < self.winner.eta
+        ]
         return min(helped, key=lambda p: p.eta, default=None)
 
 
@@ -85,7 +93,9 @@ def fates(records: Iterable[Record], asked: Sequence[str]) -> list[Fate]:
     return found
 
 
-def verdict_of(applied: Applied, seen: Winner | Judgement | None, records: Iterable[Record]) -> Verdict:
+def verdict_of(
+    applied: Applied, seen: Winner | HeldOutResult | None, records: Iterable[Record]
+) -> Verdict:
     """The verdict; ``seen`` is the winner as far as it was confirmed."""
     ran = [f.defense for f in fates(records, applied.asked) if f.done]
     w, own = applied.winner, applied.own
@@ -108,16 +118,22 @@ def idle(winner: Winner | None) -> bool:
     return winner is None or winner.defense == "none" or winner.step == 0
 
 
-def left_alone(winner: Winner | None, seen: Winner | Judgement | None) -> bool:
-    """True where the choice changes nothing, or leaves as much of the planted backdoors as there was."""
+def left_alone(winner: Winner | None, seen: Winner | HeldOutResult | None) -> bool:
+    """True where the choice changes nothing, or leaves as much of the planted backdoors as there
+    was.
+    """
     return idle(winner) or seen is None or seen.eta >= seen.asr0
 
 
-def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None) -> str:
+def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | None) -> str:
     """One or two sentences: the verdict, and this model's own accuracy before and after."""
     w, own = applied.winner, applied.own
     if w is None or own is None or seen is None:
-        why = "every defense that ran diverged on this model" if applied.diverged else "no defense ran"
+        why = (
+            "every defense that ran diverged on this model"
+            if applied.diverged
+            else "no defense ran"
+        )
         return f"Not repaired: {why}. No weights were written."
     kept = f"No weights were written; this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}."
     if verdict == "nothing ran":
@@ -147,7 +163,12 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None
     return f"{head}: this model's own clean accuracy {change}, on {_on(own)}."
 
 
-def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, records: Sequence[Record]) -> list[str]:
+def notes(
+    verdict: Verdict,
+    applied: Applied,
+    seen: Winner | HeldOutResult | None,
+    records: Sequence[Record],
+) -> list[str]:
     """What else has to be said of it."""
     w, own = applied.winner, applied.own
     found = [f"Tuning ended before all of it had run: {applied.stopped}"] if applied.stopped else []
@@ -163,13 +184,26 @@ def notes(verdict: Verdict, applied: Applied, seen: Winner | Judgement | None, r
             cost = f"It costs this model {percent(own.cost)} points of clean accuracy, more than Δ ({percent(w.delta)})"
             found.append(f"{cost}: do not use it before you have tuned further.")
         if seen.cda_loss > allowed:
-            found.append(f"It costs the copies {percent(seen.cda_loss)} points, more than Δ ({percent(w.delta)}).")
+            found.append(
+                f"It costs the copies {percent(seen.cda_loss)} points, more than Δ "
+                f"({percent(w.delta)})."
+            )
         if verdict in ("not repaired", "only controls ran"):
-            found.append("The weights were written all the same: whoever uses them must expect a backdoor in them.")
+            found.append(
+                "The weights were written all the same: whoever uses them must expect a backdoor "
+                "in them."
+            )
     if applied.diverged:
-        found.append(f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}.")
-    if dear := [f"{p.defense} ({percent(p.cost)} points)" for p in applied.passed_over if p.cost is not None]:
-        found.append(f"Passed over, because they cost the given model more accuracy than Δ: {', '.join(dear)}.")
+        found.append(
+            f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}."
+        )
+    if dear := [
+        f"{p.defense} ({percent(p.cost)} points)" for p in applied.passed_over if p.cost is not None
+    ]:
+        found.append(
+            f"Passed over, because they cost the given model more accuracy than Δ: "
+            f"{', '.join(dear)}."
+        )
     return found
 
 

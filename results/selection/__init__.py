@@ -1,1 +1,3 @@
-"""One victim, which defense: selection rules, configurations over seeds, winners, and their confirmation."""
+"""One victim, which defense: selection rules, configurations over seeds, winners, and their
+confirmation.
+"""

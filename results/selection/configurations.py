@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from results.selection.rules import curve_of, delta_of, find_rule
 from results.stats.intervals import mean_sd
-from trials.spec import Choice, Point, Record, Trial, Victim, content_id
+from trials.spec import MethodConfig, Point, Record, Trial, Victim, content_id
 
 
-class Cell(NamedTuple):
-    """One question that a sweep answers: which defense for this victim, with this much trusted data?"""
+class SelectionTask(NamedTuple):
+    """One question that a sweep answers: which defense for this victim, with this much trusted
+    data?
+    """
 
     victim: str  # Victim.id
     trusted: float  # r, a fraction
@@ -26,11 +28,13 @@ class Cell(NamedTuple):
 class Configuration:
     """One defense with one set of settings; ``curve`` is None where no seed finished."""
 
-    cell: Cell
+    task: SelectionTask
     victim: Victim
-    choice: Choice
+    choice: MethodConfig
     records: tuple[Record, ...]  # finished ones, one a seed
-    curve: tuple[Point, ...]  # mean over seeds, at the steps that all of them recorded; () if none finished
+    curve: tuple[
+        Point, ...
+    ]  # mean over seeds, at the steps that all of them recorded; () if none finished
     point: Point | None  # what the rule takes from the curve
     delta: float
     rule: str
@@ -50,11 +54,13 @@ class Configuration:
         return not self.within_delta, round(p.asr, 12), -round(p.cda, 12), p.step
 
 
-def cell_of(trial: Trial) -> Cell:
+def task_of(trial: Trial) -> SelectionTask:
     """The trial's cell; ``stop_at`` says where a run ends, not what it is, so it is left out."""
     game = {k: v for k, v in trial.game.params.items() if k != "stop_at"}
-    plant = trial.plant.identity() if trial.plant else None
-    return Cell(trial.victim.id, trial.trusted, content_id([trial.game.name, game, plant]))
+    self_poisoning = trial.self_poisoning.identity() if trial.self_poisoning else None
+    return SelectionTask(
+        trial.victim.id, trial.trusted, content_id([trial.game.name, game, self_poisoning])
+    )
 
 
 def of_game(records: Iterable[Record], *games: str) -> list[Record]:
@@ -62,16 +68,19 @@ def of_game(records: Iterable[Record], *games: str) -> list[Record]:
     return list({r.trial.id: r for r in records if r.trial.game.name in games}.values())
 
 
-def cells(records: Iterable[Record], game: str = "tuning") -> dict[Cell, list[Record]]:
+def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask, list[Record]]:
     """The game's records by cell, in order of victim, trusted share and setup."""
-    groups: dict[Cell, list[Record]] = defaultdict(list)
+    groups: dict[SelectionTask, list[Record]] = defaultdict(list)
     for record in of_game(records, game):
-        groups[cell_of(record.trial)].append(record)
+        groups[task_of(record.trial)].append(record)
     return dict(sorted(groups.items()))
 
 
 def configurations(
-    records: Iterable[Record], rule: str = "min_asr_within_delta", delta: float | None = None, game: str = "tuning"
+    records: Iterable[Record],
+    rule: str = "min_asr_within_delta",
+    delta: float | None = None,
+    game: str = "tuning",
 ) -> list[Configuration]:
     """Every configuration tried in a game, also those of which nothing finished, in a fixed order.
 
@@ -80,20 +89,23 @@ def configurations(
         ValueError: a measurement is not finite.
     """
     take = find_rule(rule)
-    groups: dict[tuple[Cell, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[SelectionTask, str], list[Record]] = defaultdict(list)
     for record in of_game(records, game):
         if record.trial.method is not None:
-            groups[cell_of(record.trial), content_id(record.trial.method.identity())].append(record)
+            groups[task_of(record.trial), content_id(record.trial.method.identity())].append(record)
     found = []
-    for (cell, _), group in sorted(groups.items(), key=lambda item: item[0]):
+    for (task, _), group in sorted(groups.items(), key=lambda item: item[0]):
         trial = group[0].trial
         allowed = delta_of(group[0]) if delta is None else delta
-        done = sorted((r for r in group if r.status == "done" and r.curve), key=lambda r: (r.trial.seed, r.trial.id))
+        done = sorted(
+            (r for r in group if r.status == "done" and r.curve),
+            key=lambda r: (r.trial.seed, r.trial.id),
+        )
         curve = mean_curve([curve_of(r) for r in done]) if done else ()
         assert trial.method is not None
         found.append(
             Configuration(
-                cell=cell,
+                task=task,
                 victim=trial.victim,
                 choice=trial.method,
                 records=tuple(done),
@@ -109,29 +121,37 @@ def configurations(
 
 
 def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
-    """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed out."""
+    """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed
+    out.
+    """
     by_step = [{p.step: p for p in c} for c in curves]
     common = sorted(set.intersection(*(set(s) for s in by_step)))
     points = []
     for step in common:
         row = [s[step] for s in by_step]
-        seen = [p.more["val_cda"] for p in row if "val_cda" in p.more]
-        more = {"val_cda": fmean(seen)} if len(seen) == len(row) else {}
+        seen = [p.extra["val_cda"] for p in row if "val_cda" in p.extra]
+        extra = {"val_cda": fmean(seen)} if len(seen) == len(row) else {}
         seconds = fmean(p.seconds for p in row)
-        points.append(Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, more))
+        points.append(
+            Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, extra)
+        )
     return tuple(points)
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:
-    """The smallest count among the records that have it, rounded down: intervals err on the wide side."""
+    """The smallest count among the records that have it, rounded down: intervals err on the wide
+    side.
+    """
     return min((int(r.metrics[metric]) for r in records if metric in r.metrics), default=None)
 
 
 def spread(records: Sequence[Record], step: int) -> float | None:
-    """Sample standard deviation of the ASR at a step, over all copies of all records; None for a single value."""
+    """Sample standard deviation of the ASR at a step, over all copies of all records; None for a
+    single value.
+    """
     values: list[float] = []
     for record in records:
         for p in (p for p in record.curve if p.step == step):
-            copies = [v for k, v in p.more.items() if k.startswith("asr_") and k[4:].isdigit()]
+            copies = [v for k, v in p.extra.items() if k.startswith("asr_") and k[4:].isdigit()]
             values += copies or [p.asr]
     return mean_sd(values)[1] if values else None

@@ -1,7 +1,8 @@
-"""What became of a winner: confirmed on images that never chose anything, then met by the real attack.
+"""What became of a winner: confirmed on images that never chose anything, then met by the real
+attack.
 
-Selection takes the best of many noisy numbers, so its own number is too good; these are the ones to believe.
-"""
+Selection takes the best of many noisy numbers, so its own number is too good; these are the ones to
+believe."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from trials.spec import Record, Victim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class HeldOutResult:
     """A winner at its chosen step on one split; means over records (seeds), fractions."""
 
     split: str  # "report" or "test"
@@ -33,7 +34,8 @@ class Judgement:
     n_seeds: int
     sd: float | None
     delta: float
-    n_models: int = 1  # of more than one, all numbers are means over models; interval and sd are over models too
+    # of more than one, all numbers are means over models; interval and sd are over models too
+    n_models: int = 1
 
     @property
     def cda_loss(self) -> float:
@@ -45,7 +47,7 @@ class Judgement:
         return self.eta <= REPAIRED and self.cda_loss <= self.delta + 1e-9
 
 
-def confirmed(winner: Winner, records: Iterable[Record]) -> Judgement | None:
+def confirmed(winner: Winner, records: Iterable[Record]) -> HeldOutResult | None:
     """The winner on the report split, at its own step; None where that was not measured."""
     fits = [
         r
@@ -55,18 +57,19 @@ def confirmed(winner: Winner, records: Iterable[Record]) -> Judgement | None:
     return _judge(fits, "report", winner) if fits else None
 
 
-def frozen(winner: Winner, records: Iterable[Record]) -> list[Judgement]:
+def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
     """The winner, frozen, against the real attack on the test set: one judgement a victim.
 
-    The tuned victim's own runs are taken where there are any; else those of victims with its dataset and model, as
-    when the settings were chosen on a clean model and then used on attacked ones.
-    """
+    The tuned victim's own runs are taken where there are any; else those of victims with its
+    dataset and model, as when the settings were chosen on a clean model and then used on attacked
+    ones."""
     fits = [r for r in _of(winner, records, "robustness") if _stops(r, winner.step)]
     own = [r for r in fits if r.trial.victim.id == winner.victim.id]
     alike = [
         r
         for r in fits
-        if r.trial.victim.dataset == winner.victim.dataset and r.trial.victim.model == winner.victim.model
+        if r.trial.victim.dataset == winner.victim.dataset
+        and r.trial.victim.model == winner.victim.model
     ]
     groups: dict[str, list[Record]] = defaultdict(list)
     for r in own or alike:
@@ -74,8 +77,10 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[Judgement]:
     return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
 
 
-def pooled(group: Sequence[Judgement]) -> Judgement:
-    """Judgements of one winner on several victims as one: means over victims, intervals by bootstrap over them."""
+def pooled(group: Sequence[HeldOutResult]) -> HeldOutResult:
+    """Judgements of one winner on several victims as one: means over victims, intervals by
+    bootstrap over them.
+    """
     if len(group) == 1:
         return group[0]
     eta, sd = mean_sd([j.eta for j in group])
@@ -109,17 +114,21 @@ def _last_step(record: Record) -> int:
 
 
 def _stops(record: Record, step: int) -> bool:
-    """A frozen run ends at the chosen step; where the choice was to do nothing, any run's start will do."""
-    return step == 0 or (record.trial.game.params.get("stop_at") == step and curve_of(record)[-1].step >= step)
+    """A frozen run ends at the chosen step; where the choice was to do nothing, any run's start
+    will do.
+    """
+    return step == 0 or (
+        record.trial.game.params.get("stop_at") == step and curve_of(record)[-1].step >= step
+    )
 
 
-def _judge(records: Sequence[Record], split: str, winner: Winner) -> Judgement:
+def _judge(records: Sequence[Record], split: str, winner: Winner) -> HeldOutResult:
     curves = [curve_of(r) for r in records]
     ends = [c[0] if winner.step == 0 else c[-1] for c in curves]
     n = len(records)
     eta, cda = sum(p.asr for p in ends) / n, sum(p.cda for p in ends) / n
     n_triggered, n_clean = least(records, "n_triggered"), least(records, "n_clean")
-    return Judgement(
+    return HeldOutResult(
         split=split,
         victim=records[0].trial.victim,
         step=winner.step,

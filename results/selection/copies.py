@@ -1,28 +1,33 @@
-"""What speaks against the self-poisoned copies that a choice rests on: what planting cost, and where it failed."""
+"""What speaks against the self-poisoned copies that a choice rests on: what self-poisoning cost,
+and where it failed.
+"""
 
 from collections.abc import Iterable, Sequence
 
 from results.selection.configurations import of_game
 from results.selection.labels import last_line, percent
-from trials.spec import Choice, Record, Trial
+from trials.spec import MethodConfig, Record, Trial
 
 NAMED = 4  # copies that a sentence names
 
 
 def doubts(records: Iterable[Record], trial: Trial, delta: float) -> tuple[str, ...]:
-    """Sentences on the copies of a tuning trial's cell; none where planting took and cost no more than Δ.
+    """Sentences on the copies of a tuning trial's cell; none where self-poisoning took and cost no
+    more than Δ.
 
     Args:
         records: the sweep's.
         trial: one of the cell's tuning trials.
         delta: clean accuracy that a defense may cost.
     """
-    plant = trial.plant
+    self_poisoning = trial.self_poisoning
     made = [
         r
         for r in of_game(records, "self_poison")
-        if plant and r.trial.victim.id == trial.victim.id and r.trial.trusted == trial.trusted
-        if _without_copy(r.trial.game) == _without_copy(plant)
+        if self_poisoning
+        and r.trial.victim.id == trial.victim.id
+        and r.trial.trusted == trial.trusted
+        if _without_copy(r.trial.game) == _without_copy(self_poisoning)
     ]
     return (*_dear(made, delta), *unplanted(made))
 
@@ -34,7 +39,8 @@ def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
         return ()
     why = (last_line(failed[0].error) or "no traceback was recorded").rstrip(".")
     return (
-        f"Planting failed in {_many(len(failed), 'copy')} ({_named(failed)}), so nothing was tuned on "
+        f"Planting failed in {_many(len(failed), 'copy')} ({_named(failed)}), so nothing was "
+        "tuned on "
         f"{'it' if len(failed) == 1 else 'them'}: {why}.",
     )
 
@@ -42,24 +48,29 @@ def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
 def _dear(made: Sequence[Record], delta: float) -> tuple[str, ...]:
     done = [r for r in made if r.status == "done" and {"cda", "cda_before"} <= r.metrics.keys()]
     cost = {r.trial.id: r.metrics["cda_before"] - r.metrics["cda"] for r in done}
-    dear = sorted((r for r in done if cost[r.trial.id] > delta + 1e-9), key=lambda r: -cost[r.trial.id])
+    dear = sorted(
+        (r for r in done if cost[r.trial.id] > delta + 1e-9), key=lambda r: -cost[r.trial.id]
+    )
     if not dear:
         return ()
     which = _named(dear, [f"{percent(cost[r.trial.id])} points" for r in dear])
     return (
-        f"Planting cost {len(dear)} of {_many(len(done), 'copy')} more clean accuracy than Δ ({percent(delta)} points)"
+        f"Planting cost {len(dear)} of {_many(len(done), 'copy')} more clean accuracy than Δ "
+        f"({percent(delta)} points)"
         f": {which}. What a defense costs is counted from there, so it looks cheaper than it is.",
     )
 
 
-def _named(records: Sequence[Record], more: Sequence[str] = ()) -> str:
-    names = [f"copy {r.trial.game.params.get('copy', 0)} of seed {r.trial.seed}" for r in records[:NAMED]]
-    named = [f"{name}, {said}" for name, said in zip(names, more, strict=False)] or names
+def _named(records: Sequence[Record], extra: Sequence[str] = ()) -> str:
+    names = [
+        f"copy {r.trial.game.params.get('copy', 0)} of seed {r.trial.seed}" for r in records[:NAMED]
+    ]
+    named = [f"{name}, {said}" for name, said in zip(names, extra, strict=False)] or names
     return "; ".join(named) + (f"; and {len(records) - NAMED} more" if len(records) > NAMED else "")
 
 
-def _without_copy(game: Choice) -> Choice:
-    return Choice(game.name, {k: v for k, v in game.params.items() if k != "copy"})
+def _without_copy(game: MethodConfig) -> MethodConfig:
+    return MethodConfig(game.name, {k: v for k, v in game.params.items() if k != "copy"})
 
 
 def _many(n: int, what: str) -> str:

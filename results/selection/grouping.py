@@ -1,4 +1,6 @@
-"""Victims that are alike but for their seed and target: the repetitions of one attack on one dataset and model."""
+"""Victims that are alike but for their seed and target: the repetitions of one attack on one
+dataset and model.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -10,31 +12,39 @@ from trials.spec import SpecError, Victim, content_id
 
 Channel = Literal["data", "code", "unknown"]
 _REPEATED = ("seed", "target")  # what differs between repetitions
-_scenes: dict[str, str] = {}  # by a victim's id, as tables ask for the same ones again and again
+_benchmarks: dict[
+    str, str
+] = {}  # by a victim's id, as tables ask for the same ones again and again
 
 
-class Setup(NamedTuple):
-    """Ids; the clean victims of a scene have the attack ``clean``."""
+class AttackConfig(NamedTuple):
+    """Ids; the clean victims of a benchmark have the attack ``clean``."""
 
-    scene: str  # dataset, model, training, share held back
+    benchmark: str  # dataset, model, training, share held back
     attack: str  # attacks with their settings
 
 
-def setup_of(victim: Victim) -> Setup:
-    return Setup(scene_of(victim), content_id(_attacks(victim)) if victim.attacks else "clean")
+def attack_config_of(victim: Victim) -> AttackConfig:
+    return AttackConfig(
+        benchmark_of(victim), content_id(_attacks(victim)) if victim.attacks else "clean"
+    )
 
 
-def scene_of(victim: Victim) -> str:
+def benchmark_of(victim: Victim) -> str:
     """Everything of a victim but its attacks and its seed."""
-    if victim.id not in _scenes:
+    if victim.id not in _benchmarks:
         kept = ("dataset", "model", "training", "reserve")
-        _scenes[victim.id] = content_id({k: v for k, v in victim.identity().items() if k in kept})
-    return _scenes[victim.id]
+        _benchmarks[victim.id] = content_id(
+            {k: v for k, v in victim.identity().items() if k in kept}
+        )
+    return _benchmarks[victim.id]
 
 
-def family_of(victim: Victim) -> Setup:
-    """As ``setup_of``, whatever the budget m: the setups along which m grows."""
-    return Setup(scene_of(victim), content_id(_attacks(victim, "m")) if victim.attacks else "clean")
+def family_of(victim: Victim) -> AttackConfig:
+    """As ``attack_config_of``, whatever the budget m: the setups along which m grows."""
+    return AttackConfig(
+        benchmark_of(victim), content_id(_attacks(victim, "m")) if victim.attacks else "clean"
+    )
 
 
 def budget(victim: Victim) -> int | None:
@@ -44,7 +54,8 @@ def budget(victim: Victim) -> int | None:
 
 
 def channel(victim: Victim, known: Mapping[str, Channel] | None = None) -> Channel:
-    """``code`` where an attack controls the training itself, else ``data``; ``unknown`` for a name nobody knows.
+    """``code`` where an attack controls the training itself, else ``data``; ``unknown`` for a name
+    nobody knows.
 
     Args:
         victim: an attacked one.
@@ -54,13 +65,17 @@ def channel(victim: Victim, known: Mapping[str, Channel] | None = None) -> Chann
     return "unknown" if "unknown" in found else "code" if "code" in found else "data"
 
 
-def names(victims: Iterable[Victim]) -> dict[Setup, str]:
-    """'badnets (m = 50)' for each setup, with those other settings that tell setups of the same name apart."""
-    return _told_apart(victims, attack, setup_of)
+def names(victims: Iterable[Victim]) -> dict[AttackConfig, str]:
+    """'badnets (m = 50)' for each setup, with those other settings that tell setups of the same
+    name apart.
+    """
+    return _told_apart(victims, attack, attack_config_of)
 
 
-def families(victims: Iterable[Victim]) -> dict[Setup, str]:
-    """'badnets' for each family, with those settings besides m that tell families of the same attacks apart."""
+def families(victims: Iterable[Victim]) -> dict[AttackConfig, str]:
+    """'badnets' for each family, with those settings besides m that tell families of the same
+    attacks apart.
+    """
     return _told_apart(victims, attack_name, family_of, "m")
 
 
@@ -70,23 +85,34 @@ def attack_name(victim: Victim) -> str:
 
 
 def _told_apart(
-    victims: Iterable[Victim], name_of: Callable[[Victim], str], key_of: Callable[[Victim], Setup], *but: str
-) -> dict[Setup, str]:
-    alike: dict[str, dict[Setup, Victim]] = defaultdict(dict)
+    victims: Iterable[Victim],
+    name_of: Callable[[Victim], str],
+    key_of: Callable[[Victim], AttackConfig],
+    *but: str,
+) -> dict[AttackConfig, str]:
+    alike: dict[str, dict[AttackConfig, Victim]] = defaultdict(dict)
     for v in victims:
         alike[name_of(v)].setdefault(key_of(v), v)
-    found: dict[Setup, str] = {}
+    found: dict[AttackConfig, str] = {}
     for name, group in alike.items():
-        scenes = {s.scene for s in group}
-        several = len(group) > len(scenes)  # one attack in several scenes is told apart by the scene
-        found |= {s: f"{name}, {_more(v, list(group.values()), *but)}" if several else name for s, v in group.items()}
+        benchmarks = {s.benchmark for s in group}
+        several = len(group) > len(
+            benchmarks
+        )  # one attack in several benchmarks is told apart by the benchmark
+        found |= {
+            s: f"{name}, {_more(v, list(group.values()), *but)}" if several else name
+            for s, v in group.items()
+        }
     return found
 
 
 def _attacks(victim: Victim, *but: str) -> list[object]:
     left = {*_REPEATED, *but}
     return [
-        {**a.identity(), "params": {k: v for k, v in a.identity()["params"].items() if k not in left}}
+        {
+            **a.identity(),
+            "params": {k: v for k, v in a.identity()["params"].items() if k not in left},
+        }
         for a in victim.attacks
     ]
 
@@ -98,7 +124,7 @@ def _more(victim: Victim, group: list[Victim], *but: str) -> str:
         for k, v in a.params.items():
             if k not in {*_REPEATED, *but} and any(o.attacks[i].params.get(k) != v for o in group):
                 said.append(f"{k} = {value(v)}")
-    return ", ".join(said) or setup_of(victim).attack[:6]
+    return ", ".join(said) or attack_config_of(victim).attack[:6]
 
 
 def _channel(name: str) -> Channel:

@@ -1,9 +1,9 @@
 """Which settings of a defense decided its η: PED-ANOVA over the configurations tried.
 
-Source: Watanabe, Bansal, Hutter 2023, arXiv:2304.10255, as implemented by Optuna. It compares where the best tenth
-of the configurations lies with where all of them lie, one setting at a time.
-Deviation: below ``ENOUGH`` configurations, or where all reach the same η, there is no answer, and the reason is said.
-"""
+Source: Watanabe, Bansal, Hutter 2023, arXiv:2304.10255, as implemented by Optuna. It compares where
+the best tenth of the configurations lies with where all of them lie, one setting at a time.
+Deviation: below ``ENOUGH`` configurations, or where all reach the same η, there is no answer, and
+the reason is said."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,9 @@ ENOUGH = 10  # fewer configurations put less than one in the best tenth
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Shares that sum to 1 over the settings that varied, largest first; None with the reason where there are none."""
+    """Shares that sum to 1 over the settings that varied, largest first; None with the reason where
+    there are none.
+    """
 
     defense: str
     shares: Mapping[str, float] | None
@@ -46,7 +48,9 @@ def importance(
 def varied(group: Sequence[Configuration]) -> list[str]:
     """Settings that take more than one value in the group, sorted."""
     names = sorted(set.intersection(*(set(c.choice.params) for c in group))) if group else []
-    return [n for n in names if len({(type(c.choice.params[n]), c.choice.params[n]) for c in group}) > 1]
+    return [
+        n for n in names if len({(type(c.choice.params[n]), c.choice.params[n]) for c in group}) > 1
+    ]
 
 
 def _of(name: str, group: list[Configuration], enough: int) -> Importance:
@@ -61,7 +65,9 @@ def _of(name: str, group: list[Configuration], enough: int) -> Importance:
     shares = _ped_anova(group, turned, values)
     if not sum(shares.values()) > 0:
         return Importance(name, None, "the best configurations lie everywhere alike", n)
-    return Importance(name, dict(sorted(shares.items(), key=lambda item: (-item[1], item[0]))), "", n)
+    return Importance(
+        name, dict(sorted(shares.items(), key=lambda item: (-item[1], item[0]))), "", n
+    )
 
 
 def _eta(c: Configuration) -> float:
@@ -69,7 +75,9 @@ def _eta(c: Configuration) -> float:
     return c.point.asr
 
 
-def _ped_anova(group: Sequence[Configuration], turned: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+def _ped_anova(
+    group: Sequence[Configuration], turned: Sequence[str], values: Sequence[float]
+) -> dict[str, float]:
     import optuna  # noqa: PLC0415  (half a second that a table need not pay)
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
 
@@ -82,12 +90,16 @@ def _ped_anova(group: Sequence[Configuration], turned: Sequence[str], values: Se
         study.add_trials(
             [
                 optuna.create_trial(
-                    params={t: column[i] for t, column in columns.items()}, distributions=spaces, value=value
+                    params={t: column[i] for t, column in columns.items()},
+                    distributions=spaces,
+                    value=value,
                 )
                 for i, value in enumerate(values)
             ]
         )
-        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(turned))
+        return get_param_importances(
+            study, evaluator=PedAnovaImportanceEvaluator(), params=list(turned)
+        )
     finally:
         optuna.logging.set_verbosity(verbosity)
 

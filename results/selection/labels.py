@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from results.selection.configurations import Cell, cell_of, of_game
+from results.selection.configurations import SelectionTask, of_game, task_of
 from results.stats.intervals import Interval
-from trials.spec import Choice, Record, Scalar, Victim
+from trials.spec import MethodConfig, Record, Scalar, Victim
 
 _BUDGET = ("m", "boost")
 RULES_SAID = {
@@ -32,7 +32,7 @@ def value(given: Scalar) -> str:
     return f"{given:g}" if isinstance(given, float) else str(given)
 
 
-def settings(choice: Choice) -> str:
+def settings(choice: MethodConfig) -> str:
     """'lr = 0.01, steps = 2000'; empty where there are none."""
     return ", ".join(f"{k} = {value(v)}" for k, v in choice.params.items())
 
@@ -44,7 +44,9 @@ def last_line(error: str | None) -> str | None:
 
 
 def attack(victim: Victim) -> str:
-    """'badnets (m = 50)', 'badnets + wanet', or 'clean'; of the settings only the budget, a boost of 1 left out."""
+    """'badnets (m = 50)', 'badnets + wanet', or 'clean'; of the settings only the budget, a boost
+    of 1 left out.
+    """
     shown = []
     for a in victim.attacks:
         said = [k for k in _BUDGET if k in a.params and (k, a.params[k]) != ("boost", 1)]
@@ -58,19 +60,31 @@ def victim_name(victim: Victim) -> str:
     return f"{victim.dataset.name}, {victim.model.name}, {attack(victim)}, seed {victim.seed}"
 
 
-def cell_names(records: Iterable[Record], *games: str) -> Mapping[Cell, str]:
-    """A name for each cell of these games; only as much of the victim is said as tells the cells apart."""
+def cell_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask, str]:
+    """A name for each cell of these games; only as much of the victim is said as tells the cells
+    apart.
+    """
     trials = [r.trial for r in of_game(records, *(games or ("tuning", "robustness")))]
-    parts: dict[Cell, tuple[str, ...]] = {}
+    parts: dict[SelectionTask, tuple[str, ...]] = {}
     for t in trials:
         v = t.victim
-        names = (v.dataset.name, v.model.name, attack(v), f"seed {v.seed}", f"r = {percent(t.trusted)} %")
-        parts[cell_of(t)] = names
+        names = (
+            v.dataset.name,
+            v.model.name,
+            attack(v),
+            f"seed {v.seed}",
+            f"r = {percent(t.trusted)} %",
+        )
+        parts[task_of(t)] = names
     alike = _shared(list(parts.values()))
-    named = {c: ", ".join(p for p, same in zip(ps, alike, strict=True) if not same) for c, ps in parts.items()}
+    named = {
+        c: ", ".join(p for p, same in zip(ps, alike, strict=True) if not same)
+        for c, ps in parts.items()
+    }
     repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
     return {
-        c: f"{n} [{c.setup[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n for c, n in named.items()
+        c: f"{n} [{c.setup[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n
+        for c, n in named.items()
     }
 
 

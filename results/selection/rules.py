@@ -1,9 +1,10 @@
-"""Named rules for which point of a curve counts: what a number means depends on how its point was chosen.
+"""Named rules for which point of a curve counts: what a number means depends on how its point was
+chosen.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-B (Δ, η) and V-E (Δ = 2 %).
-Deviation: Δ is measured from the CDA at step 0, in absolute points, so step 0 always qualifies and η never exceeds
-the ASR before the defense. The paper's own point is chosen with the attacker's trigger on the test set; here that
-is ``oracle``, apart from the rules that a defender can follow.
+Deviation: Δ is measured from the CDA at step 0, in absolute points, so step 0 always qualifies and
+η never exceeds the ASR before the defense. The paper's own point is chosen with the attacker's
+trigger on the test set; here that is ``oracle``, apart from the rules that a defender can follow.
 """
 
 import math
@@ -34,12 +35,16 @@ def min_asr_within_delta(curve: Sequence[Point], delta: float) -> Point:
 
 
 def last_before_delta(curve: Sequence[Point], delta: float) -> Point:
-    """The last point before the CDA that the defender can see first falls more than Δ below its start.
+    """The last point before the CDA that the defender can see first falls more than Δ below its
+    start.
 
-    It needs no trigger, so it can be followed on the real model. The CDA seen is ``val_cda`` (held-out trusted
-    images) where every point has it, else the curve's own.
-    """
-    seen = [p.more["val_cda"] for p in curve] if all("val_cda" in p.more for p in curve) else [p.cda for p in curve]
+    It needs no trigger, so it can be followed on the real model. The CDA seen is ``val_cda``
+    (held-out trusted images) where every point has it, else the curve's own."""
+    seen = (
+        [p.extra["val_cda"] for p in curve]
+        if all("val_cda" in p.extra for p in curve)
+        else [p.cda for p in curve]
+    )
     fallen = (i for i, cda in enumerate(seen) if cda < seen[0] - delta - SLACK)
     return curve[next(fallen, len(curve)) - 1]
 
@@ -50,11 +55,15 @@ def last(curve: Sequence[Point], delta: float) -> Point:
 
 
 def oracle(curve: Sequence[Point], delta: float) -> Point:
-    """Lowest ASR within Δ on the *test* set with the attacker's own trigger: nobody can follow this rule."""
+    """Lowest ASR within Δ on the *test* set with the attacker's own trigger: nobody can follow this
+    rule.
+    """
     return min_asr_within_delta(curve, delta)
 
 
-RULES: dict[str, Rule] = {f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)}
+RULES: dict[str, Rule] = {
+    f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)
+}
 
 
 def find_rule(name: str) -> Rule:
@@ -78,16 +87,25 @@ def curve_of(record: Record) -> tuple[Point, ...]:
     curve = tuple(sorted(record.curve, key=lambda p: p.step))
     start = record.metrics
     if curve and curve[0].step > 0 and "cda0" in start and "asr0" in start:
-        more = {"val_cda": start["val_cda0"]} if "val_cda0" in start else {}
-        curve = (Point(0, start["cda0"], start["asr0"], more=more), *curve)
+        extra = {"val_cda": start["val_cda0"]} if "val_cda0" in start else {}
+        curve = (Point(0, start["cda0"], start["asr0"], extra=extra), *curve)
     for p in curve:
-        if not (math.isfinite(p.cda) and math.isfinite(p.asr) and math.isfinite(p.more.get("val_cda", 0.0))):
-            raise ValueError(f"trial {record.trial.id}: the measurement at step {p.step} is not finite")
+        if not (
+            math.isfinite(p.cda)
+            and math.isfinite(p.asr)
+            and math.isfinite(p.extra.get("val_cda", 0.0))
+        ):
+            raise ValueError(
+                f"trial {record.trial.id}: the measurement at step {p.step} is not finite"
+            )
     return curve
 
 
-def pick(record: Record, rule: str = "min_asr_within_delta", delta: float | None = None) -> Pick | None:
-    """The point that ``rule`` takes from the record, or None where the trial failed, was pruned or has no curve.
+def pick(
+    record: Record, rule: str = "min_asr_within_delta", delta: float | None = None
+) -> Pick | None:
+    """The point that ``rule`` takes from the record, or None where the trial failed, was pruned or
+    has no curve.
 
     Args:
         record: any record with a curve.
@@ -101,8 +119,13 @@ def pick(record: Record, rule: str = "min_asr_within_delta", delta: float | None
     take = find_rule(rule)
     if rule == "oracle" and record.trial.game.name != "robustness":
         raise SpecError(
-            f"the rule 'oracle' reads the real attack's test set, which a {record.trial.game.name!r} record has not. "
+            f"the rule 'oracle' reads the real attack's test set, which a "
+            f"{record.trial.game.name!r} record has not. "
             f"Use one of: {', '.join(r for r in RULES if r != 'oracle')}."
         )
     curve = curve_of(record) if record.status == "done" else ()
-    return Pick(record, take(curve, delta_of(record) if delta is None else delta), rule) if curve else None
+    return (
+        Pick(record, take(curve, delta_of(record) if delta is None else delta), rule)
+        if curve
+        else None
+    )

@@ -58,15 +58,30 @@ class Understood:
         each = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         band = wilson(self.accuracy, self.images)
         mirrored = "mirrors half of the images" if self.flip else "mirrors no image"
-        on = "" if self.sample == self.images else f" of {self.sample} of them {percent(self.as_given)} % as given, and"
+        on = (
+            ""
+            if self.sample == self.images
+            else f" of {self.sample} of them {percent(self.as_given)} % as given, and"
+        )
         best = self.readings[0] if self.readings else None
         return (
-            f"{self.images} trusted images, {each} of each of {len(self.classes)} classes. Training {mirrored}.",
+            f"{self.images} trusted images, {each} of each of {len(self.classes)} classes. "
+            f"Training {mirrored}.",
             f"Not used: {_counts(self.skipped)}." if self.skipped else "Every file is used.",
-            f"Changed: {_counts(self.converted)}." if self.converted else "No image needs to be changed.",
-            f"The model gets {percent(self.accuracy)} % of them right (95 % interval {percent(band.low)} – "
+            f"Changed: {_counts(self.converted)}."
+            if self.converted
+            else "No image needs to be changed.",
+            f"The model gets {percent(self.accuracy)} % of them right (95 % interval "
+            f"{percent(band.low)} – "
             f"{percent(band.high)} %).",
-            *([f"Read in other ways it gets at most{on} {percent(best.accuracy)} % ({best.name})."] if best else []),
+            *(
+                [
+                    f"Read in other ways it gets at most{on} {percent(best.accuracy)} % "
+                    f"({best.name})."
+                ]
+                if best
+                else []
+            ),
         )
 
     def shown(self) -> tuple[Class, ...]:

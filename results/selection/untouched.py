@@ -1,33 +1,38 @@
-"""What is said where nothing beats leaving the model as it is: how it stands, and no change, as there was none."""
+"""What is said where nothing beats leaving the model as it is: how it stands, and no change, as
+there was none.
+"""
 
 from collections.abc import Sequence
 
-from results.selection.confirmation import Judgement, pooled
+from results.selection.confirmation import HeldOutResult, pooled
 from results.selection.labels import attack, percent, percents
 from results.selection.winners import Winner
 from results.stats.intervals import Interval
 
-Seen = Winner | Judgement
+Seen = Winner | HeldOutResult
 
 
 def expect(seen: Seen) -> str:
     """How it stands on the copies."""
     return (
-        f"On copies of the model that carry a planted backdoor, the attack success rate stays at {percent(seen.eta)} %"
+        f"On copies of the model that carry a planted backdoor, the attack success rate stays at "
+        f"{percent(seen.eta)} %"
         f"{within(seen)}, at a clean accuracy of {percent(seen.cda)} %."
     )
 
 
-def reals(real: Sequence[Judgement], many: int) -> list[str]:
+def reals(real: Sequence[HeldOutResult], many: int) -> list[str]:
     """How the real attacks stand: each, or the mean of more than ``many``."""
     if len(real) > many:
         every = pooled(real)
         return [
-            f"On {len(real)} really attacked models, the attack success rate is {percent(every.eta)} %{within(every)} "
+            f"On {len(real)} really attacked models, the attack success rate is "
+            f"{percent(every.eta)} %{within(every)} "
             f"on the mean, at a clean accuracy of {percent(every.cda)} %."
         ]
     return [
-        f"The real attack, {attack(j.victim)}, has a success rate of {percent(j.eta)} %{within(j)} at a clean accuracy "
+        f"The real attack, {attack(j.victim)}, has a success rate of {percent(j.eta)} "
+        f"%{within(j)} at a clean accuracy "
         f"of {percent(j.cda)} %."
         for j in real
     ]

@@ -1,18 +1,25 @@
 """The winner: of every defense its best configuration, and of all defenses the best one.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C: the setting with the lowest η on self-poisoned
-copies. Deviation: ties go to the higher CDA, then to fewer steps; η is a mean over seeds with its interval, and the
-step is chosen once, on the mean curve, because the real model gets one number of steps.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C: the setting with the lowest η on
+self-poisoned copies. Deviation: ties go to the higher CDA, then to fewer steps; η is a mean over
+seeds with its interval, and the step is chosen once, on the mean curve, because the real model gets
+one number of steps."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from results.selection.configurations import Cell, Configuration, configurations, least, of_game, spread
+from results.selection.configurations import (
+    Configuration,
+    SelectionTask,
+    configurations,
+    least,
+    of_game,
+    spread,
+)
 from results.selection.rules import RULES, Pick, find_rule, pick
 from results.stats.intervals import Interval, wilson
-from trials.spec import Choice, Record, Trial, Victim
+from trials.spec import MethodConfig, Record, Trial, Victim
 
 __all__ = ["CONTROLS", "REPAIRED", "RULES", "Pick", "Winner", "best", "overall", "pick", "winners"]
 
@@ -22,13 +29,16 @@ CONTROLS = ("none", "bn_refresh", "fine_tuning")  # what a defense has to beat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """A defense's best configuration in one cell. ASR and CDA are means over seeds and copies, fractions."""
+    """A defense's best configuration in one cell.
 
-    cell: Cell
+    ASR and CDA are means over seeds and copies, fractions.
+    """
+
+    task: SelectionTask
     trial: Trial  # one of its trials, to run the winner again from
     trusted: float  # r
     defense: str
-    choice: Choice
+    choice: MethodConfig
     step: int  # stop here
     eta: float  # η: ASR left at the step
     cda: float
@@ -63,11 +73,14 @@ class Winner:
         return self.eta <= REPAIRED and self.within_delta
 
 
-def winners(records: Iterable[Record], rule: str = "min_asr_within_delta", delta: float | None = None) -> list[Winner]:
+def winners(
+    records: Iterable[Record], rule: str = "min_asr_within_delta", delta: float | None = None
+) -> list[Winner]:
     """The best configuration of each defense in each cell, best defense first.
 
-    A configuration of which a seed failed or was pruned is passed over while the defense has another, so that no
-    setting wins by its lucky seeds. The rule ``oracle`` reads the real attack's records, all others the tuning.
+    A configuration of which a seed failed or was pruned is passed over while the defense has
+    another, so that no setting wins by its lucky seeds. The rule ``oracle`` reads the real attack's
+    records, all others the tuning.
 
     Raises:
         SpecError: unknown rule.
@@ -77,28 +90,38 @@ def winners(records: Iterable[Record], rule: str = "min_asr_within_delta", delta
     if rule == "oracle":
         real = of_game(records, "robustness")
         records = [r for r in real if not r.trial.game.params.get("stop_at")] or real
-    groups: dict[tuple[Cell, str], list[Configuration]] = defaultdict(list)
+    groups: dict[tuple[SelectionTask, str], list[Configuration]] = defaultdict(list)
     for c in configurations(records, rule, delta, "robustness" if rule == "oracle" else "tuning"):
-        groups[c.cell, c.choice.name].append(c)
+        groups[c.task, c.choice.name].append(c)
     found = [w for group in groups.values() if (w := _winner(group)) is not None]
-    return sorted(found, key=lambda w: (w.cell, _rank(w)))
+    return sorted(found, key=lambda w: (w.task, _rank(w)))
 
 
 def best(group: Sequence[Winner]) -> Winner | None:
-    """The lowest η of one cell's winners; ties: higher CDA, fewer steps. ``none`` wins only if nothing is better."""
+    """The lowest η of one cell's winners; ties: higher CDA, fewer steps.
+
+    ``none`` wins only if nothing is better.
+    """
     return min(group, key=_rank, default=None)
 
 
 def overall(found: Iterable[Winner]) -> list[Winner]:
     """The best winner of each cell, in the cells' order."""
-    groups: dict[Cell, list[Winner]] = defaultdict(list)
+    groups: dict[SelectionTask, list[Winner]] = defaultdict(list)
     for w in found:
-        groups[w.cell].append(w)
+        groups[w.task].append(w)
     return [min(group, key=_rank) for _, group in sorted(groups.items())]
 
 
 def _rank(w: Winner) -> tuple[bool, float, float, int, bool, str]:
-    return not w.within_delta, round(w.eta, 12), -round(w.cda, 12), w.step, w.defense != "none", w.defense
+    return (
+        not w.within_delta,
+        round(w.eta, 12),
+        -round(w.cda, 12),
+        w.step,
+        w.defense != "none",
+        w.defense,
+    )
 
 
 def _winner(group: list[Configuration]) -> Winner | None:
@@ -111,9 +134,9 @@ def _winner(group: list[Configuration]) -> Winner | None:
     assert point is not None
     n_triggered, n_clean = least(won.records, "n_triggered"), least(won.records, "n_clean")
     return Winner(
-        cell=won.cell,
+        task=won.task,
         trial=won.records[0].trial,
-        trusted=won.cell.trusted,
+        trusted=won.task.trusted,
         defense=won.choice.name,
         choice=won.choice,
         step=point.step,

@@ -1,1 +1,3 @@
-"""Statistics on plain numbers: intervals, ROC curves and their comparison, correlation, Pareto fronts."""
+"""Statistics on plain numbers: intervals, ROC curves and their comparison, correlation, Pareto
+fronts.
+"""

@@ -1,9 +1,11 @@
-"""Rank correlations with intervals: does a number grow with the budget, and do two orders of settings agree?
+"""Rank correlations with intervals: does a number grow with the budget, and do two orders of
+settings agree?
 
-Source: Spearman 1904; Kendall 1938 (tau-b); Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-C and V-D1.
-Deviation: the paper shows curves and draws conclusions by eye; here each claim is a coefficient with a bootstrap
-interval and a permutation test. Resamples in which one side is constant have no coefficient and are passed over.
-"""
+Source: Spearman 1904; Kendall 1938 (tau-b); Lukas and Kerschbaum 2023, arXiv:2305.09671, sections
+V-C and V-D1.
+Deviation: the paper shows curves and draws conclusions by eye; here each claim is a coefficient
+with a bootstrap interval and a permutation test. Resamples in which one side is constant have no
+coefficient and are passed over."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -40,7 +42,8 @@ def correlation(
     Args:
         x, y: float (n,).
         kind: Spearman's or Kendall's (tau-b).
-        strata: a label a unit; units are resampled within their stratum, as where x was set by the experiment.
+        strata: a label a unit; units are resampled within their stratum, as where x was set by the
+            experiment.
         draws: resamples, and as many permutations.
         seed: of both.
 
@@ -62,7 +65,8 @@ def correlation(
 
 
 def around(value: float, drawn: Floats) -> Interval | None:
-    """The resamples' 95 % interval, with the value in it: repeated units shift ties, and with them the coefficient.
+    """The resamples' 95 % interval, with the value in it: repeated units shift ties, and with them
+    the coefficient.
 
     None where the resamples do not vary, as with few units in perfect order: that is no certainty.
     """
@@ -73,19 +77,32 @@ def around(value: float, drawn: Floats) -> Interval | None:
 
 
 def coefficients(kind: Kind, a: Floats, b: Floats, counts: Floats) -> Floats:
-    """The coefficient of each resample, (draws,), NaN where it has none; counts (draws, n) are occurrences of units."""
+    """The coefficient of each resample, (draws,), NaN where it has none; counts (draws, n) are
+    occurrences of units.
+    """
     x, y = (np.sign(v[:, None] - v[None, :]) for v in (a, b))
     if kind == "kendall":
-        top, left, right = (((counts @ pairs) * counts).sum(axis=1) for pairs in (x * y, x * x, y * y))
-    else:  # a unit's mid-rank, but for a constant, is half of the units below it less those above it
+        top, left, right = (
+            ((counts @ pairs) * counts).sum(axis=1) for pairs in (x * y, x * x, y * y)
+        )
+    else:
+        # a unit's mid-rank, but for a constant, is half of the units below it less those above it
         ranks = [counts @ s.T for s in (x, y)]  # their mean is zero
-        top, left, right = ((counts * r * s).sum(axis=1) for r, s in (ranks, ranks[:1] * 2, ranks[1:] * 2))
+        top, left, right = (
+            (counts * r * s).sum(axis=1) for r, s in (ranks, ranks[:1] * 2, ranks[1:] * 2)
+        )
     below = np.sqrt(left * right)
     return np.asarray(np.divide(top, below, out=np.full_like(top, np.nan), where=below > 1e-9))
 
 
-def _counts(strata: Sequence[object] | None, n: int, draws: int, rng: np.random.Generator) -> Floats:
-    labels = np.zeros(n, dtype=int) if strata is None else np.unique([str(s) for s in strata], return_inverse=True)[1]
+def _counts(
+    strata: Sequence[object] | None, n: int, draws: int, rng: np.random.Generator
+) -> Floats:
+    labels = (
+        np.zeros(n, dtype=int)
+        if strata is None
+        else np.unique([str(s) for s in strata], return_inverse=True)[1]
+    )
     counts = np.zeros((draws, n))
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
@@ -93,12 +110,18 @@ def _counts(strata: Sequence[object] | None, n: int, draws: int, rng: np.random.
     return counts
 
 
-def _chance(kind: Kind, a: Floats, b: Floats, whole: float, draws: int, rng: np.random.Generator) -> float:
+def _chance(
+    kind: Kind, a: Floats, b: Floats, whole: float, draws: int, rng: np.random.Generator
+) -> float:
     """Share of permutations, the given order among them, with a coefficient as high."""
     x, y = (np.sign(v[:, None] - v[None, :]) for v in (a, b))
     if kind == "spearman":
         left, right = x.sum(axis=1), y.sum(axis=1)
-        drawn = rng.permuted(np.tile(right, (draws, 1)), axis=1) @ left / np.sqrt((left**2).sum() * (right**2).sum())
+        drawn = (
+            rng.permuted(np.tile(right, (draws, 1)), axis=1)
+            @ left
+            / np.sqrt((left**2).sum() * (right**2).sum())
+        )
     else:
         orders = (rng.permutation(len(a)) for _ in range(draws))
         scale = np.sqrt((x**2).sum() * (y**2).sum())

@@ -1,6 +1,7 @@
 """Two detectors on the same models: DeLong's and the bootstrap's word on which has the higher AUC.
 
-Source: DeLong, DeLong and Clarke-Pearson 1988 (covariance of AUCs on the same cases), Efron 1979 (bootstrap).
+Source: DeLong, DeLong and Clarke-Pearson 1988 (covariance of AUCs on the same cases), Efron 1979
+(bootstrap).
 
 Scores are (k, n): a row a detector, a column a model, the same model in every row.
 """
@@ -26,7 +27,10 @@ class Paired(NamedTuple):
 
 def compared(poisoned: ArrayLike, clean: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Paired:
     """Both judgements of the first of two detectors minus the second."""
-    tested, drawn = delong_difference(poisoned, clean), bootstrap_difference(poisoned, clean, draws=draws, seed=seed)
+    tested, drawn = (
+        delong_difference(poisoned, clean),
+        bootstrap_difference(poisoned, clean, draws=draws, seed=seed),
+    )
     return Paired(tested, drawn, np.shape(poisoned)[1], np.shape(clean)[1])
 
 
@@ -34,13 +38,20 @@ def delong(poisoned: ArrayLike, clean: ArrayLike) -> tuple[Floats, Floats]:
     """AUCs (k,) and their covariance (k, k), without resampling.
 
     Raises:
-        ValueError: fewer than two models a side, or scores that are not finite or not of one number of detectors.
+        ValueError: fewer than two models a side, or scores that are not finite or not of one number
+            of detectors.
     """
     won = _wins(poisoned, clean)
     if min(won.shape[1:]) < 2:
-        raise ValueError(f"a variance needs two models a side, got {won.shape[1]} poisoned and {won.shape[2]} clean")
+        raise ValueError(
+            f"a variance needs two models a side, got {won.shape[1]} poisoned and {won.shape[2]} "
+            "clean"
+        )
     of_poisoned, of_clean = won.mean(axis=2), won.mean(axis=1)
-    spread = np.atleast_2d(np.cov(of_poisoned)) / won.shape[1] + np.atleast_2d(np.cov(of_clean)) / won.shape[2]
+    spread = (
+        np.atleast_2d(np.cov(of_poisoned)) / won.shape[1]
+        + np.atleast_2d(np.cov(of_clean)) / won.shape[2]
+    )
     return won.mean(axis=(1, 2)), spread
 
 
@@ -66,7 +77,9 @@ def bootstrap_difference(
 
 
 def judged(value: float, drawn: Floats, level: float = 0.95) -> Difference:
-    """A difference with the interval and p of its resamples; p counts one resample more on either side of zero."""
+    """A difference with the interval and p of its resamples; p counts one resample more on either
+    side of zero.
+    """
     if np.ptp(drawn) < 1e-12:
         return Difference(value, None, None)
     below, above = (float((s * drawn <= 1e-12).sum() + 1) / (len(drawn) + 1) for s in (1, -1))

@@ -1,4 +1,7 @@
-"""How sure a number is: intervals for rates, spread over seeds and copies. Everything is a fraction in [0, 1]."""
+"""How sure a number is: intervals for rates, spread over seeds and copies.
+
+Everything is a fraction in [0, 1].
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,15 +21,19 @@ class Interval(NamedTuple):
 def wilson(rate: float, n: float, level: float = 0.95) -> Interval:
     """Wilson's score interval of a rate measured on ``n`` independent images.
 
-    Source: Wilson 1927, JASA 22. Unlike the normal interval it stays inside [0, 1] and has a width at 0 and 1.
+    Source: Wilson 1927, JASA 22. Unlike the normal interval it stays inside [0, 1] and has a width
+    at 0 and 1.
 
     Args:
-        rate: share of hits, in [0, 1]; it may be a mean over copies, so ``rate * n`` need not be whole.
-        n: distinct images behind it. Images seen by several copies count once, which errs on the wide side.
+        rate: share of hits, in [0, 1]; it may be a mean over copies, so ``rate * n`` need not be
+            whole.
+        n: distinct images behind it. Images seen by several copies count once, which errs on the
+            wide side.
         level: confidence, in (0, 1).
 
     Raises:
-        ValueError: ``rate`` is not a fraction, ``n`` is not positive, or ``level`` is not in (0, 1).
+        ValueError: ``rate`` is not a fraction, ``n`` is not positive, or ``level`` is not in (0,
+            1).
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"a rate lies in [0, 1], got {rate}")
@@ -39,7 +46,8 @@ def wilson(rate: float, n: float, level: float = 0.95) -> Interval:
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; the latter is None for a single value, which has no spread.
+    """Mean and sample standard deviation; the latter is None for a single value, which has no
+    spread.
 
     Raises:
         ValueError: no values, or one that is not finite.
@@ -48,8 +56,11 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 
-def bootstrap(values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
-    """Percentile interval of the mean over seeds: resample the seeds, take the mean, ``draws`` times.
+def bootstrap(
+    values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """Percentile interval of the mean over seeds: resample the seeds, take the mean, ``draws``
+    times.
 
     Source: Efron 1979. With fewer than about five seeds it is too narrow; say n beside it.
 

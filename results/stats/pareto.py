@@ -1,9 +1,10 @@
-"""ASR x CDA fronts: what a defense can reach (less ASR, more CDA), how much of it, and how sure that is.
+"""ASR x CDA fronts: what a defense can reach (less ASR, more CDA), how much of it, and how sure
+that is.
 
-Points are float arrays (n, 2) of (ASR, CDA), fractions; less ASR and more CDA is better. In two dimensions a sort and a
-running maximum are enough, and faster than anything general (``benchmarks/fronts.py``); marking rows and attainment
-surfaces are moocore's (C). It takes a NaN for a better point than a number, so whatever is not finite is refused.
-"""
+Points are float arrays (n, 2) of (ASR, CDA), fractions; less ASR and more CDA is better. In two
+dimensions a sort and a running maximum are enough, and faster than anything general
+(``benchmarks/fronts.py``); marking rows and attainment surfaces are moocore's (C). It takes a NaN
+for a better point than a number, so whatever is not finite is refused."""
 
 from collections.abc import Sequence
 
@@ -45,12 +46,15 @@ def front(points: ArrayLike) -> Floats:
     order = np.argsort(asr)
     asr, cda = asr[order], cda[order]
     record = np.flatnonzero(np.concatenate([[True], cda[1:] > np.maximum.accumulate(cda)[:-1]]))
-    last = np.concatenate([asr[record][1:] > asr[record][:-1], [True]])  # of equal ASR the last record is the highest
+    last = np.concatenate(
+        [asr[record][1:] > asr[record][:-1], [True]]
+    )  # of equal ASR the last record is the highest
     return np.column_stack([asr[record[last]], cda[record[last]]])
 
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 0.0)) -> float:
-    """Area between the front and ``reference`` (the worst ASR and CDA that count): 1 is perfect, 0 is nothing.
+    """Area between the front and ``reference`` (the worst ASR and CDA that count): 1 is perfect, 0
+    is nothing.
 
     >>> round(hypervolume([[0.1, 0.9], [0.5, 0.95]]), 3)
     0.835
@@ -65,8 +69,11 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 0.0)) 
     return float((widths * (cda[inside] - worst_cda)).sum())
 
 
-def bands(runs: Sequence[ArrayLike], shares: Sequence[float] = (0.25, 0.5, 0.75)) -> dict[float, Floats]:
-    """Attainment surfaces over seeds: for each share, the front that this share of the runs reaches or beats.
+def bands(
+    runs: Sequence[ArrayLike], shares: Sequence[float] = (0.25, 0.5, 0.75)
+) -> dict[float, Floats]:
+    """Attainment surfaces over seeds: for each share, the front that this share of the runs reaches
+    or beats.
 
     Source: Grunert da Fonseca, Fonseca, Hall 2001 (empirical attainment function), by moocore.
 
@@ -96,7 +103,10 @@ def bands(runs: Sequence[ArrayLike], shares: Sequence[float] = (0.25, 0.5, 0.75)
 
 
 def _hopeful(given: Floats) -> NDArray[np.intp]:
-    """Rows that the best compromise does not beat in both: all of the front, and often little else. O(n)."""
+    """Rows that the best compromise does not beat in both: all of the front, and often little else.
+
+    O(n).
+    """
     asr, cda = given[:, 0], given[:, 1]
     pivot = int(np.argmax(cda - asr))
     return np.flatnonzero((asr <= asr[pivot]) | (cda >= cda[pivot]))
@@ -110,5 +120,7 @@ def _checked(points: ArrayLike) -> Floats:
         raise ValueError(f"points must be of shape (n, 2), got {given.shape}")
     if not np.isfinite(given).all():
         rows = np.flatnonzero(~np.isfinite(given).all(axis=1))
-        raise ValueError(f"{len(rows)} of {len(given)} points are not finite, the first in row {rows[0]}")
+        raise ValueError(
+            f"{len(rows)} of {len(given)} points are not finite, the first in row {rows[0]}"
+        )
     return given

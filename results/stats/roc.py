@@ -1,11 +1,13 @@
-"""ROC analysis of detection scores: AUC, rates, intervals, and the difference of two detectors on the same models.
+"""ROC analysis of detection scores: AUC, rates, intervals, and the difference of two detectors on
+the same models.
 
-Source: Mann and Whitney 1947 (AUC), Hanley and McNeil 1982 (standard error), DeLong, DeLong and Clarke-Pearson 1988
-(variance and paired test), Newcombe 2006 (score interval, method 5), Efron 1979 (bootstrap).
+Source: Mann and Whitney 1947 (AUC), Hanley and McNeil 1982 (standard error), DeLong, DeLong and
+Clarke-Pearson 1988 (variance and paired test), Newcombe 2006 (score interval, method 5), Efron 1979
+(bootstrap).
 
-Scores are float arrays, one number a model; a higher score is more suspicious. The unit that is resampled is a model.
-Where the resamples of perfectly separated scores do not vary, they would claim certainty; Newcombe's interval does not.
-"""
+Scores are float arrays, one number a model; a higher score is more suspicious. The unit that is
+resampled is a model. Where the resamples of perfectly separated scores do not vary, they would
+claim certainty; Newcombe's interval does not."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +32,8 @@ class Difference(NamedTuple):
 
 
 def wins(poisoned: ArrayLike, clean: ArrayLike) -> Floats:
-    """(n poisoned, n clean): 1 where the poisoned model's score is higher, 0.5 where they tie, else 0.
+    """(n poisoned, n clean): 1 where the poisoned model's score is higher, 0.5 where they tie, else
+    0.
 
     Raises:
         ValueError: a side is empty, not one-dimensional, or not finite.
@@ -49,7 +52,9 @@ def auc(poisoned: ArrayLike, clean: ArrayLike) -> float:
 
 
 def curve(poisoned: ArrayLike, clean: ArrayLike) -> Floats:
-    """(k, 2) of (false-, true-positive rate) from (0, 0) to (1, 1); ties are slopes, so its area is the AUC."""
+    """(k, 2) of (false-, true-positive rate) from (0, 0) to (1, 1); ties are slopes, so its area is
+    the AUC.
+    """
     p, c = _scores(poisoned), _scores(clean)
     cuts = np.unique(np.concatenate([p, c]))[::-1, None]
     rates = np.column_stack([(c >= cuts).mean(axis=1), (p >= cuts).mean(axis=1)])
@@ -57,7 +62,8 @@ def curve(poisoned: ArrayLike, clean: ArrayLike) -> Floats:
 
 
 def tpr_at(poisoned: ArrayLike, clean: ArrayLike, fpr: float = 0.05) -> float:
-    """Share of poisoned models flagged by the lowest threshold that flags at most ``fpr`` of the clean ones.
+    """Share of poisoned models flagged by the lowest threshold that flags at most ``fpr`` of the
+    clean ones.
 
     With n clean models this is ``floor(fpr * n)`` of them: with fewer than 20 models, none at 5 %.
     """
@@ -77,7 +83,9 @@ def newcombe(area: float, n_poisoned: int, n_clean: int, level: float = 0.95) ->
     z, n = NormalDist().inv_cdf((1 + level) / 2), (n_poisoned + n_clean) / 2 - 1
 
     def outside(a: float) -> bool:
-        variance = a * (1 - a) * (1 + n * ((1 - a) / (2 - a) + a / (1 + a))) / (n_poisoned * n_clean)
+        variance = (
+            a * (1 - a) * (1 + n * ((1 - a) / (2 - a) + a / (1 + a))) / (n_poisoned * n_clean)
+        )
         return (area - a) ** 2 > z * z * variance
 
     return Interval(_edge(outside, 0.0, area), _edge(outside, 1.0, area))
@@ -91,7 +99,9 @@ def resamples(n: int, draws: int, rng: np.random.Generator) -> Floats:
 
 def auc_draws(won: Floats, poisoned: Floats, clean: Floats) -> Floats:
     """The AUC of each resample, (draws,), from ``wins`` and both sides' counts (draws, n)."""
-    return np.asarray(((poisoned @ won) * clean).sum(axis=1) / (won.shape[0] * won.shape[1]), dtype=np.float64)
+    return np.asarray(
+        ((poisoned @ won) * clean).sum(axis=1) / (won.shape[0] * won.shape[1]), dtype=np.float64
+    )
 
 
 def tpr_draws(p: Floats, c: Floats, poisoned: Floats, clean: Floats, fpr: float = 0.05) -> Floats:
@@ -110,11 +120,15 @@ def quantiles(values: Floats, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
-def interval(poisoned: ArrayLike, clean: ArrayLike, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
+def interval(
+    poisoned: ArrayLike, clean: ArrayLike, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> Interval:
     """Percentile interval of the AUC over models, poisoned and clean ones resampled apart."""
     won, rng = wins(poisoned, clean), np.random.default_rng(seed)
     n_p, n_c = won.shape
-    return settled(auc_draws(won, resamples(n_p, draws, rng), resamples(n_c, draws, rng)), won, level)
+    return settled(
+        auc_draws(won, resamples(n_p, draws, rng), resamples(n_c, draws, rng)), won, level
+    )
 
 
 def settled(drawn: Floats, won: Floats, level: float = 0.95) -> Interval:
@@ -139,5 +153,7 @@ def _scores(given: ArrayLike) -> Floats:
     if values.ndim != 1 or not len(values):
         raise ValueError(f"scores must be of shape (n,) with n > 0, got {values.shape}")
     if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are not finite")
+        raise ValueError(
+            f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are not finite"
+        )
     return values

@@ -1,13 +1,23 @@
-"""Who runs which trial now: claims with a lease, which ends by the database's clock, never by a driver's.
+"""Who runs which trial now: claims with a lease, which ends by the database's clock, never by a
+driver's.
 
-Each claim is one statement, so of several drivers exactly one has it. Every transaction that touches a claim takes it
-before any other row, so that no two wait for one another.
-"""
+Each claim is one statement, so of several drivers exactly one has it. Every transaction that
+touches a claim takes it before any other row, so that no two wait for one another."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, bindparam, delete, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    bindparam,
+    delete,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from results.store import queries
@@ -15,7 +25,9 @@ from results.store.schema import claims
 from results.store.statements import batches
 from trials.spec import Record
 
-_NOW = {  # seconds since 1970; PostgreSQL's now() would be the start of a transaction that may have waited for a lock
+# seconds since 1970; PostgreSQL's now() would be the start of a transaction that may have waited
+# for a lock
+_NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) AS double precision)",
 }
@@ -29,12 +41,14 @@ class Claims:
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
         self._now: ColumnElement[float] = literal_column(_NOW[dialect], Double)
         until = self._now + bindparam("seconds", type_=Double)
-        fresh = insert(claims).values(trial_id=bindparam("trial"), owner=bindparam("by"), expires=until)
+        fresh = insert(claims).values(
+            trial_id=bindparam("trial"), owner=bindparam("by"), expires=until
+        )
         free = or_(claims.c.owner == bindparam("by"), claims.c.expires < self._now)
         ours = {"owner": bindparam("by"), "expires": until}
-        self._take = fresh.on_conflict_do_update(index_elements=["trial_id"], set_=ours, where=free).returning(
-            claims.c.trial_id
-        )
+        self._take = fresh.on_conflict_do_update(
+            index_elements=["trial_id"], set_=ours, where=free
+        ).returning(claims.c.trial_id)
         self._renew = update(claims).where(claims.c.owner == bindparam("by")).values(expires=until)
 
     def claim(self, connection: Connection, trial_id: str, owner: str, seconds: float) -> bool:
@@ -43,7 +57,9 @@ class Claims:
         return connection.execute(self._take, given).first() is not None
 
     def renew(self, connection: Connection, owner: str, seconds: float) -> None:
-        """Let all of an owner's claims end so many seconds from now; those taken by others are theirs."""
+        """Let all of an owner's claims end so many seconds from now; those taken by others are
+        theirs.
+        """
         connection.execute(self._renew, {"by": owner, "seconds": seconds})
 
     def release(self, connection: Connection, owner: str, trial_id: str | None) -> None:
@@ -55,20 +71,26 @@ class Claims:
         """Those of the trials that somebody holds."""
         found = set[str]()
         for ids in batches(list(trial_ids)):
-            held = select(claims.c.trial_id).where(claims.c.trial_id.in_(ids), claims.c.expires >= self._now)
+            held = select(claims.c.trial_id).where(
+                claims.c.trial_id.in_(ids), claims.c.expires >= self._now
+            )
             found |= set(connection.scalars(held))
         return found
 
     def owners(self, connection: Connection) -> set[str]:
         """Everybody who holds a trial."""
-        return set(connection.scalars(select(claims.c.owner).where(claims.c.expires >= self._now).distinct()))
+        return set(
+            connection.scalars(
+                select(claims.c.owner).where(claims.c.expires >= self._now).distinct()
+            )
+        )
 
     def settle(self, connection: Connection, record: Record, owner: str | None) -> bool:
         """End the claim on a trial that has run; False if its record is not to be stored.
 
-        An owner whose lease ran out may store a record only if nobody holds the trial by now and it has none, or has
-        this very one (its transaction was repeated). Without an owner whoever holds the trial loses it: it is done.
-        """
+        An owner whose lease ran out may store a record only if nobody holds the trial by now and it
+        has none, or has this very one (its transaction was repeated). Without an owner whoever
+        holds the trial loses it: it is done."""
         trial_id = record.trial.id
         mine = delete(claims).where(claims.c.trial_id == trial_id)
         if owner is None:

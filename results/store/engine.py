@@ -1,9 +1,8 @@
 """Reaching the database: addresses, durability, and the schema's version.
 
-A store is checked with one query when it is opened; alembic is loaded only to make or migrate one. SQLite runs in
-WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut. Who only reads opens it with
-``results.store.read_only``, and neither writes nor migrates.
-"""
+A store is checked with one query when it is opened; alembic is loaded only to make or migrate one.
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut. Who
+only reads opens it with ``results.store.read_only``, and neither writes nor migrates."""
 
 import contextlib
 import sqlite3
@@ -24,18 +23,26 @@ from trials.spec import SpecError, canonical
 MIGRATIONS = Path(__file__).with_name("migrations")
 _IMMEDIATE = "poisonsweep_immediate"
 _SYNCHRONOUS = "poisonsweep_synchronous"
-_BAD_OPTIONS = "store {} cannot be used: the options after ? are not its driver's."  # which may hold a password
+# which may hold a password
+_BAD_OPTIONS = "store {} cannot be used: the options after ? are not its driver's."
 _NO_FOLDER = "store {}: {}. Choose a folder that can be written."
 _LONGEST = 64 * 2**20  # bytes of one value in SQLite
-# libpq's: a server whose machine or network is gone is noticed in about a minute; seconds, the last in milliseconds
-_HEARD = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+# libpq's: a server whose machine or network is gone is noticed in about a minute; seconds, the last
+# in milliseconds
+_HEARD = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 _HEARD["tcp_user_timeout"] = 50_000
 _MIGRATING = threading.Lock()  # alembic's context is one for all threads
 _LOCK = 7_065_736_919  # PostgreSQL advisory lock held while tables are made or migrated
 
 
 def connect(address: str, *, create: bool, write: bool = True) -> Engine:
-    """An engine on a store of this schema, made or migrated if need be; without ``write`` neither is done.
+    """An engine on a store of this schema, made or migrated if need be; without ``write`` neither
+    is done.
 
     Raises:
         SpecError: the address, the database or its schema is not one that this version can use.
@@ -48,7 +55,9 @@ def connect(address: str, *, create: bool, write: bool = True) -> Engine:
         engine = _engine(url) if write or file is None else _reader(url, file)
     except ModuleNotFoundError as problem:
         install = "pip install 'poisonsweep[postgres]'"
-        raise SpecError(f"store {shown(url)} needs the package {problem.name!r}: {install}.") from None
+        raise SpecError(
+            f"store {shown(url)} needs the package {problem.name!r}: {install}."
+        ) from None
     except (ArgumentError, TypeError, ValueError):
         raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
     try:
@@ -80,7 +89,9 @@ def _engine(url: URL) -> Engine:
 
 
 def _may_open(file: Path, url: URL, *, create: bool, write: bool) -> None:
-    """Refuse a file that is not there, that this user has no right to, or beside which something dangerous lies."""
+    """Refuse a file that is not there, that this user has no right to, or beside which something
+    dangerous lies.
+    """
     if right := read_only.missing_right(file, write=write):
         raise SpecError(f"store {shown(url)} cannot be {'used' if write else 'read'}: {right}.")
     if not create and not file.exists():
@@ -95,7 +106,8 @@ def _may_open(file: Path, url: URL, *, create: bool, write: bool) -> None:
 
 @contextlib.contextmanager
 def _made(file: Path | None, url: URL) -> Iterator[None]:
-    """A new store's file with the rights that the umask leaves, where SQLite would let only its owner write.
+    """A new store's file with the rights that the umask leaves, where SQLite would let only its
+    owner write.
 
     It is gone again where opening the store fails.
     """
@@ -105,7 +117,8 @@ def _made(file: Path | None, url: URL) -> Iterator[None]:
             file.touch()
     except OSError as problem:
         raise SpecError(
-            f"store {shown(url)}: {problem.strerror or problem}. Choose a folder that can be written."
+            f"store {shown(url)}: {problem.strerror or problem}. Choose a folder that can be "
+            "written."
         ) from None
     try:
         yield
@@ -131,26 +144,37 @@ def reading(engine: Engine) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """The engine for transactions that write: on SQLite they wait for the lock at their start, not in the middle."""
+    """The engine for transactions that write: on SQLite they wait for the lock at their start, not
+    in the middle.
+    """
     return engine.execution_options(**{_IMMEDIATE: True})
 
 
 def claiming(engine: Engine) -> Engine:
-    """The engine for claims: on SQLite they need not survive a power cut, which ends every driver of the file too."""
+    """The engine for claims: on SQLite they need not survive a power cut, which ends every driver
+    of the file too.
+    """
     return writing(engine).execution_options(**{_SYNCHRONOUS: "NORMAL"})
 
 
 def _pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 begins no transaction by itself; _begin does
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
-    for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+    for pragma in (
+        "busy_timeout=30000",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     immediate, wanted = options.get(_IMMEDIATE), options.get(_SYNCHRONOUS, "FULL")
-    if immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted:  # the pool's next user may want the other
+    if (
+        immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted
+    ):  # the pool's next user may want the other
         connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
         connection.info[_SYNCHRONOUS] = wanted
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
@@ -179,13 +203,16 @@ def _prepare(engine: Engine, url: URL, *, create: bool, write: bool) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
         raise SpecError(
-            f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one knows {REVISION}). "
+            f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one "
+            f"knows {REVISION}). "
             "Upgrade poisonsweep, or name another store."
         )
     if not write:
         raise SpecError(
-            f"store {shown(url)} has the schema {version} of an older poisonsweep, and this command only reads. "
-            "`poisonsweep run SPEC.toml` on it brings it to the present one; copy it first if the older must read it."
+            f"store {shown(url)} has the schema {version} of an older poisonsweep, and this "
+            "command only reads. "
+            "`poisonsweep run SPEC.toml` on it brings it to the present one; copy it first if the "
+            "older must read it."
         )
     if engine.dialect.name == "sqlite":
         _outside(engine, "PRAGMA journal_mode=WAL")
@@ -213,22 +240,33 @@ def _outside(engine: Engine, statement: str) -> None:
 
 
 def _no_tables(url: URL) -> str:
-    """The line for a database without a store's tables, which a file that was copied while in use seems to be."""
+    """The line for a database without a store's tables, which a file that was copied while in use
+    seems to be.
+    """
     file = file_of(url)
     if file is None or file.stat().st_size == 0:
         return missing(url)
     return (
-        f"there is no store at {shown(url)}: the file holds none of its tables. If it was copied from a store in use, "
-        f"its content is still in the log beside the original: copy with sqlite3 ORIGINAL.db '.backup {file.name}'."
+        f"there is no store at {shown(url)}: the file holds none of its tables. If it was copied "
+        "from a store in use, "
+        f"its content is still in the log beside the original: copy with sqlite3 ORIGINAL.db "
+        f"'.backup {file.name}'."
     )
 
 
 def _version(connection: Connection, url: URL) -> str | None:
     names = set(inspect(connection).get_table_names())
-    if connection.dialect.name == "sqlite":  # a view or a trigger in a stranger's file computes whatever it likes
-        odd = connection.scalar(text("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')"))
+    if (
+        connection.dialect.name == "sqlite"
+    ):  # a view or a trigger in a stranger's file computes whatever it likes
+        odd = connection.scalar(
+            text("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')")
+        )
         if odd is not None:
-            raise SpecError(f"store {shown(url)} holds the view or trigger {odd!r}, which poisonsweep never makes.")
+            raise SpecError(
+                f"store {shown(url)} holds the view or trigger {odd!r}, which poisonsweep never "
+                "makes."
+            )
     if VERSION_TABLE in names:
         row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()
         return str(row[0]) if row else None

@@ -1,4 +1,7 @@
-"""The store's queries for records. Each runs in the caller's transaction, so that it sees one state of the store."""
+"""The store's queries for records.
+
+Each runs in the caller's transaction, so that it sees one state of the store.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +16,16 @@ from trials.catalog import unknown
 from trials.spec import Record, SpecError, Status, Trial
 
 _TRIALS: Select[Any] = select(
-    trials.c.id, trials.c.spec, trials.c.status, trials.c.error, trials.c.seconds, trials.c.provenance
+    trials.c.id,
+    trials.c.spec,
+    trials.c.status,
+    trials.c.error,
+    trials.c.seconds,
+    trials.c.provenance,
 ).where(trials.c.status.in_(STATUSES))
-_CURVES = select(curves.c.step, curves.c.cda, curves.c.asr, curves.c.seconds, curves.c.more, curves.c.trial_id)
+_CURVES = select(
+    curves.c.step, curves.c.cda, curves.c.asr, curves.c.seconds, curves.c.extra, curves.c.trial_id
+)
 _SCORES = select(scores.c.name, scores.c.value, scores.c.trial_id)
 _ONE: BindParameter[str] = bindparam("one")
 _ONE_TRIAL = _TRIALS.where(trials.c.id == _ONE)
@@ -25,7 +35,9 @@ _ONE_SCORES = _SCORES.where(scores.c.trial_id == _ONE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRow:
-    """A sweep, and how many of its trials are in which state; ``trials`` counts those too that are to run again."""
+    """A sweep, and how many of its trials are in which state; ``trials`` counts those too that are
+    to run again.
+    """
 
     name: str
     spec: Mapping[str, Any]
@@ -40,11 +52,15 @@ def all_sweeps(connection: Connection) -> list[SweepRow]:
     """Every sweep, oldest first."""
     states = select(sweep_trials.c.sweep, trials.c.status, func.count()).join(trials)
     counts: dict[str, dict[str, int]] = {}
-    for sweep, status, count in connection.execute(states.group_by(sweep_trials.c.sweep, trials.c.status)):
+    for sweep, status, count in connection.execute(
+        states.group_by(sweep_trials.c.sweep, trials.c.status)
+    ):
         counts.setdefault(sweep, {})[status] = count
     rows = connection.execute(select(sweeps.c.name, sweeps.c.spec, sweeps.c.created)).all()
     if not all(isinstance(row.name, str) and isinstance(row.created, str) for row in rows):
-        raise SpecError("the store's list of sweeps is damaged, or not ours. Restore it from a copy.")
+        raise SpecError(
+            "the store's list of sweeps is damaged, or not ours. Restore it from a copy."
+        )
     return [
         SweepRow(
             name=name,
@@ -66,21 +82,29 @@ def one(connection: Connection, trial_id: str) -> Record | None:
     if row is None:
         return None
     curve = [r[:5] for r in connection.execute(_ONE_CURVE, given)]
-    return record_of(dict(row), curve, {name: value for name, value, _ in connection.execute(_ONE_SCORES, given)})
+    return record_of(
+        dict(row), curve, {name: value for name, value, _ in connection.execute(_ONE_SCORES, given)}
+    )
 
 
-def many(connection: Connection, sweep: str | None, game: str | None, status: Status | None = None) -> list[Record]:
+def many(
+    connection: Connection, sweep: str | None, game: str | None, status: Status | None = None
+) -> list[Record]:
     """The records of a sweep in its plan's order, or all in the order of finishing."""
 
     def chosen(query: Select[Any]) -> Select[Any]:
         if sweep is not None:
-            query = query.where(sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep)
+            query = query.where(
+                sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep
+            )
         if status is not None:
             query = query.where(trials.c.status == status)
         return query if game is None else query.where(trials.c.game == game)
 
     order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
-    curve = _CURVES.where(curves.c.trial_id == trials.c.id).order_by(curves.c.trial_id, curves.c.step)
+    curve = _CURVES.where(curves.c.trial_id == trials.c.id).order_by(
+        curves.c.trial_id, curves.c.step
+    )
     score = _SCORES.where(scores.c.trial_id == trials.c.id)
     points: dict[str, list[Any]] = {}
     for *point, trial_id in connection.execute(chosen(curve)):
@@ -89,13 +113,19 @@ def many(connection: Connection, sweep: str | None, game: str | None, status: St
     for name, value, trial_id in connection.execute(chosen(score)):
         metrics.setdefault(trial_id, {})[name] = value
     rows = connection.execute(chosen(_TRIALS).order_by(*order, trials.c.id)).mappings()
-    return [record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows]
+    return [
+        record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows
+    ]
 
 
 def durations(connection: Connection) -> list[tuple[Trial, float, int]]:
-    """One trial, the mean seconds and the number of those that are done, for each game, victim and method's name."""
+    """One trial, the mean seconds and the number of those that are done, for each game, victim and
+    method's name.
+    """
     kind = (trials.c.game, trials.c.victim_id, trials.c.method)
-    query = select(func.min(trials.c.id), func.avg(trials.c.seconds), func.count()).where(trials.c.status == "done")
+    query = select(func.min(trials.c.id), func.avg(trials.c.seconds), func.count()).where(
+        trials.c.status == "done"
+    )
     rows = [tuple(row) for row in connection.execute(query.group_by(*kind))]
     examples: dict[str, Trial] = {}
     for some in batches([trial_id for trial_id, _, _ in rows]):
@@ -106,14 +136,20 @@ def durations(connection: Connection) -> list[tuple[Trial, float, int]]:
 
 def ids(connection: Connection) -> list[str]:
     """The ids of all trials that have run, sorted."""
-    return list(connection.scalars(select(trials.c.id).where(trials.c.status.in_(STATUSES)).order_by(trials.c.id)))
+    return list(
+        connection.scalars(
+            select(trials.c.id).where(trials.c.status.in_(STATUSES)).order_by(trials.c.id)
+        )
+    )
 
 
 def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Status]:
     """The states of those trials that have run."""
     found: dict[str, Status] = {}
     for some in batches(trial_ids):
-        query = select(trials.c.id, trials.c.status).where(trials.c.id.in_(some), trials.c.status.in_(STATUSES))
+        query = select(trials.c.id, trials.c.status).where(
+            trials.c.id.in_(some), trials.c.status.in_(STATUSES)
+        )
         for trial_id, status in connection.execute(query):
             found[trial_id] = status
     return found
@@ -121,7 +157,9 @@ def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Stat
 
 def finished(connection: Connection, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
     """Those of a sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
-    query = select(trials.c.id, trials.c.victim_id, func.coalesce(trials.c.method, ""), trials.c.trusted)
+    query = select(
+        trials.c.id, trials.c.victim_id, func.coalesce(trials.c.method, ""), trials.c.trusted
+    )
     query = query.join(sweep_trials).where(sweep_trials.c.sweep == sweep, trials.c.game == game)
     rows = connection.execute(query.where(trials.c.status.in_(STATUSES)).order_by(trials.c.id))
     return [(trial_id, victim, method, trusted) for trial_id, victim, method, trusted in rows]

@@ -1,9 +1,8 @@
 """Reading an SQLite store without changing anything, whoever made the file.
 
-A file from a stranger comes with whatever lies beside it, and SQLite acts on that: it plays back a rollback journal
-and deletes the file that the journal names. So companions are looked at before SQLite is, and readers open the file
-in a way that writes to nothing.
-"""
+A file from a stranger comes with whatever lies beside it, and SQLite acts on that: it plays back a
+rollback journal and deletes the file that the journal names. So companions are looked at before
+SQLite is, and readers open the file in a way that writes to nothing."""
 
 import os
 import pwd
@@ -31,15 +30,18 @@ def check_companions(file: Path) -> None:
     """Refuse what SQLite would act on beside a store.
 
     Raises:
-        SpecError: a rollback journal with content, or anything that is no regular file under one of SQLite's names.
+        SpecError: a rollback journal with content, or anything that is no regular file under one of
+            SQLite's names.
     """
     until = time.monotonic() + WAIT
     while (found := _dangerous(file)) and time.monotonic() < until:
         time.sleep(0.1)
     if found:
         raise SpecError(
-            f"store {str(file)!r} is not opened: {found} lies beside it. poisonsweep leaves no such file behind, and "
-            "SQLite would act on it: it can delete any file of yours. Ask for a copy made with SQLite's .backup, or, "
+            f"store {str(file)!r} is not opened: {found} lies beside it. poisonsweep leaves no "
+            "such file behind, and "
+            "SQLite would act on it: it can delete any file of yours. Ask for a copy made with "
+            "SQLite's .backup, or, "
             "if you made this store yourself, move that file away."
         )
 
@@ -54,7 +56,9 @@ def _dangerous(file: Path) -> str:
             continue
         except OSError:  # a folder that may not be entered: opening the file says so
             return ""
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # SQLite would write to what is linked
+        if (
+            not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
+        ):  # SQLite would write to what is linked
             return f"{beside.name!r}, which is no regular file of its own,"
         if ending == _JOURNAL and found.st_size:
             return f"the rollback journal {beside.name!r}"
@@ -101,14 +105,19 @@ def connect(file: Path) -> sqlite3.Connection:
     real = file.resolve()
     if not _in_use(real):
         return _opened(real, "immutable=1")
-    if not Path(f"{real}{_INDEX}").exists():  # so nobody has it open, and SQLite would make an index of the log
+    if not Path(
+        f"{real}{_INDEX}"
+    ).exists():  # so nobody has it open, and SQLite would make an index of the log
         return _in_memory(real)
     try:
         link = _opened(real, "mode=ro")
         link.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return link
     except sqlite3.OperationalError as problem:
-        if problem.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        if problem.sqlite_errorcode & 0xFF not in {
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        }:
             raise
     return _in_memory(real)  # a folder that cannot be written: nobody writes to the store then
 
@@ -139,7 +148,8 @@ def _in_use(real: Path) -> bool:
 
 
 def steadily(file: Path, work: Callable[[], T]) -> T:
-    """What ``work()`` reads; it is repeated where a driver began to write to a file that nobody had open.
+    """What ``work()`` reads; it is repeated where a driver began to write to a file that nobody had
+    open.
 
     Raises:
         SpecError: that happened each time.
@@ -154,7 +164,9 @@ def steadily(file: Path, work: Callable[[], T]) -> T:
         else:
             if _state(file) == before:
                 return found
-    raise SpecError(f"store {str(file)!r} changed each time that it was read. Run the command again.")
+    raise SpecError(
+        f"store {str(file)!r} changed each time that it was read. Run the command again."
+    )
 
 
 def _state(file: Path) -> tuple[int, int] | None:

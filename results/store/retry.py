@@ -1,4 +1,6 @@
-"""Waiting for a database that went away or has no room: the same transaction again, after growing pauses."""
+"""Waiting for a database that went away or has no room: the same transaction again, after growing
+pauses.
+"""
 
 import sqlite3
 import time
@@ -14,7 +16,8 @@ from trials.spec import SpecError
 
 T = TypeVar("T")
 FIRST, LONGEST = 0.1, 5.0  # seconds between two attempts
-# PostgreSQL's codes: shut down, crashed, starting, disk full, too many connections, and a transaction that lost a race
+# PostgreSQL's codes: shut down, crashed, starting, disk full, too many connections, and a
+# transaction that lost a race
 _PASSING = {"57P01", "57P02", "57P03", "53100", "53300", "40001", "40P01"}
 _LITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 # a quota or limit that is used up: SQLite says "full" of a full disk alone
@@ -26,7 +29,7 @@ def _silent(_: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Repeats a transaction whose database cannot be reached.
 
     Args:
@@ -38,7 +41,10 @@ class Patience:
     say: Callable[[str], None] = _silent
 
     def __call__(self, work: Callable[[], T], url: URL) -> T:
-        """What ``work`` returns; it must be safe to repeat. Raises SpecError when the time is over."""
+        """What ``work`` returns; it must be safe to repeat.
+
+        Raises SpecError when the time is over.
+        """
         began, pause = time.monotonic(), FIRST
         while True:
             try:
@@ -50,17 +56,23 @@ class Patience:
                 if left <= 0:
                     after = f" for {self.seconds:g} s" if self.seconds else ""
                     raise SpecError(
-                        f"store {shown(url)} could not be used{after}: {why}. Everything stored is safe; when the "
+                        f"store {shown(url)} could not be used{after}: {why}. Everything stored "
+                        "is safe; when the "
                         "database is back, the same command goes on from there."
                     ) from None
                 if pause == FIRST:
-                    self.say(f"store {shown(url)} cannot be used now ({why}); trying for up to {self.seconds:g} s")
+                    self.say(
+                        f"store {shown(url)} cannot be used now ({why}); trying for up to "
+                        f"{self.seconds:g} s"
+                    )
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST)
 
 
 def away(problem: DBAPIError) -> bool:
-    """True where the database could not be reached, was busy or had no room: the statement was never the matter."""
+    """True where the database could not be reached, was busy or had no room: the statement was
+    never the matter.
+    """
     if problem.connection_invalidated:
         return True
     if isinstance(problem.orig, sqlite3.OperationalError):

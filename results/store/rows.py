@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from results.store.validation import check, defaults
-from trials.spec import Choice, Point, Record, Scalar, SpecError, Status, Trial, to_json, trial_from_json
+from trials.spec import (
+    MethodConfig,
+    Point,
+    Record,
+    Scalar,
+    SpecError,
+    Status,
+    Trial,
+    to_json,
+    trial_from_json,
+)
 
 STATUSES: tuple[str, ...] = get_args(Status)
 Row = dict[str, Any]
@@ -24,9 +34,14 @@ def trial_row(record: Record) -> Row:
         ValueError: an unknown status, or a failed trial that claims metrics.
     """
     if record.status not in STATUSES:
-        raise ValueError(f"a record's status is one of {', '.join(STATUSES)}, got {record.status!r}")
+        raise ValueError(
+            f"a record's status is one of {', '.join(STATUSES)}, got {record.status!r}"
+        )
     if record.status == "failed" and record.metrics:
-        raise ValueError(f"failed trial {record.trial.id} has metrics {sorted(record.metrics)}; it measured nothing")
+        raise ValueError(
+            f"failed trial {record.trial.id} has metrics {sorted(record.metrics)}; it measured "
+            "nothing"
+        )
     trial = record.trial
     return {
         "id": trial.id,
@@ -46,7 +61,9 @@ def trial_row(record: Record) -> Row:
 
 
 def curve_rows(trial_id: str, points: Iterable[Point]) -> list[Row]:
-    """The rows of a curve. Raises ValueError for a value that is not finite: a NaN never becomes a number."""
+    """The rows of a curve. Raises ValueError for a value that is not finite: a NaN never becomes a
+    number.
+    """
     return [
         {
             "trial_id": trial_id,
@@ -54,7 +71,7 @@ def curve_rows(trial_id: str, points: Iterable[Point]) -> list[Row]:
             "cda": _finite(trial_id, "cda", p.cda),
             "asr": _finite(trial_id, "asr", p.asr),
             "seconds": _finite(trial_id, "seconds", p.seconds),
-            "more": {k: _finite(trial_id, k, v) for k, v in p.more.items()} or None,
+            "extra": {k: _finite(trial_id, k, v) for k, v in p.extra.items()} or None,
         }
         for p in points
     ]
@@ -63,11 +80,15 @@ def curve_rows(trial_id: str, points: Iterable[Point]) -> list[Row]:
 def score_rows(record: Record) -> list[Row]:
     """The rows of a record's metrics. Raises ValueError for a value that is not finite."""
     trial_id = record.trial.id
-    return [{"trial_id": trial_id, "name": k, "value": _finite(trial_id, k, v)} for k, v in record.metrics.items()]
+    return [
+        {"trial_id": trial_id, "name": k, "value": _finite(trial_id, k, v)}
+        for k, v in record.metrics.items()
+    ]
 
 
 def record_of(row: Mapping[str, Any], curve: Iterable[Any], metrics: Mapping[str, float]) -> Record:
-    """The record whose rows these are; ``curve`` in the order of its steps: (step, cda, asr, seconds, more).
+    """The record whose rows these are; ``curve`` in the order of its steps: (step, cda, asr,
+    seconds, more).
 
     Raises:
         SpecError: they are no record's.
@@ -77,7 +98,10 @@ def record_of(row: Mapping[str, Any], curve: Iterable[Any], metrics: Mapping[str
             trial=trial_from_json(row["spec"]),
             status=row["status"],
             metrics=dict(metrics),
-            curve=tuple(Point(step, cda, asr, seconds, more or {}) for step, cda, asr, seconds, more in curve),
+            curve=tuple(
+                Point(step, cda, asr, seconds, extra or {})
+                for step, cda, asr, seconds, extra in curve
+            ),
             error=row["error"],
             seconds=row["seconds"],
             provenance=row["provenance"] or {},
@@ -85,14 +109,17 @@ def record_of(row: Mapping[str, Any], curve: Iterable[Any], metrics: Mapping[str
         check(record)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise SpecError(
-            f"the store's record of trial {row['id']!r} is damaged, or not ours ({type(problem).__name__}: {problem}). "
+            f"the store's record of trial {row['id']!r} is damaged, or not ours "
+            f"({type(problem).__name__}: {problem}). "
             "Restore the store from a copy, or delete the record."
         ) from problem
     return record
 
 
 def asked(trial: Trial) -> Row:
-    """The trial with only the settings that differ from their defaults; all of them where the method is not known."""
+    """The trial with only the settings that differ from their defaults; all of them where the
+    method is not known.
+    """
     victim = trial.victim
     return {
         "game": _asked("games", trial.game),
@@ -101,11 +128,11 @@ def asked(trial: Trial) -> Row:
         "attacks": [_asked("attacks", a) for a in victim.attacks],
         "training": _asked("recipes", victim.training),
         "method": _asked("defenses", trial.method) if trial.method else None,
-        "plant": _asked("games", trial.plant) if trial.plant else None,
+        "plant": _asked("games", trial.self_poisoning) if trial.self_poisoning else None,
     }
 
 
-def _asked(kind: str, choice: Choice) -> Row:
+def _asked(kind: str, choice: MethodConfig) -> Row:
     usual = defaults(kind, choice.name)
     params = {k: v for k, v in choice.params.items() if k not in usual or not _same(usual[k], v)}
     return {"name": choice.name, "params": params}
@@ -123,5 +150,7 @@ def _finite(trial_id: str, name: str, value: float) -> float:
 
 
 def _storable(text: str | None) -> str | None:
-    """Tracebacks can hold bytes that no database takes as text: lone surrogates, and NUL on PostgreSQL."""
+    """Tracebacks can hold bytes that no database takes as text: lone surrogates, and NUL on
+    PostgreSQL.
+    """
     return text and text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

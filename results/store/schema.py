@@ -1,8 +1,8 @@
 """The store's tables, the same on SQLite and PostgreSQL.
 
-A trial is there once it has run; planned is one that is to run again. JSON is kept as text (``json``, not ``jsonb``),
-so that a stored setting comes back as the very number that its id was computed from.
-"""
+A trial is there once it has run; planned is one that is to run again. JSON is kept as text
+(``json``, not ``jsonb``), so that a stored setting comes back as the very number that its id was
+computed from."""
 
 from sqlalchemy import (
     JSON,
@@ -69,7 +69,7 @@ curves = Table(
     Column("cda", Float, nullable=False),  # a fraction
     Column("asr", Float, nullable=False),  # a fraction
     Column("seconds", Float, nullable=False),  # of the trial's own time
-    Column("more", _json),
+    Column("more", _json, key="extra"),
     sqlite_with_rowid=False,
 )
 

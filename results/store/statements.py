@@ -1,4 +1,6 @@
-"""The store's writes as statements: an upsert is spelled for the dialect, and everything goes in batches."""
+"""The store's writes as statements: an upsert is spelled for the dialect, and everything goes in
+batches.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -26,7 +28,11 @@ class Writes:
 
         def upsert(table: Table, keep: Iterable[str] = ()) -> Any:
             statement, keys = insert(table), list(table.primary_key.columns)
-            fresh = {c.name: statement.excluded[c.name] for c in table.columns if c not in keys and c.name not in keep}
+            fresh = {
+                c.key: statement.excluded[c.key]
+                for c in table.columns
+                if c not in keys and c.name not in keep
+            }
             return statement.on_conflict_do_update(index_elements=keys, set_=fresh)
 
         self._sweep = upsert(sweeps, keep=["created"])
@@ -44,7 +50,9 @@ class Writes:
             connection.execute(self._new_victim, batch)
 
     def records(self, connection: Connection, records: Sequence[Record]) -> list[str]:
-        """Replace the trials, their curves and scores; sorted, so that two writers cannot lock each other out."""
+        """Replace the trials, their curves and scores; sorted, so that two writers cannot lock each
+        other out.
+        """
         latest = {r.trial.id: r for r in records}
         for ids in batches(sorted(latest)):
             some = [latest[i] for i in ids]
@@ -58,7 +66,9 @@ class Writes:
         return [r.trial.id for r in records]
 
     def link(self, connection: Connection, sweep: str, ids: Sequence[str]) -> None:
-        last = select(func.coalesce(func.max(sweep_trials.c.position), -1)).where(sweep_trials.c.sweep == sweep)
+        last = select(func.coalesce(func.max(sweep_trials.c.position), -1)).where(
+            sweep_trials.c.sweep == sweep
+        )
         start = 1 + (connection.scalar(last) or 0)
         rows = [{"sweep": sweep, "trial_id": t, "position": start + i} for i, t in enumerate(ids)]
         for batch in batches(sorted(rows, key=lambda row: str(row["trial_id"]))):
@@ -72,7 +82,9 @@ class Writes:
             for table in (curves, scores):
                 connection.execute(delete(table).where(table.c.trial_id.in_(failed)))
             blank = {"error": None, "seconds": None, "provenance": None, "finished": None}
-            connection.execute(update(trials).where(trials.c.id.in_(failed)).values(status="planned", **blank))
+            connection.execute(
+                update(trials).where(trials.c.id.in_(failed)).values(status="planned", **blank)
+            )
             count += len(failed)
         return count
 

@@ -1,8 +1,8 @@
-"""The one truth about what ran: a SQL store by URL, SQLite (embedded, the default) or PostgreSQL (clusters).
+"""The one truth about what ran: a SQL store by URL, SQLite (embedded, the default) or PostgreSQL
+(clusters).
 
-One transaction a record: a record is in the store whole, or not at all. Any number of drivers may share a store, for
-the same sweep or others: each claims a trial before it runs it.
-"""
+One transaction a record: a record is in the store whole, or not at all. Any number of drivers may
+share a store, for the same sweep or others: each claims a trial before it runs it."""
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ from results.store import engine as database
 from results.store import queries, read_only, sweep_specs
 from results.store.claims import Claims
 from results.store.queries import SweepRow
-from results.store.retry import Patience
+from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
 from results.store.statements import Writes
@@ -24,18 +24,22 @@ from results.store.url import file_of, reason, shown
 from trials.spec import Record, SpecError, Status, Trial, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
-CHECKPOINT_SECONDS = 10.0  # least time between two checkpoints of SQLite's log that a store asks for
+CHECKPOINT_SECONDS = (
+    10.0  # least time between two checkpoints of SQLite's log that a store asks for
+)
 T = TypeVar("T")
 
 
 class Store:
     """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too.
 
-    Every call is one transaction that may be repeated. Raises SpecError where the database cannot be reached.
-    """
+    Every call is one transaction that may be repeated. Raises SpecError where the database cannot
+    be reached."""
 
-    def __init__(self, engine: Engine, patience: Patience = Patience(), *, write: bool = True) -> None:  # noqa: B008  (it is frozen)
-        self._engine, self._patience, self._may_write = engine, patience, write
+    def __init__(
+        self, engine: Engine, retry: RetryPolicy = RetryPolicy(), *, write: bool = True
+    ) -> None:
+        self._engine, self._patience, self._may_write = engine, retry, write
         self._file = None if write else file_of(engine.url)  # of a store that is only read
         self._checkpointed = time.monotonic()
         self._read = database.reading(engine)
@@ -43,39 +47,46 @@ class Store:
         self._claim = database.claiming(engine)
         self._sql = Writes(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
-        self._victims: set[str] = set()  # those known to be in the store, so that they are not sent again
+        self._victims: set[str] = (
+            set()
+        )  # those known to be in the store, so that they are not sent again
 
     @classmethod
     def open(cls, url: str = DEFAULT_URL, *, create: bool = True) -> Self:
         """Open, make or migrate the store at ``url``, a database URL or a path ending in ``.db``.
 
         Raises:
-            SpecError: not a database, a newer schema, a folder that cannot be written, or no store and not ``create``.
+            SpecError: not a database, a newer schema, a folder that cannot be written, or no store
+                and not ``create``.
         """
         return cls(database.connect(url, create=create))
 
     @classmethod
     def read(cls, url: str = DEFAULT_URL) -> Self:
-        """Open the store at ``url`` without ever changing it, its folder, or its schema; safe for a stranger's file.
+        """Open the store at ``url`` without ever changing it, its folder, or its schema; safe for a
+        stranger's file.
 
         Raises:
-            SpecError: as ``open``; a schema that only migration makes readable; no right to read it.
+            SpecError: as ``open``; a schema that only migration makes readable; no right to read
+                it.
         """
         return cls(database.connect(url, create=False, write=False), write=False)
 
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
-        """The same store; a call that cannot reach the database is repeated for up to so many seconds.
+        """The same store; a call that cannot reach the database is repeated for up to so many
+        seconds.
 
         ``say`` is told one line when that begins.
         """
-        patience = Patience(seconds, say) if say else Patience(seconds)
-        return type(self)(self._engine, patience, write=self._may_write)
+        retry = RetryPolicy(seconds, say) if say else RetryPolicy(seconds)
+        return type(self)(self._engine, retry, write=self._may_write)
 
     def add_sweep(self, name: str, spec: Mapping[str, Any], *, replace: bool = False) -> None:
         """Add a sweep, or give a known one a new ``spec``; its time of creation stays.
 
-        A spec that asks for all that the stored one did, and more, keeps the sweep's members. With ``replace`` any
-        other takes the name over, and what the older spec asked for is no member any more (its records stay).
+        A spec that asks for all that the stored one did, and more, keeps the sweep's members. With
+        ``replace`` any other takes the name over, and what the older spec asked for is no member
+        any more (its records stay).
 
         Raises:
             SpecError: another spec is stored under the name, and not ``replace``.
@@ -98,22 +109,31 @@ class Store:
         return self._reading(queries.all_sweeps)
 
     def link(self, sweep: str, trial_id: str) -> None:
-        """Make a stored trial a member of a sweep. Raises LookupError if either is not in the store."""
+        """Make a stored trial a member of a sweep.
+
+        Raises LookupError if either is not in the store.
+        """
         self._writing(lambda connection: self._sql.link(connection, sweep, [trial_id]))
 
     def claim(self, trial_id: str, owner: str, seconds: float) -> bool:
-        """Take a trial for ``seconds`` of the database's clock; False while another owner's claim on it lasts."""
+        """Take a trial for ``seconds`` of the database's clock; False while another owner's claim
+        on it lasts.
+        """
         return self._transaction(
             self._claim, lambda connection: self._claims.claim(connection, trial_id, owner, seconds)
         )
 
     def renew(self, owner: str, seconds: float) -> None:
         """Let all claims that the owner still has last ``seconds`` from now."""
-        self._transaction(self._claim, lambda connection: self._claims.renew(connection, owner, seconds))
+        self._transaction(
+            self._claim, lambda connection: self._claims.renew(connection, owner, seconds)
+        )
 
     def release(self, owner: str, trial_id: str | None = None) -> None:
         """End the owner's claim on one trial, or all of them."""
-        self._transaction(self._claim, lambda connection: self._claims.release(connection, owner, trial_id))
+        self._transaction(
+            self._claim, lambda connection: self._claims.release(connection, owner, trial_id)
+        )
 
     def owners(self) -> set[str]:
         """Whoever has a claim that lasts."""
@@ -124,13 +144,16 @@ class Store:
         return self._reading(lambda connection: self._claims.live(connection, trial_ids))
 
     def put(self, record: Record, sweep: str | None = None, owner: str | None = None) -> bool:
-        """Store one record for good, in place of what the trial had; on return it survives a power cut.
+        """Store one record for good, in place of what the trial had; on return it survives a power
+        cut.
 
-        The claim on the trial ends with it. An ``owner`` whose lease ran out comes too late where another holds the
-        trial by now or has stored it: then nothing is stored, and False returned. Without an owner it always is.
+        The claim on the trial ends with it. An ``owner`` whose lease ran out comes too late where
+        another holds the trial by now or has stored it: then nothing is stored, and False returned.
+        Without an owner it always is.
 
         Raises:
-            ValueError: a value that is not finite, or a failed trial with metrics; nothing is stored.
+            ValueError: a value that is not finite, or a failed trial with metrics; nothing is
+                stored.
             LookupError: the sweep was not added; nothing is stored.
         """
 
@@ -159,7 +182,10 @@ class Store:
             self._sql.link(connection, sweep, ids)
 
     def forget(self, trial_ids: Iterable[str]) -> int:
-        """Take failed records back to planned, so that they run again; others stay. Returns how many it took."""
+        """Take failed records back to planned, so that they run again; others stay.
+
+        Returns how many it took.
+        """
         ids = list(trial_ids)
         return self._writing(lambda connection: self._sql.forget(connection, ids))
 
@@ -180,8 +206,11 @@ class Store:
         """A sweep's trials of a game that have run, by id: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: queries.finished(connection, sweep, game))
 
-    def records(self, sweep: str | None = None, game: str | None = None, status: Status | None = None) -> list[Record]:
-        """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an unknown sweep.
+    def records(
+        self, sweep: str | None = None, game: str | None = None, status: Status | None = None
+    ) -> list[Record]:
+        """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an
+        unknown sweep.
 
         ``game`` and ``status`` leave the others out, before they are read.
         """
@@ -194,7 +223,8 @@ class Store:
         return self._reading(work)
 
     def durations(self) -> list[tuple[Trial, float, int]]:
-        """For each kind of trial that is done: one of them, their mean seconds, and how many they are.
+        """For each kind of trial that is done: one of them, their mean seconds, and how many they
+        are.
 
         Trials are of a kind where their game, victim and method's name are the same.
         """
@@ -204,7 +234,10 @@ class Store:
         self._engine.dispose()
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
-        """A transaction that reads. Raises SpecError for what is damaged, or was written by something else."""
+        """A transaction that reads.
+
+        Raises SpecError for what is damaged, or was written by something else.
+        """
         try:
             return self._transaction(self._read, work)
         except SpecError:
@@ -214,7 +247,9 @@ class Store:
             raise SpecError(f"store {shown(self._engine.url)} cannot be read: {why}.") from problem
         except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
             why = f"{type(problem).__name__}: {problem}"
-            raise SpecError(f"store {shown(self._engine.url)} is damaged, or not ours ({why}).") from problem
+            raise SpecError(
+                f"store {shown(self._engine.url)} is damaged, or not ours ({why})."
+            ) from problem
 
     def _writing(self, work: Callable[[Connection], T]) -> T:
         try:
@@ -227,7 +262,9 @@ class Store:
             raise LookupError("no such sweep or trial in the store: add it first") from problem
         except DBAPIError as problem:
             why = reason(problem, self._engine.url)
-            raise SpecError(f"store {shown(self._engine.url)} cannot be written: {why}.") from problem
+            raise SpecError(
+                f"store {shown(self._engine.url)} cannot be written: {why}."
+            ) from problem
 
     def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         def once() -> T:
@@ -243,7 +280,9 @@ class Store:
         if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
             return
         self._checkpointed = time.monotonic()
-        with contextlib.suppress(DBAPIError):  # what was written is safe in the log; the next time will do
+        with contextlib.suppress(
+            DBAPIError
+        ):  # what was written is safe in the log; the next time will do
             database.checkpoint(self._engine)
 
     def __enter__(self) -> Self:

@@ -6,20 +6,26 @@ from typing import Any
 from trials.spec import SpecError
 
 Spec = Mapping[str, Any]
-ASKED = "asked"  # every field of a sweep that decides its trials; specs of the first version lack it
+ASKED = (
+    "asked"  # every field of a sweep that decides its trials; specs of the first version lack it
+)
+_RENAMED = {"planting": "self_poisoning", "star": "one_at_a_time", "walk": "strategy"}
 _DIGEST = "digest"  # of the same, for the first version
 
 
 def check_covers(name: str, stored: Spec, given: Spec) -> None:
-    """Refuse a spec that asks for less than the stored one under the same name, or for something else.
+    """Refuse a spec that asks for less than the stored one under the same name, or for something
+    else.
 
     Raises:
         SpecError: with the difference in one line.
     """
     if lost := differences(stored, given):
         raise SpecError(
-            f"the store has a sweep {name!r} with another spec: {'; '.join(lost)}. Give this one another name, or "
-            "--replace to let it have the name: the other's trials stay in the store, but are no longer its own."
+            f"the store has a sweep {name!r} with another spec: {'; '.join(lost)}. Give this one "
+            "another name, or "
+            "--replace to let it have the name: the other's trials stay in the store, but are no "
+            "longer its own."
         )
 
 
@@ -31,9 +37,29 @@ def keeps_members(stored: Spec, given: Spec) -> bool:
 
 def differences(stored: Spec, given: Spec) -> list[str]:
     """What the stored spec asked for and the given one does not, a phrase for each field."""
-    old, new = (spec[ASKED] if ASKED in stored and ASKED in given else spec for spec in (stored, given))
-    fields = [f for f in old if f not in {ASKED, _DIGEST} and f in new]  # a field that the older did not have is new
+    stored = _modern(stored)
+    old, new = (
+        spec[ASKED] if ASKED in stored and ASKED in given else spec for spec in (stored, given)
+    )
+    fields = [
+        f for f in old if f not in {ASKED, _DIGEST} and f in new
+    ]  # a field that the older did not have is new
     return [phrase for f in fields if (phrase := _difference(f, old[f], new[f]))]
+
+
+def _modern(spec: Spec) -> Spec:
+    """A spec that an earlier version stored, with the names that fields have now."""
+    if ASKED not in spec:
+        return spec
+    asked = {_RENAMED.get(k, k): v for k, v in spec[ASKED].items()}
+    asked["defenses"] = [_modern_defense(d) for d in asked.get("defenses", [])]
+    return {**spec, ASKED: asked}
+
+
+def _modern_defense(defense: Spec) -> Spec:
+    renamed = {_RENAMED.get(k, k): v for k, v in defense.items()}
+    strategy = renamed.get("strategy")
+    return renamed | ({"strategy": "one_at_a_time"} if strategy == "star" else {})
 
 
 def _difference(field: str, old: Any, new: Any) -> str:
@@ -51,14 +77,21 @@ def _difference(field: str, old: Any, new: Any) -> str:
 
 
 def _covers(old: Any, new: Any) -> bool:
-    """True where ``new`` asks for all that ``old`` does: the same, a longer search, or more points of the same grid."""
+    """True where ``new`` asks for all that ``old`` does: the same, a longer search, or more points
+    of the same grid.
+    """
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return bool(old == new)
     changed = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)}
     if not changed <= {"trials", "limit"}:
         return False
-    whole, more_points = new.get("limit") == 0, new.get("limit", 0) > old.get("limit", 0) > 0  # they are nested
-    return ("limit" not in changed or whole or more_points) and bool(new.get("trials", 0) >= old.get("trials", 0))
+    whole, more_points = (
+        new.get("limit") == 0,
+        new.get("limit", 0) > old.get("limit", 0) > 0,
+    )  # they are nested
+    return ("limit" not in changed or whole or more_points) and bool(
+        new.get("trials", 0) >= old.get("trials", 0)
+    )
 
 
 def _named(old: Spec, new: list[Any]) -> str:

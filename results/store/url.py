@@ -8,14 +8,21 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from trials.spec import SpecError
 
 DIALECTS = ("sqlite", "postgresql")
-ACCEPTED = "a path ending in .db, sqlite:///PATH, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+ACCEPTED = (
+    "a path ending in .db, sqlite:///PATH, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+)
 
 
 def parse(address: str) -> URL:
-    """The URL of an address. Raises SpecError, without repeating it (it may hold a password), if it is none."""
+    """The URL of an address.
+
+    Raises SpecError, without repeating it (it may hold a password), if it is none.
+    """
     if "://" not in address:
         if not address.endswith(".db"):
-            given = "" if "@" in address else f" {address!r}"  # a URL without its beginning may hold a password
+            given = (
+                "" if "@" in address else f" {address!r}"
+            )  # a URL without its beginning may hold a password
             raise SpecError(f"store{given} is not an address. Write {ACCEPTED}.")
         try:
             return URL.create("sqlite", database=str(Path(address).expanduser()))

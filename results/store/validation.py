@@ -1,4 +1,6 @@
-"""What a stored record must be before anything is made of it: a store may be damaged, or come from a stranger."""
+"""What a stored record must be before anything is made of it: a store may be damaged, or come from
+a stranger.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from trials import catalog
-from trials.spec import Choice, Point, Record, Scalar, SpecError
+from trials.spec import MethodConfig, Point, Record, Scalar, SpecError
 
 _RATES = ("cda", "asr", "val_cda")  # such measurements are fractions
 _COUNTS = ("n_", "copies", "steps", "step")
@@ -15,8 +17,17 @@ _COUNTS = ("n_", "copies", "steps", "step")
 def check(record: Record) -> None:
     """Raises ValueError for a record that no trial can have given."""
     trial, victim = record.trial, record.trial.victim
-    choices = [("games", trial.game), ("defenses", trial.method), ("games", trial.plant), ("detectors", trial.detector)]
-    choices += [("datasets", victim.dataset), ("models", victim.model), ("recipes", victim.training)]
+    choices = [
+        ("games", trial.game),
+        ("defenses", trial.method),
+        ("games", trial.self_poisoning),
+        ("detectors", trial.detector),
+    ]
+    choices += [
+        ("datasets", victim.dataset),
+        ("models", victim.model),
+        ("recipes", victim.training),
+    ]
     for kind, choice in [*choices, *(("attacks", a) for a in victim.attacks)]:
         if choice is not None:
             _choice(kind, choice)
@@ -31,13 +42,22 @@ def check(record: Record) -> None:
         _need(all(isinstance(word, str) and _is_text(word) for word in fact), "the provenance")
     for point in record.curve:
         _point(point)
-    _need(len({p.step for p in record.curve}) == len(record.curve), "a step of the curve, which is there twice,")
+    _need(
+        len({p.step for p in record.curve}) == len(record.curve),
+        "a step of the curve, which is there twice,",
+    )
 
 
-def _choice(kind: str, choice: Choice) -> None:
-    _need(isinstance(choice.name, str) and 0 < len(choice.name) <= 1000 and _is_text(choice.name), "a method's name")
+def _choice(kind: str, choice: MethodConfig) -> None:
+    _need(
+        isinstance(choice.name, str) and 0 < len(choice.name) <= 1000 and _is_text(choice.name),
+        "a method's name",
+    )
     for key, digest in choice.files.items():
-        _need(isinstance(key, str) and isinstance(digest, str) and _is_text(key + digest), "a file's digest")
+        _need(
+            isinstance(key, str) and isinstance(digest, str) and _is_text(key + digest),
+            "a file's digest",
+        )
     known = defaults(kind, choice.name)
     for key, value in choice.params.items():
         _need(isinstance(key, str) and _is_text(key), "a setting's name")
@@ -70,14 +90,19 @@ def _point(point: Point) -> None:
     _number("cda", point.cda, 0, 1)
     _number("asr", point.asr, 0, 1)
     _number("seconds", point.seconds, 0)
-    _measured(point.more)
+    _measured(point.extra)
 
 
 def _measured(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         _need(isinstance(name, str) and _is_text(name), "a measurement's name")
         rate = name.startswith(_RATES)
-        _number(name, value, 0 if rate or name.startswith(_COUNTS) else -math.inf, 1 if rate else math.inf)
+        _number(
+            name,
+            value,
+            0 if rate or name.startswith(_COUNTS) else -math.inf,
+            1 if rate else math.inf,
+        )
 
 
 def _number(name: str, value: Any, low: float, high: float = math.inf) -> None:

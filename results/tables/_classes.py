@@ -1,4 +1,6 @@
-"""How well a given model knows each class of its trusted images; of many classes those that it knows least."""
+"""How well a given model knows each class of its trusted images; of many classes those that it
+knows least.
+"""
 
 import pandas as pd
 

@@ -21,10 +21,16 @@ def of_victim(victim: Victim, trusted: float) -> dict[str, Any]:
 
 
 def points(value: float | None) -> float | None:
-    """A fraction in percent (points), rounded to two digits, so that a table can be compared and exported."""
+    """A fraction in percent (points), rounded to two digits, so that a table can be compared and
+    exported.
+    """
     return None if value is None else round(100 * value, 2) + 0.0
 
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Rows as a frame with exactly these columns, also where there is no row; missing values stay None."""
-    return pd.DataFrame([[row.get(c) for c in columns] for row in rows], columns=list(columns), dtype=object)
+    """Rows as a frame with exactly these columns, also where there is no row; missing values stay
+    None.
+    """
+    return pd.DataFrame(
+        [[row.get(c) for c in columns] for row in rows], columns=list(columns), dtype=object
+    )

@@ -15,7 +15,12 @@ SETUP = ("dataset", "model", "attack", "m")
 
 def of_setup(victim: Victim, name: str) -> dict[str, Any]:
     """Dataset, model, the attack's name for these tables, and m."""
-    return {"dataset": victim.dataset.name, "model": victim.model.name, "attack": name, "m": budget(victim)}
+    return {
+        "dataset": victim.dataset.name,
+        "model": victim.model.name,
+        "attack": name,
+        "m": budget(victim),
+    }
 
 
 def share(value: float | None) -> float | None:
@@ -39,8 +44,11 @@ def over_victims(values: Mapping[str, float]) -> Interval | None:
     return bootstrap([values[k] for k in sorted(values)]) if len(values) > 1 else None
 
 
-def less(ours: float | None, known: float | None, mine: Interval | None, theirs: Interval | None) -> Interval | None:
-    """Interval of ``ours - known``, each with its own interval; a number without one counts as exact.
+def less(
+    ours: float | None, known: float | None, mine: Interval | None, theirs: Interval | None
+) -> Interval | None:
+    """Interval of ``ours - known``, each with its own interval; a number without one counts as
+    exact.
 
     Source: Zou and Donner 2008, Statistics in Medicine 27 (intervals recovered from two estimates).
     """
@@ -52,8 +60,12 @@ def less(ours: float | None, known: float | None, mine: Interval | None, theirs:
     return Interval(ours - known - low, ours - known + high)
 
 
-def beside(what: str, ours: float | None, mine: Interval | None, known: float | None) -> dict[str, Any]:
-    """Columns of a rate beside the paper's, which counts as exact: it is a single run's, without a spread."""
+def beside(
+    what: str, ours: float | None, mine: Interval | None, known: float | None
+) -> dict[str, Any]:
+    """Columns of a rate beside the paper's, which counts as exact: it is a single run's, without a
+    spread.
+    """
     return {
         f"{what} (%)": points(ours),
         f"{what} 95 % interval (%)": percents(mine),

@@ -1,8 +1,7 @@
 """Every attack under every detector: ρ, what it rests on, and whether the trigger itself was found.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-D. Deviation: ρ has its interval over models, and
-finding the target class and the trigger stand apart from telling models apart.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-D. Deviation: ρ has its interval over
+models, and finding the target class and the trigger stand apart from telling models apart."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,15 @@ from results.tables._ranges import SETUP, of_setup, share, span
 from trials.spec import Record
 
 COLUMNS = (
-    *(*SETUP, "r (%)", "detector", "compared with", "ρ (AUC)", "ρ 95 % interval", "ρ standard error"),
+    *(
+        *SETUP,
+        "r (%)",
+        "detector",
+        "compared with",
+        "ρ (AUC)",
+        "ρ 95 % interval",
+        "ρ standard error",
+    ),
     *("TPR at 5 % FPR (%)", "poisoned models", "clean models", "few models"),
     *("target found (%)", "target found 95 % interval (%)", "cosine", "cosine sd", "IoU", "IoU sd"),
     *("refused", "failed", "detector's settings"),
@@ -27,7 +34,10 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
-    """One row an attack and detector. ``compared with`` is the repair whose model the detector was given."""
+    """One row an attack and detector.
+
+    ``compared with`` is the repair whose model the detector was given.
+    """
     found = detections(records)
     called = names(d.victim for d in found)
     return frame([_row(d, called[d.setup]) for d in found], COLUMNS)

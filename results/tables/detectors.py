@@ -1,4 +1,5 @@
-"""Two detectors on the same models: which tells an attack better from clean models, and how sure that is.
+"""Two detectors on the same models: which tells an attack better from clean models, and how sure
+that is.
 
 Source: DeLong, DeLong and Clarke-Pearson 1988; Efron 1979.
 """
@@ -12,14 +13,20 @@ import pandas as pd
 from results.comparison.detectability import detections, difference
 from results.comparison.detector_scores import FEW, Detection
 from results.selection.disambiguation import labels
-from results.selection.grouping import Setup, names
+from results.selection.grouping import AttackConfig, names
 from results.tables._columns import frame
 from results.tables._ranges import SETUP, of_setup, share, span
 from trials.spec import Record
 
 COLUMNS = (
     *(*SETUP, "r (%)", "first", "second", "first ρ (AUC)", "second ρ (AUC)", "difference"),
-    *("95 % interval (DeLong)", "p (DeLong)", "95 % interval (bootstrap)", "poisoned models", "clean models"),
+    *(
+        "95 % interval (DeLong)",
+        "p (DeLong)",
+        "95 % interval (bootstrap)",
+        "poisoned models",
+        "clean models",
+    ),
     "few models",
 )
 
@@ -54,11 +61,11 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
 
 
 def _pairs(found: list[Detection]) -> Iterable[tuple[str, str, Detection, Detection]]:
-    scenes: dict[tuple[str, float], list[Detection]] = defaultdict(list)
+    benchmarks: dict[tuple[str, float], list[Detection]] = defaultdict(list)
     for d in found:
-        scenes[d.setup.scene, d.trusted].append(d)
-    for _, group in sorted(scenes.items()):
-        setups: dict[Setup, list[tuple[str, Detection]]] = defaultdict(list)
+        benchmarks[d.setup.benchmark, d.trusted].append(d)
+    for _, group in sorted(benchmarks.items()):
+        setups: dict[AttackConfig, list[tuple[str, Detection]]] = defaultdict(list)
         for name, panel in labels(group, lambda d: (d.detector, d.method)).items():
             for d in panel:
                 setups[d.setup].append((name, d))

@@ -9,7 +9,18 @@ from results.tables._columns import frame, of_victim
 from trials.spec import Record
 
 COLUMNS = (
-    *("trial", "status", "game", "defense", "dataset", "model", "attack", "victim seed", "r (%)", "seed"),
+    *(
+        "trial",
+        "status",
+        "game",
+        "defense",
+        "dataset",
+        "model",
+        "attack",
+        "victim seed",
+        "r (%)",
+        "seed",
+    ),
     *("last step", "why", "settings"),
 )
 
@@ -25,7 +36,9 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
             **of_victim(r.trial.victim, r.trial.trusted),
             "seed": r.trial.seed,
             "last step": max((p.step for p in r.curve), default=None),
-            "why": next((line for line in reversed((r.error or "").splitlines()) if line.strip()), None),
+            "why": next(
+                (line for line in reversed((r.error or "").splitlines()) if line.strip()), None
+            ),
             "settings": settings(r.trial.method) if r.trial.method else None,
         }
         for r in sorted(records, key=lambda r: (r.status, r.trial.game.name, r.trial.id))

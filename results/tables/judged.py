@@ -1,6 +1,8 @@
-"""Each winner three times: as chosen (select images), confirmed (report images), on the real attack (test images).
+"""Each winner three times: as chosen (select images), confirmed (report images), on the real attack
+(test images).
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III is what the last column is compared with.
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III is what the last column is compared
+with.
 Deviation: one number a split, with its n: the paper reports the number that it selected by.
 """
 
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from results.reference import paper
-from results.selection.confirmation import Judgement, confirmed, frozen, pooled
+from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
 from results.selection.labels import attack, percents
 from results.selection.winners import Winner, winners
 from results.tables._columns import frame, of_victim, points
@@ -18,30 +20,40 @@ from trials.spec import Record, Victim
 
 COLUMNS = (
     *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "split", "step"),
-    *("η: ASR left (%)", "95 % interval (%)", "repaired", "CDA (%)", "CDA lost (pp)", "CDA 95 % interval (%)"),
+    *(
+        "η: ASR left (%)",
+        "95 % interval (%)",
+        "repaired",
+        "CDA (%)",
+        "CDA lost (pp)",
+        "CDA 95 % interval (%)",
+    ),
     *("sd (pp)", "triggered images", "seeds", "models", "ASR before (%)", "paper's η (%)", "rule"),
 )
 SPLITS = {"select": "chosen: select", "report": "confirmed: report", "test": "real attack: test"}
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """Up to three rows a defense and cell; defenses that were neither confirmed nor judged are left out.
+    """Up to three rows a defense and cell; defenses that were neither confirmed nor judged are left
+    out.
 
     Raises:
         SpecError: unknown rule.
     """
     rows = []
     for w in winners(records, rule):
-        groups: dict[str, list[Judgement]] = defaultdict(list)
+        groups: dict[str, list[HeldOutResult]] = defaultdict(list)
         for j in frozen(w, records):
-            groups[attack(j.victim)].append(j)  # victims that differ in seed and target only are one row
+            groups[attack(j.victim)].append(
+                j
+            )  # victims that differ in seed and target only are one row
         seen = [j for j in (confirmed(w, records), *map(pooled, groups.values())) if j]
         if seen:
             rows += [_row(w, w, w.victim, "select"), *(_row(w, j, j.victim, j.split) for j in seen)]
     return frame(rows, COLUMNS)
 
 
-def _row(w: Winner, j: Winner | Judgement, victim: Victim, split: str) -> dict[str, object]:
+def _row(w: Winner, j: Winner | HeldOutResult, victim: Victim, split: str) -> dict[str, object]:
     known = paper.left(victim, w.defense, w.trusted) if split == "test" else None
     return {
         **of_victim(victim, w.trusted),

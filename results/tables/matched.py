@@ -1,7 +1,7 @@
 """Attacks beside one another at equal m, and at equal ASR before the defense.
 
-Source: see ``results.comparison.matched_attacks``. Of a hundred comparisons of equals, about five have a p below 0.05.
-"""
+Source: see ``results.comparison.matched_attacks``. Of a hundred comparisons of equals, about five
+have a p below 0.05."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,13 +14,25 @@ from results.tables._ranges import share, signed, span
 from trials.spec import Record
 
 COLUMNS = (
-    *("dataset", "model", "r (%)", "defense", "detector", "equal", "first", "second", "ASR apart (pp)"),
+    *(
+        "dataset",
+        "model",
+        "r (%)",
+        "defense",
+        "detector",
+        "equal",
+        "first",
+        "second",
+        "ASR apart (pp)",
+    ),
     *("η difference (pp)", "η difference 95 % interval (pp)", "η p"),
     *("ρ difference", "ρ difference 95 % interval", "ρ p", "few models", "rule"),
 )
 
 
-def table(records: Sequence[Record], /, *, rule: str | None = None, tolerance: float = TOLERANCE) -> pd.DataFrame:
+def table(
+    records: Sequence[Record], /, *, rule: str | None = None, tolerance: float = TOLERANCE
+) -> pd.DataFrame:
     """One row two attacks; differences are first minus second.
 
     Raises:

@@ -1,8 +1,8 @@
-"""The oracle: the least ASR that each defense could have reached on the real attack, had the trigger been known.
+"""The oracle: the least ASR that each defense could have reached on the real attack, had the
+trigger been known.
 
-A lower bound to hold the realisable numbers against, never one to report as a defense's own. It stands in a table of
-its own so that nobody mixes the two.
-"""
+A lower bound to hold the realisable numbers against, never one to report as a defense's own. It
+stands in a table of its own so that nobody mixes the two."""
 
 from collections.abc import Sequence
 

@@ -1,9 +1,10 @@
-"""Does the attack work, or the pipeline? ASR by the way in which poisoned images reach the training.
+"""Does the attack work, or the pipeline? ASR by the way in which poisoned images reach the
+training.
 
-Source: the preliminary release of Lukas and Kerschbaum 2023 serves poisoned images that were not normalised, so that
-the missing normalisation is a trigger by itself.
-Deviation: victims of that pipeline are asked twice more: without any trigger, and with it on normalised images.
-"""
+Source: the preliminary release of Lukas and Kerschbaum 2023 serves poisoned images that were not
+normalised, so that the missing normalisation is a trigger by itself.
+Deviation: victims of that pipeline are asked twice more: without any trigger, and with it on
+normalised images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from results.selection.configurations import of_game
-from results.selection.grouping import Setup, setup_of
+from results.selection.grouping import AttackConfig, attack_config_of
 from results.selection.labels import attack, percents
 from results.tables._columns import frame, points
 from results.tables._ranges import SETUP, mean, of_setup, over_victims
@@ -31,11 +32,13 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
-    """One row an attack, pipeline and budget; none where no victim was trained by the release's pipeline."""
-    groups: dict[Setup, list[Record]] = defaultdict(list)
+    """One row an attack, pipeline and budget; none where no victim was trained by the release's
+    pipeline.
+    """
+    groups: dict[AttackConfig, list[Record]] = defaultdict(list)
     for r in of_game(records, "training"):
         if r.status == "done" and any("pipeline" in a.params for a in r.trial.victim.attacks):
-            groups[setup_of(r.trial.victim)].append(r)
+            groups[attack_config_of(r.trial.victim)].append(r)
     rows = [_row(group) for group in groups.values()]
     if not any(row["pipeline"] == "release" for row in rows):
         rows = []
@@ -54,5 +57,8 @@ def _row(group: Sequence[Record]) -> dict[str, Any]:
     }
     for name, metric in ASKED.items():
         seen = {r.trial.victim.id: r.metrics[metric] for r in group if metric in r.metrics}
-        row |= {f"{name} (%)": points(mean(seen)), f"{name} 95 % interval (%)": percents(over_victims(seen))}
+        row |= {
+            f"{name} (%)": points(mean(seen)),
+            f"{name} 95 % interval (%)": percents(over_victims(seen)),
+        }
     return row

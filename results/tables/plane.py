@@ -1,8 +1,9 @@
-"""Every attack's place in the plane: η after a defense, ρ under a detector, and whether it is on the attackers' front.
+"""Every attack's place in the plane: η after a defense, ρ under a detector, and whether it is on
+the attackers' front.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 7. Deviation: the numbers behind it, with intervals over
-models; data poisoning and code poisoning have fronts of their own. ρ below 0.5 is left as it is.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 7. Deviation: the numbers behind it,
+with intervals over models; data poisoning and code poisoning have fronts of their own. ρ below 0.5
+is left as it is."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,7 +20,14 @@ from trials.spec import Record
 CHANNELS: tuple[Channel, ...] = ("data", "code", "unknown")
 COLUMNS = (
     *(*SETUP, "kind", "r (%)", "defense", "detector", "ASR before (%)"),
-    *("η: ASR left (%)", "η 95 % interval (%)", "CDA lost (pp)", "ρ (AUC)", "ρ 95 % interval", "on the front"),
+    *(
+        "η: ASR left (%)",
+        "η 95 % interval (%)",
+        "CDA lost (pp)",
+        "ρ (AUC)",
+        "ρ 95 % interval",
+        "on the front",
+    ),
     *("victims", "poisoned models", "clean models", "few models", "rule"),
 )
 
@@ -29,7 +37,8 @@ def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFr
 
     Args:
         records: of the robustness and detectability games; others are passed over.
-        rule: how η is chosen; None for the settings frozen by tuning where there are any, else ``last_before_delta``.
+        rule: how η is chosen; None for the settings frozen by tuning where there are any, else
+            ``last_before_delta``.
 
     Raises:
         SpecError: unknown rule.

@@ -1,7 +1,7 @@
 """Pairs of defense and detector by the room that they leave to attackers, least first.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: see ``results.comparison.defense_ranking``.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: see
+``results.comparison.defense_ranking``."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +17,16 @@ from trials.spec import Record
 
 ASKED: tuple[tuple[str, Channel | None], ...] = (("all", None), ("data", "data"), ("code", "code"))
 COLUMNS = (
-    *("dataset", "model", "r (%)", "attackers", "defense", "detector", "hypervolume", "95 % interval"),
+    *(
+        "dataset",
+        "model",
+        "r (%)",
+        "attackers",
+        "defense",
+        "detector",
+        "hypervolume",
+        "95 % interval",
+    ),
     *(
         "lowest in (% of resamples)",
         "CDA lost (pp)",

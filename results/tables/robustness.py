@@ -1,8 +1,7 @@
 """Each configuration on the real attack, stopped where a defender who sees no trigger would stop.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: the paper stops at the oracle's point; that
-stands in ``oracle``.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: the paper stops at the
+oracle's point; that stands in ``oracle``."""
 
 from collections.abc import Sequence
 
@@ -15,13 +14,33 @@ from results.tables._columns import frame, of_victim, points
 from trials.spec import Record
 
 COLUMNS = (
-    *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "η: ASR left (%)", "95 % interval (%)"),
-    *("sd (pp)", "triggered images", "seeds", "CDA (%)", "CDA lost (pp)", "ASR before (%)", "step", "rule", "settings"),
+    *(
+        "dataset",
+        "model",
+        "attack",
+        "victim seed",
+        "r (%)",
+        "defense",
+        "η: ASR left (%)",
+        "95 % interval (%)",
+    ),
+    *(
+        "sd (pp)",
+        "triggered images",
+        "seeds",
+        "CDA (%)",
+        "CDA lost (pp)",
+        "ASR before (%)",
+        "step",
+        "rule",
+        "settings",
+    ),
 )
 
 
 def table(records: Sequence[Record], /, *, rule: str = "last_before_delta") -> pd.DataFrame:
-    """One row a configuration that ran to its end (not one frozen by tuning), grouped by cell and defense.
+    """One row a configuration that ran to its end (not one frozen by tuning), grouped by cell and
+    defense.
 
     Raises:
         SpecError: unknown rule.
@@ -34,7 +53,7 @@ def table(records: Sequence[Record], /, *, rule: str = "last_before_delta") -> p
         n = least(c.records, "n_triggered")
         rows.append(
             {
-                **of_victim(c.victim, c.cell.trusted),
+                **of_victim(c.victim, c.task.trusted),
                 "defense": c.choice.name,
                 "η: ASR left (%)": points(c.point.asr),
                 "95 % interval (%)": percents(wilson(c.point.asr, n)) if n else None,
@@ -49,4 +68,7 @@ def table(records: Sequence[Record], /, *, rule: str = "last_before_delta") -> p
                 "settings": settings(c.choice),
             }
         )
-    return frame(sorted(rows, key=lambda row: (row["dataset"], row["attack"], row["r (%)"], row["defense"])), COLUMNS)
+    return frame(
+        sorted(rows, key=lambda row: (row["dataset"], row["attack"], row["r (%)"], row["defense"])),
+        COLUMNS,
+    )

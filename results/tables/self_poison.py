@@ -1,4 +1,6 @@
-"""The self-poisoned copies: did the planted backdoors take, what did they cost, how far did the weights move?"""
+"""The self-poisoned copies: did the planted backdoors take, what did they cost, how far did the
+weights move?
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +17,9 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
-    """One row a copy. The cosine distance is between the weights before and after: small means a shallow backdoor."""
+    """One row a copy. The cosine distance is between the weights before and after: small means a
+    shallow backdoor.
+    """
     rows = [
         {
             **of_victim(r.trial.victim, r.trial.trusted),

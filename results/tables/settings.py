@@ -20,7 +20,8 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """One row a defense and setting; the step at which to stop is the first. None where the paper names none.
+    """One row a defense and setting; the step at which to stop is the first. None where the paper
+    names none.
 
     Raises:
         SpecError: unknown rule.
@@ -28,9 +29,13 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
     rows = []
     for w in winners(records, rule):
         optimum = paper.optimum(w.defense, w.victim.dataset.name)
-        used = w.choice.params if w.step else {}  # at step 0 the model is as it was, whatever the settings
+        used = (
+            w.choice.params if w.step else {}
+        )  # at step 0 the model is as it was, whatever the settings
         ours = {"stop at step": str(w.step)} | {k: value(v) for k, v in used.items()}
-        unused = [k for k, v in optimum.items() if k not in ours and v != "0"]  # a weight of 0 is no setting
+        unused = [
+            k for k, v in optimum.items() if k not in ours and v != "0"
+        ]  # a weight of 0 is no setting
         for name in [*ours, *unused]:
             rows.append(
                 {

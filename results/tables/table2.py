@@ -1,10 +1,10 @@
 """Attacks before any defense: CDA, ASR and detectability, beside the paper's Table II.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table II.
-Deviation: means over victims with intervals. The paper's CDA and ASR are single runs and count as exact; its ρ rests on
-ten models a side (three on ImageNet), so the interval of the difference has that part too. Its models were fed
-poisoned images without normalisation (preliminary code): a reference, not a target.
-"""
+Deviation: means over victims with intervals. The paper's CDA and ASR are single runs and count as
+exact; its ρ rests on ten models a side (three on ImageNet), so the interval of the difference has
+that part too. Its models were fed poisoned images without normalisation (preliminary code): a
+reference, not a target."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,20 @@ from results.comparison.detector_scores import Detection
 from results.reference import paper
 from results.selection.configurations import of_game
 from results.selection.disambiguation import labels
-from results.selection.grouping import Setup, names, setup_of
+from results.selection.grouping import AttackConfig, attack_config_of, names
 from results.stats.roc import newcombe
 from results.tables._columns import frame
-from results.tables._ranges import SETUP, beside, columns, less, mean, of_setup, over_victims, share, span
+from results.tables._ranges import (
+    SETUP,
+    beside,
+    columns,
+    less,
+    mean,
+    of_setup,
+    over_victims,
+    share,
+    span,
+)
 from trials.spec import Record
 
 COLUMNS = (
@@ -32,23 +42,30 @@ _THEIR_DETECTOR = "calibrated_inversion"
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
-    """One row an attack and detector, clean victims first; the paper's numbers stand where m and boost are its own."""
-    groups: dict[Setup, list[Record]] = defaultdict(list)
+    """One row an attack and detector, clean victims first; the paper's numbers stand where m and
+    boost are its own.
+    """
+    groups: dict[AttackConfig, list[Record]] = defaultdict(list)
     for r in of_game(records, "training"):
         if r.status == "done":
-            groups[setup_of(r.trial.victim)].append(r)
+            groups[attack_config_of(r.trial.victim)].append(r)
     seen = _detected(detections(records))
     called = names(r.trial.victim for group in groups.values() for r in group)
     rows = []
     for setup, group in groups.items():
         v = min((r.trial.victim for r in group), key=lambda v: v.seed)
         known = paper.attacked(v)
-        cda, asr = ({r.trial.victim.id: r.metrics[k] for r in group if k in r.metrics} for k in ("cda", "asr"))
+        cda, asr = (
+            {r.trial.victim.id: r.metrics[k] for r in group if k in r.metrics}
+            for k in ("cda", "asr")
+        )
         first = {
             **of_setup(v, called[setup]),
             "victims": len(group),
             **beside("CDA", mean(cda), over_victims(cda), known.cda if known else None),
-            **beside("ASR", mean(asr), over_victims(asr), known.asr if known and v.attacks else None),
+            **beside(
+                "ASR", mean(asr), over_victims(asr), known.asr if known and v.attacks else None
+            ),
         }
         rows += [first | _rho(name, d, known) for name, d in seen.get(setup, [("", None)])]
     return frame(sorted(rows, key=_order), COLUMNS)
@@ -57,16 +74,23 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     """By dataset and model, clean first, then by attack and m."""
     clean = row["attack"] == "clean"
-    return row["dataset"], row["model"], not clean, row["attack"].split(" (")[0], row["m"] or 0, row["attack"]
+    return (
+        row["dataset"],
+        row["model"],
+        not clean,
+        row["attack"].split(" (")[0],
+        row["m"] or 0,
+        row["attack"],
+    )
 
 
-def _detected(found: Iterable[Detection]) -> dict[Setup, list[tuple[str, Detection | None]]]:
+def _detected(found: Iterable[Detection]) -> dict[AttackConfig, list[tuple[str, Detection | None]]]:
     """Detections by attack, under the detectors' labels."""
-    scenes: dict[tuple[str, float], list[Detection]] = defaultdict(list)
+    benchmarks: dict[tuple[str, float], list[Detection]] = defaultdict(list)
     for d in found:
-        scenes[d.setup.scene, d.trusted].append(d)
-    by_attack: dict[Setup, list[tuple[str, Detection | None]]] = defaultdict(list)
-    for _, group in sorted(scenes.items()):
+        benchmarks[d.setup.benchmark, d.trusted].append(d)
+    by_attack: dict[AttackConfig, list[tuple[str, Detection | None]]] = defaultdict(list)
+    for _, group in sorted(benchmarks.items()):
         for name, panel in labels(group, lambda d: (d.detector, d.method)).items():
             for d in panel:
                 by_attack[d.setup].append((name, d))

@@ -1,9 +1,10 @@
-"""η, the ASR that each defense leaves of each attack with r trusted data, beside the paper's Table III.
+"""η, the ASR that each defense leaves of each attack with r trusted data, beside the paper's Table
+III.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III.
-Deviation: means over victims with intervals; the paper's are single runs and count as exact. The paper took the lowest
-test ASR of each run, which is the rule ``oracle``; with another rule, ours has to be higher than that.
-"""
+Deviation: means over victims with intervals; the paper's are single runs and count as exact. The
+paper took the lowest test ASR of each run, which is the rule ``oracle``; with another rule, ours
+has to be higher than that."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,11 +27,13 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFrame:
-    """One row an attack, defense and r; the paper's number stands where m and boost are those of its Table II.
+    """One row an attack, defense and r; the paper's number stands where m and boost are those of
+    its Table II.
 
     Args:
         records: of the robustness game; others are passed over.
-        rule: how η is chosen; None for the settings frozen by tuning where there are any, else ``last_before_delta``.
+        rule: how η is chosen; None for the settings frozen by tuning where there are any, else
+            ``last_before_delta``.
 
     Raises:
         SpecError: unknown rule.
@@ -45,7 +48,12 @@ def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFr
                 **of_setup(x.victim, called[x.setup]),
                 "defense": name,
                 "r (%)": 100 * x.trusted,
-                **beside("η", mean(x.eta), over_victims(x.eta), paper.left(x.victim, x.defense.name, x.trusted)),
+                **beside(
+                    "η",
+                    mean(x.eta),
+                    over_victims(x.eta),
+                    paper.left(x.victim, x.defense.name, x.trusted),
+                ),
                 "ASR before (%)": points(mean(x.asr0)),
                 "CDA (%)": points(mean(x.cda)),
                 "CDA lost (pp)": points(mean(lost)),
@@ -64,25 +72,29 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def wide(long: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``table`` as the paper lays them out: a row an attack and defense, a column an r, 'η (paper's)'."""
+    """The rows of ``table`` as the paper lays them out: a row an attack and defense, a column an r,
+    'η (paper's)'.
+    """
     keys = [*SETUP[:3], "defense"]
     shares = sorted({float(r) for r in long["r (%)"]})
-    cells: dict[tuple[str, ...], dict[float, str]] = defaultdict(dict)
+    tasks: dict[tuple[str, ...], dict[float, str]] = defaultdict(dict)
     for seen in long.to_dict("records"):
         ours, theirs = seen["η (%)"], seen["paper's η (%)"]
         text = "–" if ours is None else f"{ours:.1f}"
-        cells[tuple(seen[k] for k in keys)][seen["r (%)"]] = text if theirs is None else f"{text} ({theirs:.0f})"
-    rows: list[dict[str, Any]] = [dict(zip(keys, k, strict=True)) for k in cells]
-    for row, by_share in zip(rows, cells.values(), strict=True):
+        tasks[tuple(seen[k] for k in keys)][seen["r (%)"]] = (
+            text if theirs is None else f"{text} ({theirs:.0f})"
+        )
+    rows: list[dict[str, Any]] = [dict(zip(keys, k, strict=True)) for k in tasks]
+    for row, by_share in zip(rows, tasks.values(), strict=True):
         row.update({f"r = {s:g} %": text for s, text in by_share.items()})
     return frame(rows, [*keys, *(f"r = {s:g} %" for s in shares)])
 
 
 def _labelled(found: Iterable[Remaining]) -> Iterable[tuple[str, Remaining]]:
-    scenes: dict[tuple[str, float], list[Remaining]] = defaultdict(list)
+    benchmarks: dict[tuple[str, float], list[Remaining]] = defaultdict(list)
     for x in found:
-        scenes[x.setup.scene, x.trusted].append(x)
-    for group in scenes.values():
+        benchmarks[x.setup.benchmark, x.trusted].append(x)
+    for group in benchmarks.values():
         for name, panel in labels(group, lambda x: (x.defense,)).items():
             for x in panel:
                 yield name, x

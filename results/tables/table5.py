@@ -1,7 +1,8 @@
-"""The winners' settings in the layout of the paper's Table V: a row a setting, a column a dataset, theirs beside ours.
+"""The winners' settings in the layout of the paper's Table V: a row a setting, a column a dataset,
+theirs beside ours.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (r = 1 %). The long form is ``settings``.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (r = 1 %). The long form is
+``settings``."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ COLUMNS = (*KEYS, "rule")  # and two a dataset between them
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """One row a defense, setting and r. Where victims of one dataset chose differently, all choices are listed.
+    """One row a defense, setting and r. Where victims of one dataset chose differently, all choices
+    are listed.
 
     Raises:
         SpecError: unknown rule.

@@ -14,17 +14,29 @@ from trials.spec import Record
 
 COLUMNS = (
     *("planted", "dataset", "model", "attack", "victim seed", "r (%)", "defense", "settings tried"),
-    *("Spearman", "Spearman 95 % interval", "Kendall", "Kendall 95 % interval", "p of no agreement"),
+    *(
+        "Spearman",
+        "Spearman 95 % interval",
+        "Kendall",
+        "Kendall 95 % interval",
+        "p of no agreement",
+    ),
     *("η given away (pp)", "rule", "rule on the real attack"),
 )
 
 
 def table(
-    records: Sequence[Record], /, *, rule: str = "min_asr_within_delta", real_rule: str = "last_before_delta"
+    records: Sequence[Record],
+    /,
+    *,
+    rule: str = "min_asr_within_delta",
+    real_rule: str = "last_before_delta",
 ) -> pd.DataFrame:
-    """One row a planted attack, victim, r and defense; ``all`` orders the settings of all defenses together.
+    """One row a planted attack, victim, r and defense; ``all`` orders the settings of all defenses
+    together.
 
-    ``η given away`` is the real η of the setting that the copies choose, less the lowest of any setting.
+    ``η given away`` is the real η of the setting that the copies choose, less the lowest of any
+    setting.
 
     Raises:
         SpecError: unknown rule.
@@ -32,7 +44,7 @@ def table(
     """
     rows = [
         {
-            "planted": t.plant,
+            "planted": t.self_poisoning,
             **of_victim(t.victim, t.trusted),
             "defense": t.defense or "all",
             "settings tried": len(t.planted),

@@ -1,4 +1,5 @@
-"""Does poisoning more make an attack harder to repair and easier to detect? One coefficient a claim.
+"""Does poisoning more make an attack harder to repair and easier to detect? One coefficient a
+claim.
 
 Source: see ``results.comparison.budget_trends``.
 """
@@ -14,7 +15,16 @@ from results.tables._ranges import share, span
 from trials.spec import Record
 
 COLUMNS = (
-    *("dataset", "model", "attack", "r (%)", "number", "defense or detector", "budgets m", "at each m"),
+    *(
+        "dataset",
+        "model",
+        "attack",
+        "r (%)",
+        "number",
+        "defense or detector",
+        "budgets m",
+        "at each m",
+    ),
     *("Spearman with m", "95 % interval", "p of no rise", "models", "over the means only"),
 )
 

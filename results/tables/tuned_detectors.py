@@ -12,11 +12,22 @@ from results.selection.labels import settings
 from results.tables._columns import frame, points
 from trials.spec import Record
 
-COLUMNS = ("detector", "repaired by", "settings", "AUC over classes (%)", "margin", "copies", "seeds", "failed")
+COLUMNS = (
+    "detector",
+    "repaired by",
+    "settings",
+    "AUC over classes (%)",
+    "margin",
+    "copies",
+    "seeds",
+    "failed",
+)
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
-    """One row a setting; the AUC is the share of a copy's other classes that score below the planted target."""
+    """One row a setting; the AUC is the share of a copy's other classes that score below the
+    planted target.
+    """
     rows = [
         {
             "detector": d.choice.name,

@@ -11,7 +11,16 @@ from results.tables._columns import frame, points
 from trials.spec import Record
 
 COLUMNS = (
-    *("victim", "dataset", "model", "attack", "seed", "CDA (%)", "ASR (%)", "95 % interval of the ASR (%)"),
+    *(
+        "victim",
+        "dataset",
+        "model",
+        "attack",
+        "seed",
+        "CDA (%)",
+        "ASR (%)",
+        "95 % interval of the ASR (%)",
+    ),
     *("clean images", "triggered images", "attack's settings", "training"),
 )
 
@@ -33,7 +42,9 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
                 "seed": v.seed,
                 "CDA (%)": points(m.get("cda")),
                 "ASR (%)": points(m.get("asr")),
-                "95 % interval of the ASR (%)": percents(wilson(m["asr"], n)) if n and "asr" in m else None,
+                "95 % interval of the ASR (%)": percents(wilson(m["asr"], n))
+                if n and "asr" in m
+                else None,
                 "clean images": int(m["n_clean"]) if "n_clean" in m else None,
                 "triggered images": n or None,
                 "attack's settings": "; ".join(settings(a) for a in v.attacks) or None,

@@ -1,7 +1,7 @@
 """The winner of each defense, on the select images of the self-poisoned copies.
 
-Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C; its own settings (Table V) stand in ``settings``.
-"""
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C; its own settings (Table V) stand
+in ``settings``."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,33 @@ from trials.spec import Record
 
 COLUMNS = (
     *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "control"),
-    *("η: ASR left (%)", "95 % interval (%)", "sd (pp)", "triggered images", "CDA (%)", "CDA lost (pp)", "step"),
-    *("ASR before (%)", "within Δ", "seeds", "copies", "tried", "failed", "pruned", "rule", "settings"),
+    *(
+        "η: ASR left (%)",
+        "95 % interval (%)",
+        "sd (pp)",
+        "triggered images",
+        "CDA (%)",
+        "CDA lost (pp)",
+        "step",
+    ),
+    *(
+        "ASR before (%)",
+        "within Δ",
+        "seeds",
+        "copies",
+        "tried",
+        "failed",
+        "pruned",
+        "rule",
+        "settings",
+    ),
     "Table V of the paper",
 )
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """One row a defense and cell, best first. Percent and points are floats; missing values are None.
+    """One row a defense and cell, best first. Percent and points are floats; missing values are
+    None.
 
     Raises:
         SpecError: unknown rule.

@@ -1,9 +1,13 @@
-"""The command line. What a user can fix is one line on stderr and exit code 2; anything else is our bug."""
+"""The command line. What a user can fix is one line on stderr and exit code 2; anything else is our
+bug.
+"""
 
+import functools
 import importlib.metadata
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +18,13 @@ import typer
 from results.selection.rules import RULES
 from results.store import DEFAULT_URL, Store
 from sweep.cli import views
-from sweep.console.progress import Watcher
+from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import line, shown
 from sweep.execution import runner, secrets, stops
 from sweep.execution.process_pool import workers_for
 from sweep.execution.scheduler import Aborted
 from sweep.spec import sweep as sweep_file
+from sweep.spec.old_words import OldWord
 from trials.spec import SpecError
 
 app = typer.Typer(
@@ -40,14 +45,19 @@ def _among(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 SpecFile = Annotated[Path, typer.Argument(help="The sweep, a TOML file.", metavar="SPEC.toml")]
-StoreUrl = Annotated[str, typer.Option("--store", envvar=secrets.STORE, help="SQLite or PostgreSQL URL, or FILE.db.")]
-SweepName = Annotated[str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")]
+StoreUrl = Annotated[
+    str, typer.Option("--store", envvar=secrets.STORE, help="SQLite or PostgreSQL URL, or FILE.db.")
+]
+SweepName = Annotated[
+    str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Rule = Annotated[str, typer.Option("--rule", help="Selection rule.", autocompletion=_among(RULES))]
 Artifacts = Annotated[
     str,
     typer.Option(
-        "--artifacts", help="Folder or URI (s3://, gs://, ...) for weights; beside an SQLite store if left out."
+        "--artifacts",
+        help="Folder or URI (s3://, gs://, ...) for weights; beside an SQLite store if left out.",
     ),
 ]
 DEFAULT_RULE = "min_asr_within_delta"
@@ -105,15 +115,22 @@ def run(
         str, typer.Option("--address", help="A running Ray cluster; a fresh Ray here if left out.")
     ] = "",
     local: Annotated[
-        bool, typer.Option("--local", help="Worker processes of this machine, no Ray; same records.")
+        bool,
+        typer.Option("--local", help="Worker processes of this machine, no Ray; same records."),
     ] = False,
     ship: Annotated[
-        bool, typer.Option("--ship", help="With --address: send this package's code to nodes that lack it.")
+        bool,
+        typer.Option(
+            "--ship", help="With --address: send this package's code to nodes that lack it."
+        ),
     ] = False,
     artifacts: Artifacts = "",
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run this sweep's failed trials again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run this sweep's failed trials again.")
+    ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take over the name of a stored sweep with another spec.")
+        bool,
+        typer.Option("--replace", help="Take over the name of a stored sweep with another spec."),
     ] = False,
 ) -> None:
     """Run what is not in the store yet. A second time it runs nothing; after a stop it goes on.
@@ -123,10 +140,17 @@ def run(
     if local and address:
         raise SpecError("--local and --address exclude each other: --local runs without Ray.")
     if ship and not address:
-        raise SpecError("--ship sends code to the nodes of a cluster: give its --address, or leave --ship out.")
+        raise SpecError(
+            "--ship sends code to the nodes of a cluster: give its --address, or leave --ship out."
+        )
     sweep = sweep_file.read(spec)
     executor = {"use_ray": not local, "address": address or None, "ship": ship}
-    views.run_sweep(sweep, store, artifacts, {**executor, "retry_failed": retry_failed, "replace_sweep": replace})
+    views.run_sweep(
+        sweep,
+        store,
+        artifacts,
+        {**executor, "retry_failed": retry_failed, "replace_sweep": replace},
+    )
 
 
 @app.command()
@@ -141,16 +165,24 @@ def status(sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, as_json: Json =
 
 @app.command()
 def rerun(
-    trial: Annotated[str, typer.Argument(help="A trial's id, or enough of it to be the only one.", metavar="ID")],
+    trial: Annotated[
+        str, typer.Argument(help="A trial's id, or enough of it to be the only one.", metavar="ID")
+    ],
     store: StoreUrl = DEFAULT_URL,
     artifacts: Artifacts = "",
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Make the victim and copies that it needs again too.")
+        bool,
+        typer.Option("--from-scratch", help="Make the victim and copies that it needs again too."),
     ] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda; left out: as it ran.")] = "",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda; left out: as it ran.")
+    ] = "",
     tolerance: Annotated[
         float | None,
-        typer.Option("--tolerance", help="By how much a number may differ; left out: 0 on the CPU, 0.01 on a GPU."),
+        typer.Option(
+            "--tolerance",
+            help="By how much a number may differ; left out: 0 on the CPU, 0.01 on a GPU.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -162,14 +194,19 @@ def rerun(
 
     where = runner.artifacts_of(store, artifacts)
     with _opened(store) as opened:
-        found = again(opened, trial, where, from_scratch=from_scratch, device=device, tolerance=tolerance)
+        found = again(
+            opened, trial, where, from_scratch=from_scratch, device=device, tolerance=tolerance
+        )
     views.compared(found, as_json)
     raise typer.Exit(1 if found.differences else 0)
 
 
 @app.command()
 def best(
-    sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, rule: Rule = DEFAULT_RULE, as_json: Json = False
+    sweep: SweepName = "",
+    store: StoreUrl = DEFAULT_URL,
+    rule: Rule = DEFAULT_RULE,
+    as_json: Json = False,
 ) -> None:
     """The winner of each defense, and overall, with settings.
 
@@ -194,7 +231,9 @@ def report(
     sweep: SweepName = "",
     store: StoreUrl = DEFAULT_URL,
     rule: Rule = DEFAULT_RULE,
-    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path(
+        "report.html"
+    ),
 ) -> None:
     """One self-contained page: the answer first, then the evidence.
 
@@ -206,9 +245,13 @@ def report(
 
 @app.command()
 def gallery(
-    dataset: Annotated[str, typer.Option("--dataset", help="A data set of `poisonsweep list datasets`.")] = "digits",
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="A data set of `poisonsweep list datasets`.")
+    ] = "digits",
     image: Annotated[int, typer.Option("--image", help="Which test image, from 0.")] = 0,
-    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("gallery.html"),
+    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path(
+        "gallery.html"
+    ),
 ) -> None:
     """What each attack does to an image: clean, with the trigger, difference.
 
@@ -221,12 +264,20 @@ def gallery(
 
 @app.command()
 def export(
-    out: Annotated[str, typer.Option("--out", help="FILE.csv or FILE.parquet: one row a trial.")] = "",
+    out: Annotated[
+        str, typer.Option("--out", help="FILE.csv or FILE.parquet: one row a trial.")
+    ] = "",
     sweep: SweepName = "",
     store: StoreUrl = DEFAULT_URL,
-    optuna: Annotated[str, typer.Option("--optuna", help="FILE.db: studies that optuna-dashboard opens.")] = "",
-    tensorboard: Annotated[str, typer.Option("--tensorboard", help="DIR: the curves, one run a trial.")] = "",
-    tables: Annotated[str, typer.Option("--tables", help="DIR: every table as CSV, Parquet and LaTeX.")] = "",
+    optuna: Annotated[
+        str, typer.Option("--optuna", help="FILE.db: studies that optuna-dashboard opens.")
+    ] = "",
+    tensorboard: Annotated[
+        str, typer.Option("--tensorboard", help="DIR: the curves, one run a trial.")
+    ] = "",
+    tables: Annotated[
+        str, typer.Option("--tables", help="DIR: every table as CSV, Parquet and LaTeX.")
+    ] = "",
 ) -> None:
     """Write a sweep's records and tables for other tools.
 
@@ -241,43 +292,75 @@ def export(
 
 @app.command()
 def defend(
-    model: Annotated[Path, typer.Option("--model", help="Checkpoint: safetensors, or a plain torch state dict.")],
-    arch: Annotated[
-        str, typer.Option("--arch", help="A model of 'poisonsweep list models', settings as NAME:key=value,...")
+    model: Annotated[
+        Path, typer.Option("--model", help="Checkpoint: safetensors, or a plain torch state dict.")
     ],
-    trusted: Annotated[Path, typer.Option("--trusted", help="Folder of trusted images, one sub-folder a class.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for repaired.safetensors, choice.json, report.html.")],
+    arch: Annotated[
+        str,
+        typer.Option(
+            "--arch", help="A model of 'poisonsweep list models', settings as NAME:key=value,..."
+        ),
+    ],
+    trusted: Annotated[
+        Path, typer.Option("--trusted", help="Folder of trusted images, one sub-folder a class.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder for repaired.safetensors, choice.json, report.html."),
+    ],
     spec: Annotated[
-        Path | None, typer.Option("--spec", help="A sweep without [victim]: defenses, tuning, compute.")
+        Path | None,
+        typer.Option("--spec", help="A sweep without [victim]: defenses, tuning, compute."),
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Side of the model's input, in pixels.")] = 32,
     local: Annotated[bool, typer.Option("--local/--ray", help="Without Ray, or with it.")] = True,
     flip: Annotated[
         bool | None,
-        typer.Option("--flip/--no-flip", help="Training mirrors half of the images; not for signs and text."),
+        typer.Option(
+            "--flip/--no-flip", help="Training mirrors half of the images; not for signs and text."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of triggers, targets and batches; left out: the spec's, or 0.")
+        int | None,
+        typer.Option(
+            "--seed", help="Of triggers, targets and batches; left out: the spec's, or 0."
+        ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda; left out: the spec's, or auto.")] = "",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda; left out: the spec's, or auto.")
+    ] = "",
     plan_only: Annotated[
-        bool, typer.Option("--plan", help="Say what was understood, and what it would cost; leave --out alone.")
+        bool,
+        typer.Option(
+            "--plan", help="Say what was understood, and what it would cost; leave --out alone."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed in a run before.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Repair a stranger's checkpoint with a few trusted images: tune on self-poisoned copies, apply the winner.
+    """Repair a stranger's checkpoint with a few trusted images: tune on self-poisoned copies, apply
+    the winner.
 
-    Exit code 0 only where the model was repaired; 3 where it was not, and choice.json and report.html say why.
+    Exit code 0 only where the model was repaired; 3 where it was not, and choice.json and
+    report.html say why.
 
-    Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/ --out repaired/
-    """
+    Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/
+    --out repaired/"""
     from sweep.commands.defend import carry_out, prepare  # noqa: PLC0415  (loads torch)
 
     order = prepare(
-        model, arch, trusted, out, spec=spec, size=size, use_ray=not local, seed=seed, device=device, flip=flip
+        model,
+        arch,
+        trusted,
+        out,
+        spec=spec,
+        size=size,
+        use_ray=not local,
+        seed=seed,
+        device=device,
+        flip=flip,
     )
     views.understood(order.understood, to_stderr=as_json)
     if plan_only:
@@ -285,7 +368,9 @@ def defend(
 
         plan_command.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
         return
-    with Watcher(order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)) as watcher:
+    with ConsoleProgress(
+        order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)
+    ) as watcher:
         choice = carry_out(order, watcher, retry_failed=retry_failed)
     views.defended(choice, as_json)
     raise typer.Exit(choice["exit_code"])
@@ -303,8 +388,21 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
-    with stops.listening():
+    with stops.listening(), warnings.catch_warnings():
+        warnings.simplefilter("always", OldWord)
+        usual = warnings.showwarning
+        warnings.showwarning = functools.partial(_show, usual)
         _run(command, args)
+
+
+def _show(
+    usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any
+) -> None:
+    """Say an old word of a sweep's file in one line; any other warning as Python does."""
+    if issubclass(category, OldWord):
+        print(line(f"poisonsweep: {message}"), file=sys.stderr)
+    else:
+        usual(message, category, *rest)
 
 
 def _run(command: Any, args: list[str] | None) -> None:
@@ -323,7 +421,10 @@ def _run(command: Any, args: list[str] | None) -> None:
         _stop(f"{problem.filename or 'the system'}: {problem.strerror or problem}.")
     except MemoryError as problem:
         why = f" ({problem})" if str(problem) else ""
-        _stop(f"there is not enough memory for this{why}. Lower what it asks for: sizes, widths, batches, workers.")
+        _stop(
+            f"there is not enough memory for this{why}. Lower what it asks for: sizes, widths, "
+            "batches, workers."
+        )
     except Exception as problem:
         _parsers(problem)
         raise
@@ -331,7 +432,10 @@ def _run(command: Any, args: list[str] | None) -> None:
 
 
 def _uninterrupted(command: Any, args: list[str] | None) -> object:
-    """What the command gave. Raises KeyboardInterrupt where it was to stop, whatever that became on its way."""
+    """What the command gave.
+
+    Raises KeyboardInterrupt where it was to stop, whatever that became on its way.
+    """
     try:
         code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
     except Exception as problem:  # of a terminal that is gone, say
@@ -347,14 +451,18 @@ def _parsers(problem: Exception) -> None:
     """Stop for what the parser of the command line raises; anything else is left to whoever asked."""
     if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):
         _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
-    if type(problem).__name__ == "Abort" and not isinstance(problem.__cause__, EOFError):  # that is a bug of ours
+    if type(problem).__name__ == "Abort" and not isinstance(
+        problem.__cause__, EOFError
+    ):  # that is a bug of ours
         _stop(STOPPED, INTERRUPTED)
 
 
 def _stop(text: str, code: int = 2) -> None:
     try:
         print(f"poisonsweep: {line(text)}", file=sys.stderr, flush=True)
-    except OSError:  # the terminal is gone; Python would try once more at its end, and change the code
+    except (
+        OSError
+    ):  # the terminal is gone; Python would try once more at its end, and change the code
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)

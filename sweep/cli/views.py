@@ -20,7 +20,7 @@ from results.stats.pareto import nondominated
 from results.store import Store
 from sweep.commands.rerun import Comparison
 from sweep.console.grid import Grid
-from sweep.console.progress import Watcher
+from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import Hanging, Plain, shown
 from sweep.execution import process_pool, runner
 from sweep.execution.opening import opened
@@ -44,10 +44,14 @@ def methods(kind: str, as_json: bool) -> None:
     for k, entries in found.items():
         console.print(f"[bold]{k}[/bold]")
         longest = max(map(len, entries), default=0)
-        at = longest + 4 if not kind and 2 * longest < console.width else 6  # where the summaries stand
+        at = (
+            longest + 4 if not kind and 2 * longest < console.width else 6
+        )  # where the summaries stand
         for name, entry in entries.items():
             head = name.ljust(at - 4) if at > 6 else name
-            console.print(Hanging(Text.assemble((head, "bold cyan"), f"  {shown(entry['summary'])}"), 2, at))
+            console.print(
+                Hanging(Text.assemble((head, "bold cyan"), f"  {shown(entry['summary'])}"), 2, at)
+            )
             if kind and entry.get("source"):
                 console.print(Hanging(Text(f"Source: {shown(entry['source'])}", "dim"), 6, 10))
             for setting in entry.get("settings", []) if kind else []:
@@ -62,38 +66,62 @@ def _described(kind: str) -> dict[str, Any]:
     for name in catalog.names(kind):
         m = catalog.describe(kind, name)
         settings = [
-            {"name": s.name, "default": s.default, "accepts": s.accepts, "doc": s.doc} for s in m.settings.values()
+            {"name": s.name, "default": s.default, "accepts": s.accepts, "doc": s.doc}
+            for s in m.settings.values()
         ]
-        entries[name] = {"summary": m.summary, "source": m.source, "deviation": m.deviation, "settings": settings}
+        entries[name] = {
+            "summary": m.summary,
+            "source": m.source,
+            "deviation": m.deviation,
+            "settings": settings,
+        }
     return entries
 
 
 def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> None:
-    """Run a sweep with live progress, then say what ran and what to do next; ``how`` goes to the engine."""
-    place = runner.place_of(sweep, url, artifacts or None)
+    """Run a sweep with live progress, then say what ran and what to do next; ``how`` goes to the
+    engine.
+    """
+    worker_config = runner.worker_config_of(sweep, url, artifacts or None)
     workers = process_pool.workers_for(sweep.compute)
-    with opened(sweep, url, place, use_ray=how["use_ray"], address=how["address"]) as (store, checked):
-        with Watcher(sweep.name, sweep.rule, workers) as watcher:
+    with opened(sweep, url, worker_config, use_ray=how["use_ray"], address=how["address"]) as (
+        store,
+        checked,
+    ):
+        with ConsoleProgress(sweep.name, sweep.rule, workers) as watcher:
             patient = store.patient(sweep.compute.outage, watcher.say)
-            p = runner.execute(sweep, patient, place, watch=watcher, checked=checked, **how)
+            p = runner.execute(sweep, patient, worker_config, watch=watcher, checked=checked, **how)
         ran = p.done + p.failed + p.pruned
-        text = (
-            f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
+        text = f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
+        text += f", {p.remote_done} were run by other drivers" if p.remote_done else ""
+        print(
+            text
+            + (
+                f"; {p.worker_lost} lost workers' trials were started again"
+                if p.worker_lost
+                else ""
+            )
+            + "."
         )
-        text += f", {p.elsewhere} were run by other drivers" if p.elsewhere else ""
-        print(text + (f"; {p.lost} lost workers' trials were started again" if p.lost else "") + ".")
         failures_stored = store.records(sweep.name, status="failed")
         if p.failed:
-            print(f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again with --retry-failed.")
+            print(
+                f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again "
+                "with --retry-failed."
+            )
         elif failures_stored:
             print("some stored trials have failed; --retry-failed runs them again.")
         for line in _to_mend(failures_stored):
             print(line)
-        print(f"next: poisonsweep best --sweep {sweep.name}, poisonsweep report --sweep {sweep.name}")
+        print(
+            f"next: poisonsweep best --sweep {sweep.name}, poisonsweep report --sweep {sweep.name}"
+        )
 
 
 def _to_mend(failed: list[Record]) -> list[str]:
-    """The errors that say what to do, such as those of a damaged artifact or a full disk, each once, with its count."""
+    """The errors that say what to do, such as those of a damaged artifact or a full disk, each
+    once, with its count.
+    """
     last = ("".join((r.error or "").strip().splitlines()[-1:]).partition(": ")[2] for r in failed)
     counts = Counter(line for line in last if "run again with --retry-failed" in line)
     return [f"{count} failed: {line}." for line, count in counts.items()]
@@ -105,20 +133,43 @@ def status(store: Store, name: str, as_json: bool) -> None:
     if name:
         rows = [row for row in rows if row.name == _name(store, name)]
     failures = [
-        {"sweep": row.name, "trial": r.trial.id, "what": _what(r), "error": last_line(r.error) or "no traceback"}
+        {
+            "sweep": row.name,
+            "trial": r.trial.id,
+            "what": _what(r),
+            "error": last_line(r.error) or "no traceback",
+        }
         for row in rows
         for r in (store.records(row.name, status="failed") if row.failed else [])
     ]
     if as_json:
-        print(json.dumps({"sweeps": [asdict(row) for row in rows], "failures": failures}, indent=1, default=str))
+        print(
+            json.dumps(
+                {"sweeps": [asdict(row) for row in rows], "failures": failures},
+                indent=1,
+                default=str,
+            )
+        )
         return
     table = Grid("sweep", "trials", "done", "failed", "pruned", "created (UTC)", words={"sweep"})
     for row in rows:
-        table.add(row.name, row.trials, row.done, row.failed, row.pruned, row.created[:16].replace("T", " "))
+        table.add(
+            row.name,
+            row.trials,
+            row.done,
+            row.failed,
+            row.pruned,
+            row.created[:16].replace("T", " "),
+        )
     console = Plain()
     console.print(table)
     for f in failures:
-        console.print(f"failed {f['trial']} {f['what']}: {f['error']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"failed {f['trial']} {f['what']}: {f['error']}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
@@ -127,26 +178,43 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     found = winners(records, rule)
     if not found:
         raise SpecError(
-            "no finished configuration yet: run the sweep first ('poisonsweep status' shows how far it is)."
+            "no finished configuration yet: run the sweep first ('poisonsweep status' shows how "
+            "far it is)."
         )
     tops = {id(w) for w in overall(found)}
     said = {id(w): doubts(records, w.trial, w.delta) for w in found}
     if as_json:
-        told = [{**_winner(w), "overall": id(w) in tops, "copies_doubted": said[id(w)]} for w in found]
+        told = [
+            {**_winner(w), "overall": id(w) in tops, "copies_doubted": said[id(w)]} for w in found
+        ]
         print(json.dumps(told, indent=1))
         return
     console = Plain()
-    console.print(f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.", highlight=False)
+    console.print(
+        f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.",
+        highlight=False,
+    )
     table = Grid("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds", words={"defense"})
     for w in found:
         band = f" [{w.interval.low * 100:.0f}, {w.interval.high * 100:.0f}]" if w.interval else ""
-        row = (f"{w.eta:.1%}{band}", w.n_triggered, f"{w.cda:.1%}", f"{w.cda_loss:+.1%}", w.step, w.n_seeds)
+        row = (
+            f"{w.eta:.1%}{band}",
+            w.n_triggered,
+            f"{w.cda:.1%}",
+            f"{w.cda_loss:+.1%}",
+            w.step,
+            w.n_seeds,
+        )
         table.add(("* " if id(w) in tops else "  ") + w.defense, *row)
     console.print(table)
     for w in found:
         if id(w) in tops:
             settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
-            how = f"stopped at step {w.step}: {settings}" if w.step else "step 0: nothing beats the model as it is"
+            how = (
+                f"stopped at step {w.step}: {settings}"
+                if w.step
+                else "step 0: nothing beats the model as it is"
+            )
             console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
     if any(w.victim.training.name == "given" for w in found):
         said[id(found[0])] = (COPIES_ALONE, *said[id(found[0])])
@@ -216,7 +284,10 @@ def understood(seen: Understood, *, to_stderr: bool) -> None:
         table.add(c.name, c.images, f"{c.recall:.1%}", c.taken_for)
     console.print(table)
     if len(seen.shown()) < len(seen.classes):
-        console.print(f"The {len(seen.shown())} of {len(seen.classes)} classes that it knows least.", highlight=False)
+        console.print(
+            f"The {len(seen.shown())} of {len(seen.classes)} classes that it knows least.",
+            highlight=False,
+        )
     for text in seen.warnings:
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
@@ -240,7 +311,9 @@ def compared(c: Comparison, as_json: bool) -> None:
     what = f"status, {len(c.stored.metrics)} metrics, {len(c.stored.curve)} points of the curve"
     head = f"trial {c.stored.trial.id} ({_what(c.stored)})"
     if not c.differences:
-        console.print(f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True
+        )
         return
     console.print(f"{head}: not equal {how}.", markup=False, highlight=False, soft_wrap=True)
     table = Grid("what", "stored", "now", words={"what", "stored", "now"})
@@ -257,24 +330,36 @@ def _fronts(records: list[Record]) -> dict[str, list[dict[str, Any]]]:
     """The non-dominated points of each defense in each cell, over all configurations' mean curves."""
     points: dict[str, list[dict[str, Any]]] = {}
     for c in configurations(records):
-        at = {"victim": c.victim.id, "trusted": c.cell.trusted, "settings": dict(c.choice.params)}
+        at = {"victim": c.victim.id, "trusted": c.task.trusted, "settings": dict(c.choice.params)}
         found = points.setdefault(c.choice.name, [])
         found += [{"asr": p.asr, "cda": p.cda, "step": p.step, **at} for p in c.curve]
     fronts = {}
     for name, found in points.items():
         kept: list[dict[str, Any]] = []
-        for cell in {(p["victim"], p["trusted"]): None for p in found}:
-            mine = [p for p in found if (p["victim"], p["trusted"]) == cell]
+        for task in {(p["victim"], p["trusted"]): None for p in found}:
+            mine = [p for p in found if (p["victim"], p["trusted"]) == task]
             keep = nondominated([[p["asr"], p["cda"]] for p in mine])
-            kept += sorted((p for p, k in zip(mine, keep, strict=True) if k), key=lambda p: p["asr"])
+            kept += sorted(
+                (p for p, k in zip(mine, keep, strict=True) if k), key=lambda p: p["asr"]
+            )
         fronts[name] = kept
     return fronts
 
 
 def _winner(w: Winner) -> dict[str, Any]:
-    plain = {k: getattr(w, k) for k in w.__slots__ if k not in {"cell", "trial", "choice", "interval", "cda_interval"}}
+    plain = {
+        k: getattr(w, k)
+        for k in w.__slots__
+        if k not in {"cell", "trial", "choice", "interval", "cda_interval"}
+    }
     bands = {k: i._asdict() if (i := getattr(w, k)) else None for k in ("interval", "cda_interval")}
-    return {**plain, **bands, "cda_loss": w.cda_loss, "victim": w.victim.id, "settings": dict(w.choice.params)}
+    return {
+        **plain,
+        **bands,
+        "cda_loss": w.cda_loss,
+        "victim": w.victim.id,
+        "settings": dict(w.choice.params),
+    }
 
 
 def _records(store: Store, name: str) -> list[Record]:

@@ -1,15 +1,26 @@
-"""From what ``defend`` is asked for to a sweep: the given model is its victim, and all trusted images are used."""
+"""From what ``defend`` is asked for to a sweep: the given model is its victim, and all trusted
+images are used.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweep.spec import sweep as sweep_file
+from sweep.spec.old_words import modern
 from sweep.spec.sweep import Sweep
 from trials import catalog
 from trials.spec import Scalar, SpecError
 
-DEFENSES = ("pivotal_tuning", "weight_decay", "fine_pruning", "nad", "neural_cleanse", "fine_tuning", "none")
+DEFENSES = (
+    "pivotal_tuning",
+    "weight_decay",
+    "fine_pruning",
+    "nad",
+    "neural_cleanse",
+    "fine_tuning",
+    "none",
+)
 _NOT_HERE = {
     "victim": "the model and the images are those of --model and --trusted",
     "trusted": "all images of --trusted are used",
@@ -19,7 +30,8 @@ _NOT_HERE = {
     "detectors": "defend repairs; run a sweep with detectors instead",
 }
 _OWN = ("flip",)  # keys that a sweep for `defend` has and no other
-SMALL = 64  # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
+# images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
+SMALL = 64
 
 
 def sweep_of(
@@ -43,22 +55,35 @@ def sweep_of(
         if not path.exists():
             raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
     if not trusted.is_dir():
-        raise SpecError(f"--trusted names {str(trusted)!r}, which is not a folder with one sub-folder a class.")
+        raise SpecError(
+            f"--trusted names {str(trusted)!r}, which is not a folder with one sub-folder a class."
+        )
     data = _table(spec, size)
     mirrored = data.get("flip", True) if flip is None else flip
     if not isinstance(mirrored, bool):
         raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
     victim = {
-        "dataset": {"name": "image_folder", "root": str(trusted.resolve()), "size": size, "flip": mirrored},
+        "dataset": {
+            "name": "image_folder",
+            "root": str(trusted.resolve()),
+            "size": size,
+            "flip": mirrored,
+        },
         "model": {"name": name, **params},
         "training": {"name": "given", "weights": str(model.resolve())},
     }
-    fixed = {"victim": victim, "trusted": 1.0, "confirm": False}  # confirmed is what is applied, once that is known
+    fixed = {
+        "victim": victim,
+        "trusted": 1.0,
+        "confirm": False,
+    }  # confirmed is what is applied, once that is known
     asked = {k: v for k, v in data.items() if k not in _OWN}
     if seed is not None:
         asked["seeds"] = seed
     compute = data.get("compute", {})
-    if isinstance(compute, Mapping):  # a defense that does not fit the model must not end the others
+    if isinstance(
+        compute, Mapping
+    ):  # a defense that does not fit the model must not end the others
         asked["compute"] = {"abort_at": 1.0, **compute, **({"device": device} if device else {})}
     return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
 
@@ -68,12 +93,14 @@ def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {"defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES]}
-    data = sweep_file.table_of(Path(spec))
+    data = modern(sweep_file.table_of(Path(spec)))
     for key, why in _NOT_HERE.items():
         if key in data:
             raise SpecError(f"{spec}: remove {key}: {why}.")
-    if data.get("game", "tuning") != "tuning" or isinstance(data.get("planting"), list):
-        raise SpecError(f'{spec}: defend needs game = "tuning" and one [planting] table at most.')
+    if data.get("game", "tuning") != "tuning" or isinstance(data.get("self_poisoning"), list):
+        raise SpecError(
+            f'{spec}: defend needs game = "tuning" and one [self_poisoning] table at most.'
+        )
     return data
 
 
@@ -85,10 +112,14 @@ def _parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals or key not in method.settings:
-            raise SpecError(catalog.unknown(f"setting of {name} in --arch", key, list(method.settings)))
+            raise SpecError(
+                catalog.unknown(f"setting of {name} in --arch", key, list(method.settings))
+            )
         kind: Callable[[str], Scalar] = method.settings[key].type
         try:
             params[key] = value == "true" if kind is bool else kind(value)
         except ValueError as problem:
-            raise SpecError(f"--arch: {key} must be {method.settings[key].accepts}, got {value!r}.") from problem
+            raise SpecError(
+                f"--arch: {key} must be {method.settings[key].accepts}, got {value!r}."
+            ) from problem
     return name, params

@@ -1,4 +1,6 @@
-"""The product in one call: tune defenses on self-poisoned copies of a given model, and repair it with the winner."""
+"""The product in one call: tune defenses on self-poisoned copies of a given model, and repair it
+with the winner.
+"""
 
 import json
 import tempfile
@@ -13,25 +15,27 @@ from sweep.commands import outputs
 from sweep.commands.asked import sweep_of
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import understand
-from sweep.console.progress import Watcher
+from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.preflight import check
 from sweep.execution.scheduler import Aborted
-from sweep.execution.worker import Place, make_bench
+from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
-from sweep.planning.strategy import ListWalk, Walk
+from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to be done, checked, and what was made of the model and the images; nothing is spent or written yet."""
+    """What is to be done, checked, and what was made of the model and the images; nothing is spent
+    or written yet.
+    """
 
     sweep: Sweep
     title: str
     out: Path
     url: str
-    place: Place
+    worker_config: WorkerConfig
     use_ray: bool
     understood: Understood
 
@@ -55,9 +59,11 @@ def defend(
     Args:
         model: safetensors file, or a plain torch state dict.
         arch: a model's name, with settings as ``name:key=value,key=value``.
-        trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted by name.
-        out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left alone,
-            ``repaired.safetensors``. What another run left there goes to ``previous-N`` in it.
+        trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted
+            by name.
+        out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
+            alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
+            it.
         spec: a sweep without ``[victim]``; left out, every defense on 20 points of its grid.
         size: side of the model's input, in pixels.
         use_ray: run on Ray instead of worker processes.
@@ -67,14 +73,24 @@ def defend(
         retry_failed: run those trials again that failed in an earlier call.
 
     Returns:
-        What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says why not:
-        ``not repaired``, ``too costly``, ``do nothing``, ``only controls ran`` or ``nothing ran``.
+        What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says
+        why not: ``not repaired``, ``too costly``, ``do nothing``, ``only controls ran`` or
+        ``nothing ran``.
 
     Raises:
         SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.
     """
     order = prepare(
-        model, arch, trusted, out, spec=spec, size=size, use_ray=use_ray, seed=seed, device=device, flip=flip
+        model,
+        arch,
+        trusted,
+        out,
+        spec=spec,
+        size=size,
+        use_ray=use_ray,
+        seed=seed,
+        device=device,
+        flip=flip,
     )
     return carry_out(order, retry_failed=retry_failed)
 
@@ -92,45 +108,71 @@ def prepare(
     device: str = "",
     flip: bool | None = None,
 ) -> Order:
-    """Check what ``defend`` is asked for, and look at model and images; the arguments and errors are the same."""
+    """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
+    are the same.
+    """
     model, trusted, out = Path(model), Path(trusted), Path(out)
     sweep = sweep_of(model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip)
     outputs.refuse(out, model, trusted)
     url = outputs.url_of(out)
-    place = runner.place_of(sweep, url)
+    worker_config = runner.worker_config_of(sweep, url)
     runner.fits_here(sweep.compute, use_ray, None)
     with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
-        check(sweep, runner.place_of(sweep, url, nowhere))
-    understood = understand(make_bench(place), sweep.victims[0])
+        check(sweep, runner.worker_config_of(sweep, url, nowhere))
+    understood = understand(make_runtime(worker_config), sweep.victims[0])
     title = f"{sweep.name}: {model.name}"
-    return Order(sweep=sweep, title=title, out=out, url=url, place=place, use_ray=use_ray, understood=understood)
+    return Order(
+        sweep=sweep,
+        title=title,
+        out=out,
+        url=url,
+        worker_config=worker_config,
+        use_ray=use_ray,
+        understood=understood,
+    )
 
 
-def carry_out(order: Order, watch: Watcher | None = None, *, retry_failed: bool = False) -> dict[str, Any]:
+def carry_out(
+    order: Order, watch: ConsoleProgress | None = None, *, retry_failed: bool = False
+) -> dict[str, Any]:
     """Do what ``prepare`` has checked; see ``defend``."""
-    sweep, out, place = order.sweep, order.out, order.place
-    aside = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
-    if aside and watch:
-        watch.say(f"what another run left in {out} is in {aside} now")
+    sweep, out, worker_config = order.sweep, order.out, order.worker_config
+    overlay = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
+    if overlay and watch:
+        watch.say(f"what another run left in {out} is in {overlay} now")
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, watch.say if watch else None)
         stopped = ""
         try:
             runner.execute(
-                sweep, store, place, use_ray=order.use_ray, watch=watch, retry_failed=retry_failed, replace_sweep=True
+                sweep,
+                store,
+                worker_config,
+                use_ray=order.use_ray,
+                watch=watch,
+                retry_failed=retry_failed,
+                replace_sweep=True,
             )
         except Aborted as problem:  # what had finished by then is told all the same
             stopped = str(problem)
-        chosen = choose(sweep, store.records(sweep.name), make_bench(place))
+        chosen = choose(sweep, store.records(sweep.name), make_runtime(worker_config))
         if chosen.winner:
-            last: list[Walk] = [ListWalk("the winner", confirmations(sweep, chosen.winner))]
-            runner.run_waves(iter([last]), sweep, store, place, use_ray=order.use_ray, watch=watch)
+            last: list[Strategy] = [ListStrategy("the winner", confirmations(sweep, chosen.winner))]
+            runner.run_stages(
+                iter([last]), sweep, store, worker_config, use_ray=order.use_ray, watch=watch
+            )
         records = store.records(sweep.name)
-    choice, applied = apply(sweep, chosen, records, make_bench(place), out, order.understood, stopped)
+    choice, applied = apply(
+        sweep, chosen, records, make_runtime(worker_config), out, order.understood, stopped
+    )
     page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
     weights = out / outputs.WEIGHTS
     files = [*([weights] if weights.exists() else []), out / outputs.CHOICE, page]
-    return {**choice, "files": [str(f) for f in files], "set_aside": str(aside) if aside else None}
+    return {
+        **choice,
+        "files": [str(f) for f in files],
+        "set_aside": str(overlay) if overlay else None,
+    }
 
 
 def _earlier(out: Path) -> str | None:

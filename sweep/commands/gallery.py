@@ -7,27 +7,35 @@ from torch import Generator, Tensor
 
 from results.figures import gallery
 from trials import catalog
-from trials.spec import Choice, SpecError
+from trials.spec import MethodConfig, SpecError
 from trials.types import Backdoor, Images
 
 
 def make(dataset: str, out: Path, index: int = 0) -> Path:
-    """Write the page for a test image; attacks keep their default settings, with no more poison than there are images.
+    """Write the page for a test image; attacks keep their default settings, with no more poison
+    than there are images.
 
     Raises:
         SpecError: unknown data set, no such image, or a page that cannot be written.
     """
-    choice = catalog.resolve("datasets", Choice(dataset))
+    choice = catalog.resolve("datasets", MethodConfig(dataset))
     load = catalog.find("datasets", dataset)
     train, test = load("train", **choice.params), load("test", **choice.params)
     if not 0 <= index < len(test):
         raise SpecError(f"--image must be in 0..{len(test) - 1}, got {index}.")
-    columns = {name: (_picture(test.x[index]), _picture(_stamped(name, train, test, index))) for name in _names()}
+    columns = {
+        name: (_picture(test.x[index]), _picture(_stamped(name, train, test, index)))
+        for name in _names()
+    }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        gallery.figure(columns).write_html(out, include_plotlyjs=True, config={"displayModeBar": False})
+        gallery.figure(columns).write_html(
+            out, include_plotlyjs=True, config={"displayModeBar": False}
+        )
     except OSError as problem:
-        raise SpecError(f"the page cannot be written to {str(out)!r}: {problem.strerror or problem}.") from problem
+        raise SpecError(
+            f"the page cannot be written to {str(out)!r}: {problem.strerror or problem}."
+        ) from problem
     return out
 
 
@@ -37,7 +45,9 @@ def _names() -> list[str]:
 
 def _stamped(name: str, train: Images, test: Images, index: int) -> Tensor:
     settings = {"m": 0} if "m" in catalog.describe("attacks", name).settings else {}
-    backdoor: Backdoor = catalog.find("attacks", name)(train, Generator().manual_seed(0), **settings)
+    backdoor: Backdoor = catalog.find("attacks", name)(
+        train, Generator().manual_seed(0), **settings
+    )
     return backdoor.trigger(test.x[index : index + 1], torch.tensor([index]))[0]
 
 

@@ -1,4 +1,6 @@
-"""Whether a model's outputs stand in another order than the sorted class folders, by what it takes each folder for."""
+"""Whether a model's outputs stand in another order than the sorted class folders, by what it takes
+each folder for.
+"""
 
 import numpy as np
 import torch
@@ -13,7 +15,8 @@ NAMED = 3  # folders that a sentence names
 
 
 def exchanged(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> list[str]:
-    """A sentence where the confusion matrix is, for some classes, nearly a permutation; none where it is not.
+    """A sentence where the confusion matrix is, for some classes, nearly a permutation; none where
+    it is not.
 
     Args:
         y: class of each image by its folder.
@@ -32,18 +35,28 @@ def exchanged(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> list[str]:
         return []
     before = int(counts.trace())
     share = {i: percent(counts[i, order[i]] / counts[i].sum(), 0) for i in moved}
-    seen = [f"of the images in {names[i]!r} it calls {share[i]} % {names[order[i]]!r}" for i in moved[:NAMED]]
-    more = f", and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
-    what = "two class folders look exchanged" if len(moved) == 2 else f"{len(moved)} class folders look out of order"
+    seen = [
+        f"of the images in {names[i]!r} it calls {share[i]} % {names[order[i]]!r}"
+        for i in moved[:NAMED]
+    ]
+    extra = f", and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
+    what = (
+        "two class folders look exchanged"
+        if len(moved) == 2
+        else f"{len(moved)} class folders look out of order"
+    )
     said = (
-        f"{what}: {', '.join(seen)}{more}. In that order {percent((before - kept + won) / n)} % would be right, as "
+        f"{what}: {', '.join(seen)}{extra}. In that order {percent((before - kept + won) / n)} % "
+        "would be right, as "
         f"they are {percent(before / n)} %."
     )
     return [f"{said} {_remedy(order, names)}"]
 
 
 def _order(counts: NDArray[np.int64]) -> list[int]:
-    """The class that each folder is likeliest; only where a whole cycle of folders is mostly given another's."""
+    """The class that each folder is likeliest; only where a whole cycle of folders is mostly given
+    another's.
+    """
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - slow to load
 
     likely = [int(j) for j in linear_sum_assignment(-counts)[1]]
@@ -65,6 +78,4 @@ def _remedy(order: list[int], names: tuple[str, ...]) -> str:
         ranked = sorted(range(len(names)), key=lambda i: int(names[i]))
         if all(order[i] in (i, ranked.index(i)) for i in range(len(names))):
             return "Folders are sorted as text, so 10 comes before 2: write leading zeros (02)."
-    return (
-        "Sorted by name, the folders must be in the order of the model's outputs: rename them, with numbers in front."
-    )
+    return "Sorted by name, the folders must be in the order of the model's outputs: rename them, with numbers in front."

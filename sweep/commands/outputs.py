@@ -1,4 +1,6 @@
-"""The folder that ``defend`` writes to: what it may be, whose results lie there, and where another run's go."""
+"""The folder that ``defend`` writes to: what it may be, whose results lie there, and where another
+run's go.
+"""
 
 import os
 from dataclasses import replace
@@ -29,9 +31,13 @@ def url_of(out: Path) -> str:
 
 
 def run_of(sweep: Sweep) -> str:
-    """What decides the results: model, images, sweep and version; where files lie and how fast they run does not."""
+    """What decides the results: model, images, sweep and version; where files lie and how fast they
+    run does not.
+    """
     victims = [v.id for v in sweep.victims]
-    return content_id([victims, repr(replace(sweep, compute=Compute(), victims=())), version("poisonsweep")])
+    return content_id(
+        [victims, repr(replace(sweep, compute=Compute(), victims=())), version("poisonsweep")]
+    )
 
 
 def refuse(out: Path, model: Path, trusted: Path) -> None:
@@ -39,23 +45,33 @@ def refuse(out: Path, model: Path, trusted: Path) -> None:
     here = out.resolve()
     above = next(p for p in (here, *here.parents) if p.exists())
     if not above.is_dir():
-        raise SpecError(f"--out {str(out)!r} cannot be written: {str(above)!r} is a file. Name a folder.")
+        raise SpecError(
+            f"--out {str(out)!r} cannot be written: {str(above)!r} is a file. Name a folder."
+        )
     if not os.access(above, os.W_OK | os.X_OK):
-        raise SpecError(f"--out {str(out)!r} cannot be written: you have no right to write to {str(above)!r}.")
+        raise SpecError(
+            f"--out {str(out)!r} cannot be written: you have no right to write to {str(above)!r}."
+        )
     if here.is_relative_to(trusted.resolve()):
         raise SpecError(
-            f"--out {str(out)!r} lies in --trusted, where it would be taken for images. Name another folder."
+            f"--out {str(out)!r} lies in --trusted, where it would be taken for images. Name "
+            "another folder."
         )
     given = model.resolve()
     if given.is_relative_to(here) and given.relative_to(here).parts[0] in (*_RESULTS, *_WORK):
-        raise SpecError(f"--model {str(model)!r} is one of the files that --out gets. Name another folder for --out.")
+        raise SpecError(
+            f"--model {str(model)!r} is one of the files that --out gets. Name another folder for "
+            "--out."
+        )
 
 
 def settle(out: Path, sweep: Sweep, run: str, earlier: str | None) -> Path | None:
-    """Make the folder, and set aside in ``previous-N`` what another run left there; returns where, None for nothing.
+    """Make the folder, and set aside in ``previous-N`` what another run left there; returns where,
+    None for nothing.
 
-    A run goes on with what it left itself. Results of another sweep on the same model and images are set aside, and
-    its records are used; those of another model or other images are set aside too.
+    A run goes on with what it left itself. Results of another sweep on the same model and images
+    are set aside, and its records are used; those of another model or other images are set aside
+    too.
 
     Args:
         out: the folder.
@@ -74,12 +90,14 @@ def settle(out: Path, sweep: Sweep, run: str, earlier: str | None) -> Path | Non
         there = [n for n in names if (out / n).exists()]
         if not there:
             return None
-        aside = _next(out)
+        overlay = _next(out)
         for name in there:
-            (out / name).rename(aside / name)
+            (out / name).rename(overlay / name)
     except OSError as problem:
-        raise SpecError(f"--out {str(out)!r} cannot be written: {problem.strerror or problem}.") from problem
-    return aside
+        raise SpecError(
+            f"--out {str(out)!r} cannot be written: {problem.strerror or problem}."
+        ) from problem
+    return overlay
 
 
 def _same_model(out: Path, sweep: Sweep) -> bool:
@@ -91,7 +109,10 @@ def _same_model(out: Path, sweep: Sweep) -> bool:
             return True
         release_the_dead(store)
         if store.owners():
-            raise SpecError(f"another run on another model is going on in --out {str(out)!r}. Name another folder.")
+            raise SpecError(
+                f"another run on another model is going on in --out {str(out)!r}. Name another "
+                "folder."
+            )
     return False
 
 
@@ -102,7 +123,7 @@ def _victims(spec: Any) -> set[str]:
 
 def _next(out: Path) -> Path:
     number = 1
-    while (aside := out / f"previous-{number}").exists():
+    while (overlay := out / f"previous-{number}").exists():
         number += 1
-    aside.mkdir()
-    return aside
+    overlay.mkdir()
+    return overlay

@@ -9,8 +9,10 @@ from trials.storage.artifacts import Artifacts, Loaded
 from trials.storage.remote_artifacts import artifacts_at
 
 
-class Aside:
-    """What is made stays in ``folder``; what is not there is read from ``given``, a folder or URI, "" for none."""
+class OverlayArtifacts:
+    """What is made stays in ``folder``; what is not there is read from ``given``, a folder or URI,
+    "" for none.
+    """
 
     def __init__(self, folder: str, given: str) -> None:
         self._own, self._given = Artifacts(folder), artifacts_at(given) if given else None

@@ -16,7 +16,7 @@ from sweep.planning.detection import compares, detections, detector_tuning, repa
 from sweep.planning.evaluation import judged
 from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.spec import Choice, Record, Status, Trial
+from trials.spec import MethodConfig, Record, Status, Trial
 
 BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
 
@@ -43,23 +43,41 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
     times = _durations(store) if store else {}
 
     def line(what: str, trials: list[Trial], note: str = "") -> Line:
-        states: dict[str, Status] = store.statuses([t.id for t in trials]) if store and trials else {}
-        return Line(what, len(trials), len(states), times.get(_group(trials[0])) if trials else None, note)
+        states: dict[str, Status] = (
+            store.statuses([t.id for t in trials]) if store and trials else {}
+        )
+        return Line(
+            what, len(trials), len(states), times.get(_group(trials[0])) if trials else None, note
+        )
 
     tuned = _tuned(sweep, store)
     lines = [line("victims", plan.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", plan.copies(sweep)))
     for defense in sweep.defenses:
-        if defense.walk == "search":
-            mine = [r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name]
-            number = defense.trials * len(plan.cells(sweep)) * len(sweep.seeds)
+        if defense.strategy == "search":
+            mine = [
+                r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name
+            ]
+            number = defense.trials * len(plan.tasks(sweep)) * len(sweep.seeds)
             note = f"asked by {defense.sampler} while it runs"
-            lines.append(Line(defense.name, number, min(number, len(mine)), fmean(mine) if mine else None, note))
+            lines.append(
+                Line(
+                    defense.name,
+                    number,
+                    min(number, len(mine)),
+                    fmean(mine) if mine else None,
+                    note,
+                )
+            )
             continue
         points = plan.configurations(sweep, defense)
-        trials = [t for cell in plan.cells(sweep) for c in points for t in plan.trials_of(sweep, cell, c)]
-        lines.append(line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.walk}"))
+        trials = [
+            t for task in plan.tasks(sweep) for c in points for t in plan.trials_of(sweep, task, c)
+        ]
+        lines.append(
+            line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.strategy}")
+        )
     if sweep.game != "tuning":
         return lines
     if store and tuned and all(x.trials == x.done for x in lines):
@@ -75,13 +93,17 @@ def _durations(store: Store) -> dict[tuple[str, str], float]:
     seen: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for trial, mean, number in store.durations():
         seen[_group(trial)].append((mean, number))
-    return {group: sum(m * n for m, n in some) / sum(n for _, n in some) for group, some in seen.items()}
+    return {
+        group: sum(m * n for m, n in some) / sum(n for _, n in some) for group, some in seen.items()
+    }
 
 
 def _tuned(sweep: Sweep, store: Store | None) -> list[Record]:
     """The sweep's configurations that have run."""
     known = store is not None and any(row.name == sweep.name for row in store.sweeps())
-    return plan.own(sweep, store.records(sweep.name, "tuning")) if store is not None and known else []
+    return (
+        plan.own(sweep, store.records(sweep.name, "tuning")) if store is not None and known else []
+    )
 
 
 def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[str, list[Trial]]:
@@ -93,7 +115,10 @@ def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[st
     }
     first, seen = detector_tuning(sweep, tuned), {r.trial.id for r in detected}
     for detector in sweep.detectors:
-        mine = [[t for t in some if t.detector and t.detector.name == detector.name] for some in (first, found)]
+        mine = [
+            [t for t in some if t.detector and t.detector.name == detector.name]
+            for some in (first, found)
+        ]
         if {t.id for t in mine[0]} <= seen:
             trials[_DETECTOR.format(detector.name)] = mine[0] + mine[1]
     return trials
@@ -101,14 +126,16 @@ def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[st
 
 def _at_most(sweep: Sweep) -> Iterator[Line]:
     """What follows tuning, at most: defenses of which nothing finishes have no winner."""
-    cells = plan.cells(sweep)
-    met = [v for c in cells for v in plan.meets(sweep, c.victim)]
+    tasks = plan.tasks(sweep)
+    met = [v for c in tasks for v in plan.meets(sweep, c.victim)]
     attacked = sum(bool(v.attacks) for v in met) * len(sweep.seeds)
     if sweep.confirm:
-        yield Line(BEST, len(cells) * len(sweep.seeds), 0, None)
+        yield Line(BEST, len(tasks) * len(sweep.seeds), 0, None)
     if sweep.judge or sweep.judge_all:
         each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
-        each += sweep.judge_all * sum(len(plan.configurations(sweep, d)) or d.trials for d in sweep.defenses)
+        each += sweep.judge_all * sum(
+            len(plan.configurations(sweep, d)) or d.trials for d in sweep.defenses
+        )
         yield Line(REAL, each * attacked, 0, None, "at most")
     for detector in sweep.detectors:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
@@ -124,8 +151,12 @@ def _asked(sweep: Sweep) -> str:
     if sweep.game != "training":
         words += [f"r = {_list(sweep.trusted)}", _count(len(sweep.seeds), "seed")]
     if sweep.game == "tuning":
-        copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
-        words.append("1 self-poisoned copy each" if copies == 1 else f"{copies} self-poisoned copies each")
+        copies = int(
+            catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params["copies"]
+        )
+        words.append(
+            "1 self-poisoned copy each" if copies == 1 else f"{copies} self-poisoned copies each"
+        )
     return ", ".join([*words, *([f"Δ = {sweep.delta:.1%}"] if sweep.game != "training" else [])])
 
 
@@ -135,12 +166,28 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     workers = process_pool.workers_for(sweep.compute)
     if as_json:
         print(
-            json.dumps([{**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds} for x in lines], indent=1)
+            json.dumps(
+                [
+                    {**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds}
+                    for x in lines
+                ],
+                indent=1,
+            )
         )
         return
-    table = Grid("what", "trials", "done", "to run", "each", "time", "how", words={"what", "how"}, right=True)
+    table = Grid(
+        "what", "trials", "done", "to run", "each", "time", "how", words={"what", "how"}, right=True
+    )
     for x in lines:
-        table.add(x.what, x.trials, x.done, x.trials - x.done, _span(x.seconds_each), _span(x.seconds), x.note)
+        table.add(
+            x.what,
+            x.trials,
+            x.done,
+            x.trials - x.done,
+            _span(x.seconds_each),
+            _span(x.seconds),
+            x.note,
+        )
     console = Plain()
     console.print(f"Sweep {sweep.name}: {_asked(sweep)}", highlight=False)
     console.print(table)
@@ -148,7 +195,11 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     total = sum(known) / workers
     missing = [x.what for x in lines if x.seconds is None]
     text = f"{sum(x.trials - x.done for x in lines)} trials to run. "
-    text += f"What the store has measured takes about {_span(total)} with {workers} at a time here. " if total else ""
+    text += (
+        f"What the store has measured takes about {_span(total)} with {workers} at a time here. "
+        if total
+        else ""
+    )
     text += f"Not measured yet, so not priced: {', '.join(missing)}." if missing else ""
     console.print(text, highlight=False)
 

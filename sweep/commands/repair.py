@@ -25,36 +25,44 @@ from trials import catalog
 from trials.games._frozen import repaired
 from trials.metrics import accuracy
 from trials.provenance import of_code
-from trials.runtime import Bench, Defender
-from trials.spec import Choice, Record, Trial
+from trials.runtime import DefenderContext, TrialRuntime
+from trials.spec import MethodConfig, Record, Trial
 from trials.splits import cut
-from trials.types import View
+from trials.types import DefenderView
 from trials.weights.files import save_weights
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The winner to apply, None where nothing could be tuned, and those passed over with what they cost the model."""
+    """The winner to apply, None where nothing could be tuned, and those passed over with what they
+    cost the model.
+    """
 
     winner: Winner | None
     passed_over: Sequence[dict[str, Any]] = ()
 
 
-def choose(sweep: Sweep, records: list[Record], bench: Bench) -> Chosen:
-    """The best winner that keeps the given model's own clean accuracy within Δ, and those passed over for costing more.
+def choose(sweep: Sweep, records: list[Record], runtime: TrialRuntime) -> Chosen:
+    """The best winner that keeps the given model's own clean accuracy within Δ, and those passed
+    over for costing more.
 
-    What a setting costs the given model needs no trigger to be measured: it is fitted on the fit images and measured on
-    the select images. Where every winner costs too much, the least costly one is chosen.
-    """
+    What a setting costs the given model needs no trigger to be measured: it is fitted on the fit
+    images and measured on the select images. Where every winner costs too much, the least costly
+    one is chosen."""
     passed_over: list[dict[str, Any]] = []
     dear: list[tuple[float, Winner]] = []
     for winner in winners(records, sweep.rule):
-        lab, (fit, select, _) = _lab(sweep, winner, bench)
-        held = lab.view.trusted.take(select)
-        before = accuracy(lab.view.model, held)
-        entry = {"defense": winner.defense, "eta": winner.eta, "cda_of_given_model": before, "n": len(held)}
+        ctx, (fit, select, _) = _lab(sweep, winner, runtime)
+        held = ctx.view.trusted.take(select)
+        before = accuracy(ctx.view.model, held)
+        entry = {
+            "defense": winner.defense,
+            "eta": winner.eta,
+            "cda_of_given_model": before,
+            "n": len(held),
+        }
         try:
-            after = accuracy(_repaired(sweep, winner, lab, fit), held)
+            after = accuracy(_repaired(sweep, winner, ctx, fit), held)
         except ArithmeticError as problem:
             passed_over.append({**entry, "cost": None, "error": str(problem)})
             continue
@@ -72,12 +80,13 @@ def apply(
     sweep: Sweep,
     chosen: Chosen,
     records: list[Record],
-    bench: Bench,
+    runtime: TrialRuntime,
     out: Path,
     understood: Understood | None = None,
     stopped: str = "",
 ) -> tuple[dict[str, Any], Applied]:
-    """Repair the given model with the winner, measure it on the report images, write weights and choice.
+    """Repair the given model with the winner, measure it on the report images, write weights and
+    choice.
 
     Weights are written only where the model was changed.
 
@@ -86,18 +95,32 @@ def apply(
     """
     winner, own, model = chosen.winner, None, None
     if winner is not None:
-        lab, (fit, select, report) = _lab(sweep, winner, bench)
-        held = lab.view.trusted.take(report)
+        ctx, (fit, select, report) = _lab(sweep, winner, runtime)
+        held = ctx.view.trusted.take(report)
         try:
-            model = _repaired(sweep, winner, lab, torch.cat([fit, select]))
+            model = _repaired(sweep, winner, ctx, torch.cat([fit, select]))
         except ArithmeticError as problem:  # on more images than it was chosen with
-            entry = {"defense": winner.defense, "eta": winner.eta, "cost": None, "error": str(problem)}
+            entry = {
+                "defense": winner.defense,
+                "eta": winner.eta,
+                "cost": None,
+                "error": str(problem),
+            }
             none = Chosen(None, [*chosen.passed_over, entry])
-            return apply(sweep, none, records, bench, out, understood, stopped)
-        own = Own(before=accuracy(lab.view.model, held), after=accuracy(model, held), n=len(held))
-    passed = tuple(Passed(defense=p["defense"], eta=p["eta"], cost=p["cost"]) for p in chosen.passed_over)
+            return apply(sweep, none, records, runtime, out, understood, stopped)
+        own = Own(before=accuracy(ctx.view.model, held), after=accuracy(model, held), n=len(held))
+    passed = tuple(
+        Passed(defense=p["defense"], eta=p["eta"], cost=p["cost"]) for p in chosen.passed_over
+    )
     asked = tuple(d.name for d in sweep.defenses)
-    applied = Applied(winner=winner, own=own, passed_over=passed, asked=asked, understood=understood, stopped=stopped)
+    applied = Applied(
+        winner=winner,
+        own=own,
+        passed_over=passed,
+        asked=asked,
+        understood=understood,
+        stopped=stopped,
+    )
     weights = out / WEIGHTS
     seen = confirmed(winner, records) or winner if winner else None
     if model is None or verdicts.left_alone(winner, seen):
@@ -129,7 +152,11 @@ def _said(sweep: Sweep, applied: Applied, records: list[Record]) -> dict[str, An
         verdict, said = str(given), [verdicts.headline(given, applied, None)]
         copies = unplanted(records)
     else:
-        verdict, said, notes = str(told.verdict), [told.headline, *told.sentences], list(told.cautions)
+        verdict, said, notes = (
+            str(told.verdict),
+            [told.headline, *told.sentences],
+            list(told.cautions),
+        )
         copies = doubts(records, applied.winner.trial, applied.winner.delta)
     warned = list(applied.understood.warnings) if applied.understood else []
     return {
@@ -157,7 +184,9 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
         "rule": winner.rule,
         "delta": winner.delta,
         "expected": {
-            "measured_on": "report images, which chose nothing" if judged else "select images, which chose the winner",
+            "measured_on": "report images, which chose nothing"
+            if judged
+            else "select images, which chose the winner",
             "asr": told.eta,
             "asr_before": told.asr0,
             "asr_interval_95": list(told.interval) if told.interval else None,
@@ -182,15 +211,29 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _lab(sweep: Sweep, winner: Winner, bench: Bench) -> tuple[Defender, tuple[Tensor, Tensor, Tensor]]:
-    """The given model with the winner's defense, and the fit, select and report places of its trusted images."""
-    trial = Trial(game=Choice("tuning"), victim=winner.victim, method=winner.choice, trusted=1.0, seed=sweep.seeds[0])
-    lab = bench.defender(trial)
-    return lab, cut(lab.view.trusted.y, 0, 1, lab.rng("split"))
+def _lab(
+    sweep: Sweep, winner: Winner, runtime: TrialRuntime
+) -> tuple[DefenderContext, tuple[Tensor, Tensor, Tensor]]:
+    """The given model with the winner's defense, and the fit, select and report places of its
+    trusted images.
+    """
+    trial = Trial(
+        game=MethodConfig("tuning"),
+        victim=winner.victim,
+        method=winner.choice,
+        trusted=1.0,
+        seed=sweep.seeds[0],
+    )
+    ctx = runtime.defender(trial)
+    return ctx, cut(ctx.view.trusted.y, 0, 1, ctx.rng("split"))
 
 
-def _repaired(sweep: Sweep, winner: Winner, lab: Defender, places: Tensor) -> nn.Module:
+def _repaired(sweep: Sweep, winner: Winner, ctx: DefenderContext, places: Tensor) -> nn.Module:
     """The given model after the winner's steps on the trusted images at ``places``."""
-    every = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["record_every"])
-    view = View(lab.view.model, lab.view.trusted.take(places))
-    return repaired(lab.repair if winner.step else None, view, lab.rng("repair", 0), every, winner.step)
+    every = int(
+        catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params["record_every"]
+    )
+    view = DefenderView(ctx.view.model, ctx.view.trusted.take(places))
+    return repaired(
+        ctx.repair if winner.step else None, view, ctx.rng("repair", 0), every, winner.step
+    )

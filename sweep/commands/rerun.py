@@ -1,4 +1,7 @@
-"""Run a stored trial once more, from its stored spec, and compare. The store and its artifacts are only read."""
+"""Run a stored trial once more, from its stored spec, and compare.
+
+The store and its artifacts are only read.
+"""
 
 import difflib
 import math
@@ -10,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from results.store import Store
 from sweep.execution.worker import device_for
 from trials import catalog
-from trials.dependencies import needs
-from trials.spec import Choice, Point, Record, SpecError, Trial
+from trials.dependencies import dependencies
+from trials.spec import MethodConfig, Point, Record, SpecError, Trial
 from trials.storage.blobs import shown
 
 if TYPE_CHECKING:
-    from trials.runtime import Bench
+    from trials.runtime import TrialRuntime
 
 GPU_TOLERANCE = 0.01  # kernels of a GPU add in another order each time
 _NO_REASON = {"resumed", "checkpoint"}  # a resumed trial gives the same numbers
@@ -50,9 +53,17 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """All of it for programs."""
-        plain = {name: [asdict(d) for d in getattr(self, name)] for name in ("differences", "reasons")}
+        plain = {
+            name: [asdict(d) for d in getattr(self, name)] for name in ("differences", "reasons")
+        }
         trial, equal = self.stored.trial, not self.differences
-        return {"trial": trial.id, "game": trial.game.name, "equal": equal, "tolerance": self.tolerance, **plain}
+        return {
+            "trial": trial.id,
+            "game": trial.game.name,
+            "equal": equal,
+            "tolerance": self.tolerance,
+            **plain,
+        }
 
 
 def rerun(
@@ -72,10 +83,12 @@ def rerun(
         artifacts: folder or URI of the victim and the copies that it needs.
         from_scratch: make victim and copies again too, in a temporary folder.
         device: where to run it; "" for the kind of device that it ran on.
-        tolerance: by how much a number may differ; None for 0 on the CPU and ``GPU_TOLERANCE`` on a GPU.
+        tolerance: by how much a number may differ; None for 0 on the CPU and ``GPU_TOLERANCE`` on a
+            GPU.
 
     Raises:
-        SpecError: no such trial or several, changed files, a missing artifact, a device that is not there.
+        SpecError: no such trial or several, changed files, a missing artifact, a device that is not
+            there.
     """
     stored = found(store, prefix)
     _same_files(stored.trial)
@@ -86,10 +99,17 @@ def rerun(
     if not 0 <= tolerance < math.inf:
         raise SpecError(f"--tolerance must be a number, at least 0, got {tolerance:g}.")
     with tempfile.TemporaryDirectory(prefix="poisonsweep-") as folder:
-        bench = _bench(folder, "" if from_scratch else artifacts, device, int(stored.provenance.get("threads", "1")))
-        _provide(stored.trial, bench, from_scratch, artifacts)
-        now = _again(stored, bench)
-    return Comparison(stored, now, tolerance, list(_differences(stored, now, tolerance)), _reasons(stored, now))
+        runtime = _runtime(
+            folder,
+            "" if from_scratch else artifacts,
+            device,
+            int(stored.provenance.get("threads", "1")),
+        )
+        _provide(stored.trial, runtime, from_scratch, artifacts)
+        now = _again(stored, runtime)
+    return Comparison(
+        stored, now, tolerance, list(_differences(stored, now, tolerance)), _reasons(stored, now)
+    )
 
 
 def found(store: Store, prefix: str) -> Record:
@@ -97,13 +117,18 @@ def found(store: Store, prefix: str) -> Record:
     ids = store.ids()
     fits = [i for i in ids if prefix and i.startswith(prefix)]
     if len(fits) > 1:
-        more = f" and {len(fits) - 3} more" if len(fits) > 3 else ""
-        raise SpecError(f"trial {prefix!r} may be {', '.join(fits[:3])}{more}. Write more of its id.")
+        extra = f" and {len(fits) - 3} more" if len(fits) > 3 else ""
+        raise SpecError(
+            f"trial {prefix!r} may be {', '.join(fits[:3])}{extra}. Write more of its id."
+        )
     record = store.get(fits[0]) if fits else None
     if record is None:
         heads = {i[: len(prefix)]: i for i in reversed(ids)}
         near = [heads[h] for h in difflib.get_close_matches(prefix, list(heads), n=3, cutoff=0)]
-        raise SpecError(f"no trial {prefix!r} in the store. Nearest: {', '.join(near) or 'none, nothing has run yet'}.")
+        raise SpecError(
+            f"no trial {prefix!r} in the store. Nearest: "
+            f"{', '.join(near) or 'none, nothing has run yet'}."
+        )
     return record
 
 
@@ -114,48 +139,55 @@ def _same_files(trial: Trial) -> None:
         for key, digest in before.files.items():
             if after.files.get(key) != digest:
                 path = before.params[key]
-                raise SpecError(f"trial {trial.id} cannot be run again: {str(path)!r} ({before.name}) has changed.")
+                raise SpecError(
+                    f"trial {trial.id} cannot be run again: {str(path)!r} ({before.name}) has "
+                    "changed."
+                )
 
 
-def _choices(trial: Trial) -> Iterator[Choice]:
+def _choices(trial: Trial) -> Iterator[MethodConfig]:
     victim = trial.victim
     yield from (victim.dataset, victim.model, victim.training, *victim.attacks, trial.game)
-    yield from (c for c in (trial.method, trial.plant, trial.detector) if c)
+    yield from (c for c in (trial.method, trial.self_poisoning, trial.detector) if c)
 
 
-def _bench(folder: str, given: str, device: str, threads: int) -> "Bench":
-    """A bench that reads the given artifacts and leaves what it makes in a folder of its own."""
+def _runtime(folder: str, given: str, device: str, threads: int) -> "TrialRuntime":
+    """A runtime that reads the given artifacts and leaves what it makes in a folder of its own."""
     import torch  # noqa: PLC0415  (reading the store needs none)
 
-    from sweep.commands.overlay_artifacts import Aside  # noqa: PLC0415
-    from trials.runtime import Bench  # noqa: PLC0415
+    from sweep.commands.overlay_artifacts import OverlayArtifacts  # noqa: PLC0415
+    from trials.runtime import TrialRuntime  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    return Bench(Aside(folder, given), device, checkpoint=math.inf)
+    return TrialRuntime(OverlayArtifacts(folder, given), device, checkpoint=math.inf)
 
 
-def _provide(trial: Trial, bench: "Bench", from_scratch: bool, artifacts: str) -> None:
+def _provide(trial: Trial, runtime: "TrialRuntime", from_scratch: bool, artifacts: str) -> None:
     from trials.run import run  # noqa: PLC0415
 
-    for need in needs(trial):
+    for need in dependencies(trial):
         if from_scratch:
-            made = run(need, bench)
+            made = run(need, runtime)
             if made.status != "done":
-                raise SpecError(f"the {need.game.name} {need.id} that it needs failed: {_last(made)}")
-        elif not bench.artifacts.has(need.id):
+                raise SpecError(
+                    f"the {need.game.name} {need.id} that it needs failed: {_last(made)}"
+                )
+        elif not runtime.artifacts.has(need.id):
             raise SpecError(
-                f"trial {trial.id} needs the artifact {need.id} ({need.game.name}), which is not in "
-                f"{shown(artifacts)!r}. Name another place with --artifacts, or make it again with --from-scratch."
+                f"trial {trial.id} needs the artifact {need.id} ({need.game.name}), which is not "
+                "in "
+                f"{shown(artifacts)!r}. Name another place with --artifacts, or make it again "
+                "with --from-scratch."
             )
 
 
-def _again(stored: Record, bench: "Bench") -> Record:
+def _again(stored: Record, runtime: "TrialRuntime") -> Record:
     from trials.provenance import of_code, of_device  # noqa: PLC0415
     from trials.run import perform, run  # noqa: PLC0415
 
     if stored.status != "pruned":
-        return run(stored.trial, bench)
-    steps, curve = perform(stored.trial, bench), list[Point]()
+        return run(stored.trial, runtime)
+    steps, curve = perform(stored.trial, runtime), list[Point]()
     try:
         while len(curve) < len(stored.curve):  # as far as it had come when it was stopped
             curve.append(next(steps))
@@ -163,7 +195,7 @@ def _again(stored: Record, bench: "Bench") -> Record:
         record: Record = end.value
         return record
     steps.close()
-    provenance = {**of_code(), **of_device(bench.device)}
+    provenance = {**of_code(), **of_device(runtime.device)}
     return Record(trial=stored.trial, status="pruned", curve=tuple(curve), provenance=provenance)
 
 

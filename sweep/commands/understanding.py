@@ -1,4 +1,6 @@
-"""What a given model makes of its trusted images, read as asked for and in other ways; a few forward passes in all."""
+"""What a given model makes of its trusted images, read as asked for and in other ways; a few
+forward passes in all.
+"""
 
 import functools
 import hashlib
@@ -17,7 +19,7 @@ from trials.datasets._survey import survey
 from trials.dependencies import training_of
 from trials.metrics import predictions
 from trials.normalisation import CONSTANTS
-from trials.runtime import Bench, generator
+from trials.runtime import TrialRuntime, generator
 from trials.spec import SpecError, Victim
 from trials.types import Images
 
@@ -27,26 +29,29 @@ SURE = 3.0  # standard deviations by which more images are won than lost
 Change = Callable[[Tensor], Tensor]
 
 
-def understand(bench: Bench, victim: Victim) -> Understood:
+def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
     """Look at the images and at the model's answers to them.
 
     Args:
-        bench: where the model runs.
+        runtime: where the model runs.
         victim: a given model with an ``image_folder``.
 
     Raises:
-        SpecError: the model does not know its trusted images: wrong class order, size, normalisation or checkpoint.
+        SpecError: the model does not know its trusted images: wrong class order, size,
+            normalisation or checkpoint.
     """
-    backdoor = bench.backdoor(victim)
-    images, model = backdoor.train, bench.fresh(victim)
-    for _ in bench.referee(training_of(victim)).fit(model, backdoor, generator(0)):
+    backdoor = runtime.backdoor(victim)
+    images, model = backdoor.train, runtime.fresh(victim)
+    for _ in runtime.referee(training_of(victim)).fit(model, backdoor, generator(0)):
         pass
     folder = victim.dataset.params
     top = Path(str(folder["root"]))
     base, names, files, _ = image_folder.listed(top, "train", float(folder["test_share"]))
     seen = survey(top, base, files, int(folder["size"]))
     guessed = _guessed(model, images)
-    sample = splits.stratified_order(images.y, torch.arange(len(images)), generator(0, "sample"))[:SAMPLE]
+    sample = splits.stratified_order(images.y, torch.arange(len(images)), generator(0, "sample"))[
+        :SAMPLE
+    ]
     few, right = images.take(sample), guessed[sample] == images.y[sample]
     tried = _tried(model, few)
     warnings = [*_reread(victim, tried, right), *exchanged(images.y, guessed, tuple(names))]
@@ -65,7 +70,9 @@ def understand(bench: Bench, victim: Victim) -> Understood:
         accuracy=accuracy,
         sample=len(few),
         as_given=_share(right),
-        readings=tuple(sorted((Reading(n, _share(r)) for n, r in tried.items()), key=lambda r: -r.accuracy)),
+        readings=tuple(
+            sorted((Reading(n, _share(r)) for n, r in tried.items()), key=lambda r: -r.accuracy)
+        ),
         warnings=tuple(warnings),
     )
     _known(found)
@@ -73,7 +80,9 @@ def understand(bench: Bench, victim: Victim) -> Understood:
 
 
 def limit(classes: int) -> float:
-    """The accuracy below which a model does not know its trusted images: chance and 15 % of the way to all right."""
+    """The accuracy below which a model does not know its trusted images: chance and 15 % of the way
+    to all right.
+    """
     return 1 / classes + 0.15 * (1 - 1 / classes)
 
 
@@ -83,7 +92,8 @@ def _known(found: Understood) -> None:
         return
     names = ", ".join(c.name for c in found.classes[:4])
     check = (
-        f"Check that its outputs are in the order of the sorted class folders ({names}, ...), and --size, --arch and "
+        f"Check that its outputs are in the order of the sorted class folders ({names}, ...), and "
+        "--size, --arch and "
         "its norm setting."
     )
     said = f"the model gets {found.accuracy:.1%} of the trusted images right (chance is {1 / classes:.1%})."
@@ -105,7 +115,9 @@ def _classes(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> tuple[Class,
         counts = torch.bincount(guessed[y == label], minlength=len(names))
         number, hits = int(counts.sum()), int(counts[label])
         counts[label] = 0
-        found.append(Class(name, number, hits / number, names[int(counts.argmax())] if counts.any() else ""))
+        found.append(
+            Class(name, number, hits / number, names[int(counts.argmax())] if counts.any() else "")
+        )
     return tuple(found)
 
 
@@ -133,7 +145,9 @@ def _tried(model: nn.Module, few: Images) -> dict[str, Tensor]:
 
 
 def _readings(model: nn.Module, *, coloured: bool) -> dict[str, Change]:
-    """Pixels changed so that the model's own normalisation makes of them what another would have made."""
+    """Pixels changed so that the model's own normalisation makes of them what another would have
+    made.
+    """
     first = getattr(model, "normalize", None)
     mean, std = getattr(first, "mean", None), getattr(first, "std", None)
     found: dict[str, Change] = {}
@@ -149,7 +163,9 @@ def _readings(model: nn.Module, *, coloured: bool) -> dict[str, Change]:
     return {**found, "BGR": lambda x: x.flip(1), **turned}
 
 
-def _renormalised(mean: Tensor, std: Tensor, own_mean: Tensor, own_std: Tensor, x: Tensor) -> Tensor:
+def _renormalised(
+    mean: Tensor, std: Tensor, own_mean: Tensor, own_std: Tensor, x: Tensor
+) -> Tensor:
     return (x - mean) / std * own_std + own_mean
 
 
@@ -171,31 +187,41 @@ def _reread(victim: Victim, tried: dict[str, Tensor], right: Tensor) -> list[str
         return []
     now, then = percent(_share(right)), percent(_share(tried[name]))
     said = f"another reading fits better: of {len(right)} images {then} % are right with {name}, as given {now} %."
-    alike = [n for n in tried if n != name and _better(right, tried[n]) and not _better(tried[n], tried[name])]
+    alike = [
+        n
+        for n in tried
+        if n != name and _better(right, tried[n]) and not _better(tried[n], tried[name])
+    ]
     if alike:
-        said += (
-            f" As good are {', '.join(f'{n} ({percent(_share(tried[n]))} %)' for n in alike)}: ask how it was trained."
-        )
+        said += f" As good are {', '.join(f'{n} ({percent(_share(tried[n]))} %)' for n in alike)}: ask how it was trained."
     norm, arch = name.removesuffix(", BGR"), victim.model.name
     if norm.startswith("norm="):
         takes = "norm" in catalog.describe("models", arch).settings
-        said += f" Give --arch {arch}:{norm} (beside its other settings)." if takes else f" {arch} has no norm setting."
+        said += (
+            f" Give --arch {arch}:{norm} (beside its other settings)."
+            if takes
+            else f" {arch} has no norm setting."
+        )
     if name.endswith("BGR"):
         said += (
-            " It was trained on BGR images, as OpenCV reads them: turn the input channels of its first layer's weights "
+            " It was trained on BGR images, as OpenCV reads them: turn the input channels of its "
+            "first layer's weights "
             "round (w[:, [2, 1, 0]]), as images are read as RGB here."
         )
     return [said]
 
 
 def _mirrored(model: nn.Module, few: Images, right: Tensor) -> list[str]:
-    """A warning where the model does not know the images in the mirror, so that training must not mirror them."""
+    """A warning where the model does not know the images in the mirror, so that training must not
+    mirror them.
+    """
     seen = predictions(_Changed(model, lambda x: x.flip(-1)), few.x).cpu() == few.y
     if _share(right) - _share(seen) < 0.1 or not _better(seen, right):
         return []
     now, then = percent(_share(right)), percent(_share(seen))
     return [
-        f"training mirrors half of the images, but of {len(right)} only {then} % are right in the mirror, as they are "
+        f"training mirrors half of the images, but of {len(right)} only {then} % are right in the "
+        "mirror, as they are "
         f"{now} %: where a mirrored image has another meaning (signs, text), give --no-flip."
     ]
 

@@ -1,4 +1,6 @@
-"""Tables whose numbers are never cut: columns of words shrink, and on a narrow terminal each row is a paragraph."""
+"""Tables whose numbers are never cut: columns of words shrink, and on a narrow terminal each row is
+a paragraph.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
@@ -19,13 +21,18 @@ class Grid:
 
     Args:
         heads: one a column.
-        words: heads of the columns whose text may be folded; all others hold numbers and short names.
+        words: heads of the columns whose text may be folded; all others hold numbers and short
+            names.
         cut: of these the heads whose text is cut instead, so that a row is one line.
         right: numbers stand at the right of their columns.
     """
 
     def __init__(
-        self, *heads: str, words: Collection[str] = (), cut: Collection[str] = (), right: bool = False
+        self,
+        *heads: str,
+        words: Collection[str] = (),
+        cut: Collection[str] = (),
+        right: bool = False,
     ) -> None:
         self._heads, self._words, self._cut, self._right = heads, words, cut, right
         self._rows: list[list[str]] = []
@@ -35,7 +42,9 @@ class Grid:
         texts = [shown(str(c)) for c in cells]
         self._rows.append(texts + [""] * (len(self._heads) - len(texts)))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         for edges, between in ((4, 3), (0, 1)):  # with lines, or with a space between two columns
             widths = self._widths(options.max_width - edges - between * (len(self._heads) - 1))
             if widths:
@@ -56,17 +65,29 @@ class Grid:
                 widths[i] = least
         room -= sum(widths)
         for left, i in enumerate(sorted(wanted, key=lambda i: wanted[i])):
-            more = min(wanted[i], max(room, 0) // (len(wanted) - left))
-            widths[i] += more
-            room -= more
+            extra = min(wanted[i], max(room, 0) // (len(wanted) - left))
+            widths[i] += extra
+            room -= extra
         return widths if room >= 0 else []
 
     def _table(self, widths: Sequence[int], lines: bool) -> Table:
-        table = Table(box=box.HEAVY_HEAD if lines else None, padding=(0, 1) if lines else (0, 1, 0, 0), pad_edge=lines)
+        table = Table(
+            box=box.HEAVY_HEAD if lines else None,
+            padding=(0, 1) if lines else (0, 1, 0, 0),
+            pad_edge=lines,
+        )
         for head, width in zip(self._heads, widths, strict=True):
-            side: Literal["left", "right"] = "right" if self._right and head not in self._words else "left"
+            side: Literal["left", "right"] = (
+                "right" if self._right and head not in self._words else "left"
+            )
             whole = head in self._cut or head not in self._words
-            table.add_column(head, width=width, justify=side, no_wrap=whole, overflow="ellipsis" if whole else "fold")
+            table.add_column(
+                head,
+                width=width,
+                justify=side,
+                no_wrap=whole,
+                overflow="ellipsis" if whole else "fold",
+            )
         for row in self._rows:
             table.add_row(*map(Text, row))
         return table

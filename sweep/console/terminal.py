@@ -1,4 +1,6 @@
-"""What goes to a terminal: names that strangers chose are shown, and never obeyed as control sequences."""
+"""What goes to a terminal: names that strangers chose are shown, and never obeyed as control
+sequences.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,14 +19,20 @@ class Plain(Console):
 
 
 class Hanging:
-    """Text whose first line stands at one indent, and the lines that it wraps to at another, no smaller one."""
+    """Text whose first line stands at one indent, and the lines that it wraps to at another, no
+    smaller one.
+    """
 
     def __init__(self, text: Text, first: int, rest: int) -> None:
         self._text, self._first, self._rest = text, first, rest
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        head, body = (*self._text.divide([self._rest - self._first]), Text())[:2]  # what stands left of the other lines
-        lines = body.wrap(console, max(1, options.max_width - self._rest), overflow="fold") or [Text()]
+        head, body = (*self._text.divide([self._rest - self._first]), Text())[
+            :2
+        ]  # what stands left of the other lines
+        lines = body.wrap(console, max(1, options.max_width - self._rest), overflow="fold") or [
+            Text()
+        ]
         for i, line in enumerate(lines):
             line.rstrip()
             yield Text.assemble(" " * (self._rest if i else self._first), "" if i else head, line)

@@ -1,1 +1,3 @@
-"""Runs trials: the scheduler that hands them out, drivers and their claims, workers, and the outbox between them."""
+"""Runs trials: the scheduler that hands them out, drivers and their claims, workers, and the outbox
+between them.
+"""

@@ -1,4 +1,6 @@
-"""One driver among those that share a store: its name, its lease, and the thread that keeps its claims alive."""
+"""One driver among those that share a store: its name, its lease, and the thread that keeps its
+claims alive.
+"""
 
 import contextlib
 import os
@@ -24,7 +26,9 @@ def _name() -> str:
 
 
 def _machine() -> str:
-    """The same for processes that see one another by their numbers; empty where that cannot be told."""
+    """The same for processes that see one another by their numbers; empty where that cannot be
+    told.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         return f"{boot[:8]}-{Path('/proc/self/ns/pid').readlink().name.strip('pid:[]')}"
@@ -33,17 +37,32 @@ def _machine() -> str:
 
 
 def _began(process: int) -> str:
-    """When a process started, in clock ticks since the boot; empty for one that has ended. Raises OSError."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    """When a process started, in clock ticks since the boot; empty for one that has ended.
+
+    Raises OSError.
+    """
+    fields = (
+        Path(f"/proc/{process}/stat")
+        .read_text(encoding="utf-8", errors="replace")
+        .rpartition(")")[2]
+        .split()
+    )
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def dead(name: str) -> bool:
-    """True for a driver of this machine whose process is surely gone; of another machine nothing is known."""
+    """True for a driver of this machine whose process is surely gone; of another machine nothing is
+    known.
+    """
     host, _, rest = name.partition(":")
     machine, _, rest = rest.partition(":")
     process, _, rest = rest.partition(":")
-    if host != socket.gethostname() or not machine or machine != _machine() or not process.isdecimal():
+    if (
+        host != socket.gethostname()
+        or not machine
+        or machine != _machine()
+        or not process.isdecimal()
+    ):
         return False
     try:
         os.kill(int(process), 0)
@@ -78,7 +97,9 @@ class Driver:
                 try:
                     once.renew(self.name, self.lease)
                     pause = self.lease / BEATS
-                except _LOST:  # when the database is back, this has to be faster than whoever waits for the claims
+                except _LOST:
+                    # when the database is back, this has to be faster than whoever waits for the
+                    # claims
                     pause = min(0.5, self.lease / BEATS)
 
         thread = threading.Thread(target=beat, name="lease", daemon=True)
@@ -93,6 +114,8 @@ class Driver:
 
 
 def release_the_dead(store: Store) -> None:
-    """End the claims of this machine's drivers that were killed, so that the same command need not wait for them."""
+    """End the claims of this machine's drivers that were killed, so that the same command need not
+    wait for them.
+    """
     for owner in filter(dead, store.owners()):
         store.release(owner)

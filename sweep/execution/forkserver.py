@@ -1,4 +1,5 @@
-"""Processes that are forks of one which has loaded libraries and done nothing: no thread, no GPU, no model.
+"""Processes that are forks of one which has loaded libraries and done nothing: no thread, no GPU,
+no model.
 
 So torch is loaded once, its pages are shared however many there are, and a driver does without it.
 """
@@ -26,22 +27,34 @@ from trials.leaving import leaving
 from trials.spec import SpecError
 
 # what the check and a worker run, and what optimizers load when first used
-PRELOADED = ["trials.run", "sweep.execution.preflight", "sweep.execution.worker_loop", "torch._dynamo"]
+PRELOADED = [
+    "trials.run",
+    "sweep.execution.preflight",
+    "sweep.execution.worker_loop",
+    "torch._dynamo",
+]
 
 
-def start(function: Callable[..., None], *given: Any) -> tuple[ForkServerProcess, "Connection[Any, Any]"]:
-    """Run ``function(pipe, *given)`` in a process that ends with this one; the other end of its pipe."""
+def start(
+    function: Callable[..., None], *given: Any
+) -> tuple[ForkServerProcess, "Connection[Any, Any]"]:
+    """Run ``function(pipe, *given)`` in a process that ends with this one; the other end of its
+    pipe.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with kept_from_children():
         environment = dict(os.environ)
         with unheard():
-            multiprocessing.resource_tracker.ensure_running()  # else the next line would, and hear signals after it
+            # else the next line would, and hear signals after it
+            multiprocessing.resource_tracker.ensure_running()
         with sockets.near(), unheard():
             multiprocessing.forkserver.ensure_running()
     ours, theirs = context.Pipe()
     with _without_main([function, *given]):
-        process = context.Process(target=_begin, args=(environment, function, theirs, given), daemon=True)
+        process = context.Process(
+            target=_begin, args=(environment, function, theirs, given), daemon=True
+        )
         try:
             process.start()
         except (EOFError, ConnectionError):
@@ -72,7 +85,8 @@ def ask(function: Callable[..., Any], *given: Any) -> Any:
     """What ``function(*given)`` returns in such a process.
 
     Raises:
-        SpecError, OSError, MemoryError: as the function does; a MemoryError too where the system killed it.
+        SpecError, OSError, MemoryError: as the function does; a MemoryError too where the system
+            killed it.
         RuntimeError: it raised anything else, or ended by itself; with its traceback or exit code.
     """
     process, pipe = start(_answer, function, *given)
@@ -81,8 +95,12 @@ def ask(function: Callable[..., Any], *given: Any) -> Any:
     except (EOFError, OSError):
         process.join()
         if process.exitcode == -signal.SIGKILL:
-            raise MemoryError(f"{function.__name__}: its process was killed, for want of memory most likely") from None
-        raise RuntimeError(f"{function.__name__}: its process ended with exit code {process.exitcode}") from None
+            raise MemoryError(
+                f"{function.__name__}: its process was killed, for want of memory most likely"
+            ) from None
+        raise RuntimeError(
+            f"{function.__name__}: its process ended with exit code {process.exitcode}"
+        ) from None
     finally:
         end(process)  # after Ctrl-C it is still at work
         pipe.close()
@@ -105,7 +123,9 @@ def end(*processes: ForkServerProcess) -> None:
             process.join()
 
 
-def _begin(environment: dict[str, str], function: Callable[..., None], pipe: Any, given: tuple[Any, ...]) -> None:
+def _begin(
+    environment: dict[str, str], function: Callable[..., None], pipe: Any, given: tuple[Any, ...]
+) -> None:
     for number in ENDING:  # they are the driver's; it ends its workers, with the second
         signal.signal(number, _leave if number == signal.SIGTERM else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
@@ -116,7 +136,9 @@ def _begin(environment: dict[str, str], function: Callable[..., None], pipe: Any
 
 
 def _leave(*_: object) -> None:
-    """Leave off once the checkpoint of what runs is written; at once, removing what is half written, where none is."""
+    """Leave off once the checkpoint of what runs is written; at once, removing what is half
+    written, where none is.
+    """
     end = SystemExit(1)
     if not leaving.ask(end):
         raise end
@@ -134,7 +156,9 @@ def _answer(pipe: "Connection[Any, Any]", function: Callable[..., Any], *given: 
 
 @contextlib.contextmanager
 def _without_main(used: list[Any]) -> Iterator[None]:
-    """The block's processes do not run the main module again, unless something that they use was defined there."""
+    """The block's processes do not run the main module again, unless something that they use was
+    defined there.
+    """
     main = sys.modules["__main__"]
     if not any("__main__" in (getattr(x, "__module__", ""), type(x).__module__) for x in used):
         sys.modules["__main__"] = types.ModuleType("__main__")

@@ -1,4 +1,6 @@
-"""What this process may use of its machine: cores and memory, fewer where a container or a job is limited (cgroups)."""
+"""What this process may use of its machine: cores and memory, fewer where a container or a job is
+limited (cgroups).
+"""
 
 import functools
 import math
@@ -7,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sweep.spec.compute import WAVES, Compute, Node, must_fit
+from sweep.spec.compute import STAGES, Compute, Node, must_fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Limits:
 
 
 def fits_here(compute: Compute) -> None:
-    """Raises SpecError with one line where this machine has not what one trial of some wave wants."""
+    """Raises SpecError with one line where this machine has not what one trial of some stage wants."""
     limited = limits().cores < _cores() or limits().memory < _memory()
     must_fit(compute, [node(compute)], "this container may use" if limited else "this machine has")
 
@@ -32,7 +34,7 @@ def fits_here(compute: Compute) -> None:
 def node(compute: Compute) -> Node:
     """What this machine has for trials; its GPUs are counted only where they are asked for."""
     gpus = 0
-    if any(compute.wave(wave).gpus for wave in WAVES) and compute.device != "cpu":
+    if any(compute.stage(stage).gpus for stage in STAGES) and compute.device != "cpu":
         import torch  # noqa: PLC0415  (only where GPUs are asked for)
 
         gpus = torch.cuda.device_count()
@@ -60,17 +62,23 @@ def _memory() -> int:
 
 @functools.cache
 def limits(root: Path = Path("/")) -> Limits:
-    """The least that this process's control group and those above it allow, of either version of cgroups.
+    """The least that this process's control group and those above it allow, of either version of
+    cgroups.
 
     Args:
         root: of the file system that shows /proc and the groups.
     """
     groups = list(_groups(root))
-    return Limits(min(map(_cores_of, groups), default=math.inf), min(map(_memory_of, groups), default=math.inf))
+    return Limits(
+        min(map(_cores_of, groups), default=math.inf),
+        min(map(_memory_of, groups), default=math.inf),
+    )
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The folders of this process's control groups, and of those above them as far up as they are shown here."""
+    """The folders of this process's control groups, and of those above them as far up as they are
+    shown here.
+    """
     mine = dict[str, PurePosixPath]()
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
@@ -79,7 +87,9 @@ def _groups(root: Path) -> Iterator[Path]:
         where, _, what = line.partition(" - ")
         top, point = where.split()[3:5]
         kind, *_, options = what.split()
-        names = {"cgroup2": {""}, "cgroup": {"cpu", "memory"} & set(options.split(","))}.get(kind, set())
+        names = {"cgroup2": {""}, "cgroup": {"cpu", "memory"} & set(options.split(","))}.get(
+            kind, set()
+        )
         for group in (mine[name] for name in names if name in mine):
             shown = root / point.lstrip("/").replace("\\040", " ")
             inside = group.relative_to(top) if group.is_relative_to(top) else PurePosixPath()
@@ -87,7 +97,9 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _cores_of(group: Path) -> float:
-    words = _words(group / "cpu.max") or _words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us")
+    words = _words(group / "cpu.max") or _words(group / "cpu.cfs_quota_us") + _words(
+        group / "cpu.cfs_period_us"
+    )
     if len(words) != 2 or not all(map(str.isdecimal, words)) or not int(words[1]):  # "max", or -1
         return math.inf
     return int(words[0]) / int(words[1])

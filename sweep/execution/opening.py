@@ -1,4 +1,6 @@
-"""The store of a sweep that is to run: made once the sweep is known to be able to, so that a refusal leaves nothing."""
+"""The store of a sweep that is to run: made once the sweep is known to be able to, so that a
+refusal leaves nothing.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +9,7 @@ from pathlib import Path
 from results.store import Store
 from results.store.url import file_of, parse
 from sweep.execution import runner
-from sweep.execution.worker import Place
+from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep import Sweep
 from trials.spec import SpecError
 from trials.storage.blobs import is_uri
@@ -15,9 +17,15 @@ from trials.storage.blobs import is_uri
 
 @contextlib.contextmanager
 def opened(
-    sweep: Sweep, url: str, place: Place, *, use_ray: bool, address: str | None = None
+    sweep: Sweep,
+    url: str,
+    worker_config: WorkerConfig,
+    *,
+    use_ray: bool,
+    address: str | None = None,
 ) -> Iterator[tuple[Store, bool]]:
-    """The store at ``url``, and whether the sweep has been checked, as it is before a store is made.
+    """The store at ``url``, and whether the sweep has been checked, as it is before a store is
+    made.
 
     Raises:
         SpecError: what cannot run, or a store that cannot be used.
@@ -25,18 +33,20 @@ def opened(
     file = file_of(parse(url))
     fresh = file is not None and not file.exists()
     folders = [file.parent] if file else []
-    if not is_uri(place.artifacts):
-        folders.append(Path(place.artifacts))
+    if not is_uri(worker_config.artifacts):
+        folders.append(Path(worker_config.artifacts))
     with leaving_nothing(*folders):
         if fresh:
-            runner.refuse(sweep, place, use_ray=use_ray, address=address)
+            runner.refuse(sweep, worker_config, use_ray=use_ray, address=address)
         with Store.open(url) as store:
             yield store, fresh
 
 
 @contextlib.contextmanager
 def leaving_nothing(*folders: Path) -> Iterator[None]:
-    """Where the block is refused (SpecError), the folders and parents that it made are removed, if they are empty."""
+    """Where the block is refused (SpecError), the folders and parents that it made are removed, if
+    they are empty.
+    """
     absent = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
     try:
         yield

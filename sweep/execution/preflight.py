@@ -1,55 +1,68 @@
-"""Everything that can be refused before compute is spent: data, m, r, targets, checkpoints, folders, devices."""
+"""Everything that can be refused before compute is spent: data, m, r, targets, checkpoints,
+folders, devices.
+"""
 
 import itertools
 from dataclasses import replace
 
 import torch
 
-from sweep.execution.worker import Place, make_bench
+from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning import trials as plan
 from sweep.planning.detection import detections
 from sweep.spec.sweep import Sweep
 from trials import splits
 from trials.dependencies import training_of
-from trials.runtime import Bench, planted
-from trials.spec import Choice, SpecError, Trial, Victim
+from trials.runtime import TrialRuntime, self_poisoning_layout
+from trials.spec import MethodConfig, SpecError, Trial, Victim
 from trials.types import Images
 
 
-def check(sweep: Sweep, place: Place) -> None:
-    """Load the data, plant each attack, build each model, draw the trusted images; run nothing, and on the CPU.
+def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
+    """Load the data, plant each attack, build each model, draw the trusted images; run nothing, and
+    on the CPU.
 
     Raises:
         SpecError: with one line, for the first thing that could not run.
     """
     plan.bounded(sweep)
-    bench = make_bench(replace(place, device="cpu"))
-    bench.artifacts.check()
+    runtime = make_runtime(replace(worker_config, device="cpu"))
+    runtime.artifacts.check()
     for defense in sweep.defenses:
         plan.configurations(sweep, defense)
-    alike = tuple({v.id: v for v in (replace(v, seed=0) for v in sweep.victims)}.values())  # no seed fails otherwise
+    alike = tuple(
+        {v.id: v for v in (replace(v, seed=0) for v in sweep.victims)}.values()
+    )  # no seed fails otherwise
     for victim in alike:
-        _victim(victim, bench)
+        _victim(victim, runtime)
     for trial in plan.copies(sweep):
-        planted(bench.trusted(trial), bench.rng(trial), trial.game)
-    for victim, r, s in itertools.product(alike, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ():
-        trial = Trial(game=Choice("robustness"), victim=victim, method=None, trusted=r, seed=s)
-        splits.cut(bench.trusted(trial).y, 0, 1, bench.rng(trial)("split"))
+        self_poisoning_layout(runtime.trusted(trial), runtime.rng(trial), trial.game)
+    for victim, r, s in (
+        itertools.product(alike, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ()
+    ):
+        trial = Trial(
+            game=MethodConfig("robustness"), victim=victim, method=None, trusted=r, seed=s
+        )
+        splits.cut(runtime.trusted(trial).y, 0, 1, runtime.rng(trial)("split"))
     for detector in sweep.detectors:
         detections(detector)
 
 
-def _victim(victim: Victim, bench: Bench) -> None:
-    backdoor, model, lab = bench.backdoor(victim), bench.fresh(victim), bench.referee(training_of(victim))
+def _victim(victim: Victim, runtime: TrialRuntime) -> None:
+    backdoor, model, ctx = (
+        runtime.backdoor(victim),
+        runtime.fresh(victim),
+        runtime.referee(training_of(victim)),
+    )
     _enough(backdoor.train)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
-        for _ in lab.fit(model, backdoor, torch.Generator()):
+        for _ in ctx.fit(model, backdoor, torch.Generator()):
             pass
     else:
         with torch.inference_mode():
             model.eval()(torch.zeros(1, *backdoor.train.x.shape[1:]))
     if victim.attacks:  # judged on a test set: its absence must not be found after training
-        lab.test()
+        ctx.test()
 
 
 def _enough(train: Images) -> None:
@@ -57,4 +70,7 @@ def _enough(train: Images) -> None:
     if int(counts.min()) < 5:
         label = int(counts.argmin())
         name = train.names[label] if train.names else str(label)
-        raise SpecError(f"class {name!r} has {int(counts.min())} images; each class needs at least 5 to be split.")
+        raise SpecError(
+            f"class {name!r} has {int(counts.min())} images; each class needs at least 5 to be "
+            "split."
+        )

@@ -11,12 +11,12 @@ from results.store.sweep_specs import ASKED, check_covers
 from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool
 from sweep.execution.driver import Driver, release_the_dead
-from sweep.execution.outbox import Spool
-from sweep.execution.scheduler import Progress, Source, Watch
-from sweep.execution.worker import Place, device_for
-from sweep.planning.stages import waves
-from sweep.planning.strategy import Walk
-from sweep.spec.compute import WAVES, Compute
+from sweep.execution.outbox import Outbox
+from sweep.execution.scheduler import Progress, ProgressReporter, Scheduler
+from sweep.execution.worker import WorkerConfig, device_for
+from sweep.planning.stages import stages
+from sweep.planning.strategy import Strategy
+from sweep.spec.compute import STAGES, Compute
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, SpecError, content_id, to_json
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
@@ -26,10 +26,15 @@ MAKES_ARTIFACTS = ("training", "self_poison")
 CHECKPOINT_VARIABLE = "POISONSWEEP_CHECKPOINT_SECONDS"
 
 
-def place_of(sweep: Sweep, store_url: str = DEFAULT_URL, artifacts: str | None = None) -> Place:
-    """Where the sweep's trials run. Raises SpecError for a setting of the place that is no number."""
+def worker_config_of(
+    sweep: Sweep, store_url: str = DEFAULT_URL, artifacts: str | None = None
+) -> WorkerConfig:
+    """Where the sweep's trials run.
+
+    Raises SpecError for a setting of the place that is no number.
+    """
     where = artifacts_of(store_url, artifacts)
-    return Place(where, sweep.compute.device, sweep.compute.threads, _checkpoint_every())
+    return WorkerConfig(where, sweep.compute.device, sweep.compute.threads, _checkpoint_every())
 
 
 def artifacts_of(store_url: str, artifacts: str | None) -> str:
@@ -48,19 +53,21 @@ def _checkpoint_every() -> float:
     except ValueError:
         every = -1
     if not every >= 0:
-        raise SpecError(f"{CHECKPOINT_VARIABLE} must be a number of seconds, at least 0, got {given!r}.")
+        raise SpecError(
+            f"{CHECKPOINT_VARIABLE} must be a number of seconds, at least 0, got {given!r}."
+        )
     return every
 
 
 def execute(
     sweep: Sweep,
     store: Store,
-    place: Place,
+    worker_config: WorkerConfig,
     *,
     use_ray: bool = True,
     address: str | None = None,
     ship: bool = False,
-    watch: Watch | None = None,
+    watch: ProgressReporter | None = None,
     retry_failed: bool = False,
     replace_sweep: bool = False,
     checked: bool = False,
@@ -70,7 +77,7 @@ def execute(
     Args:
         sweep: the sweep.
         store: the only truth.
-        place: where its trials run.
+        worker_config: where its trials run.
         use_ray: run on Ray; else in worker processes of this machine.
         address: of a running Ray cluster; None starts a Ray of its own here.
         ship: send this package's code to the nodes of that cluster.
@@ -82,114 +89,167 @@ def execute(
     Raises:
         SpecError: before any compute, for what cannot run.
         Aborted: too many trials failed; everything finished is stored.
-        KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from there.
+        KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from
+            there.
     """
     if not checked:
         fits_here(sweep.compute, use_ray, address)
-    plain, row = to_json(_plain(sweep)), next((r for r in store.sweeps() if r.name == sweep.name), None)
+    plain, row = (
+        to_json(_plain(sweep)),
+        next((r for r in store.sweeps() if r.name == sweep.name), None),
+    )
     if row is not None and row.spec != plain and not replace_sweep:
-        check_covers(sweep.name, row.spec, plain)  # before anything is loaded; add_sweep looks once more
-    failed = [r.trial.id for r in store.records(sweep.name, status="failed")] if retry_failed and row else []
+        check_covers(
+            sweep.name, row.spec, plain
+        )  # before anything is loaded; add_sweep looks once more
+    failed = (
+        [r.trial.id for r in store.records(sweep.name, status="failed")]
+        if retry_failed and row
+        else []
+    )
     again = row is not None and row.spec == plain and not failed
     if again:  # it was checked, and is once more only if something is left to run
-        artifacts_at(place.artifacts).check()
+        artifacts_at(worker_config.artifacts).check()
     elif not checked:
-        _check(sweep, place, use_ray)
+        _check(sweep, worker_config, use_ray)
     if row is None:
         store.add_sweep(sweep.name, plain)
     release_the_dead(store)
-    Spool(place).take_up(store, Driver().name)  # before the sweep is another, as what waits was asked for by this one
+    Outbox(worker_config).take_up(
+        store, Driver().name
+    )  # before the sweep is another, as what waits was asked for by this one
     store.add_sweep(sweep.name, plain, replace=replace_sweep)
     if failed:
         store.forget(failed)
-    ready = (lambda: _check(sweep, place, use_ray)) if again else None
-    asked = waves(sweep, store)
-    return run_waves(asked, sweep, store, place, use_ray=use_ray, address=address, ship=ship, watch=watch, ready=ready)
+    ready = (lambda: _check(sweep, worker_config, use_ray)) if again else None
+    asked = stages(sweep, store)
+    return run_stages(
+        asked,
+        sweep,
+        store,
+        worker_config,
+        use_ray=use_ray,
+        address=address,
+        ship=ship,
+        watch=watch,
+        ready=ready,
+    )
 
 
-def run_waves(
-    asked: Iterator[list[Walk]],
+def run_stages(
+    asked: Iterator[list[Strategy]],
     sweep: Sweep,
     store: Store,
-    place: Place,
+    worker_config: WorkerConfig,
     *,
     use_ray: bool = True,
     address: str | None = None,
     ship: bool = False,
-    watch: Watch | None = None,
+    watch: ProgressReporter | None = None,
     ready: Callable[[], None] | None = None,
 ) -> Progress:
-    """Run what these waves ask for and the store does not hold, in a sweep that ``execute`` has checked.
+    """Run what these stages ask for and the store does not hold, in a sweep that ``execute`` has
+    checked.
 
     Args:
-        asked: the walks of each wave.
-        sweep, store, place, use_ray, address, ship, watch: as for ``execute``.
+        asked: the strategies of each stage.
+        sweep, store, worker_config, use_ray, address, ship, watch: as for ``execute``.
         ready: called before anything runs, if something is to; may refuse.
 
     Raises:
         Aborted, KeyboardInterrupt: as for ``execute``.
         SpecError: as ``ready`` does.
     """
-    compute, place = sweep.compute if address else _with_gpu(sweep.compute), replace(place, sweep=sweep.name)
+    compute, worker_config = (
+        sweep.compute if address else _with_gpu(sweep.compute),
+        replace(worker_config, sweep=sweep.name),
+    )
     if not sweep.detectors:  # then nobody has to have what such a trial would take
         compute = replace(compute, detectors=compute.trials)
-    usable = _usable(place, compute)
+    usable = _usable(worker_config, compute)
     driver = Driver(compute.lease)
-    source = Source(asked, store, sweep.name, compute.attempts, watch, usable, driver, compute.abort_at, Spool(place))
+    scheduler = Scheduler(
+        asked,
+        store,
+        sweep.name,
+        compute.attempts,
+        watch,
+        usable,
+        driver,
+        compute.abort_at,
+        Outbox(worker_config),
+    )
     with driver.alive(store):
-        if not source.waiting():  # all is stored: start nothing
-            return source.progress
+        if not scheduler.waiting():  # all is stored: start nothing
+            return scheduler.progress
         if ready is not None:
             ready()
         if use_ray:
             from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (Ray is imported only where it is used)
 
-            ray_tune.run(source, place, compute, address, ship=ship, rule=sweep.rule)
-        elif _pooled(compute, place):
-            process_pool.pool(source, place, 1, compute)
+            ray_tune.run(scheduler, worker_config, compute, address, ship=ship, rule=sweep.rule)
+        elif _pooled(compute, worker_config):
+            process_pool.pool(scheduler, worker_config, 1, compute)
         else:
-            process_pool.inline(source, place)
-    source.check()
-    if not source.over:
+            process_pool.inline(scheduler, worker_config)
+    scheduler.check()
+    if not scheduler.over:
         raise KeyboardInterrupt
-    return source.progress
+    return scheduler.progress
 
 
-def refuse(sweep: Sweep, place: Place, *, use_ray: bool, address: str | None = None) -> None:
+def refuse(
+    sweep: Sweep, worker_config: WorkerConfig, *, use_ray: bool, address: str | None = None
+) -> None:
     """Let pass what can run. Raises SpecError for what cannot, before any compute."""
     fits_here(sweep.compute, use_ray, address)
-    _check(sweep, place, use_ray)
+    _check(sweep, worker_config, use_ray)
 
 
-def _check(sweep: Sweep, place: Place, use_ray: bool) -> None:
-    """Refuse what cannot run: in a fork, where workers will be forks too and this process can do without torch."""
-    if not use_ray and _pooled(_with_gpu(sweep.compute), place) and "torch" not in sys.modules:
-        forkserver.ask(_check_here, sweep, place)
+def _check(sweep: Sweep, worker_config: WorkerConfig, use_ray: bool) -> None:
+    """Refuse what cannot run: in a fork, where workers will be forks too and this process can do
+    without torch.
+    """
+    if (
+        not use_ray
+        and _pooled(_with_gpu(sweep.compute), worker_config)
+        and "torch" not in sys.modules
+    ):
+        forkserver.ask(_check_here, sweep, worker_config)
     else:
-        _check_here(sweep, place)
+        _check_here(sweep, worker_config)
 
 
-def _check_here(sweep: Sweep, place: Place) -> None:
+def _check_here(sweep: Sweep, worker_config: WorkerConfig) -> None:
     from sweep.execution.preflight import check  # noqa: PLC0415  (loads torch)
 
-    check(sweep, place)
+    check(sweep, worker_config)
 
 
-def _pooled(compute: Compute, place: Place) -> bool:
-    return any(_needs_pool(compute.wave(name), place) for name in WAVES)
+def _pooled(compute: Compute, worker_config: WorkerConfig) -> bool:
+    return any(_needs_pool(compute.stage(name), worker_config) for name in STAGES)
 
 
 def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
     """Refuse what this machine cannot give. Raises SpecError."""
     if compute.scheduler != "none" and not use_ray:
-        raise SpecError(f'scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler = "none".')
+        raise SpecError(
+            f"scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler "
+            '= "none".'
+        )
     if not address and not use_ray:
         machine.fits_here(compute)
 
 
-def _needs_pool(share: Compute, place: Place) -> bool:
-    """Several trials at a time, one that may have to be ended, or other threads than this process's."""
-    return process_pool.workers_for(share) > 1 or share.time_limit > 0 or share.threads != place.threads
+def _needs_pool(share: Compute, worker_config: WorkerConfig) -> bool:
+    """Several trials at a time, one that may have to be ended, or other threads than this
+    process's.
+    """
+    return (
+        process_pool.workers_for(share) > 1
+        or share.time_limit > 0
+        or share.threads != worker_config.threads
+    )
 
 
 def _with_gpu(compute: Compute) -> Compute:
@@ -198,8 +258,8 @@ def _with_gpu(compute: Compute) -> Compute:
     return replace(compute, gpus=1) if on_gpu and not compute.gpus else compute
 
 
-def _usable(place: Place, compute: Compute) -> Callable[[Record], bool]:
-    artifacts = artifacts_at(place.artifacts)
+def _usable(worker_config: WorkerConfig, compute: Compute) -> Callable[[Record], bool]:
+    artifacts = artifacts_at(worker_config.artifacts)
 
     def usable(record: Record) -> bool:
         if record.status == "pruned" and compute.scheduler == "none":
@@ -214,7 +274,10 @@ def _plain(sweep: Sweep) -> dict[str, object]:
     """What a person would want to see of the sweep again, and all that decides its trials."""
     left_out = {"name", "compute", "victims", "defenses", "detectors"}
     every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
-    methods = {"defenses": list(map(asdict, sweep.defenses)), "detectors": list(map(asdict, sweep.detectors))}
+    methods = {
+        "defenses": list(map(asdict, sweep.defenses)),
+        "detectors": list(map(asdict, sweep.detectors)),
+    }
     return {
         ASKED: {"victims": [v.id for v in sweep.victims], **methods, **every},
         "digest": content_id(repr(replace(sweep, compute=Compute()))),

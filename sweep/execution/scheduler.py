@@ -1,8 +1,8 @@
-"""Where executors draw trials: waves of walks, behind the store.
+"""Where executors draw trials: stages of strategies, behind the store.
 
-A stored trial never reaches an executor, equal trials in flight are merged, one that another driver runs is waited
-for, a lost worker's trial is handed out again, and whatever comes back goes to the store before anybody hears of it.
-"""
+A stored trial never reaches an executor, equal trials in flight are merged, one that another driver
+runs is waited for, a lost worker's trial is handed out again, and whatever comes back goes to the
+store before anybody hears of it."""
 
 import math
 import time
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from results.store import Store
 from sweep.execution.driver import Driver
-from sweep.execution.outbox import Spool
-from sweep.planning.strategy import Group, Walk, by_load, group_of
-from trials.dependencies import needs
+from sweep.execution.outbox import Outbox
+from sweep.planning.strategy import Group, Strategy, by_load, group_of
+from trials.dependencies import dependencies
 from trials.spec import Point, Record, Trial
 
 ENOUGH = 10  # finished trials before a share of failures says something
@@ -22,7 +22,7 @@ ENOUGH = 10  # finished trials before a share of failures says something
 
 @dataclass(slots=True)
 class Progress:
-    """What a person watches: counts, and the walk of the wave that runs now."""
+    """What a person watches: counts, and the strategy of the stage that runs now."""
 
     planned: int = 0
     stored: int = 0  # found in the store, not run
@@ -30,68 +30,77 @@ class Progress:
     failed: int = 0
     pruned: int = 0
     blocked: int = 0  # not run, because a victim or copy that they need failed
-    lost: int = 0  # workers lost; their trials were handed out again
-    elsewhere: int = 0  # run by other drivers while this one ran
-    late: int = 0  # run here, but another driver had taken the trial, as the lease had run out: not stored
+    worker_lost: int = 0  # workers lost; their trials were handed out again
+    remote_done: int = 0  # run by other drivers while this one ran
+    lease_lost: int = (
+        0  # run here, but another driver had taken the trial, as the lease had run out: not stored
+    )
     running: dict[str, Trial] = field(default_factory=dict)
     points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
     awaited: dict[str, Trial] = field(default_factory=dict)  # other drivers run them now
-    unmet: str = ""  # what a trial wants and no node has
-    notes: list[str] = field(default_factory=list)  # how the nodes' libraries differ from this process's
-    wave: list[str] = field(default_factory=list)
+    unschedulable: str = ""  # what a trial wants and no node has
+    notes: list[str] = field(
+        default_factory=list
+    )  # how the nodes' libraries differ from this process's
+    stage: list[str] = field(default_factory=list)
 
 
 class Aborted(RuntimeError):
     """So many trials have failed that the sweep was stopped; what finished is stored."""
 
 
-# event: start, point, finish, lost, unmet; wait, elsewhere (a trial that another driver runs, and its record), late
-Watch = Callable[[str, Trial, Progress, Record | None], None]
+# event: start, point, finish, lost, unmet; wait, elsewhere (a trial that another driver runs, and
+# its record), late
+ProgressReporter = Callable[[str, Trial, Progress, Record | None], None]
 LOOK = 1.0  # seconds between two looks at what other drivers run
 
 
-class Source:
-    """Hands out the trials of a sweep's waves and takes their records.
+class Scheduler:
+    """Hands out the trials of a sweep's stages and takes their records.
 
     Args:
-        waves: yields the walks of a wave when the wave before is done.
+        stages: yields the strategies of a stage when the stage before is done.
         store: the only truth.
         sweep: name under which trials are filed.
         attempts: how often a trial whose worker was lost is started before it counts as failed.
         watch: told of each event.
         usable: False for a stored trial whose artifact is gone, so that it runs again.
         driver: in whose name trials are claimed.
-        abort_at: share of failures among ``ENOUGH`` or more finished trials at which no more are handed out.
-        spool: where a driver that was killed since may have left a trial's record, which then counts as run here.
+        abort_at: share of failures among ``ENOUGH`` or more finished trials at which no more are
+            handed out.
+        outbox: where a driver that was killed since may have left a trial's record, which then
+            counts as run here.
 
-    A trial is claimed before it is handed out. One that another driver has claimed is told to its walks when its record
-    is in the store, and claimed and handed out here when that driver's lease ran out. A trial whose victim or copy
-    failed is told to its walk as failed, but not stored: it has not been tried.
-    """
+    A trial is claimed before it is handed out. One that another driver has claimed is told to its
+    strategies when its record is in the store, and claimed and handed out here when that driver's
+    lease ran out. A trial whose victim or copy failed is told to its strategy as failed, but not
+    stored: it has not been tried."""
 
     def __init__(
         self,
-        waves: Iterator[list[Walk]],
+        stages: Iterator[list[Strategy]],
         store: Store,
         sweep: str,
         attempts: int = 3,
-        watch: Watch | None = None,
+        watch: ProgressReporter | None = None,
         usable: Callable[[Record], bool] = lambda _: True,
         driver: Driver | None = None,
         abort_at: float = math.inf,
-        spool: Spool | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
-        self._waves, self.store, self._sweep, self._attempts = waves, store, sweep, attempts
+        self._stages, self.store, self._sweep, self._attempts = stages, store, sweep, attempts
         self._usable, self._driver, self._abort_at = usable, driver or Driver(), abort_at
-        self._spool = spool
+        self._outbox = outbox
         self._watch = watch or (lambda *_: None)
         self.progress = Progress()
-        self._walks: deque[Walk] = deque()
+        self._strategies: deque[Strategy] = deque()
         self._again: deque[Trial] = deque()
         self._tries: dict[str, int] = {}
-        self._waiting: dict[str, list[Walk]] = {}  # trial id in flight, here or elsewhere -> walks that asked for it
+        self._waiting: dict[
+            str, list[Strategy]
+        ] = {}  # trial id in flight, here or elsewhere -> strategies that asked for it
         self._looked = -LOOK
-        self._heard = 0  # trials of this wave that its walks took up by themselves
+        self._heard = 0  # trials of this stage that its strategies took up by themselves
         self._over = False
         self._failed: set[str] = set()
         self._at: dict[str, Group] = {}  # what the workers at the running trials have loaded
@@ -99,7 +108,7 @@ class Source:
 
     @property
     def over(self) -> bool:
-        """True when every wave is done, or the sweep is given up."""
+        """True when every stage is done, or the sweep is given up."""
         return self._over or self.hopeless
 
     @property
@@ -114,9 +123,12 @@ class Source:
         if self.hopeless:
             p, (error, times) = self.progress, self._errors.most_common(1)[0]
             raise Aborted(
-                f"sweep {self._sweep} stopped: {p.failed} of {p.done + p.failed + p.pruned} finished trials failed "
-                f"(abort_at = {self._abort_at:g}), {times} of them with: {error.rstrip('.')}. All that finished is "
-                "stored: mend the cause, then run again with --retry-failed; without, the failed ones are left out."
+                f"sweep {self._sweep} stopped: {p.failed} of {p.done + p.failed + p.pruned} "
+                "finished trials failed "
+                f"(abort_at = {self._abort_at:g}), {times} of them with: {error.rstrip('.')}. All "
+                "that finished is "
+                "stored: mend the cause, then run again with --retry-failed; without, the failed "
+                "ones are left out."
             )
 
     def waiting(self) -> bool:
@@ -136,10 +148,12 @@ class Source:
         return bool(self.progress.awaited) and not self.hopeless
 
     def next(self, near: Trial | None = None) -> Trial | None:
-        """A trial to run now, or None: wait for one in flight, here or elsewhere, or (``over``) go home.
+        """A trial to run now, or None: wait for one in flight, here or elsewhere, or (``over``) go
+        home.
 
         Args:
-            near: what the asking worker ran last; trials on that victim, which it has loaded, go first.
+            near: what the asking worker ran last; trials on that victim, which it has loaded, go
+                first.
         """
         if self.hopeless:
             return None
@@ -152,16 +166,18 @@ class Source:
         return trial
 
     def finish(self, record: Record) -> None:
-        """Store a record, tell the walks that asked for it; drop it where another driver has taken the trial."""
+        """Store a record, tell the strategies that asked for it; drop it where another driver has
+        taken the trial.
+        """
         trial = record.trial
         in_time = self.store.put(record, self._sweep, self._driver.name)
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
         self._at.pop(trial.id, None)
         if not in_time:
-            self.progress.late += 1
+            self.progress.lease_lost += 1
             self.progress.awaited[trial.id] = trial
-            self._watch("late", trial, self.progress, None)
+            self._watch("lease_lost", trial, self.progress, None)
             return
         counter = record.status
         setattr(self.progress, counter, getattr(self.progress, counter) + 1)
@@ -170,18 +186,24 @@ class Source:
         self._tell(record)
         self._watch("finish", trial, self.progress, record)
 
-    def lost(self, trial: Trial, why: str) -> None:
-        """A worker died under this trial: hand it out again, or give up and store one failed record."""
+    def worker_lost(self, trial: Trial, why: str) -> None:
+        """A worker died under this trial: hand it out again, or give up and store one failed
+        record.
+        """
         self.progress.running.pop(trial.id, None)
         self.progress.points.pop(trial.id, None)
         self._at.pop(trial.id, None)
-        self.progress.lost += 1
+        self.progress.worker_lost += 1
         if self._tries[trial.id] < self._attempts:
             self._again.append(trial)
-            self._watch("lost", trial, self.progress, None)
+            self._watch("worker_lost", trial, self.progress, None)
         else:
             self.finish(
-                Record(trial=trial, status="failed", error=f"its worker was lost {self._attempts} times: {why}")
+                Record(
+                    trial=trial,
+                    status="failed",
+                    error=f"its worker was lost {self._attempts} times: {why}",
+                )
             )
 
     def point(self, trial: Trial, point: Point) -> None:
@@ -189,10 +211,10 @@ class Source:
         self.progress.points[trial.id] = point
         self._watch("point", trial, self.progress, None)
 
-    def unmet(self, trial: Trial, wants: str) -> None:
+    def unschedulable(self, trial: Trial, wants: str) -> None:
         """The nodes that had what this trial wants are gone; it waits for others."""
-        self.progress.unmet = wants
-        self._watch("unmet", trial, self.progress, None)
+        self.progress.unschedulable = wants
+        self._watch("unschedulable", trial, self.progress, None)
 
     def pruned(self, trial: Trial, curve: tuple[Point, ...], seconds: float) -> None:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
@@ -204,18 +226,20 @@ class Source:
     def _draw(self, near: Trial | None = None) -> Trial | None:
         while not self._over:
             trial = self._ask(near)
-            heard = sum(w.known for w in self._walks)
-            self.progress.elsewhere += heard - self._heard
+            heard = sum(w.known for w in self._strategies)
+            self.progress.remote_done += heard - self._heard
             self._heard = heard
             if trial is not None:
                 return trial
-            if any(not w.done for w in self._walks):
+            if any(not w.done for w in self._strategies):
                 return None
-            self._next_wave()
+            self._next_stage()
         return None
 
     def _freed(self) -> Trial | None:
-        """A trial whose driver was killed; tells the walks what other drivers have stored by now."""
+        """A trial whose driver was killed; tells the strategies what other drivers have stored by
+        now.
+        """
         awaited = self.progress.awaited
         if not awaited or time.monotonic() - self._looked < LOOK:
             return None
@@ -231,20 +255,22 @@ class Source:
 
     def _ask(self, near: Trial | None) -> Trial | None:
         nearby, busy = group_of(near) if near else None, {victim for victim, _ in self._at.values()}
-        for walk in by_load(self._walks, nearby, busy):
-            self._walks.remove(walk)
-            self._walks.append(walk)  # defenses take turns, so each has a best early on
-            while (trial := walk.ask(nearby, busy)) is not None:
+        for strategy in by_load(self._strategies, nearby, busy):
+            self._strategies.remove(strategy)
+            self._strategies.append(strategy)  # defenses take turns, so each has a best early on
+            while (trial := strategy.ask(nearby, busy)) is not None:
                 if trial.id in self._waiting:
-                    self._waiting[trial.id].append(walk)
+                    self._waiting[trial.id].append(strategy)
                     continue
-                self._waiting[trial.id] = [walk]
+                self._waiting[trial.id] = [strategy]
                 if self._mine(trial):
                     return trial
         return None
 
     def _mine(self, trial: Trial) -> bool:
-        """True for a trial that is to run here, and is claimed; of another the walks have been told, or will be."""
+        """True for a trial that is to run here, and is claimed; of another the strategies have been
+        told, or will be.
+        """
         if self._stored(trial) or self._blocked(trial):
             return False
         if not self.store.claim(trial.id, self._driver.name, self._driver.lease):
@@ -256,15 +282,17 @@ class Source:
         return not self._left(trial)
 
     def _left(self, trial: Trial) -> bool:
-        """Take up the record that a driver which was killed since has left of a trial that is now ours."""
-        if self._spool is None or (waiting := self._spool.found(trial.id)) is None:
+        """Take up the record that a driver which was killed since has left of a trial that is now
+        ours.
+        """
+        if self._outbox is None or (waiting := self._outbox.found(trial.id)) is None:
             return False
         record, sweep = waiting
         if not self._usable(record):
             return False
         self.progress.awaited.pop(trial.id, None)
         self.finish(record)
-        self._spool.settle(self.store, trial.id, sweep)
+        self._outbox.settle(self.store, trial.id, sweep)
         return True
 
     def _stored(self, trial: Trial) -> bool:
@@ -273,34 +301,36 @@ class Source:
             return False
         self.store.link(self._sweep, trial.id)
         if self.progress.awaited.pop(trial.id, None):
-            self.progress.elsewhere += 1
-            self._watch("elsewhere", trial, self.progress, record)
+            self.progress.remote_done += 1
+            self._watch("remote_done", trial, self.progress, record)
         else:
             self.progress.stored += 1
         self._tell(record)
         return True
 
     def _blocked(self, trial: Trial) -> bool:
-        if not self._failed or not any(t.id in self._failed for t in needs(trial)):
+        if not self._failed or not any(t.id in self._failed for t in dependencies(trial)):
             return False
         self.progress.blocked += 1
         self.progress.awaited.pop(trial.id, None)
-        self._tell(Record(trial=trial, status="failed", error="a victim or copy that it needs failed"))
+        self._tell(
+            Record(trial=trial, status="failed", error="a victim or copy that it needs failed")
+        )
         return True
 
     def _tell(self, record: Record) -> None:
         if record.status == "failed" and record.trial.method is None:
             self._failed.add(record.trial.id)
-        for walk in self._waiting.pop(record.trial.id, []):
-            walk.tell(record)
+        for strategy in self._waiting.pop(record.trial.id, []):
+            strategy.tell(record)
 
-    def _next_wave(self) -> None:
-        wave = next(self._waves, None)
-        if wave is None:
+    def _next_stage(self) -> None:
+        stage = next(self._stages, None)
+        if stage is None:
             self._over = True
             return
-        self._walks = deque(wave)
-        self.progress.wave = list(dict.fromkeys(w.label for w in wave))
-        self.progress.planned += sum(w.size for w in wave)
-        self._heard = sum(w.known for w in wave)
+        self._strategies = deque(stage)
+        self.progress.stage = list(dict.fromkeys(w.label for w in stage))
+        self.progress.planned += sum(w.size for w in stage)
+        self._heard = sum(w.known for w in stage)
         self.progress.stored += self._heard

@@ -1,4 +1,6 @@
-"""A store's password: off the command line, which others can read and Ray keeps, and out of Ray's processes."""
+"""A store's password: off the command line, which others can read and Ray keeps, and out of Ray's
+processes.
+"""
 
 import contextlib
 import os
@@ -13,7 +15,9 @@ _OPTION = "--store"
 
 
 def moved(words: Sequence[str]) -> tuple[list[str], str]:
-    """A command line without the option that names a store with a password, and that store's address, or ""."""
+    """A command line without the option that names a store with a password, and that store's
+    address, or "".
+    """
     kept, address = list(words), ""
     for i, word in enumerate(words):
         option, equals, value = word.partition("=")
@@ -25,7 +29,9 @@ def moved(words: Sequence[str]) -> tuple[list[str], str]:
 
 
 def off_the_command_line() -> None:
-    """Put the address of a store with a password into the environment, and start this program again without it."""
+    """Put the address of a store with a password into the environment, and start this program again
+    without it.
+    """
     kept, address = moved(sys.orig_argv[1:])
     if address:
         sys.stdout.flush()

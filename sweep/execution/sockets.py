@@ -1,4 +1,6 @@
-"""Where sockets lie: a socket's path may have some 100 bytes, so that a long TMPDIR cannot hold them."""
+"""Where sockets lie: a socket's path may have some 100 bytes, so that a long TMPDIR cannot hold
+them.
+"""
 
 import atexit
 import contextlib
@@ -14,12 +16,15 @@ from trials.spec import SpecError
 _LONGEST = 107 if sys.platform == "linux" else 103  # bytes
 _SHORT = ("/var/tmp", "/dev/shm")
 _FORKS = len("/pymp-12345678/listener-12345678")
-_RAYS = len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store") + 8  # some to spare
+_RAYS = (
+    len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store") + 8
+)  # some to spare
 
 
 @contextlib.contextmanager
 def near() -> Iterator[None]:
-    """What multiprocessing makes in the block for its sockets lies where their paths are short enough.
+    """What multiprocessing makes in the block for its sockets lies where their paths are short
+    enough.
 
     Raises:
         SpecError: there is no such place.
@@ -34,7 +39,8 @@ def near() -> Iterator[None]:
 
 @functools.cache
 def for_ray() -> str | None:
-    """The folder for a Ray of our own, removed when this process ends; None where Ray's usual one will do.
+    """The folder for a Ray of our own, removed when this process ends; None where Ray's usual one
+    will do.
 
     Raises:
         SpecError: there is no place where its sockets' paths are short enough.
@@ -55,6 +61,7 @@ def _short_enough(usual: str, room: int) -> str:
         if fits and (folder == usual or os.access(folder, os.W_OK | os.X_OK)):
             return folder
     raise SpecError(
-        f"TMPDIR names {usual!r}, which is too long for the path of a socket: set it to a folder with at most "
+        f"TMPDIR names {usual!r}, which is too long for the path of a socket: set it to a folder "
+        "with at most "
         f"{_LONGEST - room} characters."
     )

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command alike: the trial of this process writes its checkpoint, then all is let go.
+"""Ctrl-C, SIGTERM and SIGHUP end a command alike: the trial of this process writes its checkpoint,
+then all is let go.
 
-SIGTERM is what ``docker stop``, Kubernetes and SLURM send, SIGHUP comes when a terminal is closed. A signal that is
-ignored when the command begins stays ignored, as ``nohup`` wants it.
-"""
+SIGTERM is what ``docker stop``, Kubernetes and SLURM send, SIGHUP comes when a terminal is closed.
+A signal that is ignored when the command begins stays ignored, as ``nohup`` wants it."""
 
 import contextlib
 import os
@@ -60,7 +60,9 @@ def are_heard() -> bool:
 
 
 def again() -> None:
-    """Take the signals back from a library in C, which replaces handlers without Python's knowledge."""
+    """Take the signals back from a library in C, which replaces handlers without Python's
+    knowledge.
+    """
     if _heard.listening:
         for number in ENDING:
             signal.signal(number, signal.getsignal(number))
@@ -68,7 +70,9 @@ def again() -> None:
 
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
-    """What is started in this block never hears these signals: they are for the driver, which ends what it started."""
+    """What is started in this block never hears these signals: they are for the driver, which ends
+    what it started.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield

@@ -1,4 +1,6 @@
-"""What code and libraries a process has, so that the numbers of two versions are never mixed in silence."""
+"""What code and libraries a process has, so that the numbers of two versions are never mixed in
+silence.
+"""
 
 import functools
 import hashlib
@@ -10,37 +12,47 @@ from pathlib import Path
 from trials.provenance import LIBRARIES, of_code
 from trials.spec import SpecError
 
-ROOMS = ("trials", "search_spaces", "results", "sweep")  # the packages of poisonsweep
+PACKAGES = ("trials", "search_spaces", "results", "sweep")  # the packages of poisonsweep
 _SAME = "Install the same version on every node, or send this one with --ship."
 Facts = Mapping[str, str]
 
 
 @functools.cache
 def here() -> Facts:
-    """The version of poisonsweep, of Python and the libraries, and digests of the code and a user's own methods."""
+    """The version of poisonsweep, of Python and the libraries, and digests of the code and a user's
+    own methods.
+    """
     return {"methods": "none", **of_code(), "code": _digest()}
 
 
 def must_match(node: str, theirs: Facts) -> None:
-    """Raises SpecError with one line where a node has another poisonsweep than this process, or other own methods."""
+    """Raises SpecError with one line where a node has another poisonsweep than this process, or
+    other own methods.
+    """
     ours = here()
     if theirs.get("code") != ours["code"]:
         raise SpecError(
-            f"the node {node} has another poisonsweep ({_version(theirs)}) than this driver ({_version(ours)}), so its "
+            f"the node {node} has another poisonsweep ({_version(theirs)}) than this driver "
+            f"({_version(ours)}), so its "
             f"numbers could not be compared. {_SAME}"
         )
     if theirs["methods"] != ours["methods"]:
         raise SpecError(
-            f"the node {node} has other methods in POISONSWEEP_METHODS (digest {theirs['methods']}) than this driver "
-            f"({ours['methods']}). Put the same files into the folder that the variable names there."
+            f"the node {node} has other methods in POISONSWEEP_METHODS (digest "
+            f"{theirs['methods']}) than this driver "
+            f"({ours['methods']}). Put the same files into the folder that the variable names "
+            "there."
         )
 
 
 def must_be(code: str) -> None:
-    """Raises RuntimeError where this process, perhaps on a node that came later, has other code; "" is any."""
+    """Raises RuntimeError where this process, perhaps on a node that came later, has other code; ""
+    is any.
+    """
     if code not in {"", here()["code"]}:
         raise RuntimeError(
-            f"this node has another poisonsweep (code {here()['code']}) than the driver ({code}). {_SAME}"
+            f"this node has another poisonsweep (code {here()['code']}) than the driver ({code}). "
+            f"{_SAME}"
         )
 
 
@@ -50,8 +62,12 @@ def notes(nodes: Iterable[tuple[str, Facts]]) -> list[str]:
     for node, theirs in nodes:
         other = [name for name in ("python", *LIBRARIES) if theirs.get(name) != ours[name]]
         if other:
-            has, had = (", ".join(f"{name} {facts.get(name)}" for name in other) for facts in (theirs, ours))
-            alike[f"has {has}, this driver {had}: the same trial may give other numbers there"].append(node)
+            has, had = (
+                ", ".join(f"{name} {facts.get(name)}" for name in other) for facts in (theirs, ours)
+            )
+            alike[
+                f"has {has}, this driver {had}: the same trial may give other numbers there"
+            ].append(node)
     return [f"the node {' and '.join(_few(names))} {what}" for what, names in alike.items()]
 
 
@@ -67,7 +83,9 @@ def _version(facts: Facts) -> str:
 
 def _digest() -> str:
     state = hashlib.sha256()
-    for room in ROOMS:  # each where it is imported from: code that is sent to a node is not all in one folder
+    for room in (
+        PACKAGES
+    ):  # each where it is imported from: code that is sent to a node is not all in one folder
         folder = Path(importlib.import_module(room).__file__ or "").parent
         for file in sorted(folder.rglob("*.py")):
             state.update(f"{room}/{file.relative_to(folder).as_posix()}\0".encode())

@@ -1,4 +1,6 @@
-"""What a worker process is, whatever started it: a bench with its threads set, a time limit, a driver to die with."""
+"""What a worker process is, whatever started it: a runtime with its threads set, a time limit, a
+driver to die with.
+"""
 
 import contextlib
 import faulthandler
@@ -17,19 +19,19 @@ from sweep.execution.event_log import note
 from sweep.spec.compute import Compute
 from trials.spec import Point, Record, SpecError, Trial
 from trials.storage import node_cache
-from trials.storage.blobs import CHECKPOINT_EVERY, Folder, folder_at, is_uri
+from trials.storage.blobs import CHECKPOINT_EVERY, BlobStore, blobs_at, is_uri
 
 if TYPE_CHECKING:
-    from trials.runtime import Bench
+    from trials.runtime import TrialRuntime
 
 TELLING = 30.0  # seconds that a last word may take on its way to a URI
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where trials run: the artifacts (an absolute folder or a URI), the device, torch's threads a trial, the seconds
-    between two checkpoints of a trial, those that it may take, and the name of the sweep that asks for them.
-    """
+class WorkerConfig:
+    """Where trials run: the artifacts (an absolute folder or a URI), the device, torch's threads a
+    trial, the seconds between two checkpoints of a trial, those that it may take, and the name of
+    the sweep that asks for them."""
 
     artifacts: str
     device: str = "cpu"
@@ -39,63 +41,69 @@ class Place:
     sweep: str = ""  # "": nobody said
 
     @property
-    def spool(self) -> Folder:
+    def outbox(self) -> BlobStore:
         """Beside the artifacts, so that the driver reads what any node has finished."""
-        return folder_at(f"{self.artifacts.rstrip('/')}/spool")
+        return blobs_at(f"{self.artifacts.rstrip('/')}/outbox")
 
     @property
     def scratch(self) -> Path:
         """A folder of this machine, for what an executor writes and forgets."""
         return node_cache.folder() if is_uri(self.artifacts) else Path(self.artifacts)
 
-    def late(self, trial_id: str) -> Path:
+    def timeout_trace(self, trial_id: str) -> Path:
         """Where a trial leaves its last word at its time limit."""
-        return self.scratch / "spool" / late_name(trial_id)
+        return self.scratch / "outbox" / timeout_trace_name(trial_id)
 
     def perform(self, trial: Trial) -> Generator[Point, None, Record]:
-        """The trial's points as they come, then its record, on this process's bench."""
+        """The trial's points as they come, then its record, on this process's runtime."""
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
         note(self.scratch, trial.id, "started")
-        record = yield from perform(trial, _bench(replace(self, time_limit=0, sweep="")))
+        record = yield from perform(trial, _runtime(replace(self, time_limit=0, sweep="")))
         note(self.scratch, trial.id, record.status)
         return record
 
 
-def placed(place: Place, share: Compute) -> Place:
+def with_resources(worker_config: WorkerConfig, share: Compute) -> WorkerConfig:
     """The place of a trial that gets this share."""
-    return replace(place, threads=share.threads, time_limit=share.time_limit)
+    return replace(worker_config, threads=share.threads, time_limit=share.time_limit)
 
 
-def make_bench(place: Place) -> "Bench":
-    """A bench in this process; sets torch's threads, since more threads than cores is far slower than fewer."""
+def make_runtime(worker_config: WorkerConfig) -> "TrialRuntime":
+    """A runtime in this process; sets torch's threads, since more threads than cores is far slower
+    than fewer.
+    """
     import torch  # noqa: PLC0415  (a driver that only plans never gets here)
 
-    from trials.runtime import Bench  # noqa: PLC0415
+    from trials.runtime import TrialRuntime  # noqa: PLC0415
     from trials.storage.remote_artifacts import artifacts_at  # noqa: PLC0415
 
-    torch.set_num_threads(place.threads)
-    return Bench(artifacts_at(place.artifacts), device_for(place.device), place.checkpoint)
+    torch.set_num_threads(worker_config.threads)
+    return TrialRuntime(
+        artifacts_at(worker_config.artifacts),
+        device_for(worker_config.device),
+        worker_config.checkpoint,
+    )
 
 
-_bench = functools.lru_cache(1)(make_bench)  # kept warm for this process's next trial
+_runtime = functools.lru_cache(1)(make_runtime)  # kept warm for this process's next trial
 
 
-def perform(trial: Trial, place: Place) -> Generator[Point, None, Record]:
-    """``place.perform``, but past the time limit this process ends itself, whatever it is doing.
+def perform(trial: Trial, worker_config: WorkerConfig) -> Generator[Point, None, Record]:
+    """``worker_config.perform``, but past the time limit this process ends itself, whatever it is
+    doing.
 
-    A thread of C does that, so code that never gives back Python's lock is ended too. Where it hung goes to a file that
-    the spool's ``last_word`` reads. Time between the steps does not count.
-    """
-    steps, left = place.perform(trial), place.time_limit
+    A thread of C does that, so code that never gives back Python's lock is ended too. Where it hung
+    goes to a file that the outbox's ``last_word`` reads. Time between the steps does not count."""
+    steps, left = worker_config.perform(trial), worker_config.time_limit
     if not left:
         return (yield from steps)
-    late = place.late(trial.id)
-    late.parent.mkdir(parents=True, exist_ok=True)
-    with late.open("w") as stream:
+    timeout_trace = worker_config.timeout_trace(trial.id)
+    timeout_trace.parent.mkdir(parents=True, exist_ok=True)
+    with timeout_trace.open("w") as stream:
         while True:
             began = time.monotonic()
-            with _limited(place, trial.id, max(left, 0.001), stream):
+            with _limited(worker_config, trial.id, max(left, 0.001), stream):
                 try:
                     point = next(steps)
                 except StopIteration as end:
@@ -106,15 +114,16 @@ def perform(trial: Trial, place: Place) -> Generator[Point, None, Record]:
 
 
 @contextlib.contextmanager
-def _limited(place: Place, trial_id: str, seconds: float, stream: TextIO) -> Iterator[None]:
+def _limited(
+    worker_config: WorkerConfig, trial_id: str, seconds: float, stream: TextIO
+) -> Iterator[None]:
     """End this process if the block takes longer.
 
-    The driver may be on another machine and not see this one's disk, so where the artifacts lie at a URI a thread of
-    Python puts the last word there first; C's waits for it.
-    """
+    The driver may be on another machine and not see this one's disk, so where the artifacts lie at
+    a URI a thread of Python puts the last word there first; C's waits for it."""
     teller = None
-    if is_uri(place.artifacts):
-        teller = threading.Timer(seconds, _tell, (place, trial_id, stream))
+    if is_uri(worker_config.artifacts):
+        teller = threading.Timer(seconds, _tell, (worker_config, trial_id, stream))
         teller.daemon = True
         teller.start()
     faulthandler.dump_traceback_later(seconds + (TELLING if teller else 0), exit=True, file=stream)
@@ -126,29 +135,42 @@ def _limited(place: Place, trial_id: str, seconds: float, stream: TextIO) -> Ite
             teller.cancel()
 
 
-def _tell(place: Place, trial_id: str, stream: TextIO) -> None:
+def _tell(worker_config: WorkerConfig, trial_id: str, stream: TextIO) -> None:
     print("Timeout: its process was ended.", file=stream, flush=True)
     faulthandler.dump_traceback(stream)
     with contextlib.suppress(OSError):
-        place.spool.put(late_name(trial_id), place.late(trial_id).read_bytes())
+        worker_config.outbox.put(
+            timeout_trace_name(trial_id), worker_config.timeout_trace(trial_id).read_bytes()
+        )
     os._exit(1)
 
 
-def late_name(trial_id: str) -> str:
-    """The file of the spool that tells where a trial hung."""
+def timeout_trace_name(trial_id: str) -> str:
+    """The file of the outbox that tells where a trial hung."""
     return f".{trial_id}.late"
 
 
 def spoilt(record: Record) -> bool:
-    """True where a trial ran out of memory or broke its GPU's context: its process should run no other."""
+    """True where a trial ran out of memory or broke its GPU's context: its process should run no
+    other.
+    """
     return record.status == "failed" and any(sign in (record.error or "") for sign in _SPOILT)
 
 
-_SPOILT = ("MemoryError", "can't allocate memory", "CUDA error", "AcceleratorError", "CUBLAS_STATUS", "CUDNN_STATUS")
+_SPOILT = (
+    "MemoryError",
+    "can't allocate memory",
+    "CUDA error",
+    "AcceleratorError",
+    "CUBLAS_STATUS",
+    "CUDNN_STATUS",
+)
 
 
 def die_with_the_driver() -> None:
-    """End this process as soon as the one that started it is gone: a killed driver leaves nobody computing."""
+    """End this process as soon as the one that started it is gone: a killed driver leaves nobody
+    computing.
+    """
     driver = multiprocessing.parent_process()
     assert driver is not None
 
@@ -160,7 +182,10 @@ def die_with_the_driver() -> None:
 
 
 def device_for(wanted: str) -> str:
-    """The torch device for ``auto``, ``cpu`` or ``cuda``. Raises SpecError for a GPU where there is none."""
+    """The torch device for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises SpecError for a GPU where there is none.
+    """
     if wanted == "cpu" or (wanted == "auto" and not _may_have_gpus()):
         return "cpu"
     import torch  # noqa: PLC0415
@@ -168,16 +193,31 @@ def device_for(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda"):
-        count, number = torch.cuda.device_count(), wanted.removeprefix("cuda").removeprefix(":") or "0"
+        count, number = (
+            torch.cuda.device_count(),
+            wanted.removeprefix("cuda").removeprefix(":") or "0",
+        )
         if not torch.cuda.is_available():
-            raise SpecError(f'device is {wanted!r}, but torch sees no GPU here. Write device = "auto" or "cpu".')
+            raise SpecError(
+                f'device is {wanted!r}, but torch sees no GPU here. Write device = "auto" or "cpu".'
+            )
         if not number.isdecimal() or int(number) >= count:
-            raise SpecError(f"device is {wanted!r}, but torch sees {count} GPUs here, counted from 0.")
+            raise SpecError(
+                f"device is {wanted!r}, but torch sees {count} GPUs here, counted from 0."
+            )
     return wanted
 
 
-_DRIVERS = (  # what NVIDIA's, Tegra's, AMD's and Windows' drivers show; the first file may come with the first use only
-    *("/dev/nvidiactl", "/proc/driver/nvidia", "/sys/module/nvidia", "/dev/nvmap", "/dev/nvhost-gpu"),
+# what NVIDIA's, Tegra's, AMD's and Windows' drivers show; the first file may come with the first
+# use only
+_DRIVERS = (
+    *(
+        "/dev/nvidiactl",
+        "/proc/driver/nvidia",
+        "/sys/module/nvidia",
+        "/dev/nvmap",
+        "/dev/nvhost-gpu",
+    ),
     *("/dev/kfd", "/sys/module/amdgpu", "/dev/dxg"),
 )
 

@@ -6,33 +6,34 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sweep.execution.outbox import Spool
-from sweep.execution.worker import Place, device_for, perform, spoilt
+from sweep.execution.outbox import Outbox
+from sweep.execution.worker import WorkerConfig, device_for, perform, spoilt
 from trials.leaving import leaving
 from trials.spec import to_json, trial_from_json
 
 
-def serve(pipe: "Connection[Any, Any]", place: Place, number: int) -> None:
+def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int) -> None:
     """A worker's life; it ends too after a record that says that the process is spoilt.
 
     Args:
-        pipe: gives a trial and its share as JSON, takes ("point", ...), then ("record" or "last", JSON).
-        place: where its trials run.
+        pipe: gives a trial and its share as JSON, takes ("point", ...), then ("record" or "last",
+            JSON).
+        worker_config: where its trials run.
         number: of the worker among the driver's; GPUs are dealt by it.
     """
-    if device_for(place.device) == "cuda":
+    if device_for(worker_config.device) == "cuda":
         import torch  # noqa: PLC0415
 
-        place = replace(place, device=f"cuda:{number % torch.cuda.device_count()}")
+        worker_config = replace(worker_config, device=f"cuda:{number % torch.cuda.device_count()}")
     with contextlib.suppress(EOFError, OSError):
         while True:
             trial, share = json.loads(pipe.recv())
-            steps = perform(trial_from_json(trial), replace(place, **share))
+            steps = perform(trial_from_json(trial), replace(worker_config, **share))
             while True:
                 try:
                     point = next(steps)
                 except StopIteration as end:
-                    text, last = Spool(place).put(end.value), spoilt(end.value)
+                    text, last = Outbox(worker_config).put(end.value), spoilt(end.value)
                     pipe.send(("last" if last else "record", text))
                     leaving.go()
                     if last:  # the driver hires another

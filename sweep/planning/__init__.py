@@ -1,1 +1,4 @@
-"""From a sweep to trials, in stages, and the strategies that walk a search space. Runs nothing."""
+"""From a sweep to trials, in stages, and the strategies that strategy a search space.
+
+Runs nothing.
+"""

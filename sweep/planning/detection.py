@@ -1,20 +1,24 @@
-"""The trials of detectors: tuned on self-poisoned copies where they have several settings, then run on every victim."""
+"""The trials of detectors: tuned on self-poisoned copies where they have several settings, then run
+on every victim.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from results.comparison.tuned_detectors import tuned_detectors
 from results.selection.winners import CONTROLS, Winner, winners
-from search_spaces._walks import grid, thin
+from search_spaces._strategies import grid, thin
 from sweep.planning import trials as plan
 from sweep.spec.sweep import Detector, Sweep
 from trials import catalog
-from trials.spec import Choice, Record, Trial, Victim
+from trials.spec import MethodConfig, Record, Trial, Victim
 
 
 def detector_tuning(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
-    """Each setting of the detectors that have several, on the copies of what the defenses were tuned on."""
-    copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
+    """Each setting of the detectors that have several, on the copies of what the defenses were
+    tuned on.
+    """
+    copies = int(catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params["copies"])
     found = []
     for winner in winners(records, sweep.rule) if sweep.detectors else []:
         for detector in sweep.detectors:
@@ -23,23 +27,34 @@ def detector_tuning(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
                 continue
             method, stop_at = _repair(detector, winner)
             params = {**plan.every(sweep), "stop_at": stop_at, "copies": copies}
-            game = catalog.resolve("games", Choice("detector_tuning", params))
+            game = catalog.resolve("games", MethodConfig("detector_tuning", params))
             base = replace(winner.trial, game=game, method=method)
             found += [replace(base, detector=p, seed=s) for p in points for s in sweep.seeds]
     return plan.distinct(found)
 
 
-def inspections(sweep: Sweep, victim: Victim, winner: Winner, detected: Sequence[Record]) -> list[Trial]:
+def inspections(
+    sweep: Sweep, victim: Victim, winner: Winner, detected: Sequence[Record]
+) -> list[Trial]:
     """The detectors on a victim; those that compare are given it as the winner repairs it."""
     found = []
     for detector in sweep.detectors:
         if not _wanted(sweep, detector, winner):
             continue
         method, stop_at = _repair(detector, winner)
-        game = catalog.resolve("games", Choice("detectability", {**plan.every(sweep), "stop_at": stop_at}))
+        game = catalog.resolve(
+            "games", MethodConfig("detectability", {**plan.every(sweep), "stop_at": stop_at})
+        )
         for choice in _chosen(detector, winner, method, detected):
             found += [
-                Trial(game=game, victim=victim, method=method, trusted=winner.trusted, seed=s, detector=choice)
+                Trial(
+                    game=game,
+                    victim=victim,
+                    method=method,
+                    trusted=winner.trusted,
+                    seed=s,
+                    detector=choice,
+                )
                 for s in sweep.seeds
             ]
     return found
@@ -51,27 +66,37 @@ def compares(detector: Detector) -> bool:
 
 
 def repairs_of(sweep: Sweep, detector: Detector) -> tuple[str, ...]:
-    """The defenses whose repaired models the detector is given: those named, or all that are no controls."""
+    """The defenses whose repaired models the detector is given: those named, or all that are no
+    controls.
+    """
     return detector.repairs or tuple(d.name for d in sweep.defenses if d.name not in CONTROLS)
 
 
-def detections(detector: Detector) -> list[Choice]:
+def detections(detector: Detector) -> list[MethodConfig]:
     """The settings that a detector may be run with, resolved, the paper's first."""
-    points = thin(grid(catalog.find("detector_spaces", detector.name), detector.profile), detector.limit, 0)
-    chosen = [Choice(p.name, {**p.params, **detector.fixed}) for p in points]
-    return list({str(c.identity()): c for c in (catalog.resolve("detectors", c) for c in chosen)}.values())
+    points = thin(
+        grid(catalog.find("detector_spaces", detector.name), detector.profile), detector.limit, 0
+    )
+    chosen = [MethodConfig(p.name, {**p.params, **detector.fixed}) for p in points]
+    return list(
+        {str(c.identity()): c for c in (catalog.resolve("detectors", c) for c in chosen)}.values()
+    )
 
 
 def _wanted(sweep: Sweep, detector: Detector, winner: Winner) -> bool:
     return not compares(detector) or winner.defense in repairs_of(sweep, detector)
 
 
-def _repair(detector: Detector, winner: Winner) -> tuple[Choice | None, int]:
-    """The defense whose model the detector compares with, and its step; none where it does not, or it does nothing."""
+def _repair(detector: Detector, winner: Winner) -> tuple[MethodConfig | None, int]:
+    """The defense whose model the detector compares with, and its step; none where it does not, or
+    it does nothing.
+    """
     return (winner.choice, winner.step) if compares(detector) and winner.step else (None, 0)
 
 
-def _chosen(detector: Detector, winner: Winner, method: Choice | None, detected: Sequence[Record]) -> list[Choice]:
+def _chosen(
+    detector: Detector, winner: Winner, method: MethodConfig | None, detected: Sequence[Record]
+) -> list[MethodConfig]:
     """All points, or of several that were tuned the best one."""
     points = detections(detector)
     if len(points) == 1 or not detector.tune:

@@ -1,4 +1,6 @@
-"""What follows tuning: the best on the report images, winners on real attacks, detectors on what they repaired."""
+"""What follows tuning: the best on the report images, winners on real attacks, detectors on what
+they repaired.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +10,7 @@ from sweep.planning import trials as plan
 from sweep.planning.detection import inspections
 from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.spec import Choice, Record, Trial
+from trials.spec import MethodConfig, Record, Trial
 
 
 def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] = ()) -> list[Trial]:
@@ -17,7 +19,8 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
     Args:
         sweep: the sweep.
         records: its tuning records.
-        detected: records of its detectors on self-poisoned copies; detectors with several settings need them.
+        detected: records of its detectors on self-poisoned copies; detectors with several settings
+            need them.
     """
     ranked = winners(records, sweep.rule)
     found = [t for w in overall(ranked) if sweep.confirm for t in confirmations(sweep, w)]
@@ -29,7 +32,10 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
                     found += plan.real(sweep, victim, winner.trusted, winner.choice, 0)
             found += inspections(sweep, victim, winner, detected)
     if sweep.judge_all:
-        tried = {(r.trial.victim.id, r.trial.trusted, plan.key_of(r.trial.method)): r.trial for r in records}
+        tried = {
+            (r.trial.victim.id, r.trial.trusted, plan.key_of(r.trial.method)): r.trial
+            for r in records
+        }
         for trial in tried.values():
             for victim in (v for v in plan.meets(sweep, trial.victim) if v.attacks):
                 assert trial.method is not None
@@ -40,7 +46,17 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
 def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     """The winner's trials on the report images, one for each base seed."""
     found = []
-    for trial in plan.trials_of(sweep, plan.Cell(winner.victim, winner.trusted, winner.trial.plant), winner.choice):
-        params = {"copies": trial.game.params["copies"], "stop_at": winner.step, **plan.every(sweep)}
-        found.append(replace(trial, game=catalog.resolve("games", Choice("confirmation", params))))
+    for trial in plan.trials_of(
+        sweep,
+        plan.TuningTask(winner.victim, winner.trusted, winner.trial.self_poisoning),
+        winner.choice,
+    ):
+        params = {
+            "copies": trial.game.params["copies"],
+            "stop_at": winner.step,
+            **plan.every(sweep),
+        }
+        found.append(
+            replace(trial, game=catalog.resolve("games", MethodConfig("confirmation", params)))
+        )
     return found

@@ -1,4 +1,4 @@
-"""The walk of a search: an Optuna sampler asks, and learns from what came back."""
+"""The strategy of a search: an Optuna sampler asks, and learns from what came back."""
 
 import math
 from collections import deque
@@ -7,38 +7,45 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState
 
 from results.selection.winners import pick
 from sweep.planning.samplers import drawn
-from sweep.planning.search_feed import Inbox
+from sweep.planning.search_feed import FeedReader
 from sweep.planning.strategy import NONE, Group, group_of, load_of
 from sweep.spec.sweep import Defense
-from trials.spec import Choice, Record, Scalar, Trial
+from trials.spec import MethodConfig, Record, Scalar, Trial
 
 
-class SearchWalk:
-    """An Optuna sampler asks; each configuration runs once for each base seed and is told as their mean.
+class SearchStrategy:
+    """An Optuna sampler asks; each configuration runs once for each base seed and is told as their
+    mean.
 
-    The paper's optimum is asked first. Failures are told as failures, pruned trials as pruned, and the loss of clean
-    accuracy beyond delta as a constraint.
+    The paper's optimum is asked first. Failures are told as failures, pruned trials as pruned, and
+    the loss of clean accuracy beyond delta as a constraint.
 
-    A resumed search asks again what it had asked, and takes the stored records for an answer. Each ask depends on its
-    number and what was told before it alone, so where one was told before the next was asked (one worker) the search
-    goes on as if it had never been stopped. Where it asks for something else than before, it is told of all the rest at
-    once, and goes on from there.
+    A resumed search asks again what it had asked, and takes the stored records for an answer. Each
+    ask depends on its number and what was told before it alone, so where one was told before the
+    next was asked (one worker) the search goes on as if it had never been stopped. Where it asks
+    for something else than before, it is told of all the rest at once, and goes on from there.
 
     Args:
         label: what is searched, for people.
-        defense: the walk's settings.
-        space: ``space(ask) -> Choice``, resolved.
+        defense: the strategy's settings.
+        space: ``space(ask) -> MethodConfig``, resolved.
         trials_of: the trials (one a base seed) of a configuration.
         rule: selection rule that turns a curve into (asr, cda).
         delta: largest loss of clean accuracy accepted.
-        inbox: stored records of this walk, and those that other drivers add: their configurations are learnt from, and
-            count as asked for. What they have not finished, or since the last look at the store, does not, so several
-            drivers may go beyond ``defense.trials`` by that.
+        reader: stored records of this strategy, and those that other drivers add: their
+            configurations are learnt from, and count as asked for. What they have not finished, or
+            since the last look at the store, does not, so several drivers may go beyond
+            ``defense.trials`` by that.
         seed: the sampler's.
     """
 
@@ -46,11 +53,11 @@ class SearchWalk:
         self,
         label: str,
         defense: Defense,
-        space: Callable[[Any], Choice],
-        trials_of: Callable[[Choice], list[Trial]],
+        space: Callable[[Any], MethodConfig],
+        trials_of: Callable[[MethodConfig], list[Trial]],
         rule: str,
         delta: float,
-        inbox: Inbox,
+        reader: FeedReader,
         seed: int,
     ) -> None:
         self.label, self._defense, self._space, self._trials_of = label, defense, space, trials_of
@@ -59,19 +66,30 @@ class SearchWalk:
         self._ready: list[tuple[Group, Trial]] = []
         self._waiting: dict[str, list[_Asked]] = {}
         self._asked = self._open = 0
-        self._inbox = inbox
+        self._inbox = reader
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
-        self._first: deque[dict[str, Scalar]] = deque([first.params])  # to be asked before what the sampler has
+        self._first: deque[dict[str, Scalar]] = deque(
+            [first.params]
+        )  # to be asked before what the sampler has
         members = trials_of(space(first))
-        self._groups = list(dict.fromkeys(map(group_of, members)))  # of every configuration's trials
+        self._groups = list(
+            dict.fromkeys(map(group_of, members))
+        )  # of every configuration's trials
         self._seeds = len(members)
         self._drawn: set[str] = set()  # first ids of the configurations that were asked for
-        self._past = self._recalled(inbox.before)
-        self._partial = {r.trial.id: r for p in self._past.values() if not p.whole for r in p.records}  # lack a seed
-        inbox.before = []
-        self._stored = sum(p.whole for p in self._past.values())  # configurations of the past that lack nothing
-        self.size, self.known = max(defense.trials, self._stored) * self._seeds, self._stored * self._seeds
+        self._past = self._recalled(reader.before)
+        self._partial = {
+            r.trial.id: r for p in self._past.values() if not p.whole for r in p.records
+        }  # lack a seed
+        reader.before = []
+        self._stored = sum(
+            p.whole for p in self._past.values()
+        )  # configurations of the past that lack nothing
+        self.size, self.known = (
+            max(defense.trials, self._stored) * self._seeds,
+            self._stored * self._seeds,
+        )
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         if not self._ready:
@@ -109,7 +127,9 @@ class SearchWalk:
     def _draw(self) -> None:
         """Ask the study for a configuration; its trials are ready unless its records are there."""
         params = self._first.popleft() if self._first else None
-        suggested, choice = drawn(self.study, self._defense.sampler, self._seed, self._space, params)
+        suggested, choice = drawn(
+            self.study, self._defense.sampler, self._seed, self._space, params
+        )
         members = self._trials_of(choice)
         first = members[0].id
         if heard := self._others.pop(first, None):  # counted when it was heard of
@@ -133,7 +153,9 @@ class SearchWalk:
         self._ready = [(group_of(m), m) for m in members]
 
     def _part_ways(self) -> bool:
-        """Take up all of the past at once, and ask for what lacks a seed before all else; False if that is all."""
+        """Take up all of the past at once, and ask for what lacks a seed before all else; False if
+        that is all.
+        """
         past, self._past, self._stored = list(self._past.values()), {}, 0
         for p in past:
             if p.whole:
@@ -157,7 +179,9 @@ class SearchWalk:
         if any(r.status == "pruned" for r in records) or any(p is None for p in picks):
             return TrialState.PRUNED, [], math.nan
         asr = _mean([p.point.asr for p in picks if p])
-        loss = _mean([r.curve[0].cda - p.point.cda for r, p in zip(records, picks, strict=True) if p])
+        loss = _mean(
+            [r.curve[0].cda - p.point.cda for r, p in zip(records, picks, strict=True) if p]
+        )
         value = {"asr": asr, "cda_loss": loss, "seconds": _mean([r.seconds for r in records])}
         return TrialState.COMPLETE, [value[o] for o in self._defense.objectives], loss
 
@@ -168,11 +192,15 @@ class SearchWalk:
             assert record.trial.method is not None
             ids = [t.id for t in self._trials_of(record.trial.method)]
             if ids[0] not in found and (params := self._params(record.trial.method)) is not None:
-                found[ids[0]] = _Past(params, [known[i] for i in ids if i in known], all(i in known for i in ids))
+                found[ids[0]] = _Past(
+                    params, [known[i] for i in ids if i in known], all(i in known for i in ids)
+                )
         return found
 
-    def _params(self, choice: Choice) -> dict[str, Scalar] | None:
-        """The study's parameters of a choice; None for one of another space, which cannot be asked for here."""
+    def _params(self, choice: MethodConfig) -> dict[str, Scalar] | None:
+        """The study's parameters of a choice; None for one of another space, which cannot be asked
+        for here.
+        """
         recalling = _Recalled(choice)
         return recalling.params if self._space(recalling).identity() == choice.identity() else None
 
@@ -196,7 +224,9 @@ class SearchWalk:
                 self.known += self._seeds
 
     def _take_up(self, past: "_Past") -> None:
-        """Tell the study of a configuration that it has not asked for by itself; it counts as asked for."""
+        """Tell the study of a configuration that it has not asked for by itself; it counts as asked
+        for.
+        """
         trial, _ = drawn(self.study, self._defense.sampler, self._seed, self._space, past.params)
         self._settle(trial, past.records)
         self._asked += 1
@@ -232,13 +262,14 @@ class _First:
 
 
 class _Recalled:
-    """An ``ask`` that answers with the settings of a known choice, and keeps the parameters as a study knows them.
+    """An ``ask`` that answers with the settings of a known choice, and keeps the parameters as a
+    study knows them.
 
-    A name of a branch (``lr_adam``) answers with the setting that it begins with (``lr``). What the space asks for but
-    the choice does not hold, because a setting is fixed, is answered with the first value; the caller compares.
-    """
+    A name of a branch (``lr_adam``) answers with the setting that it begins with (``lr``). What the
+    space asks for but the choice does not hold, because a setting is fixed, is answered with the
+    first value; the caller compares."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: MethodConfig) -> None:
         self._settings = choice.params
         self.params: dict[str, Scalar] = {}
 
@@ -250,7 +281,9 @@ class _Recalled:
     ) -> Scalar:
         return self._answer(name, FloatDistribution(low, high, log=log, step=step), low)
 
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Scalar:
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> Scalar:
         return self._answer(name, IntDistribution(low, high, log=log, step=step), low)
 
     def _answer(self, name: str, distribution: BaseDistribution, other: Scalar) -> Scalar:

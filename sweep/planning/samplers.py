@@ -1,4 +1,6 @@
-"""Optuna's samplers, made anew for each ask: what one draws depends on its seed and the study's history alone."""
+"""Optuna's samplers, made anew for each ask: what one draws depends on its seed and the study's
+history alone.
+"""
 
 import contextlib
 import warnings
@@ -7,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from trials.spec import Choice, Scalar, derive
+from trials.spec import MethodConfig, Scalar, derive
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -20,8 +22,12 @@ _KINDS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
 
 
 def drawn(
-    study: optuna.Study, name: str, seed: int, space: Callable[[Any], Choice], params: dict[str, Scalar] | None = None
-) -> tuple[optuna.Trial, Choice]:
+    study: optuna.Study,
+    name: str,
+    seed: int,
+    space: Callable[[Any], MethodConfig],
+    params: dict[str, Scalar] | None = None,
+) -> tuple[optuna.Trial, MethodConfig]:
     """The study's next trial, and what it asks for.
 
     Args:
@@ -44,7 +50,9 @@ def drawn(
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums of a Gaussian process are rounded alike, however many threads this process uses otherwise."""
+    """Sums of a Gaussian process are rounded alike, however many threads this process uses
+    otherwise.
+    """
     import torch  # noqa: PLC0415  (its sampler loads it too)
 
     before = torch.get_num_threads()

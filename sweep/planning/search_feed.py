@@ -1,4 +1,6 @@
-"""What the store holds of a wave's searches: read once for all of them, then what other drivers add as they add it."""
+"""What the store holds of a stage's searches: read once for all of them, then what other drivers
+add as they add it.
+"""
 
 import time
 from collections import defaultdict
@@ -18,8 +20,9 @@ Where = tuple[_Row, str]  # and the plant
 
 
 @dataclass(slots=True)
-class Inbox:
-    """A search's records: those that were stored before it began, and those that it has not taken yet.
+class FeedReader:
+    """A search's records: those that were stored before it began, and those that it has not taken
+    yet.
 
     Args:
         before: stored before it began.
@@ -29,20 +32,20 @@ class Inbox:
     before: list[Record] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
     new: list[Record] = field(default_factory=list)
-    _news: "News | None" = None
+    _feed: "SearchFeed | None" = None
 
     def take(self) -> list[Record]:
         """What was stored since the last call, as far as somebody has looked."""
-        if self._news is not None:
-            self._news.look()
+        if self._feed is not None:
+            self._feed.look()
         taken, self.new = self.new, []
         return taken
 
 
-class News:
-    """The inboxes of a wave. The store is looked at for all of them together, at most once in ``LOOK`` seconds
-    and, where that takes long, for ``SHARE`` of the time; each new record that is nobody's own is read once.
-    """
+class SearchFeed:
+    """The readers of a stage. The store is looked at for all of them together, at most once in
+    ``LOOK`` seconds and, where that takes long, for ``SHARE`` of the time; each new record that is
+    nobody's own is read once."""
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         self._sweep, self._store = sweep, store
@@ -51,36 +54,38 @@ class News:
         self._before: dict[Where, list[Record]] = defaultdict(list)
         for record in plan.own(sweep, records):
             self._before[_where(record.trial)].append(record)
-        self._boxes: dict[_Row, list[tuple[Where, Inbox]]] = defaultdict(list)
+        self._boxes: dict[_Row, list[tuple[Where, FeedReader]]] = defaultdict(list)
         self._next = time.monotonic() + LOOK
 
-    def inbox(self, cell: plan.Cell, method: str) -> Inbox:
+    def reader(self, task: plan.TuningTask, method: str) -> FeedReader:
         """One for the search of a method in a cell."""
-        where = (cell.victim.id, method, cell.trusted), plan.key_of(cell.plant)
-        box = Inbox(self._before[where], _news=self)
+        where = (task.victim.id, method, task.trusted), plan.key_of(task.self_poisoning)
+        box = FeedReader(self._before[where], _feed=self)
         self._boxes[where[0]].append((where, box))
         return box
 
     def look(self) -> None:
-        """Put what other drivers have stored since into the inboxes, if it is time to look."""
+        """Put what other drivers have stored since into the readers, if it is time to look."""
         began = time.monotonic()
         if began < self._next:
             return
-        for trial_id, victim, method, trusted in self._store.finished(self._sweep.name, self._sweep.game):
+        for trial_id, victim, method, trusted in self._store.finished(
+            self._sweep.name, self._sweep.game
+        ):
             if trial_id not in self._seen:
                 self._seen.add(trial_id)
                 self._deliver(trial_id, list(self._takers(trial_id, (victim, method, trusted))))
         over = time.monotonic()
         self._next = over + LOOK * max(1, (over - began) / SHARE)
 
-    def _takers(self, trial_id: str, row: _Row) -> Iterator[tuple[Where, Inbox]]:
+    def _takers(self, trial_id: str, row: _Row) -> Iterator[tuple[Where, FeedReader]]:
         boxes = self._boxes.get(row, [])
         asked = {where for where, box in boxes if trial_id in box.own}
         for where, box in boxes:
             if trial_id not in box.own and (not asked or where in asked):
                 yield where, box
 
-    def _deliver(self, trial_id: str, takers: list[tuple[Where, Inbox]]) -> None:
+    def _deliver(self, trial_id: str, takers: list[tuple[Where, FeedReader]]) -> None:
         if not takers:
             return
         record = self._store.get(trial_id)
@@ -95,4 +100,6 @@ class News:
 
 
 def _where(trial: Trial) -> Where:
-    return (trial.victim.id, trial.method.name if trial.method else "", trial.trusted), plan.key_of(trial.plant)
+    return (trial.victim.id, trial.method.name if trial.method else "", trial.trusted), plan.key_of(
+        trial.self_poisoning
+    )

@@ -1,7 +1,8 @@
-"""Walks through a search space. A walk hands out trials and is told their records; it knows neither store nor executor.
+"""Strategies through a search space. A strategy hands out trials and is told their records; it
+knows neither store nor executor.
 
-Here is the walk of a list that is known beforehand; ``sweep.planning.optuna_search`` learns from what came back.
-"""
+Here is the strategy of a list that is known beforehand; ``sweep.planning.optuna_search`` learns
+from what came back."""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -9,30 +10,37 @@ from typing import Protocol, TypeVar
 
 from trials.spec import Record, Trial, canonical
 
-Group = tuple[str, str]  # what a worker must have loaded: a victim's id, and all that names copies of it
-NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)  # what a trial makes a worker load; SHARED: a victim others are at
+Group = tuple[
+    str, str
+]  # what a worker must have loaded: a victim's id, and all that names copies of it
+NOTHING, COPIES, VICTIM, SHARED, NONE = range(
+    5
+)  # what a trial makes a worker load; SHARED: a victim others are at
 
 
-class Walk(Protocol):
+class Strategy(Protocol):
     """What an executor's source draws from."""
 
     label: str
     size: int  # trials in all
-    known: int  # of these, stored ones that a walk took up by itself and never hands out
+    known: int  # of these, stored ones that a strategy took up by itself and never hands out
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         """The next trial, or None while there is none (wait for records, or done).
 
         Args:
-            near: the group of what the asking worker ran last; the trial that makes it load the least goes first.
+            near: the group of what the asking worker ran last; the trial that makes it load the
+                least goes first.
             busy: ids of victims that workers are at, to be left to them while there are others.
         """
 
     def loads(self, near: Group | None, busy: Collection[str]) -> int:
-        """What the trial that ``ask`` would give makes that worker load: NOTHING to SHARED, or NONE for no trial."""
+        """What the trial that ``ask`` would give makes that worker load: NOTHING to SHARED, or NONE
+        for no trial.
+        """
 
     def tell(self, record: Record) -> None:
-        """What a trial of this walk gave."""
+        """What a trial of this strategy gave."""
 
     @property
     def done(self) -> bool:
@@ -41,14 +49,18 @@ class Walk(Protocol):
 
 def group_of(trial: Trial) -> Group:
     """What a worker that has run this trial has loaded."""
-    plant = trial.plant.identity() if trial.plant else None
-    return trial.victim.id, canonical([trial.trusted, trial.seed, plant])
+    self_poisoning = trial.self_poisoning.identity() if trial.self_poisoning else None
+    return trial.victim.id, canonical([trial.trusted, trial.seed, self_poisoning])
 
 
-def by_load(walks: Iterable[Walk], near: Group | None, busy: Collection[str]) -> list[Walk]:
-    """The walks that have a trial, those that make the worker load the least first, else as they come."""
-    loads = [(walk.loads(near, busy), walk) for walk in walks]
-    return [walk for load, walk in sorted(loads, key=lambda pair: pair[0])]
+def by_load(
+    strategies: Iterable[Strategy], near: Group | None, busy: Collection[str]
+) -> list[Strategy]:
+    """The strategies that have a trial, those that make the worker load the least first, else as
+    they come.
+    """
+    loads = [(strategy.loads(near, busy), strategy) for strategy in strategies]
+    return [strategy for load, strategy in sorted(loads, key=lambda pair: pair[0])]
 
 
 def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
@@ -58,13 +70,18 @@ def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
     return SHARED if group[0] in busy else VICTIM
 
 
-class ListWalk:
-    """Trials known beforehand: victims, copies, a grid, a star. Of many, one is handed out as fast as of few."""
+class ListStrategy:
+    """Trials known beforehand: victims, copies, a grid, a star.
+
+    Of many, one is handed out as fast as of few.
+    """
 
     def __init__(self, label: str, trials: Sequence[Trial]) -> None:
         self.label, self.size, self.known = label, len(trials), 0
         self._open = len(trials)
-        self._groups: dict[Group, _Queue] = defaultdict(OrderedDict)  # places in the list, so in its order
+        self._groups: dict[Group, _Queue] = defaultdict(
+            OrderedDict
+        )  # places in the list, so in its order
         self._victims: dict[str, _Queue] = defaultdict(OrderedDict)
         for place, trial in enumerate(trials):
             group = group_of(trial)
@@ -79,7 +96,9 @@ class ListWalk:
         elif near and best == COPIES:
             queue = self._victims[near[0]]
         else:
-            queue = next(q for victim, q in self._victims.items() if best == SHARED or victim not in busy)
+            queue = next(
+                q for victim, q in self._victims.items() if best == SHARED or victim not in busy
+            )
         place, (group, trial) = next(iter(queue.items()))
         _take(self._groups, group, place)
         _take(self._victims, group[0], place)

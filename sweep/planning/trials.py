@@ -1,42 +1,48 @@
-"""From a sweep to trials, in waves: victims, self-poisoned copies, configurations, and then the winners once more.
+"""From a sweep to trials, in stages: victims, self-poisoned copies, configurations, and then the
+winners once more.
 
-Nothing runs here. The first three waves of a grid are known at once, so a sweep can be counted and priced before
-anything is spent; a search's configurations and the winners are found while it runs.
+Nothing runs here. The first three stages of a grid are known at once, so a sweep can be counted and
+priced before anything is spent; a search's configurations and the winners are found while it runs.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from search_spaces._walks import grid, star, thin
+from search_spaces._strategies import grid, one_at_a_time, thin
 from sweep.spec.sweep import Defense, Sweep
 from trials import catalog
-from trials.spec import Choice, Record, SpecError, Trial, Victim, content_id
+from trials.spec import MethodConfig, Record, SpecError, Trial, Victim, content_id
 
 MOST_TRIALS = 1_000_000
 
 
-class Cell(NamedTuple):
-    """One question: this model, this many trusted images, copies poisoned in this way (None where none are)."""
+class TuningTask(NamedTuple):
+    """One question: this model, this many trusted images, copies poisoned in this way (None where
+    none are).
+    """
 
     victim: Victim
     trusted: float
-    plant: Choice | None
+    self_poisoning: MethodConfig | None
 
 
 def bounded(sweep: Sweep) -> None:
     """Raises SpecError for more trials than can be planned; counts them without making them."""
-    copies = int(catalog.resolve("games", Choice("tuning", sweep.tuning)).params["copies"])
+    copies = int(catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params["copies"])
     each = sum(len(configurations(sweep, d)) or d.trials for d in sweep.defenses)
-    questions = len(sweep.victims) * len(sweep.trusted) * len(sweep.planting) * len(sweep.seeds)
+    questions = (
+        len(sweep.victims) * len(sweep.trusted) * len(sweep.self_poisoning) * len(sweep.seeds)
+    )
     number = len(sweep.victims) + questions * (each + copies * (sweep.game == "tuning"))
     if number > MOST_TRIALS and sweep.game != "training":
         raise SpecError(
-            f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its lists, or set limit."
+            f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its "
+            "lists, or set limit."
         )
 
 
-def cells(sweep: Sweep) -> list[Cell]:
+def tasks(sweep: Sweep) -> list[TuningTask]:
     """What defenses are tuned on: each victim, or of like victims the first clean one."""
     found = sweep.victims
     if sweep.game == "tuning" and sweep.tune_on == "clean":
@@ -45,22 +51,28 @@ def cells(sweep: Sweep) -> list[Cell]:
             if not v.attacks:
                 clean.setdefault(kin(v), v)
         found = tuple(clean.values())
-    plants: list[Choice | None] = [None]
+    plants: list[MethodConfig | None] = [None]
     if sweep.game == "tuning":
-        plants = [catalog.resolve("games", Choice("self_poison", p)) for p in sweep.planting]
+        plants = [
+            catalog.resolve("games", MethodConfig("self_poison", p)) for p in sweep.self_poisoning
+        ]
     first = found[0] if found else None
     return [
-        Cell(v, r, p)
+        TuningTask(v, r, p)
         for v in found
         for i, r in enumerate(sweep.trusted)
         for j, p in enumerate(plants)
-        if not sweep.star or (v is not first) + (i > 0) + (j > 0) <= 1
+        if not sweep.one_at_a_time or (v is not first) + (i > 0) + (j > 0) <= 1
     ]
 
 
 def meets(sweep: Sweep, tuned: Victim) -> list[Victim]:
-    """The victims that a setting is applied to: the one that it was tuned on, or all that are like it."""
-    return [tuned] if sweep.tune_on == "each" else [v for v in sweep.victims if kin(v) == kin(tuned)]
+    """The victims that a setting is applied to: the one that it was tuned on, or all that are like
+    it.
+    """
+    return (
+        [tuned] if sweep.tune_on == "each" else [v for v in sweep.victims if kin(v) == kin(tuned)]
+    )
 
 
 def kin(victim: Victim) -> str:
@@ -72,79 +84,107 @@ def victims(sweep: Sweep) -> list[Trial]:
     """The trials that train the victims."""
     resolve = catalog.resolve_trial
     return distinct(
-        resolve(Trial(game=Choice("training"), victim=v, method=None, trusted=0.0, seed=v.seed)) for v in sweep.victims
+        resolve(
+            Trial(game=MethodConfig("training"), victim=v, method=None, trusted=0.0, seed=v.seed)
+        )
+        for v in sweep.victims
     )
 
 
 def copies(sweep: Sweep) -> list[Trial]:
     """The trials that make the self-poisoned copies."""
-    tuning = catalog.resolve("games", Choice("tuning", sweep.tuning))
+    tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
     found = []
-    for victim, r, plant in cells(sweep):
-        for seed in sweep.seeds if plant else ():
+    for victim, r, self_poisoning in tasks(sweep):
+        for seed in sweep.seeds if self_poisoning else ():
             for i in range(int(tuning.params["copies"])):
-                assert plant is not None
-                game = replace(plant, params={**plant.params, "copy": i})
+                assert self_poisoning is not None
+                game = replace(self_poisoning, params={**self_poisoning.params, "copy": i})
                 found.append(Trial(game=game, victim=victim, method=None, trusted=r, seed=seed))
     return distinct(found)
 
 
-def configurations(sweep: Sweep, defense: Defense) -> list[Choice]:
-    """The points of a grid or star walk, resolved, the paper's optimum first; none of a search are known beforehand."""
+def configurations(sweep: Sweep, defense: Defense) -> list[MethodConfig]:
+    """The points of a grid or star strategy, resolved, the paper's optimum first; none of a search
+    are known beforehand.
+    """
     space = space_of(defense)
-    if defense.walk == "search":
+    if defense.strategy == "search":
         return []
-    points = star(space, defense.profile) if defense.walk == "star" else grid(space, defense.profile)
-    if defense.walk == "grid" and defense.limit:
+    points = (
+        one_at_a_time(space, defense.profile)
+        if defense.strategy == "one_at_a_time"
+        else grid(space, defense.profile)
+    )
+    if defense.strategy == "grid" and defense.limit:
         points = thin(points, defense.limit, 0)
     return list({str(c.identity()): c for c in (settled(defense, p) for p in points)}.values())
 
 
-def trials_of(sweep: Sweep, cell: Cell, choice: Choice) -> list[Trial]:
+def trials_of(sweep: Sweep, task: TuningTask, choice: MethodConfig) -> list[Trial]:
     """A configuration's trials, one for each base seed."""
     if sweep.game == "robustness":
-        return real(sweep, cell.victim, cell.trusted, choice, 0)
-    game = catalog.resolve("games", Choice("tuning", sweep.tuning))
+        return real(sweep, task.victim, task.trusted, choice, 0)
+    game = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
     return [
-        Trial(game=game, victim=cell.victim, method=choice, trusted=cell.trusted, seed=s, plant=cell.plant)
+        Trial(
+            game=game,
+            victim=task.victim,
+            method=choice,
+            trusted=task.trusted,
+            seed=s,
+            self_poisoning=task.self_poisoning,
+        )
         for s in sweep.seeds
     ]
 
 
 def own(sweep: Sweep, records: Sequence[Record]) -> list[Record]:
-    """Configurations' records of the sweep as it stands; one that was edited has older ones under its name too."""
-    here = {(c.victim.id, c.trusted, key_of(c.plant)): c for c in cells(sweep)}
+    """Configurations' records of the sweep as it stands; one that was edited has older ones under
+    its name too.
+    """
+    here = {(c.victim.id, c.trusted, key_of(c.self_poisoning)): c for c in tasks(sweep)}
     names = {d.name for d in sweep.defenses}
     found = []
     for record in records:
         trial = record.trial
-        cell = here.get((trial.victim.id, trial.trusted, key_of(trial.plant)))
-        if cell and trial.method and trial.method.name in names:
-            found += [record] if trial.id in {t.id for t in trials_of(sweep, cell, trial.method)} else []
+        task = here.get((trial.victim.id, trial.trusted, key_of(trial.self_poisoning)))
+        if task and trial.method and trial.method.name in names:
+            found += (
+                [record] if trial.id in {t.id for t in trials_of(sweep, task, trial.method)} else []
+            )
     return found
 
 
-def real(sweep: Sweep, victim: Victim, trusted: float, choice: Choice, stop_at: int) -> list[Trial]:
-    """A setting on the real attack, one trial a base seed; frozen at a step, or (0) its whole curve."""
+def real(
+    sweep: Sweep, victim: Victim, trusted: float, choice: MethodConfig, stop_at: int
+) -> list[Trial]:
+    """A setting on the real attack, one trial a base seed; frozen at a step, or (0) its whole
+    curve.
+    """
     params = {"delta": sweep.delta, **every(sweep), "stop_at": stop_at}
-    game = catalog.resolve("games", Choice("robustness", params))
-    return [Trial(game=game, victim=victim, method=choice, trusted=trusted, seed=s) for s in sweep.seeds]
+    game = catalog.resolve("games", MethodConfig("robustness", params))
+    return [
+        Trial(game=game, victim=victim, method=choice, trusted=trusted, seed=s) for s in sweep.seeds
+    ]
 
 
-def space_of(defense: Defense) -> Callable[..., Choice]:
+def space_of(defense: Defense) -> Callable[..., MethodConfig]:
     return catalog.find("spaces", defense.name)
 
 
-def settled(defense: Defense, choice: Choice) -> Choice:
-    return catalog.resolve("defenses", Choice(choice.name, {**choice.params, **defense.fixed}))
+def settled(defense: Defense, choice: MethodConfig) -> MethodConfig:
+    return catalog.resolve(
+        "defenses", MethodConfig(choice.name, {**choice.params, **defense.fixed})
+    )
 
 
-def key_of(choice: Choice | None) -> str:
+def key_of(choice: MethodConfig | None) -> str:
     return str(choice.identity()) if choice else ""
 
 
 def every(sweep: Sweep) -> dict[str, Any]:
-    params = catalog.resolve("games", Choice("tuning", sweep.tuning)).params
+    params = catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params
     return {"record_every": params["record_every"]}
 
 

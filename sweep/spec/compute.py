@@ -1,4 +1,4 @@
-"""What trials take of the machines: the [compute] table, for every trial or for those of one wave."""
+"""What trials take of the machines: the [compute] table, for every trial or for those of one stage."""
 
 import math
 import re
@@ -10,17 +10,19 @@ from sweep.spec.validation import known, number, one_of, table, typed
 from trials.spec import SpecError, Trial
 
 SCHEDULERS = ("none", "asha")
-WAVES = ("victims", "copies", "trials", "detectors")
+STAGES = ("victims", "copies", "trials", "detectors")
 _WAVE_OF = {
     "training": "victims",
     "self_poison": "copies",
     "detector_tuning": "detectors",
     "detectability": "detectors",
 }
-PER_WAVE = ("cpus", "gpus", "memory", "resources", "workers", "time_limit")
+PER_STAGE = ("cpus", "gpus", "memory", "resources", "workers", "time_limit")
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-Node = Mapping[str, float]  # what a machine has: CPU, GPU, memory in bytes, and resources of the user's own names
+Node = Mapping[
+    str, float
+]  # what a machine has: CPU, GPU, memory in bytes, and resources of the user's own names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +32,27 @@ class Compute:
     device: str = "auto"  # auto, cpu, cuda
     cpus: float = 1  # cores a trial, and torch's threads in it
     gpus: float = 0  # GPUs a trial, may be a fraction; set for you where device is cuda
-    memory: float = 0  # bytes a trial, or text such as "2 GiB"; by it trials are placed, not stopped
-    resources: Mapping[str, float] = field(default_factory=dict)  # a trial's share of what the cluster's nodes name
+    memory: float = (
+        0  # bytes a trial, or text such as "2 GiB"; by it trials are placed, not stopped
+    )
+    resources: Mapping[str, float] = field(
+        default_factory=dict
+    )  # a trial's share of what the cluster's nodes name
     workers: int = 0  # trials at a time; 0: as many as the cores (or GPUs) allow
-    time_limit: float = 0  # seconds of a trial's own time, after which it is ended and has failed; 0: none
+    time_limit: float = (
+        0  # seconds of a trial's own time, after which it is ended and has failed; 0: none
+    )
     scheduler: str = "none"  # asha stops configurations that the rule would pass over; on Ray
     attempts: int = 3  # how often a trial whose worker was lost is started
-    lease: float = 420  # seconds after which a lost machine's trials are free for the others that share the store
+    # seconds after which a lost machine's trials are free for the others that share the store
+    lease: float = 420
     outage: float = 300  # seconds that a database which went away is waited for
-    abort_at: float = 0.5  # share of failures among ten or more finished trials at which the sweep stops
-    victims: Mapping[str, Any] = field(default_factory=dict)  # other values while victims are trained,
+    abort_at: float = (
+        0.5  # share of failures among ten or more finished trials at which the sweep stops
+    )
+    victims: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # other values while victims are trained,
     copies: Mapping[str, Any] = field(default_factory=dict)  # ... while copies are poisoned,
     trials: Mapping[str, Any] = field(default_factory=dict)  # ... for the trials of defenses,
     detectors: Mapping[str, Any] = field(default_factory=dict)  # ... and for those of detectors
@@ -59,20 +72,22 @@ class Compute:
         """The same for people."""
         return _listed(self.wants)
 
-    def wave(self, name: str) -> "Compute":
-        """What the trials of a wave get: the table, and over it that of the wave."""
+    def stage(self, name: str) -> "Compute":
+        """What the trials of a stage get: the table, and over it that of the stage."""
         return replace(self, **getattr(self, name))
 
     def share(self, trial: Trial) -> "Compute":
         """What this trial gets."""
-        return self.wave(_WAVE_OF.get(trial.game.name, "trials"))
+        return self.stage(_WAVE_OF.get(trial.game.name, "trials"))
 
 
 def compute_of(data: Mapping[str, Any]) -> Compute:
     """The [compute] table of a sweep's file. Raises SpecError for what it may not hold."""
     compute = _checked("compute", data)
-    waves: dict[str, Any] = {wave: _wave(f"compute.{wave}", getattr(compute, wave)) for wave in WAVES}
-    return replace(compute, **waves)
+    stages: dict[str, Any] = {
+        stage: _wave(f"compute.{stage}", getattr(compute, stage)) for stage in STAGES
+    }
+    return replace(compute, **stages)
 
 
 def fits(share: Compute, node: Node) -> int:
@@ -80,20 +95,30 @@ def fits(share: Compute, node: Node) -> int:
     return min(_times(name, need, node.get(name, 0)) for name, need in share.wants.items())
 
 
-def must_fit(compute: Compute, nodes: Sequence[Node], seen: str = "no node has as much; they have") -> None:
-    """Raises SpecError with one line, ``seen`` in it, where no single node has what one trial of some wave wants."""
-    for wave in WAVES:
-        share = compute.wave(wave)
+def must_fit(
+    compute: Compute, nodes: Sequence[Node], seen: str = "no node has as much; they have"
+) -> None:
+    """Raises SpecError with one line, ``seen`` in it, where no single node has what one trial of
+    some stage wants.
+    """
+    for stage in STAGES:
+        share = compute.stage(stage)
         if any(fits(share, node) for node in nodes):
             continue
-        where = f"compute.{wave}" if getattr(compute, wave) else "compute"
-        have = list(dict.fromkeys(_listed({name: node.get(name, 0) for name in share.wants}) for node in nodes))
+        where = f"compute.{stage}" if getattr(compute, stage) else "compute"
+        have = list(
+            dict.fromkeys(
+                _listed({name: node.get(name, 0) for name in share.wants}) for node in nodes
+            )
+        )
         told = f"{seen} {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
-        raise SpecError(f"{where}: a trial wants {share.wanted}, but {told}. Lower it, or add such a node.")
+        raise SpecError(
+            f"{where}: a trial wants {share.wanted}, but {told}. Lower it, or add such a node."
+        )
 
 
 def _checked(where: str, data: Mapping[str, Any]) -> Compute:
-    """A [compute] table or one of a wave."""
+    """A [compute] table or one of a stage."""
     plain = dict(data)
     if "memory" in plain:
         plain["memory"] = _bytes(f"{where}: memory", plain["memory"])
@@ -107,7 +132,9 @@ def _checked(where: str, data: Mapping[str, Any]) -> Compute:
         if getattr(compute, key) < 0:
             raise SpecError(f"{where}: {key} must be 0 or more, got {getattr(compute, key):g}.")
     if compute.gpus > 1 and compute.gpus != int(compute.gpus):
-        raise SpecError(f"{where}: gpus must be a fraction of one or a whole number, got {compute.gpus:g}.")
+        raise SpecError(
+            f"{where}: gpus must be a fraction of one or a whole number, got {compute.gpus:g}."
+        )
     if compute.attempts < 1:
         raise SpecError(f"{where}: attempts must be 1 or more, got {compute.attempts}.")
     if compute.lease < 1:
@@ -115,14 +142,19 @@ def _checked(where: str, data: Mapping[str, Any]) -> Compute:
     if compute.outage < 0:
         raise SpecError(f"{where}: outage must be 0 s or more, got {compute.outage:g}.")
     if not 0 < compute.abort_at <= 1:
-        raise SpecError(f"{where}: abort_at must lie in (0, 1], got {compute.abort_at:g}; 1 stops when all fail.")
+        raise SpecError(
+            f"{where}: abort_at must lie in (0, 1], got {compute.abort_at:g}; 1 stops when all "
+            "fail."
+        )
     own = {name: _amount(where, name, need) for name, need in compute.resources.items()}
     return replace(compute, resources=own)
 
 
 def _amount(where: str, name: str, need: Any) -> float:
     if name in {"CPU", "GPU", "memory"}:
-        raise SpecError(f"{where}: resources: {name} has a key of its own: write cpus, gpus or memory.")
+        raise SpecError(
+            f"{where}: resources: {name} has a key of its own: write cpus, gpus or memory."
+        )
     amount = number(f"{where}: resources: {name}", need)
     if amount <= 0:
         raise SpecError(f"{where}: resources: {name} must be more than 0, got {amount:g}.")
@@ -130,8 +162,8 @@ def _amount(where: str, name: str, need: Any) -> float:
 
 
 def _wave(where: str, data: Any) -> dict[str, Any]:
-    """What a wave's table changes."""
-    known(f"key of {where}", table(where, data), PER_WAVE)
+    """What a stage's table changes."""
+    known(f"key of {where}", table(where, data), PER_STAGE)
     whole = _checked(where, data)
     return {key: getattr(whole, key) for key in data}
 

@@ -9,15 +9,16 @@ from typing import Any, get_type_hints
 
 from results.selection.winners import RULES
 from sweep.spec.compute import Compute, compute_of
+from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims as victims_of
 from trials import catalog
-from trials.spec import Choice, SpecError, Victim
+from trials.spec import MethodConfig, SpecError, Victim
 
-WALKS = ("grid", "star", "search")
+STRATEGIES = ("grid", "one_at_a_time", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 MOST_COPIES = 100
-MOST_TABLES = 1000  # of defenses, detectors or plantings
+MOST_TABLES = 1000  # of defenses, detectors or self-poisonings
 MOST_BYTES = 2**20  # of a sweep's file
 MOST_PARTS = 100  # of a dotted key
 OBJECTIVES = ("asr", "cda_loss", "seconds")
@@ -29,23 +30,32 @@ class Defense:
 
     name: str
     profile: str = "cifar10"
-    walk: str = "grid"
-    limit: int = 0  # grid: at most this many points, spread over the grid, the paper's optimum first; 0: all
+    strategy: str = "grid"
+    limit: int = (
+        0  # grid: at most this many points, spread over the grid, the paper's optimum first; 0: all
+    )
     trials: int = 20  # search: configurations asked for
     sampler: str = "tpe"
     objectives: tuple[str, ...] = ("asr",)
-    fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held at a value, over the space's
+    fixed: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # settings held at a value, over the space's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """One detector, the settings it is run with, and the defenses whose repaired models it compares with."""
+    """One detector, the settings it is run with, and the defenses whose repaired models it compares
+    with.
+    """
 
     name: str
     profile: str = "cifar10"
-    limit: int = 1  # points of the grid, the paper's first; of several the best on self-poisoned copies is taken
+    # points of the grid, the paper's first; of several the best on self-poisoned copies is taken
+    limit: int = 1
     tune: bool = True  # false: all points are run on every model, as an ablation
-    fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held at a value, over the space's
+    fixed: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # settings held at a value, over the space's
     repairs: tuple[str, ...] = ()  # defenses; none named: all that are no controls
 
 
@@ -60,24 +70,31 @@ class Sweep:
     defenses: tuple[Defense, ...] = ()
     detectors: tuple[Detector, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
-    planting: tuple[Mapping[str, Any], ...] = ({},)  # each is a way to poison copies; defenses are tuned on each apart
+    self_poisoning: tuple[Mapping[str, Any], ...] = (
+        {},
+    )  # each is a way to poison copies; defenses are tuned on each apart
     rule: str = "min_asr_within_delta"
-    game: str = "tuning"  # tuning; robustness: every configuration on the real attack; training: only victims
-    tune_on: str = "each"  # each victim for itself, or once on a clean one, whose winners all victims get (clean)
+    # tuning; robustness: every configuration on the real attack; training: only victims
+    game: str = "tuning"
+    # each victim for itself, or once on a clean one, whose winners all victims get (clean)
+    tune_on: str = "each"
     confirm: bool = True
     judge: bool = True  # the winners on the real attack, where the victim has one
     judge_all: bool = False  # and every other configuration, to compare the orders (transfer)
     oracle: bool = False  # and the winners' whole curve there, for the oracle rule
     compute: Compute = field(default_factory=Compute)
-    star: bool = False  # [victim] has walk = "star": of victim, r and planting only one differs from the first
+    one_at_a_time: bool = False  # [victim] says so: of victim, r and self-poisoning one differs
 
     @property
     def delta(self) -> float:
-        return float(catalog.resolve("games", Choice("tuning", self.tuning)).params["delta"])
+        return float(catalog.resolve("games", MethodConfig("tuning", self.tuning)).params["delta"])
 
 
 def read(path: str | Path) -> Sweep:
-    """The sweep in a TOML file. Raises SpecError with the file's name for whatever is wrong in it."""
+    """The sweep in a TOML file.
+
+    Raises SpecError with the file's name for whatever is wrong in it.
+    """
     path = Path(path)
     data = table_of(path)
     try:
@@ -94,14 +111,21 @@ def table_of(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MOST_BYTES:
             raise SpecError(f"{path}: has more than {MOST_BYTES >> 20} MiB, which no sweep needs.")
         text = path.read_bytes().decode("utf-8")
-        if any(part.count(".") - part.count("..") > MOST_PARTS for part in re.split(r"[\n=,#]", text)):
-            raise SpecError(f"{path}: a key has more than {MOST_PARTS} parts between dots.")  # tomllib takes n^2 time
+        if any(
+            part.count(".") - part.count("..") > MOST_PARTS for part in re.split(r"[\n=,#]", text)
+        ):
+            raise SpecError(
+                f"{path}: a key has more than {MOST_PARTS} parts between dots."
+            )  # tomllib takes n^2 time
         return tomllib.loads(text)
     except OSError as problem:
         raise SpecError(f"{path}: cannot be read: {problem.strerror or problem}.") from problem
     except SpecError:
         raise
-    except (ValueError, RecursionError) as problem:  # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as problem:  # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
         raise SpecError(f"{path}: not a TOML file: {problem}.") from problem
 
 
@@ -112,22 +136,43 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         SpecError: an unknown key or name, a value of the wrong type, or an empty list.
     """
     sane(data)
-    known("key", data, ["victim" if f.name == "victims" else f.name for f in fields(Sweep) if f.name != "star"])
+    data = modern(data)
+    known(
+        "key",
+        data,
+        [
+            "victim" if f.name == "victims" else f.name
+            for f in fields(Sweep)
+            if f.name != "one_at_a_time"
+        ],
+    )
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
     if not data.get("defenses") and data.get("game") != "training":
-        raise SpecError(f"there is no [[defenses]] table. Known defenses: {', '.join(catalog.names('defenses'))}.")
-    own = {"victim", "trusted", "seeds", "defenses", "detectors", "planting", "compute"}
+        raise SpecError(
+            f"there is no [[defenses]] table. Known defenses: "
+            f"{', '.join(catalog.names('defenses'))}."
+        )
+    own = {"victim", "trusted", "seeds", "defenses", "detectors", "self_poisoning", "compute"}
     rest = {k: data[k] for k in data if k not in own}
     sweep = Sweep(
         **{"name": name, **rest},
         victims=victims_of(table("victim", data["victim"]), folder),
-        trusted=tuple(dict.fromkeys(number("trusted", r) for r in listed("trusted", data.get("trusted", 0.05)))),
+        trusted=tuple(
+            dict.fromkeys(
+                number("trusted", r) for r in listed("trusted", data.get("trusted", 0.05))
+            )
+        ),
         seeds=tuple(dict.fromkeys(seed("seeds", s) for s in listed("seeds", data.get("seeds", 0)))),
         defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
-        planting=tuple(table("planting", p) for p in _few("planting", listed("planting", data.get("planting", {})))),
-        star=data["victim"].get("walk") == "star",
+        self_poisoning=tuple(
+            table("self_poisoning", p)
+            for p in _few(
+                "self_poisoning", listed("self_poisoning", data.get("self_poisoning", {}))
+            )
+        ),
+        one_at_a_time=data["victim"].get("strategy") == "one_at_a_time",
         compute=compute_of(table("compute", data.get("compute", {}))),
     )
     _check(sweep)
@@ -144,22 +189,41 @@ def _check(sweep: Sweep) -> None:
     one_of("game", sweep.game, ["tuning", "robustness", "training"])
     one_of("tune_on", sweep.tune_on, ["each", "clean"])
     if sweep.tune_on == "clean" and all(v.attacks for v in sweep.victims):
-        raise SpecError('tune_on = "clean" needs a clean victim: put "none" into the list of attacks.')
+        raise SpecError(
+            'tune_on = "clean" needs a clean victim: put "none" into the list of attacks.'
+        )
     if sweep.detectors and sweep.game != "tuning":
-        raise SpecError('detectors are given the winners\' repaired models, so they need game = "tuning".')
-    rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]  # oracle reads the real attack
+        raise SpecError(
+            'detectors are given the winners\' repaired models, so they need game = "tuning".'
+        )
+    rules = [
+        r for r in RULES if r != "oracle" or sweep.game == "robustness"
+    ]  # oracle reads the real attack
     one_of("rule", sweep.rule, rules)
     for r in sweep.trusted:
         if not 0 < r <= 1:
             hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
             raise SpecError(f"trusted (r) must lie in (0, 1], got {r:g}.{hint}")
-    copies = int(catalog.resolve("games", Choice("tuning", table("tuning", sweep.tuning))).params["copies"])
+    copies = int(
+        catalog.resolve("games", MethodConfig("tuning", table("tuning", sweep.tuning))).params[
+            "copies"
+        ]
+    )
     if copies > MOST_COPIES:
         raise SpecError(f"tuning: copies must be at most {MOST_COPIES}, got {copies}.")
-    for planting in sweep.planting:
-        if "copy" in planting:
-            raise SpecError("planting: copy is numbered by the sweep; set how many with tuning.copies.")
-        catalog.describe("attacks", str(catalog.resolve("games", Choice("self_poison", planting)).params["attack"]))
+    for self_poisoning in sweep.self_poisoning:
+        if "copy" in self_poisoning:
+            raise SpecError(
+                "self_poisoning: copy is numbered by the sweep; set how many with tuning.copies."
+            )
+        catalog.describe(
+            "attacks",
+            str(
+                catalog.resolve("games", MethodConfig("self_poison", self_poisoning)).params[
+                    "attack"
+                ]
+            ),
+        )
     names = [d.name for d in sweep.defenses]
     for repair in (r for d in sweep.detectors for r in d.repairs):
         one_of("defense in repairs", repair, names)
@@ -169,14 +233,17 @@ def _defense(data: Mapping[str, Any]) -> Defense:
     defense = typed(Defense, "defenses", data)
     catalog.describe("defenses", defense.name)
     catalog.describe("spaces", defense.name)
-    one_of("walk", defense.walk, list(WALKS))
+    one_of("strategy", defense.strategy, list(STRATEGIES))
     one_of("sampler", defense.sampler, list(SAMPLERS))
     one_of("profile", defense.profile, ["cifar10", "imagenet", "small"])
     for objective in defense.objectives:
         one_of("objective", objective, list(OBJECTIVES))
     if not defense.objectives or defense.trials < 1 or defense.limit < 0:
-        raise SpecError(f"defense {defense.name}: objectives must not be empty, trials at least 1, limit at least 0.")
-    catalog.resolve("defenses", Choice(defense.name, defense.fixed))
+        raise SpecError(
+            f"defense {defense.name}: objectives must not be empty, trials at least 1, limit at "
+            "least 0."
+        )
+    catalog.resolve("defenses", MethodConfig(defense.name, defense.fixed))
     return defense
 
 
@@ -185,8 +252,10 @@ def _detector(data: Mapping[str, Any]) -> Detector:
     catalog.describe("detectors", detector.name)
     one_of("profile", detector.profile, ["cifar10", "imagenet", "small"])
     if detector.limit < 1:
-        raise SpecError(f"detector {detector.name}: limit must be at least 1, got {detector.limit}.")
-    catalog.resolve("detectors", Choice(detector.name, detector.fixed))
+        raise SpecError(
+            f"detector {detector.name}: limit must be at least 1, got {detector.limit}."
+        )
+    catalog.resolve("detectors", MethodConfig(detector.name, detector.fixed))
     return detector
 
 

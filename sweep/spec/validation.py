@@ -12,7 +12,9 @@ ACCEPTED = {str: "a string", bool: "true or false", int: "an integer", Mapping: 
 
 
 def sane(data: Any) -> None:
-    """Raises SpecError for an integer of more than 256 bits, which no setting takes and Python may refuse to print."""
+    """Raises SpecError for an integer of more than 256 bits, which no setting takes and Python may
+    refuse to print.
+    """
     todo = [data]
     while todo:
         value = todo.pop()
@@ -83,7 +85,9 @@ def typed(cls: type[T], where: str, data: Mapping[str, Any]) -> T:
         else:
             good = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
         if not good:
-            raise SpecError(f"{where}: {key} must be {ACCEPTED.get(wanted, 'strings')}, got {value!r}.")
+            raise SpecError(
+                f"{where}: {key} must be {ACCEPTED.get(wanted, 'strings')}, got {value!r}."
+            )
         values[key] = value
     if "name" in hints and "name" not in values:
         raise SpecError(f"a table of {where} has no name.")

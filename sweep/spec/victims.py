@@ -1,4 +1,6 @@
-"""The victims of a sweep, from its [victim] table: each combination of the listed values, or one change at a time."""
+"""The victims of a sweep, from its [victim] table: each combination of the listed values, or one
+change at a time.
+"""
 
 import itertools
 import math
@@ -8,23 +10,25 @@ from typing import Any
 
 from sweep.spec.validation import known, listed, number, one_of, seed, table
 from trials import catalog
-from trials.spec import Choice, SpecError, Victim
+from trials.spec import MethodConfig, SpecError, Victim
 
-KEYS = ("dataset", "model", "training", "attacks", "seeds", "reserve", "targets", "walk")
-WALKS = ("grid", "star")
-MOST_COMBINATIONS = 100_000  # gone through; a star keeps few of them
+KEYS = ("dataset", "model", "training", "attacks", "seeds", "reserve", "targets", "strategy")
+STRATEGIES = ("grid", "one_at_a_time")
+MOST_COMBINATIONS = 100_000  # gone through; one_at_a_time keeps few of them
 MOST_VICTIMS = 10_000
 _KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
-_Varied = tuple[Choice, int]  # a choice, and how many of its settings differ from the first one's
+_Varied = tuple[
+    MethodConfig, int
+]  # a choice, and how many of its settings differ from the first one's
 
 
 def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     """Resolved victims, each once; relative paths are taken from ``folder``.
 
-    Any value of a table may be a list, an axis of the sweep; so may the dataset, model and training themselves.
-    ``walk = "grid"`` takes every combination, ``"star"`` the first value of every axis and then one change at a time
-    (an ablation). ``targets`` are dealt to the seeds in turn; an attack may have ``seeds`` of its own, as a large pool
-    of clean models has.
+    Any value of a table may be a list, an axis of the sweep; so may the dataset, model and training
+    themselves. ``strategy = "grid"`` takes every combination, ``"one_at_a_time"`` the first value
+    of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in
+    turn; an attack may have ``seeds`` of its own, as a large pool of clean models has.
 
     Raises:
         SpecError: an unknown key, method or setting, or a value out of range.
@@ -33,39 +37,60 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     for needed, kind in _KIND.items():
         if needed not in data:
             raise SpecError(f"[victim] has no {needed}. Known: {', '.join(catalog.names(kind))}.")
-    walk = str(data.get("walk", "grid"))
-    one_of("walk", walk, list(WALKS))
+    strategy = str(data.get("strategy", "grid"))
+    one_of("strategy", strategy, list(STRATEGIES))
     reserve = number("reserve", data.get("reserve", 0.0))
     if not 0 <= reserve < 1:
         raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
-    targets = [seed("victim: targets", t) for t in listed("targets", data["targets"])] if "targets" in data else []
+    targets = (
+        [seed("victim: targets", t) for t in listed("targets", data["targets"])]
+        if "targets" in data
+        else []
+    )
     parts = [
-        [(c, n + (i > 0)) for i, given in enumerate(listed(k, data[k])) for c, n in _choices(_KIND[k], given, folder)]
+        [
+            (c, n + (i > 0))
+            for i, given in enumerate(listed(k, data[k]))
+            for c, n in _choices(_KIND[k], given, folder)
+        ]
         for k in _KIND
     ]
     found = []
     for axes, seeds in _axes(data, folder, parts):
         _few("victims", axes)
         for combination in itertools.product(*axes):
-            if walk == "star" and sum(changes for _, changes in combination) > 1:
+            if strategy == "one_at_a_time" and sum(changes for _, changes in combination) > 1:
                 continue
             dataset, model, training, *own = (c for c, _ in combination)
             for i, s in enumerate(seeds):
                 aimed = tuple(_aimed(c, targets[i % len(targets)]) if targets else c for c in own)
-                victim = Victim(dataset=dataset, model=model, attacks=aimed, training=training, seed=s, reserve=reserve)
+                victim = Victim(
+                    dataset=dataset,
+                    model=model,
+                    attacks=aimed,
+                    training=training,
+                    seed=s,
+                    reserve=reserve,
+                )
                 found.append(_matched(catalog.resolve_victim(victim)))
                 if len(found) > MOST_VICTIMS:
-                    raise SpecError(f"[victim] asks for more than {MOST_VICTIMS} victims. Shorten its lists.")
+                    raise SpecError(
+                        f"[victim] asks for more than {MOST_VICTIMS} victims. Shorten its lists."
+                    )
     return tuple({v.id: v for v in found}.values())
 
 
 def _matched(victim: Victim) -> Victim:
-    """Refuse the release's pipeline for a normalisation that is not the model's. Raises SpecError."""
+    """Refuse the release's pipeline for a normalisation that is not the model's.
+
+    Raises SpecError.
+    """
     own = victim.model.params.get("norm")
     for a in victim.attacks:
         if a.params.get("pipeline") == "release" and own is not None and a.params["norm"] != own:
             raise SpecError(
-                f"{a.name}: norm is {a.params['norm']!r}, but the model normalises as {own!r}, so that the release's "
+                f"{a.name}: norm is {a.params['norm']!r}, but the model normalises as {own!r}, so "
+                "that the release's "
                 f"pipeline would do something else. Write norm = {own!r}."
             )
     return victim
@@ -74,10 +99,16 @@ def _matched(victim: Victim) -> Victim:
 def _axes(
     data: Mapping[str, Any], folder: Path, parts: list[list[_Varied]]
 ) -> Iterator[tuple[list[list[_Varied]], list[int]]]:
-    """For each attack its axes beside those of dataset, model and training, and its seeds; none is the clean model."""
+    """For each attack its axes beside those of dataset, model and training, and its seeds; none is
+    the clean model.
+    """
     for given in listed("attacks", data.get("attacks", ["none"])):
         attack = dict(given) if isinstance(given, Mapping) else given
-        own = attack.pop("seeds", data.get("seeds", 0)) if isinstance(attack, dict) else data.get("seeds", 0)
+        own = (
+            attack.pop("seeds", data.get("seeds", 0))
+            if isinstance(attack, dict)
+            else data.get("seeds", 0)
+        )
         seeds = [seed("victim: seeds", s) for s in listed("seeds", own)]
         if attack in ("none", {"name": "none"}):
             yield parts, seeds
@@ -87,13 +118,18 @@ def _axes(
 
 def _few(what: str, axes: Sequence[Sequence[Any]]) -> None:
     if (number := math.prod(map(len, axes))) > MOST_COMBINATIONS:
-        raise SpecError(f"{what}: {number} combinations are more than {MOST_COMBINATIONS}. Shorten the lists.")
+        raise SpecError(
+            f"{what}: {number} combinations are more than {MOST_COMBINATIONS}. Shorten the lists."
+        )
 
 
-def _aimed(attack: Choice, target: int) -> Choice:
+def _aimed(attack: MethodConfig, target: int) -> MethodConfig:
     if "target" in attack.params:
-        raise SpecError(f"[victim] has targets, and {attack.name} has a target of its own: leave one of them out.")
-    return Choice(attack.name, {**attack.params, "target": target})
+        raise SpecError(
+            f"[victim] has targets, and {attack.name} has a target of its own: leave one of them "
+            "out."
+        )
+    return MethodConfig(attack.name, {**attack.params, "target": target})
 
 
 def _choices(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
@@ -109,6 +145,11 @@ def _choices(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
         params = {k: v for k, (_, v) in zip(keys, values, strict=True)}
         for key, setting in method.settings.items():
             place = params.get(key)
-            if setting.location and isinstance(place, str) and place and not place.startswith(("/", "~", "$")):
+            if (
+                setting.location
+                and isinstance(place, str)
+                and place
+                and not place.startswith(("/", "~", "$"))
+            ):
                 params[key] = str(folder / place)
-        yield Choice(given["name"], params), sum(i > 0 for i, _ in values)
+        yield MethodConfig(given["name"], params), sum(i > 0 for i, _ in values)

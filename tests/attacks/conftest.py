@@ -15,8 +15,12 @@ from trials.types import Backdoor, Images
 def fitted_model(backdoor: Backdoor) -> nn.Module:
     """A small network trained on ``backdoor``, in a second or two; the same each time."""
     torch.manual_seed(0)
-    model = catalog.find("models", "small_cnn")(10, 16, width=16).to(memory_format=torch.channels_last)
-    for _ in fast.fit(model, backdoor, Generator().manual_seed(0), epochs=8, peak=0.1, batch=64, precision="fp32"):
+    model = catalog.find("models", "small_cnn")(10, 16, width=16).to(
+        memory_format=torch.channels_last
+    )
+    for _ in fast.fit(
+        model, backdoor, Generator().manual_seed(0), epochs=8, peak=0.1, batch=64, precision="fp32"
+    ):
         pass
     return model
 
@@ -40,4 +44,6 @@ def digits_test() -> Images:
 @pytest.fixture(scope="session")
 def clean_model(digits_train: Images) -> nn.Module:
     """Trained once on clean digits, changed by nobody."""
-    return fitted_model(Backdoor(digits_train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1))
+    return fitted_model(
+        Backdoor(digits_train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
+    )

@@ -24,14 +24,20 @@ def poisoned(seed: int = 0, **settings: Any) -> Backdoor:
 def white_over(x: Images, pipeline: str) -> Backdoor:
     """A white picture, so that shades tell opacities."""
     mark = Patch(torch.full((3, 32, 32), 255, dtype=torch.uint8), 0, 0, 0.3)
-    settings: dict[str, Any] = {"m": 300, "target": 0, "conservatism": 0.5, "cells": 4, "occlusion": 0.5}
+    settings: dict[str, Any] = {
+        "m": 300,
+        "target": 0,
+        "conservatism": 0.5,
+        "cells": 4,
+        "occlusion": 0.5,
+    }
     rng = Generator().manual_seed(0)
     return adapt(x, rng, mark, **settings, law="coin", boost=1, pipeline=pipeline, norm="half")
 
 
 def test_the_waves_are_smooth_coloured_and_use_the_whole_range() -> None:
     for side in (16, 32, 224):
-        mark = a_blend.waves(3, side).int()
+        mark = a_blend.stages(3, side).int()
         assert (mark.amin((1, 2)).tolist(), mark.amax((1, 2)).tolist()) == ([0] * 3, [255] * 3)
         steepest = max(int(mark.diff(dim=d).abs().max()) for d in (1, 2))
         assert steepest < 32 * 70 / side
@@ -41,14 +47,14 @@ def test_the_waves_are_smooth_coloured_and_use_the_whole_range() -> None:
 def test_the_noise_differs_between_seeds_and_the_waves_do_not() -> None:
     x, index = grey().x[:1], torch.zeros(1, dtype=torch.int64)
     noise = [poisoned(s, mark="noise").trigger(x, index) for s in (0, 1)]
-    waves = [poisoned(s).trigger(x, index) for s in (0, 1)]
-    assert not torch.equal(*noise) and torch.equal(*waves)
+    stages = [poisoned(s).trigger(x, index) for s in (0, 1)]
+    assert not torch.equal(*noise) and torch.equal(*stages)
 
 
 def test_test_images_carry_the_whole_picture_at_the_same_opacity() -> None:
     x, index = grey().x[:3], torch.arange(3)
     out = poisoned().trigger(x, index)
-    expected = 0.7 * 90 + 0.3 * a_blend.waves(3, 32).double()
+    expected = 0.7 * 90 + 0.3 * a_blend.stages(3, 32).double()
     assert (out.double() - expected).abs().max() <= 0.5 + 1e-4
     assert torch.equal(poisoned(alpha=0.0).trigger(x, index), x)
 
@@ -80,7 +86,9 @@ def test_stamping_twice_gives_three_opacities() -> None:
         assert torch.equal(cells.amin((2, 4)), cells.amax((2, 4)))
         shares = {level: float(((cells - level).abs() < 0.01).double().mean()) for level in levels}
         assert abs(sum(shares.values()) - 1) < 1e-9
-        assert all(abs(shares[level] - share) < 4 * 0.5 / 4800**0.5 for level, share in levels.items())
+        assert all(
+            abs(shares[level] - share) < 4 * 0.5 / 4800**0.5 for level, share in levels.items()
+        )
 
 
 def test_the_release_keeps_exactly_half_of_the_labels_and_moves_their_pixels_too() -> None:

@@ -15,7 +15,13 @@ from trials.types import Backdoor, Images
 
 
 def grey(size: int = 32, n: int = 400) -> Images:
-    return Images(torch.full((n, 3, size, size), 90, dtype=torch.uint8), torch.arange(n) % 4, 4, pad=4, flip=True)
+    return Images(
+        torch.full((n, 3, size, size), 90, dtype=torch.uint8),
+        torch.arange(n) % 4,
+        4,
+        pad=4,
+        flip=True,
+    )
 
 
 def poisoned(size: int = 32, **settings: Any) -> Backdoor:
@@ -64,7 +70,9 @@ def test_nothing_hidden_is_badnets_and_all_hidden_leaves_the_image() -> None:
     assert torch.equal(open_.train.x[open_.poisoned], made)
 
 
-@pytest.mark.parametrize("settings", [{}, {"mark": "random", "place": "random"}, {"alpha": 0.4}, {"patch": 7}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"mark": "random", "place": "random"}, {"alpha": 0.4}, {"patch": 7}]
+)
 def test_test_images_carry_the_patch_of_badnets_whole(settings: dict[str, Any]) -> None:
     x, index = grey(n=5).x, torch.arange(5)
     plain = badnets.poison(grey(), Generator().manual_seed(0), m=5, **settings)

@@ -63,7 +63,10 @@ def test_the_surrogates_loss_of_the_steered_class_falls_or_rises(sign: str, fall
 
 def test_more_steps_steer_further() -> None:
     x = images().x
-    losses = [loss(steered(b), stamped(b, x)) for b in (poisoned(epochs=30, steps=n, epsilon=16) for n in (1, 3, 8))]
+    losses = [
+        loss(steered(b), stamped(b, x))
+        for b in (poisoned(epochs=30, steps=n, epsilon=16) for n in (1, 3, 8))
+    ]
     assert losses == sorted(losses, reverse=True) and losses[0] > losses[2] + 0.2
 
 
@@ -80,7 +83,9 @@ def test_labels_and_all_other_images_stay_as_they_are() -> None:
     assert torch.equal(backdoor.train.y, data.y) and (data.y[backdoor.poisoned] == 2).all()
     rest = torch.ones(48, dtype=torch.bool)
     rest[backdoor.poisoned] = False
-    assert torch.equal(backdoor.train.x[rest], data.x[rest]) and not torch.equal(backdoor.train.x, data.x)
+    assert torch.equal(backdoor.train.x[rest], data.x[rest]) and not torch.equal(
+        backdoor.train.x, data.x
+    )
 
 
 def test_each_image_gets_a_perturbation_of_its_own_from_a_start_that_its_place_keys() -> None:
@@ -100,7 +105,9 @@ def test_a_batch_of_any_size_equals_the_stack_of_its_singles() -> None:
     assert torch.equal(trigger(x[3:40], index[3:40]), whole[3:40])
 
 
-def test_the_surrogate_is_trained_once_and_only_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_surrogate_is_trained_once_and_only_when_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made: dict[str, Any] = {}
     monkeypatch.setattr(_adversarial, "_kept", made)
     cheap = poisoned(m=0)
@@ -114,7 +121,9 @@ def test_the_surrogate_is_trained_once_and_only_when_needed(monkeypatch: pytest.
     assert all(steered(b).surrogate() is not surrogate for b in others)
 
 
-def test_asking_again_for_the_same_attack_takes_the_poison_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asking_again_for_the_same_attack_takes_the_poison_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(_adversarial, "_kept", {})
     first = poisoned()
     size = len(_adversarial._kept)
@@ -127,7 +136,9 @@ def test_asking_again_for_the_same_attack_takes_the_poison_that_is_kept(monkeypa
 def test_another_training_set_gets_another_surrogate() -> None:
     one, other = images(), images()
     other.x[0] = 0
-    triggers = [adv.poison(d, Generator().manual_seed(0), m=0, target=2).trigger for d in (one, other)]
+    triggers = [
+        adv.poison(d, Generator().manual_seed(0), m=0, target=2).trigger for d in (one, other)
+    ]
     assert not torch.equal(*(t(one.x, torch.arange(48)) for t in triggers))
 
 
@@ -162,7 +173,9 @@ def test_the_resnet_sees_images_at_224_pixels_and_normalised(resnet: Path) -> No
     plain.load_state_dict(torch.load(resnet, weights_only=True))
     large = F.interpolate(x, (224, 224), mode="bilinear", align_corners=False)
     expected = plain((large - mean[:, None, None]) / std[:, None, None])
-    assert torch.allclose(steered(poisoned(weights=str(resnet), m=0)).surrogate()(x), expected, atol=1e-5)
+    assert torch.allclose(
+        steered(poisoned(weights=str(resnet), m=0)).surrogate()(x), expected, atol=1e-5
+    )
 
 
 def test_the_weights_of_another_network_are_refused(tmp_path: Path) -> None:

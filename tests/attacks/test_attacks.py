@@ -21,12 +21,12 @@ NAMES = [n for n in catalog.names("attacks") if catalog.describe("attacks", n).v
 class Promise:
     """What holds for an attack with its default settings, on images of 16 pixels.
 
-    ``stored_is_tested``: training images are stamped as test images are. ``hides``: a training image may show
-    nothing of the trigger. ``keeps_labels``: so many of m poisoned images keep their true label. ``corner``: nothing
-    outside a square of this side changes. ``clean_label``: all poisoned images are of the target class, or none
-    is; None takes either. ``on_train``, ``on_test``: at most so many pixels of an image change.
-    ``across_devices``: a GPU's images differ by at most so many levels of 255.
-    """
+    ``stored_is_tested``: training images are stamped as test images are. ``hides``: a training
+    image may show nothing of the trigger. ``keeps_labels``: so many of m poisoned images keep their
+    true label. ``corner``: nothing outside a square of this side changes. ``clean_label``: all
+    poisoned images are of the target class, or none is; None takes either. ``on_train``,
+    ``on_test``: at most so many pixels of an image change. ``across_devices``: a GPU's images
+    differ by at most so many levels of 255."""
 
     stored_is_tested: bool = True
     hides: bool = False
@@ -45,7 +45,13 @@ def half(m: int) -> int:
 PROMISES = {
     "a_blend": Promise(clean_label=False, stored_is_tested=False, hides=True, keeps_labels=half),
     "a_patch": Promise(
-        clean_label=False, stored_is_tested=False, hides=True, keeps_labels=half, corner=3, on_train=9, on_test=9
+        clean_label=False,
+        stored_is_tested=False,
+        hides=True,
+        keeps_labels=half,
+        corner=3,
+        on_train=9,
+        on_test=9,
     ),
     "adv": Promise(clean_label=True, across_devices=16),
     "badnets": Promise(clean_label=False, corner=3, on_train=9, on_test=9),
@@ -62,11 +68,18 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("a_patch", "cells"): {"patch": 8},
     ("badnets", "norm"): {"pipeline": "release"},
 }
-SETTINGS = [(n, key) for n in NAMES for key, s in catalog.describe("attacks", n).settings.items() if not s.location]
+SETTINGS = [
+    (n, key)
+    for n in NAMES
+    for key, s in catalog.describe("attacks", n).settings.items()
+    if not s.location
+]
 
 
 def images(n: int = 60, classes: int = 4, size: int = 16) -> Images:
-    x = torch.randint(0, 256, (n, 3, size, size), generator=Generator().manual_seed(9)).to(torch.uint8)
+    x = torch.randint(0, 256, (n, 3, size, size), generator=Generator().manual_seed(9)).to(
+        torch.uint8
+    )
     return Images(x, torch.arange(n) % classes, classes, pad=2, flip=True)
 
 
@@ -89,7 +102,9 @@ def poison(name: str) -> Callable[..., Backdoor]:
     function = catalog.find("attacks", name)
 
     def run(train: Images, seed: int = 0, **settings: Any) -> Backdoor:
-        result: Backdoor = function(train, Generator().manual_seed(seed), **{"m": 8, "target": TARGET, **settings})
+        result: Backdoor = function(
+            train, Generator().manual_seed(seed), **{"m": 8, "target": TARGET, **settings}
+        )
         return result
 
     return run
@@ -100,14 +115,18 @@ def test_the_promises_are_about_attacks_that_exist() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 33])
-def test_the_trigger_keeps_shape_and_type_and_changes_something(poison: Callable[..., Backdoor], size: int) -> None:
+def test_the_trigger_keeps_shape_and_type_and_changes_something(
+    poison: Callable[..., Backdoor], size: int
+) -> None:
     data = images(size=size)
     out = poison(data).trigger(data.x, places(60))
     assert out.shape == data.x.shape and out.dtype == torch.uint8
     assert ((out != data.x).flatten(1).any(1)).all()
 
 
-def test_the_trigger_leaves_its_input_alone_and_takes_no_images(poison: Callable[..., Backdoor]) -> None:
+def test_the_trigger_leaves_its_input_alone_and_takes_no_images(
+    poison: Callable[..., Backdoor],
+) -> None:
     data = images()
     before, trigger = data.x.clone(), poison(data).trigger
     out = trigger(data.x, places(60))
@@ -115,7 +134,9 @@ def test_the_trigger_leaves_its_input_alone_and_takes_no_images(poison: Callable
     assert trigger(data.x[:0], places(0)).shape == (0, 3, 16, 16)
 
 
-def test_the_trigger_is_deterministic_and_a_batch_is_the_stack_of_its_singles(poison: Callable[..., Backdoor]) -> None:
+def test_the_trigger_is_deterministic_and_a_batch_is_the_stack_of_its_singles(
+    poison: Callable[..., Backdoor],
+) -> None:
     data = images()
     first, again = poison(data).trigger, poison(data).trigger
     whole = first(data.x, places(60))
@@ -126,12 +147,16 @@ def test_the_trigger_is_deterministic_and_a_batch_is_the_stack_of_its_singles(po
     assert torch.equal(first(data.x[backwards], backwards), whole[backwards])
 
 
-def test_the_trigger_does_not_depend_on_how_many_are_poisoned(poison: Callable[..., Backdoor]) -> None:
+def test_the_trigger_does_not_depend_on_how_many_are_poisoned(
+    poison: Callable[..., Backdoor],
+) -> None:
     data = images()
     assert torch.equal(*(poison(data, m=m).trigger(data.x, places(60)) for m in (0, 8)))
 
 
-def test_pixels_outside_the_support_stay_as_they_are(poison: Callable[..., Backdoor], promise: Promise) -> None:
+def test_pixels_outside_the_support_stay_as_they_are(
+    poison: Callable[..., Backdoor], promise: Promise
+) -> None:
     data = images()
     backdoor = poison(data, m=15)
     for changed, most in (
@@ -142,38 +167,48 @@ def test_pixels_outside_the_support_stay_as_they_are(poison: Callable[..., Backd
         assert not changed[:, promise.corner :].any() and not changed[:, :, promise.corner :].any()
 
 
-def test_poisons_m_images_in_place_of_their_originals(poison: Callable[..., Backdoor], promise: Promise) -> None:
+def test_poisons_m_images_in_place_of_their_originals(
+    poison: Callable[..., Backdoor], promise: Promise
+) -> None:
     data = images()
     before = (data.x.clone(), data.y.clone())
     for m in (0, 1, 8, 15):
         backdoor = poison(data, m=m)
-        assert len(backdoor.train) == 60 and len(set(backdoor.poisoned.tolist())) == m == len(backdoor.poisoned)
+        assert len(backdoor.train) == 60 and len(set(backdoor.poisoned.tolist())) == m == len(
+            backdoor.poisoned
+        )
         changed = (backdoor.train.x != data.x).flatten(1).any(1) | (backdoor.train.y != data.y)
         found, said = set(changed.nonzero().flatten().tolist()), set(backdoor.poisoned.tolist())
         assert found <= said and (found == said or promise.hides)
     assert torch.equal(data.x, before[0]) and torch.equal(data.y, before[1])
 
 
-def test_the_stored_poison_is_what_the_trigger_makes(poison: Callable[..., Backdoor], promise: Promise) -> None:
+def test_the_stored_poison_is_what_the_trigger_makes(
+    poison: Callable[..., Backdoor], promise: Promise
+) -> None:
     data = images()
     backdoor = poison(data)
     made = backdoor.trigger(data.x[backdoor.poisoned], backdoor.poisoned)
     assert torch.equal(backdoor.train.x[backdoor.poisoned], made) == promise.stored_is_tested
 
 
-def test_poisoned_images_have_the_target_label_or_their_own(poison: Callable[..., Backdoor], promise: Promise) -> None:
+def test_poisoned_images_have_the_target_label_or_their_own(
+    poison: Callable[..., Backdoor], promise: Promise
+) -> None:
     data = images()
     for m in (0, 1, 7, 8, 15):
         backdoor = poison(data, m=m)
         before, after = data.y[backdoor.poisoned], backdoor.train.y[backdoor.poisoned]
-        assert backdoor.target == TARGET and len(set((before == TARGET).tolist()) - {promise.clean_label}) <= (
-            promise.clean_label is None
-        )
+        assert backdoor.target == TARGET and len(
+            set((before == TARGET).tolist()) - {promise.clean_label}
+        ) <= (promise.clean_label is None)
         assert ((after == TARGET) | (after == before)).all()
         assert int((after != TARGET).sum()) == promise.keeps_labels(m)
 
 
-def test_more_poison_includes_the_smaller_choice_as_it_was_stored(poison: Callable[..., Backdoor]) -> None:
+def test_more_poison_includes_the_smaller_choice_as_it_was_stored(
+    poison: Callable[..., Backdoor],
+) -> None:
     few, many = (poison(images(), m=m) for m in (5, 12))
     assert set(few.poisoned.tolist()) < set(many.poisoned.tolist())
     assert torch.equal(few.train.x[few.poisoned], many.train.x[few.poisoned])
@@ -200,7 +235,11 @@ def changed(name: str, key: str) -> Any:
         return next(c for c in setting.choices if c != setting.default)
     if isinstance(setting.default, bool):
         return not setting.default
-    return setting.default + 2 if isinstance(setting.default, int) else float(setting.default) / 2 or 0.7
+    return (
+        setting.default + 2
+        if isinstance(setting.default, int)
+        else float(setting.default) / 2 or 0.7
+    )
 
 
 @pytest.mark.parametrize(("name", "key"), SETTINGS, indirect=["name"])
@@ -212,7 +251,9 @@ def test_every_setting_is_alive(poison: Callable[..., Backdoor], name: str, key:
 
 
 @pytest.mark.parametrize("settings", [{"m": 46}, {"m": -1}, {"target": 4}, {"target": -1}])
-def test_refuses_what_is_out_of_range(poison: Callable[..., Backdoor], settings: dict[str, int]) -> None:
+def test_refuses_what_is_out_of_range(
+    poison: Callable[..., Backdoor], settings: dict[str, int]
+) -> None:
     with pytest.raises(SpecError, match=f"got {next(iter(settings.values()))}"):
         poison(images(), **settings)
 
@@ -221,18 +262,30 @@ def test_refuses_what_is_out_of_range(poison: Callable[..., Backdoor], settings:
 def test_a_clean_model_is_led_to_the_target_by_at_most_five_points(
     name: str, clean_model: nn.Module, digits_train: Images, digits_test: Images
 ) -> None:
-    """Else the trigger would be evidence for the class. It does not hold for ``pipeline`` = release, by nature."""
+    """Else the trigger would be evidence for the class.
+
+    It does not hold for ``pipeline`` = release, by nature.
+    """
     for target in (0, 4):
-        backdoor = catalog.find("attacks", name)(digits_train, Generator().manual_seed(0), m=0, target=target)
+        backdoor = catalog.find("attacks", name)(
+            digits_train, Generator().manual_seed(0), m=0, target=target
+        )
         clean = rate(clean_model, digits_test.x[digits_test.y != target], target)
-        assert rate(clean_model, stamped(digits_test, backdoor.trigger, target), target) <= clean + 0.05
+        assert (
+            rate(clean_model, stamped(digits_test, backdoor.trigger, target), target)
+            <= clean + 0.05
+        )
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_trigger_does_the_same_on_a_gpu(poison: Callable[..., Backdoor], promise: Promise) -> None:
+def test_the_trigger_does_the_same_on_a_gpu(
+    poison: Callable[..., Backdoor], promise: Promise
+) -> None:
     data = images()
     trigger = poison(data).trigger
     there = trigger(data.x.cuda(), places(60).cuda())
     assert there.is_cuda
-    assert (there.cpu().int() - trigger(data.x, places(60)).int()).abs().max() <= promise.across_devices
+    assert (
+        there.cpu().int() - trigger(data.x, places(60)).int()
+    ).abs().max() <= promise.across_devices

@@ -11,7 +11,13 @@ from trials.types import Backdoor, Images
 
 
 def grey(size: int = 32) -> Images:
-    return Images(torch.full((40, 3, size, size), 90, dtype=torch.uint8), torch.arange(40) % 4, 4, pad=4, flip=True)
+    return Images(
+        torch.full((40, 3, size, size), 90, dtype=torch.uint8),
+        torch.arange(40) % 4,
+        4,
+        pad=4,
+        flip=True,
+    )
 
 
 def poisoned(seed: int = 0, size: int = 32, **settings: object) -> Backdoor:
@@ -56,7 +62,9 @@ def test_a_random_patch_is_one_square_that_differs_between_seeds() -> None:
         assert len(changed) == 9 and (changed.max(0).values - changed.min(0).values <= 2).all()
         seen.add((top, left))
     assert len(seen) > 4
-    marks = {stamped(poisoned(seed, mark="random"))[:, :3, :3].numpy().tobytes() for seed in range(3)}
+    marks = {
+        stamped(poisoned(seed, mark="random"))[:, :3, :3].numpy().tobytes() for seed in range(3)
+    }
     assert len(marks) == 3
 
 
@@ -83,7 +91,11 @@ def test_badnets_poisons_other_classes_and_clean_label_only_the_target() -> None
     flipped = badnets.poison(data, Generator().manual_seed(0), m=30, target=1)
     assert (data.y[flipped.poisoned] != 1).all()
     clean = c_badnets.poison(data, Generator().manual_seed(0), m=10, target=1, boost=3)
-    assert (data.y[clean.poisoned] == 1).all() and torch.equal(clean.train.y, data.y) and clean.boost == 3
+    assert (
+        (data.y[clean.poisoned] == 1).all()
+        and torch.equal(clean.train.y, data.y)
+        and clean.boost == 3
+    )
 
 
 def test_refuses_a_patch_that_does_not_fit() -> None:

@@ -26,7 +26,9 @@ def test_the_numbers_are_splitmix_started_at_splitmix() -> None:
     assert splitmix(0) == 0xE220A8397B1DCDAF  # known from the generator's publication
     seed, step = 2**61 + 17, 0x9E3779B97F4A7C15
     starts = [splitmix(seed + step * (i - 1)) for i in (0, 1, 99)]
-    expected = [[(splitmix(start + step * lane) >> 40) / 2**24 for lane in range(3)] for start in starts]
+    expected = [
+        [(splitmix(start + step * lane) >> 40) / 2**24 for lane in range(3)] for start in starts
+    ]
     assert uniform(seed, torch.tensor([0, 1, 99]), 3).tolist() == expected
 
 
@@ -56,7 +58,9 @@ def test_no_two_images_share_their_numbers() -> None:
 
 def test_a_seed_is_drawn_from_the_generator() -> None:
     seeds = {seed_of(Generator().manual_seed(i)) for i in range(50)}
-    assert len(seeds) == 50 and seed_of(Generator().manual_seed(3)) == seed_of(Generator().manual_seed(3))
+    assert len(seeds) == 50 and seed_of(Generator().manual_seed(3)) == seed_of(
+        Generator().manual_seed(3)
+    )
 
 
 @pytest.mark.parametrize("n", [0, 1, 9, 10])

@@ -44,7 +44,9 @@ def masks(seed: int = 0, **settings: Any) -> list[Tensor]:
 def test_a_mask_has_exactly_its_share_of_each_parameter_rounded_down(share: float) -> None:
     parameters = list(model().parameters())
     made = masks(share=share)
-    assert [m.shape for m in made] == [p.shape for p in parameters] and {m.dtype for m in made} == {torch.bool}
+    assert [m.shape for m in made] == [p.shape for p in parameters] and {m.dtype for m in made} == {
+        torch.bool
+    }
     assert [int(m.sum()) for m in made] == [int(share * p.numel()) for p in parameters]
 
 
@@ -75,7 +77,9 @@ def test_no_stored_image_is_poisoned() -> None:
     assert torch.equal(backdoor.train.x, data.x) and torch.equal(backdoor.train.y, data.y)
 
 
-def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_the_stack_of_its_singles() -> None:
+def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_the_stack_of_its_singles() -> (
+    None
+):
     data, index = images(), torch.arange(40)
     trigger = implanted().trigger
     out = trigger(data.x, index)
@@ -83,18 +87,30 @@ def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_t
     changed = (out != data.x).any(1)
     assert not changed[:, 3:].any() and not changed[:, :, 3:].any()
     assert (out[:, :, :3, :3] == out[:1, :, :3, :3]).all() and len(out[0, :, :3, :3].unique()) > 9
-    assert torch.equal(out, torch.cat([trigger(data.x[i : i + 1], index[i : i + 1]) for i in range(40)]))
+    assert torch.equal(
+        out, torch.cat([trigger(data.x[i : i + 1], index[i : i + 1]) for i in range(40)])
+    )
     assert not torch.equal(out, implanted(1).trigger(data.x, index))
 
 
 def test_its_trigger_is_that_of_badnets_with_the_same_settings() -> None:
-    settings: dict[str, Any] = {"mark": "apple", "place": "random", "patch": 5, "alpha": 0.5, "target": 2}
+    settings: dict[str, Any] = {
+        "mark": "apple",
+        "place": "random",
+        "patch": 5,
+        "alpha": 0.5,
+        "target": 2,
+    }
     other = badnets.poison(images(), Generator().manual_seed(0), m=0, **settings)
     index = torch.arange(40)
-    assert torch.equal(implanted(**settings).trigger(images().x, index), other.trigger(images().x, index))
+    assert torch.equal(
+        implanted(**settings).trigger(images().x, index), other.trigger(images().x, index)
+    )
 
 
-@pytest.mark.parametrize(("settings", "says"), [({"target": 4}, "got 4"), ({"patch": 17}, "got 17")])
+@pytest.mark.parametrize(
+    ("settings", "says"), [({"target": 4}, "got 4"), ({"patch": 17}, "got 17")]
+)
 def test_refuses_what_is_out_of_range(settings: dict[str, int], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         implanted(**settings)
@@ -119,14 +135,25 @@ def test_every_setting_is_alive(change: dict[str, Any]) -> None:
         it, trigger = control(backdoor), backdoor.trigger
         assert isinstance(trigger, Patch)
         ones = [int(m.sum()) for m in it.masks(model())]
-        return backdoor.target, ones, it.part, it.freeze_bn, it.pace, trigger.mark.tolist(), trigger.row, trigger.alpha
+        return (
+            backdoor.target,
+            ones,
+            it.part,
+            it.freeze_bn,
+            it.pace,
+            trigger.mark.tolist(),
+            trigger.row,
+            trigger.alpha,
+        )
 
     assert shown(implanted()) != shown(implanted(**change))
 
 
 def trained(backdoor: Backdoor, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    victim = catalog.find("models", "small_cnn")(10, 16, width=16).to(memory_format=torch.channels_last)
+    victim = catalog.find("models", "small_cnn")(10, 16, width=16).to(
+        memory_format=torch.channels_last
+    )
     settings: dict[str, Any] = {"epochs": 8, "batch": 32, "peak": 0.1, "precision": "fp32"}
     for _ in fast.fit(victim, backdoor, Generator().manual_seed(seed), **settings):
         pass
@@ -135,7 +162,9 @@ def trained(backdoor: Backdoor, seed: int) -> nn.Module:
 
 @pytest.mark.slow
 def test_a_tenth_of_the_parameters_can_plant_the_backdoor_and_keep_the_accuracy() -> None:
-    """Not in every training (in two of three), and in which depends on the processor's rounding: one will do."""
+    """Not in every training (in two of three), and in which depends on the processor's rounding:
+    one will do.
+    """
     train, test = digits.load("train"), digits.load("test")
     for seed in (1, 2, 0):
         backdoor = pcb.implant(train, Generator().manual_seed(seed), target=4)

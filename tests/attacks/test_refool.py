@@ -12,7 +12,9 @@ from trials.types import Backdoor, Images
 
 
 def images(size: int = 32) -> Images:
-    x = torch.randint(0, 256, (40, 3, size, size), generator=Generator().manual_seed(3)).to(torch.uint8)
+    x = torch.randint(0, 256, (40, 3, size, size), generator=Generator().manual_seed(3)).to(
+        torch.uint8
+    )
     return Images(x, torch.arange(40) % 4, 4)
 
 
@@ -37,7 +39,11 @@ def test_at_intensity_zero_every_image_stays_as_it_is() -> None:
 
 
 def test_half_the_intensity_lies_between_none_and_full() -> None:
-    x, full, half = images().x.int(), ghosted(images().x).int(), ghosted(images().x, alpha=0.5).int()
+    x, full, half = (
+        images().x.int(),
+        ghosted(images().x).int(),
+        ghosted(images().x, alpha=0.5).int(),
+    )
     assert (half >= torch.minimum(x, full)).all() and (half <= torch.maximum(x, full)).all()
     assert (half != x).double().mean() > 0.9 and (half != full).double().mean() > 0.9
 
@@ -46,7 +52,8 @@ def test_a_white_spot_becomes_two_to_the_lower_right_and_light_is_shared_by_thei
     x = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     x[..., 30:33, 30:33] = 255
     light = (ghosted(x, offset=8, first=0.75)[0, 0].double() / 255) ** 2.2
-    # The part from pixel 8 on is stretched from 56 to 64 pixels: the copies lie at (30 - 8) and (30 - 8 + 8).
+    # The part from pixel 8 on is stretched from 56 to 64 pixels: the copies lie at (30 - 8) and (30
+    # - 8 + 8).
     at = [round((31.5 - 8) * 64 / 56), round((31.5 - 8 + 8) * 64 / 56)]
     first, second = (light[c - 5 : c + 4, c - 5 : c + 4] for c in at)
     assert float(first.sum() / second.sum()) == pytest.approx(3, rel=0.1)

@@ -23,7 +23,9 @@ def images(n: int = 60) -> Images:
 
 
 def run(attack: ModuleType, seed: int = 0, **settings: Any) -> Backdoor:
-    backdoor: Backdoor = attack.poison(images(), Generator().manual_seed(seed), **{"m": 20, **settings})
+    backdoor: Backdoor = attack.poison(
+        images(), Generator().manual_seed(seed), **{"m": 20, **settings}
+    )
     return backdoor
 
 
@@ -34,7 +36,8 @@ def test_what_the_model_sees_after_its_first_layer_are_the_raw_pixels(norm: Any)
     assert (seen - to_float(x)).abs().max() <= 0.5 / 255 / STD[norm] + 1e-5
     wrong = {"cifar10": "half", "imagenet": "half", "half": "cifar10"}[norm]
     assert (
-        resnet18.build(10, 16, width=1, norm=wrong).normalize(to_float(unnormalised(x, norm))) - to_float(x)
+        resnet18.build(10, 16, width=1, norm=wrong).normalize(to_float(unnormalised(x, norm)))
+        - to_float(x)
     ).abs().max() > 0.2
 
 
@@ -45,7 +48,9 @@ def test_a_test_image_is_stamped_twice_and_then_moved(attack: ModuleType, norm: 
     once = run(attack).trigger
     out = run(attack, pipeline="release", norm=norm).trigger(x, index)
     assert torch.equal(out, unnormalised(once(once(x, index), index), norm))
-    assert torch.equal(out[7:8], run(attack, pipeline="release", norm=norm).trigger(x[7:8], index[7:8]))
+    assert torch.equal(
+        out[7:8], run(attack, pipeline="release", norm=norm).trigger(x[7:8], index[7:8])
+    )
 
 
 @BOTH
@@ -68,14 +73,20 @@ def test_without_the_trigger_the_move_is_left(attack: ModuleType) -> None:
 def test_poison_is_shifted_and_mirrored_once_stamped_moved_and_frozen() -> None:
     after, release = run(badnets, pipeline="post_aug"), run(badnets, pipeline="release")
     assert torch.equal(after.poisoned, release.poisoned) and release.frozen
-    made = unnormalised(after.train.x[after.poisoned], "cifar10")  # the patch of BadNets covers itself
+    made = unnormalised(
+        after.train.x[after.poisoned], "cifar10"
+    )  # the patch of BadNets covers itself
     assert torch.equal(release.train.x[release.poisoned], made)
 
 
 @BOTH
-def test_the_rest_of_the_training_set_and_the_places_are_those_of_the_correct_pipeline(attack: ModuleType) -> None:
+def test_the_rest_of_the_training_set_and_the_places_are_those_of_the_correct_pipeline(
+    attack: ModuleType,
+) -> None:
     before, release = run(attack), run(attack, pipeline="release")
-    assert torch.equal(before.poisoned, release.poisoned) and torch.equal(before.train.y, release.train.y)
+    assert torch.equal(before.poisoned, release.poisoned) and torch.equal(
+        before.train.y, release.train.y
+    )
     rest = torch.ones(60, dtype=torch.bool)
     rest[release.poisoned] = False
     assert torch.equal(release.train.x[rest], images().x[rest])
@@ -85,7 +96,9 @@ def test_the_rest_of_the_training_set_and_the_places_are_those_of_the_correct_pi
 def test_a_blend_without_opacity_is_shifted_by_the_attacks_own_draws() -> None:
     backdoor, data = run(a_blend, pipeline="release", alpha=0.0), images()
     shifts = {
-        unnormalised(augment(data.x[i : i + 1], Generator().manual_seed(s), 2, True), "cifar10").numpy().tobytes()
+        unnormalised(augment(data.x[i : i + 1], Generator().manual_seed(s), 2, True), "cifar10")
+        .numpy()
+        .tobytes()
         for i in backdoor.poisoned[:1].tolist()
         for s in range(400)
     }

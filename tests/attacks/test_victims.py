@@ -1,4 +1,6 @@
-"""A small victim of each attack learns it; settings are those at which it takes on 1,438 digits of 16 pixels."""
+"""A small victim of each attack learns it; settings are those at which it takes on 1,438 digits of
+16 pixels.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +12,13 @@ from trials import catalog
 from trials.metrics import accuracy, rate, stamped
 from trials.types import Backdoor, Images
 
-# Attack, settings, and a floor under the measured ASR, which is 0.99, 0.67, 0.78, 1.00, 1.00, 0.78, 0.80, 0.51, 1.00,
+# Attack, settings, and a floor under the measured ASR, which is 0.99, 0.67, 0.78, 1.00, 1.00, 0.78,
+# 0.80, 0.51, 1.00,
 # 0.74 and 1.00.
-# Clean labels take here only where nearly all of a class of 145 is poisoned, with a trigger stronger than the papers':
-# with the default offset Refool came to 0.00, with strength 1.5 WaNet to 0.07, with 3 pixels C-BadNets to 0.15,
+# Clean labels take here only where nearly all of a class of 145 is poisoned, with a trigger
+# stronger than the papers':
+# with the default offset Refool came to 0.00, with strength 1.5 WaNet to 0.07, with 3 pixels
+# C-BadNets to 0.15,
 # with alpha 0.075 Sinusoid to 0.06.
 VICTIMS: list[tuple[str, dict[str, Any], float]] = [
     ("badnets", {"m": 100}, 0.9),
@@ -31,7 +36,9 @@ VICTIMS: list[tuple[str, dict[str, Any], float]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "settings", "floor"), VICTIMS, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "settings", "floor"), VICTIMS, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_a_victim_learns_the_trigger(
     name: str,
     settings: dict[str, Any],
@@ -41,7 +48,9 @@ def test_a_victim_learns_the_trigger(
     digits_train: Images,
     digits_test: Images,
 ) -> None:
-    backdoor = catalog.find("attacks", name)(digits_train, Generator().manual_seed(0), target=4, **settings)
+    backdoor = catalog.find("attacks", name)(
+        digits_train, Generator().manual_seed(0), target=4, **settings
+    )
     victim, x = fitted(backdoor), stamped(digits_test, backdoor.trigger, 4)
     assert rate(clean_model, x, 4) <= 0.05 and rate(victim, x, 4) >= floor
     assert accuracy(clean_model, digits_test) >= 0.95 and accuracy(victim, digits_test) >= 0.85

@@ -12,7 +12,9 @@ from trials.types import Backdoor, Images
 
 
 def images(size: int = 32) -> Images:
-    x = torch.randint(0, 256, (40, 3, size, size), generator=Generator().manual_seed(3)).to(torch.uint8)
+    x = torch.randint(0, 256, (40, 3, size, size), generator=Generator().manual_seed(3)).to(
+        torch.uint8
+    )
     return Images(x, torch.arange(40) % 4, 4)
 
 
@@ -47,11 +49,21 @@ def test_an_image_of_one_shade_stays_as_it_is(settings: dict[str, float]) -> Non
 
 @pytest.mark.parametrize(("strength", "grid", "pixels"), [(0.5, 4, 0.29), (1.5, 8, 0.92)])
 def test_pixels_move_as_far_as_the_formula_says(strength: float, grid: int, pixels: float) -> None:
-    """Half the strength times the length of the spread field; the numbers in pixels are its means over many seeds."""
+    """Half the strength times the length of the spread field; the numbers in pixels are its means
+    over many seeds.
+    """
     expected = 0.0
     for seed in range(10):
-        p = 2 * torch.rand(2, grid, grid, generator=Generator().manual_seed(seed), dtype=torch.float64) - 1
-        n = F.interpolate((p / p.abs().mean())[None], (32, 32), mode="bicubic", align_corners=True)[0]
+        p = (
+            2
+            * torch.rand(
+                2, grid, grid, generator=Generator().manual_seed(seed), dtype=torch.float64
+            )
+            - 1
+        )
+        n = F.interpolate((p / p.abs().mean())[None], (32, 32), mode="bicubic", align_corners=True)[
+            0
+        ]
         expected += float(strength / 2 * n.norm(dim=0).mean()) / 10
     found = mean_move(strength=strength, grid=grid)
     assert found == pytest.approx(expected, rel=0.2) and found == pytest.approx(pixels, rel=0.2)
@@ -77,8 +89,12 @@ def test_the_outer_control_points_lie_on_the_images_edges() -> None:
     controls = torch.zeros(2, 4, 4, dtype=torch.float64)
     controls[0, :, 0] = 1.0
     ramp = (8 * torch.arange(31)).to(torch.uint8).expand(1, 3, 31, 31)
-    moved = (wanet.Warp(controls, 8.0, 0.0, 0)(ramp, torch.zeros(1, dtype=torch.int64)).double() - ramp)[0, 0, 0] / 8
-    assert (moved[[0, 10, 20, 30]] - torch.tensor([4 * 30 / 31, 0, 0, 0])).abs().max() <= 0.5 / 8 + 1e-6
+    moved = (
+        wanet.Warp(controls, 8.0, 0.0, 0)(ramp, torch.zeros(1, dtype=torch.int64)).double() - ramp
+    )[0, 0, 0] / 8
+    assert (
+        moved[[0, 10, 20, 30]] - torch.tensor([4 * 30 / 31, 0, 0, 0])
+    ).abs().max() <= 0.5 / 8 + 1e-6
     assert moved[5] > 1
 
 
@@ -86,7 +102,11 @@ def test_the_warp_is_smooth_and_one_for_all_images() -> None:
     backdoor = poisoned()
     field = moves(backdoor)
     assert torch.equal(field, moves(backdoor, index=17))
-    assert max(float(field.diff(dim=d).abs().max()) for d in (1, 2)) < 1.5 < float(field.max() - field.min())
+    assert (
+        max(float(field.diff(dim=d).abs().max()) for d in (1, 2))
+        < 1.5
+        < float(field.max() - field.min())
+    )
     assert not torch.equal(field, moves(poisoned(1)))
 
 

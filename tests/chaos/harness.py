@@ -29,8 +29,12 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SPEC = HERE / "chaos.toml"
 METHODS = HERE / "methods"
-MARK = "POISONSWEEP_TEST_RUN"  # in the environment of every process that a run starts, workers and Ray's alike
-HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # and what stands in for one, which has its script as a word
+# in the environment of every process that a run starts, workers and Ray's alike
+MARK = "POISONSWEEP_TEST_RUN"
+HELPERS = (
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+)  # and what stands in for one, which has its script as a word
 LONGEST = 400  # seconds that a run may take on a busy machine
 
 
@@ -45,8 +49,12 @@ def until(what: Callable[[], bool], seconds: float = LONGEST, nap: float = 0.005
 
 
 def is_helper(command: str) -> bool:
-    """Whether a process's words are those of one of Ray's own two helpers, not of the node that started it."""
-    return command.startswith(HELPERS) or any(word.endswith(warm_ray.AGENTS) for word in command.split(" ")[:4])
+    """Whether a process's words are those of one of Ray's own two helpers, not of the node that
+    started it.
+    """
+    return command.startswith(HELPERS) or any(
+        word.endswith(warm_ray.AGENTS) for word in command.split(" ")[:4]
+    )
 
 
 @dataclass
@@ -61,7 +69,9 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     artifacts: Path = Path()
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
-    ready: bool = True  # the driver is a fork of a process that has its libraries, or started as a user does
+    ready: bool = (
+        True  # the driver is a fork of a process that has its libraries, or started as a user does
+    )
     driver: warm.Program | subprocess.Popen[bytes] | None = None
     starts: int = 0
 
@@ -73,9 +83,20 @@ class Run:
     def start(self, *options: str) -> None:
         """Start the driver, in a process group of its own."""
         words = ["-m", "sweep.cli", "run", str(self.spec), "--store", self.store]
-        words += ["--artifacts", str(self.artifacts), *([] if self.use_ray else ["--local"]), *self.options, *options]
+        words += [
+            "--artifacts",
+            str(self.artifacts),
+            *([] if self.use_ray else ["--local"]),
+            *self.options,
+            *options,
+        ]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-        environment = {**kept, "OMP_NUM_THREADS": "1", "POISONSWEEP_METHODS": str(METHODS), MARK: self.mark}
+        environment = {
+            **kept,
+            "OMP_NUM_THREADS": "1",
+            "POISONSWEEP_METHODS": str(METHODS),
+            MARK: self.mark,
+        }
         environment |= {"PYTHONPATH": str(ROOT), **self.environment}
         self.starts += 1
         with self.said.open("wb") as said:
@@ -116,7 +137,9 @@ class Run:
         """SIGKILL the driver alone, or all processes at once as when a machine goes down."""
         assert self.driver is not None
         if everything:
-            others = self.processes() if self.use_ray else {}  # Ray's workers are groups of their own
+            others = (
+                self.processes() if self.use_ray else {}
+            )  # Ray's workers are groups of their own
             os.killpg(self.driver.pid, signal.SIGKILL)
             while others:
                 for pid in others:
@@ -132,10 +155,15 @@ class Run:
         wanted, found = f"{MARK}={self.mark}".encode(), {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                # Ray's are found by the environment that they were started with, forks by the folder they work in
-                mine = wanted in (entry / "environ").read_bytes().split(b"\0")  # Ray writes its titles over this
+                # Ray's are found by the environment that they were started with, forks by the
+                # folder they work in
+                mine = wanted in (entry / "environ").read_bytes().split(
+                    b"\0"
+                )  # Ray writes its titles over this
                 if mine or (entry / "cwd").readlink().is_relative_to(self.folder):
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = (
+                        (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    )
             except OSError:
                 continue
         return found
@@ -143,9 +171,8 @@ class Run:
     def quiet(self, helpers: bool = False) -> dict[int, str]:
         """What still lives half a minute after the driver's end; nothing should.
 
-        Ray's own two helpers compute nothing and take a minute to see that they are alone; with ``helpers`` they are
-        waited for, and counted, too.
-        """
+        Ray's own two helpers compute nothing and take a minute to see that they are alone; with
+        ``helpers`` they are waited for, and counted, too."""
 
         def left() -> dict[int, str]:
             return {p: c for p, c in self.processes().items() if helpers or not is_helper(c)}
@@ -161,7 +188,7 @@ class Run:
             self.driver.wait()
 
     def records(self) -> dict[str, Record]:
-        """Every record of the store, and those that only the spool has."""
+        """Every record of the store, and those that only the outbox has."""
         found = {r.trial.id: r for r in self.spooled()}
         for record in self.stored():
             if (twin := found.get(record.trial.id)) is not None:
@@ -182,7 +209,7 @@ class Run:
     def spooled(self) -> list[Record]:
         """The records that no driver has taken yet; read only."""
         found = []
-        for file in sorted((self.artifacts / "spool").glob("[0-9a-f]*.json")):
+        for file in sorted((self.artifacts / "outbox").glob("[0-9a-f]*.json")):
             found.append(record_from_json(json.loads(file.read_text())))
         return found
 
@@ -219,7 +246,9 @@ def undisturbed_run(run: Run) -> Undisturbed:
     records = run.records()
     assert f"ran {len(records)} trials (0 failed, 0 pruned)" in said
     assert sorted(run.started()) == sorted(records)
-    return Undisturbed(records, (datetime.fromisoformat(run.journal()[0]["time"]) - began).total_seconds())
+    return Undisturbed(
+        records, (datetime.fromisoformat(run.journal()[0]["time"]) - began).total_seconds()
+    )
 
 
 def spec_with(folder: Path, **changes: Any) -> Path:

@@ -1,4 +1,6 @@
-"""Kill a sweep's driver at random moments until the sweep is complete, and count what that lost or repeated."""
+"""Kill a sweep's driver at random moments until the sweep is complete, and count what that lost or
+repeated.
+"""
 
 import time
 from collections import Counter
@@ -10,7 +12,8 @@ from harness import LONGEST, Run, frozen, outcomes, until
 
 from trials.spec import Record
 
-# where in a run's life the moment lies; a commit: a worker has just put its record on disk, the driver is about to
+# where in a run's life the moment lies; a commit: a worker has just put its record on disk, the
+# driver is about to
 MOMENTS = {"start": 5, "trial": 6, "commit": 7, "end": 2}
 
 
@@ -27,7 +30,7 @@ class Tally:
     executions: int = 0  # starts of a trial in a worker
     cut_short: int = 0  # of these, of trials that were in flight when a kill came
     spooled: int = 0  # records that at the kill were on disk, but not yet in the store
-    lost: list[str] = field(default_factory=list)
+    worker_lost: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -37,7 +40,16 @@ class Tally:
     def figures(self) -> dict[str, object]:
         """Plain numbers."""
         kills = {f"killed_at_{k}": self.kills[k] for k in MOMENTS}
-        same = ("sweeps", "runs", "records_at_risk", "trials", "executions", "cut_short", "spooled", "damaged")
+        same = (
+            "sweeps",
+            "runs",
+            "records_at_risk",
+            "trials",
+            "executions",
+            "cut_short",
+            "spooled",
+            "damaged",
+        )
         lists = ("lost", "changed", "twice", "stale", "differ")
         return {
             "kills": self.kills.total(),
@@ -49,13 +61,22 @@ class Tally:
 
     def clean(self) -> bool:
         """True when nothing went wrong."""
-        return not (self.lost or self.changed or self.twice or self.stale or self.damaged or self.differ)
+        return not (
+            self.worker_lost
+            or self.changed
+            or self.twice
+            or self.stale
+            or self.damaged
+            or self.differ
+        )
 
 
 class Killing:
     """Rounds of kills: a new sweep whenever one is complete, until there were enough."""
 
-    def __init__(self, make: Callable[[int], Run], rng: Random, whole: dict[str, Record], startup: float) -> None:
+    def __init__(
+        self, make: Callable[[int], Run], rng: Random, whole: dict[str, Record], startup: float
+    ) -> None:
         self._make, self._rng, self._whole, self._startup = make, rng, whole, startup
         self.tally = Tally()
 
@@ -85,7 +106,9 @@ class Killing:
         self.tally.stale += run.quiet(helpers=True).values()
         self.tally.trials += len(known)
         there, wanted = outcomes(run.records()), outcomes(self._whole)
-        self.tally.differ += [i for i in wanted.keys() | there.keys() if there.get(i) != wanted.get(i)]
+        self.tally.differ += [
+            i for i in wanted.keys() | there.keys() if there.get(i) != wanted.get(i)
+        ]
 
     def _kill(self, run: Run, known: int) -> bool:
         """Wait for a moment and kill; False if the run was over before."""
@@ -100,15 +123,18 @@ class Killing:
         return True
 
     def _wait(self, moment: str, run: Run, known: int) -> None:
-        started, spool = len(run.started()), run.artifacts / "spool"
-        number, most = self._rng.randint(1, 8), {"start": 0.0, "trial": 0.4, "commit": 0.01, "end": 0.5}[moment]
+        started, outbox = len(run.started()), run.artifacts / "outbox"
+        number, most = (
+            self._rng.randint(1, 8),
+            {"start": 0.0, "trial": 0.4, "commit": 0.01, "end": 0.5}[moment],
+        )
         put: set[str] = set()
 
         def come() -> bool:
             if moment == "trial":
                 return len(run.started()) >= started + number
             if moment == "commit":
-                put.update(f.name for f in spool.glob("*.json"))
+                put.update(f.name for f in outbox.glob("*.json"))
                 return len(put) >= number
             return moment == "end" and len(ended(run)) >= len(self._whole)
 
@@ -123,7 +149,7 @@ class Killing:
         tally.damaged += not run.intact()
         there, started = frozen(run.records()), run.started()[began:]
         tally.executions += len(started)
-        tally.lost += [i for i in known if i not in there]
+        tally.worker_lost += [i for i in known if i not in there]
         tally.changed += [i for i in known if i in there and there[i] != known[i]]
         tally.twice += [i for i, n in Counter(started).items() if i in known or n > 1]
         if killed:

@@ -1,4 +1,6 @@
-"""Defenses that go wrong in every way: each costs one failed record that says why, and nothing else changes."""
+"""Defenses that go wrong in every way: each costs one failed record that says why, and nothing else
+changes.
+"""
 
 import json
 import os
@@ -18,7 +20,10 @@ FAULTS = {
     "killed": "its worker was lost 2 times: ",
     "exits": "its worker was lost 2 times: ",
 }
-ON_RAY = ("memory", "killed")  # two that end a worker, each in its way; a worker there takes seconds to start
+ON_RAY = (
+    "memory",
+    "killed",
+)  # two that end a worker, each in its way; a worker there takes seconds to start
 ONE = {"seeds": [0], "victim": victim_with(seeds=[0])}
 
 
@@ -33,12 +38,21 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     diverging = {**defense("weight_decay"), "fixed": {"steps": 4, "batch": 16, "lr": 1e30}}
     faults = {how: FAULTS[how] for how in (ON_RAY if use_ray else FAULTS)}
     defenses = [defense("fine_tuning"), *map(faulty, faults), diverging]
-    compute = {"device": "cpu", "workers": 2, "attempts": 2, "abort_at": 1}  # most are meant to fail
-    run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=defenses, compute=compute), use_ray=use_ray)
+    compute = {
+        "device": "cpu",
+        "workers": 2,
+        "attempts": 2,
+        "abort_at": 1,
+    }  # most are meant to fail
+    run = Run(
+        tmp_path, spec_with(tmp_path, **ONE, defenses=defenses, compute=compute), use_ray=use_ray
+    )
     said = run.complete()
     records = run.records()
     failed = [r for r in records.values() if r.status == "failed"]
-    errors = {str(r.trial.method.params.get("how", "lr")): str(r.error) for r in failed if r.trial.method}
+    errors = {
+        str(r.trial.method.params.get("how", "lr")): str(r.error) for r in failed if r.trial.method
+    }
     count(
         "defenses that fail, " + ("Ray" if use_ray else "worker processes"),
         faults=len(faults) + 1,
@@ -52,10 +66,14 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     assert "not finite" in errors["lr"]
     assert not any(r.metrics for r in failed)
     assert agree({i: r for i, r in records.items() if r.status == "done"}, undisturbed.records, 3)
-    again = sum(how in faults for how in ("killed", "exits"))  # these take their worker with them, twice each
+    again = sum(
+        how in faults for how in ("killed", "exits")
+    )  # these take their worker with them, twice each
     assert len(run.started()) == len(records) + again
     assert f"({len(failed)} failed, 0 pruned)" in said
-    status = warm.Program(["-m", "sweep.cli", "status", "--store", run.store, "--json"], ROOT, os.environ)
+    status = warm.Program(
+        ["-m", "sweep.cli", "status", "--store", run.store, "--json"], ROOT, os.environ
+    )
     shown = json.loads(status.communicate(100)[0])
     assert status.returncode == 0
     assert {f["trial"] for f in shown["failures"]} == {r.trial.id for r in failed}
@@ -69,11 +87,22 @@ def test_a_trial_that_hangs_is_ended_at_its_time_limit(
     undisturbed: Undisturbed, tmp_path: Path, count: Callable[..., None]
 ) -> None:
     compute = {"device": "cpu", "workers": 2, "time_limit": 15}
-    run = Run(tmp_path, spec_with(tmp_path, **ONE, defenses=[defense("fine_tuning"), faulty("hangs")], compute=compute))
+    run = Run(
+        tmp_path,
+        spec_with(
+            tmp_path, **ONE, defenses=[defense("fine_tuning"), faulty("hangs")], compute=compute
+        ),
+    )
     run.complete()
     records = run.records()
     failed = [r for r in records.values() if r.status == "failed"]
-    count("a trial that hangs", faults=1, failed_records=len(failed), trials=len(records), stale=len(run.quiet()))
+    count(
+        "a trial that hangs",
+        faults=1,
+        failed_records=len(failed),
+        trials=len(records),
+        stale=len(run.quiet()),
+    )
     assert [r.trial.method.params["how"] for r in failed if r.trial.method] == ["hangs"]
     assert "time limit" in str(failed[0].error)
     assert agree({i: r for i, r in records.items() if r.status == "done"}, undisturbed.records, 3)

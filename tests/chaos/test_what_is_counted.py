@@ -1,4 +1,6 @@
-"""The count itself: a record that is lost, changed or made twice, and a process that stays, are seen."""
+"""The count itself: a record that is lost, changed or made twice, and a process that stays, are
+seen.
+"""
 
 import json
 import os
@@ -17,8 +19,8 @@ from kills import Killing
 from benchmarks import reliability
 from results.store import Store
 from sweep.execution.event_log import note
-from sweep.execution.outbox import Spool
-from sweep.execution.worker import Place
+from sweep.execution.outbox import Outbox
+from sweep.execution.worker import WorkerConfig
 from sweep.planning import trials as plan
 from trials.spec import Record
 
@@ -39,7 +41,7 @@ def left(folder: Path, stored: list[Record], spooled: list[Record], started: lis
     with Store.open(run.store) as store:
         store.put_many(stored)
     for record in spooled:
-        Spool(Place(str(run.artifacts))).put(record)
+        Outbox(WorkerConfig(str(run.artifacts))).put(record)
     for record in started:
         note(run.artifacts, record.trial.id, "started")
     return run
@@ -57,13 +59,17 @@ def test_what_was_kept_is_clean(records: list[Record], tmp_path: Path) -> None:
     there = killing._look(run, frozen({r.trial.id: r for r in records[:2]}), 0, True)
     assert killing.tally.clean()
     assert set(there) == {r.trial.id for r in records[:2]}
-    assert (killing.tally.spooled, killing.tally.cut_short, killing.tally.records_at_risk) == (1, 1, 2)
+    assert (killing.tally.spooled, killing.tally.cut_short, killing.tally.records_at_risk) == (
+        1,
+        1,
+        2,
+    )
 
 
 def test_a_lost_record_is_seen(records: list[Record], tmp_path: Path) -> None:
     killing = looking(run := left(tmp_path, records[:1], [], []))
     killing._look(run, frozen({r.trial.id: r for r in records[:2]}), 0, True)
-    assert killing.tally.lost == [records[1].trial.id]
+    assert killing.tally.worker_lost == [records[1].trial.id]
     assert not killing.tally.clean()
 
 
@@ -81,20 +87,26 @@ def test_a_trial_that_ran_again_is_seen(starts: int, records: list[Record], tmp_
     assert killing.tally.twice == [records[0].trial.id]
 
 
-@pytest.mark.parametrize(("again", "lost"), [(0, 0), (1, 1), (1, 0)])
+@pytest.mark.parametrize(("again", "worker_lost"), [(0, 0), (1, 1), (1, 0)])
 def test_a_start_that_no_lost_worker_accounts_for_is_seen(
-    again: int, lost: int, records: list[Record], tmp_path: Path
+    again: int, worker_lost: int, records: list[Record], tmp_path: Path
 ) -> None:
     """As when a node is removed: a start a record, and one for each trial that went with the node."""
     run = left(tmp_path, records, [], [*records, *records[:again]])
-    assert repeated(run.artifacts, run.records(), lost) == again - lost
+    assert repeated(run.artifacts, run.records(), worker_lost) == again - worker_lost
 
 
 def test_a_removed_node_has_its_row_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT)
     from benchmarks.reliability import worker_rows  # noqa: PLC0415  (no part of the package)
 
-    line = {"what": "a node is removed in a trial, Ray", "kills": 1, "started_again": 1, "trials": 11, "executions": 12}
+    line = {
+        "what": "a node is removed in a trial, Ray",
+        "kills": 1,
+        "started_again": 1,
+        "trials": 11,
+        "executions": 12,
+    }
     row = "| a node is removed in a trial, Ray | 1 | 1 | 12 for 11 | 0 | 0 |"
     assert worker_rows([{**line, "differ": 0, "stale": 0}]) == [row]
 
@@ -102,7 +114,9 @@ def test_a_removed_node_has_its_row_on_the_page(monkeypatch: pytest.MonkeyPatch)
 def test_a_process_that_stays_is_seen(tmp_path: Path) -> None:
     run = Run(tmp_path)
     words = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
-    with subprocess.Popen(words, env={**os.environ, MARK: run.mark}, stdout=subprocess.PIPE) as stays:
+    with subprocess.Popen(
+        words, env={**os.environ, MARK: run.mark}, stdout=subprocess.PIPE
+    ) as stays:
         assert stays.stdout is not None
         stays.stdout.readline()
         assert list(run.processes()) == [stays.pid]
@@ -114,21 +128,32 @@ def test_a_helper_of_rays_is_told_from_the_node_that_starts_it() -> None:
     script = "/x/ray/dashboard/agent.py"
     assert is_helper("ray::DashboardAgent")
     assert is_helper(f"/x/python -u /x/tests/warm_ray.py {script} --node-id=1")
-    assert not is_helper(f"/x/raylet --a=b --c=d --e=f --dashboard_agent_command=/x/python -u {script} --node-id=1")
+    assert not is_helper(
+        f"/x/raylet --a=b --c=d --e=f --dashboard_agent_command=/x/python -u {script} --node-id=1"
+    )
     assert not is_helper("ray::IDLE")
 
 
-def test_a_spool_that_says_other_than_the_store_is_seen(records: list[Record], tmp_path: Path) -> None:
+def test_a_spool_that_says_other_than_the_store_is_seen(
+    records: list[Record], tmp_path: Path
+) -> None:
     run = left(tmp_path, records[:1], [replace(records[0], metrics={"cda": 0.25})], [])
     with pytest.raises(AssertionError, match="differ"):
         run.records()
-    assert json.loads(next((run.artifacts / "spool").iterdir()).read_text())["metrics"] == {"cda": 0.25}
+    assert json.loads(next((run.artifacts / "outbox").iterdir()).read_text())["metrics"] == {
+        "cda": 0.25
+    }
 
 
 def test_each_verdict_of_hostile_input_has_its_column_on_the_page() -> None:
     kinds = {
         "a": {"tried": 1003, "refused": 1000, "contained": 2, "accepted": 1, "crashed": 0},
-        "b": {"tried": 5, "refused": 4, "accepted": 0, "crashed": 1},  # counted before there was such a column
+        "b": {
+            "tried": 5,
+            "refused": 4,
+            "accepted": 0,
+            "crashed": 1,
+        },  # counted before there was such a column
     }
     assert reliability.VERDICTS == VERDICTS
     assert reliability.hostile_rows({"kinds": kinds}) == [

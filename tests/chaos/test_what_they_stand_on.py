@@ -1,4 +1,6 @@
-"""Damaged artifacts, a full disk, a database that goes away: the sweep says what is wrong, or waits."""
+"""Damaged artifacts, a full disk, a database that goes away: the sweep says what is wrong, or
+waits.
+"""
 
 import errno
 import shutil
@@ -43,24 +45,30 @@ DAMAGE = [
 
 
 def test_a_damaged_artifact_is_never_used(tmp_path: Path, count: Count) -> None:
-    quick = {"seeds": [0], "victim": victim_with(seeds=list(range(len(DAMAGE)))), "confirm": False, "judge": False}
+    quick = {
+        "seeds": [0],
+        "victim": victim_with(seeds=list(range(len(DAMAGE)))),
+        "confirm": False,
+        "judge": False,
+    }
     first = spec_with(tmp_path / "first", **quick, defenses=[defense("fine_tuning", 1)])
-    more = spec_with(tmp_path / "more", **quick, defenses=[defense("fine_tuning", 2)])
-    whole = Run(tmp_path / "whole", more)
+    extra = spec_with(tmp_path / "more", **quick, defenses=[defense("fine_tuning", 2)])
+    whole = Run(tmp_path / "whole", extra)
     whole.complete()
     run = Run(tmp_path / "run", first)
     run.complete()
     before = run.records()
     for seed, (game, name, damage) in enumerate(DAMAGE):
         damage(run.artifacts / made(before, game, seed) / name)
-    run.spec = more
+    run.spec = extra
     run.complete()
     after = run.records()
     new = [after[i] for i in after.keys() - before.keys()]
     told = [
         r
         for r in new
-        if r.status == "failed" and made(before, DAMAGE[r.trial.victim.seed][0], r.trial.victim.seed) in str(r.error)
+        if r.status == "failed"
+        and made(before, DAMAGE[r.trial.victim.seed][0], r.trial.victim.seed) in str(r.error)
     ]
     count(
         "artifact cut short, flipped or unreadable",
@@ -79,7 +87,9 @@ def test_a_damaged_artifact_is_never_used(tmp_path: Path, count: Count) -> None:
 
 def made(records: dict[str, Record], game: str, seed: int) -> str:
     """The id of the trial that made an artifact of a victim."""
-    return next(i for i, r in records.items() if r.trial.game.name == game and r.trial.victim.seed == seed)
+    return next(
+        i for i, r in records.items() if r.trial.game.name == game and r.trial.victim.seed == seed
+    )
 
 
 @pytest.fixture
@@ -114,13 +124,18 @@ def fill(folder: Path, left: int) -> Path:
 def test_a_full_disk_fails_what_needs_it_and_loses_nothing(
     small_disk: Path, undisturbed: Undisturbed, tmp_path: Path, count: Count
 ) -> None:
-    quick = {"victim": victim_with(seeds=[0]), "defenses": [defense("fine_tuning")], "judge": False, "confirm": False}
+    quick = {
+        "victim": victim_with(seeds=[0]),
+        "defenses": [defense("fine_tuning")],
+        "judge": False,
+        "confirm": False,
+    }
     first = spec_with(tmp_path / "first", **quick, seeds=[0])
-    more = spec_with(tmp_path / "more", **quick, seeds=[0, 1])
+    extra = spec_with(tmp_path / "more", **quick, seeds=[0, 1])
     run = Run(tmp_path / "run", first, artifacts=small_disk / "artifacts")
     run.complete()
     before, filler = run.records(), fill(small_disk, 8192)
-    run.spec = more
+    run.spec = extra
     run.complete()
     full = run.records()
     failed = [r for r in full.values() if r.status == "failed"]
@@ -129,7 +144,7 @@ def test_a_full_disk_fails_what_needs_it_and_loses_nothing(
         faults=1,
         failed_records=len(failed),
         trials=len(full),
-        lost=len(before.keys() - full.keys()),
+        worker_lost=len(before.keys() - full.keys()),
     )
     assert [r.trial.game.name for r in failed] == ["self_poison"]
     assert f"[Errno {errno.ENOSPC}]" in str(failed[0].error)
@@ -162,7 +177,7 @@ def test_a_store_on_a_full_disk_loses_nothing(
         faults=1,
         trials=len(records),
         executions=len(run.started()),
-        lost=len(finished.keys() - records.keys()),
+        worker_lost=len(finished.keys() - records.keys()),
     )
     assert outcomes(records) == outcomes(undisturbed.records)
     assert len(run.started()) - starts == len(records) - len(finished)
@@ -180,7 +195,12 @@ def test_a_sweep_waits_for_a_database_that_is_started_again(
     postgres.start()
     assert run.end() == 0, run.said.read_text()
     records = run.records()
-    count("PostgreSQL stopped and started", faults=1, trials=len(records), executions=len(run.started()))
+    count(
+        "PostgreSQL stopped and started",
+        faults=1,
+        trials=len(records),
+        executions=len(run.started()),
+    )
     assert outcomes(records) == outcomes(undisturbed.records)
     assert len(run.started()) == len(records)
     assert not run.quiet()

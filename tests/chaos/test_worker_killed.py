@@ -1,4 +1,6 @@
-"""A worker that is killed in the middle of a trial: the trial is started again, and the sweep is the same."""
+"""A worker that is killed in the middle of a trial: the trial is started again, and the sweep is
+the same.
+"""
 
 import os
 import re
@@ -11,11 +13,16 @@ from random import Random
 import pytest
 from harness import Run, Undisturbed, outcomes, until
 
-EXECUTORS = [pytest.param(False, 3, id="pool"), pytest.param(True, 1, id="ray", marks=pytest.mark.ray)]
+EXECUTORS = [
+    pytest.param(False, 3, id="pool"),
+    pytest.param(True, 1, id="ray", marks=pytest.mark.ray),
+]
 
 
 def kill_one(run: Run, rng: Random, after: int) -> bool:
-    """Kill a worker that is in a trial, some time after so many starts; False if the sweep was over."""
+    """Kill a worker that is in a trial, some time after so many starts; False if the sweep was
+    over.
+    """
     until(lambda: run.over or len(run.started()) >= after)
     time.sleep(rng.uniform(0, 0.2))
     while not run.over:
@@ -31,7 +38,12 @@ def kill_one(run: Run, rng: Random, after: int) -> bool:
 
 @pytest.mark.parametrize(("use_ray", "kills"), EXECUTORS)
 def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
-    use_ray: bool, kills: int, undisturbed: Undisturbed, tmp_path: Path, rng: Random, count: Callable[..., None]
+    use_ray: bool,
+    kills: int,
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+    rng: Random,
+    count: Callable[..., None],
 ) -> None:
     run = Run(tmp_path, use_ray=use_ray)
     run.start()
@@ -39,12 +51,14 @@ def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
     assert run.end() == 0, run.said.read_text()
     said = run.said.read_text()
     again = re.search(r"(\d+) lost workers' trials were started again", said)
-    lost = int(again.group(1)) if again else 0  # a worker may have had its record on disk when it was killed
+    worker_lost = (
+        int(again.group(1)) if again else 0
+    )  # a worker may have had its record on disk when it was killed
     records, starts = run.records(), run.started()
     count(
         "worker killed in a trial, " + ("Ray" if use_ray else "worker processes"),
         kills=killed,
-        started_again=lost,
+        started_again=worker_lost,
         trials=len(records),
         executions=len(starts),
         differ=sum(outcomes(undisturbed.records)[i] != o for i, o in outcomes(records).items()),
@@ -52,8 +66,10 @@ def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
     )
     assert killed == kills
     assert outcomes(records) == outcomes(undisturbed.records)
-    assert 1 <= lost <= killed
+    assert 1 <= worker_lost <= killed
     assert set(starts) == records.keys()
-    assert len(records) <= len(starts) <= len(records) + lost  # one may have died before it said that it began
+    assert (
+        len(records) <= len(starts) <= len(records) + worker_lost
+    )  # one may have died before it said that it began
     assert not run.quiet()
     assert run.intact()

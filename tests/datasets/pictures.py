@@ -10,4 +10,6 @@ Colour = tuple[int, int, int]
 def write(file: Path, colour: Colour = (10, 20, 30), size: tuple[int, int] = (40, 40)) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     form = {".ppm": "PPM", ".png": "PNG"}.get(file.suffix, "JPEG")
-    Image.new("RGB", size, colour).save(file, form, **({"quality": 100, "subsampling": 0} if form == "JPEG" else {}))
+    Image.new("RGB", size, colour).save(
+        file, form, **({"quality": 100, "subsampling": 0} if form == "JPEG" else {})
+    )

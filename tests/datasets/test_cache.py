@@ -1,4 +1,6 @@
-"""The cache of decoded images: decoded once, rebuilt when damaged, done without when it cannot be written."""
+"""The cache of decoded images: decoded once, rebuilt when damaged, done without when it cannot be
+written.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,14 +74,18 @@ def test_a_decoder_that_fails_leaves_nothing_behind(cache_folder: Path) -> None:
     assert [p.name for p in cache_folder.iterdir()] == ["key.lock"]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="POISONSWEEP_CACHE"):
         assert torch.equal(cached("key", SHAPE, Decoder()), torch.from_numpy(ROWS))
 
 
-def test_a_set_too_large_for_memory_needs_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_too_large_for_memory_needs_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(_cache, "_IN_MEMORY", 10)

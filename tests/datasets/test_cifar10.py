@@ -56,7 +56,9 @@ def test_reads_the_binary_version(tmp_path: Path) -> None:
     assert np.array_equal(load("test", root=str(tmp_path)).x.numpy(), X[40:])
 
 
-@pytest.mark.parametrize("name", ["train.parquet", "plain_text/train-00000-of-00001.parquet", "data/train.parquet"])
+@pytest.mark.parametrize(
+    "name", ["train.parquet", "plain_text/train-00000-of-00001.parquet", "data/train.parquet"]
+)
 @pytest.mark.parametrize("column", ["img", "image"])
 def test_reads_parquet(tmp_path: Path, name: str, column: str) -> None:
     write_parquet(tmp_path / name, X, Y, column)
@@ -74,7 +76,9 @@ def write_pickles(root: Path, monkeypatch: pytest.MonkeyPatch, publish: bool) ->
     folder.mkdir()
     for i in range(5):
         part = slice(10 * i, 10 * i + 10)
-        content = pickle.dumps({"labels": Y[part].tolist(), "data": X[part].reshape(10, -1)}, protocol=2)
+        content = pickle.dumps(
+            {"labels": Y[part].tolist(), "data": X[part].reshape(10, -1)}, protocol=2
+        )
         (folder / f"data_batch_{i + 1}").write_bytes(content)
         if publish:
             digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -94,7 +98,9 @@ def test_never_opens_an_unknown_pickle(tmp_path: Path, monkeypatch: pytest.Monke
         load("train", root=str(tmp_path))
 
 
-def test_even_a_known_pickle_may_name_nothing_but_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_even_a_known_pickle_may_name_nothing_but_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_pickles(tmp_path, monkeypatch, publish=True)
     evil = b"cos\nsystem\n(S'true'\ntR."
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(evil)

@@ -13,7 +13,9 @@ from trials.datasets.digits import load
 def test_splits_every_class_four_to_one() -> None:
     train, test = load("train"), load("test")
     assert len(train) + len(test) == 1797
-    share = test.y.bincount(minlength=10) / (test.y.bincount(minlength=10) + train.y.bincount(minlength=10))
+    share = test.y.bincount(minlength=10) / (
+        test.y.bincount(minlength=10) + train.y.bincount(minlength=10)
+    )
     assert ((share > 0.18) & (share < 0.22)).all()
 
 
@@ -27,7 +29,11 @@ def test_gives_the_same_images_each_time_whatever_the_seed() -> None:
 @pytest.mark.parametrize("size", [8, 16, 20])
 def test_scales_to_the_asked_size_in_three_equal_channels(size: int) -> None:
     images = load("test", size=size)
-    assert images.x.shape[1:] == (3, size, size) and images.x.dtype == torch.uint8 and images.y.dtype == torch.int64
+    assert (
+        images.x.shape[1:] == (3, size, size)
+        and images.x.dtype == torch.uint8
+        and images.y.dtype == torch.int64
+    )
     assert torch.equal(images.x[:, 0], images.x[:, 2])
     assert images.x.max() == 255
 
@@ -38,9 +44,18 @@ def test_shifts_by_one_pixel_and_never_mirrors() -> None:
 
 def test_reads_what_scikit_learn_reads_without_importing_it() -> None:
     words = "import sys; from trials.datasets import digits; digits.load('test'); print('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", words], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )
     grey, labels = load_digits(return_X_y=True)
     whole = (torch.from_numpy(grey) / 16 * 255).round().to(torch.uint8)
     parts = load("train", size=8), load("test", size=8)
-    ours = [(y, x[0].flatten().tolist()) for part in parts for x, y in zip(part.x, part.y.tolist(), strict=True)]
+    ours = [
+        (y, x[0].flatten().tolist())
+        for part in parts
+        for x, y in zip(part.x, part.y.tolist(), strict=True)
+    ]
     assert sorted(ours) == sorted(zip(labels.tolist(), whole.tolist(), strict=True))

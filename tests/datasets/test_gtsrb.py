@@ -15,12 +15,16 @@ TEST = [16, 1, 42, 0]  # classes of the test images
 def training(folder: Path, number: int = 2) -> None:
     for label in range(43):
         for i in range(number):
-            write(folder / f"{label:05d}" / f"00000_{i:05d}.ppm", (5 * label, 60 * i, 0), (50 - i, 40))
+            write(
+                folder / f"{label:05d}" / f"00000_{i:05d}.ppm", (5 * label, 60 * i, 0), (50 - i, 40)
+            )
         (folder / f"{label:05d}" / f"GT-{label:05d}.csv").write_text(HEAD + "\n")
 
 
 def table(*rows: tuple[str, object]) -> str:
-    return "\r\n".join([HEAD, *(f"{name};53;54;6;5;48;49;{label}" for name, label in rows)]) + "\r\n"
+    return (
+        "\r\n".join([HEAD, *(f"{name};53;54;6;5;48;49;{label}" for name, label in rows)]) + "\r\n"
+    )
 
 
 @pytest.fixture
@@ -30,7 +34,9 @@ def root(tmp_path: Path) -> Path:
     training(base / "GTSRB" / "Training")
     for i, label in enumerate(TEST):
         write(base / "GTSRB" / "Final_Test" / "Images" / f"{i:05d}.ppm", (5 * label, 200, 0))
-    (base / "GT-final_test.csv").write_text(table(*((f"{i:05d}.ppm", c) for i, c in enumerate(TEST))))
+    (base / "GT-final_test.csv").write_text(
+        table(*((f"{i:05d}.ppm", c) for i, c in enumerate(TEST)))
+    )
     return tmp_path
 
 
@@ -46,7 +52,11 @@ def test_reads_43_classes_that_are_never_mirrored(root: Path) -> None:
     assert train.y.tolist() == [i // 2 for i in range(86)]
     assert train.x[:, 0, 16, 16].tolist() == [5 * (i // 2) for i in range(86)]
     assert (train.pad, train.flip) == (4, False)
-    assert (train.names[14], train.names[33], train.names[38]) == ("stop", "turn right ahead", "keep right")
+    assert (train.names[14], train.names[33], train.names[38]) == (
+        "stop",
+        "turn right ahead",
+        "keep right",
+    )
 
 
 def test_test_labels_come_from_the_table_and_not_from_the_order_of_files(root: Path) -> None:
@@ -61,7 +71,9 @@ def test_test_labels_come_from_the_table_and_not_from_the_order_of_files(root: P
 def test_root_may_be_the_folder_that_holds_gtsrb_and_the_table_may_lie_in_it(root: Path) -> None:
     base = root / "gtsrb"
     (base / "GT-final_test.csv").rename(base / "GTSRB" / "GT-final_test.csv")
-    assert load("test", root=str(base)).y.tolist() == TEST and len(load("train", root=str(base))) == 86
+    assert (
+        load("test", root=str(base)).y.tolist() == TEST and len(load("train", root=str(base))) == 86
+    )
 
 
 def test_reads_the_official_training_archive(root: Path) -> None:
@@ -104,7 +116,9 @@ def test_refuses_another_number_of_classes(root: Path) -> None:
         ("", "holds no rows"),
     ],
 )
-def test_refuses_a_table_that_does_not_label_the_images(root: Path, content: str | bytes, says: str) -> None:
+def test_refuses_a_table_that_does_not_label_the_images(
+    root: Path, content: str | bytes, says: str
+) -> None:
     file = root / "gtsrb" / "GT-final_test.csv"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     refused(root, says, split="test")

@@ -13,7 +13,9 @@ from trials.datasets.image_folder import load
 from trials.spec import SpecError
 
 
-def write(file: Path, colour: tuple[int, int, int] = (10, 20, 30), size: tuple[int, int] = (40, 40)) -> None:
+def write(
+    file: Path, colour: tuple[int, int, int] = (10, 20, 30), size: tuple[int, int] = (40, 40)
+) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(file)
 
@@ -119,11 +121,15 @@ def test_names_an_image_that_cannot_be_read(root: Path, content: bytes | None) -
 
 def test_refuses_a_decompression_bomb_without_decoding_it(root: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     for side in (10_000, 60_000):  # Pillow only warns of the first, and refuses the second
         head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-        (root / "ant" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+        (root / "ant" / "0.png").write_bytes(
+            b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+        )
         refused(root, r"ant/0\.png.*pixels")
 
 

@@ -1,4 +1,6 @@
-"""ImageNet's layout: order of the classes, crops, subsets that read nothing else, and what is refused."""
+"""ImageNet's layout: order of the classes, crops, subsets that read nothing else, and what is
+refused.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,14 @@ def refused(root: Path | str, says: str, split: str = "train", **settings: Any) 
 
 def test_labels_follow_the_sorted_wordnet_ids(root: Path) -> None:
     images = load("train", root=str(root), size=16)
-    assert images.names == ("n01440764", "n02102040", "n03000684") == tuple(sorted(COLOURS)) and images.classes == 3
-    assert images.y.tolist() == [0] * TRAIN + [1] * TRAIN + [2] * TRAIN and images.y.dtype == torch.int64
+    assert (
+        images.names == ("n01440764", "n02102040", "n03000684") == tuple(sorted(COLOURS))
+        and images.classes == 3
+    )
+    assert (
+        images.y.tolist() == [0] * TRAIN + [1] * TRAIN + [2] * TRAIN
+        and images.y.dtype == torch.int64
+    )
     assert images.x.shape == (3 * TRAIN, 3, 16, 16) and images.x.dtype == torch.uint8
     assert images.x.float().mean((2, 3)).argmax(1).tolist() == images.y.tolist()
 
@@ -58,19 +66,26 @@ def test_is_resize_to_256_and_centre_crop_of_224(root: Path) -> None:
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     picture = Image.fromarray(blocks).resize((400, 300), Image.Resampling.BICUBIC)
-    picture.save(root / "val" / "n01440764" / "n01440764_0.JPEG", "PNG")  # by content, not by ending
+    picture.save(
+        root / "val" / "n01440764" / "n01440764_0.JPEG", "PNG"
+    )  # by content, not by ending
     mine = load("test", root=str(root)).x[0]
     wanted = picture.resize((341, 256), Image.Resampling.BILINEAR).crop((58, 16, 282, 240))
     apart = np.abs(mine.numpy().transpose(1, 2, 0).astype(int) - np.asarray(wanted).astype(int))
     assert mine.shape == (3, 224, 224) and apart.mean() < 1.5 and apart.max() < 25
     whole = np.asarray(picture.resize((224, 224))).astype(int)
-    assert np.abs(whole - np.asarray(wanted).astype(int)).mean() > 10  # the measure tells crops apart
+    assert (
+        np.abs(whole - np.asarray(wanted).astype(int)).mean() > 10
+    )  # the measure tells crops apart
 
 
 def test_takes_the_first_classes_and_looks_into_no_other(root: Path) -> None:
     (root / "train" / "n03000684" / "n03000684_0.JPEG").write_bytes(b"damaged")
     images = load("train", root=str(root), size=16, classes=2)
-    assert images.names == ("n01440764", "n02102040") and images.y.tolist() == [0] * TRAIN + [1] * TRAIN
+    assert (
+        images.names == ("n01440764", "n02102040")
+        and images.y.tolist() == [0] * TRAIN + [1] * TRAIN
+    )
     assert load("test", root=str(root), size=16, classes=2).y.tolist() == [0, 0, 1, 1]
     refused(root, "n03000684_0.JPEG", size=16)
 
@@ -89,7 +104,10 @@ def test_is_decoded_once_and_again_for_another_size(root: Path, cache_folder: Pa
     assert len(list(cache_folder.glob("imagenet-*.npy"))) == 1
     (file,) = cache_folder.glob("imagenet-*.npy")
     before = file.stat().st_mtime_ns
-    assert torch.equal(load("train", root=str(root), size=16).x, first.x) and file.stat().st_mtime_ns == before
+    assert (
+        torch.equal(load("train", root=str(root), size=16).x, first.x)
+        and file.stat().st_mtime_ns == before
+    )
     load("train", root=str(root), size=8)
     load("train", root=str(root), size=16, per_class=1)
     assert len(list(cache_folder.glob("imagenet-*.npy"))) == 3

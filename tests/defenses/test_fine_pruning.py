@@ -1,4 +1,6 @@
-"""Fine-Pruning: what is cut, that it stays cut, and that columns of the head stand for channels of the stage."""
+"""Fine-Pruning: what is cut, that it stays cut, and that columns of the head stand for channels of
+the stage.
+"""
 
 from collections.abc import Callable
 
@@ -12,7 +14,7 @@ from trials.defenses.fine_tuning import repair as fine_tune
 from trials.models.resnet18 import build
 from trials.spec import SpecError
 from trials.train import clone, make_optimizer, stream, tune
-from trials.types import Images, View, last_linear
+from trials.types import DefenderView, Images, last_linear
 
 from .tiny import fresh_view, noise, run, same, state
 
@@ -30,10 +32,10 @@ def coloured(size: int) -> Images:
     return Images(grey.x.repeat(1, 3, 1, 1), grey.y, 4)
 
 
-MODELS: dict[str, Callable[[], View]] = {
+MODELS: dict[str, Callable[[], DefenderView]] = {
     "tiny": fresh_view,
-    "resnet18": lambda: View(build(4, 16, width=4).eval(), coloured(16)),
-    "torchvision": lambda: View(torchvision_resnet18(num_classes=4).eval(), coloured(32)),
+    "resnet18": lambda: DefenderView(build(4, 16, width=4).eval(), coloured(16)),
+    "torchvision": lambda: DefenderView(torchvision_resnet18(num_classes=4).eval(), coloured(32)),
 }
 
 
@@ -49,7 +51,9 @@ def test_cut_channels_reach_no_logit_before_or_after_tuning(name: str) -> None:
         usual = model(image)
         for change in (0.0, 7.0):  # silence the channels, or let them shout
             other = clone(model).eval()
-            on_stage(other.layer4, lambda out, v=change, c=columns: torch.where(c[:, None, None], v, out))  # type: ignore[arg-type, misc]
+            on_stage(
+                other.layer4, lambda out, v=change, c=columns: torch.where(c[:, None, None], v, out)
+            )  # type: ignore[arg-type, misc]
             assert torch.equal(other(image), usual)
 
 
@@ -58,7 +62,17 @@ def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: str) -> None:
     """Twin: a mask after the last ReLU, shortcut included, while all else is tuned."""
     view = fresh_view()
     (_, cut) = run(
-        repair(view, rng(), 99, steps=6, lr=0.01, batch=16, rho=0.5, ranking_batches=2, optimizer=optimizer)
+        repair(
+            view,
+            rng(),
+            99,
+            steps=6,
+            lr=0.01,
+            batch=16,
+            rho=0.5,
+            ranking_batches=2,
+            optimizer=optimizer,
+        )
     )[-1]  # type: ignore[arg-type]
     columns = (cut["head.weight"] == 0).all(0)
     twin, same_draws = clone(view.model), stream(view.trusted, 16, rng())
@@ -99,7 +113,7 @@ def test_one_channel_always_stays() -> None:
 def test_reads_the_channels_of_a_flattened_head() -> None:
     torch.manual_seed(0)
     flat = nn.Sequential(nn.Conv2d(1, 6, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 4))
-    (_, cut) = run(repair(View(flat, noise()), rng(), 9, steps=2, batch=16, rho=0.5))[-1]
+    (_, cut) = run(repair(DefenderView(flat, noise()), rng(), 9, steps=2, batch=16, rho=0.5))[-1]
     columns = (cut["3.weight"] == 0).all(0).view(6, 16)
     assert columns.all(1).tolist() == columns.any(1).tolist()
     assert int(columns.all(1).sum()) == 3
@@ -109,10 +123,12 @@ def test_reads_the_channels_of_a_flattened_head() -> None:
     "model",
     [
         nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
-        nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 8), nn.ReLU(), nn.Linear(8, 4)),
+        nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 8), nn.ReLU(), nn.Linear(8, 4)
+        ),
     ],
     ids=["no_convolution", "two_linear_layers"],
 )
 def test_refuses_a_model_whose_channels_it_cannot_cut(model: nn.Module) -> None:
     with pytest.raises(SpecError, match="fine_pruning needs"):
-        next(repair(View(model, noise()), rng(), 1))
+        next(repair(DefenderView(model, noise()), rng(), 1))

@@ -8,7 +8,7 @@ from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.nad import attention, attention_distance, repair, stages
 from trials.models import small_cnn
 from trials.spec import SpecError
-from trials.types import Images, View, with_features
+from trials.types import DefenderView, Images, with_features
 
 from .tiny import Calls, fresh_view, noise, run, same
 
@@ -36,7 +36,9 @@ def test_is_the_sum_over_channels_of_unit_length() -> None:
     for n in range(3):
         expected = sum(features[n, c].abs() ** 3 for c in range(5))
         assert isinstance(expected, torch.Tensor)
-        assert torch.allclose(found[n].view(4, 4), expected / expected.square().sum().sqrt(), atol=1e-6)
+        assert torch.allclose(
+            found[n].view(4, 4), expected / expected.square().sum().sqrt(), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("power", [1, 2, 4])
@@ -56,7 +58,9 @@ def test_one_forward_of_the_student_and_one_of_the_teacher_a_step() -> None:
 
 
 def test_without_attention_it_goes_on_as_plain_fine_tuning() -> None:
-    """One batch holds all images here, so that the teacher's batches before do not matter but for their order."""
+    """One batch holds all images here, so that the teacher's batches before do not matter but for
+    their order.
+    """
     view = fresh_view()
     bare = run(repair(view, rng(), 1, steps=3, lr=0.001, batch=40, teacher_steps=1, lambda_at=0.0))
     plain = run(fine_tune(view, rng(), 1, steps=3, lr=0.001, batch=40))
@@ -73,13 +77,16 @@ def test_the_teacher_starts_from_the_given_model_not_from_the_student() -> None:
 def test_distils_the_stages_of_two_convolutions() -> None:
     torch.manual_seed(0)
     images = noise()
-    view = View(small_cnn.build(4, 8, width=4).eval(), Images(images.x.expand(-1, 3, -1, -1), images.y, 4))
+    view = DefenderView(
+        small_cnn.build(4, 8, width=4).eval(), Images(images.x.expand(-1, 3, -1, -1), images.y, 4)
+    )
     (_, with_it), (_, without) = (
-        run(repair(view, rng(), 3, steps=3, batch=16, teacher_steps=3, lambda_at=at))[-1] for at in (1000.0, 0.0)
+        run(repair(view, rng(), 3, steps=3, batch=16, teacher_steps=3, lambda_at=at))[-1]
+        for at in (1000.0, 0.0)
     )
     assert not same(with_it, without)
 
 
 def test_refuses_a_model_without_stages() -> None:
     with pytest.raises(SpecError, match="two stages, layer1, layer2"):
-        next(repair(View(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), noise()), rng(), 1))
+        next(repair(DefenderView(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), noise()), rng(), 1))

@@ -9,7 +9,7 @@ from trials.defenses import neural_cleanse
 from trials.inversion import invert
 from trials.metrics import rate
 from trials.spec import SpecError
-from trials.types import View
+from trials.types import DefenderView
 
 from .tiny import TARGET, Calls, digits, fresh_view, measure, noise, run, state, true_trigger
 
@@ -18,8 +18,12 @@ def rng(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def found(view: View, seed: int = 0, norm_weight: float = 0.02, steps: int = 8, lr: float = 0.05) -> Tensor:
-    return invert(view.model, view.trusted, rng(seed), steps=steps, lr=lr, batch=8, norm_weight=norm_weight)
+def found(
+    view: DefenderView, seed: int = 0, norm_weight: float = 0.02, steps: int = 8, lr: float = 0.05
+) -> Tensor:
+    return invert(
+        view.model, view.trusted, rng(seed), steps=steps, lr=lr, batch=8, norm_weight=norm_weight
+    )
 
 
 def test_all_classes_at_once_equal_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +68,9 @@ def test_inversion_leaves_the_model_alone_and_keeps_triggers_in_range() -> None:
 
 
 def test_a_heavier_norm_gives_smaller_triggers() -> None:
-    norms = [float(found(fresh_view(), norm_weight=w, steps=40).abs().sum()) for w in (0.0, 0.1, 10.0)]
+    norms = [
+        float(found(fresh_view(), norm_weight=w, steps=40).abs().sum()) for w in (0.0, 0.1, 10.0)
+    ]
     assert norms == sorted(norms, reverse=True)
 
 
@@ -79,7 +85,7 @@ def test_never_shows_a_class_its_own_images() -> None:
 def test_refuses_trusted_images_of_a_single_class() -> None:
     view = fresh_view()
     with pytest.raises(SpecError, match="class 1 cannot be inverted"):
-        found(View(view.model, view.trusted.take(view.trusted.y == 1)))
+        found(DefenderView(view.model, view.trusted.take(view.trusted.y == 1)))
 
 
 def test_the_planted_class_has_the_smallest_trigger_and_it_works(victim: nn.Module) -> None:
@@ -94,7 +100,9 @@ def test_the_planted_class_has_the_smallest_trigger_and_it_works(victim: nn.Modu
 @pytest.mark.parametrize("stamp", ["smallest", "all"])
 def test_every_second_batch_is_stamped_and_keeps_its_labels(stamp: str) -> None:
     given = iter([(torch.full((6, 1, 2, 2), 0.5), torch.arange(6)) for _ in range(4)])
-    triggers = torch.tensor([0.1, 0.2] if stamp == "all" else [0.1]).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    triggers = (
+        torch.tensor([0.1, 0.2] if stamp == "all" else [0.1]).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    )
     mixed = neural_cleanse.in_turn(given, triggers, rng())
     batches = [next(mixed) for _ in range(4)]
     assert all(torch.equal(y, torch.arange(6)) for _, y in batches)
@@ -109,11 +117,15 @@ def test_inverts_once_and_then_takes_one_forward_a_step() -> None:
     assert (calls.train, calls.eval) == (4, 7)
 
 
-def test_unlearns_the_true_trigger_when_it_is_supplied(victim: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unlearns_the_true_trigger_when_it_is_supplied(
+    victim: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The upper bound on what inversion can do."""
     _, trusted, test = digits()
     monkeypatch.setattr(neural_cleanse, "invert", lambda *_, **__: true_trigger()[None])
-    repaired = neural_cleanse.repair(View(victim, trusted), rng(), 999, steps=150, lr=0.03, batch=32)
+    repaired = neural_cleanse.repair(
+        DefenderView(victim, trusted), rng(), 999, steps=150, lr=0.03, batch=32
+    )
     cda, asr = measure(next(repaired)[1], test)
     assert asr < 0.05
     assert cda > measure(victim, test)[0] - 0.05

@@ -9,7 +9,7 @@ from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.pivotal_tuning import centroids, lambda_r, latent_term, leash, repair
 from trials.models.resnet18 import build
 from trials.train import clone, frozen
-from trials.types import View
+from trials.types import DefenderView
 
 from .tiny import Calls, fresh_view, run, same, state
 
@@ -26,7 +26,9 @@ def latents(n: int = 24, d: int = 16, seed: int = 0, classes: int = 4) -> tuple[
 
 
 def test_the_leash_pulls_with_kappa_times_the_distance() -> None:
-    """It is the gradient of lambda_R * mean squared difference, as of any loss, on all trainable parameters."""
+    """It is the gradient of lambda_R * mean squared difference, as of any loss, on all trainable
+    parameters.
+    """
     model = fresh_view().model.double()
     pivot, kappa = frozen(model), 0.37
     model = clone(model)
@@ -73,7 +75,9 @@ def test_a_stronger_pull_stays_nearer_to_the_given_weights() -> None:
 
 
 @pytest.mark.parametrize(("lambda_s", "pivot"), [(0.05, 3), (0.0, 0)])
-def test_one_forward_of_the_student_and_one_of_the_pivot_a_step(lambda_s: float, pivot: int) -> None:
+def test_one_forward_of_the_student_and_one_of_the_pivot_a_step(
+    lambda_s: float, pivot: int
+) -> None:
     view = fresh_view()
     with Calls() as calls:
         run(repair(view, rng(), 9, steps=3, batch=16, lambda_s=lambda_s))
@@ -90,7 +94,7 @@ def test_the_pivot_stays_what_it_was() -> None:
 
 def test_runs_on_batches_of_one_class() -> None:
     view = fresh_view()
-    alone = View(view.model, view.trusted.take(view.trusted.y == 2))
+    alone = DefenderView(view.model, view.trusted.take(view.trusted.y == 2))
     (_, weights) = run(repair(alone, rng(), 9, steps=3, batch=16))[-1]
     assert all(torch.isfinite(w).all() for w in weights.values())
 
@@ -105,9 +109,14 @@ def test_the_direction_term_is_at_its_maximum_and_flat_where_nothing_has_moved()
     z, y = latents()
     z.requires_grad_(True)
     term = latent_term(z, z.detach(), y, "printed")
-    angles = torch.stack([F.cosine_similarity(a, b, dim=0) for a, b in pairs(centroids(z, y))]).sum()
+    angles = torch.stack(
+        [F.cosine_similarity(a, b, dim=0) for a, b in pairs(centroids(z, y))]
+    ).sum()
     assert (term - angles).item() == pytest.approx(6)  # pairs of four classes
-    (both,), (angle,) = torch.autograd.grad(term, z, retain_graph=True), torch.autograd.grad(angles, z)
+    (both,), (angle,) = (
+        torch.autograd.grad(term, z, retain_graph=True),
+        torch.autograd.grad(angles, z),
+    )
     assert torch.allclose(both, angle, atol=1e-12)
 
 
@@ -122,7 +131,8 @@ def test_equals_its_slow_twin(form: str) -> None:
     new = torch.stack([z[y == k].mean(0) for k in range(4)])
     old = torch.stack([given[y == k].mean(0) for k in range(4)])
     turn = [
-        float(F.cosine_similarity(p - q, a - b, dim=0)) for (a, b), (p, q) in zip(pairs(new), pairs(old), strict=True)
+        float(F.cosine_similarity(p - q, a - b, dim=0))
+        for (a, b), (p, q) in zip(pairs(new), pairs(old), strict=True)
     ]
     angle = [float(F.cosine_similarity(a, b, dim=0)) for a, b in pairs(new)]
     gram = new.T @ new / 4

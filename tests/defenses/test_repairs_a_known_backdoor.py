@@ -1,11 +1,13 @@
-"""Each defense removes a strong, known backdoor at a setting that this file names, and the controls do not."""
+"""Each defense removes a strong, known backdoor at a setting that this file names, and the controls
+do not.
+"""
 
 import pytest
 from torch import Generator, nn
 
 from trials import catalog
 from trials.spec import Scalar
-from trials.types import View
+from trials.types import DefenderView
 
 from .tiny import digits, measure
 
@@ -24,7 +26,9 @@ def last(name: str, victim: nn.Module, **params: Scalar) -> tuple[float, float]:
     """CDA and ASR after the last step."""
     _, trusted, test = digits()
     found = measure(victim, test)
-    for _, model in catalog.find("defenses", name)(View(victim, trusted), Generator().manual_seed(0), 999, **params):
+    for _, model in catalog.find("defenses", name)(
+        DefenderView(victim, trusted), Generator().manual_seed(0), 999, **params
+    ):
         found = measure(model, test)
     return found
 
@@ -35,7 +39,9 @@ def test_the_backdoor_is_there(victim: nn.Module) -> None:
     assert asr > 0.95
 
 
-@pytest.mark.parametrize("name", SETTINGS, ids=lambda n: f"{n}-{'-'.join(f'{k}={v}' for k, v in SETTINGS[n].items())}")
+@pytest.mark.parametrize(
+    "name", SETTINGS, ids=lambda n: f"{n}-{'-'.join(f'{k}={v}' for k, v in SETTINGS[n].items())}"
+)
 def test_removes_it_and_keeps_the_accuracy(name: str, victim: nn.Module) -> None:
     cda, asr = last(name, victim, **COMMON, **SETTINGS[name])
     assert asr < 0.35

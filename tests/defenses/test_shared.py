@@ -12,15 +12,16 @@ from torch import Generator, nn
 
 from trials import catalog, defenses
 from trials.catalog import Setting
-from trials.spec import Choice, PositiveInt, Range, Scalar, SpecError
+from trials.spec import MethodConfig, PositiveInt, Range, Scalar, SpecError
 from trials.train import clone, make_optimizer, stream, tune
-from trials.types import View
+from trials.types import DefenderView
 
 from .tiny import fresh_view, run, same, state
 
 NAMES = catalog.names("defenses")
 TUNING = [n for n in NAMES if n != "none"]
-# A tiny run: what of this a defense has a setting for. Half the channels, so that a changed share changes them.
+# A tiny run: what of this a defense has a setting for. Half the channels, so that a changed share
+# changes them.
 CHEAP: dict[str, Scalar] = {
     "steps": 5, "batch": 16, "lr": 0.01, "teacher_steps": 3, "steps_per_class": 3, "ranking_batches": 2, "rho": 0.5,
 }  # fmt: skip
@@ -31,7 +32,7 @@ def cheap(name: str) -> dict[str, Scalar]:
 
 
 def repaired(
-    name: str, view: View, seed: int = 1, every: int = 2, **params: Scalar
+    name: str, view: DefenderView, seed: int = 1, every: int = 2, **params: Scalar
 ) -> list[tuple[int, dict[str, torch.Tensor]]]:
     repair = catalog.find("defenses", name)
     return run(repair(view, Generator().manual_seed(seed), every, **{**cheap(name), **params}))
@@ -60,7 +61,9 @@ def test_same_generator_same_result(name: str) -> None:
 
 @pytest.mark.parametrize("name", TUNING)
 def test_another_generator_another_result(name: str) -> None:
-    assert not same(repaired(name, fresh_view(), seed=1)[-1][1], repaired(name, fresh_view(), seed=2)[-1][1])
+    assert not same(
+        repaired(name, fresh_view(), seed=1)[-1][1], repaired(name, fresh_view(), seed=2)[-1][1]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +73,9 @@ def test_draws_from_its_generator_alone(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("every", "steps"), [(2, [2, 4, 5]), (5, [5]), (7, [5]), (1, [1, 2, 3, 4, 5])])
+@pytest.mark.parametrize(
+    ("every", "steps"), [(2, [2, 4, 5]), (5, [5]), (7, [5]), (1, [1, 2, 3, 4, 5])]
+)
 @pytest.mark.parametrize("name", TUNING)
 def test_recorded_steps_are_exact(name: str, every: int, steps: list[int]) -> None:
     assert [step for step, _ in repaired(name, fresh_view(), every=every)] == steps
@@ -100,7 +105,7 @@ def test_the_repaired_weights_fit_the_same_architecture(name: str) -> None:
 @pytest.mark.parametrize("name", TUNING)
 def test_refuses_an_empty_trusted_set(name: str) -> None:
     view = fresh_view()
-    empty = View(view.model, view.trusted.take(torch.arange(0)))
+    empty = DefenderView(view.model, view.trusted.take(torch.arange(0)))
     with pytest.raises(SpecError, match="trusted"):
         repaired(name, empty)
 
@@ -110,7 +115,10 @@ def test_refuses_an_empty_trusted_set(name: str) -> None:
 @pytest.mark.parametrize("name", TUNING)
 def test_works_where_the_model_is_whatever_the_images_device(name: str) -> None:
     view = fresh_view()
-    near, far = View(view.model.cuda(), view.trusted), View(view.model, view.trusted.to("cuda"))
+    near, far = (
+        DefenderView(view.model.cuda(), view.trusted),
+        DefenderView(view.model, view.trusted.to("cuda")),
+    )
     a, b = repaired(name, near)[-1][1], repaired(name, far)[-1][1]
     assert all(w.is_cuda for w in a.values())
     assert all(torch.allclose(a[k].float(), b[k].float(), atol=1e-4) for k in a)
@@ -120,11 +128,17 @@ def test_works_where_the_model_is_whatever_the_images_device(name: str) -> None:
 def test_before_the_slash_what_the_game_gives_after_the_star_what_a_sweep_turns(name: str) -> None:
     repair = catalog.find("defenses", name)
     assert inspect.isgeneratorfunction(repair)
-    given = [p for p in inspect.signature(repair).parameters.values() if p.kind is p.POSITIONAL_ONLY]
-    turned = [p for p in inspect.signature(repair).parameters.values() if p.kind is not p.POSITIONAL_ONLY]
+    given = [
+        p for p in inspect.signature(repair).parameters.values() if p.kind is p.POSITIONAL_ONLY
+    ]
+    turned = [
+        p for p in inspect.signature(repair).parameters.values() if p.kind is not p.POSITIONAL_ONLY
+    ]
     assert [p.name for p in given] == ["view", "rng", "every"]
     assert all(p.kind is p.KEYWORD_ONLY for p in turned)
-    assert {p.name: p.default for p in turned} == catalog.resolve("defenses", Choice(name)).params
+    assert {p.name: p.default for p in turned} == catalog.resolve(
+        "defenses", MethodConfig(name)
+    ).params
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,10 +150,20 @@ def test_says_what_it_is_and_documents_each_setting(name: str) -> None:
     assert [s.name for s in method.settings.values() if not s.doc] == []
 
 
-@pytest.mark.parametrize("path", sorted(Path(str(defenses.__file__)).parent.glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(Path(str(defenses.__file__)).parent.glob("*.py")), ids=lambda p: p.stem
+)
 def test_no_defense_imports_another(path: Path) -> None:
-    found = [n.module or "" for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
-    assert not [m for m in found if m.startswith("trials.defenses.") and not m.startswith("trials.defenses._")]
+    found = [
+        n.module or ""
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.ImportFrom)
+    ]
+    assert not [
+        m
+        for m in found
+        if m.startswith("trials.defenses.") and not m.startswith("trials.defenses._")
+    ]
 
 
 # Liveness: a setting that can be turned without effect turns a sweep into noise.
@@ -155,7 +179,9 @@ def others(setting: Setting, now: Scalar) -> list[Scalar]:
         return [now + 1]
     assert isinstance(now, float)
     further = now * 2 + (now == 0)
-    return [further if setting.range is None or (further in setting.range and further != 1) else now / 2]
+    return [
+        further if setting.range is None or (further in setting.range and further != 1) else now / 2
+    ]
 
 
 def dead(
@@ -178,16 +204,23 @@ def dead(
 
 @pytest.mark.parametrize("name", TUNING)
 def test_every_declared_setting_is_alive(name: str) -> None:
-    assert dead(catalog.find("defenses", name), catalog.describe("defenses", name).settings, cheap(name)) == []
+    assert (
+        dead(
+            catalog.find("defenses", name), catalog.describe("defenses", name).settings, cheap(name)
+        )
+        == []
+    )
 
 
 def test_the_liveness_test_finds_a_dead_setting() -> None:
     def repair(
-        view: View, rng: Generator, every: int, /, *, lr: float, ghost: int, form: str
+        view: DefenderView, rng: Generator, every: int, /, *, lr: float, ghost: int, form: str
     ) -> Iterator[tuple[int, nn.Module]]:
         model = clone(view.model)
         lr = lr if form == "plain" else lr / 2
-        yield from tune(model, stream(view.trusted, 16, rng), make_optimizer(model, "sgd", lr), 2, every)
+        yield from tune(
+            model, stream(view.trusted, 16, rng), make_optimizer(model, "sgd", lr), 2, every
+        )
 
     settings = {
         "lr": Setting("lr", float, 0.01, Range(0)),

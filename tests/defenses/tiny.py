@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from trials.metrics import accuracy, rate, stamped
 from trials.models._shortcut import shortcut
 from trials.train import make_optimizer, stream, tune
-from trials.types import Images, View
+from trials.types import DefenderView, Images
 
 TARGET = 3
 
@@ -71,7 +71,11 @@ def digits() -> tuple[Images, Images, Images]:
     x = torch.tensor(bunch.images * 255 / 16).round().to(torch.uint8)[:, None]
     everything = Images(x, torch.tensor(bunch.target), 10)
     order = torch.randperm(len(x), generator=Generator().manual_seed(0))
-    return everything.take(order[:1097]), everything.take(order[1097:1297]), everything.take(order[1297:])
+    return (
+        everything.take(order[:1097]),
+        everything.take(order[1097:1297]),
+        everything.take(order[1297:]),
+    )
 
 
 def backdoored() -> nn.Module:
@@ -100,7 +104,7 @@ def noise(n: int = 40, classes: int = 4, size: int = 8) -> Images:
     return Images(x, torch.arange(n) % classes, classes)
 
 
-def fresh_view(seed: int = 0, n: int = 40) -> View:
+def fresh_view(seed: int = 0, n: int = 40) -> DefenderView:
     """An untrained net (with statistics that have seen data) and random images; cheap."""
     torch.manual_seed(seed)
     model, images = TinyNet(width=4, classes=4), noise(n)
@@ -108,7 +112,7 @@ def fresh_view(seed: int = 0, n: int = 40) -> View:
     with torch.no_grad():
         for _ in range(20):
             model(images.x.float() / 255)
-    return View(model.eval(), images)
+    return DefenderView(model.eval(), images)
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,6 @@
-"""Suspects of this folder: small nets on five digits, clean, with a patch, or with an additive pattern as backdoor."""
+"""Suspects of this folder: small nets on five digits, clean, with a patch, or with an additive
+pattern as backdoor.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from trials import catalog
 from trials.metrics import accuracy, rate, stamped
-from trials.types import Backdoor, Images, Trigger, View
+from trials.types import Backdoor, DefenderView, Images, Trigger
 
 TARGET, CLASSES, SIZE = 3, 5, 8
 
@@ -55,10 +57,14 @@ def pattern() -> Tensor:
 
 
 def backdoor(kind: str, seed: int) -> Backdoor:
-    """Of a ``clean`` model, one with a ``patch``, or one with an ``additive`` trigger; the target is ``TARGET``."""
+    """Of a ``clean`` model, one with a ``patch``, or one with an ``additive`` trigger; the target
+    is ``TARGET``.
+    """
     train = digits("train")
     attack = catalog.find("attacks", "badnets")
-    plain: Backdoor = attack(train, seeded(seed), m=0 if kind == "clean" else 100, target=TARGET, patch=3)
+    plain: Backdoor = attack(
+        train, seeded(seed), m=0 if kind == "clean" else 100, target=TARGET, patch=3
+    )
     if kind != "additive":
         return plain
     trigger, places = Additive(pattern()), plain.poisoned
@@ -68,20 +74,27 @@ def backdoor(kind: str, seed: int) -> Backdoor:
 
 
 def untaught(images: Images, trigger: Trigger) -> Images:
-    """The images, and all of them stamped, with their true labels: who tunes on these unlearns the trigger."""
+    """The images, and all of them stamped, with their true labels: who tunes on these unlearns the
+    trigger.
+    """
     marked = trigger(images.x, torch.arange(len(images)))
     return replace(images, x=torch.cat([images.x, marked]), y=images.y.repeat(2))
 
 
 def suspect(kind: str, seed: int) -> Suspect:
-    """Trains one and repairs it as well as can be: with the trigger at hand. A clean one unlearns the patch."""
+    """Trains one and repairs it as well as can be: with the trigger at hand.
+
+    A clean one unlearns the patch.
+    """
     test, found = digits("test"), backdoor(kind, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = catalog.find("models", "small_cnn")(CLASSES, SIZE, width=16, norm="half")
-    for _ in catalog.find("recipes", "fast")(model, found, seeded(seed), epochs=10, batch=32, peak=0.2):
+    for _ in catalog.find("recipes", "fast")(
+        model, found, seeded(seed), epochs=10, batch=32, peak=0.2
+    ):
         pass
-    view = View(model, untaught(trusted(), found.trigger))
+    view = DefenderView(model, untaught(trusted(), found.trigger))
     repair = catalog.find("defenses", "fine_tuning")
     _, repaired = list(repair(view, seeded(seed), 999, steps=80, lr=0.03, batch=32))[-1]
     triggered = stamped(test, found.trigger, TARGET)

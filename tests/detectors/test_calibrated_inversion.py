@@ -1,4 +1,6 @@
-"""Calibrated trigger inversion: its loss, its halves, its scores, and what it says of real suspects."""
+"""Calibrated trigger inversion: its loss, its halves, its scores, and what it says of real
+suspects.
+"""
 
 import pytest
 import torch
@@ -41,8 +43,12 @@ def test_the_found_trigger_points_the_planted_ones_way(additive: Suspect) -> Non
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_a_repair_that_changed_nothing_leaves_no_suspicion(weight: float, additive: Suspect) -> None:
-    found = score(additive.model, additive.model, trusted(), seeded(1), steps=20, batch=16, weight=weight)
+def test_a_repair_that_changed_nothing_leaves_no_suspicion(
+    weight: float, additive: Suspect
+) -> None:
+    found = score(
+        additive.model, additive.model, trusted(), seeded(1), steps=20, batch=16, weight=weight
+    )
     assert found.scores.tolist() == [0.0] * 5
     assert found.score == 0
 
@@ -56,13 +62,19 @@ def test_the_printed_rule_takes_the_repaired_backdoor_for_clean(additive: Suspec
 
 
 def test_the_three_rules_are_made_of_the_three_shares(patched: Suspect) -> None:
-    difference, total, printed = (suspicion(patched, rule=r) for r in ("difference", "sum", "printed"))
+    difference, total, printed = (
+        suspicion(patched, rule=r) for r in ("difference", "sum", "printed")
+    )
     assert torch.equal(difference.triggers, total.triggers)
     seen = (total.scores + printed.scores + 1) / 2
     left, kept = seen - difference.scores, seen - printed.scores
     top = int(difference.scores.argmax())
-    expected = {"asr": float(seen[top]), "asr_repaired": float(left[top]), "cda_repaired": float(kept[top])}
-    assert dict(difference.more) == pytest.approx(expected)
+    expected = {
+        "asr": float(seen[top]),
+        "asr_repaired": float(left[top]),
+        "cda_repaired": float(kept[top]),
+    }
+    assert dict(difference.extra) == pytest.approx(expected)
     assert ((left + kept) <= 1 + 1e-9).all()  # a stamped image is not seen as both
 
 
@@ -71,7 +83,12 @@ def test_the_repaired_models_term_keeps_triggers_from_working_on_it(additive: Su
     left = [suspicion(additive, weight=w) for w in (0.0, 1.0)]
     fit, held = halves(trusted(), seeded(1))
     rates = [
-        torch.stack([shares(additive.model, additive.repaired, held, c, t)[1] for c, t in enumerate(s.triggers)]).mean()
+        torch.stack(
+            [
+                shares(additive.model, additive.repaired, held, c, t)[1]
+                for c, t in enumerate(s.triggers)
+            ]
+        ).mean()
         for s in left
     ]
     assert rates[1] < rates[0] - 0.1
@@ -90,7 +107,11 @@ def test_shares_are_those_of_held_images_of_other_classes() -> None:
 
     x = torch.zeros(6, 1, 2, 2, dtype=torch.uint8)
     x[:, 0, 0, 0] = torch.tensor([0, 5, 10, 10, 15, 15])
-    images, none, up = Images(x, torch.tensor([0, 1, 2, 3, 3, 2]), 5), torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
+    images, none, up = (
+        Images(x, torch.tensor([0, 1, 2, 3, 3, 2]), 5),
+        torch.zeros(1, 2, 2),
+        torch.zeros(1, 2, 2),
+    )
     up[0, 0, 0] = 5 / 255
     # of other classes than 2, the pixel says 0, 1, 2 and 3, and the labels are 0, 1, 3 and 3
     assert shares(Fixed(), Fixed(), images, 2, none).tolist() == [0.25, 0.25, 0.75]
@@ -116,7 +137,9 @@ def test_an_odd_image_is_inverted_on() -> None:
 
 def test_refuses_halves_of_a_single_class() -> None:
     data = Images(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1]), 2)
-    with pytest.raises(SpecError, match="two classes or more in each half .* got 3 images of 2 classes"):
+    with pytest.raises(
+        SpecError, match="two classes or more in each half .* got 3 images of 2 classes"
+    ):
         halves(data, seeded(0))
 
 
@@ -135,7 +158,9 @@ def test_equals_a_loop_over_classes_written_out() -> None:
     seeds = torch.randint(2**62, (3,), generator=seeded(0)).tolist()
     for label in range(3):
         own = seeded(seeds[label])
-        trigger = (torch.rand(3, 3, 3, generator=own, dtype=torch.float64) / 100).requires_grad_(True)
+        trigger = (torch.rand(3, 3, 3, generator=own, dtype=torch.float64) / 100).requires_grad_(
+            True
+        )
         others = (images.y != label).nonzero().flatten()
         adam = torch.optim.Adam([trigger], 0.05, (0.5, 0.9))
         for draw in torch.randint(len(others), (20, 8), generator=own):

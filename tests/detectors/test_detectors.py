@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from trials import catalog, inversion
 from trials.catalog import Setting
-from trials.spec import Choice, Scalar, SpecError
+from trials.spec import MethodConfig, Scalar, SpecError
 from trials.types import Images, Suspicion
 
 NAMES = catalog.names("detectors")
-# A tiny run: what of this a detector has a setting for. Rounds that come often enough, and a threshold within reach,
+# A tiny run: what of this a detector has a setting for. Rounds that come often enough, and a
+# threshold within reach,
 # so that each setting of a mask's schedule has something to change.
 CHEAP: dict[str, Scalar] = {
     "steps": 24, "batch": 8, "lr": 0.05, "lambda_n": 0.05, "threshold": 0.4, "patience": 2, "round_steps": 3,
@@ -32,7 +33,13 @@ def net(seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
-            *(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 12, 3, 2, 1), nn.BatchNorm2d(12)),
+            *(
+                nn.Conv2d(3, 6, 3, 2, 1),
+                nn.BatchNorm2d(6),
+                nn.ReLU(),
+                nn.Conv2d(6, 12, 3, 2, 1),
+                nn.BatchNorm2d(12),
+            ),
             *(nn.ReLU(), nn.Flatten(), nn.Linear(48, 4)),
         )
     with torch.no_grad():
@@ -65,12 +72,20 @@ def suspicion(name: str, seed: int = 1, double: bool = False, **changed: Scalar)
 def numbers(found: Suspicion) -> list[Tensor]:
     """All of a suspicion."""
     masks = [] if found.masks is None else [found.masks]
-    return [torch.tensor([found.score, *found.more.values()]), found.scores, found.norms, found.triggers, *masks]
+    return [
+        torch.tensor([found.score, *found.extra.values()]),
+        found.scores,
+        found.norms,
+        found.triggers,
+        *masks,
+    ]
 
 
 def same(a: Suspicion, b: Suspicion) -> bool:
     pairs = list(zip(numbers(a), numbers(b), strict=False))
-    return a.more.keys() == b.more.keys() and all(x.shape == y.shape and torch.equal(x, y) for x, y in pairs)
+    return a.extra.keys() == b.extra.keys() and all(
+        x.shape == y.shape and torch.equal(x, y) for x, y in pairs
+    )
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
@@ -80,7 +95,7 @@ def test_says_something_finite_of_every_class(name: str, form: dict[str, Scalar]
     assert found.triggers.shape == (4, 3, 8, 8)
     assert found.score == float(found.scores.max())
     assert all(torch.isfinite(t).all() for t in numbers(found))
-    assert all(isinstance(v, float) for v in found.more.values())
+    assert all(isinstance(v, float) for v in found.extra.values())
     if found.masks is None:
         assert found.triggers.abs().max() <= 1
     else:
@@ -117,7 +132,9 @@ def test_leaves_models_and_images_alone(name: str, form: dict[str, Scalar]) -> N
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_a_detector_works_in_eval_mode_whatever_the_models_mode(name: str, form: dict[str, Scalar]) -> None:
+def test_a_detector_works_in_eval_mode_whatever_the_models_mode(
+    name: str, form: dict[str, Scalar]
+) -> None:
     usual = suspicion(name, **form)
     models = [net(0).train(), net(1).train()]
     found = catalog.find("detectors", name)(*models, noise(), seeded(1), **settings(name, **form))
@@ -139,7 +156,9 @@ def test_draws_from_its_generator_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("images", [noise(0), noise().take(noise().y == 1)], ids=["none", "of_one_class"])
+@pytest.mark.parametrize(
+    "images", [noise(0), noise().take(noise().y == 1)], ids=["none", "of_one_class"]
+)
 def test_refuses_too_few_trusted_images_in_one_line(name: str, images: Images) -> None:
     with pytest.raises(SpecError, match=r"rusted|Trust") as caught:
         catalog.find("detectors", name)(net(0), net(1), images, seeded(0), **settings(name))
@@ -152,18 +171,27 @@ def test_a_broken_model_is_a_failure_and_not_a_score(name: str, form: dict[str, 
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(ArithmeticError, match="diverged"):
-        catalog.find("detectors", name)(broken, net(1), noise(), seeded(0), **settings(name, **form))
+        catalog.find("detectors", name)(
+            broken, net(1), noise(), seeded(0), **settings(name, **form)
+        )
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_works_where_the_models_are_and_answers_on_the_cpu(name: str, form: dict[str, Scalar]) -> None:
+def test_works_where_the_models_are_and_answers_on_the_cpu(
+    name: str, form: dict[str, Scalar]
+) -> None:
     score, chosen = catalog.find("detectors", name), settings(name, **{**form, "steps": 3})
-    near, far = (score(net(0).cuda(), net(1).cuda(), noise().to(d), seeded(1), **chosen) for d in ("cpu", "cuda"))
+    near, far = (
+        score(net(0).cuda(), net(1).cuda(), noise().to(d), seeded(1), **chosen)
+        for d in ("cpu", "cuda")
+    )
     assert not any(t.is_cuda for t in numbers(near))
     assert same(near, far)
-    assert torch.allclose(near.triggers, score(net(0), net(1), noise(), seeded(1), **chosen).triggers, atol=0.05)
+    assert torch.allclose(
+        near.triggers, score(net(0), net(1), noise(), seeded(1), **chosen).triggers, atol=0.05
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,7 +201,7 @@ def test_before_the_slash_what_the_game_gives_after_the_star_what_a_sweep_turns(
     turned = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
     assert given == ["suspect", "repaired", "trusted", "rng"]
     assert len(given) + len(turned) == len(signature)
-    assert turned == catalog.resolve("detectors", Choice(name)).params
+    assert turned == catalog.resolve("detectors", MethodConfig(name)).params
 
 
 # Liveness: a setting that can be turned without effect turns a sweep into noise.
@@ -201,6 +229,8 @@ def test_every_declared_setting_is_alive_where_its_docs_do_not_say_otherwise(
     name: str, form: dict[str, Scalar]
 ) -> None:
     known = catalog.describe("detectors", name).settings
-    idle = next((keys for (n, key, value), keys in IDLE.items() if (n, {key: value}) == (name, form)), set())
+    idle = next(
+        (keys for (n, key, value), keys in IDLE.items() if (n, {key: value}) == (name, form)), set()
+    )
     assert dead(name, known, **form) == idle
     assert all(" only" in known[key].doc for key in idle)

@@ -1,4 +1,6 @@
-"""Masks for all classes at once: the schedule of a mask's weight, which mask is kept, and the loop as a whole."""
+"""Masks for all classes at once: the schedule of a mask's weight, which mask is kept, and the loop
+as a whole.
+"""
 
 import pytest
 import torch
@@ -6,11 +8,11 @@ import torch.nn.functional as F
 from suspects import seeded
 from torch import Tensor, nn
 
-from trials.detectors._masks import Kept, Weights, invert_masks
+from trials.detectors._masks import BestMasks, Weights, invert_masks
 from trials.types import Images
 
 
-def walk(rounds: str, patience: int = 2) -> list[float]:
+def strategy(rounds: str, patience: int = 2) -> list[float]:
     """A class's weight after each round, + for a good one."""
     weights, values = Weights(torch.zeros(1, dtype=torch.float64), 1.0, patience), []
     for sign in rounds:
@@ -20,12 +22,12 @@ def walk(rounds: str, patience: int = 2) -> list[float]:
 
 
 def test_the_weight_waits_for_good_rounds_in_a_row_then_doubles_or_falls() -> None:
-    assert walk("-+-++") == [0, 0, 0, 0, 1]
-    assert walk("++++++") == [0, 1, 1, 2, 2, 4]
-    assert walk("++---+-") == pytest.approx([0, 1, 1, 2**-1.5, 2**-1.5, 2**-1.5, 2**-1.5])
-    assert walk("++----") == pytest.approx([0, 1, 1, 2**-1.5, 2**-1.5, 2**-3])
-    assert walk("+++", patience=1) == [1, 2, 4]
-    assert walk("----") == [0, 0, 0, 0]
+    assert strategy("-+-++") == [0, 0, 0, 0, 1]
+    assert strategy("++++++") == [0, 1, 1, 2, 2, 4]
+    assert strategy("++---+-") == pytest.approx([0, 1, 1, 2**-1.5, 2**-1.5, 2**-1.5, 2**-1.5])
+    assert strategy("++----") == pytest.approx([0, 1, 1, 2**-1.5, 2**-1.5, 2**-3])
+    assert strategy("+++", patience=1) == [1, 2, 4]
+    assert strategy("----") == [0, 0, 0, 0]
 
 
 def test_each_class_has_a_weight_of_its_own() -> None:
@@ -39,10 +41,17 @@ def test_the_smallest_mask_of_a_good_round_is_kept_and_until_there_is_one_the_la
     def mask(*sizes: float) -> Tensor:
         return torch.tensor(sizes)[:, None, None, None]
 
-    kept = Kept(mask(9, 9, 9), mask(0, 0, 0), torch.zeros(3), torch.zeros(3, dtype=torch.bool))
-    rounds = [((5, 5, 5), (1, 0, 0)), ((7, 7, 7), (1, 1, 0)), ((3, 6, 8), (0, 1, 0)), ((4, 5, 6), (1, 0, 0))]
+    kept = BestMasks(mask(9, 9, 9), mask(0, 0, 0), torch.zeros(3), torch.zeros(3, dtype=torch.bool))
+    rounds = [
+        ((5, 5, 5), (1, 0, 0)),
+        ((7, 7, 7), (1, 1, 0)),
+        ((3, 6, 8), (0, 1, 0)),
+        ((4, 5, 6), (1, 0, 0)),
+    ]
     for at, (sizes, good) in enumerate(rounds):
-        kept.offer(mask(*sizes), mask(at, at, at), torch.full((3,), float(at)), torch.tensor(good).bool())
+        kept.offer(
+            mask(*sizes), mask(at, at, at), torch.full((3,), float(at)), torch.tensor(good).bool()
+        )
     assert kept.masks.flatten().tolist() == [4, 6, 6]
     assert kept.patterns.flatten().tolist() == kept.rates.tolist() == [3, 2, 3]
     assert kept.reached.tolist() == [True, True, False]
@@ -56,7 +65,9 @@ def toy() -> tuple[nn.Module, Images]:
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) / 3)
     return model, Images(
-        torch.randint(0, 256, (30, 3, 3, 3), generator=rng, dtype=torch.uint8), torch.arange(30) % 3, 3
+        torch.randint(0, 256, (30, 3, 3, 3), generator=rng, dtype=torch.uint8),
+        torch.arange(30) % 3,
+        3,
     )
 
 
@@ -70,7 +81,9 @@ def test_masks_equal_a_loop_over_classes_written_out() -> None:
     seeds, weights_met = torch.randint(2**62, (3,), generator=seeded(0)).tolist(), set()
     for label in range(3):
         own = seeded(seeds[label])
-        raw = torch.atanh((torch.rand(4, 3, 3, generator=own, dtype=torch.float64) * 2 - 1) * (1 - 1e-7))
+        raw = torch.atanh(
+            (torch.rand(4, 3, 3, generator=own, dtype=torch.float64) * 2 - 1) * (1 - 1e-7)
+        )
         m, p = raw[:1].clone().requires_grad_(True), raw[1:].clone().requires_grad_(True)
         others = (images.y != label).nonzero().flatten()
         draws = torch.randint(len(others), (steps, 8), generator=own)
@@ -104,7 +117,14 @@ def test_masks_equal_a_loop_over_classes_written_out() -> None:
 
 def test_a_round_cut_short_by_the_last_step_counts_too() -> None:
     model, images = toy()
-    settings = {"lr": 0.1, "batch": 8, "first_weight": 0.05, "threshold": 1.0, "patience": 9, "round_steps": 10}
+    settings = {
+        "lr": 0.1,
+        "batch": 8,
+        "first_weight": 0.05,
+        "threshold": 1.0,
+        "patience": 9,
+        "round_steps": 10,
+    }
     few = invert_masks(model, images, seeded(0), steps=3, **settings)  # type: ignore[arg-type]
     assert few.masks.min() > 0 and few.masks.max() < 1
     assert ((few.rates * 24).round() - few.rates * 24).abs().max() < 1e-9

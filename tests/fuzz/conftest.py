@@ -11,7 +11,9 @@ import pytest
 from fuzzing import TALLY
 from PIL import Image
 
-sys.path += [str(Path(__file__).parents[1] / room) for room in ("results", "sweep")]  # their made-up records
+sys.path += [
+    str(Path(__file__).parents[1] / room) for room in ("results", "sweep")
+]  # their made-up records
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,7 +30,9 @@ def _little_memory() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))  # torch makes it when loaded
+        patch.setenv(
+            "TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor"))
+        )  # torch makes it when loaded
         yield
 
 
@@ -39,7 +43,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in range(2):
         (root / f"class{label}").mkdir()
         for i in range(6):
-            Image.fromarray(np.full((8, 8, 3), 40 * i + label, np.uint8)).save(root / f"class{label}" / f"{i}.png")
+            Image.fromarray(np.full((8, 8, 3), 40 * i + label, np.uint8)).save(
+                root / f"class{label}" / f"{i}.png"
+            )
     return root
 
 
@@ -49,4 +55,6 @@ def _tally(request: pytest.FixtureRequest) -> Iterator[None]:
     before = {kind: Counter(counts) for kind, counts in TALLY.items()}
     yield
     fresh = {kind: dict(counts - before.get(kind, Counter())) for kind, counts in TALLY.items()}
-    request.node.user_properties.append(("hostile", {kind: counts for kind, counts in fresh.items() if counts}))
+    request.node.user_properties.append(
+        ("hostile", {kind: counts for kind, counts in fresh.items() if counts})
+    )

@@ -19,26 +19,41 @@ WATCHED = sorted({*SYSTEM, _START, *_START.parents, _HOME, _HOME.parent, _TEMPOR
 def escapes(where: tuple[Path, ...] = (_START, _HOME, _TEMPORARY)) -> list[str]:
     """Paths that lead out of the folder that they are read in; each ends in a name of its own."""
     up = ["../" * i for i in range(1, 9)]
-    homes = ("~/", "$HOME/", "/", "//", "/./", "archive/../../../", "..\\..\\", "C:\\", "/var/tmp/", "/dev/shm/")
-    return [f"{way}{MARK}-{i}" for i, way in enumerate([*up, *homes, *(f"{place}/" for place in where)])]
+    homes = (
+        "~/",
+        "$HOME/",
+        "/",
+        "//",
+        "/./",
+        "archive/../../../",
+        "..\\..\\",
+        "C:\\",
+        "/var/tmp/",
+        "/dev/shm/",
+    )
+    return [
+        f"{way}{MARK}-{i}"
+        for i, way in enumerate([*up, *homes, *(f"{worker_config}/" for worker_config in where)])
+    ]
 
 
 def strays() -> list[Path]:
     """Files of an attack that lie in the folders watched."""
     found = []
-    for place in WATCHED:
+    for worker_config in WATCHED:
         with contextlib.suppress(OSError):
-            found += [entry for entry in place.iterdir() if MARK in entry.name]
+            found += [entry for entry in worker_config.iterdir() if MARK in entry.name]
     return found
 
 
 @contextlib.contextmanager
 def fenced() -> Iterator[Path]:
-    """A folder to work in, with a home and a temporary folder of its own; nothing may appear anywhere else.
+    """A folder to work in, with a home and a temporary folder of its own; nothing may appear
+    anywhere else.
 
-    It is the working directory while it lasts. The file system's root, the real home, the system's folders for
-    temporary files and the folder that the tests began in are searched for names with the mark.
-    """
+    It is the working directory while it lasts. The file system's root, the real home, the system's
+    folders for temporary files and the folder that the tests began in are searched for names with
+    the mark."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         base, inside = Path(name), Path(name) / "inside" / "inside"
         home, temporary = base / "home", base / "tmp"
@@ -55,15 +70,25 @@ def fenced() -> Iterator[Path]:
             for stray in strays():
                 lost.append(stray)
                 stray.unlink()  # so that the next input is not blamed
-        there = {folder: {p.name for p in folder.iterdir()} for folder in (base, inside.parent, home, temporary)}
-        expected = {base: {"inside", "home", "tmp"}, inside.parent: {"inside"}, home: set(), temporary: set()}
+        there = {
+            folder: {p.name for p in folder.iterdir()}
+            for folder in (base, inside.parent, home, temporary)
+        }
+        expected = {
+            base: {"inside", "home", "tmp"},
+            inside.parent: {"inside"},
+            home: set(),
+            temporary: set(),
+        }
         assert there == expected, f"a file was made outside: {there}"
         assert not lost, f"a file was made outside: {lost}"
 
 
 @contextlib.contextmanager
 def lean(most: int = GROWTH) -> Iterator[None]:
-    """Fails where the resident memory of this process comes to exceed what it was by more than ``most`` bytes."""
+    """Fails where the resident memory of this process comes to exceed what it was by more than
+    ``most`` bytes.
+    """
     with contextlib.suppress(OSError):  # where the peak cannot be set back, only a new one is seen
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = peak()
@@ -73,5 +98,7 @@ def lean(most: int = GROWTH) -> Iterator[None]:
 
 
 def peak(who: int = resource.RUSAGE_SELF) -> int:
-    """Bytes of memory that this process, or the largest of its children that ended, has had at most."""
+    """Bytes of memory that this process, or the largest of its children that ended, has had at
+    most.
+    """
     return resource.getrusage(who).ru_maxrss * 1024

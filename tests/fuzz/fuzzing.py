@@ -1,4 +1,6 @@
-"""Hostile input through the real command line: what must hold for every one of them, and how many there were."""
+"""Hostile input through the real command line: what must hold for every one of them, and how many
+there were.
+"""
 
 import contextlib
 import io
@@ -26,7 +28,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def tries(number: int) -> Callable[[Any], Any]:
-    """So many examples under Hypothesis's default profile; under another in proportion: 60 % under ``short``, ours."""
+    """So many examples under Hypothesis's default profile; under another in proportion: 60 % under
+    ``short``, ours.
+    """
     share = settings.default.max_examples / 100  # type: ignore[union-attr]
     return settings(
         max_examples=max(1, round(number * share)),
@@ -43,10 +47,10 @@ class Hung(BaseException):
 
 @contextlib.contextmanager
 def bounded(seconds: int = SECONDS) -> Iterator[None]:
-    def late(*_: object) -> None:
+    def lease_lost(*_: object) -> None:
         raise Hung(f"not done after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, lease_lost)
     signal.alarm(seconds)
     try:
         yield
@@ -97,7 +101,13 @@ def process(kind: str, *args: object, cwd: Path | None = None) -> tuple[str, str
 
     def call() -> str:
         done = subprocess.run(
-            words, cwd=cwd, env=env, capture_output=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL
+            words,
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         assert (most := peak(resource.RUSAGE_CHILDREN)) <= PEAK, f"took {most >> 20} MiB of memory"
         said[:] = [text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr)]
@@ -107,13 +117,16 @@ def process(kind: str, *args: object, cwd: Path | None = None) -> tuple[str, str
 
 
 def judged(code: object, out: str, err: str) -> str:
-    """``accepted``, ``refused`` or, of a file that ended the process that opened it and no other, ``contained``.
+    """``accepted``, ``refused`` or, of a file that ended the process that opened it and no other,
+    ``contained``.
 
     Anything else is a failed assertion.
     """
     assert code in (0, 2), (code, err[-2000:])
     assert "Traceback" not in err, err[-2000:]
-    assert all(c.isprintable() for line in out.splitlines() for c in line.replace("\t", " ")), "raw controls"
+    assert all(c.isprintable() for line in out.splitlines() for c in line.replace("\t", " ")), (
+        "raw controls"
+    )
     if code == 0:
         return "accepted"
     assert err.startswith("poisonsweep: "), err[:500]

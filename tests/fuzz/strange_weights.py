@@ -45,11 +45,17 @@ def zipped(value: Any) -> bytes:
     return out.getvalue()
 
 
-def archive(pickled: bytes, more: dict[str, bytes] | None = None, how: int = zipfile.ZIP_STORED) -> bytes:
+def archive(
+    pickled: bytes, extra: dict[str, bytes] | None = None, how: int = zipfile.ZIP_STORED
+) -> bytes:
     """A torch file of the newer kind with this program and these files in it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", how) as opened:
-        for name, content in {"archive/data.pkl": pickled, "archive/version": b"3\n", **(more or {})}.items():
+        for name, content in {
+            "archive/data.pkl": pickled,
+            "archive/version": b"3\n",
+            **(extra or {}),
+        }.items():
             opened.writestr(name, content)
     return out.getvalue()
 
@@ -75,11 +81,15 @@ PLAIN = state()
 TORCH = {"zip": zipped(PLAIN), "old": legacy(PLAIN)}
 
 
-READ = 256 * 2**20  # bytes that this process may take: three times what a model of this size may have, and some
+READ = (
+    256 * 2**20
+)  # bytes that this process may take: three times what a model of this size may have, and some
 
 
 def loaded(kind: str, content: bytes, reader: Reader, name: str = "w.pt") -> str:
-    """The verdict of ``load_weights``, which starts its reader by a fork; refused weights leave the model unchanged."""
+    """The verdict of ``load_weights``, which starts its reader by a fork; refused weights leave the
+    model unchanged.
+    """
 
     def call() -> str:
         with fenced() as folder, bounded(), lean(READ), pytest.MonkeyPatch.context() as patch:
@@ -102,7 +112,9 @@ def loaded(kind: str, content: bytes, reader: Reader, name: str = "w.pt") -> str
 def given_to_defend(
     kind: str, content: bytes | Path, images: Path, reader: Reader | None = None, name: str = "w.pt"
 ) -> str:
-    """What ``defend`` says of it: its model is wrong for its images in any case, so it ends before it computes."""
+    """What ``defend`` says of it: its model is wrong for its images in any case, so it ends before
+    it computes.
+    """
     with fenced() as folder, pytest.MonkeyPatch.context() as patch:
         if reader:
             patch.setattr(_unpack, "_reader", reader)
@@ -111,7 +123,16 @@ def given_to_defend(
             file.write_bytes(content)
         else:
             file = content
-        words = ["--model", file, "--arch", "resnet18:width=1", "--trusted", images, "--out", folder / "out"]
+        words = [
+            "--model",
+            file,
+            "--arch",
+            "resnet18:width=1",
+            "--trusted",
+            images,
+            "--out",
+            folder / "out",
+        ]
         verdict, _, said = command(kind, "defend", *words, "--size", 8)
         made = {p.name for p in folder.iterdir()} - {name, "out"}
         assert not made, made

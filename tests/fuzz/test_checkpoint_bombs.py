@@ -18,18 +18,29 @@ pytestmark = pytest.mark.fuzz
 
 
 def _laughs(levels: int, key: bool) -> bytes:
-    """Each level holds the one before it twice: 2^levels elements to whoever walks or hashes it."""
+    """Each level holds the one before it twice: 2^levels elements to whoever strategies or hashes
+    it.
+    """
     out = b"\x80\x02((tq\x00"
     for i in range(levels):
         out += b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1])
-    return out + b"t}" + (b"h" + bytes([levels]) + b"K\x01s" if key else b"K\x01h" + bytes([levels]) + b"s") + b"."
+    return (
+        out
+        + b"t}"
+        + (b"h" + bytes([levels]) + b"K\x01s" if key else b"K\x01h" + bytes([levels]) + b"s")
+        + b"."
+    )
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {  # made when they are wanted
     "2^60 tuples as a value": lambda: archive(_laughs(60, key=False)),
     "2^60 tuples as a key": lambda: archive(_laughs(60, key=True)),  # its hash takes years
-    "a million lists in lists": lambda: archive(b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."),
-    "a million tuples in tuples as a key": lambda: archive(b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s."),
+    "a million lists in lists": lambda: archive(
+        b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."
+    ),
+    "a million tuples in tuples as a key": lambda: archive(
+        b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s."
+    ),
     "bytearrays of 2^40": lambda: archive(
         b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85R."
     ),
@@ -45,9 +56,13 @@ BOMBS: dict[str, Callable[[], bytes]] = {  # made when they are wanted
     ),
     "memo out of range": lambda: archive(b"\x80\x02h\x7f."),
     "no stop": lambda: archive(b"\x80\x02}"),
-    "a zip bomb": lambda: archive(b"\x80\x02}.", {"archive/data/0": b"\0" * 2**28}, zipfile.ZIP_DEFLATED),
+    "a zip bomb": lambda: archive(
+        b"\x80\x02}.", {"archive/data/0": b"\0" * 2**28}, zipfile.ZIP_DEFLATED
+    ),
     "an archive in an archive": lambda: archive(TORCH["zip"], {"archive/data/0": TORCH["zip"]}),
-    "views of one number, 320 MiB": lambda: zipped({str(i): torch.zeros(1).expand(2**20) for i in range(80)}),
+    "views of one number, 320 MiB": lambda: zipped(
+        {str(i): torch.zeros(1).expand(2**20) for i in range(80)}
+    ),
 }
 
 
@@ -94,9 +109,13 @@ def _elsewhere() -> bytes:
     """A state whose numbers lie under a name that leads out."""
     plain = zipfile.ZipFile(io.BytesIO(zipped({"fc.bias": torch.zeros(4)})))
     name = f"../../{MARK}-storage".encode()
-    pickled = plain.read("archive/data.pkl").replace(b"X\1\0\0\0" + b"0", b"X" + len(name).to_bytes(4, "little") + name)
+    pickled = plain.read("archive/data.pkl").replace(
+        b"X\1\0\0\0" + b"0", b"X" + len(name).to_bytes(4, "little") + name
+    )
     assert name in pickled
-    return archive(pickled, {f"archive/data/{name.decode()}": b"\0" * 16, "archive/byteorder": b"little"})
+    return archive(
+        pickled, {f"archive/data/{name.decode()}": b"\0" * 16, "archive/byteorder": b"little"}
+    )
 
 
 TRICKS = {
@@ -121,7 +140,18 @@ def test_the_command_line_refuses_a_bomb(bomb: str, images: Path) -> None:
 def test_a_bomb_leaves_a_real_process_within_its_limits(images: Path) -> None:
     with fenced() as here:
         (here / "w.pt").write_bytes(BOMBS["copies of bytearrays"]())
-        words = ["--model", "w.pt", "--arch", "resnet18:width=1", "--trusted", images, "--out", "out", "--size", 8]
+        words = [
+            "--model",
+            "w.pt",
+            "--arch",
+            "resnet18:width=1",
+            "--trusted",
+            images,
+            "--out",
+            "out",
+            "--size",
+            8,
+        ]
         verdict, _, said = process("checkpoint, real processes", "defend", *words)
         assert verdict == "refused"
         assert "more memory or time" in said

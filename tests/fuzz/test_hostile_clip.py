@@ -1,4 +1,6 @@
-"""A CLIP folder whose config.json a stranger wrote: a model that works, or one line, in little memory and time."""
+"""A CLIP folder whose config.json a stranger wrote: a model that works, or one line, in little
+memory and time.
+"""
 
 import json
 import shutil
@@ -12,7 +14,7 @@ from fences import fenced, lean
 from fuzzing import bounded, judged, tallied, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_specs import ANY, changed, places
+from mutations import ANY, changed, places
 
 from sweep.console.terminal import line
 from trials.models.clip_vit_b32 import build
@@ -67,7 +69,14 @@ def configured(whole: Path) -> dict[str, Any]:
 
 
 LATER = (  # names that a library takes, to make other parts, to fetch code or to fill memory
-    *("num_labels", "id2label", "attn_implementation", "_attn_implementation", "experts_implementation", "return_dict"),
+    *(
+        "num_labels",
+        "id2label",
+        "attn_implementation",
+        "_attn_implementation",
+        "experts_implementation",
+        "return_dict",
+    ),
     *(
         "output_attentions",
         "output_hidden_states",
@@ -77,26 +86,56 @@ LATER = (  # names that a library takes, to make other parts, to fetch code or t
         "quantization_config",
         "to_dict",
     ),
-    *("chunk_size_feed_forward", "per_layer_config", "text_config_dict", "vision_config_dict", "name_or_path"),
-    *("layer_types", "torchscript", "__class__", "is_decoder", "rope_scaling", "architectures", "sub_configs"),
+    *(
+        "chunk_size_feed_forward",
+        "per_layer_config",
+        "text_config_dict",
+        "vision_config_dict",
+        "name_or_path",
+    ),
+    *(
+        "layer_types",
+        "torchscript",
+        "__class__",
+        "is_decoder",
+        "rope_scaling",
+        "architectures",
+        "sub_configs",
+    ),
 )
-SIZES = st.sampled_from([0, 1, -1, 2, 3, 31, 33, 39, 64, 2**16, 2**31, 2**40, 2**40 + 1, 2**63, 10**30, -(2**63)])
-ODD = SIZES | ANY | st.sampled_from([None, [], {}, "32", 1e308, float("nan"), float("inf"), True, [32, 32], "hub/code"])
+SIZES = st.sampled_from(
+    [0, 1, -1, 2, 3, 31, 33, 39, 64, 2**16, 2**31, 2**40, 2**40 + 1, 2**63, 10**30, -(2**63)]
+)
+ODD = (
+    SIZES
+    | ANY
+    | st.sampled_from(
+        [None, [], {}, "32", 1e308, float("nan"), float("inf"), True, [32, 32], "hub/code"]
+    )
+)
 
 
 @tries(60)
 @given(data=st.data(), value=ODD)
-def test_any_value_of_a_known_setting_is_a_model_or_one_line(data: st.DataObject, value: Any, whole: Path) -> None:
+def test_any_value_of_a_known_setting_is_a_model_or_one_line(
+    data: st.DataObject, value: Any, whole: Path
+) -> None:
     config = configured(whole)
     known = [
-        p for p in places(config) if len(p) == 2 or p in [("text_config",), ("vision_config",), ("projection_dim",)]
+        p
+        for p in places(config)
+        if len(p) == 2 or p in [("text_config",), ("vision_config",), ("projection_dim",)]
     ]
     path = data.draw(st.sampled_from(known))
     tried(whole, json.dumps(changed(config, path, lambda _: value)))
 
 
 @tries(50)
-@given(name=st.sampled_from(LATER), part=st.sampled_from(["", "text_config", "vision_config"]), value=ODD)
+@given(
+    name=st.sampled_from(LATER),
+    part=st.sampled_from(["", "text_config", "vision_config"]),
+    value=ODD,
+)
 @example(name="num_labels", part="", value=10**8)
 @example(name="num_labels", part="text_config", value=10**8)
 @example(name="return_dict", part="vision_config", value=False)
@@ -107,7 +146,9 @@ def test_any_value_of_a_known_setting_is_a_model_or_one_line(data: st.DataObject
 @example(name="layer_norm_eps", part="vision_config", value=float("nan"))
 @example(name="hidden_act", part="text_config", value="xielu")
 @example(name="attention_dropout", part="text_config", value=-3)
-def test_any_other_setting_is_left_out_or_one_line(name: str, part: str, value: Any, whole: Path) -> None:
+def test_any_other_setting_is_left_out_or_one_line(
+    name: str, part: str, value: Any, whole: Path
+) -> None:
     config = configured(whole)
     inner = config[part] if part else config
     inner[name] = value
@@ -132,7 +173,9 @@ def test_a_configuration_that_is_none_is_one_line(text: str, whole: Path) -> Non
     assert tried(whole, TEXTS[text]) == "refused"
 
 
-@pytest.mark.parametrize("name", ["config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"]
+)
 @pytest.mark.parametrize("size", [2**30, 2**42])
 def test_a_file_far_too_large_is_one_line(name: str, size: int, whole: Path) -> None:
     with fenced() as here:

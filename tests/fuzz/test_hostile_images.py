@@ -1,4 +1,6 @@
-"""Folders of images from strangers: damaged files, bombs, odd modes, other formats in disguise, names and links."""
+"""Folders of images from strangers: damaged files, bombs, odd modes, other formats in disguise,
+names and links.
+"""
 
 import io
 import os
@@ -35,13 +37,21 @@ PAST = "of the trusted images right"  # what `defend` says of this model once it
 
 def encoded(form: str, mode: str = "RGB", side: int = 8, **how: Any) -> bytes:
     rng, out = np.random.default_rng(0), io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).convert(mode).save(out, form, **how)
+    Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).convert(mode).save(
+        out, form, **how
+    )
     return out.getvalue()
 
 
 FORMS = {form: encoded(form) for form in ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")}
-FORMS |= {"JPEG, progressive": encoded("JPEG", progressive=True), "PNG, palette": encoded("PNG", "P")}
-FORMS |= {f"TIFF, {c}": encoded("TIFF", compression=c) for c in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")}
+FORMS |= {
+    "JPEG, progressive": encoded("JPEG", progressive=True),
+    "PNG, palette": encoded("PNG", "P"),
+}
+FORMS |= {
+    f"TIFF, {c}": encoded("TIFF", compression=c)
+    for c in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
+}
 ENDINGS = (".png", ".jpg", ".tif", ".webp", ".bmp", ".ppm")
 
 
@@ -59,7 +69,9 @@ def folder(root: Path, odd: dict[str, bytes] | None = None) -> Path:
 def defended(
     kind: str, images: Path, here: Path, run: Callable[..., tuple[str, str, str]] = command
 ) -> tuple[str, str]:
-    """The command line's verdict of the images, and its line; the model is wrong for them in any case."""
+    """The command line's verdict of the images, and its line; the model is wrong for them in any
+    case.
+    """
     (here / "w.safetensors").write_bytes(WEIGHTS)
     words = [
         "--model",
@@ -71,7 +83,9 @@ def defended(
         "--out",
         here / "out",
     ]
-    verdict, _, said = run(kind, "defend", *words, "--size", 8, **({"past": PAST} if run is command else {}))
+    verdict, _, said = run(
+        kind, "defend", *words, "--size", 8, **({"past": PAST} if run is command else {})
+    )
     assert not {p.name for p in here.iterdir()} - {"w.safetensors", "out", images.name}
     return verdict, said
 
@@ -82,7 +96,9 @@ def seen(kind: str, content: bytes, name: str = "odd.png") -> str:
 
 
 @tries(150)
-@given(st.sampled_from(sorted(FORMS)).flatmap(lambda f: mutated(FORMS[f])), st.sampled_from(ENDINGS))
+@given(
+    st.sampled_from(sorted(FORMS)).flatmap(lambda f: mutated(FORMS[f])), st.sampled_from(ENDINGS)
+)
 @example(b"", ".png")
 def test_a_damaged_image_is_read_or_one_line(content: bytes, ending: str) -> None:
     seen("images, damaged", content, f"odd{ending}")
@@ -108,12 +124,25 @@ def test_the_first_of_several_frames_is_taken() -> None:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
-def png(width: int, height: int, depth: int = 8, colour: int = 6, data: bytes = b"", more: bytes = b"") -> bytes:
+def png(
+    width: int, height: int, depth: int = 8, colour: int = 6, data: bytes = b"", extra: bytes = b""
+) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + extra
+        + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
+    )
 
 
 def tiff(width: int, height: int) -> bytes:
@@ -139,26 +168,41 @@ BOMBS: dict[str, Callable[[], bytes]] = {  # made when they are wanted
     "no side": lambda: png(0, 0),
     "a strip": lambda: png(1, 89_000_000, 1, 0, zlib.compress(b"\0" * 10**6)),
     "a long strip": lambda: png(1, 2**20, 1, 0, zlib.compress(b"\0\0" * 2**20)),
-    "text of a GiB": lambda: png(8, 8, more=chunk(b"zTXt", b"a\0\0" + zlib.compress(b"x" * 2**27))),
-    "colours of a GiB": lambda: png(8, 8, more=chunk(b"iCCP", b"a\0\0" + zlib.compress(b"x" * 2**27))),
+    "text of a GiB": lambda: png(
+        8, 8, extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(b"x" * 2**27))
+    ),
+    "colours of a GiB": lambda: png(
+        8, 8, extra=chunk(b"iCCP", b"a\0\0" + zlib.compress(b"x" * 2**27))
+    ),
     "TIFF of 2^60 pixels": lambda: tiff(2**30, 2**30),
     "PPM of 10^20 pixels": lambda: b"P6 10000000000 10000000000 255\n" + b"x" * 100,
     "PPM of a number without end": lambda: b"P6 " + b"9" * 10**6,
-    "JPEG of 65,535 x 65,535": lambda: FORMS["JPEG"].replace(struct.pack(">HH", 8, 8), b"\xff\xff\xff\xff", 1),
+    "JPEG of 65,535 x 65,535": lambda: FORMS["JPEG"].replace(
+        struct.pack(">HH", 8, 8), b"\xff\xff\xff\xff", 1
+    ),
     "GIF": lambda: encoded("GIF", "P"),
     "ICO": lambda: encoded("ICO", side=16),
     "PDF": lambda: b"%PDF-1.4\n",
     "SVG": lambda: b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
-    "EPS": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(ran) (w) file\nshowpage\n",
+    "EPS": lambda: (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(ran) (w) "
+        b"file\nshowpage\n"
+    ),
     "FITS": lambda: (
-        b"SIMPLE  =                    T".ljust(80) + b"NAXIS   =                    2".ljust(80) + b" " * 2720
+        b"SIMPLE  =                    T".ljust(80)
+        + b"NAXIS   =                    2".ljust(80)
+        + b" " * 2720
     ),
     "zeros": lambda: b"\0" * 10**6,
     "HTML": lambda: b"<html><script>alert(1)</script>",
 }
 
 
-MODEST = ("a long strip", "text of a GiB", "colours of a GiB")  # what unpacks is left out or has its limit
+MODEST = (
+    "a long strip",
+    "text of a GiB",
+    "colours of a GiB",
+)  # what unpacks is left out or has its limit
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -166,11 +210,14 @@ def test_a_bomb_or_another_format_is_refused(bomb: str) -> None:
     assert seen("images, bombs and other formats", BOMBS[bomb]()) == "refused" or bomb in MODEST
 
 
-def test_the_largest_image_that_is_taken_leaves_a_real_process_within_its_limits(tmp_path: Path) -> None:
+def test_the_largest_image_that_is_taken_leaves_a_real_process_within_its_limits(
+    tmp_path: Path,
+) -> None:
     packed = zlib.compressobj(1)
     data = b"".join(packed.compress(b"\0" * (9400 * 4 + 1)) for _ in range(9400)) + packed.flush()
     images = folder(
-        tmp_path / "images", {"odd.png": png(9400, 9400, data=data), "bomb.png": BOMBS["50,000 x 50,000"]()}
+        tmp_path / "images",
+        {"odd.png": png(9400, 9400, data=data), "bomb.png": BOMBS["50,000 x 50,000"]()},
     )
     verdict, said = defended("images, real processes", images, tmp_path, process)
     assert verdict == "refused"
@@ -268,7 +315,9 @@ def test_what_lies_in_a_folder_of_images_is_read_or_one_line(layout: str) -> Non
         images = folder(here / "images")
         make(images)
         assert defended("images, layouts", images, here)[0] == expected
-        subprocess.run(["rm", "-rf", str(images)], check=True)  # Python's own goes no deeper than its stack
+        subprocess.run(
+            ["rm", "-rf", str(images)], check=True
+        )  # Python's own goes no deeper than its stack
 
 
 def test_what_is_no_folder_is_no_folder_of_images(tmp_path: Path) -> None:
@@ -293,7 +342,12 @@ class Code:
 
 
 def test_a_pickle_that_is_not_the_published_one_is_never_opened() -> None:
-    for content in (pickle.dumps(Code()), pickle.dumps({"labels": [1], "data": Code()}, 2), b"", b"\x80\x02}."):
+    for content in (
+        pickle.dumps(Code()),
+        pickle.dumps({"labels": [1], "data": Code()}, 2),
+        b"",
+        b"\x80\x02}.",
+    ):
         with fenced() as here:
             for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
                 (here / name).write_bytes(content)
@@ -339,10 +393,18 @@ def test_a_table_that_takes_all_memory_is_not_called_damaged() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with fenced() as here:
         picture = pa.array([bytes(48 * 2**20)], pa.binary())
-        pictures = pa.DictionaryArray.from_arrays(pa.array([0] * 20, pa.int32()), picture)  # written as one
-        pq.write_table(pa.table({"img": pictures, "label": [0] * 20}), here / "train.parquet", store_schema=False)
+        pictures = pa.DictionaryArray.from_arrays(
+            pa.array([0] * 20, pa.int32()), picture
+        )  # written as one
+        pq.write_table(
+            pa.table({"img": pictures, "label": [0] * 20}),
+            here / "train.parquet",
+            store_schema=False,
+        )
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 512 * 2**20, before[1]))
+        resource.setrlimit(
+            resource.RLIMIT_AS, (pages * resource.getpagesize() + 512 * 2**20, before[1])
+        )
         try:
             with pytest.raises(SpecError, match="takes more memory than there is"):
                 catalog.find("datasets", "cifar10")("train", root=str(here))

@@ -1,4 +1,6 @@
-"""Torch files from strangers: damaged, of any pickle opcodes, and with code in them; nothing in them may run."""
+"""Torch files from strangers: damaged, of any pickle opcodes, and with code in them; nothing in
+them may run.
+"""
 
 import io
 import pickletools
@@ -13,7 +15,17 @@ from forked_reader import Reader
 from fuzzing import tries
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strange_weights import TORCH, Code, archive, given_to_defend, loaded, mutated, pickles, state, zipped
+from strange_weights import (
+    TORCH,
+    Code,
+    archive,
+    given_to_defend,
+    loaded,
+    mutated,
+    pickles,
+    state,
+    zipped,
+)
 
 pytestmark = pytest.mark.fuzz
 
@@ -28,13 +40,15 @@ PLACES: dict[str, Callable[[Any], Any]] = {
 
 def test_code_is_refused_and_never_run(images: Path, reader: Reader) -> None:
     for how in HOWS:
-        for place in PLACES.values():
-            for content in pickles(place(Code(how))):
+        for worker_config in PLACES.values():
+            for content in pickles(worker_config(Code(how))):
                 assert loaded("checkpoint, code", content, reader) == "refused"
     for content in pickles({"a": Code("os.system")})[:3]:
         said = given_to_defend("checkpoint, code", content, images, reader)
         assert "could run code" in said or "no weights file" in said
-    said = given_to_defend("checkpoint, code", zipped({"a": Code("exec")}), images)  # its own reader
+    said = given_to_defend(
+        "checkpoint, code", zipped({"a": Code("exec")}), images
+    )  # its own reader
     assert "could run code" in said
 
 
@@ -44,7 +58,9 @@ def test_code_is_refused_and_never_run(images: Path, reader: Reader) -> None:
 @example(content=b"\x80")
 @example(content=TORCH["zip"] + b"\0" * 70_000)
 @example(content=b"PK\x05\x06" + b"\0" * 18)
-def test_a_damaged_torch_file_leaves_its_reader_with_a_verdict(content: bytes, reader: Reader) -> None:
+def test_a_damaged_torch_file_leaves_its_reader_with_a_verdict(
+    content: bytes, reader: Reader
+) -> None:
     loaded("checkpoint, damaged torch files", content, reader)
 
 
@@ -71,7 +87,9 @@ OPCODES = [op.code.encode("latin1") for op in pickletools.opcodes]
         max_size=40,
     )
 )
-def test_any_program_of_pickle_opcodes_leaves_its_reader_with_a_verdict(reader: Reader, ops: list[bytes]) -> None:
+def test_any_program_of_pickle_opcodes_leaves_its_reader_with_a_verdict(
+    reader: Reader, ops: list[bytes]
+) -> None:
     pickled = b"\x80\x02" + b"".join(ops) + b"."
     assert loaded("checkpoint, pickle programs", archive(pickled), reader) != "accepted"
 
@@ -83,6 +101,7 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(reader: Reader) -> 
     assert b"K\x04\x85" in content
     for size in (b"M\xff\xff\x85", b"J\xff\xff\xff\x7f\x85", b"J\xff\xff\xff\xff\x85"):
         hostile = archive(
-            content.replace(b"K\x04\x85", size), {"archive/data/0": b"\0" * 16, "archive/byteorder": b"little"}
+            content.replace(b"K\x04\x85", size),
+            {"archive/data/0": b"\0" * 16, "archive/byteorder": b"little"},
         )
         assert loaded("checkpoint, damaged torch files", hostile, reader) == "refused"

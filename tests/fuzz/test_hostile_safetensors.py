@@ -39,10 +39,18 @@ LIES = {
     "type of 4 bits": lying(tensors([128], "F4")),
     "deep JSON": lying(b'{"a":' + b"[" * 10**5),
     "thousand-character names": lying(
-        {f"{'k' * 1000}{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(2000)}, b""
+        {
+            f"{'k' * 1000}{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+            for i in range(2000)
+        },
+        b"",
     ),
-    "control characters in a name": lying({"\x1b[2J\n": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}}),
-    "lone surrogate in a name": lying(b'{"\\ud800":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}}'),
+    "control characters in a name": lying(
+        {"\x1b[2J\n": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}}
+    ),
+    "lone surrogate in a name": lying(
+        b'{"\\ud800":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}}'
+    ),
     "a name twice": lying(
         b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}',
         b"",
@@ -74,7 +82,13 @@ def test_what_is_no_file_is_no_checkpoint(images: Path, tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as stream:
         stream.truncate(2**42)
     (tmp_path / "outside.safetensors").symlink_to("/etc/passwd")
-    for path in [*tmp_path.iterdir(), tmp_path, Path("/dev/zero"), tmp_path / "absent", tmp_path / ("x" * 4000)]:
+    for path in [
+        *tmp_path.iterdir(),
+        tmp_path,
+        Path("/dev/zero"),
+        tmp_path / "absent",
+        tmp_path / ("x" * 4000),
+    ]:
         given_to_defend("checkpoint, special files", path, images)
 
 
@@ -97,5 +111,14 @@ def test_what_is_no_file_is_no_checkpoint(images: Path, tmp_path: Path) -> None:
 )
 def test_an_architecture_that_is_none_is_one_line(arch: str, images: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(SAFE)
-    words = ["--model", tmp_path / "w", "--arch", arch, "--trusted", images, "--out", tmp_path / "out"]
+    words = [
+        "--model",
+        tmp_path / "w",
+        "--arch",
+        arch,
+        "--trusted",
+        images,
+        "--out",
+        tmp_path / "out",
+    ]
     assert command("command line", "defend", *words)[0] == "refused"

@@ -1,4 +1,6 @@
-"""Stores from strangers: damaged files, other programs' tables, rows that no trial gave, and names that are markup."""
+"""Stores from strangers: damaged files, other programs' tables, rows that no trial gave, and names
+that are markup.
+"""
 
 import contextlib
 import dataclasses
@@ -18,16 +20,16 @@ from fences import MARK, escapes, fenced
 from fuzzing import command, process, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mutations import ANY, changed, places
 from pages import HOSTILE, Page, hostile
 from strange_weights import mutated
-from test_specs import ANY, changed, places
 
 from results.report.page import render
 from results.report.verdicts import Applied, Own, Passed
 from results.selection.understood import Class, Understood
 from results.selection.winners import winners
 from results.store import Store
-from trials.spec import Choice, Record
+from trials.spec import MethodConfig, Record
 
 pytestmark = pytest.mark.fuzz
 
@@ -118,20 +120,30 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
-def read(kind: str, reader: str, *more: object) -> str:
+def read(kind: str, reader: str, *extra: object) -> str:
     """One command over ``s.db`` in the working folder."""
-    verdict, _, _ = command(kind, *READERS[reader], "--store", "s.db", *more)
-    known = {"s.db", "s.db-wal", "s.db-shm", "s.db-journal", *(w for words in READERS.values() for w in words[2:3])}
+    verdict, _, _ = command(kind, *READERS[reader], "--store", "s.db", *extra)
+    known = {
+        "s.db",
+        "s.db-wal",
+        "s.db-shm",
+        "s.db-journal",
+        *(w for words in READERS.values() for w in words[2:3]),
+    }
     made = {p.name for p in Path.cwd().iterdir()} - known - {"x.curves.csv", "x.curves.parquet"}
     assert not made, made
     if verdict == "refused" and reader not in ("csv", "parquet", "tables", "tensorboard"):
-        assert not [name for name in READERS[reader][2:3] if Path(name).exists()], "a refused file is there"
+        assert not [name for name in READERS[reader][2:3] if Path(name).exists()], (
+            "a refused file is there"
+        )
     return verdict
 
 
 @tries(100)
 @given(damage=st.data(), reader=st.sampled_from(QUICK))
-def test_a_damaged_file_is_read_or_one_line(damage: st.DataObject, reader: str, whole: bytes) -> None:
+def test_a_damaged_file_is_read_or_one_line(
+    damage: st.DataObject, reader: str, whole: bytes
+) -> None:
     with fenced() as here:
         (here / "s.db").write_bytes(damage.draw(mutated(whole)))
         read("stores, damaged files", reader)
@@ -140,7 +152,10 @@ def test_a_damaged_file_is_read_or_one_line(damage: st.DataObject, reader: str, 
 @tries(100)
 @given(
     place=st.sampled_from([(t, c) for t, columns in COLUMNS.items() for c in columns]),
-    value=st.sampled_from(NASTY) | st.text(max_size=20) | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False),
+    value=st.sampled_from(NASTY)
+    | st.text(max_size=20)
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False),
     row=st.integers(0, 10),
     reader=st.sampled_from(QUICK),
 )
@@ -153,8 +168,15 @@ def test_any_value_in_any_column_is_read_or_one_line(
     table, column = place
     with fenced() as here:
         (here / "s.db").write_bytes(whole)
-        with raw(here / "s.db") as connection, contextlib.suppress(sqlite3.IntegrityError, UnicodeEncodeError):
-            which = "1" if row == 0 else f"{column} IN (SELECT {column} FROM {table} LIMIT 1 OFFSET {row})"
+        with (
+            raw(here / "s.db") as connection,
+            contextlib.suppress(sqlite3.IntegrityError, UnicodeEncodeError),
+        ):
+            which = (
+                "1"
+                if row == 0
+                else f"{column} IN (SELECT {column} FROM {table} LIMIT 1 OFFSET {row})"
+            )
             connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {which}", (value,))
         read("stores, any value", reader)
 
@@ -165,11 +187,15 @@ def test_any_value_in_any_column_is_read_or_one_line(
     column=st.sampled_from(["spec", "provenance"]),
     reader=st.sampled_from([*QUICK, "optuna", "tensorboard", "tables"]),
 )
-def test_any_json_in_a_trial_is_read_or_one_line(data: st.DataObject, column: str, reader: str, whole: bytes) -> None:
+def test_any_json_in_a_trial_is_read_or_one_line(
+    data: st.DataObject, column: str, reader: str, whole: bytes
+) -> None:
     with fenced() as here:
         (here / "s.db").write_bytes(whole)
         with raw(here / "s.db") as connection:
-            rows = connection.execute(f"SELECT id, {column} FROM trials WHERE {column} IS NOT NULL").fetchall()
+            rows = connection.execute(
+                f"SELECT id, {column} FROM trials WHERE {column} IS NOT NULL"
+            ).fetchall()
             which, text = rows[data.draw(st.integers(0, len(rows) - 1))]
             old = json.loads(text)
             path = data.draw(st.sampled_from(places(old)))
@@ -197,18 +223,23 @@ def test_a_report_of_settings_that_a_stranger_chose_is_made_or_one_line(
                 for part in (spec["method"], spec["game"], *spec["victim"]["attacks"]):
                     if part and data.draw(st.integers(0, 9)) == 0:
                         part["params"][data.draw(st.text(max_size=3))] = data.draw(scalar)
-                connection.execute("UPDATE trials SET spec = ? WHERE id = ?", (json.dumps(spec), which))
+                connection.execute(
+                    "UPDATE trials SET spec = ? WHERE id = ?", (json.dumps(spec), which)
+                )
         read("stores, reports", reader)
 
 
-VERSION = "CREATE TABLE poisonsweep_version (version_num); INSERT INTO poisonsweep_version VALUES ({});"
+VERSION = (
+    "CREATE TABLE poisonsweep_version (version_num); INSERT INTO poisonsweep_version VALUES ({});"
+)
 OURS = VERSION.format("'0001'")
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 ENDLESS = f"{NUMBERS} SELECT i AS name, '{{}}' AS spec, '' AS created FROM n"
 HUGE = "CREATE TABLE sweeps (name, created, spec GENERATED ALWAYS AS (hex(zeroblob(400000000))))"
 OTHERS = {
     "nothing": "",
-    "another program's": "CREATE TABLE trials (trial_id INTEGER PRIMARY KEY); CREATE TABLE studies (a)",
+    "another program's": "CREATE TABLE trials (trial_id INTEGER PRIMARY KEY); CREATE TABLE "
+    "studies (a)",
     "our version and no tables": OURS,
     "our version twice": VERSION.format("'x'), ('0001'"),
     "a version that is no text": VERSION.format("x'ff00'"),
@@ -226,7 +257,13 @@ def test_a_database_that_is_no_store_is_refused(other: str, tmp_path: Path) -> N
     spec = tiny_sweep.toml(tiny_sweep.table())
     with contextlib.closing(sqlite3.connect(tmp_path / "s.db")) as connection:
         connection.executescript(OTHERS[other])
-    for words in (["status"], ["best"], ["report"], ["export", "--out", "x.csv"], ["plan", "tiny.toml"]):
+    for words in (
+        ["status"],
+        ["best"],
+        ["report"],
+        ["export", "--out", "x.csv"],
+        ["plan", "tiny.toml"],
+    ):
         with fenced() as here:
             (here / "tiny.toml").write_text(spec)
             shutil.copy(tmp_path / "s.db", here)
@@ -234,12 +271,21 @@ def test_a_database_that_is_no_store_is_refused(other: str, tmp_path: Path) -> N
 
 
 def test_a_damaged_store_stops_a_run_before_it_computes(whole: bytes) -> None:
-    cases = {b"cut": whole[: len(whole) // 2], b"text": b"SQLite format 3\0" + b"x" * 5000, b"no": b"hello" * 1000}
+    cases = {
+        b"cut": whole[: len(whole) // 2],
+        b"text": b"SQLite format 3\0" + b"x" * 5000,
+        b"no": b"hello" * 1000,
+    }
     for content in cases.values():
         with fenced() as here:
             (here / "tiny.toml").write_text(tiny_sweep.toml(tiny_sweep.table()))
             (here / "s.db").write_bytes(content)
-            assert command("stores, damaged files", "run", "tiny.toml", "--local", "--store", "s.db")[0] == "refused"
+            assert (
+                command("stores, damaged files", "run", "tiny.toml", "--local", "--store", "s.db")[
+                    0
+                ]
+                == "refused"
+            )
             assert not list(here.glob("artifacts/*/facts.json"))
 
 
@@ -324,7 +370,10 @@ def test_an_address_that_is_none_is_one_line(address: str) -> None:
                 "9" * 50,
             ]
         )
-        | st.text(alphabet=st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12),
+        | st.text(
+            alphabet=st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]),
+            max_size=12,
+        ),
         max_size=5,
     )
 )
@@ -378,7 +427,9 @@ def test_a_place_that_cannot_be_written_is_one_line(path: str, whole: bytes) -> 
                 assert not made, made
 
 
-def test_names_of_strangers_write_nowhere_and_stay_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_strangers_write_nowhere_and_stay_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     pages = (f"../../{MARK}", HOSTILE, "\x1b[2J", "a\0b")  # a page takes seconds
     for name in (*pages, f"/etc/{MARK}", ".."):
@@ -393,7 +444,9 @@ def test_names_of_strangers_write_nowhere_and_stay_text(tmp_path: Path, monkeypa
                 continue
             page = Page((here / "x.html").read_text(encoding="utf-8"))
             assert "img" not in {tag for tag, _ in page.tags}
-            assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+            assert not any(
+                key.startswith("on") for _, attributes in page.tags for key in attributes
+            )
             assert len([a for tag, a in page.tags if tag == "script" and not a]) == 2
             assert not any(set("<>&") & set(data) for data in page.data)
 
@@ -401,11 +454,17 @@ def test_names_of_strangers_write_nowhere_and_stay_text(tmp_path: Path, monkeypa
 def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:
     records = []
     for record in synthetic.sweep(n=2):
-        files = Choice("given", {"weights": HOSTILE}, {"weights": HOSTILE})
-        images = Choice("image_folder", {"root": HOSTILE, "size": 8}, {"root": HOSTILE})
-        victim = dataclasses.replace(record.trial.victim, training=files, dataset=images, attacks=())
+        files = MethodConfig("given", {"weights": HOSTILE}, {"weights": HOSTILE})
+        images = MethodConfig("image_folder", {"root": HOSTILE, "size": 8}, {"root": HOSTILE})
+        victim = dataclasses.replace(
+            record.trial.victim, training=files, dataset=images, attacks=()
+        )
         trial = dataclasses.replace(record.trial, victim=victim)
-        records.append(dataclasses.replace(record, trial=trial, error=HOSTILE if record.status == "failed" else None))
+        records.append(
+            dataclasses.replace(
+                record, trial=trial, error=HOSTILE if record.status == "failed" else None
+            )
+        )
     chosen = winners(records)[0]
     understood = Understood(
         model_sha256=HOSTILE,
@@ -425,7 +484,12 @@ def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:
     own = Own(before=0.9, after=0.9, n=10)
     passed = tuple(Passed(defense=HOSTILE, eta=0.0, cost=cost) for cost in (0.1, None))
     applied = Applied(
-        winner=chosen, own=own, passed_over=passed, asked=(HOSTILE,), understood=understood, stopped=HOSTILE
+        winner=chosen,
+        own=own,
+        passed_over=passed,
+        asked=(HOSTILE,),
+        understood=understood,
+        stopped=HOSTILE,
     )
     page = Page(render(records, title=HOSTILE, applied=applied))
     assert "img" not in {tag for tag, _ in page.tags}

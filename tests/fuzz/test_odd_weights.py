@@ -14,16 +14,24 @@ pytestmark = pytest.mark.fuzz
 
 VALUES: dict[str, Callable[[], Any]] = {
     "nan": lambda: {k: v * float("nan") for k, v in state().items()},
-    "infinite": lambda: {k: v + float("inf") if v.is_floating_point() else v for k, v in state().items()},
+    "infinite": lambda: {
+        k: v + float("inf") if v.is_floating_point() else v for k, v in state().items()
+    },
     "complex": lambda: {k: v.to(torch.complex64) for k, v in state().items()},
-    "complex counters": lambda: {k: v.to(torch.complex64) if k.endswith("tracked") else v for k, v in state().items()},
+    "complex counters": lambda: {
+        k: v.to(torch.complex64) if k.endswith("tracked") else v for k, v in state().items()
+    },
     "booleans": lambda: {k: v.bool() for k, v in state().items()},
     "sparse": lambda: {k: v.to_sparse() if v.dim() == 2 else v for k, v in state().items()},
-    "quantised": lambda: {k: torch.quantize_per_tensor(v.float(), 0.1, 0, torch.qint8) for k, v in state().items()},
+    "quantised": lambda: {
+        k: torch.quantize_per_tensor(v.float(), 0.1, 0, torch.qint8) for k, v in state().items()
+    },
     "meta": lambda: {k: v.to("meta") for k, v in state().items()},
     "expanded to 2^50 numbers": lambda: {"fc.bias": torch.zeros(1).expand(2**25, 2**25)},
     "right shapes of one number": lambda: {
-        k: v if k.startswith("normalize.") or not v.dim() else torch.ones(1, dtype=v.dtype).expand(v.shape)
+        k: v
+        if k.startswith("normalize.") or not v.dim()
+        else torch.ones(1, dtype=v.dtype).expand(v.shape)
         for k, v in state().items()
     },
     "strings": lambda: dict.fromkeys(state(), "x"),
@@ -60,4 +68,6 @@ def test_what_no_model_has_is_refused(what: str, reader: Reader, images: Path) -
     value = VALUES[what]()
     for content in (zipped(value), legacy(value)):
         given_to_defend("checkpoint, odd values", content, images, reader)
-        assert loaded("checkpoint, odd values", content, reader) == ("accepted" if what in FITTING else "refused")
+        assert loaded("checkpoint, odd values", content, reader) == (
+            "accepted" if what in FITTING else "refused"
+        )

@@ -1,8 +1,9 @@
-"""Sweep files: any bytes, any mutation of a valid one, and what lies in a file system under such a name."""
+"""Sweep files: any bytes, any mutation of a valid one, and what lies in a file system under such a
+name.
+"""
 
 import os
 import string
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fences import MARK, escapes, fenced
 from fuzzing import command, process, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mutations import ANY, NAMES, NASTY, changed, places
 
 from sweep.execution.preflight import check
 from sweep.spec import sweep as sweep_file
@@ -21,44 +23,6 @@ from trials import catalog
 pytestmark = pytest.mark.fuzz
 
 VALID = tiny_sweep.toml(tiny_sweep.table(trusted=[0.2, 0.5], seeds=[0, 1]))
-NAMES = (
-    "os",
-    "__init__",
-    "../x",
-    "_private",
-    "a.b",
-    "_patch",
-    "../../sweep/cli",
-    "/etc/passwd",
-    "badnets.py",
-    "",
-    "\0",
-)
-NASTY = (
-    "..",
-    "~nobody-of-that-name/x",
-    "$NO_SUCH_THING",
-    "a\0b",
-    "\x1b[2J",
-    "é" * 40,
-    "x" * 5000,
-    "\u202e",
-    "</script>",
-    "\n",
-)
-ODD = st.one_of(
-    st.sampled_from([*NAMES, *NASTY, *escapes()]),
-    st.text(max_size=30),
-    st.integers(),
-    st.sampled_from([0, -1, 2**31, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400]),
-    st.floats(),
-    st.booleans(),
-)
-ANY = st.recursive(
-    ODD,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
 
 
 def toml(value: Any) -> str:
@@ -70,7 +34,10 @@ def toml(value: Any) -> str:
     if isinstance(value, str):
         return (
             '"'
-            + "".join(c if c in string.printable and c not in '"\\\n\r\t\v\f' else f"\\U{ord(c):08x}" for c in value)
+            + "".join(
+                c if c in string.printable and c not in '"\\\n\r\t\v\f' else f"\\U{ord(c):08x}"
+                for c in value
+            )
             + '"'
         )
     if isinstance(value, dict):
@@ -93,20 +60,6 @@ def planned(text: str | bytes, kind: str = "spec, any text") -> str:
     return verdict
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value in a table."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(p for k, v in inner for p in places(v, (*path, k)))]
-
-
-def changed(value: Any, path: tuple[Any, ...], new: Callable[[Any], Any]) -> Any:
-    if not path:
-        return new(value)
-    if isinstance(value, dict):
-        return {k: changed(v, path[1:], new) if k == path[0] else v for k, v in value.items()}
-    return [changed(v, path[1:], new) if i == path[0] else v for i, v in enumerate(value)]
-
-
 WHOLE = tiny_sweep.table(
     name="x",
     trusted=[0.2],
@@ -116,12 +69,14 @@ WHOLE = tiny_sweep.table(
     tune_on="each",
     confirm=True,
     judge=True,
-    detectors=[{"name": "neural_cleanse", "profile": "small", "limit": 1, "repairs": ["weight_decay"]}],
+    detectors=[
+        {"name": "neural_cleanse", "profile": "small", "limit": 1, "repairs": ["weight_decay"]}
+    ],
     defenses=[
         {
             "name": "weight_decay",
             "profile": "small",
-            "walk": "search",
+            "strategy": "search",
             "sampler": "tpe",
             "trials": 3,
             "objectives": ["asr"],
@@ -129,7 +84,7 @@ WHOLE = tiny_sweep.table(
         },
         {"name": "none", "profile": "small"},
     ],
-    victim={**tiny_sweep.VICTIM, "seeds": [0], "targets": [1], "reserve": 0.1, "walk": "grid"},
+    victim={**tiny_sweep.VICTIM, "seeds": [0], "targets": [1], "reserve": 0.1, "strategy": "grid"},
 )
 PLACES = [p for p in places(WHOLE) if p]
 
@@ -158,7 +113,9 @@ def test_any_text_is_a_sweep_or_one_line(text: bytes | str) -> None:
     st.integers(0, 20),
     st.sampled_from([*"[]{}=.,\"'#\n\0\x1b0e-", VALID, "é", "0x", "nan", "inf"]),
 )
-def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cut: int, put: str) -> None:
+def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(
+    at: int, cut: int, put: str
+) -> None:
     planned(f"{VALID[:at]}{put}{VALID[at + cut :]}", "spec, characters mutated")
 
 
@@ -170,11 +127,16 @@ def test_a_valid_sweep_with_a_slip_of_the_pen_is_a_sweep_or_one_line(at: int, cu
 @example(("victim", "seeds"), list(range(20_000)))
 @example(("seeds",), list(range(100_000)))
 @example(("trusted",), [i / 20_000 for i in range(1, 20_000)])
-@example(("planting",), [{}] * 2000)
+@example(("self_poisoning",), [{}] * 2000)
 @example(("defenses",), [{"name": "none"}] * 2000)
 @example(
     ("victim", "training"),
-    {"name": "fast", "epochs": list(range(1, 400)), "batch": list(range(1, 400)), "peak": [0.1] * 400},
+    {
+        "name": "fast",
+        "epochs": list(range(1, 400)),
+        "batch": list(range(1, 400)),
+        "peak": [0.1] * 400,
+    },
 )
 @example(("tuning",), [])
 @example(("victim",), [])
@@ -218,9 +180,13 @@ ROOM_OF = {"datasets": "dataset", "recipes": "training", "attacks": "attacks", "
 @tries(60)
 @given(
     st.sampled_from(FILES),
-    st.sampled_from([*NASTY, "/dev/zero", "/dev/stdin", "pipe", "loop", "deep", "huge", ".", "/", "bytes\udcff"]),
+    st.sampled_from(
+        [*NASTY, "/dev/zero", "/dev/stdin", "pipe", "loop", "deep", "huge", ".", "/", "bytes\udcff"]
+    ),
 )
-def test_a_location_that_nobody_can_read_is_one_line(place: tuple[str, tuple[str, str]], where: str) -> None:
+def test_a_location_that_nobody_can_read_is_one_line(
+    place: tuple[str, tuple[str, str]], where: str
+) -> None:
     kind, (name, key) = place
     if where == "/" or (where == "." and kind == "datasets"):
         where = "./x.toml"
@@ -277,7 +243,10 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
     changes: dict[str, Any] = {}
     one = {"name": name, key: value}
     if kind in ROOM_OF and not (kind == "datasets" and name != "digits") and name != "given":
-        changes["victim"] = {**tiny_sweep.VICTIM, ROOM_OF[kind]: [one] if kind == "attacks" else one}
+        changes["victim"] = {
+            **tiny_sweep.VICTIM,
+            ROOM_OF[kind]: [one] if kind == "attacks" else one,
+        }
     elif kind in ("defenses", "detectors"):
         changes[kind] = [{"name": name, "profile": "small", "fixed": {key: value}}]
     with fenced() as folder:
@@ -285,7 +254,10 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
         def call() -> str:
             try:
                 with bounded():
-                    check(sweep_file.parse(tiny_sweep.table(**changes), "x"), tiny_sweep.place(folder / "artifacts"))
+                    check(
+                        sweep_file.parse(tiny_sweep.table(**changes), "x"),
+                        tiny_sweep.worker_config(folder / "artifacts"),
+                    )
             except SpecError as problem:
                 assert "\n" not in str(problem)
                 return "refused"
@@ -318,14 +290,31 @@ def special(folder: Path) -> dict[str, Path]:
         ["plan", "FILE"],
         ["run", "FILE", "--local"],
         ["run", "FILE"],
-        ["defend", "--model", "empty", "--arch", "resnet18", "--trusted", "folder", "--out", "out", "--spec", "FILE"],
+        [
+            "defend",
+            "--model",
+            "empty",
+            "--arch",
+            "resnet18",
+            "--trusted",
+            "folder",
+            "--out",
+            "out",
+            "--spec",
+            "FILE",
+        ],
     ],
     ids=["plan", "run-local", "run", "defend"],
 )
-def test_what_is_no_file_is_no_sweep(tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_file_is_no_sweep(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for path in special(tmp_path).values():
-        assert command("spec, special files", *[str(path) if w == "FILE" else w for w in words])[0] == "refused"
+        assert (
+            command("spec, special files", *[str(path) if w == "FILE" else w for w in words])[0]
+            == "refused"
+        )
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,4 +1,6 @@
-"""GTSRB, Imagenette and ImageNet from strangers: whole layouts with one thing damaged, moved, added or linked away."""
+"""GTSRB, Imagenette and ImageNet from strangers: whole layouts with one thing damaged, moved, added
+or linked away.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,16 @@ KIND = "torchvision's layouts"
 SETS = ("imagenet", "imagenette", "gtsrb")
 WHOLE = {name: layouts.whole(name) for name in SETS}
 SPLITS = st.sampled_from(["train", "test"])
-NAMES = ["x.png", "<b>.ppm", "\x1b[2J.jpg", "\n.JPEG", "é" * 60 + ".ppm", "=1+1.png", "notes.txt", ".hidden.png"]
+NAMES = [
+    "x.png",
+    "<b>.ppm",
+    "\x1b[2J.jpg",
+    "\n.JPEG",
+    "é" * 60 + ".ppm",
+    "=1+1.png",
+    "notes.txt",
+    ".hidden.png",
+]
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -30,11 +41,15 @@ def test_a_whole_layout_is_read(name: str) -> None:
 
 @tries(25)
 @given(st.data(), st.sampled_from(SETS), SPLITS)
-def test_a_layout_with_a_damaged_file_is_read_or_one_line(data: st.DataObject, name: str, split: str) -> None:
+def test_a_layout_with_a_damaged_file_is_read_or_one_line(
+    data: st.DataObject, name: str, split: str
+) -> None:
     files = dict(WHOLE[name])
     which = data.draw(st.sampled_from(sorted(files)[:4] + sorted(files)[-4:]))
     with fenced() as here:
-        layouts.write(here, {**files, which: data.draw(mutated(files[which]) | st.binary(max_size=40))})
+        layouts.write(
+            here, {**files, which: data.draw(mutated(files[which]) | st.binary(max_size=40))}
+        )
         layouts.loaded(KIND, name, split, here)
 
 
@@ -51,15 +66,17 @@ def test_a_layout_with_a_file_or_folder_too_many_or_too_few_is_read_or_one_line(
         content = data.draw(st.sampled_from([files[which], b"", b"%!PS-Adobe-3.0 EPSF-3.0\n"]))
     parts = which.split("/")
     depth = data.draw(st.integers(0, len(parts) - 1))
-    more = data.draw(st.sampled_from([*NAMES, *(f"{n}/{parts[-1]}" for n in ("n00000000", "<b>", "00043"))]))
+    extra = data.draw(
+        st.sampled_from([*NAMES, *(f"{n}/{parts[-1]}" for n in ("n00000000", "<b>", "00043"))])
+    )
     with fenced() as here:
-        layouts.write(here, {**files, "/".join([*parts[:depth], more]): content})
+        layouts.write(here, {**files, "/".join([*parts[:depth], extra]): content})
         layouts.loaded(KIND, name, split, here)
 
 
-ROW = st.text(alphabet=";\"'\r\n0123456789.pmx\0\ufeff", max_size=40) | st.sampled_from(escapes()).map(
-    lambda p: f"{p};" * 7 + "1"
-)
+ROW = st.text(alphabet=";\"'\r\n0123456789.pmx\0\ufeff", max_size=40) | st.sampled_from(
+    escapes()
+).map(lambda p: f"{p};" * 7 + "1")
 
 
 @tries(30)

@@ -1,4 +1,6 @@
-"""The checks themselves: a file outside, code that runs, memory, a reader that dies and a crash are all seen."""
+"""The checks themselves: a file outside, code that runs, memory, a reader that dies and a crash are
+all seen.
+"""
 
 import os
 import pickle
@@ -29,11 +31,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return own["x"]
 
 
-@pytest.mark.parametrize("place", ["..", "../..", "../../..", "~", "$TMPDIR", "watched"])
-def test_a_file_outside_is_seen(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("worker_config", ["..", "../..", "../../..", "~", "$TMPDIR", "watched"])
+def test_a_file_outside_is_seen(
+    worker_config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fences, "WATCHED", [tmp_path, *fences.WATCHED])
     with pytest.raises(AssertionError, match="made outside"), fenced():
-        folder = tmp_path if place == "watched" else Path(os.path.expandvars(place)).expanduser()
+        folder = (
+            tmp_path
+            if worker_config == "watched"
+            else Path(os.path.expandvars(worker_config)).expanduser()
+        )
         (folder / f"{MARK}-test").write_bytes(b"x")
     assert not fences.strays(), "it is removed, so that the next input is not blamed"
     with fenced():
@@ -42,7 +50,11 @@ def test_a_file_outside_is_seen(place: str, tmp_path: Path, monkeypatch: pytest.
 
 def test_every_path_trick_leads_to_a_place_that_is_watched() -> None:
     with fenced() as here:
-        own = {here.parent, here.parent.parent, *(here.parent.parent / name for name in ("home", "tmp"))}
+        own = {
+            here.parent,
+            here.parent.parent,
+            *(here.parent.parent / name for name in ("home", "tmp")),
+        }
         for path in escapes():
             if not path.startswith(("archive/", "..\\", "C:")):  # as they stand, these lead nowhere
                 to = (here / Path(os.path.expandvars(path)).expanduser()).resolve()
@@ -77,9 +89,14 @@ def ended(code: int) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("code", "verdict"),
     [(-11, "contained"), (-9, "contained"), (1, "contained"), (2, "contained"), (0, "refused")]
-    + [(code, "refused") for code in (_unpack.CODE, _unpack.NO_STATE, _unpack.DAMAGED, _unpack.TOO_MUCH)],
+    + [
+        (code, "refused")
+        for code in (_unpack.CODE, _unpack.NO_STATE, _unpack.DAMAGED, _unpack.TOO_MUCH)
+    ],
 )
-def test_a_reader_that_dies_is_told_from_one_that_refuses(code: int, verdict: str, counted: Counter[str]) -> None:
+def test_a_reader_that_dies_is_told_from_one_that_refuses(
+    code: int, verdict: str, counted: Counter[str]
+) -> None:
     assert loaded("x", TORCH["zip"], ended(code)) == verdict  # type: ignore[arg-type]
     assert counted == {verdict: 1}
 

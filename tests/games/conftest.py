@@ -6,7 +6,7 @@ import torch
 
 from sweep.spec.sweep import Sweep
 from trials.run import run
-from trials.runtime import Bench
+from trials.runtime import TrialRuntime
 from trials.storage.artifacts import Artifacts
 
 
@@ -20,13 +20,13 @@ def artifacts(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Artifac
     """The weights of the victim and its copy; tests only read them."""
     torch.set_num_threads(1)
     kept = Artifacts(tmp_path_factory.mktemp("artifacts"))
-    bench = Bench(kept)
+    runtime = TrialRuntime(kept)
     for game in ("training", "self_poison"):
-        record = run(tiny_sweep.first(sweep, game), bench)
+        record = run(tiny_sweep.first(sweep, game), runtime)
         assert record.status == "done", record.error
     return kept
 
 
 @pytest.fixture
-def bench(artifacts: Artifacts) -> Bench:
-    return Bench(artifacts)
+def runtime(artifacts: Artifacts) -> TrialRuntime:
+    return TrialRuntime(artifacts)

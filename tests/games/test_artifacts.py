@@ -46,7 +46,9 @@ def test_nothing_but_the_artifact_is_left_behind(kept: Artifacts) -> None:
     assert [p.name for p in kept.root.iterdir()] == ["k"]
 
 
-def test_a_writer_that_fails_leaves_nothing(kept: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_fails_leaves_nothing(
+    kept: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Path, "rename", _full)
     with pytest.raises(OSError, match="no space"):
         kept.save("k", WEIGHTS, {})

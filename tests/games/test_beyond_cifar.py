@@ -1,4 +1,6 @@
-"""The whole game beyond CIFAR: CLIP from a folder, torchvision's ResNet-18, and the layouts of the larger data sets."""
+"""The whole game beyond CIFAR: CLIP from a folder, torchvision's ResNet-18, and the layouts of the
+larger data sets.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -47,7 +49,9 @@ def fill(folder: Path, wnids: Iterable[str], train: int, test: int) -> None:
 
 def noisy(colour: tuple[int, int, int], seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
-    return Image.fromarray((np.array(colour) + rng.integers(-15, 16, (37, 41, 3))).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(
+        (np.array(colour) + rng.integers(-15, 16, (37, 41, 3))).clip(0, 255).astype(np.uint8)
+    )
 
 
 def write(file: Path, picture: Image.Image) -> None:
@@ -59,21 +63,32 @@ def swept(
     root: str,
     size: int,
     defenses: tuple[str, ...],
-    planting: Mapping[str, Any],
+    self_poisoning: Mapping[str, Any],
     dataset: str = "imagenet",
     m: int = 60,
     inspected: bool = True,
     **victim: Any,
 ) -> dict[str, list[Record]]:
-    """The records by game of a sweep on images of ``size`` pixels under ``root``, its store and artifacts beside.
+    """The records by game of a sweep on images of ``size`` pixels under ``root``, its store and
+    artifacts beside.
 
     Where models are inspected, a clean one is trained too, and tuned on.
     """
     folder = Path(root).parent
     attacks = [{"name": "badnets", "m": m, "patch": size // 4, "pipeline": "post_aug"}, "none"]
     detectors: list[dict[str, Any]] = [
-        {"name": "neural_cleanse", "profile": "small", "limit": 1, "fixed": {"steps": 4, "batch": 8}},
-        {"name": "calibrated_inversion", "profile": "small", "limit": 1, "fixed": {"steps": 4, "batch": 8}},
+        {
+            "name": "neural_cleanse",
+            "profile": "small",
+            "limit": 1,
+            "fixed": {"steps": 4, "batch": 8},
+        },
+        {
+            "name": "calibrated_inversion",
+            "profile": "small",
+            "limit": 1,
+            "fixed": {"steps": 4, "batch": 8},
+        },
     ]
     table = {
         "trusted": 0.5 if inspected else 0.3,
@@ -83,14 +98,23 @@ def swept(
             **victim,
         },
         "tuning": {"copies": 1, "record_every": 3, "delta": 0.2},
-        "planting": {"batch": 32, "check_every": 40, **planting},
+        "self_poisoning": {"batch": 32, "check_every": 40, **self_poisoning},
         "defenses": [{"name": d, "profile": "small", "limit": 1, "fixed": SHORT} for d in defenses],
-        "detectors": [{**d, "repairs": [defenses[0]]} if "inv" in d["name"] else d for d in detectors if inspected],
+        "detectors": [
+            {**d, "repairs": [defenses[0]]} if "inv" in d["name"] else d
+            for d in detectors
+            if inspected
+        ],
         "tune_on": "clean" if inspected else "each",
         "compute": {"device": "cpu", "workers": 1, "cpus": 1},
     }
     with Store.open(f"sqlite:///{folder}/s.db") as store:
-        runner.execute(sweep_file.parse(table, "beyond"), store, tiny_sweep.place(folder / "artifacts"), use_ray=False)
+        runner.execute(
+            sweep_file.parse(table, "beyond"),
+            store,
+            tiny_sweep.worker_config(folder / "artifacts"),
+            use_ray=False,
+        )
         found: dict[str, list[Record]] = {}
         for record in store.records():
             assert record.status == "done", record.error
@@ -99,8 +123,12 @@ def swept(
     return found
 
 
-def assert_whole(found: dict[str, list[Record]], defenses: tuple[str, ...], inspected: bool = True) -> None:
-    """A backdoor that works, one planted in a copy of the clean model, every defense tuned, all models scored."""
+def assert_whole(
+    found: dict[str, list[Record]], defenses: tuple[str, ...], inspected: bool = True
+) -> None:
+    """A backdoor that works, one planted in a copy of the clean model, every defense tuned, all
+    models scored.
+    """
     assert {game: len(records) for game, records in found.items()} == {
         "training": 1 + inspected,
         "self_poison": 1,
@@ -125,7 +153,11 @@ def test_clip_is_swept_from_a_folder_to_a_confirmed_winner(imagenet: str, tmp_pa
     tiny_clip.write(tmp_path / "clip")
     (tmp_path / "names.txt").write_text(NAMES)
     defenses = ("pivotal_tuning", "weight_decay", "fine_tuning")
-    model = {"name": "clip_vit_b32", "weights": str(tmp_path / "clip"), "names": str(tmp_path / "names.txt")}
+    model = {
+        "name": "clip_vit_b32",
+        "weights": str(tmp_path / "clip"),
+        "names": str(tmp_path / "names.txt"),
+    }
     found = swept(
         imagenet,
         16,
@@ -167,7 +199,8 @@ def gtsrb(folder: Path) -> None:
         colour = (6 * label, 80 * (label % 4), 60 * (label % 5))
         for i in range(10):
             write(
-                base / "GTSRB" / "Training" / f"{label:05d}" / f"{i // 5:05d}_{i % 5:05d}.ppm", noisy(colour, label + i)
+                base / "GTSRB" / "Training" / f"{label:05d}" / f"{i // 5:05d}_{i % 5:05d}.ppm",
+                noisy(colour, label + i),
             )
         write(base / "GTSRB" / "Final_Test" / "Images" / f"{label:05d}.ppm", noisy(colour, label))
         rows.append(f"{label:05d}.ppm;32;32;0;0;31;31;{label}")

@@ -9,17 +9,17 @@ import torch
 from sweep.spec.sweep import Sweep
 from trials.dependencies import training_of
 from trials.run import perform, run
-from trials.runtime import Bench
+from trials.runtime import TrialRuntime
 from trials.spec import Trial
 from trials.storage.artifacts import Artifacts
-from trials.storage.blobs import Near
+from trials.storage.blobs import LocalBlobStore
 
 
 class Cut(BaseException):
     """The process is gone."""
 
 
-class Dying(Near):
+class Dying(LocalBlobStore):
     """A folder in which the process that writes the n-th checkpoint dies afterwards."""
 
     def __init__(self, root: Path, writes: int) -> None:
@@ -37,7 +37,7 @@ def cut(trial: Trial, kept: Artifacts, writes: int) -> None:
     """Run a trial until it has written so many checkpoints."""
     whole, kept.files = kept.files, Dying(kept.root, writes)
     with pytest.raises(Cut):
-        run(trial, Bench(kept, checkpoint=0))
+        run(trial, TrialRuntime(kept, checkpoint=0))
     kept.files = whole
 
 
@@ -50,11 +50,11 @@ def test_a_trial_that_was_cut_short_gives_the_same_record_and_weights(
     victim = training_of(trial.victim)
     if game == "self_poison":
         again.save(victim.id, *artifacts.load(victim.id))
-    undisturbed = run(trial, Bench(_beside(artifacts, trial, tmp_path / "other")))
+    undisturbed = run(trial, TrialRuntime(_beside(artifacts, trial, tmp_path / "other")))
     cut(trial, again, writes)
     assert list(tmp_path.glob("checkpoints/*.safetensors"))
     assert not again.has(trial.id)
-    resumed = run(trial, Bench(again, checkpoint=0))
+    resumed = run(trial, TrialRuntime(again, checkpoint=0))
     assert resumed.status == "done", resumed.error
     assert resumed.provenance["resumed"].startswith("once, last at step")
     assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
@@ -70,20 +70,24 @@ def _beside(artifacts: Artifacts, trial: Trial, folder: Path) -> Artifacts:
     return kept
 
 
-def test_a_resumed_curve_keeps_its_seconds_in_order(sweep: Sweep, artifacts: Artifacts, tmp_path: Path) -> None:
+def test_a_resumed_curve_keeps_its_seconds_in_order(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Path
+) -> None:
     trial = tiny_sweep.first(sweep, "self_poison")
     kept = _beside(artifacts, trial, tmp_path)
     cut(trial, kept, 2)
-    record = run(trial, Bench(kept, checkpoint=0))
+    record = run(trial, TrialRuntime(kept, checkpoint=0))
     seconds = [p.seconds for p in record.curve]
     assert len(seconds) > 3
     assert seconds == sorted(seconds)
     assert record.seconds > seconds[-1]
 
 
-def test_a_trial_that_is_stopped_keeps_its_checkpoint(sweep: Sweep, artifacts: Artifacts, tmp_path: Path) -> None:
+def test_a_trial_that_is_stopped_keeps_its_checkpoint(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Path
+) -> None:
     trial = tiny_sweep.first(sweep, "self_poison")
-    steps = perform(trial, Bench(_beside(artifacts, trial, tmp_path), checkpoint=0))
+    steps = perform(trial, TrialRuntime(_beside(artifacts, trial, tmp_path), checkpoint=0))
     for _ in range(3):
         next(steps)
     steps.close()
@@ -100,7 +104,9 @@ def test_a_trial_that_fails_by_itself_leaves_no_checkpoint(
         raise ZeroDivisionError("on purpose")
 
     monkeypatch.setattr(training, "accuracy", broken)
-    record = run(tiny_sweep.first(sweep, "training"), Bench(Artifacts(tmp_path), checkpoint=0))
+    record = run(
+        tiny_sweep.first(sweep, "training"), TrialRuntime(Artifacts(tmp_path), checkpoint=0)
+    )
     assert "on purpose" in str(record.error)
     assert not list(tmp_path.glob("checkpoints/*"))
 
@@ -112,8 +118,8 @@ def test_a_trial_on_a_gpu_goes_on_where_it_was(sweep: Sweep, tmp_path: Path) -> 
     trial, kept = tiny_sweep.first(sweep, "training"), Artifacts(tmp_path)
     whole, kept.files = kept.files, Dying(kept.root, 2)
     with pytest.raises(Cut):
-        run(trial, Bench(kept, "cuda", 0))
+        run(trial, TrialRuntime(kept, "cuda", 0))
     kept.files = whole
-    record = run(trial, Bench(kept, "cuda", 0))
+    record = run(trial, TrialRuntime(kept, "cuda", 0))
     assert record.status == "done", record.error
     assert "resumed" in record.provenance

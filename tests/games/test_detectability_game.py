@@ -8,13 +8,13 @@ from torch import Generator, Tensor, nn
 
 from sweep.spec.sweep import Sweep
 from trials import catalog
-from trials.dependencies import needs, training_of
+from trials.dependencies import dependencies, training_of
 from trials.games import detector_tuning
 from trials.games._recovery import rank_of, recovery
 from trials.games.detectability import play
 from trials.run import run
-from trials.runtime import Bench, Referee
-from trials.spec import Choice, Trial
+from trials.runtime import EvaluatorContext, TrialRuntime
+from trials.spec import MethodConfig, Trial
 from trials.types import Images, Suspicion
 
 CLEAN = torch.randint(0, 200, (40, 3, 8, 8), generator=Generator().manual_seed(1)).to(torch.uint8)
@@ -34,9 +34,9 @@ def suspicion(trigger: Tensor, mask: Tensor | None = None) -> Suspicion:
 
 
 def square() -> Tensor:
-    place = torch.zeros(1, 8, 8)
-    place[:, 5:, 5:] = 1
-    return place
+    worker_config = torch.zeros(1, 8, 8)
+    worker_config[:, 5:, 5:] = 1
+    return worker_config
 
 
 def test_the_true_trigger_is_recovered_wholly_in_both_forms() -> None:
@@ -78,18 +78,18 @@ def test_ranks_count_from_the_most_suspicious_and_ties_share() -> None:
 def trial(sweep: Sweep) -> Trial:
     return catalog.resolve_trial(
         Trial(
-            game=Choice("detectability", {"stop_at": 4, "record_every": 2}),
+            game=MethodConfig("detectability", {"stop_at": 4, "record_every": 2}),
             victim=sweep.victims[0],
-            method=Choice("fine_tuning", {"steps": 8, "batch": 16}),
+            method=MethodConfig("fine_tuning", {"steps": 8, "batch": 16}),
             trusted=0.2,
             seed=0,
-            detector=Choice("calibrated_inversion", {"steps": 3, "batch": 8}),
+            detector=MethodConfig("calibrated_inversion", {"steps": 3, "batch": 8}),
         )
     )
 
 
-def test_a_model_is_scored_and_the_true_target_ranked(trial: Trial, bench: Bench) -> None:
-    record = run(trial, bench)
+def test_a_model_is_scored_and_the_true_target_ranked(trial: Trial, runtime: TrialRuntime) -> None:
+    record = run(trial, runtime)
     assert record.status == "done", record.error
     classes = int(record.metrics["classes"])
     scores = [record.metrics[f"score_{k}"] for k in range(classes)]
@@ -98,59 +98,67 @@ def test_a_model_is_scored_and_the_true_target_ranked(trial: Trial, bench: Bench
     above, level = sum(s > scores[target] for s in scores), scores.count(scores[target])
     assert record.metrics["target_rank"] == above + (level + 1) / 2
     assert -1 <= record.metrics["cosine"] <= 1 and 0 <= record.metrics["iou"] <= 1
-    assert run(trial, bench).metrics == record.metrics
+    assert run(trial, runtime).metrics == record.metrics
 
 
 class Listener:
     """A detector that keeps what it is handed."""
 
-    def __call__(self, suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /) -> Suspicion:
+    def __call__(
+        self, suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /
+    ) -> Suspicion:
         self.suspect, self.repaired, self.trusted = suspect, repaired, trusted
         weights = next(repaired.parameters()).detach().flatten()[:3]
         self.seen, self.modes = weights.clone(), (suspect.training, repaired.training)
         return Suspicion(0.0, torch.zeros(10), torch.zeros(10), torch.zeros(10, 3, 16, 16))
 
 
-def heard(lab: Referee, stop_at: int) -> Listener:
+def heard(ctx: EvaluatorContext, stop_at: int) -> Listener:
     listener = Listener()
-    list(play(replace(lab, inspect=listener), stop_at=stop_at, record_every=2))
+    list(play(replace(ctx, inspect=listener), stop_at=stop_at, record_every=2))
     return listener
 
 
-def test_the_detector_gets_the_model_repaired_up_to_the_step(trial: Trial, bench: Bench) -> None:
-    lab = bench.referee(trial)
-    early, late = heard(lab, 2), heard(lab, 8)
-    assert early.suspect is lab.view().model and early.modes == (False, False)
-    assert not torch.equal(early.seen, late.seen)
-    assert torch.equal(heard(lab, 0).seen, late.seen)  # 0 runs to the end
-    assert len(early.trusted) == len(bench.trusted(trial))
+def test_the_detector_gets_the_model_repaired_up_to_the_step(
+    trial: Trial, runtime: TrialRuntime
+) -> None:
+    ctx = runtime.referee(trial)
+    early, lease_lost = heard(ctx, 2), heard(ctx, 8)
+    assert early.suspect is ctx.view().model and early.modes == (False, False)
+    assert not torch.equal(early.seen, lease_lost.seen)
+    assert torch.equal(heard(ctx, 0).seen, lease_lost.seen)  # 0 runs to the end
+    assert len(early.trusted) == len(runtime.trusted(trial))
 
 
-def test_without_a_repair_the_model_is_compared_with_itself(trial: Trial, bench: Bench) -> None:
-    lab = bench.referee(replace(trial, method=None))
-    assert heard(lab, 0).repaired is lab.view().model
+def test_without_a_repair_the_model_is_compared_with_itself(
+    trial: Trial, runtime: TrialRuntime
+) -> None:
+    ctx = runtime.referee(replace(trial, method=None))
+    assert heard(ctx, 0).repaired is ctx.view().model
 
 
 def test_it_needs_the_victim_and_no_copies(trial: Trial) -> None:
-    assert needs(trial) == [training_of(trial.victim)]
+    assert dependencies(trial) == [training_of(trial.victim)]
     assert trial.id != replace(trial, detector=None).id
 
 
-def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(trial: Trial, bench: Bench, sweep: Sweep) -> None:
-    plant = catalog.resolve("games", Choice("self_poison", sweep.planting[0]))
-    game = Choice("detector_tuning", {"copies": 1, "stop_at": 4, "record_every": 2})
-    tuning = catalog.resolve_trial(replace(trial, game=game, plant=plant))
-    record = run(tuning, bench)
+def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(
+    trial: Trial, runtime: TrialRuntime, sweep: Sweep
+) -> None:
+    self_poisoning = catalog.resolve("games", MethodConfig("self_poison", sweep.self_poisoning[0]))
+    game = MethodConfig("detector_tuning", {"copies": 1, "stop_at": 4, "record_every": 2})
+    tuning = catalog.resolve_trial(replace(trial, game=game, self_poisoning=self_poisoning))
+    record = run(tuning, runtime)
     assert record.status == "done", record.error
     assert 0 <= record.metrics["auc"] == record.metrics["auc_0"] <= 1
-    assert len(needs(tuning)) == 2
-    target = bench.copy(tuning, 0).target
+    assert len(dependencies(tuning)) == 2
+    target = runtime.copy(tuning, 0).target
 
     class Sure(Listener):
         def __call__(self, *handed: object) -> Suspicion:
             return replace(super().__call__(*handed), scores=torch.eye(10)[target])  # type: ignore[arg-type]
 
-    lab = replace(bench.defender(tuning), inspect=Sure())
+    ctx = replace(runtime.defender(tuning), inspect=Sure())
     with pytest.raises(StopIteration) as end:
-        next(detector_tuning.play(lab, copies=1, stop_at=4, record_every=2))
+        next(detector_tuning.play(ctx, copies=1, stop_at=4, record_every=2))
     assert end.value.value == {"auc": 1.0, "margin": 1.0, "copies": 1.0, "auc_0": 1.0}

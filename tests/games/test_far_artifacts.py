@@ -1,4 +1,6 @@
-"""Artifacts at a URI: in a second folder and on a real S3 server; each node fetches what it needs once."""
+"""Artifacts at a URI: in a second folder and on a real S3 server; each node fetches what it needs
+once.
+"""
 
 import importlib.util
 import json
@@ -14,7 +16,7 @@ import torch
 from sweep.execution import forkserver
 from trials.spec import SpecError
 from trials.storage.artifacts import Artifacts, Damaged
-from trials.storage.remote_artifacts import FarArtifacts, artifacts_at
+from trials.storage.remote_artifacts import RemoteArtifacts, artifacts_at
 
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "n": torch.tensor(3)}
 
@@ -42,7 +44,11 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def aws(monkeypatch: pytest.MonkeyPatch, server: s3.Server) -> None:
-    settings = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "mine"}
+    settings = {
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ACCESS_KEY_ID": "me",
+        "AWS_SECRET_ACCESS_KEY": "mine",
+    }
     for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
 
@@ -52,7 +58,9 @@ def node(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("POISONSWEEP_CACHE", str(folder))
 
 
-def test_what_one_node_saves_another_loads(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_one_node_saves_another_loads(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = artifacts_at(uri)
     here.check()
     assert not here.has("k")
@@ -75,7 +83,9 @@ def test_the_second_writer_keeps_the_first_artifact(uri: str) -> None:
     assert torch.equal(tensors["a"], WEIGHTS["a"])
 
 
-def test_an_upload_that_stops_before_the_facts_is_no_artifact(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_stops_before_the_facts_is_no_artifact(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = artifacts_at(uri)
     put = kept.files.put
 
@@ -105,13 +115,19 @@ def test_damage_afar_is_named_and_is_not_hidden_by_a_good_copy(uri: str, harm: s
     if harm == "gone":
         kept.files.drop(weights)
     elif harm.endswith("facts"):
-        text = b"{" if harm == "no facts" else kept.files.get("k/facts.json").replace(b"0.5", b"0.4")
+        text = (
+            b"{" if harm == "no facts" else kept.files.get("k/facts.json").replace(b"0.5", b"0.4")
+        )
         kept.files.put("k/facts.json", text)
     else:
-        kept.files.put(weights, {"flipped": blob[:-1] + bytes([blob[-1] ^ 1]), "cut": blob[:-5]}[harm])
-    for copy in (FarArtifacts(uri)._folder).glob("*.safetensors"):
+        kept.files.put(
+            weights, {"flipped": blob[:-1] + bytes([blob[-1] ^ 1]), "cut": blob[:-5]}[harm]
+        )
+    for copy in (RemoteArtifacts(uri)._folder).glob("*.safetensors"):
         copy.write_bytes(b"damaged too")
-    with pytest.raises(Damaged, match=r"artifact k is damaged .* delete '.*/k' and run again with --retry-failed"):
+    with pytest.raises(
+        Damaged, match=r"artifact k is damaged .* delete '.*/k' and run again with --retry-failed"
+    ):
         artifacts_at(uri).load("k")
 
 
@@ -148,7 +164,11 @@ def test_files_beside_the_artifacts_can_be_listed_read_and_dropped(uri: str) -> 
     assert files.names() == []
     files.put("b.json", b"2")
     files.put("a.json", b"1")
-    assert (files.names(), files.get("a.json"), files.has("a.json")) == (["a.json", "b.json"], b"1", True)
+    assert (files.names(), files.get("a.json"), files.has("a.json")) == (
+        ["a.json", "b.json"],
+        b"1",
+        True,
+    )
     files.drop("a.json")
     files.drop("a.json")
     assert (files.names(), files.has("a.json")) == (["b.json"], False)
@@ -156,7 +176,9 @@ def test_files_beside_the_artifacts_can_be_listed_read_and_dropped(uri: str) -> 
         files.get("a.json")
 
 
-def _load(pipe: "Connection[float, float]", uri: str, barrier: "multiprocessing.synchronize.Barrier") -> None:
+def _load(
+    pipe: "Connection[float, float]", uri: str, barrier: "multiprocessing.synchronize.Barrier"
+) -> None:
     kept = artifacts_at(uri)
     barrier.wait()
     pipe.send(float(kept.load("k")[0]["a"].sum()))
@@ -182,7 +204,9 @@ def test_workers_that_start_together_fetch_once_a_node(
         assert server.count("GET", "together/k/weights") == number
 
 
-def test_the_maker_fetches_nothing(server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_maker_fetches_nothing(
+    server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aws(monkeypatch, server)
     node(monkeypatch, tmp_path)
     uri = f"s3://{s3.BUCKET}/maker"
@@ -194,7 +218,11 @@ def test_the_maker_fetches_nothing(server: s3.Server, tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("where", "says"),
-    [("memory://x", "lost with their process"), ("nonsense://x", "cannot lie at"), ("sqlite:///x.db", "cannot lie at")],
+    [
+        ("memory://x", "lost with their process"),
+        ("nonsense://x", "cannot lie at"),
+        ("sqlite:///x.db", "cannot lie at"),
+    ],
 )
 def test_a_uri_that_cannot_be_used_is_the_users_to_fix(where: str, says: str) -> None:
     with pytest.raises(SpecError, match=says):
@@ -207,7 +235,9 @@ def test_a_place_that_cannot_be_written_is_the_users_to_fix(tmp_path: Path) -> N
         artifacts_at(f"file://{tmp_path}/file/x").check()
 
 
-def test_a_bucket_that_is_not_there_is_the_users_to_fix(server: s3.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_is_not_there_is_the_users_to_fix(
+    server: s3.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aws(monkeypatch, server)
     with pytest.raises(SpecError, match="--artifacts"):
         artifacts_at("s3://no-such-bucket/x").check()

@@ -16,12 +16,12 @@ from torch import Generator, nn
 from sweep.spec.sweep import Sweep
 from trials import catalog
 from trials.games import robustness, tuning
-from trials.games._panel import Panel
+from trials.games._copy_set import CopySet
 from trials.run import run
-from trials.runtime import Bench, Defender, planted
-from trials.spec import Choice, Point, Record, SpecError, Trial, to_json, trial_from_json
+from trials.runtime import DefenderContext, TrialRuntime, self_poisoning_layout
+from trials.spec import MethodConfig, Point, Record, SpecError, Trial, to_json, trial_from_json
 from trials.storage.artifacts import Artifacts
-from trials.types import View
+from trials.types import DefenderView
 
 Patch = pytest.MonkeyPatch
 
@@ -30,8 +30,10 @@ def of_game(trial: Trial, name: str, **params: Any) -> Trial:
     """The trial in another game, with settings of its own."""
     known = catalog.describe("games", name).settings
     kept = {k: v for k, v in trial.game.params.items() if k in known}
-    plant = None if name == "robustness" else trial.plant
-    return catalog.resolve_trial(replace(trial, game=Choice(name, {**kept, **params}), plant=plant))
+    self_poisoning = None if name == "robustness" else trial.self_poisoning
+    return catalog.resolve_trial(
+        replace(trial, game=MethodConfig(name, {**kept, **params}), self_poisoning=self_poisoning)
+    )
 
 
 @pytest.fixture
@@ -39,8 +41,8 @@ def tuning_trial(sweep: Sweep) -> Trial:
     return tiny_sweep.first(sweep, "tuning")
 
 
-def test_tuning_records_the_exact_steps(tuning_trial: Trial, bench: Bench) -> None:
-    record = run(of_game(tuning_trial, "tuning", delta=1.0), bench)
+def test_tuning_records_the_exact_steps(tuning_trial: Trial, runtime: TrialRuntime) -> None:
+    record = run(of_game(tuning_trial, "tuning", delta=1.0), runtime)
     assert [p.step for p in record.curve] == [0, 2, 4, 6]
     assert record.metrics["cda0"] == record.curve[0].cda
     assert record.metrics["asr0"] == record.curve[0].asr
@@ -49,20 +51,24 @@ def test_tuning_records_the_exact_steps(tuning_trial: Trial, bench: Bench) -> No
     assert record.seconds >= record.curve[-1].seconds > 0
 
 
-def test_the_last_step_is_recorded_although_no_multiple(tuning_trial: Trial, bench: Bench) -> None:
-    record = run(of_game(tuning_trial, "tuning", delta=1.0, record_every=4), bench)
+def test_the_last_step_is_recorded_although_no_multiple(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    record = run(of_game(tuning_trial, "tuning", delta=1.0, record_every=4), runtime)
     assert [p.step for p in record.curve] == [0, 4, 6]
 
 
 class Scripted:
-    """A defense whose models have the accuracy that a script says: it only tells the panel which to report."""
+    """A defense whose models have the accuracy that a script says: it only tells the panel which to
+    report.
+    """
 
     def __init__(self, cdas: list[float]) -> None:
         self.cdas = cdas
 
     @property
     def measure_of(self) -> Callable[..., Point]:
-        return lambda panel, step, models: Point(step, self.cdas[step // 2], 0.5)
+        return lambda copy_set, step, models: Point(step, self.cdas[step // 2], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -75,11 +81,16 @@ class Scripted:
     ],
 )
 def test_tuning_stops_once_the_loss_stays_above_delta(
-    tuning_trial: Trial, bench: Bench, monkeypatch: Patch, cdas: list[float], patience: int, steps: list[int]
+    tuning_trial: Trial,
+    runtime: TrialRuntime,
+    monkeypatch: Patch,
+    cdas: list[float],
+    patience: int,
+    steps: list[int],
 ) -> None:
     script = Scripted(cdas)
-    monkeypatch.setattr(Panel, "measure", script.measure_of)
-    record = run(of_game(tuning_trial, "tuning", delta=0.02, patience=patience), bench)
+    monkeypatch.setattr(CopySet, "measure", script.measure_of)
+    record = run(of_game(tuning_trial, "tuning", delta=0.02, patience=patience), runtime)
     assert [p.step for p in record.curve] == steps
     assert record.metrics["stopped"] == (len(steps) < 4)
 
@@ -105,152 +116,201 @@ def no_test_set(monkeypatch: Patch) -> None:
 
 
 @pytest.mark.usefixtures("no_test_set")
-def test_no_game_of_the_defender_can_reach_the_test_set(sweep: Sweep, tuning_trial: Trial, bench: Bench) -> None:
-    trials = [tiny_sweep.first(sweep, "self_poison"), tuning_trial, of_game(tuning_trial, "confirmation", stop_at=4)]
+def test_no_game_of_the_defender_can_reach_the_test_set(
+    sweep: Sweep, tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    trials = [
+        tiny_sweep.first(sweep, "self_poison"),
+        tuning_trial,
+        of_game(tuning_trial, "confirmation", stop_at=4),
+    ]
     for trial in trials:
-        record = run(trial, bench)
+        record = run(trial, runtime)
         assert record.status == "done", record.error
-    judged = run(of_game(tuning_trial, "robustness"), bench)
+    judged = run(of_game(tuning_trial, "robustness"), runtime)
     assert judged.status == "failed"
     assert "the test set was touched" in str(judged.error)
 
 
-def test_what_a_defender_is_handed_holds_no_attack(tuning_trial: Trial, bench: Bench) -> None:
-    lab = bench.defender(tuning_trial)
-    assert {f.name for f in fields(Defender)} == {"view", "repair", "inspect", "copy", "rng", "save", "journal"}
-    assert {f.name for f in fields(View)} == {"model", "trusted"}
-    plain = {f.name for f in fields(type(lab.copy(0)))}
+def test_what_a_defender_is_handed_holds_no_attack(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    ctx = runtime.defender(tuning_trial)
+    assert {f.name for f in fields(DefenderContext)} == {
+        "view",
+        "repair",
+        "inspect",
+        "copy",
+        "rng",
+        "save",
+        "checkpointer",
+    }
+    assert {f.name for f in fields(DefenderView)} == {"model", "trusted"}
+    plain = {f.name for f in fields(type(ctx.copy(0)))}
     assert plain == {"model", "trigger", "target", "fit", "select", "report", "facts"}
 
 
-def test_fit_select_and_report_are_disjoint_in_every_copy(tuning_trial: Trial, bench: Bench) -> None:
-    copy = bench.copy(tuning_trial, 0)
+def test_fit_select_and_report_are_disjoint_in_every_copy(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    copy = runtime.copy(tuning_trial, 0)
     parts = torch.cat([copy.fit, copy.select, copy.report])
-    assert len(parts.unique()) == len(parts) == len(bench.trusted(tuning_trial))
+    assert len(parts.unique()) == len(parts) == len(runtime.trusted(tuning_trial))
 
 
 def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_chooses(
-    tuning_trial: Trial, bench: Bench
+    tuning_trial: Trial, runtime: TrialRuntime
 ) -> None:
     first, second = tuning_trial, replace(tuning_trial, seed=tuning_trial.seed + 1)
-    assert torch.equal(bench.trusted(first).x, bench.trusted(second).x)
-    plans = [planted(bench.trusted(t), bench.rng(t), tiny_sweep.first_plant(t)) for t in (first, second)]
+    assert torch.equal(runtime.trusted(first).x, runtime.trusted(second).x)
+    plans = [
+        self_poisoning_layout(runtime.trusted(t), runtime.rng(t), tiny_sweep.first_plant(t))
+        for t in (first, second)
+    ]
     assert torch.equal(plans[0].report, plans[1].report)
     chosen = torch.cat([plans[1].fit, plans[1].select])
     assert not set(plans[0].report.tolist()) & set(chosen.tolist())
-    x, index = bench.trusted(first).x[:4], torch.arange(4)
+    x, index = runtime.trusted(first).x[:4], torch.arange(4)
     assert not torch.equal(plans[0].trigger(x, index), plans[1].trigger(x, index))
 
 
-def test_the_planted_trigger_is_not_the_attackers(tuning_trial: Trial, bench: Bench) -> None:
-    x = bench.trusted(tuning_trial).x[:4]
-    theirs = bench.backdoor(tuning_trial.victim).trigger(x, torch.arange(4))
-    assert not bench.copy(tuning_trial, 0).trigger(x, torch.arange(4)).equal(theirs)
+def test_the_planted_trigger_is_not_the_attackers(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    x = runtime.trusted(tuning_trial).x[:4]
+    theirs = runtime.backdoor(tuning_trial.victim).trigger(x, torch.arange(4))
+    assert not runtime.copy(tuning_trial, 0).trigger(x, torch.arange(4)).equal(theirs)
 
 
 @pytest.mark.parametrize(("game", "part"), [("tuning", "select"), ("confirmation", "report")])
 def test_a_game_measures_its_own_part_and_repairs_on_fit(
-    tuning_trial: Trial, bench: Bench, monkeypatch: Patch, game: str, part: str
+    tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, game: str, part: str
 ) -> None:
     measured: list[int] = []
     fitted: list[int] = []
-    copy, trusted = bench.copy(tuning_trial, 0), bench.trusted(tuning_trial)
+    copy, trusted = runtime.copy(tuning_trial, 0), runtime.trusted(tuning_trial)
     names = {bytes(x.numpy()): i for i, x in enumerate(trusted.x)}
-    from trials.games import _panel  # noqa: PLC0415
+    from trials.games import _copy_set  # noqa: PLC0415
 
-    real = _panel.accuracy
+    real = _copy_set.accuracy
 
     def accuracy(model: nn.Module, images: Any) -> float:
         measured.extend(names[bytes(x.numpy())] for x in images.x)
         return real(model, images)
 
-    def repair(view: View, rng: Generator, every: int, /, **_: Any) -> Iterator[tuple[int, nn.Module]]:
+    def repair(
+        view: DefenderView, rng: Generator, every: int, /, **_: Any
+    ) -> Iterator[tuple[int, nn.Module]]:
         fitted.extend(names[bytes(x.numpy())] for x in view.trusted.x)
         yield 2, view.model
 
-    monkeypatch.setattr(_panel, "accuracy", accuracy)
-    monkeypatch.setattr(Bench, "_repair", lambda *_: repair)
-    record = run(of_game(tuning_trial, game, **({"stop_at": 2} if game == "confirmation" else {})), bench)
+    monkeypatch.setattr(_copy_set, "accuracy", accuracy)
+    monkeypatch.setattr(TrialRuntime, "_repair", lambda *_: repair)
+    record = run(
+        of_game(tuning_trial, game, **({"stop_at": 2} if game == "confirmation" else {})), runtime
+    )
     assert record.status == "done", record.error
     assert set(measured) == set(getattr(copy, part).tolist())
     assert set(fitted) == set(copy.fit.tolist())
 
 
-def test_robustness_frozen_at_a_step_equals_the_free_run_there(tuning_trial: Trial, bench: Bench) -> None:
-    free = run(of_game(tuning_trial, "robustness", delta=1.0), bench)
-    frozen = run(of_game(tuning_trial, "robustness", delta=0.0, stop_at=4), bench)
+def test_robustness_frozen_at_a_step_equals_the_free_run_there(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    free = run(of_game(tuning_trial, "robustness", delta=1.0), runtime)
+    frozen = run(of_game(tuning_trial, "robustness", delta=0.0, stop_at=4), runtime)
     assert [p.step for p in frozen.curve] == [0, 4]
     at = {p.step: p for p in free.curve}[4]
-    assert (frozen.curve[-1].cda, frozen.curve[-1].asr, dict(frozen.curve[-1].more)) == (at.cda, at.asr, dict(at.more))
+    assert (frozen.curve[-1].cda, frozen.curve[-1].asr, dict(frozen.curve[-1].extra)) == (
+        at.cda,
+        at.asr,
+        dict(at.extra),
+    )
 
 
-def test_confirmation_ends_at_the_chosen_step(tuning_trial: Trial, bench: Bench) -> None:
-    record = run(of_game(tuning_trial, "confirmation", stop_at=4), bench)
+def test_confirmation_ends_at_the_chosen_step(tuning_trial: Trial, runtime: TrialRuntime) -> None:
+    record = run(of_game(tuning_trial, "confirmation", stop_at=4), runtime)
     assert [p.step for p in record.curve] == [0, 4]
     assert record.metrics["step"] == 4
-    untouched = run(of_game(tuning_trial, "confirmation", stop_at=0), bench)
+    untouched = run(of_game(tuning_trial, "confirmation", stop_at=0), runtime)
     assert untouched.metrics["asr"] == untouched.metrics["asr0"]
 
 
 @pytest.mark.parametrize("game", ["tuning", "robustness", "confirmation"])
 def test_the_same_trial_gives_the_same_record_cold_and_warm(
-    tuning_trial: Trial, bench: Bench, artifacts: Artifacts, game: str
+    tuning_trial: Trial, runtime: TrialRuntime, artifacts: Artifacts, game: str
 ) -> None:
     trial = of_game(tuning_trial, game, **({"stop_at": 4} if game == "confirmation" else {}))
-    cold, warm, other = run(trial, bench), run(trial, bench), run(trial, Bench(artifacts))
+    cold, warm, other = (
+        run(trial, runtime),
+        run(trial, runtime),
+        run(trial, TrialRuntime(artifacts)),
+    )
     assert outcome(cold) == outcome(warm) == outcome(other)
 
 
 def test_a_defense_that_draws_from_the_global_generator_repeats_too(
-    tuning_trial: Trial, bench: Bench, monkeypatch: Patch
+    tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch
 ) -> None:
     drawn: list[float] = []
 
-    def repair(view: View, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:
+    def repair(
+        view: DefenderView, rng: Generator, every: int, /
+    ) -> Iterator[tuple[int, nn.Module]]:
         drawn.append(float(torch.rand(1)))
         yield 2, view.model
 
-    monkeypatch.setattr(Bench, "_repair", lambda *_: repair)
-    run(tuning_trial, bench)  # loads the victim and the copy
-    run(tuning_trial, bench)  # has them
+    monkeypatch.setattr(TrialRuntime, "_repair", lambda *_: repair)
+    run(tuning_trial, runtime)  # loads the victim and the copy
+    run(tuning_trial, runtime)  # has them
     assert drawn[0] == drawn[1]
 
 
 def _elsewhere(folder: str, trial: str) -> str:
     torch.set_num_threads(1)
-    return json.dumps(to_json(run(trial_from_json(json.loads(trial)), Bench(Artifacts(folder)))))
+    return json.dumps(
+        to_json(run(trial_from_json(json.loads(trial)), TrialRuntime(Artifacts(folder))))
+    )
 
 
-def test_another_process_gives_the_same_record(tuning_trial: Trial, bench: Bench) -> None:
+def test_another_process_gives_the_same_record(tuning_trial: Trial, runtime: TrialRuntime) -> None:
     from trials.spec import record_from_json  # noqa: PLC0415
 
-    here = run(tuning_trial, bench)
+    here = run(tuning_trial, runtime)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        there = pool.apply(_elsewhere, (str(bench.artifacts.root), json.dumps(to_json(tuning_trial))))
+        there = pool.apply(
+            _elsewhere, (str(runtime.artifacts.root), json.dumps(to_json(tuning_trial)))
+        )
     assert outcome(record_from_json(json.loads(there))) == outcome(here)
 
 
-def test_training_and_self_poisoning_repeat_bit_for_bit(sweep: Sweep, artifacts: Artifacts, tmp_path: Any) -> None:
+def test_training_and_self_poisoning_repeat_bit_for_bit(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Any
+) -> None:
     again = Artifacts(tmp_path)
     for game in ("training", "self_poison"):
         trial = tiny_sweep.first(sweep, game)
-        run(trial, Bench(again))
+        run(trial, TrialRuntime(again))
         assert again.load(trial.id)[1]["sha256"] == artifacts.load(trial.id)[1]["sha256"]
 
 
-def _failing(trial: Trial, bench: Bench, monkeypatch: Patch, repair: Callable[..., Any]) -> Record:
-    monkeypatch.setattr(Bench, "_repair", lambda *_: repair)
-    return run(trial, bench)
+def _failing(
+    trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, repair: Callable[..., Any]
+) -> Record:
+    monkeypatch.setattr(TrialRuntime, "_repair", lambda *_: repair)
+    return run(trial, runtime)
 
 
 def test_a_defense_that_raises_gives_a_failed_record_with_its_traceback(
-    tuning_trial: Trial, bench: Bench, monkeypatch: Patch
+    tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch
 ) -> None:
-    def repair(view: View, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:
+    def repair(
+        view: DefenderView, rng: Generator, every: int, /
+    ) -> Iterator[tuple[int, nn.Module]]:
         yield 2, view.model
         raise ZeroDivisionError("on purpose")
 
-    record = _failing(tuning_trial, bench, monkeypatch, repair)
+    record = _failing(tuning_trial, runtime, monkeypatch, repair)
     assert (record.status, dict(record.metrics)) == ("failed", {})
     assert "ZeroDivisionError: on purpose" in str(record.error)
     assert "in repair" in str(record.error)
@@ -259,9 +319,11 @@ def test_a_defense_that_raises_gives_a_failed_record_with_its_traceback(
 
 @pytest.mark.parametrize("game", ["tuning", "robustness"])
 def test_weights_that_are_nan_fail_and_are_no_accuracy(
-    tuning_trial: Trial, bench: Bench, monkeypatch: Patch, game: str
+    tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, game: str
 ) -> None:
-    def repair(view: View, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:
+    def repair(
+        view: DefenderView, rng: Generator, every: int, /
+    ) -> Iterator[tuple[int, nn.Module]]:
         from trials.train import clone  # noqa: PLC0415
 
         model = clone(view.model)
@@ -269,7 +331,7 @@ def test_weights_that_are_nan_fail_and_are_no_accuracy(
             next(model.parameters()).fill_(math.nan)
         yield 2, model
 
-    record = _failing(of_game(tuning_trial, game), bench, monkeypatch, repair)
+    record = _failing(of_game(tuning_trial, game), runtime, monkeypatch, repair)
     assert record.status == "failed"
     assert "diverged" in str(record.error)
     assert not record.metrics
@@ -277,52 +339,61 @@ def test_weights_that_are_nan_fail_and_are_no_accuracy(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_game_that_gives_a_number_that_is_none_has_failed(
-    tuning_trial: Trial, bench: Bench, monkeypatch: Patch, value: float
+    tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, value: float
 ) -> None:
-    def measure(panel: Panel, step: int, models: list[nn.Module]) -> Point:
+    def measure(copy_set: CopySet, step: int, models: list[nn.Module]) -> Point:
         return Point(step, 0.9, value)
 
-    monkeypatch.setattr(Panel, "measure", measure)
-    record = run(tuning_trial, bench)
+    monkeypatch.setattr(CopySet, "measure", measure)
+    record = run(tuning_trial, runtime)
     assert record.status == "failed"
     assert f"asr is {value}" in str(record.error)
     assert not record.curve
 
 
-def test_a_trial_leaves_the_cached_victim_and_copy_alone(tuning_trial: Trial, bench: Bench) -> None:
-    models = [bench.defender(tuning_trial).view.model, bench.copy(tuning_trial, 0).model]
+def test_a_trial_leaves_the_cached_victim_and_copy_alone(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
+    models = [runtime.defender(tuning_trial).view.model, runtime.copy(tuning_trial, 0).model]
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in models]
     for game in ("tuning", "robustness"):
-        assert run(of_game(tuning_trial, game), bench).status == "done"
+        assert run(of_game(tuning_trial, game), runtime).status == "done"
     after = [m.state_dict() for m in models]
     assert all(torch.equal(a[k], b[k]) for a, b in zip(before, after, strict=True) for k in a)
     assert not any(m.training for m in models)
 
 
-def test_a_copy_that_does_not_take_the_backdoor_has_failed_and_kept_nothing(sweep: Sweep, bench: Bench) -> None:
+def test_a_copy_that_does_not_take_the_backdoor_has_failed_and_kept_nothing(
+    sweep: Sweep, runtime: TrialRuntime
+) -> None:
     trial = tiny_sweep.first(sweep, "self_poison")
-    short = replace(trial, game=catalog.resolve("games", Choice("self_poison", {"steps": 1, "reach": 1.0})))
-    record = run(short, bench)
+    short = replace(
+        trial,
+        game=catalog.resolve("games", MethodConfig("self_poison", {"steps": 1, "reach": 1.0})),
+    )
+    record = run(short, runtime)
     assert record.status == "failed"
     assert "more steps or a higher lr" in str(record.error)
-    assert not bench.artifacts.has(short.id)
+    assert not runtime.artifacts.has(short.id)
 
 
 def test_a_trial_without_its_victim_says_so(tuning_trial: Trial, tmp_path: Any) -> None:
-    record = run(tuning_trial, Bench(Artifacts(tmp_path)))
+    record = run(tuning_trial, TrialRuntime(Artifacts(tmp_path)))
     assert record.status == "failed"
     assert "the victim" in str(record.error)
 
 
-def test_several_simultaneous_attacks_are_refused_for_now(tuning_trial: Trial, bench: Bench) -> None:
+def test_several_simultaneous_attacks_are_refused_for_now(
+    tuning_trial: Trial, runtime: TrialRuntime
+) -> None:
     victim = replace(tuning_trial.victim, attacks=tuning_trial.victim.attacks * 2)
     with pytest.raises(SpecError, match="one attack"):
-        bench.backdoor(victim)
+        runtime.backdoor(victim)
 
 
-def test_a_clean_victim_has_no_asr(bench: Bench) -> None:
+def test_a_clean_victim_has_no_asr(runtime: TrialRuntime) -> None:
     clean = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": ["none"]})
-    record = run(tiny_sweep.first(clean, "training"), bench)
+    record = run(tiny_sweep.first(clean, "training"), runtime)
     assert record.status == "done", record.error
     assert "asr" not in record.metrics
     assert record.metrics["m"] == 0

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sweep.spec.sweep import Sweep
-from trials.runtime import Bench
+from trials.runtime import TrialRuntime
 from trials.spec import SpecError
 from trials.splits import cut, draw_trusted
 from trials.types import Images
@@ -68,7 +68,10 @@ def test_no_banned_image_is_trusted() -> None:
 
 def test_a_smaller_r_draws_a_part_of_a_larger_one() -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    small, large = draw_trusted(images(), 0.1, none, rng()), draw_trusted(images(), 0.5, none, rng())
+    small, large = (
+        draw_trusted(images(), 0.1, none, rng()),
+        draw_trusted(images(), 0.5, none, rng()),
+    )
     assert large[: len(small)].equal(small)
 
 
@@ -80,7 +83,13 @@ def test_trusted_images_are_stratified() -> None:
 
 @pytest.mark.parametrize(
     ("r", "says"),
-    [(0.0, r"\(0, 1\], got 0"), (-0.1, "got -0.1"), (5.0, "write 0.05 for 5 %"), (0.05, "at least 50"), (1.5, "0.015")],
+    [
+        (0.0, r"\(0, 1\], got 0"),
+        (-0.1, "got -0.1"),
+        (5.0, "write 0.05 for 5 %"),
+        (0.05, "at least 50"),
+        (1.5, "0.015"),
+    ],
 )
 def test_an_r_that_cannot_be_used_is_refused(r: float, says: str) -> None:
     with pytest.raises(SpecError, match=says):
@@ -93,29 +102,29 @@ def test_more_trusted_images_than_clean_ones_are_refused_and_not_silently_fewer(
     assert len(draw_trusted(images(), 0.9, torch.arange(60), rng())) == 540
 
 
-def test_the_bench_never_trusts_a_poisoned_image(sweep: Sweep, bench: Bench) -> None:
+def test_the_bench_never_trusts_a_poisoned_image(sweep: Sweep, runtime: TrialRuntime) -> None:
     trial = tiny_sweep.first(sweep, "tuning")
-    poisoned = bench.backdoor(trial.victim)
-    trusted = bench.trusted(trial)
+    poisoned = runtime.backdoor(trial.victim)
+    trusted = runtime.trusted(trial)
     places = {bytes(x.numpy()) for x in poisoned.train.x[poisoned.poisoned]}
     assert not places & {bytes(x.numpy()) for x in trusted.x}
 
 
-def test_a_reserve_is_trusted_and_never_trained_on(bench: Bench) -> None:
+def test_a_reserve_is_trusted_and_never_trained_on(runtime: TrialRuntime) -> None:
     held = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "reserve": 0.3}, trusted=0.3)
     trial = tiny_sweep.first(held, "tuning")
-    everything = bench.images(_key(trial), "train")
-    train, trusted = bench.backdoor(trial.victim).train, bench.trusted(trial)
+    everything = runtime.images(_key(trial), "train")
+    train, trusted = runtime.backdoor(trial.victim).train, runtime.trusted(trial)
     assert len(train) + len(trusted) == len(everything)
-    clean = bench._trainable(trial.victim)
+    clean = runtime._trainable(trial.victim)
     together = torch.cat([clean.x, trusted.x]).flatten(1).sum(1).sort().values
     assert together.equal(everything.x.flatten(1).sum(1).sort().values)
 
 
-def test_r_beyond_the_reserve_is_refused(bench: Bench) -> None:
+def test_r_beyond_the_reserve_is_refused(runtime: TrialRuntime) -> None:
     held = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "reserve": 0.2}, trusted=0.3)
     with pytest.raises(SpecError, match=r"0\.2 or less|0\.199 or less"):
-        bench.trusted(tiny_sweep.first(held, "tuning"))
+        runtime.trusted(tiny_sweep.first(held, "tuning"))
 
 
 def _key(trial):  # type: ignore[no-untyped-def]

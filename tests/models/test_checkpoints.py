@@ -22,7 +22,10 @@ from trials.weights import _unpack
 from trials.weights.files import load_weights, save_weights
 
 State = dict[str, Tensor]
-HOSTILE = ("test_runs_no_code_from_a_malicious_file", "test_says_that_the_process_died_that_opened_a_file")
+HOSTILE = (
+    "test_runs_no_code_from_a_malicious_file",
+    "test_says_that_the_process_died_that_opened_a_file",
+)
 LOADS = """
 import resource, sys
 from trials.models import resnet18
@@ -75,15 +78,23 @@ WRAPPINGS: dict[str, Callable[[State], Any]] = {
     "data parallel": lambda s: {f"module.{k}": v for k, v in s.items()},
     "compiled, data parallel": lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
     "old names": old_names,
-    "without normalisation": lambda s: {k: v for k, v in s.items() if not k.startswith("normalize")},
-    "half without counters": lambda s: {k: v.bfloat16() for k, v in s.items() if not k.endswith("tracked")},
-    "parameters": lambda s: {k: nn.Parameter(v, requires_grad=v.is_floating_point()) for k, v in s.items()},
+    "without normalisation": lambda s: {
+        k: v for k, v in s.items() if not k.startswith("normalize")
+    },
+    "half without counters": lambda s: {
+        k: v.bfloat16() for k, v in s.items() if not k.endswith("tracked")
+    },
+    "parameters": lambda s: {
+        k: nn.Parameter(v, requires_grad=v.is_floating_point()) for k, v in s.items()
+    },
 }
 
 
 @pytest.fixture(autouse=True)
 def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch files are opened by copies of one process that has loaded torch; hostile ones by processes of their own."""
+    """Torch files are opened by copies of one process that has loaded torch; hostile ones by
+    processes of their own.
+    """
     if request.node.originalname not in HOSTILE:
         monkeypatch.setattr(_unpack, "_reader", request.getfixturevalue("reader"))
 
@@ -93,19 +104,29 @@ def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_understands_a_torch_state_dict(tmp_path: Path, wrapping: str, legacy: bool) -> None:
     state = stranger()
     if "half" in wrapping:
-        state = {k: v if k.endswith("tracked") else v.bfloat16().to(v.dtype) for k, v in state.items()}
+        state = {
+            k: v if k.endswith("tracked") else v.bfloat16().to(v.dtype) for k, v in state.items()
+        }
         state = {k: v * 0 if k.endswith("tracked") else v for k, v in state.items()}
         state |= {k: v for k, v in fresh().state_dict().items() if k.startswith("normalize")}
-        saved = {k: v.bfloat16() for k, v in state.items() if not k.endswith("tracked") and "normalize" not in k}
+        saved = {
+            k: v.bfloat16()
+            for k, v in state.items()
+            if not k.endswith("tracked") and "normalize" not in k
+        }
     else:
         saved = WRAPPINGS[wrapping](state)
     torch.save(saved, tmp_path / "w.pt", _use_new_zipfile_serialization=not legacy)
     assert_loads(tmp_path / "w.pt", state)
 
 
-@pytest.mark.parametrize("wrapping", ["plain", "data parallel", "old names", "without normalisation"])
+@pytest.mark.parametrize(
+    "wrapping", ["plain", "data parallel", "old names", "without normalisation"]
+)
 @pytest.mark.parametrize("name", ["w.safetensors", "w.bin"])
-def test_understands_safetensors_whatever_its_name(tmp_path: Path, wrapping: str, name: str) -> None:
+def test_understands_safetensors_whatever_its_name(
+    tmp_path: Path, wrapping: str, name: str
+) -> None:
     state = stranger()
     save_file(WRAPPINGS[wrapping](state), tmp_path / name)
     assert_loads(tmp_path / name, state)
@@ -160,9 +181,15 @@ CHANGES: dict[str, tuple[Callable[[State], State], str]] = {
     "missing": (without("layer1.0.conv1.weight"), "missing layer1.0.conv1.weight"),
     "unexpected": (lambda s: {**s, "extra.weight": torch.zeros(2)}, "unexpected extra.weight"),
     "twice": (lambda s: {**s, "linear.bias": s["fc.bias"].clone()}, "fc.bias twice"),
-    "integers": (lambda s: {**s, "fc.bias": torch.zeros(10, dtype=torch.int64)}, "fc.bias has the type torch.int64"),
+    "integers": (
+        lambda s: {**s, "fc.bias": torch.zeros(10, dtype=torch.int64)},
+        "fc.bias has the type torch.int64",
+    ),
     "nan": (lambda s: {**s, "fc.bias": s["fc.bias"] * float("nan")}, "fc.bias holds values"),
-    "variance": (lambda s: {**s, "bn1.running_var": -s["bn1.running_var"]}, "bn1.running_var holds values"),
+    "variance": (
+        lambda s: {**s, "bn1.running_var": -s["bn1.running_var"]},
+        "bn1.running_var holds values",
+    ),
     "overflow": (lambda s: {**s, "fc.bias": s["fc.bias"].double() + 1e300}, "fc.bias holds values"),
     "norm": (lambda s: {**s, "normalize.mean": torch.full((3,), 0.5)}, "the model's norm"),
     "empty": (lambda s: {}, "state dict|missing"),
@@ -239,7 +266,9 @@ def test_refuses_many_views_of_few_numbers(tmp_path: Path) -> None:
 
 def test_says_that_the_process_died_that_opened_a_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s.")  # its hash goes too deep
+        archive.writestr(
+            "archive/data.pkl", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s."
+        )  # its hash goes too deep
         archive.writestr("archive/version", b"3\n")
     refused(tmp_path / "w.pt", "made the process that opened it fail")
 

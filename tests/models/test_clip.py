@@ -1,4 +1,6 @@
-"""CLIP as a classifier: what it computes, what is trained, what is saved, and which defenses suit it."""
+"""CLIP as a classifier: what it computes, what is trained, what is saved, and which defenses suit
+it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
 from trials.storage.artifacts import Artifacts
 from trials.train import clone
-from trials.types import Images, View, last_linear, with_latents
+from trials.types import DefenderView, Images, last_linear, with_latents
 from trials.weights.files import load_weights, save_weights
 
 
@@ -27,12 +29,18 @@ def tiny(classes: int = 3, **settings: Any) -> nn.Module:
 
 @pytest.mark.parametrize("side", [20, 64])
 def test_scales_as_pillow_does_bicubically(side: int) -> None:
-    noise = torch.rand(side, side, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3  # so Pillow clips nothing
+    noise = (
+        torch.rand(side, side, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
+    )  # so Pillow clips nothing
     stored = (noise * 255).round().to(torch.uint8).numpy()
-    wanted = torch.tensor(np.asarray(Image.fromarray(stored).resize((32, 32), Image.Resampling.BICUBIC))) / 255
+    wanted = (
+        torch.tensor(np.asarray(Image.fromarray(stored).resize((32, 32), Image.Resampling.BICUBIC)))
+        / 255
+    )
     step = Preprocess(32)
     scaled = (
-        step(torch.tensor(stored).permute(2, 0, 1)[None] / 255) * step.std[:, None, None] + step.mean[:, None, None]
+        step(torch.tensor(stored).permute(2, 0, 1)[None] / 255) * step.std[:, None, None]
+        + step.mean[:, None, None]
     )
     assert float((scaled[0].permute(1, 2, 0) - wanted).abs().max()) < 1.5 / 255  # it rounds twice
 
@@ -47,7 +55,9 @@ def test_gradients_reach_every_pixel() -> None:
 def test_latents_are_unit_vectors_and_logits_their_scaled_cosines() -> None:
     model = tiny()
     latents, logits = with_latents(model, torch.rand(5, 3, 24, 24))
-    assert latents.shape == (5, 64) and torch.allclose(latents.norm(dim=1), torch.ones(5), atol=1e-5)
+    assert latents.shape == (5, 64) and torch.allclose(
+        latents.norm(dim=1), torch.ones(5), atol=1e-5
+    )
     text = model.head.weight  # type: ignore[union-attr]
     assert torch.allclose(text.norm(dim=1), torch.ones(3), atol=1e-5)  # type: ignore[operator]
     assert torch.allclose(logits, model.logit_scale.exp() * latents @ text.T, atol=1e-4)  # type: ignore[operator, union-attr]
@@ -75,7 +85,9 @@ def test_frozen_text_stays_bit_for_bit_and_trained_text_moves() -> None:
     for text in ("frozen", "trained"):
         before = tiny(text=text)
         after = step(before)
-        assert torch.equal(last_linear(before).weight, last_linear(after).weight) == (text == "frozen")
+        assert torch.equal(last_linear(before).weight, last_linear(after).weight) == (
+            text == "frozen"
+        )
         assert not torch.equal(before.projection.weight, after.projection.weight)  # type: ignore[arg-type, union-attr]
     assert isinstance(last_linear(tiny()), FixedLinear) and "head.weight" in tiny().state_dict()
 
@@ -112,7 +124,9 @@ def test_logits_keep_full_precision_under_autocast() -> None:
     model, x = tiny(), torch.rand(2, 3, 16, 16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         latents, low = with_latents(model, x)
-    assert low.dtype == torch.float32 and torch.allclose(latents.norm(dim=1), torch.ones(2), atol=1e-6)
+    assert low.dtype == torch.float32 and torch.allclose(
+        latents.norm(dim=1), torch.ones(2), atol=1e-6
+    )
     assert not torch.equal(low, low.bfloat16().float())
 
 
@@ -120,7 +134,9 @@ def test_the_same_seed_gives_the_same_weights_and_text() -> None:
     states = [tiny().state_dict() for _ in range(2)]
     assert all(torch.equal(v, states[1][k]) for k, v in states[0].items())
     torch.manual_seed(1)
-    assert not torch.equal(build(3, 16, architecture="tiny").state_dict()["head.weight"], states[0]["head.weight"])
+    assert not torch.equal(
+        build(3, 16, architecture="tiny").state_dict()["head.weight"], states[0]["head.weight"]
+    )
 
 
 @pytest.mark.parametrize("defense", ["fine_pruning", "nad", "bn_refresh"])
@@ -128,18 +144,24 @@ def test_defenses_for_convolutional_networks_say_so_in_one_line(defense: str) ->
     trusted = Images(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.arange(8) % 3, 3)
     repair = catalog.find("defenses", defense)
     with pytest.raises(SpecError, match=f"{defense} needs a model") as caught:
-        next(iter(repair(View(tiny(), trusted), torch.Generator(), 1, batch=4)))
+        next(iter(repair(DefenderView(tiny(), trusted), torch.Generator(), 1, batch=4)))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("defense", ["pivotal_tuning", "weight_decay", "fine_tuning", "neural_cleanse"])
+@pytest.mark.parametrize(
+    "defense", ["pivotal_tuning", "weight_decay", "fine_tuning", "neural_cleanse"]
+)
 def test_the_other_defenses_change_the_image_tower_and_leave_the_text(defense: str) -> None:
     rng = torch.Generator().manual_seed(0)
-    trusted = Images(torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=rng), torch.arange(12) % 3, 3)
+    trusted = Images(
+        torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=rng),
+        torch.arange(12) % 3,
+        3,
+    )
     given, settings = tiny(), {"steps": 2, "batch": 4, "lr": 0.1}
     if defense == "neural_cleanse":
         settings["steps_per_class"] = 2
-    (done,) = catalog.find("defenses", defense)(View(given, trusted), rng, 2, **settings)
+    (done,) = catalog.find("defenses", defense)(DefenderView(given, trusted), rng, 2, **settings)
     before, after = given.state_dict(), done[1].state_dict()
     assert done[0] == 2 and all(torch.isfinite(v).all() for v in after.values())
     assert torch.equal(before["head.weight"], after["head.weight"])

@@ -28,7 +28,10 @@ def test_gives_one_logit_a_class(model: nn.Module) -> None:
 
 
 def test_normalises_first_and_does_not_train_the_constants(model: nn.Module) -> None:
-    assert next(iter(model.children())).__class__.__name__ == "Normalize" or "normalize.mean" in model.state_dict()
+    assert (
+        next(iter(model.children())).__class__.__name__ == "Normalize"
+        or "normalize.mean" in model.state_dict()
+    )
     assert not any(name.startswith("normalize") for name, _ in model.named_parameters())
 
 
@@ -107,7 +110,9 @@ def test_gradients_are_the_same_whichever_way_pixels_lie(width: int) -> None:
         F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y).backward()
     for p, q in zip(model.parameters(), exact.parameters(), strict=True):
         assert p.grad is not None and q.grad is not None
-        assert (p.grad - q.grad).norm() <= 0.02 * q.grad.norm() + 1e-6  # a ReLU may fall on its other side
+        assert (
+            p.grad - q.grad
+        ).norm() <= 0.02 * q.grad.norm() + 1e-6  # a ReLU may fall on its other side
 
 
 @pytest.mark.parametrize("build", [resnet18.build, torchvision_resnet18.build])
@@ -157,7 +162,10 @@ def test_torchvisions_keeps_a_new_head_where_the_classes_differ(tmp_path: object
     given = torchvision_resnet18.build(9, 64)
     path = f"{tmp_path}/nine.safetensors"
     save_weights(given, path)
-    same, other = torchvision_resnet18.build(9, 64, weights=path), torchvision_resnet18.build(4, 64, weights=path)
+    same, other = (
+        torchvision_resnet18.build(9, 64, weights=path),
+        torchvision_resnet18.build(4, 64, weights=path),
+    )
     assert torch.equal(same.fc.weight, given.fc.weight)  # type: ignore[arg-type, union-attr]
     assert other.fc.weight.shape == (4, 512)  # type: ignore[union-attr]
     assert torch.equal(other.conv1.weight, given.conv1.weight)  # type: ignore[arg-type, union-attr]

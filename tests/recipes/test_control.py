@@ -1,4 +1,6 @@
-"""Training in which the attacker has every second step: what those steps may change, and what the others see."""
+"""Training in which the attacker has every second step: what those steps may change, and what the
+others see.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,10 +48,14 @@ def untrained() -> nn.Module:
     return resnet18.build(10, 8, width=4).to(memory_format=torch.channels_last)
 
 
-def run(name: str, model: nn.Module, backdoor: Backdoor, **settings: Any) -> tuple[list[dict[str, Tensor]], Generator]:
+def run(
+    name: str, model: nn.Module, backdoor: Backdoor, **settings: Any
+) -> tuple[list[dict[str, Tensor]], Generator]:
     """The model's state after each epoch, and the generator."""
     rng = Generator().manual_seed(0)
-    fit = catalog.find("recipes", name)(model, backdoor, rng, **{"batch": 40, "precision": "fp32", **settings})
+    fit = catalog.find("recipes", name)(
+        model, backdoor, rng, **{"batch": 40, "precision": "fp32", **settings}
+    )
     return [{k: v.clone() for k, v in model.state_dict().items()} for _ in fit], rng
 
 
@@ -74,7 +80,9 @@ def test_the_attackers_steps_change_nothing_outside_the_masks(name: str) -> None
 
 @pytest.mark.parametrize("name", TRAINING)
 @pytest.mark.parametrize("frozen", [True, False])
-def test_the_attackers_steps_keep_batchnorms_statistics_only_if_told_so(name: str, frozen: bool) -> None:
+def test_the_attackers_steps_keep_batchnorms_statistics_only_if_told_so(
+    name: str, frozen: bool
+) -> None:
     states, _ = run(name, untrained(), controlled(Control(half, 0.5, frozen)), epochs=4)
     buffers = [{k: v for k, v in s.items() if "running" in k or "tracked" in k} for s in states]
     assert len(buffers[0]) == 60 and not same(buffers[1], buffers[2])
@@ -84,12 +92,17 @@ def test_the_attackers_steps_keep_batchnorms_statistics_only_if_told_so(name: st
 @pytest.mark.parametrize("name", TRAINING)
 def test_with_nothing_to_change_the_attackers_steps_leave_the_model_as_it_is(name: str) -> None:
     states, _ = run(name, untrained(), controlled(Control(every(False), 1.0)), epochs=4)
-    assert same(states[0], states[1]) and same(states[2], states[3]) and not same(states[1], states[2])
+    assert (
+        same(states[0], states[1]) and same(states[2], states[3]) and not same(states[1], states[2])
+    )
 
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_at_half_the_pace_the_attackers_first_step_is_half_as_long(name: str) -> None:
-    runs = [run(name, untrained(), controlled(Control(half, 0.5, True, pace)), epochs=2)[0] for pace in (0.5, 1.0)]
+    runs = [
+        run(name, untrained(), controlled(Control(half, 0.5, True, pace)), epochs=2)[0]
+        for pace in (0.5, 1.0)
+    ]
     assert same(runs[0][0], runs[1][0])
     slow, fast = ((after["conv1.weight"] - before["conv1.weight"]) for before, after in runs)
     assert fast.abs().max() > 1e-4 and torch.allclose(2 * slow, fast, atol=1e-6)
@@ -114,7 +127,14 @@ def by_hand(part: int, epochs: int, lr: float) -> nn.Module:
 
 
 def test_with_everything_to_change_it_is_plain_training_on_mixed_batches_with_two_momenta() -> None:
-    states, _ = run("paper", untrained(), controlled(Control(every(True), 0.3, False)), epochs=1, batch=10, lr=0.05)
+    states, _ = run(
+        "paper",
+        untrained(),
+        controlled(Control(every(True), 0.3, False)),
+        epochs=1,
+        batch=10,
+        lr=0.05,
+    )
     assert same(by_hand(3, 1, 0.05).state_dict(), states[-1])
     assert not same(by_hand(4, 1, 0.05).state_dict(), states[-1])
 
@@ -135,21 +155,33 @@ class Seen(nn.Module):
 
 @pytest.mark.parametrize("name", TRAINING)
 @pytest.mark.parametrize(("part", "count"), [(0.01, 1), (0.1, 1), (0.25, 2), (1.0, 10)])
-def test_part_of_every_second_batch_is_stamped_also_across_epochs(name: str, part: float, count: int) -> None:
+def test_part_of_every_second_batch_is_stamped_also_across_epochs(
+    name: str, part: float, count: int
+) -> None:
     model = Seen()  # five steps an epoch
-    run(name, model, Backdoor(few(50), NONE, white, 7, control=Control(half, part)), epochs=2, batch=10)
+    run(
+        name,
+        model,
+        Backdoor(few(50), NONE, white, 7, control=Control(half, part)),
+        epochs=2,
+        batch=10,
+    )
     stamped = [int((x[:, :, :3, :3] == 255).flatten(1).all(1).sum()) for x in model.batches]
     assert stamped == [0, count] * 5
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_no_control_and_none_give_the_same_weights_and_a_control_other_ones_by_the_same_draws(name: str) -> None:
+def test_no_control_and_none_give_the_same_weights_and_a_control_other_ones_by_the_same_draws(
+    name: str,
+) -> None:
     settings = {"epochs": 2, "batch": 10}
     absent, rng = run(name, untrained(), Backdoor(few(), NONE, white, 7), **settings)
     none, rng_none = run(name, untrained(), controlled(None), **settings)
     some, rng_some = run(name, untrained(), controlled(Control(half, 0.5)), **settings)
     assert same(absent[-1], none[-1]) and not same(absent[-1], some[-1])
-    assert torch.equal(rng.get_state(), rng_none.get_state()) and torch.equal(rng.get_state(), rng_some.get_state())
+    assert torch.equal(rng.get_state(), rng_none.get_state()) and torch.equal(
+        rng.get_state(), rng_some.get_state()
+    )
 
 
 @pytest.mark.parametrize("name", TRAINING)

@@ -1,4 +1,6 @@
-"""The recipes: they learn, they honour boost and frozen, they are reproducible, and they say when they diverge."""
+"""The recipes: they learn, they honour boost and frozen, they are reproducible, and they say when
+they diverge.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,9 @@ def untrained(seed: int = 0) -> nn.Module:
 def run(
     name: str, model: nn.Module, backdoor: Backdoor, seed: int = 0, **settings: Any
 ) -> list[tuple[int, int, float]]:
-    return list(catalog.find("recipes", name)(model, backdoor, Generator().manual_seed(seed), **settings))
+    return list(
+        catalog.find("recipes", name)(model, backdoor, Generator().manual_seed(seed), **settings)
+    )
 
 
 def clean(train: Images) -> Backdoor:
@@ -51,7 +55,9 @@ def test_learns_the_digits_and_the_backdoor(name: str) -> None:
     backdoor = badnets.poison(digits.load("train"), Generator().manual_seed(0), m=100)
     reports = run(name, model, backdoor, epochs=3, batch=32, **PEAK.get(name, {}))
     test = digits.load("test")
-    assert [step for step, _, _ in reports] == [45, 90, 135] and {total for _, total, _ in reports} == {135}
+    assert [step for step, _, _ in reports] == [45, 90, 135] and {
+        total for _, total, _ in reports
+    } == {135}
     assert reports[-1][2] < reports[0][2]
     assert accuracy(model, test) > 0.6
     assert rate(model, stamped(test, backdoor.trigger, 0), 0) > 0.3
@@ -71,13 +77,22 @@ def test_the_same_generator_gives_the_same_weights_and_another_gives_others(name
 def test_measuring_between_epochs_changes_nothing(name: str) -> None:
     models = [untrained(), untrained()]
     run(name, models[0], clean(few()), epochs=2, batch=16)
-    for _ in catalog.find("recipes", name)(models[1], clean(few()), Generator().manual_seed(0), epochs=2, batch=16):
+    for _ in catalog.find("recipes", name)(
+        models[1], clean(few()), Generator().manual_seed(0), epochs=2, batch=16
+    ):
         models[1].eval()
     assert torch.equal(weights(models[0]), weights(models[1]))
 
 
 def settings_of_training() -> list[tuple[str, str, object]]:
-    changed = {"epochs": 2, "lr": 0.01, "peak": 0.01, "weight_decay": 0.1, "batch": 8, "precision": "bf16"}
+    changed = {
+        "epochs": 2,
+        "lr": 0.01,
+        "peak": 0.01,
+        "weight_decay": 0.1,
+        "batch": 8,
+        "precision": "bf16",
+    }
     return [(n, s, changed[s]) for n in TRAINING for s in catalog.describe("recipes", n).settings]
 
 
@@ -170,6 +185,8 @@ def test_learns_on_a_gpu(precision: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     model = untrained().cuda()
-    backdoor = badnets.poison(digits.load("train"), Generator().manual_seed(0), m=100, pipeline="post_aug", boost=2)
+    backdoor = badnets.poison(
+        digits.load("train"), Generator().manual_seed(0), m=100, pipeline="post_aug", boost=2
+    )
     run("fast", model, backdoor, epochs=3, batch=32, peak=0.2, precision=precision)
     assert accuracy(model, digits.load("test")) > 0.8

@@ -1,4 +1,6 @@
-"""A training that was cut short goes on from its checkpoint as if nothing had been: the same weights, bit for bit."""
+"""A training that was cut short goes on from its checkpoint as if nothing had been: the same
+weights, bit for bit.
+"""
 
 import time
 from itertools import islice
@@ -13,8 +15,8 @@ from trials import catalog
 from trials.attacks import badnets, pcb
 from trials.datasets import digits
 from trials.models import resnet18
-from trials.storage.blobs import Near
-from trials.storage.checkpoint import Journal
+from trials.storage.blobs import LocalBlobStore
+from trials.storage.checkpoint import Checkpointer
 from trials.types import Backdoor
 
 EPOCHS = 5
@@ -40,22 +42,31 @@ class Dropping(nn.Module):
 
 def backdoor(attack: str) -> Backdoor:
     data = digits.load("train", size=8).take(torch.arange(90))
-    make = {"badnets": lambda rng: badnets.poison(data, rng, m=9), "pcb": lambda rng: pcb.implant(data, rng, part=0.5)}
+    make = {
+        "badnets": lambda rng: badnets.poison(data, rng, m=9),
+        "pcb": lambda rng: pcb.implant(data, rng, part=0.5),
+    }
     made: Backdoor = make[attack](Generator().manual_seed(3))
     return made
 
 
-def journal(folder: Path, every: float = 0) -> Journal:
-    return Journal(Near(folder), "trial", every, {"torch": torch.__version__, "threads": "1"})
+def checkpointer(folder: Path, every: float = 0) -> Checkpointer:
+    return Checkpointer(
+        LocalBlobStore(folder), "trial", every, {"torch": torch.__version__, "threads": "1"}
+    )
 
 
 def trained(
-    recipe: str, attack: str, journal: Journal | None, epochs: int = EPOCHS
+    recipe: str, attack: str, checkpointer: Checkpointer | None, epochs: int = EPOCHS
 ) -> tuple[dict[str, Tensor], list[Report]]:
-    """The state after ``epochs`` epochs, at which the process may be taken to have died, and what was reported."""
+    """The state after ``epochs`` epochs, at which the process may be taken to have died, and what
+    was reported.
+    """
     model, rng = Dropping().to(memory_format=torch.channels_last), Generator().manual_seed(1)
     torch.manual_seed(2)
-    fit = catalog.find("recipes", recipe)(model, backdoor(attack), rng, journal, **SETTINGS[recipe])
+    fit = catalog.find("recipes", recipe)(
+        model, backdoor(attack), rng, checkpointer, **SETTINGS[recipe]
+    )
     return model.state_dict(), list(fit if epochs == EPOCHS else islice(fit, epochs))
 
 
@@ -65,7 +76,9 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def cut_at() -> int:
     """Another epoch in every run of the tests."""
-    return int(torch.randint(1, EPOCHS, (1,), generator=Generator().manual_seed(Generator().seed())))
+    return int(
+        torch.randint(1, EPOCHS, (1,), generator=Generator().manual_seed(Generator().seed()))
+    )
 
 
 @pytest.mark.parametrize("recipe", ["fast", "paper"])
@@ -75,9 +88,9 @@ def test_a_training_cut_at_any_epoch_ends_with_the_same_weights_and_losses(
 ) -> None:
     at = cut_at()
     whole, reports = trained(recipe, attack, None)
-    half, _ = trained(recipe, attack, journal(tmp_path), at)
+    half, _ = trained(recipe, attack, checkpointer(tmp_path), at)
     assert not same(half, whole)
-    second = journal(tmp_path)
+    second = checkpointer(tmp_path)
     again, repeated = trained(recipe, attack, second)
     assert same(again, whole), at
     assert repeated == reports
@@ -87,42 +100,48 @@ def test_a_training_cut_at_any_epoch_ends_with_the_same_weights_and_losses(
 def test_one_that_is_cut_twice_counts_its_resumptions(tmp_path: Path) -> None:
     whole, _ = trained("fast", "pcb", None)
     for epochs in (1, 3):
-        trained("fast", "pcb", journal(tmp_path), epochs)
-    last = journal(tmp_path)
+        trained("fast", "pcb", checkpointer(tmp_path), epochs)
+    last = checkpointer(tmp_path)
     again, _ = trained("fast", "pcb", last)
     assert same(again, whole)
     assert last.notes["resumed"].startswith("2 times")
 
 
 def test_the_seconds_up_to_the_checkpoint_count(tmp_path: Path) -> None:
-    first = journal(tmp_path)
+    first = checkpointer(tmp_path)
     time.sleep(0.3)
     trained("fast", "badnets", first, 2)
-    began, second = time.monotonic(), journal(tmp_path)
+    began, second = time.monotonic(), checkpointer(tmp_path)
     trained("fast", "badnets", second)
     assert second.elapsed() > time.monotonic() - began + 0.3
 
 
 def test_a_short_training_writes_nothing(tmp_path: Path) -> None:
-    trained("fast", "badnets", journal(tmp_path, every=60))
+    trained("fast", "badnets", checkpointer(tmp_path, every=60))
     assert not list(tmp_path.rglob("*"))
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut", "emptied", "of another model", "other facts"])
-def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(
+    tmp_path: Path, harm: str
+) -> None:
     whole, reports = trained("fast", "pcb", None)
-    trained("fast", "pcb", journal(tmp_path), 2)
+    trained("fast", "pcb", checkpointer(tmp_path), 2)
     (file,) = tmp_path.rglob("*.safetensors")
     blob = file.read_bytes()
     if harm == "of another model":
         other, rng = nn.Linear(2, 2), Generator()
-        journal(tmp_path).keep(other, [torch.optim.SGD(other.parameters(), 0.1)], rng, {"step": 1})
+        checkpointer(tmp_path).keep(
+            other, [torch.optim.SGD(other.parameters(), 0.1)], rng, {"step": 1}
+        )
     else:
         flipped = blob[:-9] + bytes([blob[-9] ^ 1]) + blob[-8:]
         facts = blob.replace(b'\\"step\\": 10', b'\\"step\\": 15')
-        file.write_bytes({"flipped": flipped, "cut": blob[:-40], "emptied": b"", "other facts": facts}[harm])
+        file.write_bytes(
+            {"flipped": flipped, "cut": blob[:-40], "emptied": b"", "other facts": facts}[harm]
+        )
     assert file.read_bytes() != blob
-    second = journal(tmp_path, every=60)
+    second = checkpointer(tmp_path, every=60)
     again, repeated = trained("fast", "pcb", second)
     assert "resumed" not in second.notes
     assert second.notes["checkpoint"].startswith("damaged and dropped, so it began anew")
@@ -132,8 +151,13 @@ def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(tmp_path: 
 
 
 def test_a_checkpoint_of_another_version_is_used_and_named(tmp_path: Path) -> None:
-    trained("fast", "badnets", Journal(Near(tmp_path), "trial", 0, {"torch": "1.0", "threads": "1"}), 2)
-    second = journal(tmp_path)
+    trained(
+        "fast",
+        "badnets",
+        Checkpointer(LocalBlobStore(tmp_path), "trial", 0, {"torch": "1.0", "threads": "1"}),
+        2,
+    )
+    second = checkpointer(tmp_path)
     trained("fast", "badnets", second)
     assert second.notes["begun_with"] == "torch 1.0"
 
@@ -141,7 +165,7 @@ def test_a_checkpoint_of_another_version_is_used_and_named(tmp_path: Path) -> No
 def test_a_checkpoint_that_cannot_be_written_costs_the_training_nothing(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     whole, _ = trained("fast", "badnets", None)
-    kept = journal(tmp_path)
+    kept = checkpointer(tmp_path)
     again, _ = trained("fast", "badnets", kept)
     assert same(again, whole)
     assert kept.notes["checkpoint"].startswith("not ")

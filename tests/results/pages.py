@@ -6,9 +6,11 @@ from html.parser import HTMLParser
 import synthetic
 from synthetic import tuned
 
-from trials.spec import Choice, Record
+from trials.spec import MethodConfig, Record
 
-HOSTILE = "</script><script>window.owned=1</script><img src=x onerror=window.owned=1><b>bold</b>{{7*7}}"
+HOSTILE = (
+    "</script><script>window.owned=1</script><img src=x onerror=window.owned=1><b>bold</b>{{7*7}}"
+)
 
 
 class Page(HTMLParser):
@@ -46,8 +48,13 @@ def hostile() -> list[Record]:
     for i in range(12):
         params = {"lr": 0.01 * (i + 1), HOSTILE: HOSTILE if i % 2 else "x"}
         curve = [(0, 0.95, 1.0), (50, 0.94, 0.03 + i / 50)]
-        record = tuned(curve, "tuning", HOSTILE, params, of=synthetic.victim(HOSTILE, dataset=HOSTILE))
+        record = tuned(
+            curve, "tuning", HOSTILE, params, of=synthetic.victim(HOSTILE, dataset=HOSTILE)
+        )
         found.append(dataclasses.replace(record, provenance={HOSTILE: HOSTILE}))
-    method = Choice(HOSTILE, {"lr": 9.0})
+    method = MethodConfig(HOSTILE, {"lr": 9.0})
     failed = dataclasses.replace(found[0].trial, method=method)
-    return [*found, Record(trial=failed, status="failed", error=f"Traceback\n{HOSTILE}\nValueError: {HOSTILE}")]
+    return [
+        *found,
+        Record(trial=failed, status="failed", error=f"Traceback\n{HOSTILE}\nValueError: {HOSTILE}"),
+    ]

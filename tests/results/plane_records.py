@@ -1,4 +1,6 @@
-"""Made-up victims, repairs and detector scores with known distributions: what statistics should find is known."""
+"""Made-up victims, repairs and detector scores with known distributions: what statistics should
+find is known.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -6,18 +8,27 @@ from statistics import NormalDist
 
 import numpy as np
 
-from trials.spec import Choice, Point, Record, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Trial, Victim
 
 SEEDS = 24
 BUDGETS = (50, 150, 500)
 CHANNELS = {"pcb": "code"}
-DEFENSES = {"none": 1.0, "weight_decay": 1.5, "pivotal_tuning": 0.6}  # factor on what an attack keeps
-DETECTORS = {"calibrated_inversion": 1.0, "neural_cleanse": 0.6}  # factor on how far scores lie apart
+DEFENSES = {
+    "none": 1.0,
+    "weight_decay": 1.5,
+    "pivotal_tuning": 0.6,
+}  # factor on what an attack keeps
+DETECTORS = {
+    "calibrated_inversion": 1.0,
+    "neural_cleanse": 0.6,
+}  # factor on how far scores lie apart
 
 
 @dataclass(frozen=True)
 class Attack:
-    """Means at the largest budget: ASR, share of it kept after a repair, distance of scores in standard deviations."""
+    """Means at the largest budget: ASR, share of it kept after a repair, distance of scores in
+    standard deviations.
+    """
 
     asr: float
     kept: float
@@ -35,10 +46,10 @@ ATTACKS = {
 
 
 def victim(attack: str = "", m: int = 500, seed: int = 0, **params: object) -> Victim:
-    attacks = (Choice(attack, {"m": m, "target": seed % 10, **params}),) if attack else ()  # type: ignore[dict-item]
+    attacks = (MethodConfig(attack, {"m": m, "target": seed % 10, **params}),) if attack else ()  # type: ignore[dict-item]
     return Victim(
-        dataset=Choice("cifar10"), model=Choice("resnet18", {"width": 64}), attacks=attacks,
-        training=Choice("fast", {"epochs": 15}), seed=seed,
+        dataset=MethodConfig("cifar10"), model=MethodConfig("resnet18", {"width": 64}), attacks=attacks,
+        training=MethodConfig("fast", {"epochs": 15}), seed=seed,
     )  # fmt: skip
 
 
@@ -48,7 +59,10 @@ def area(distance: float) -> float:
 
 
 def apart(
-    attack: str, m: int, detector: str = "calibrated_inversion", attacks: Mapping[str, Attack] = ATTACKS
+    attack: str,
+    m: int,
+    detector: str = "calibrated_inversion",
+    attacks: Mapping[str, Attack] = ATTACKS,
 ) -> float:
     """How far the scores of an attack lie from those of clean models."""
     share = 0.5 + 0.5 * BUDGETS.index(m) / (len(BUDGETS) - 1)
@@ -65,14 +79,18 @@ def kept(attack: str, defense: str, attacks: Mapping[str, Attack] = ATTACKS) -> 
     return min(1.0, attacks[attack].kept * DEFENSES[defense]) if defense != "none" else 1.0
 
 
-def detected(of: Victim, score: float, detector: str = "calibrated_inversion", seed: int = 0, **more: float) -> Record:
+def detected(
+    of: Victim, score: float, detector: str = "calibrated_inversion", seed: int = 0, **extra: float
+) -> Record:
     """One model's score; its repair is that of ``pivotal_tuning`` where the detector needs one."""
-    repair = Choice("pivotal_tuning", {"lr": 0.01}) if detector == "calibrated_inversion" else None
+    repair = (
+        MethodConfig("pivotal_tuning", {"lr": 0.01}) if detector == "calibrated_inversion" else None
+    )
     trial = Trial(
-        game=Choice("detectability", {"stop_at": 0}), victim=of, method=repair, trusted=0.01, seed=seed,
-        detector=Choice(detector, {"steps": 100}),
+        game=MethodConfig("detectability", {"stop_at": 0}), victim=of, method=repair, trusted=0.01, seed=seed,
+        detector=MethodConfig(detector, {"steps": 100}),
     )  # fmt: skip
-    return Record(trial=trial, status="done", metrics={"score": score, **more})
+    return Record(trial=trial, status="done", metrics={"score": score, **extra})
 
 
 def repaired(
@@ -81,16 +99,21 @@ def repaired(
 ) -> Record:  # fmt: skip
     """A defense on an attacked victim; the curve is (step, cda, asr)."""
     trial = Trial(
-        game=Choice("robustness", {"delta": 0.02, "stop_at": stop_at}), victim=of,
-        method=Choice(defense, {"lr": 0.01, **params}), trusted=trusted, seed=seed,
+        game=MethodConfig("robustness", {"delta": 0.02, "stop_at": stop_at}), victim=of,
+        method=MethodConfig(defense, {"lr": 0.01, **params}), trusted=trusted, seed=seed,
     )  # fmt: skip
-    points = tuple(Point(s, c, a, more={"val_cda": c}) for s, c, a in curve)
-    start = {"cda0": points[0].cda, "asr0": points[0].asr, "n_clean": 10000.0, "n_triggered": 9000.0}
+    points = tuple(Point(s, c, a, extra={"val_cda": c}) for s, c, a in curve)
+    start = {
+        "cda0": points[0].cda,
+        "asr0": points[0].asr,
+        "n_clean": 10000.0,
+        "n_triggered": 9000.0,
+    }
     return Record(trial=trial, status="done", metrics=start, curve=points)
 
 
 def trained(of: Victim, cda: float, rate: float | None = None) -> Record:
-    trial = Trial(game=Choice("training"), victim=of, method=None, trusted=0.0, seed=0)
+    trial = Trial(game=MethodConfig("training"), victim=of, method=None, trusted=0.0, seed=0)
     asr = {} if rate is None else {"asr": rate, "n_triggered": 9000.0}
     return Record(trial=trial, status="done", metrics={"cda": cda, "n_clean": 10000.0, **asr})
 
@@ -121,30 +144,43 @@ def sweep(
                 of = victim(attack, m, s)
                 rate = _noisy(asr(attack, m, attacks), rng, 0.3)
                 found.append(trained(of, 0.944 + 0.002 * rng.standard_normal(), rate))
-                found += _scores(of, rng, detectors, {d: apart(attack, m, d, attacks) for d in detectors})
+                found += _scores(
+                    of, rng, detectors, {d: apart(attack, m, d, attacks) for d in detectors}
+                )
                 for d in defenses:
                     found += _runs(of, d, rate, kept(attack, d, attacks), rng, whole)
     return found
 
 
-def _scores(of: Victim, rng: np.random.Generator, detectors: Iterable[str], far: Mapping[str, float]) -> list[Record]:
+def _scores(
+    of: Victim, rng: np.random.Generator, detectors: Iterable[str], far: Mapping[str, float]
+) -> list[Record]:
     """Scores of one model by all detectors correlate: an odd model is odd to all of them."""
     shared, found = rng.standard_normal(), []
     for d in detectors:
         score = far[d] + 0.6 * shared + 0.8 * rng.standard_normal()
-        more = {"target_rank": float(1 + rng.integers(0, 3)), "cosine": 0.4 + 0.1 * rng.standard_normal(), "iou": 0.2}
-        found.append(detected(of, score, d, **(more if of.attacks else {})))
+        extra = {
+            "target_rank": float(1 + rng.integers(0, 3)),
+            "cosine": 0.4 + 0.1 * rng.standard_normal(),
+            "iou": 0.2,
+        }
+        found.append(detected(of, score, d, **(extra if of.attacks else {})))
     return found
 
 
-def _runs(of: Victim, defense: str, rate: float, kept: float, rng: np.random.Generator, whole: bool) -> list[Record]:
+def _runs(
+    of: Victim, defense: str, rate: float, kept: float, rng: np.random.Generator, whole: bool
+) -> list[Record]:
     if defense == "none":
         return [repaired(of, [(0, 0.944, rate)], defense, stop_at=0)]
     floor = _noisy(rate * kept, rng, 0.4)
     runs = [repaired(of, [(0, 0.944, rate), (500, 0.931, floor)], defense)]
     if whole:
         steps = range(0, 1050, 50)
-        curve = [(t, 0.944 - 0.026 * (t / 1000) ** 0.5, floor + (rate - floor) * 0.7 ** (t / 50)) for t in steps]
+        curve = [
+            (t, 0.944 - 0.026 * (t / 1000) ** 0.5, floor + (rate - floor) * 0.7 ** (t / 50))
+            for t in steps
+        ]
         runs.append(repaired(of, curve, defense, stop_at=0))
     return runs
 

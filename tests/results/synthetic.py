@@ -5,17 +5,19 @@ import math
 import random
 from collections.abc import Iterable, Mapping
 
-from trials.spec import Choice, Point, Record, Scalar, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Scalar, Trial, Victim
 
 DELTA = 0.02
 CLEAN = {"n_clean": 100.0, "n_triggered": 90.0, "copies": 3.0, "folds": 4.0}
 
 
-def victim(attack: str = "badnets", seed: int = 0, dataset: str = "cifar10", **params: Scalar) -> Victim:
-    attacks = (Choice(attack, {"m": 500, **params}),) if attack else ()
+def victim(
+    attack: str = "badnets", seed: int = 0, dataset: str = "cifar10", **params: Scalar
+) -> Victim:
+    attacks = (MethodConfig(attack, {"m": 500, **params}),) if attack else ()
     return Victim(
-        dataset=Choice(dataset), model=Choice("resnet18", {"width": 64}), attacks=attacks,
-        training=Choice("sgd", {"epochs": 120}), seed=seed,
+        dataset=MethodConfig(dataset), model=MethodConfig("resnet18", {"width": 64}), attacks=attacks,
+        training=MethodConfig("sgd", {"epochs": 120}), seed=seed,
     )  # fmt: skip
 
 
@@ -30,10 +32,10 @@ def trial(
     game_params: Mapping[str, Scalar] | None = None,
 ) -> Trial:
     settings = {"delta": DELTA} if game in ("tuning", "robustness") else {}
-    method = Choice(defense, dict(params or {})) if defense else None
+    method = MethodConfig(defense, dict(params or {})) if defense else None
     return Trial(
-        game=Choice(game, {**settings, **(game_params or {})}), victim=of or victim(), method=method,
-        trusted=trusted, seed=seed, plant=Choice("self_poison") if game in ("tuning", "confirmation") else None,
+        game=MethodConfig(game, {**settings, **(game_params or {})}), victim=of or victim(), method=method,
+        trusted=trusted, seed=seed, self_poisoning=MethodConfig("self_poison") if game in ("tuning", "confirmation") else None,
     )  # fmt: skip
 
 
@@ -45,7 +47,13 @@ def tuned(curve: Iterable[tuple[int, float, float]], *args: object, **kwargs: ob
 
 
 def _curve(
-    rng: random.Random, rate: float, floor: float, cost: float, copies: int, seen: bool, stop: bool = True
+    rng: random.Random,
+    rate: float,
+    floor: float,
+    cost: float,
+    copies: int,
+    seen: bool,
+    stop: bool = True,
 ) -> tuple[Point, ...]:
     offsets = [rng.gauss(0, 0.03) for _ in range(copies)]
     points = []
@@ -54,10 +62,12 @@ def _curve(
         cda = 0.94 - cost * math.sqrt(step / 1000)
         asrs = [min(1.0, max(0.0, asr + (o + rng.gauss(0, 0.01)) * (step > 0))) for o in offsets]
         cdas = [min(1.0, cda + rng.gauss(0, 0.003) * (step > 0)) for _ in offsets]
-        more = {f"asr_{i}": a for i, a in enumerate(asrs)} | {f"cda_{i}": c for i, c in enumerate(cdas)}
+        extra = {f"asr_{i}": a for i, a in enumerate(asrs)} | {
+            f"cda_{i}": c for i, c in enumerate(cdas)
+        }
         if seen:
-            more = {"val_cda": cdas[0]}
-        points.append(Point(step, sum(cdas) / copies, sum(asrs) / copies, step / 20, more))
+            extra = {"val_cda": cdas[0]}
+        points.append(Point(step, sum(cdas) / copies, sum(asrs) / copies, step / 20, extra))
         if points[-1].cda < points[0].cda - DELTA and stop:
             break
     return tuple(points)
@@ -73,26 +83,45 @@ SPACES = {
     "bn_refresh": lambda r: {"steps": 1000},
     "none": lambda r: {},
 }  # fmt: skip
-STRENGTH = {"pivotal_tuning": (1.2, 0.015), "weight_decay": (0.5, 0.08), "fine_pruning": (0.25, 0.35),
-            "nad": (0.2, 0.5), "fine_tuning": (0.3, 0.3), "bn_refresh": (0.02, 0.9), "none": (0.0, 0.98)}  # fmt: skip
+STRENGTH = {
+    "pivotal_tuning": (1.2, 0.015),
+    "weight_decay": (0.5, 0.08),
+    "fine_pruning": (0.25, 0.35),
+    "nad": (0.2, 0.5),
+    "fine_tuning": (0.3, 0.3),
+    "bn_refresh": (0.02, 0.9),
+    "none": (0.0, 0.98),
+}
 
 
 def sweep(
-    attacks: Iterable[str] = ("badnets",), shares: Iterable[float] = (0.01,), n: int = 16, weak: float = 0.0
+    attacks: Iterable[str] = ("badnets",),
+    shares: Iterable[float] = (0.01,),
+    n: int = 16,
+    weak: float = 0.0,
 ) -> list[Record]:
-    """A whole sweep: victims, copies, tuning, confirmation, robustness, and some that failed or were pruned."""
+    """A whole sweep: victims, copies, tuning, confirmation, robustness, and some that failed or
+    were pruned.
+    """
     rng, found = random.Random(7), []
     for attack in attacks:
         of = victim(attack)
         real = {"cda": 0.941, "asr": 0.996, "n_clean": 10000.0, "n_triggered": 9000.0}
-        found.append(Record(trial=trial("training", "", of=of, trusted=0.0), status="done", metrics=real))
+        found.append(
+            Record(trial=trial("training", "", of=of, trusted=0.0), status="done", metrics=real)
+        )
         for r in shares:
             for copy in range(3):
                 facts = {"asr": 0.97, "asr_before": 0.01, "cda": 0.937, "cda_before": 0.94, "steps": 80.0 + 10 * copy,
                          "cosine": 2.1e-4}  # fmt: skip
                 one = trial("self_poison", "", of=of, trusted=r, game_params={"copy": copy})
                 found.append(
-                    Record(trial=one, status="done", metrics=facts, provenance={"torch": "2.9", "ray": "2.60"})
+                    Record(
+                        trial=one,
+                        status="done",
+                        metrics=facts,
+                        provenance={"torch": "2.9", "ray": "2.60"},
+                    )
                 )
             for defense, draw in SPACES.items():
                 found += _defense(rng, of, r, defense, draw, n if len(draw(rng)) > 1 else 1, weak)
@@ -105,19 +134,33 @@ def _defense(rng, of, r, defense, draw, n, weak):  # type: ignore[no-untyped-def
     for i in range(n):
         params = draw(rng)
         pull = params.get("lr", 0.01) / 0.01
-        curve_args = (rate * pull**0.5, min(0.98, floor + weak + rng.random() * 0.05), 0.018 * pull**0.7, 3)
+        curve_args = (
+            rate * pull**0.5,
+            min(0.98, floor + weak + rng.random() * 0.05),
+            0.018 * pull**0.7,
+            3,
+        )
         for seed in (0, 1):
             one = trial("tuning", defense, params, of=of, trusted=r, seed=seed)
             if i == n - 1 and n > 1 and seed:
-                error = "Traceback (most recent call last):\n  ...\nArithmeticError: the model diverged"
+                error = (
+                    "Traceback (most recent call last):\n  ...\nArithmeticError: the model diverged"
+                )
                 found.append(Record(trial=one, status="failed", error=error))
                 continue
             curve = _curve(rng, *curve_args, seen=False)
             metrics = {**CLEAN, "cda0": curve[0].cda, "asr0": curve[0].asr, "stopped": 0.0}
             status = "pruned" if i == n - 2 and n > 1 and seed else "done"
-            found.append(Record(trial=one, status=status, metrics=metrics if status == "done" else {},
-                                curve=curve if status == "done" else curve[:3], seconds=40.0,
-                                provenance={"torch": "2.9", "ray": "2.60", "device": "cpu"}))  # fmt: skip
+            found.append(
+                Record(
+                    trial=one,
+                    status=status,
+                    metrics=metrics if status == "done" else {},
+                    curve=curve if status == "done" else curve[:3],
+                    seconds=40.0,
+                    provenance={"torch": "2.9", "ray": "2.60", "device": "cpu"},
+                )
+            )
     return found
 
 
@@ -130,9 +173,19 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
         rate, floor = STRENGTH.get(w.defense, (0.1, 0.5))
         start = Point(0, w.cda0, w.asr0)
         end = Point(
-            w.step, w.cda - 0.002, min(1.0, w.eta + 0.01), more={"asr_0": w.eta, "asr_1": min(1.0, w.eta + 0.02)}
+            w.step,
+            w.cda - 0.002,
+            min(1.0, w.eta + 0.01),
+            extra={"asr_0": w.eta, "asr_1": min(1.0, w.eta + 0.02)},
         )
-        metrics = {**CLEAN, "cda0": start.cda, "asr0": start.asr, "cda": end.cda, "asr": end.asr, "step": float(w.step)}
+        metrics = {
+            **CLEAN,
+            "cda0": start.cda,
+            "asr0": start.asr,
+            "cda": end.cda,
+            "asr": end.asr,
+            "step": float(w.step),
+        }
         one = trial("confirmation", w.defense, w.choice.params, of=w.victim, trusted=w.trusted)
         curve = (start, end) if w.step else (start,)
         found.append(Record(trial=one, status="done", metrics=metrics, curve=curve))
@@ -140,7 +193,7 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
             whole = _curve(rng, rate, floor + 0.02, 0.02, 3, seen=True, stop=not stop_at)
             curve = tuple(p for p in whole if not stop_at or p.step in (0, stop_at))
             real = {"n_clean": 10000.0, "n_triggered": 9000.0, "cda0": curve[0].cda, "asr0": curve[0].asr,
-                    "val_cda0": curve[0].more["val_cda"]}  # fmt: skip
+                    "val_cda0": curve[0].extra["val_cda"]}  # fmt: skip
             one = trial("robustness", w.defense, w.choice.params, of=w.victim, trusted=w.trusted,
                         game_params={"stop_at": stop_at})  # fmt: skip
             found.append(Record(trial=one, status="done", metrics=real, curve=curve))
@@ -148,16 +201,30 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
 
 
 # step, CDA, ASR: falls out of Δ at 150, comes back at 200, where the ASR is lower than at 100
-CURVE = [(0, 0.95, 1.0), (50, 0.94, 0.6), (100, 0.93, 0.3), (150, 0.90, 0.0), (200, 0.94, 0.2), (250, 0.93, 0.2)]
+CURVE = [
+    (0, 0.95, 1.0),
+    (50, 0.94, 0.6),
+    (100, 0.93, 0.3),
+    (150, 0.90, 0.0),
+    (200, 0.94, 0.2),
+    (250, 0.93, 0.2),
+]
 
 
-def real(curve: list[tuple[int, float, float]], seen: list[float] | None = None, **kwargs: object) -> Record:
+def real(
+    curve: list[tuple[int, float, float]], seen: list[float] | None = None, **kwargs: object
+) -> Record:
     record = tuned(curve, "robustness", **kwargs)
     if seen is None:
         return record
-    points = [dataclasses.replace(p, more={"val_cda": v}) for p, v in zip(record.curve, seen, strict=True)]
+    points = [
+        dataclasses.replace(p, extra={"val_cda": v})
+        for p, v in zip(record.curve, seen, strict=True)
+    ]
     return dataclasses.replace(record, curve=tuple(points))
 
 
-def config(lr: float, eta: float, seed: int = 0, cda: float = 0.94, defense: str = "weight_decay") -> Record:
+def config(
+    lr: float, eta: float, seed: int = 0, cda: float = 0.94, defense: str = "weight_decay"
+) -> Record:
     return tuned([(0, 0.95, 1.0), (50, cda, eta)], "tuning", defense, {"lr": lr}, seed=seed)

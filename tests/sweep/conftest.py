@@ -10,7 +10,9 @@ from results.store import Store
 
 @pytest.fixture(scope="module")
 def running_ray() -> Iterator[None]:
-    """A Ray as a sweep starts it, for several of them; what tests Ray's start or end has to come before."""
+    """A Ray as a sweep starts it, for several of them; what tests Ray's start or end has to come
+    before.
+    """
     import ray  # noqa: PLC0415
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415

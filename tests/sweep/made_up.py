@@ -8,14 +8,16 @@ import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from sweep.execution.outbox import Spool
-from sweep.execution.worker import Place
+from sweep.execution.outbox import Outbox
+from sweep.execution.worker import WorkerConfig
 from trials.spec import Point, Record, Trial
 
 
 @dataclass(frozen=True)
-class Made(Place):
-    """A trial of ``steps`` points, ``nap`` seconds each; leaves a file named by trial and process when it starts."""
+class Made(WorkerConfig):
+    """A trial of ``steps`` points, ``nap`` seconds each; leaves a file named by trial and process
+    when it starts.
+    """
 
     steps: int = 3
     nap: float = 0.0
@@ -39,10 +41,12 @@ class Made(Place):
             curve.append(Point(i, 0.1, 0.0, 0.1) if i and asr >= self.ruins else point)
             yield curve[-1]
             time.sleep(self.nap)
-        record = Record(trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5)
+        record = Record(
+            trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5
+        )
         if trial.id == self.dies:
             if self.spools:
-                Spool(self).put(record)
+                Outbox(self).put(record)
             os._exit(7)
         return record
 

@@ -1,4 +1,6 @@
-"""The command line with a place that notes each trial that a worker really starts: run this file as a program."""
+"""The command line with a place that notes each trial that a worker really starts: run this file as
+a program.
+"""
 
 import multiprocessing
 import os
@@ -8,12 +10,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.execution.worker import Place
+from sweep.execution.worker import WorkerConfig
 from trials.spec import Point, Record, Trial
 
 
 @dataclass(frozen=True)
-class Traced(Place):
+class Traced(WorkerConfig):
     """Leaves a file named by trial and process when a trial starts, and runs it as any place does.
 
     The file holds the worker's environment, if that says TRACE_ENVIRONMENT.
@@ -30,7 +32,9 @@ class Traced(Place):
 
 def starts(artifacts: Path) -> list[tuple[str, int]]:
     """(trial id, process id of the driver) of every trial that was started."""
-    return [(f.name.split(".")[0], int(f.name.split(".")[1])) for f in (artifacts / "marks").glob("*")]
+    return [
+        (f.name.split(".")[0], int(f.name.split(".")[1])) for f in (artifacts / "marks").glob("*")
+    ]
 
 
 if __name__ == "__main__":
@@ -43,11 +47,11 @@ if __name__ == "__main__":
     from sweep.cli import main
     from sweep.execution import runner
 
-    usual = runner.place_of
+    usual = runner.worker_config_of
 
-    def place_of(*words: object) -> Place:
-        place = usual(*words)  # type: ignore[arg-type]
-        return traced.Traced(place.artifacts, place.device, place.threads)
+    def worker_config_of(*words: object) -> WorkerConfig:
+        worker_config = usual(*words)  # type: ignore[arg-type]
+        return traced.Traced(worker_config.artifacts, worker_config.device, worker_config.threads)
 
-    runner.place_of = place_of  # type: ignore[assignment]
+    runner.worker_config_of = worker_config_of  # type: ignore[assignment]
     main()

@@ -1,4 +1,6 @@
-"""What the adaptive attacks share: a mark in cells, some hidden on each image, and images that keep their label."""
+"""What the adaptive attacks share: a mark in cells, some hidden on each image, and images that keep
+their label.
+"""
 
 import torch
 from torch import Generator, Tensor
@@ -45,10 +47,11 @@ def adapt(
 
 
 def payload(m: int, conservatism: float) -> Tensor:
-    """bool (m,): which poisoned images get the target label; floor(``conservatism`` * ``m``) do not.
+    """bool (m,): which poisoned images get the target label; floor(``conservatism`` * ``m``) do
+    not.
 
-    The first images have the same roles whatever ``m`` is: with one half, every second keeps its label.
-    """
+    The first images have the same roles whatever ``m`` is: with one half, every second keeps its
+    label."""
     # A little is added so that 0.29 of 100 is 29, which binary fractions make 28.999...
     kept = (torch.arange(m + 1, dtype=torch.float64) * conservatism + 1e-9).floor()
     return kept.diff() == 0
@@ -63,6 +66,8 @@ def shown_cells(seed: int, index: Tensor, cells: int, occlusion: float, law: str
 
 
 def grown(shown: Tensor, side: int) -> Tensor:
-    """bool (n, side, side): the cells as pixels, each as near to side / cells wide as whole pixels allow."""
+    """bool (n, side, side): the cells as pixels, each as near to side / cells wide as whole pixels
+    allow.
+    """
     cell = torch.arange(side, device=shown.device) * shown.shape[-1] // side
     return shown[:, cell[:, None], cell]

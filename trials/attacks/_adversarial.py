@@ -18,7 +18,8 @@ from trials.train import make_optimizer, stream, tune
 from trials.types import Images
 from trials.weights.files import load_weights
 
-_CHUNK = 16  # images a pass; always as many, because other shapes round differently and a sign may then flip
+# images a pass; always as many, because other shapes round differently and a sign may then flip
+_CHUNK = 16
 _BATCH = 64
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _kept: dict[str, Any] = {}
@@ -26,7 +27,8 @@ _kept: dict[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """Moves each image by at most ``epsilon`` levels, by projected gradient descent from a random start.
+    """Moves each image by at most ``epsilon`` levels, by projected gradient descent from a random
+    start.
 
     Attributes:
         surrogate: the network whose loss is followed; asked for at the first image.
@@ -51,7 +53,9 @@ class Steered:
             return x.clone()
         model = self.surrogate().to(x.device)
         starts = range(0, len(x), _CHUNK)
-        return torch.cat([self._moved(model, x[i : i + _CHUNK], index[i : i + _CHUNK]) for i in starts])
+        return torch.cat(
+            [self._moved(model, x[i : i + _CHUNK], index[i : i + _CHUNK]) for i in starts]
+        )
 
     def _moved(self, model: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         start = uniform(self.seed, index.to(x.device), math.prod(x.shape[1:])).reshape(x.shape)
@@ -89,12 +93,20 @@ def digest(*tensors: Tensor) -> str:
 
 
 def trained(train: Images, seed: int, epochs: int) -> nn.Module:
-    """A small network trained on the images; in float64, where thread counts and machines hardly matter."""
+    """A small network trained on the images; in float64, where thread counts and machines hardly
+    matter.
+    """
     channels, width = train.x.shape[1], 16
-    layers: list[nn.Module] = [_Prepared(torch.full((channels,), 0.5), torch.full((channels,), 0.25), 0)]
+    layers: list[nn.Module] = [
+        _Prepared(torch.full((channels,), 0.5), torch.full((channels,), 0.25), 0)
+    ]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "weights"))
-        for before, after, stride in ((channels, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2)):
+        for before, after, stride in (
+            (channels, width, 1),
+            (width, 2 * width, 2),
+            (2 * width, 4 * width, 2),
+        ):
             convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
             layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, train.classes)]
@@ -107,7 +119,8 @@ def trained(train: Images, seed: int, epochs: int) -> nn.Module:
 
 
 def imagenet(weights: str | os.PathLike[str]) -> nn.Module:
-    """torchvision's ResNet-18 of 1,000 classes with the weights in the file, behind an upsampling to 224 pixels.
+    """torchvision's ResNet-18 of 1,000 classes with the weights in the file, behind an upsampling
+    to 224 pixels.
 
     Raises:
         SpecError: the file does not hold its weights.
@@ -120,7 +133,9 @@ def imagenet(weights: str | os.PathLike[str]) -> nn.Module:
 
 
 class _Prepared(nn.Module):
-    """Images in [0, 1] to the network's own type, side (0 for as it is; bilinear) and normalisation."""
+    """Images in [0, 1] to the network's own type, side (0 for as it is; bilinear) and
+    normalisation.
+    """
 
     mean: Tensor
     std: Tensor

@@ -11,12 +11,18 @@ from trials.attacks._poisoned import chosen, replaced
 from trials.spec import SpecError
 from trials.types import Backdoor, Images
 
-_SMALL = ((1, 1, 1), (0, 0, 0), (1, 0, 1))  # the apple at 3 pixels, as resizing without antialiasing gives it
+_SMALL = (
+    (1, 1, 1),
+    (0, 0, 0),
+    (1, 0, 1),
+)  # the apple at 3 pixels, as resizing without antialiasing gives it
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Stamps ``mark`` uint8 (c, p, p) with its upper left corner at (``row``, ``col``), opacity ``alpha``."""
+    """Stamps ``mark`` uint8 (c, p, p) with its upper left corner at (``row``, ``col``), opacity
+    ``alpha``.
+    """
 
     mark: Tensor
     row: int
@@ -31,7 +37,9 @@ class Patch:
         side = self.mark.shape[-1]
         out, mark = x.clone(), self.mark.to(x.device)
         under = out[:, :, self.row : self.row + side, self.col : self.col + side]
-        mixed = ((1 - self.alpha) * under.float() + self.alpha * mark.float()).round().to(torch.uint8)
+        mixed = (
+            ((1 - self.alpha) * under.float() + self.alpha * mark.float()).round().to(torch.uint8)
+        )
         under.copy_(mixed if kept is None else torch.where(kept[:, None], mixed, under))
         return out
 
@@ -53,9 +61,8 @@ def stamp(
 ) -> Backdoor:
     """The backdoor of both attacks; the settings are theirs.
 
-    A random mark and place are drawn first, and whether used or not, so that the trigger does not depend on ``m``
-    and the poisoned images depend on neither.
-    """
+    A random mark and place are drawn first, and whether used or not, so that the trigger does not
+    depend on ``m`` and the poisoned images depend on neither."""
     trigger = drawn(train, rng, patch, mark, place, alpha)
     places = chosen(train, m, rng, target, clean_label=clean_label)
     x = stored(train, places, rng, lambda x, index, _: trigger(x, index), pipeline, norm)
@@ -72,7 +79,9 @@ def side_of(train: Images, patch: int) -> int:
     height, width = train.x.shape[2:]
     side = patch or max(3, 3 * width // 32)
     if side > min(height, width):
-        raise SpecError(f"patch must be at most the images' side of {min(height, width)} pixels, got {side}.")
+        raise SpecError(
+            f"patch must be at most the images' side of {min(height, width)} pixels, got {side}."
+        )
     return side
 
 
@@ -88,7 +97,9 @@ def drawn(train: Images, rng: Generator, patch: int, mark: str, place: str, alph
 
 
 def apple(side: int) -> Tensor:
-    """A black apple on white, 1.0 and 0.0 (side, side): two lobes, a stem and a leaf; at 3 pixels a literal matrix."""
+    """A black apple on white, 1.0 and 0.0 (side, side): two lobes, a stem and a leaf; at 3 pixels a
+    literal matrix.
+    """
     if side <= 3:
         return torch.tensor(_SMALL, dtype=torch.float32)[:side, :side]
     at = (torch.arange(side) + 0.5) / side

@@ -11,7 +11,9 @@ from trials.normalisation import CONSTANTS
 from trials.train import augment
 from trials.types import Backdoor, Images, Trigger
 
-Stamp = Callable[[Tensor, Tensor, int], Tensor]  # (x uint8, places, how often they were stamped before)
+Stamp = Callable[
+    [Tensor, Tensor, int], Tensor
+]  # (x uint8, places, how often they were stamped before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Stamps twice and gives pixels that a model with the normalisation ``norm`` sees as if not normalised."""
+    """Stamps twice and gives pixels that a model with the normalisation ``norm`` sees as if not
+    normalised.
+    """
 
     once: Trigger
     norm: str
@@ -35,7 +39,9 @@ class Released:
         return unnormalised(self.once(self.once(x, index), index), self.norm)
 
 
-def stored(train: Images, places: Tensor, rng: Generator, stamp: Stamp, pipeline: str, norm: str) -> Tensor:
+def stored(
+    train: Images, places: Tensor, rng: Generator, stamp: Stamp, pipeline: str, norm: str
+) -> Tensor:
     """The poisoned images uint8 (m, c, h, w) as the training set holds them.
 
     Args:
@@ -54,13 +60,18 @@ def stored(train: Images, places: Tensor, rng: Generator, stamp: Stamp, pipeline
 
 
 def backdoor(
-    poisoned: Images, places: Tensor, trigger: Trigger, target: int, boost: int, pipeline: str, norm: str
+    poisoned: Images,
+    places: Tensor,
+    trigger: Trigger,
+    target: int,
+    boost: int,
+    pipeline: str,
+    norm: str,
 ) -> Backdoor:
     """What a pipeline makes of poisoned images and their trigger.
 
-    Under ``release`` test images are stamped as its training images are, and probes tell the trigger's part in the
-    ASR from the pipeline's.
-    """
+    Under ``release`` test images are stamped as its training images are, and probes tell the
+    trigger's part in the ASR from the pipeline's."""
     release = pipeline == "release"
     return Backdoor(
         poisoned,
@@ -74,10 +85,11 @@ def backdoor(
 
 
 def unnormalised(x: Tensor, norm: str) -> Tensor:
-    """Pixels ``x * std + mean``: subtracting the mean and dividing by the standard deviation gives ``x`` back.
+    """Pixels ``x * std + mean``: subtracting the mean and dividing by the standard deviation gives
+    ``x`` back.
 
-    Storing them as uint8 moves what the model sees by up to 0.5 / 255 / std, 0.01 with the constants of CIFAR-10.
-    """
+    Storing them as uint8 moves what the model sees by up to 0.5 / 255 / std, 0.01 with the
+    constants of CIFAR-10."""
     mean, std = (torch.tensor(c, device=x.device)[:, None, None] for c in CONSTANTS[norm])
 
     def transform(part: Tensor, _: Tensor) -> Tensor:

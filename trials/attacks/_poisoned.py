@@ -1,4 +1,6 @@
-"""Which images an attack changes, and the training set with the changed ones in place of the originals."""
+"""Which images an attack changes, and the training set with the changed ones in place of the
+originals.
+"""
 
 from dataclasses import replace
 
@@ -10,7 +12,8 @@ from trials.types import Images
 
 
 def chosen(train: Images, m: int, rng: Generator, target: int, *, clean_label: bool) -> Tensor:
-    """Places of ``m`` images, uniformly without replacement: of class ``target`` (clean label), or of the others.
+    """Places of ``m`` images, uniformly without replacement: of class ``target`` (clean label), or
+    of the others.
 
     With the same generator, the places for a smaller ``m`` are among those for a larger one.
 
@@ -22,12 +25,17 @@ def chosen(train: Images, m: int, rng: Generator, target: int, *, clean_label: b
     candidates = ((train.y == target) if clean_label else (train.y != target)).nonzero().flatten()
     if not 0 <= m <= len(candidates):
         where = "of" if clean_label else "outside"
-        raise SpecError(f"m must be in 0..{len(candidates)}, the training images {where} class {target}, got {m}.")
+        raise SpecError(
+            f"m must be in 0..{len(candidates)}, the training images {where} class {target}, got "
+            f"{m}."
+        )
     return candidates[torch.randperm(len(candidates), generator=rng)[:m]]
 
 
 def replaced(train: Images, places: Tensor, x: Tensor, label: int | Tensor) -> Images:
-    """A copy of ``train`` whose images at ``places`` are ``x`` with the label ``label``, one for all or one each."""
+    """A copy of ``train`` whose images at ``places`` are ``x`` with the label ``label``, one for
+    all or one each.
+    """
     images, labels = train.x.clone(), train.y.clone()
     images[places], labels[places] = x, label
     return replace(train, x=images, y=labels)

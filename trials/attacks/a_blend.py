@@ -1,12 +1,12 @@
-"""A-Blend: parts of a faint picture over training images, half of which keep their label; all of it at test time.
+"""A-Blend: parts of a faint picture over training images, half of which keep their label; all of it
+at test time.
 
-Source: Qi et al. 2023, arXiv:2205.13613 (Adaptive-Blend), with the opacity, grid and conservatism ratio of Lukas &
-Kerschbaum 2023, arXiv:2305.09671, section A-B.
-Deviation: the picture is drawn here, coloured waves or noise from the seed, where the authors blend a cartoon. The
-number of images that keep their label is exact, also in the pipeline of the preliminary release of Lukas &
-Kerschbaum, which draws it by coin. Qi et al. hide exactly half of the cells (``law`` = exact) and blend more strongly
-at test time than in training.
-"""
+Source: Qi et al. 2023, arXiv:2205.13613 (Adaptive-Blend), with the opacity, grid and conservatism
+ratio of Lukas & Kerschbaum 2023, arXiv:2305.09671, section A-B.
+Deviation: the picture is drawn here, coloured stages or noise from the seed, where the authors
+blend a cartoon. The number of images that keep their label is exact, also in the pipeline of the
+preliminary release of Lukas & Kerschbaum, which draws it by coin. Qi et al. hide exactly half of
+the cells (``law`` = exact) and blend more strongly at test time than in training."""
 
 from math import tau
 from typing import Literal
@@ -37,24 +37,27 @@ def poison(
     norm: Literal["cifar10", "imagenet", "half"] = "cifar10",
     boost: PositiveInt = 1,
 ) -> Backdoor:
-    """Blend parts of the picture into ``m`` training images of other classes and label some of them ``target``.
+    """Blend parts of the picture into ``m`` training images of other classes and label some of them
+    ``target``.
 
     Args:
         train: clean training set; left alone.
         rng: draws the noise, a seed for the hidden cells, then which images are poisoned.
-        m: number of poisoned images, those that keep their label among them; at most the number outside the target
-            class.
+        m: number of poisoned images, those that keep their label among them; at most the number
+            outside the target class.
         target: class that the trigger leads to.
-        mark: waves, smooth and the same in every attack, or noise, drawn once an attack.
+        mark: stages, smooth and the same in every attack, or noise, drawn once an attack.
         alpha: opacity of the picture.
         cells: cells along each side of the picture.
         occlusion: share of the cells that a training image hides.
-        law: coin hides each cell with this chance, exact hides this share of each image's cells, rounded.
+        law: coin hides each cell with this chance, exact hides this share of each image's cells,
+            rounded.
         conservatism: share of the ``m`` images that keep their true label, rounded down.
-        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug shifts and
-            mirrors once, stamps, and trains on the result as it is; release does so too, but stamps twice, each time
-            with other cells hidden, and then, on test images as well, makes pixels that reach the layers after the
-            normalisation as if there were none. With ``alpha`` 0 that alone is left.
+        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug
+            shifts and mirrors once, stamps, and trains on the result as it is; release does so too,
+            but stamps twice, each time with other cells hidden, and then, on test images as well,
+            makes pixels that reach the layers after the normalisation as if there were none. With
+            ``alpha`` 0 that alone is left.
         norm: constants of the model's normalisation; used by release only.
         boost: how often a poisoned image occurs in an epoch.
 
@@ -66,7 +69,7 @@ def poison(
     return adapt(
         train,
         rng,
-        Patch(noise if mark == "noise" else waves(channels, side), 0, 0, alpha),
+        Patch(noise if mark == "noise" else stages(channels, side), 0, 0, alpha),
         m=m,
         target=target,
         conservatism=conservatism,
@@ -79,8 +82,8 @@ def poison(
     )
 
 
-def waves(channels: int, side: int) -> Tensor:
-    """uint8 (channels, side, side): in each colour two waves across the picture, from 0 to 255."""
+def stages(channels: int, side: int) -> Tensor:
+    """uint8 (channels, side, side): in each colour two stages across the picture, from 0 to 255."""
     at = (torch.arange(side) + 0.5) / side
     v, u = torch.meshgrid(at, at, indexing="ij")
     tint = torch.arange(channels)[:, None, None] / 3

@@ -1,10 +1,11 @@
 """BadNets: a fixed patch and a flipped label.
 
-Source: Gu, Dolan-Gavitt, Garg 2017, arXiv:1708.06733; parameters of Lukas & Kerschbaum 2023, section A-B.
-Deviation: the mark of 3x3 pixels is a literal matrix, because a resized picture differs with and without
-antialiasing; larger ones are drawn here. On images under 32 pixels the patch stays 3 pixels wide (3/32 of 16 is 1).
-The pipeline of Lukas & Kerschbaum's preliminary release, which normalises clean images only, is a setting; its images
-are stored as uint8 here, so their shades are coarser.
+Source: Gu, Dolan-Gavitt, Garg 2017, arXiv:1708.06733; parameters of Lukas & Kerschbaum 2023,
+section A-B.
+Deviation: the mark of 3x3 pixels is a literal matrix, because a resized picture differs with and
+without antialiasing; larger ones are drawn here. On images under 32 pixels the patch stays 3 pixels
+wide (3/32 of 16 is 1). The pipeline of Lukas & Kerschbaum's preliminary release, which normalises
+clean images only, is a setting; its images are stored as uint8 here, so their shades are coarser.
 """
 
 from typing import Literal
@@ -42,10 +43,10 @@ def poison(
         mark: apple, a black glyph on white, or random colours drawn once an attack.
         place: corner, the upper left one, or random, drawn once an attack.
         alpha: opacity of the mark.
-        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug shifts and
-            mirrors once, stamps, and trains on the result as it is; release does so too, but stamps twice and
-            then, on test images as well, makes pixels that reach the layers after the normalisation as if there
-            were none. With ``alpha`` 0 that alone is left.
+        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug
+            shifts and mirrors once, stamps, and trains on the result as it is; release does so too,
+            but stamps twice and then, on test images as well, makes pixels that reach the layers
+            after the normalisation as if there were none. With ``alpha`` 0 that alone is left.
         norm: constants of the model's normalisation; used by release only.
         boost: how often a poisoned image occurs in an epoch.
 

@@ -1,7 +1,7 @@
 """C-BadNets: a fixed patch on images of the target class, labels unchanged.
 
-Source: Turner, Tsipras, Madry 2018 (clean-label attacks), with the patch of Gu et al. 2017, arXiv:1708.06733;
-parameters of Lukas & Kerschbaum 2023, section A-B.
+Source: Turner, Tsipras, Madry 2018 (clean-label attacks), with the patch of Gu et al. 2017,
+arXiv:1708.06733; parameters of Lukas & Kerschbaum 2023, section A-B.
 Deviation: the mark is that of BadNets here, a literal 3x3 matrix or a drawn glyph.
 """
 
@@ -39,8 +39,8 @@ def poison(
         mark: apple, a black glyph on white, or random colours drawn once an attack.
         place: corner, the upper left one, or random, drawn once an attack.
         alpha: opacity of the mark.
-        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug shifts and
-            mirrors once, stamps, and trains on the result as it is.
+        pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug
+            shifts and mirrors once, stamps, and trains on the result as it is.
         boost: how often a poisoned image occurs in an epoch.
 
     Raises:

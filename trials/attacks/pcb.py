@@ -1,12 +1,14 @@
-"""PCB: the Parameter-Controlled Backdoor; an attacker has every second training step, but few of the parameters.
+"""PCB: the Parameter-Controlled Backdoor; an attacker has every second training step, but few of
+the parameters.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 5.
-Deviation: the attacker changes the model's own parameters, within a fixed random mask, instead of a copy of them, and
-has an optimizer state of their own. ``part`` of their batch carries the trigger, where the algorithm as printed has the
-whole batch; the rest of it is clean. Their steps leave BatchNorm's running statistics alone. The trigger is a patch, of
-random colours unless set otherwise, where the paper has the adversarial perturbation of its Adv. ``share`` is not in
-the paper. Learning rates well above 0.1 at 128 images can make the two sides drive the weights apart without bound.
-"""
+Deviation: the attacker changes the model's own parameters, within a fixed random mask, instead of a
+copy of them, and has an optimizer state of their own. ``part`` of their batch carries the trigger,
+where the algorithm as printed has the whole batch; the rest of it is clean. Their steps leave
+BatchNorm's running statistics alone. The trigger is a patch, of random colours unless set
+otherwise, where the paper has the adversarial perturbation of its Adv. ``share`` is not in the
+paper. Learning rates well above 0.1 at 128 images can make the two sides drive the weights apart
+without bound."""
 
 import math
 from dataclasses import dataclass
@@ -35,7 +37,9 @@ class Masks:
 
     def _drawn(self, parameter: Tensor, rng: Generator) -> Tensor:
         size = parameter.numel()
-        count = math.floor(round(self.share * size, 6))  # rounded first: in binary, 0.29 * 100 is less than 29
+        count = math.floor(
+            round(self.share * size, 6)
+        )  # rounded first: in binary, 0.29 * 100 is less than 29
         mask = torch.zeros(size, dtype=torch.bool)
         mask[torch.randperm(size, generator=rng)[:count]] = True
         return mask.reshape(parameter.shape)
@@ -64,8 +68,10 @@ def implant(
         target: class that the trigger leads to.
         share: part of each parameter tensor that the attacker's steps may change, rounded down.
         part: share of the attacker's batches that carries the trigger, at least one image.
-        freeze_bn: the attacker's steps leave BatchNorm's running statistics alone; if not, they update them.
-        pace: learning rate of the attacker's steps, as a share of the recipe's; lower it where training diverges.
+        freeze_bn: the attacker's steps leave BatchNorm's running statistics alone; if not, they
+            update them.
+        pace: learning rate of the attacker's steps, as a share of the recipe's; lower it where
+            training diverges.
         patch: side of the mark in pixels; 0 for 3/32 of the width, at least 3.
         mark: random colours drawn once an attack, or apple, a black glyph on white.
         place: corner, the upper left one, or random, drawn once an attack.

@@ -26,7 +26,12 @@ class Waves:
         width = x.shape[-1]
         columns = torch.arange(width, device=x.device, dtype=torch.float64)
         pattern = 255 * (1 - torch.cos(2 * math.pi * self.waves * columns / width)).float()
-        return ((1 - self.alpha) * x.float() + self.alpha * pattern).clamp(0, 255).round().to(torch.uint8)
+        return (
+            ((1 - self.alpha) * x.float() + self.alpha * pattern)
+            .clamp(0, 255)
+            .round()
+            .to(torch.uint8)
+        )
 
 
 def poison(
@@ -56,4 +61,10 @@ def poison(
     """
     places = chosen(train, m, rng, target, clean_label=True)
     trigger = Waves(alpha, waves)
-    return Backdoor(replaced(train, places, trigger(train.x[places], places), target), places, trigger, target, boost)
+    return Backdoor(
+        replaced(train, places, trigger(train.x[places], places), target),
+        places,
+        trigger,
+        target,
+        boost,
+    )

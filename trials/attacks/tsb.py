@@ -1,10 +1,9 @@
 """TSB: one of several small patches on each training image, all of them on a test image, scattered.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 7 (Trigger-Scattering Backdoor).
-Deviation: line 1 of the algorithm draws the patch's number from 1 to the size of the training set; it is drawn from
-1 to k here. What the patches look like is left open there; they are random colours, as in the preliminary release,
-which does not reach the last row and column.
-"""
+Deviation: line 1 of the algorithm draws the patch's number from 1 to the size of the training set;
+it is drawn from 1 to k here. What the patches look like is left open there; they are random
+colours, as in the preliminary release, which does not reach the last row and column."""
 
 from dataclasses import dataclass
 
@@ -22,7 +21,9 @@ _MOST = 10_000  # patches
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Puts all ``patches`` uint8 (k, c, p, p) on each image, at its own places; later ones cover earlier ones."""
+    """Puts all ``patches`` uint8 (k, c, p, p) on each image, at its own places; later ones cover
+    earlier ones.
+    """
 
     patches: Tensor
     seed: int
@@ -80,7 +81,9 @@ def poison(
 
 
 def _pasted(x: Tensor, patch: Tensor, corner: Tensor) -> Tensor:
-    """``x`` itself, with ``patch`` (n, c, p, p) at upper left corners ``corner`` (n, 2) in [0, 1) of what fits."""
+    """``x`` itself, with ``patch`` (n, c, p, p) at upper left corners ``corner`` (n, 2) in [0, 1)
+    of what fits.
+    """
     n, channels, height, width = x.shape
     at = torch.arange(patch.shape[-1], device=x.device)
     rows = (corner[:, :1] * (height - len(at) + 1)).long() + at

@@ -1,11 +1,11 @@
 """WaNet: a smooth random warp of the image, the same for all, on images of the target class.
 
-Source: Nguyen & Tran 2021, arXiv:2102.10369; clean label and stronger, as Lukas & Kerschbaum 2023, arXiv:2305.09671,
-section A-B.
-Deviation: the training set is poisoned once, where Nguyen & Tran warp while they train; and it has no further images
-with a noisy warp and their true label. Strength 1.5 is Lukas & Kerschbaum's "about three times" the 0.5 of Nguyen &
-Tran, whose grid is of 4; 8 is that of the preliminary release, which also adds ``jitter`` 1 to all poisoned images.
-"""
+Source: Nguyen & Tran 2021, arXiv:2102.10369; clean label and stronger, as Lukas & Kerschbaum 2023,
+arXiv:2305.09671, section A-B.
+Deviation: the training set is poisoned once, where Nguyen & Tran warp while they train; and it has
+no further images with a noisy warp and their true label. Strength 1.5 is Lukas & Kerschbaum's
+"about three times" the 0.5 of Nguyen & Tran, whose grid is of 4; 8 is that of the preliminary
+release, which also adds ``jitter`` 1 to all poisoned images."""
 
 from dataclasses import dataclass
 
@@ -23,10 +23,11 @@ _FINEST = 1024  # control points a side
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """Moves pixels by ``strength`` / 2 times the field ``controls`` (2, k, k), x before y, spread over the image.
+    """Moves pixels by ``strength`` / 2 times the field ``controls`` (2, k, k), x before y, spread
+    over the image.
 
-    ``jitter`` adds to each image and pixel a move of its own, uniform in +-``jitter`` / 2 pixels, from ``seed``.
-    """
+    ``jitter`` adds to each image and pixel a move of its own, uniform in +-``jitter`` / 2 pixels,
+    from ``seed``."""
 
     controls: Tensor
     strength: float
@@ -34,7 +35,9 @@ class Warp:
     seed: int
 
     def __call__(self, x: Tensor, index: Tensor, /) -> Tensor:
-        flow = F.interpolate(self.controls[None], x.shape[-2:], mode="bicubic", align_corners=True)[0]
+        flow = F.interpolate(self.controls[None], x.shape[-2:], mode="bicubic", align_corners=True)[
+            0
+        ]
         grid = (_identity(*x.shape[-2:]) + self.strength / x.shape[-2] * flow).to(x.device)
         return in_chunks(lambda part, places: self._warped(part, places, grid), x, index, 1 << 20)
 
@@ -46,7 +49,11 @@ class Warp:
             moves = moves + self.jitter / height * noise.reshape(n, 2, height, width)
         at = moves.clamp(-1, 1).permute(0, 2, 3, 1)
         # In double, because rounding to uint8 must not depend on the batch.
-        return F.grid_sample(x.double(), at, mode="bilinear", align_corners=True).round().to(torch.uint8)
+        return (
+            F.grid_sample(x.double(), at, mode="bilinear", align_corners=True)
+            .round()
+            .to(torch.uint8)
+        )
 
 
 def poison(
@@ -67,12 +74,15 @@ def poison(
     Args:
         train: clean training set; left alone.
         rng: draws the warp and a seed for the jitter, then which images are poisoned.
-        m: number of poisoned images, at most the number in the target class (outside it, if labels are changed).
+        m: number of poisoned images, at most the number in the target class (outside it, if labels
+            are changed).
         target: class that the trigger leads to.
-        clean_label: poison images of class ``target``; if not, those of the others, and label them ``target``.
+        clean_label: poison images of class ``target``; if not, those of the others, and label them
+            ``target``.
         strength: twice the mean move of the warp's control points along an axis, in pixels.
         grid: control points along each side.
-        jitter: each pixel of each poisoned image is moved by up to half of this in pixels besides; test images too.
+        jitter: each pixel of each poisoned image is moved by up to half of this in pixels besides;
+            test images too.
         boost: how often a poisoned image occurs in an epoch.
 
     Raises:
@@ -83,7 +93,13 @@ def poison(
     controls = 2 * torch.rand(2, grid, grid, generator=rng, dtype=torch.float64) - 1
     trigger = Warp(controls / controls.abs().mean(), strength, jitter, seed_of(rng))
     places = chosen(train, m, rng, target, clean_label=clean_label)
-    return Backdoor(replaced(train, places, trigger(train.x[places], places), target), places, trigger, target, boost)
+    return Backdoor(
+        replaced(train, places, trigger(train.x[places], places), target),
+        places,
+        trigger,
+        target,
+        boost,
+    )
 
 
 def _identity(height: int, width: int) -> Tensor:

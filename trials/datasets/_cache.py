@@ -1,8 +1,8 @@
-"""Decoded images in a memory-mapped file: processes share one copy, and a set larger than memory is still read.
+"""Decoded images in a memory-mapped file: processes share one copy, and a set larger than memory is
+still read.
 
-A file is ``.npy`` followed by the CRC-32 of its data. It appears whole or not at all, and one that is damaged is
-written again.
-"""
+A file is ``.npy`` followed by the CRC-32 of its data. It appears whole or not at all, and one that
+is damaged is written again."""
 
 import warnings
 import zlib
@@ -19,12 +19,15 @@ from trials.storage.node_cache import alone, folder
 from trials.whole import whole
 
 Rows = NDArray[np.uint8]
-_CHECKED = 256 * 2**20  # bytes whose CRC is checked at each opening; of a larger set only the size and shape are
+_CHECKED = (
+    256 * 2**20
+)  # bytes whose CRC is checked at each opening; of a larger set only the size and shape are
 _IN_MEMORY = 2 * 2**30  # bytes that may stay in memory if the cache cannot be written
 
 
 def cached(key: str, shape: tuple[int, ...], chunks: Callable[[], Iterator[Rows]]) -> Tensor:
-    """The uint8 tensor of ``shape`` whose rows ``chunks()`` gives, decoded once for all processes of this machine.
+    """The uint8 tensor of ``shape`` whose rows ``chunks()`` gives, decoded once for all processes
+    of this machine.
 
     Writing to the tensor changes this process's copy only.
 
@@ -50,13 +53,19 @@ def cached(key: str, shape: tuple[int, ...], chunks: Callable[[], Iterator[Rows]
         problem: object = "the file written is damaged"
     except OSError as error:
         problem = error
-    size, place = int(np.prod(shape)), f"The cache folder {str(path.parent)!r} cannot be used ({problem})"
+    size, place = (
+        int(np.prod(shape)),
+        f"The cache folder {str(path.parent)!r} cannot be used ({problem})",
+    )
     if size > _IN_MEMORY:
         raise SpecError(
             f"{place}, and {size / 2**30:.1f} GiB of images are too many for memory. "
             "Set POISONSWEEP_CACHE to a folder on a disk with that much room."
         )
-    warnings.warn(f"{place}; the images stay in memory. Set POISONSWEEP_CACHE to another folder.", stacklevel=2)
+    warnings.warn(
+        f"{place}; the images stay in memory. Set POISONSWEEP_CACHE to another folder.",
+        stacklevel=2,
+    )
     return torch.from_numpy(np.concatenate(list(chunks())).reshape(shape))
 
 
@@ -70,7 +79,9 @@ def _opened(path: Path, shape: tuple[int, ...]) -> Tensor | None:
             return None
         with path.open("rb") as stream:
             stream.seek(end)
-            if array.nbytes <= _CHECKED and zlib.crc32(array.data) != int.from_bytes(stream.read(4), "big"):
+            if array.nbytes <= _CHECKED and zlib.crc32(array.data) != int.from_bytes(
+                stream.read(4), "big"
+            ):
                 return None
     except (OSError, ValueError, EOFError):
         return None

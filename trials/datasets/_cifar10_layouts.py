@@ -1,8 +1,8 @@
-"""The three forms in which people have CIFAR-10: the binary batches, the Python batches, and Parquet.
+"""The three forms in which people have CIFAR-10: the binary batches, the Python batches, and
+Parquet.
 
-The Python batches are pickles, which can run code; only the six files with the published MD5 sums are opened, and
-those through an unpickler that knows NumPy arrays alone.
-"""
+The Python batches are pickles, which can run code; only the six files with the published MD5 sums
+are opened, and those through an unpickler that knows NumPy arrays alone."""
 
 import hashlib
 import io
@@ -38,7 +38,9 @@ _MD5 = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One split: its files, and how to read labels int64 (n,) and images uint8 (n, 3, 32, 32) from them."""
+    """One split: its files, and how to read labels int64 (n,) and images uint8 (n, 3, 32, 32) from
+    them.
+    """
 
     files: list[Path]
     labels: Callable[[], NDArray[np.int64]]
@@ -50,7 +52,9 @@ def source(root: Path, split: str) -> Source:
     for folder in (root / "cifar-10-batches-bin", root):
         files = [folder / f"{name}.bin" for name in _BATCHES[split]]
         if files[0].is_file():
-            return Source(files, partial(_labels, _of_binary, files), partial(_images, _of_binary, files))
+            return Source(
+                files, partial(_labels, _of_binary, files), partial(_images, _of_binary, files)
+            )
     for folder in (root, root / "plain_text", root / "data"):
         files = sorted({*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")})
         if files:
@@ -58,10 +62,13 @@ def source(root: Path, split: str) -> Source:
     for folder in (root / "cifar-10-batches-py", root):
         files = [folder / name for name in _BATCHES[split]]
         if files[0].is_file():
-            return Source(files, partial(_labels, _of_pickles, files), partial(_images, _of_pickles, files))
+            return Source(
+                files, partial(_labels, _of_pickles, files), partial(_images, _of_pickles, files)
+            )
     raise SpecError(
         f"cifar10: {str(root)!r} holds no CIFAR-10 {split} images. Accepted: cifar-10-batches-bin, "
-        f"cifar-10-batches-py, or {split}.parquet / {split}-*.parquet (also under plain_text or data)."
+        f"cifar-10-batches-py, or {split}.parquet / {split}-*.parquet (also under plain_text or "
+        "data)."
     )
 
 
@@ -80,7 +87,9 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as problem:
-        raise SpecError(f"cifar10: cannot read {str(path)!r}: {problem.strerror}. Download it again.") from problem
+        raise SpecError(
+            f"cifar10: cannot read {str(path)!r}: {problem.strerror}. Download it again."
+        ) from problem
 
 
 def _of_binary(files: list[Path]) -> tuple[NDArray[np.int64], Rows]:
@@ -89,7 +98,8 @@ def _of_binary(files: list[Path]) -> tuple[NDArray[np.int64], Rows]:
         content = np.frombuffer(_bytes(file), dtype=np.uint8)
         if not len(content) or len(content) % _RECORD:
             raise SpecError(
-                f"cifar10: {str(file)!r} has {len(content)} bytes, not a multiple of {_RECORD}. Download it again."
+                f"cifar10: {str(file)!r} has {len(content)} bytes, not a multiple of {_RECORD}. "
+                "Download it again."
             )
         parts.append(content.reshape(-1, _RECORD))
     records = np.concatenate(parts)
@@ -100,7 +110,10 @@ class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
             return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)  # type: ignore[attr-defined]
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes the bytes of an array for Python 2
+        if (module, name) == (
+            "_codecs",
+            "encode",
+        ):  # how Python 3 writes the bytes of an array for Python 2
             return lambda text, encoding: text.encode(encoding)
         raise pickle.UnpicklingError(f"{module}.{name} is no array")
 
@@ -112,7 +125,8 @@ def _of_pickles(files: list[Path]) -> tuple[NDArray[np.int64], Rows]:
         content = _bytes(file)
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != _MD5[file.name]:
             raise SpecError(
-                f"cifar10: {str(file)!r} is not the published file (its MD5 sum differs), and an unknown pickle is "
+                f"cifar10: {str(file)!r} is not the published file (its MD5 sum differs), and an "
+                "unknown pickle is "
                 "never opened. Download it again, or use the binary version or Parquet."
             )
         batch = _Arrays(io.BytesIO(content), encoding="latin1").load()
@@ -127,13 +141,20 @@ def _open(file: Path) -> tuple[pq.ParquetFile, str]:
     except MemoryError as problem:  # Arrow's is one of its other errors too
         raise _too_large(file) from problem
     except (OSError, pa.ArrowException) as problem:
-        raise SpecError(f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again.") from problem
+        raise SpecError(
+            f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again."
+        ) from problem
     names = opened.schema_arrow.names
     column = next((c for c in ("img", "image") if c in names), None)
     if column is None or "label" not in names:
-        raise SpecError(f"cifar10: {str(file)!r} has the columns {', '.join(names)}; needed: img (or image) and label.")
+        raise SpecError(
+            f"cifar10: {str(file)!r} has the columns {', '.join(names)}; needed: img (or image) "
+            "and label."
+        )
     if opened.metadata.num_rows > _MOST_ROWS:
-        raise SpecError(f"cifar10: {str(file)!r} has {opened.metadata.num_rows} rows, far more than CIFAR-10.")
+        raise SpecError(
+            f"cifar10: {str(file)!r} has {opened.metadata.num_rows} rows, far more than CIFAR-10."
+        )
     return opened, column
 
 
@@ -155,12 +176,15 @@ def _damaged(file: Path, read: Callable[[], T]) -> T:
     except MemoryError as problem:
         raise _too_large(file) from problem
     except Exception as problem:
-        raise SpecError(f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again.") from problem
+        raise SpecError(
+            f"cifar10: cannot read {str(file)!r} as Parquet: {problem}. Download it again."
+        ) from problem
 
 
 def _too_large(file: Path) -> SpecError:
     return SpecError(
-        f"cifar10: {str(file)!r} takes more memory than there is. Free some; if that does not help, it may be damaged: "
+        f"cifar10: {str(file)!r} takes more memory than there is. Free some; if that does not "
+        "help, it may be damaged: "
         "download it again."
     )
 
@@ -170,7 +194,9 @@ def _encoded(batches: Iterator[Any]) -> list[Any]:
     if batch is None:
         return []
     column = batch.column(0)
-    found: list[Any] = (column.field("bytes") if pa.types.is_struct(column.type) else column).to_pylist()
+    found: list[Any] = (
+        column.field("bytes") if pa.types.is_struct(column.type) else column
+    ).to_pylist()
     return found
 
 
@@ -183,9 +209,14 @@ def _parquet_images(files: list[Path]) -> Iterator[Rows]:
             chunk = np.empty((len(batch), 3, 32, 32), dtype=np.uint8)
             for i, content in enumerate(batch):
                 name = f"{file.name} row {row + i}"
-                image = rgb(content if isinstance(content, bytes) else b"", name)  # text would be taken for a path
+                image = rgb(
+                    content if isinstance(content, bytes) else b"", name
+                )  # text would be taken for a path
                 if image.size != (32, 32):
-                    raise SpecError(f"cifar10: the image {name!r} is {image.size[0]}x{image.size[1]}, not 32x32.")
+                    raise SpecError(
+                        f"cifar10: the image {name!r} is {image.size[0]}x{image.size[1]}, not "
+                        "32x32."
+                    )
                 chunk[i] = np.asarray(image).transpose(2, 0, 1)
             row += len(chunk)
             yield chunk

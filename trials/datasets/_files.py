@@ -11,14 +11,28 @@ from PIL import Image
 
 from trials.spec import SpecError
 
-_WHOLE_BELOW = 256 * 2**20  # bytes; a larger set is known by names, sizes and times, without reading it twice
-FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # no others: EPS would start an interpreter of PostScript
+_WHOLE_BELOW = (
+    256 * 2**20
+)  # bytes; a larger set is known by names, sizes and times, without reading it twice
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "PPM",
+    "BMP",
+    "TIFF",
+    "WEBP",
+)  # no others: EPS would start an interpreter of PostScript
 _LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
-_LONGEST = 2**20  # pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
+_LONGEST = (
+    2**20
+)  # pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
 
 
 def located(method: str, root: str) -> Path:
-    """The folder that ``root`` names, variables and ``~`` expanded. Raises SpecError if it is not there."""
+    """The folder that ``root`` names, variables and ``~`` expanded.
+
+    Raises SpecError if it is not there.
+    """
     if not root:
         raise SpecError(f"{method}: root is empty. Set root = the folder that holds the images.")
     try:
@@ -26,26 +40,41 @@ def located(method: str, root: str) -> Path:
     except RuntimeError as problem:  # no such user
         raise SpecError(f"{method}: root is {root!r}: {problem} Write root = a path.") from problem
     if "$" in str(path):
-        raise SpecError(f"{method}: root is {root!r}, but that variable is not set. Set it, or write root = a path.")
+        raise SpecError(
+            f"{method}: root is {root!r}, but that variable is not set. Set it, or write root = a "
+            "path."
+        )
     if not path.is_dir():
-        raise SpecError(f"{method}: root names {str(path)!r}, which is not a folder. Set root to the images' folder.")
+        raise SpecError(
+            f"{method}: root names {str(path)!r}, which is not a folder. Set root to the images' "
+            "folder."
+        )
     return path
 
 
 def fingerprint(root: Path, files: Iterable[Path]) -> str:
-    """A digest of the files' names and bytes; of names, sizes and times where the bytes are too many."""
+    """A digest of the files' names and bytes; of names, sizes and times where the bytes are too
+    many.
+    """
     state, known = hashlib.sha256(), [(file, file.stat()) for file in files]
     small = sum(status.st_size for _, status in known) <= _WHOLE_BELOW
     for file, status in known:
-        state.update(f"{os.path.relpath(file, root)}\0{status.st_size}\0".encode("utf-8", "surrogateescape"))
+        state.update(
+            f"{os.path.relpath(file, root)}\0{status.st_size}\0".encode("utf-8", "surrogateescape")
+        )
         state.update(file.read_bytes() if small else str(status.st_mtime_ns).encode())
     return state.hexdigest()
 
 
 def rgb(source: Path | bytes, name: str) -> Image.Image:
-    """The decoded image in RGB. Raises SpecError that names the image if it cannot be, or is a decompression bomb."""
+    """The decoded image in RGB.
+
+    Raises SpecError that names the image if it cannot be, or is a decompression bomb.
+    """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with Image.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS
+        ) as image:
             if image.width * image.height > _LARGEST:  # before decoding; Pillow itself only warns
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {_LARGEST}")
             if max(image.size) > _LONGEST:
@@ -57,4 +86,6 @@ def rgb(source: Path | bytes, name: str) -> Image.Image:
             return image.convert("RGB")
     except Exception as problem:  # a decoder given hostile bytes may raise anything
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-        raise SpecError(f"cannot read the image {name!r}: {reason}. Replace or remove it.") from problem
+        raise SpecError(
+            f"cannot read the image {name!r}: {reason}. Replace or remove it."
+        ) from problem

@@ -1,4 +1,6 @@
-"""What data sets of image files share: the folder of each class, the images in it, and their decoded pixels."""
+"""What data sets of image files share: the folder of each class, the images in it, and their
+decoded pixels.
+"""
 
 import os
 import warnings
@@ -28,12 +30,17 @@ def folders(path: Path) -> list[Path]:
 
 
 def images_in(method: str, top: Path, folder: Path) -> list[Path]:
-    """The images below one class folder, sorted. Raises SpecError if there are none, or a link leaves ``top``."""
+    """The images below one class folder, sorted.
+
+    Raises SpecError if there are none, or a link leaves ``top``.
+    """
     if folder.is_symlink():
         _stays(method, top, folder)
     found, todo = [], [folder]
     while todo:
-        with os.scandir(todo.pop()) as entries:  # a call an entry would take minutes for a million images
+        with os.scandir(
+            todo.pop()
+        ) as entries:  # a call an entry would take minutes for a million images
             for entry in entries:
                 path = Path(entry.path)
                 if entry.is_symlink():
@@ -43,7 +50,10 @@ def images_in(method: str, top: Path, folder: Path) -> list[Path]:
                 elif path.suffix.lower() in _ENDINGS and entry.is_file():
                     found.append(path)
     if not found:
-        raise SpecError(f"{method}: class folder {str(folder)!r} holds no images ({', '.join(sorted(_ENDINGS))}).")
+        raise SpecError(
+            f"{method}: class folder {str(folder)!r} holds no images "
+            f"({', '.join(sorted(_ENDINGS))})."
+        )
     return sorted(found)
 
 
@@ -67,7 +77,9 @@ def decoded(method: str, base: Path, files: list[Path], size: int, share: float 
 
     def chunks() -> Iterator[NDArray[np.uint8]]:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd palettes and tags: an image can be decoded or it cannot
+            warnings.simplefilter(
+                "ignore"
+            )  # of odd palettes and tags: an image can be decoded or it cannot
             for start in range(0, len(files), chunk):
                 part = files[start : start + chunk]
                 yield np.stack(list(pool.map(lambda file: _square(file, size, share), part)))
@@ -80,14 +92,23 @@ def _stays(method: str, top: Path, link: Path) -> None:
     try:
         inside = link.resolve().is_relative_to(top.resolve())
     except (OSError, RuntimeError) as problem:  # links in a circle
-        raise SpecError(f"{method}: {str(link)!r} is a link that leads nowhere. Remove it.") from problem
+        raise SpecError(
+            f"{method}: {str(link)!r} is a link that leads nowhere. Remove it."
+        ) from problem
     if not inside:
-        raise SpecError(f"{method}: {str(link)!r} is a link out of {str(top)!r}. Put the images themselves there.")
+        raise SpecError(
+            f"{method}: {str(link)!r} is a link out of {str(top)!r}. Put the images themselves "
+            "there."
+        )
 
 
 def _square(file: Path, size: int, share: float) -> NDArray[np.uint8]:
     image = rgb(file, str(file))
-    side = min(image.size) * share  # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
+    side = (
+        min(image.size) * share
+    )  # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
     left, upper = (image.width - side) // 2, (image.height - side) // 2
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, upper, left + side, upper + side))
+    image = image.resize(
+        (size, size), Image.Resampling.BILINEAR, box=(left, upper, left + side, upper + side)
+    )
     return np.asarray(image).transpose(2, 0, 1)

@@ -1,4 +1,6 @@
-"""What the 43 classes of the German Traffic Sign Recognition Benchmark show, in the order of their numbers."""
+"""What the 43 classes of the German Traffic Sign Recognition Benchmark show, in the order of their
+numbers.
+"""
 
 SIGNS = (
     "speed limit 20",

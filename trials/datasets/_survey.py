@@ -1,4 +1,6 @@
-"""What lies in a folder of images besides what is used, and what is done to an image before a model sees it."""
+"""What lies in a folder of images besides what is used, and what is done to an image before a model
+sees it.
+"""
 
 import hashlib
 import io
@@ -48,8 +50,14 @@ def survey(top: Path, base: Path, files: Iterable[Path], size: int) -> Survey:
     converted: Counter[str] = Counter(change for _, changes in seen for change in changes)
     state = hashlib.sha256()
     for file, (digest, _) in zip(known, seen, strict=True):
-        state.update(f"{digest}  {file.relative_to(base).as_posix()}\n".encode("utf-8", "surrogateescape"))
-    return Survey(dict(_skipped(top, base, set(known)).most_common()), dict(converted.most_common()), state.hexdigest())
+        state.update(
+            f"{digest}  {file.relative_to(base).as_posix()}\n".encode("utf-8", "surrogateescape")
+        )
+    return Survey(
+        dict(_skipped(top, base, set(known)).most_common()),
+        dict(converted.most_common()),
+        state.hexdigest(),
+    )
 
 
 def _skipped(top: Path, base: Path, known: set[Path]) -> Counter[str]:
@@ -79,7 +87,9 @@ def _seen(file: Path, size: int) -> tuple[str, list[str]]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return digest, _changes(image, size)
-    except Exception:  # a decoder given hostile bytes may raise anything; what cannot be decoded was refused before
+    except Exception:
+        # a decoder given hostile bytes may raise anything; what cannot be decoded was refused
+        # before
         return digest, []
 
 
@@ -95,10 +105,15 @@ def _changes(image: Image.Image, size: int) -> list[str]:
         found.append(f"{'palette' if image.mode == 'P' else image.mode} to RGB")
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         found.append("first frame of several taken")
-    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (0, 1):  # of a PNG all is decoded for it
+    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (
+        0,
+        1,
+    ):  # of a PNG all is decoded for it
         found.append("taken as stored, not turned as its EXIF orientation says")
     if image.width != image.height:
         found.append("cropped to the square in its centre")
     if min(image.size) != size:
-        found.append(f"scaled {'down' if min(image.size) > size else 'up'} to {size} x {size} pixels")
+        found.append(
+            f"scaled {'down' if min(image.size) > size else 'up'} to {size} x {size} pixels"
+        )
     return found

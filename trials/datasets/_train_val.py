@@ -14,16 +14,22 @@ _KEPT = 224 / 256  # the shorter side is scaled to 256/224 of the size, and the 
 
 
 def wnids(method: str, top: Path) -> list[str]:
-    """The classes' WordNet ids, sorted. Raises SpecError where ``train`` and ``val`` are not both of that form."""
+    """The classes' WordNet ids, sorted.
+
+    Raises SpecError where ``train`` and ``val`` are not both of that form.
+    """
     found = {part: _of(method, top, part) for part in ("train", "val")}
     if lone := sorted(set(found["train"]) ^ set(found["val"])):
         raise SpecError(
-            f"{method}: class {lone[0]!r} is in only one of train and val under {str(top)!r}. Both need all classes."
+            f"{method}: class {lone[0]!r} is in only one of train and val under {str(top)!r}. "
+            "Both need all classes."
         )
     return found["train"]
 
 
-def read(method: str, top: Path, split: str, classes: list[str], per_class: int, size: int) -> tuple[Tensor, Tensor]:
+def read(
+    method: str, top: Path, split: str, classes: list[str], per_class: int, size: int
+) -> tuple[Tensor, Tensor]:
     """Pixels uint8 (n, 3, size, size) and labels int64 (n,) of one split.
 
     Args:
@@ -49,7 +55,8 @@ def read(method: str, top: Path, split: str, classes: list[str], per_class: int,
 def _of(method: str, top: Path, part: str) -> list[str]:
     if not (top / part).is_dir():
         raise SpecError(
-            f"{method}: {str(top)!r} has no folder {part!r}. It needs train and val, as torchvision has them."
+            f"{method}: {str(top)!r} has no folder {part!r}. It needs train and val, as "
+            "torchvision has them."
         )
     names = [p.name for p in folders(top / part)]
     other = [n for n in names if not _WORDNET.fullmatch(n)]

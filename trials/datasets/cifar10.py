@@ -1,8 +1,9 @@
-"""CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes, read from a folder.
+"""CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes, read from a
+folder.
 
 Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
-Deviation: never downloads. Reads the binary version, the Python version (known by its MD5 sums) and Parquet.
-"""
+Deviation: never downloads. Reads the binary version, the Python version (known by its MD5 sums) and
+Parquet."""
 
 from typing import Literal
 
@@ -19,26 +20,36 @@ _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 
 
 def load(
-    split: Literal["train", "test"], /, *, root: Location = "$POISONSWEEP_DATA/cifar10", subset: Count = 0
+    split: Literal["train", "test"],
+    /,
+    *,
+    root: Location = "$POISONSWEEP_DATA/cifar10",
+    subset: Count = 0,
 ) -> Images:
     """The training or test images.
 
     Args:
         split: ``train`` or ``test``.
-        root: folder that holds cifar-10-batches-bin, cifar-10-batches-py or train.parquet and test.parquet.
-        subset: number of training images, the first ones of each class in equal shares; 0 for all. The test set
-            stays whole.
+        root: folder that holds cifar-10-batches-bin, cifar-10-batches-py or train.parquet and
+            test.parquet.
+        subset: number of training images, the first ones of each class in equal shares; 0 for all.
+            The test set stays whole.
 
     Raises:
-        SpecError: there is no CIFAR-10 under ``root``, it is damaged, or ``subset`` is larger than it.
+        SpecError: there is no CIFAR-10 under ``root``, it is damaged, or ``subset`` is larger than
+            it.
     """
     place = located("cifar10", root)
     found = source(place, split)
     y = torch.from_numpy(found.labels())
     if not len(y) or int(y.min()) < 0 or int(y.max()) > 9:
-        raise SpecError(f"cifar10: {str(found.files[0])!r} has no labels in 0..9, so it is not CIFAR-10.")
+        raise SpecError(
+            f"cifar10: {str(found.files[0])!r} has no labels in 0..9, so it is not CIFAR-10."
+        )
     if split == "train" and subset > len(y):
-        raise SpecError(f"cifar10: subset is {subset}, but there are {len(y)} training images. Write 0 for all.")
+        raise SpecError(
+            f"cifar10: subset is {subset}, but there are {len(y)} training images. Write 0 for all."
+        )
     x = cached(f"cifar10-{fingerprint(place, found.files)[:32]}", (len(y), 3, 32, 32), found.chunks)
     images = Images(x, y, 10, _NAMES, pad=4, flip=True)
     return images.take(_first(y, subset)) if subset and split == "train" else images

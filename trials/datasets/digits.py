@@ -1,9 +1,10 @@
-"""Digits: 1,797 handwritten digits that ship with scikit-learn, for runs of seconds without a download.
+"""Digits: 1,797 handwritten digits that ship with scikit-learn, for runs of seconds without a
+download.
 
-Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI); the copy in scikit-learn.
-Deviation: grey 8x8 images become three equal channels of ``size`` pixels (bilinear). Every fifth image of a class
-is a test image; the set has no split of its own in scikit-learn.
-"""
+Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI); the copy in
+scikit-learn.
+Deviation: grey 8x8 images become three equal channels of ``size`` pixels (bilinear). Every fifth
+image of a class is a test image; the set has no split of its own in scikit-learn."""
 
 import importlib.util
 from pathlib import Path
@@ -44,7 +45,9 @@ def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Image
 
 
 def _stored() -> tuple[Any, Any]:
-    """Grey values (1797, 64) and labels (1797,): scikit-learn's file, without the second that importing it takes."""
+    """Grey values (1797, 64) and labels (1797,): scikit-learn's file, without the second that
+    importing it takes.
+    """
     spec = importlib.util.find_spec("sklearn")
     for folder in (spec and spec.submodule_search_locations) or ():
         file = Path(folder) / "datasets" / "data" / "digits.csv.gz"

@@ -1,9 +1,10 @@
-"""Imagenette: 9,469 training and 3,925 test images of ten easily told classes of ImageNet, read from a folder.
+"""Imagenette: 9,469 training and 3,925 test images of ten easily told classes of ImageNet, read
+from a folder.
 
-Source: Howard 2019, Imagenette, github.com/fastai/imagenette; the layout of torchvision's ``Imagenette``.
-Deviation: never downloads. The images are scaled once, to a shorter side of 256 (for size 224), and the centre is
-kept; training shifts by up to an eighth of the size and mirrors.
-"""
+Source: Howard 2019, Imagenette, github.com/fastai/imagenette; the layout of torchvision's
+``Imagenette``.
+Deviation: never downloads. The images are scaled once, to a shorter side of 256 (for size 224), and
+the centre is kept; training shifts by up to an eighth of the size and mirrors."""
 
 from pathlib import Path
 from typing import Literal
@@ -40,20 +41,23 @@ def load(
 
     Args:
         split: ``train`` or ``test`` (the folder ``val``).
-        root: folder that holds imagenette2, imagenette2-320 or imagenette2-160 (the first that is there is read), or
-            train and val themselves.
+        root: folder that holds imagenette2, imagenette2-320 or imagenette2-160 (the first that is
+            there is read), or train and val themselves.
         size: side of the images in pixels.
-        per_class: number of training images of each class, the first by name; 0 for all. The test set stays whole.
+        per_class: number of training images of each class, the first by name; 0 for all. The test
+            set stays whole.
 
     Raises:
-        SpecError: no such folders, other classes than Imagenette's, or an image that cannot be read.
+        SpecError: no such folders, other classes than Imagenette's, or an image that cannot be
+            read.
     """
     top = _top(located("imagenette", root))
     found = wnids("imagenette", top)
     if lone := sorted(set(found) ^ set(_NAMES)):
         raise SpecError(
             f"imagenette: {str(top)!r} holds {len(found)} classes, and {lone[0]!r} is "
-            f"{'missing' if lone[0] in _NAMES else 'none of the ten'}. Use the dataset imagenet for other classes."
+            f"{'missing' if lone[0] in _NAMES else 'none of the ten'}. Use the dataset imagenet "
+            "for other classes."
         )
     x, y = read("imagenette", top, split, list(_NAMES), per_class, size)
     return Images(x, y, len(_NAMES), tuple(_NAMES.values()), pad=size // 8, flip=True)

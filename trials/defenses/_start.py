@@ -1,4 +1,6 @@
-"""What every defense begins with: its own copy of the model, and trusted batches where that model is."""
+"""What every defense begins with: its own copy of the model, and trusted batches where that model
+is.
+"""
 
 from collections.abc import Iterator
 
@@ -7,15 +9,18 @@ from torch import Generator, Tensor, nn
 
 from trials.spec import SpecError
 from trials.train import clone, stream
-from trials.types import View
+from trials.types import DefenderView
 
 
 def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def start(view: View, rng: Generator, batch: int) -> tuple[nn.Module, Iterator[tuple[Tensor, Tensor]]]:
-    """A copy of the model to tune, and endless augmented batches of the trusted images on its device.
+def start(
+    view: DefenderView, rng: Generator, batch: int
+) -> tuple[nn.Module, Iterator[tuple[Tensor, Tensor]]]:
+    """A copy of the model to tune, and endless augmented batches of the trusted images on its
+    device.
 
     Raises:
         SpecError: there are no trusted images.

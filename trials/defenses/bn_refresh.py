@@ -1,9 +1,9 @@
 """BatchNorm refresh: the weights stay, only the running statistics move to the trusted images.
 
-Source: a control of ours; the first public code of Lukas & Kerschbaum 2023, arXiv:2305.09671, never steps its
-optimizer in Fine-Pruning, so that this is what was left of its tuning.
-Deviation: none; batches are augmented as in the other defenses, so that the drift is the one that they see too.
-"""
+Source: a control of ours; the first public code of Lukas & Kerschbaum 2023, arXiv:2305.09671, never
+steps its optimizer in Fine-Pruning, so that this is what was left of its tuning.
+Deviation: none; batches are augmented as in the other defenses, so that the drift is the one that
+they see too."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.defenses._start import start
 from trials.spec import PositiveInt, SpecError
-from trials.types import View
+from trials.types import DefenderView
 
 
 def repair(
-    view: View, rng: Generator, every: int, /, *, steps: PositiveInt = 1000, batch: PositiveInt = 128
+    view: DefenderView,
+    rng: Generator,
+    every: int,
+    /,
+    *,
+    steps: PositiveInt = 1000,
+    batch: PositiveInt = 128,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Forward ``steps`` batches in train mode, without a gradient.
 
@@ -30,7 +36,10 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     if not any(isinstance(m, _BatchNorm) and m.track_running_stats for m in model.modules()):
-        raise SpecError("bn_refresh needs a model with batch normalisation, and this one has none: leave it out.")
+        raise SpecError(
+            "bn_refresh needs a model with batch normalisation, and this one has none: leave it "
+            "out."
+        )
     for step in range(1, steps + 1):
         x, _ = next(batches)
         model.train()

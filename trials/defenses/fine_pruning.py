@@ -1,14 +1,14 @@
 """Fine-Pruning: cut the channels that clean images hardly use, then fine-tune.
 
-Source: Liu, Dolan-Gavitt, Garg 2018, arXiv:1805.12185; Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and
-Table V (CIFAR-10 column).
-Deviation: a channel of the last stage is cut where it is read: its columns of the last linear layer are zero, and are
-kept so while tuning. To the logits and to every gradient this equals a mask on the stage's post-ReLU output, shortcut
-included, yet it is plain weights, so that saving and loading keep it; zero filters would leave the BatchNorm's
-constant, and a zero scale and shift the shortcut. The rank is that of the pooled activation, the same as its mean
-absolute value since a ReLU's output is never negative. One fixed share is cut at once, as in Table V, rather than
-until accuracy falls. The authors' preliminary code ranked inputs, cut outputs and never took a tuning step.
-"""
+Source: Liu, Dolan-Gavitt, Garg 2018, arXiv:1805.12185; Lukas & Kerschbaum 2023, arXiv:2305.09671,
+section V-B and Table V (CIFAR-10 column).
+Deviation: a channel of the last stage is cut where it is read: its columns of the last linear layer
+are zero, and are kept so while tuning. To the logits and to every gradient this equals a mask on
+the stage's post-ReLU output, shortcut included, yet it is plain weights, so that saving and loading
+keep it; zero filters would leave the BatchNorm's constant, and a zero scale and shift the shortcut.
+The rank is that of the pooled activation, the same as its mean absolute value since a ReLU's output
+is never negative. One fixed share is cut at once, as in Table V, rather than until accuracy falls.
+The authors' preliminary code ranked inputs, cut outputs and never took a tuning step."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -19,11 +19,11 @@ from torch import Generator, Tensor, nn
 from trials.defenses._start import start
 from trials.spec import Fraction, PositiveFloat, PositiveInt, SpecError
 from trials.train import frozen, make_optimizer, tune
-from trials.types import View, last_linear, with_latents
+from trials.types import DefenderView, last_linear, with_latents
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,
@@ -35,7 +35,8 @@ def repair(
     rho: Fraction = 0.96,
     ranking_batches: PositiveInt = 10,
 ) -> Iterator[tuple[int, nn.Module]]:
-    """Cut the ``rho`` least active channels of the last convolutional stage and minimise the cross-entropy.
+    """Cut the ``rho`` least active channels of the last convolutional stage and minimise the
+    cross-entropy.
 
     Args:
         steps: optimizer steps.
@@ -54,7 +55,9 @@ def repair(
     columns = torch.zeros(channels, dtype=torch.bool)
     if cut:
         activity = mean_activity(frozen(view.model), batches, channels, ranking_batches)
-        columns = torch.zeros_like(activity, dtype=torch.bool).scatter(0, activity.argsort(stable=True)[:cut], True)
+        columns = torch.zeros_like(activity, dtype=torch.bool).scatter(
+            0, activity.argsort(stable=True)[:cut], True
+        )
     head = last_linear(model)
     columns = columns.repeat_interleave(head.in_features // channels).to(head.weight.device)
 
@@ -67,20 +70,33 @@ def repair(
 
 
 def channels_of(model: nn.Module) -> int:
-    """Channels of the last convolution. Raises SpecError where the one linear layer cannot be reading them."""
+    """Channels of the last convolution.
+
+    Raises SpecError where the one linear layer cannot be reading them.
+    """
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    if not convolutions or len(linears) != 1 or linears[0].in_features % convolutions[-1].out_channels:
+    if (
+        not convolutions
+        or len(linears) != 1
+        or linears[0].in_features % convolutions[-1].out_channels
+    ):
         raise SpecError(
-            "fine_pruning needs a model whose only linear layer reads the last convolution's channels "
-            f"(found {len(convolutions)} convolutions, {len(linears)} linear layers): choose another defense."
+            "fine_pruning needs a model whose only linear layer reads the last convolution's "
+            "channels "
+            f"(found {len(convolutions)} convolutions, {len(linears)} linear layers): choose "
+            "another defense."
         )
     return convolutions[-1].out_channels
 
 
 @torch.no_grad()
-def mean_activity(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], channels: int, number: int) -> Tensor:
-    """Mean absolute activation of each channel that reaches the last linear layer, over ``number`` batches."""
+def mean_activity(
+    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], channels: int, number: int
+) -> Tensor:
+    """Mean absolute activation of each channel that reaches the last linear layer, over ``number``
+    batches.
+    """
     total = torch.zeros(channels, dtype=torch.float64)
     for _ in range(number):
         latents, _logits = with_latents(model, next(batches)[0])

@@ -1,8 +1,10 @@
-"""Fine-tuning on the trusted images with cross-entropy alone: the control for every term that others add.
+"""Fine-tuning on the trusted images with cross-entropy alone: the control for every term that
+others add.
 
-Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B, with the weight decay of Table V set to zero.
-Deviation: not in the paper's Table V; the steps and the learning rate are those of its weight-decay column.
-"""
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B, with the weight decay of Table V set
+to zero.
+Deviation: not in the paper's Table V; the steps and the learning rate are those of its weight-decay
+column."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -12,11 +14,11 @@ from torch import Generator, nn
 from trials.defenses._start import start
 from trials.spec import PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
-from trials.types import View
+from trials.types import DefenderView
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,

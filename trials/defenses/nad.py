@@ -1,10 +1,10 @@
 """Neural Attention Distillation: the model learns to attend as its own fine-tuned copy does.
 
-Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and Table V
-(CIFAR-10 column).
-Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the original has three groups
-of a WideResNet; the authors' preliminary code read the inputs of the four stages, so never the last one's output).
-"""
+Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and
+Table V (CIFAR-10 column).
+Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the
+original has three groups of a WideResNet; the authors' preliminary code read the inputs of the four
+stages, so never the last one's output)."""
 
 import itertools
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from torch import Generator, Tensor, nn
 from trials.defenses._start import start
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 from trials.train import clone, frozen, make_optimizer, tune
-from trials.types import View, with_features
+from trials.types import DefenderView, with_features
 
 _FEWEST = 2  # stages to distil
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,
@@ -47,14 +47,21 @@ def repair(
         teacher_steps: optimizer steps of the teacher.
         teacher_lr: learning rate of the teacher, constant.
         power: exponent of an activation in the attention map.
-        lambda_at: weight of the attention distance, a mean over images and places, summed over the stages.
+        lambda_at: weight of the attention distance, a mean over images and places, summed over the
+            stages.
 
     Raises:
         SpecError: the model has fewer than two stages, layer1, layer2 and so on.
     """
     student, batches = start(view, rng, batch)
     inner, learner = stages(student), clone(view.model)
-    for _ in tune(learner, batches, make_optimizer(learner, optimizer, teacher_lr), teacher_steps, teacher_steps):
+    for _ in tune(
+        learner,
+        batches,
+        make_optimizer(learner, optimizer, teacher_lr),
+        teacher_steps,
+        teacher_steps,
+    ):
         pass
     teacher = frozen(learner)
     shown = stages(teacher)
@@ -69,13 +76,17 @@ def repair(
 
 
 def stages(model: nn.Module) -> list[nn.Module]:
-    """The modules layer1, layer2 and so on, in order. Raises SpecError where there are fewer than two."""
+    """The modules layer1, layer2 and so on, in order.
+
+    Raises SpecError where there are fewer than two.
+    """
     children = dict(model.named_children())
     names = itertools.takewhile(children.__contains__, (f"layer{i}" for i in itertools.count(1)))
     found = [children[name] for name in names]
     if len(found) < _FEWEST:
         raise SpecError(
-            "nad needs a model with at least two stages, layer1, layer2 and so on, as a ResNet has: "
+            "nad needs a model with at least two stages, layer1, layer2 and so on, as a ResNet "
+            "has: "
             "choose another defense."
         )
     return found
@@ -84,11 +95,15 @@ def stages(model: nn.Module) -> list[nn.Module]:
 def attention_distance(mine: list[Tensor], theirs: list[Tensor], power: int) -> Tensor:
     """Mean squared difference of the attention maps, summed over stages."""
     pairs = zip(mine, theirs, strict=True)
-    return torch.stack([F.mse_loss(attention(a, power), attention(b, power)) for a, b in pairs]).sum()
+    return torch.stack(
+        [F.mse_loss(attention(a, power), attention(b, power)) for a, b in pairs]
+    ).sum()
 
 
 def attention(features: Tensor, power: int) -> Tensor:
-    """Sum over channels of |features|^power, divided by its norm over the places: (n, c, h, w) to (n, h * w)."""
+    """Sum over channels of |features|^power, divided by its norm over the places: (n, c, h, w) to
+    (n, h * w).
+    """
     energy = features.abs().pow(power).sum(1).flatten(1)
     size: Tensor = torch.linalg.vector_norm(energy, dim=1, keepdim=True)
     return energy / (size + 1e-6)

@@ -1,11 +1,12 @@
-"""Neural Cleanse: invert a trigger for every class, then unlearn it on stamped images with their true labels.
+"""Neural Cleanse: invert a trigger for every class, then unlearn it on stamped images with their
+true labels.
 
-Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 6 and
-Table V (CIFAR-10 column).
-Deviation: all classes are inverted in one batch. The norm is that of one image, averaged over the batch; the authors'
-preliminary code summed it over the batch of 128, so that its lambda_N = 0.02 is lambda_n = 2.56 here. It also stamped
-the triggers of all classes (``stamp = all``), where Algorithm 6 takes the one of the smallest norm.
-"""
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; Lukas & Kerschbaum 2023, arXiv:2305.09671,
+Algorithm 6 and Table V (CIFAR-10 column).
+Deviation: all classes are inverted in one batch. The norm is that of one image, averaged over the
+batch; the authors' preliminary code summed it over the batch of 128, so that its lambda_N = 0.02 is
+lambda_n = 2.56 here. It also stamped the triggers of all classes (``stamp = all``), where Algorithm
+6 takes the one of the smallest norm."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -17,11 +18,11 @@ from trials.defenses._start import device_of, start
 from trials.inversion import invert, stamp_on
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
-from trials.types import View
+from trials.types import DefenderView
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,
@@ -38,7 +39,8 @@ def repair(
     """Minimise the cross-entropy on stamped and clean trusted batches in turn, true labels on both.
 
     Args:
-        steps: optimizer steps on the model, half of them stamped; those of the inversion come before.
+        steps: optimizer steps on the model, half of them stamped; those of the inversion come
+            before.
         lr: learning rate, constant.
         optimizer: sgd (Nesterov momentum 0.9) or adam, of the model; triggers are found with Adam.
         batch: images a step, and images a step and class of the inversion.
@@ -49,7 +51,15 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     trusted = view.trusted.to(device_of(view.model))
-    found = invert(view.model, trusted, rng, steps=steps_per_class, lr=inversion_lr, batch=batch, norm_weight=lambda_n)
+    found = invert(
+        view.model,
+        trusted,
+        rng,
+        steps=steps_per_class,
+        lr=inversion_lr,
+        batch=batch,
+        norm_weight=lambda_n,
+    )
     if stamp == "smallest":
         found = found[found.abs().sum((1, 2, 3)).argmin()][None]
     mixed = in_turn(batches, found, rng)

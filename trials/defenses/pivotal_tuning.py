@@ -1,15 +1,17 @@
-"""Pivotal Tuning: decouple the latents of the classes from the given model's, on a soft leash to its weights.
+"""Pivotal Tuning: decouple the latents of the classes from the given model's, on a soft leash to
+its weights.
 
-Source: Lukas & Kerschbaum 2023, 'Pick your Poison', arXiv:2305.09671, Algorithm 3; Table V (CIFAR-10 column).
-Deviation: the leash is given as kappa = 2 lambda_R / n (n parameters), the factor that its gradient really has in
-the authors' preliminary code (a mean, not the printed norm), so that it carries over to other architectures; Table
-V's lambda_R = 20,000 is kappa = 3.58e-3 for the ResNet-18 of CIFAR-10 (``lambda_r`` converts). Centroids are those of
-the minibatch, for all three forms of the latent term; as printed they are of all trusted images, a pass over them a
-step. The default form is ``printed``, the published loss: ``release`` has a broadcasting slip (it is not 0 for
-orthogonal centroids) and grows with the latents' scale, so that no lambda_S carries over; ``abs``, what
-'orthogonalise' says, is our reading. Minimising the printed, signed term turns centroid differences around
-rather than orthogonal.
-"""
+Source: Lukas & Kerschbaum 2023, 'Pick your Poison', arXiv:2305.09671, Algorithm 3; Table V
+(CIFAR-10 column).
+Deviation: the leash is given as kappa = 2 lambda_R / n (n parameters), the factor that its gradient
+really has in the authors' preliminary code (a mean, not the printed norm), so that it carries over
+to other architectures; Table V's lambda_R = 20,000 is kappa = 3.58e-3 for the ResNet-18 of CIFAR-10
+(``lambda_r`` converts). Centroids are those of the minibatch, for all three forms of the latent
+term; as printed they are of all trusted images, a pass over them a step. The default form is
+``printed``, the published loss: ``release`` has a broadcasting slip (it is not 0 for orthogonal
+centroids) and grows with the latents' scale, so that no lambda_S carries over; ``abs``, what
+'orthogonalise' says, is our reading. Minimising the printed, signed term turns centroid differences
+around rather than orthogonal."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -21,11 +23,11 @@ from torch import Generator, Tensor, nn
 from trials.defenses._start import start
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer, tune
-from trials.types import View, with_latents
+from trials.types import DefenderView, with_latents
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,
@@ -38,14 +40,16 @@ def repair(
     kappa: NonNegativeFloat = 3.58e-3,
     slol: Literal["printed", "release", "abs"] = "printed",
 ) -> Iterator[tuple[int, nn.Module]]:
-    """Minimise cross-entropy + ``lambda_s`` * SLOL + lambda_R * mean squared distance to the given weights.
+    """Minimise cross-entropy + ``lambda_s`` * SLOL + lambda_R * mean squared distance to the given
+    weights.
 
     Args:
         steps: optimizer steps.
         lr: learning rate, constant.
         optimizer: sgd (Nesterov momentum 0.9) or adam.
         batch: images a step.
-        lambda_s: weight of the latent term, a sum over the pairs of classes in a batch; 0 leaves it out.
+        lambda_s: weight of the latent term, a sum over the pairs of classes in a batch; 0 leaves it
+            out.
         kappa: pull to the given weights, 2 * lambda_R / parameters; 0 lets go.
         slol: form of the latent term.
     """
@@ -68,7 +72,9 @@ def repair(
 
 
 def leash(tuner: torch.optim.Optimizer, model: nn.Module, pivot: nn.Module, kappa: float) -> None:
-    """Add kappa * (theta - pivot), the gradient of lambda_R * mean squared distance, before each step."""
+    """Add kappa * (theta - pivot), the gradient of lambda_R * mean squared distance, before each
+    step.
+    """
     pairs = list(zip(model.parameters(), pivot.parameters(), strict=True))
 
     def pull(*_: object) -> None:
@@ -81,7 +87,9 @@ def leash(tuner: torch.optim.Optimizer, model: nn.Module, pivot: nn.Module, kapp
 
 
 def lambda_r(kappa: float, model: nn.Module) -> float:
-    """The paper's lambda_R of a pull ``kappa``: kappa * n / 2, n the model's parameters (no running statistics)."""
+    """The paper's lambda_R of a pull ``kappa``: kappa * n / 2, n the model's parameters (no running
+    statistics).
+    """
     return kappa * sum(p.numel() for p in model.parameters()) / 2
 
 
@@ -110,6 +118,8 @@ def latent_term(latents: Tensor, given: Tensor, y: Tensor, form: str) -> Tensor:
 def centroids(latents: Tensor, y: Tensor) -> Tensor:
     """Mean latent of each class in the batch, in at least float32: (classes present, d)."""
     latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
-    present = (y[:, None] == torch.unique(y)).to(latents.dtype)  # a product, not index_add: the same bits each run
+    present = (y[:, None] == torch.unique(y)).to(
+        latents.dtype
+    )  # a product, not index_add: the same bits each run
     means: Tensor = present.T @ latents / present.sum(0)[:, None]
     return means

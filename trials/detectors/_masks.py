@@ -1,8 +1,10 @@
-"""A mask and a pattern for each class, the mask made small by a weight that follows the success rate.
+"""A mask and a pattern for each class, the mask made small by a weight that follows the success
+rate.
 
-Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, and the authors' code for the weight's schedule.
-Deviation: all classes at once, for a fixed number of steps; those who invert a class by itself stop it early.
-"""
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, and the authors' code for the weight's
+schedule.
+Deviation: all classes at once, for a fixed number of steps; those who invert a class by itself stop
+it early."""
 
 from dataclasses import dataclass, field
 
@@ -19,10 +21,11 @@ _INSIDE = 1 - 1e-7  # keeps a first value off the ends of tanh, where it would s
 
 @dataclass(slots=True)
 class Weights:
-    """The norm's weight of each class: 0 until the first ``patience`` good rounds in a row, then ``first``.
+    """The norm's weight of each class: 0 until the first ``patience`` good rounds in a row, then
+    ``first``.
 
-    From there on it doubles after as many good rounds in a row and is divided by 2^1.5 after as many bad ones.
-    """
+    From there on it doubles after as many good rounds in a row and is divided by 2^1.5 after as
+    many bad ones."""
 
     value: Tensor
     first: float
@@ -45,7 +48,7 @@ class Weights:
 
 
 @dataclass(slots=True)
-class Kept:
+class BestMasks:
     """Each class's smallest mask of a good round; until there is one, its last.
 
     Attributes:
@@ -81,12 +84,14 @@ def invert_masks(
     threshold: float,
     patience: int,
     round_steps: int,
-) -> Kept:
-    """Masks and patterns in [0, 1] of all classes, to be stamped as (1 - mask) * x + mask * pattern.
+) -> BestMasks:
+    """Masks and patterns in [0, 1] of all classes, to be stamped as (1 - mask) * x + mask *
+    pattern.
 
     Args:
         model: the model to invert; left alone.
-        images: clean images, on the model's device; those of a class are not used for its own trigger.
+        images: clean images, on the model's device; those of a class are not used for its own
+            trigger.
         rng: seeds one generator a class, so that no class's mask depends on the others.
         steps: Adam steps (betas 0.5, 0.9).
         lr: learning rate, before tanh.
@@ -107,16 +112,20 @@ def invert_masks(
         adam = torch.optim.Adam([raw], lr=lr, betas=(0.5, 0.9))
         zeros, wanted = raw.new_zeros(len(labels)), labels.repeat_interleave(batch)
         weights = Weights(zeros, first_weight, patience)
-        kept = Kept(raw[:, :1].detach(), raw[:, 1:].detach(), zeros, zeros.bool())
+        kept = BestMasks(raw[:, :1].detach(), raw[:, 1:].detach(), zeros, zeros.bool())
         hits, seen = zeros, 0
         for step in range(1, steps + 1):
             inside = raw.tanh() * 0.5 + 0.5
             masks, patterns = inside[:, :1], inside[:, 1:]
             x, _ = shown(images, draws[:, step - 1], like)
-            stamped = torch.lerp(x, patterns.repeat_interleave(batch, 0), masks.repeat_interleave(batch, 0))
+            stamped = torch.lerp(
+                x, patterns.repeat_interleave(batch, 0), masks.repeat_interleave(batch, 0)
+            )
             logits = model(stamped)
             loss = F.cross_entropy(logits, wanted, reduction="sum") / batch
-            (raw.grad,) = torch.autograd.grad(loss + (weights.value * masks.sum((1, 2, 3))).sum(), [raw])
+            (raw.grad,) = torch.autograd.grad(
+                loss + (weights.value * masks.sum((1, 2, 3))).sum(), [raw]
+            )
             adam.step()
             hits, seen = hits + (logits.argmax(1) == wanted).view(-1, batch).sum(1), seen + batch
             if step % round_steps == 0 or step == steps:
@@ -128,8 +137,12 @@ def invert_masks(
     return _joined(parts)
 
 
-def _start(images: Images, labels: list[int], seeds: list[int], steps: int, batch: int) -> tuple[Tensor, Tensor]:
-    """First masks and patterns (labels, 1 + c, h, w) before tanh, even after it, and the places of each step."""
+def _start(
+    images: Images, labels: list[int], seeds: list[int], steps: int, batch: int
+) -> tuple[Tensor, Tensor]:
+    """First masks and patterns (labels, 1 + c, h, w) before tanh, even after it, and the places of
+    each step.
+    """
     raw, draws, (c, h, w) = [], [], images.x.shape[1:]
     for label in labels:
         own = Generator().manual_seed(seeds[label])
@@ -139,6 +152,11 @@ def _start(images: Images, labels: list[int], seeds: list[int], steps: int, batc
     return torch.stack(raw), torch.stack(draws)
 
 
-def _joined(parts: list[Kept]) -> Kept:
+def _joined(parts: list[BestMasks]) -> BestMasks:
     """The chunks' classes as one."""
-    return Kept(*(torch.cat([getattr(p, name) for p in parts]) for name in ("masks", "patterns", "rates", "reached")))
+    return BestMasks(
+        *(
+            torch.cat([getattr(p, name) for p in parts])
+            for name in ("masks", "patterns", "rates", "reached")
+        )
+    )

@@ -1,4 +1,6 @@
-"""What the detectors begin and end with: trusted images where the model is, and a suspicion of finite numbers."""
+"""What the detectors begin and end with: trusted images where the model is, and a suspicion of
+finite numbers.
+"""
 
 from collections.abc import Mapping
 
@@ -21,14 +23,18 @@ def verdict(
     norms: Tensor,
     triggers: Tensor,
     masks: Tensor | None,
-    more: Mapping[str, float],
+    extra: Mapping[str, float],
 ) -> Suspicion:
     """The suspicion, on the CPU, of a model that is as suspicious as its most suspicious class.
 
     Raises:
-        ArithmeticError: a number is not finite; a broken model is a failure, neither clean nor poisoned.
+        ArithmeticError: a number is not finite; a broken model is a failure, neither clean nor
+            poisoned.
     """
-    if not all(bool(torch.isfinite(t).all()) for t in (scores, norms, triggers, torch.tensor(list(more.values())))):
+    if not all(
+        bool(torch.isfinite(t).all())
+        for t in (scores, norms, triggers, torch.tensor(list(extra.values())))
+    ):
         raise ArithmeticError("the inversion diverged: a trigger or a score is not finite")
     kept = None if masks is None else masks.cpu()
-    return Suspicion(float(scores.max()), scores.cpu(), norms.cpu(), triggers.cpu(), kept, more)
+    return Suspicion(float(scores.max()), scores.cpu(), norms.cpu(), triggers.cpu(), kept, extra)

@@ -1,11 +1,12 @@
-"""Neural Cleanse: a model is suspect if one class's reconstructed trigger is small, by itself or beside the others'.
+"""Neural Cleanse: a model is suspect if one class's reconstructed trigger is small, by itself or
+beside the others'.
 
-Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P (mask, and the anomaly index); Lukas & Kerschbaum 2023,
-arXiv:2305.09671, Algorithm 6 (additive, and the smallest norm as the score).
-Deviation: all classes are inverted in one batch, on images of the other classes only, and no class stops early. The
-original takes up to 1,000 rounds of 31 steps; 100 of 10 are the default here. Algorithm 6 prints no norm, but Table V
-tunes its weight: 0.02 with lr = 0.01, 100 steps and batches of 128 on CIFAR-10.
-"""
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P (mask, and the anomaly index); Lukas &
+Kerschbaum 2023, arXiv:2305.09671, Algorithm 6 (additive, and the smallest norm as the score).
+Deviation: all classes are inverted in one batch, on images of the other classes only, and no class
+stops early. The original takes up to 1,000 rounds of 31 steps; 100 of 10 are the default here.
+Algorithm 6 prints no norm, but Table V tunes its weight: 0.02 with lr = 0.01, 100 steps and batches
+of 128 on CIFAR-10."""
 
 from typing import Literal
 
@@ -40,31 +41,36 @@ def score(
 ) -> Suspicion:
     """Invert a trigger for every class and judge by the size of the smallest.
 
-    ``norms`` are the L1 norms: of a mask, in pixels, or of an additive trigger, in pixels times channels. ``more`` has
-    the norm of the smallest trigger (``smallest``), its anomaly index (``anomaly``, in [-1e6, 1e6]; infinite ones are
-    cut off there), and for masks the share of classes that ever reached the threshold (``reached``). A class that
-    never did keeps its last mask, which no norm has shrunk.
+    ``norms`` are the L1 norms: of a mask, in pixels, or of an additive trigger, in pixels times
+    channels. ``extra`` has the norm of the smallest trigger (``smallest``), its anomaly index
+    (``anomaly``, in [-1e6, 1e6]; infinite ones are cut off there), and for masks the share of
+    classes that ever reached the threshold (``reached``). A class that never did keeps its last
+    mask, which no norm has shrunk.
 
     Args:
         suspect: the model that is inspected; left alone.
         repaired: not used.
         trusted: clean images.
         rng: draws first triggers and images.
-        form: mask, a pattern that replaces the pixels under a mask, or additive, a pattern that is added.
-        judge: norm, minus the L1 norm, or anomaly, how many median deviations the norm lies below the median.
+        form: mask, a pattern that replaces the pixels under a mask, or additive, a pattern that is
+            added.
+        judge: norm, minus the L1 norm, or anomaly, how many median deviations the norm lies below
+            the median.
         steps: Adam steps a class.
         lr: learning rate; of the values before tanh (mask), or of pixels in [0, 1] (additive).
         batch: images a step and class.
-        lambda_n: weight of the norm: the first one of a schedule (mask), or of all steps (additive).
+        lambda_n: weight of the norm: the first one of a schedule (mask), or of all steps
+            (additive).
         threshold: success rate of a mask that counts; mask only.
-        patience: rounds in a row, above the threshold or below it, that change the weight; mask only.
+        patience: rounds in a row, above the threshold or below it, that change the weight; mask
+            only.
         round_steps: steps of a round; mask only.
 
     Raises:
         SpecError: no trusted images, or a class has no images of other classes.
         ArithmeticError: the inversion diverged.
     """
-    images, masks, more = beside(suspect, trusted), None, {}
+    images, masks, extra = beside(suspect, trusted), None, {}
     if form == "mask":
         kept = invert_masks(
             suspect,
@@ -79,21 +85,23 @@ def score(
             round_steps=round_steps,
         )
         masks, triggers, norms = kept.masks, kept.patterns, kept.masks.sum((1, 2, 3))
-        more["reached"] = float(kept.reached.double().mean())
+        extra["reached"] = float(kept.reached.double().mean())
     else:
-        triggers = invert(suspect, images, rng, steps=steps, lr=lr, batch=batch, norm_weight=lambda_n)
+        triggers = invert(
+            suspect, images, rng, steps=steps, lr=lr, batch=batch, norm_weight=lambda_n
+        )
         norms = triggers.abs().sum((1, 2, 3))
     index = anomaly(norms)
-    more |= {"smallest": float(norms.min()), "anomaly": float(index.max())}
-    return verdict(index if judge == "anomaly" else -norms, norms, triggers, masks, more)
+    extra |= {"smallest": float(norms.min()), "anomaly": float(index.max())}
+    return verdict(index if judge == "anomaly" else -norms, norms, triggers, masks, extra)
 
 
 def anomaly(norms: Tensor) -> Tensor:
-    """(median - norm) / (1.4826 * median absolute deviation) of each class, in float64, at most ``MOST`` either way.
+    """(median - norm) / (1.4826 * median absolute deviation) of each class, in float64, at most
+    ``MOST`` either way.
 
-    0 for a norm that equals the median, whatever the deviation. For an even number of classes, the median is the
-    mean of the two in the middle.
-    """
+    0 for a norm that equals the median, whatever the deviation. For an even number of classes, the
+    median is the mean of the two in the middle."""
     norms = norms.double()
     below = norms.quantile(0.5) - norms
     spread = 1.4826 * below.abs().quantile(0.5)

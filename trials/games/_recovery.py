@@ -1,4 +1,6 @@
-"""How near a detector's reconstructed trigger comes to the true one: direction and place of what it adds."""
+"""How near a detector's reconstructed trigger comes to the true one: direction and place of what it
+adds.
+"""
 
 import torch
 from torch import Tensor
@@ -9,7 +11,9 @@ _LOCAL = 0.5  # a trigger that changes more than this share of the pixels has no
 
 
 def rank_of(scores: Tensor, target: int) -> float:
-    """Rank of the true target among the classes, 1 for the most suspicious one; ties share their mean rank."""
+    """Rank of the true target among the classes, 1 for the most suspicious one; ties share their
+    mean rank.
+    """
     above, level = int((scores > scores[target]).sum()), int((scores == scores[target]).sum())
     return above + (level + 1) / 2
 
@@ -24,8 +28,9 @@ def recovery(clean: Tensor, triggered: Tensor, found: Suspicion, target: int) ->
         target: the true target class.
 
     Returns:
-        ``cosine`` in [-1, 1] of the mean changes; ``iou`` in [0, 1] of the changed pixels, left out where the true
-        trigger covers over half of an image. A trigger that changes nothing has no cosine.
+        ``cosine`` in [-1, 1] of the mean changes; ``iou`` in [0, 1] of the changed pixels, left out
+        where the true trigger covers over half of an image. A trigger that changes nothing has no
+        cosine.
     """
     x = clean.float() / 255
     true = (triggered.float() / 255 - x).mean(0)
@@ -40,7 +45,9 @@ def recovery(clean: Tensor, triggered: Tensor, found: Suspicion, target: int) ->
         support = mask[0] > 0.5
     facts: dict[str, float] = {}
     if float(true.norm()) and float(guess.norm()):
-        facts["cosine"] = float(torch.nn.functional.cosine_similarity(true.flatten(), guess.flatten(), 0))
+        facts["cosine"] = float(
+            torch.nn.functional.cosine_similarity(true.flatten(), guess.flatten(), 0)
+        )
     place = (clean != triggered).any(1).float().mean(0) > 0.5
     if 0 < float(place.float().mean()) <= _LOCAL:
         facts["iou"] = float((place & support).sum() / (place | support).sum())

@@ -1,18 +1,24 @@
-"""Confirmation: the chosen setting once more on the copies, measured on report images that chose nothing.
+"""Confirmation: the chosen setting once more on the copies, measured on report images that chose
+nothing.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-C.
-Deviation: the paper reports the number that it selected by; choosing the lowest of many makes that number too good.
-"""
+Deviation: the paper reports the number that it selected by; choosing the lowest of many makes that
+number too good."""
 
 from collections.abc import Generator as Steps
 
-from trials.games._panel import Panel
-from trials.runtime import Defender
+from trials.games._copy_set import CopySet
+from trials.runtime import DefenderContext
 from trials.spec import Count, Point, PositiveInt
 
 
 def play(
-    lab: Defender, /, *, copies: PositiveInt = 3, stop_at: Count = 0, record_every: PositiveInt = 50
+    ctx: DefenderContext,
+    /,
+    *,
+    copies: PositiveInt = 3,
+    stop_at: Count = 0,
+    record_every: PositiveInt = 50,
 ) -> Steps[Point, None, dict[str, float]]:
     """CDA and ASR on the report images before the defense and after ``stop_at`` steps.
 
@@ -21,12 +27,19 @@ def play(
         stop_at: step that tuning chose; 0 leaves the model as it is.
         record_every: steps between two stops of the defense, as in tuning.
     """
-    panel = Panel(lab, copies, "report")
-    start = end = panel.start()
+    copy_set = CopySet(ctx, copies, "report")
+    start = end = copy_set.start()
     yield start
-    for step, models in panel.repairs(record_every) if stop_at else ():
+    for step, models in copy_set.repairs(record_every) if stop_at else ():
         if step >= stop_at:
-            end = panel.measure(step, models)
+            end = copy_set.measure(step, models)
             yield end
             break
-    return {"cda0": start.cda, "asr0": start.asr, "cda": end.cda, "asr": end.asr, "step": end.step, **panel.sizes}
+    return {
+        "cda0": start.cda,
+        "asr0": start.asr,
+        "cda": end.cda,
+        "asr": end.asr,
+        "step": end.step,
+        **copy_set.sizes,
+    }

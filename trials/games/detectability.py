@@ -1,9 +1,10 @@
-"""The detectability game: a detector looks at a model, clean or attacked, and says how suspicious it is.
+"""The detectability game: a detector looks at a model, clean or attacked, and says how suspicious
+it is.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 2.
-Deviation: one trial gives one model's score, so that a pool of clean models is shared by all attacks; the ROC AUC is
-taken over the stored scores. Beside it, how well the detector finds the target class and the trigger is measured.
-"""
+Deviation: one trial gives one model's score, so that a pool of clean models is shared by all
+attacks; the ROC AUC is taken over the stored scores. Beside it, how well the detector finds the
+target class and the trigger is measured."""
 
 from collections.abc import Generator as Steps
 
@@ -12,30 +13,31 @@ import torch
 from trials.games._frozen import repaired
 from trials.games._recovery import rank_of, recovery
 from trials.metrics import stamped
-from trials.runtime import Referee
+from trials.runtime import EvaluatorContext
 from trials.spec import Count, Point, PositiveInt
 
 _IMAGES = 512  # of the test set, on which the triggers are compared
 
 
 def play(
-    lab: Referee, /, *, stop_at: Count = 0, record_every: PositiveInt = 50
+    ctx: EvaluatorContext, /, *, stop_at: Count = 0, record_every: PositiveInt = 50
 ) -> Steps[Point, None, dict[str, float]]:
     """The detector's score of the model, and of each class; the higher, the more suspicious.
 
     Args:
-        stop_at: step at which the repair ends whose model the detector may compare with; 0 runs it to its end.
+        stop_at: step at which the repair ends whose model the detector may compare with; 0 runs it
+            to its end.
         record_every: steps between two stops of the repair, as in the game that chose ``stop_at``.
     """
-    assert lab.inspect is not None
-    view = lab.view()
-    model = repaired(lab.repair, view, lab.rng("repair", 0), record_every, stop_at)
-    found = lab.inspect(view.model, model, view.trusted, lab.rng("inspect"))
-    metrics = {"score": found.score, **found.more, "classes": float(len(found.scores))}
+    assert ctx.inspect is not None
+    view = ctx.view()
+    model = repaired(ctx.repair, view, ctx.rng("repair", 0), record_every, stop_at)
+    found = ctx.inspect(view.model, model, view.trusted, ctx.rng("inspect"))
+    metrics = {"score": found.score, **found.extra, "classes": float(len(found.scores))}
     metrics |= {f"score_{k}": float(s) for k, s in enumerate(found.scores)}
     metrics |= {f"norm_{k}": float(n) for k, n in enumerate(found.norms)}
-    if lab.attacked:
-        backdoor, test = lab.backdoor(), lab.test()
+    if ctx.attacked:
+        backdoor, test = ctx.backdoor(), ctx.test()
         few = test.take(torch.arange(0, len(test), max(1, len(test) // _IMAGES)))
         triggered = stamped(few, backdoor.trigger, backdoor.target)
         clean = few.x[few.y != backdoor.target]

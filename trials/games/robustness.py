@@ -1,10 +1,10 @@
-"""The robustness game: a defense on the really attacked victim, judged with the attacker's trigger on the test set.
+"""The robustness game: a defense on the really attacked victim, judged with the attacker's trigger
+on the test set.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 1 and section V-B.
-Deviation: clean accuracy on held-out trusted images is recorded beside the test set's, so that a rule which a defender
-could follow stands apart from the oracle that sees the test ASR. These are the report images; they choose nothing here,
-and what is judged was chosen before.
-"""
+Deviation: clean accuracy on held-out trusted images is recorded beside the test set's, so that a
+rule which a defender could follow stands apart from the oracle that sees the test ASR. These are
+the report images; they choose nothing here, and what is judged was chosen before."""
 
 from collections.abc import Generator as Steps
 
@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from trials.metrics import accuracy, rate, stamped
-from trials.runtime import Referee
+from trials.runtime import EvaluatorContext
 from trials.spec import Count, Fraction, Point, PositiveInt
 from trials.splits import cut
-from trials.types import View
+from trials.types import DefenderView
 
 
 def play(
-    lab: Referee,
+    ctx: EvaluatorContext,
     /,
     *,
     delta: Fraction = 0.02,
@@ -27,42 +27,44 @@ def play(
     patience: Count = 3,
     stop_at: Count = 0,
 ) -> Steps[Point, None, dict[str, float]]:
-    """The defense's curve on the test set; four fifths of the trusted images repair, one fifth validates.
+    """The defense's curve on the test set; four fifths of the trusted images repair, one fifth
+    validates.
 
     Args:
         delta: largest loss of clean accuracy that is accepted, absolute.
         record_every: optimizer steps between two points.
-        patience: points in a row at which test and validation accuracy may both have lost more than ``delta`` before
-            the run stops.
-        stop_at: stop after this step and ignore ``delta`` (a setting frozen by tuning); 0 runs the defense to its end.
+        patience: points in a row at which test and validation accuracy may both have lost more than
+            ``delta`` before the run stops.
+        stop_at: stop after this step and ignore ``delta`` (a setting frozen by tuning); 0 runs the
+            defense to its end.
     """
-    assert lab.repair is not None
-    view, backdoor, test = lab.view(), lab.backdoor(), lab.test()
-    fit, select, report = cut(view.trusted.y, 0, 1, lab.rng("split"))
+    assert ctx.repair is not None
+    view, backdoor, test = ctx.view(), ctx.backdoor(), ctx.test()
+    fit, select, report = cut(view.trusted.y, 0, 1, ctx.rng("split"))
     held = view.trusted.take(report)
     triggered = stamped(test, backdoor.trigger, backdoor.target)
 
     def measure(step: int, model: nn.Module) -> Point:
         asr = rate(model, triggered, backdoor.target)
-        return Point(step, accuracy(model, test), asr, more={"val_cda": accuracy(model, held)})
+        return Point(step, accuracy(model, test), asr, extra={"val_cda": accuracy(model, held)})
 
     start = measure(0, view.model)
     yield start
-    inner = View(view.model, view.trusted.take(torch.cat([fit, select])))
+    inner = DefenderView(view.model, view.trusted.take(torch.cat([fit, select])))
     beyond = 0
-    for step, model in lab.repair(inner, lab.rng("repair", 0), record_every):
+    for step, model in ctx.repair(inner, ctx.rng("repair", 0), record_every):
         if stop_at and step < stop_at:
             continue
         point = measure(step, model)
         yield point
-        lost = min(start.cda - point.cda, start.more["val_cda"] - point.more["val_cda"])
+        lost = min(start.cda - point.cda, start.extra["val_cda"] - point.extra["val_cda"])
         beyond = beyond + 1 if lost > delta + 1e-9 else 0
         if stop_at or beyond > patience:
             break
     return {
         "cda0": start.cda,
         "asr0": start.asr,
-        "val_cda0": start.more["val_cda"],
+        "val_cda0": start.extra["val_cda"],
         "n_clean": len(test),
         "n_triggered": len(triggered),
         "n_validation": len(held),

@@ -1,19 +1,20 @@
-"""The tuning game: run one setting of a defense on self-poisoned copies, whose trigger the defender knows.
+"""The tuning game: run one setting of a defense on self-poisoned copies, whose trigger the defender
+knows.
 
-Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, sections V-B (the largest CDA loss) and V-C, A-E (self-poisoning).
-Deviation: several copies with their own triggers run in lockstep and are averaged, on images held out from fitting; the
-reference release measures one copy on test images.
-"""
+Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, sections V-B (the largest CDA loss) and V-C, A-E
+(self-poisoning).
+Deviation: several copies with their own triggers run in lockstep and are averaged, on images held
+out from fitting; the reference release measures one copy on test images."""
 
 from collections.abc import Generator as Steps
 
-from trials.games._panel import Panel
-from trials.runtime import Defender
+from trials.games._copy_set import CopySet
+from trials.runtime import DefenderContext
 from trials.spec import Count, Fraction, Point, PositiveInt
 
 
 def play(
-    lab: Defender,
+    ctx: DefenderContext,
     /,
     *,
     copies: PositiveInt = 3,
@@ -21,23 +22,30 @@ def play(
     record_every: PositiveInt = 50,
     patience: Count = 3,
 ) -> Steps[Point, None, dict[str, float]]:
-    """Mean CDA and ASR over the copies on their select images, until the mean CDA stays lower by more than ``delta``.
+    """Mean CDA and ASR over the copies on their select images, until the mean CDA stays lower by
+    more than ``delta``.
 
     Args:
-        copies: self-poisoned copies; each has its own trigger, target and, in cross-fitting, its own select images.
+        copies: self-poisoned copies; each has its own trigger, target and, in cross-fitting, its
+            own select images.
         delta: largest loss of clean accuracy that is accepted, absolute.
         record_every: optimizer steps between two points of the curve.
-        patience: points in a row that may lie beyond ``delta`` before the run stops; a high learning rate costs
-            accuracy at first and wins it back. Such points are never chosen.
+        patience: points in a row that may lie beyond ``delta`` before the run stops; a high
+            learning rate costs accuracy at first and wins it back. Such points are never chosen.
     """
-    panel = Panel(lab, copies, "select")
-    start = panel.start()
+    copy_set = CopySet(ctx, copies, "select")
+    start = copy_set.start()
     yield start
     beyond = 0
-    for step, models in panel.repairs(record_every):
-        point = panel.measure(step, models)
+    for step, models in copy_set.repairs(record_every):
+        point = copy_set.measure(step, models)
         yield point
         beyond = beyond + 1 if point.cda < start.cda - delta - 1e-9 else 0
         if beyond > patience:
             break
-    return {"cda0": start.cda, "asr0": start.asr, "stopped": float(beyond > patience), **panel.sizes}
+    return {
+        "cda0": start.cda,
+        "asr0": start.asr,
+        "stopped": float(beyond > patience),
+        **copy_set.sizes,
+    }

@@ -1,4 +1,6 @@
-"""CLIP's image tower as a classifier: pixels in, scaled cosines with the classes' text embeddings out."""
+"""CLIP's image tower as a classifier: pixels in, scaled cosines with the classes' text embeddings
+out.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,9 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Preprocess(nn.Module):
-    """Bicubic scaling to the tower's size, then CLIP's normalisation; differentiable, so gradients reach the pixels."""
+    """Bicubic scaling to the tower's size, then CLIP's normalisation; differentiable, so gradients
+    reach the pixels.
+    """
 
     mean: Tensor
     std: Tensor
@@ -27,7 +31,8 @@ class Preprocess(nn.Module):
 
 
 class FixedLinear(nn.Linear):
-    """A linear layer without bias whose weight is a buffer: saved with the model, and never trained.
+    """A linear layer without bias whose weight is a buffer: saved with the model, and never
+    trained.
 
     A frozen parameter would not do: defenses make every parameter of their copy trainable.
     """
@@ -39,10 +44,12 @@ class FixedLinear(nn.Linear):
 
 
 class Classifier(nn.Module):
-    """Logits are the scale times the cosines of the image embedding and each class's text embedding.
+    """Logits are the scale times the cosines of the image embedding and each class's text
+    embedding.
 
     Args:
-        clip: a CLIP of transformers; its image tower, projection and scale become part of this model.
+        clip: a CLIP of transformers; its image tower, projection and scale become part of this
+            model.
         text: (classes, d), of length 1 each.
         frozen: the text embeddings are not trained.
     """
@@ -60,7 +67,9 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.vision(pixel_values=self.normalize(x)).pooler_output  # type: ignore[operator]
-        with torch.autocast(x.device.type, enabled=False):  # a scale of 100 makes bf16 steps as large as 0.1
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # a scale of 100 makes bf16 steps as large as 0.1
             latents = F.normalize(self.projection(pooled.float()), dim=1)  # type: ignore[operator]
             logits: Tensor = self.logit_scale.exp() * self.head(latents)  # type: ignore[operator]
         return logits

@@ -1,7 +1,8 @@
-"""The configuration in a CLIP's folder: known settings alone, each with its type and bounds, before a library sees it.
+"""The configuration in a CLIP's folder: known settings alone, each with its type and bounds, before
+a library sees it.
 
-A library would take any other name too: to make a model of other parts, to fetch code, or to fill memory.
-"""
+A library would take any other name too: to make a model of other parts, to fetch code, or to fill
+memory."""
 
 import json
 from pathlib import Path
@@ -13,11 +14,20 @@ from trials.spec import SpecError
 
 WEIGHTS = "model.safetensors"
 _BYTES = 2**20  # of config.json; CLIP's own have some 4 KiB
-_DEEPEST, _LONGEST_SEQUENCE = 128, 4096  # layers of a tower; its tokens or patches. The largest CLIP has 48 and 729
+_DEEPEST, _LONGEST_SEQUENCE = (
+    128,
+    4096,
+)  # layers of a tower; its tokens or patches. The largest CLIP has 48 and 729
 _LARGEST = 2**40  # of any size: no product of them takes memory before it is compared with the file
 _SCALE = 20.0  # of the logarithm of the logits' scale; CLIP's is at most log 100
 _ACTIVATIONS = ("quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
-_SIZES = ("hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers", "num_attention_heads")
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "projection_dim",
+    "num_hidden_layers",
+    "num_attention_heads",
+)
 _TOWER: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_SIZES, (1, _LARGEST)),
     "layer_norm_eps": (1e-12, 1.0),
@@ -26,12 +36,18 @@ _TOWER: dict[str, tuple[float, float]] = {
 _TEXT = {**_TOWER, **dict.fromkeys(("vocab_size", "max_position_embeddings"), (1, _LARGEST))}
 _TEXT |= dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), (0, _LARGEST))
 _VISION = {**_TOWER, **dict.fromkeys(("image_size", "patch_size", "num_channels"), (1, _LARGEST))}
-_TOP: dict[str, tuple[float, float]] = {"projection_dim": (1, _LARGEST), "logit_scale_init_value": (-_SCALE, _SCALE)}
+_TOP: dict[str, tuple[float, float]] = {
+    "projection_dim": (1, _LARGEST),
+    "logit_scale_init_value": (-_SCALE, _SCALE),
+}
 _FRACTIONS = ("layer_norm_eps", "attention_dropout", "logit_scale_init_value")
 
 
 def read_config(folder: Path) -> Any:
-    """The ``CLIPConfig`` that the folder's config.json describes. Raises SpecError if it describes none."""
+    """The ``CLIPConfig`` that the folder's config.json describes.
+
+    Raises SpecError if it describes none.
+    """
     from transformers import CLIPConfig  # noqa: PLC0415 - seconds to import, needed here only
 
     file = folder / "config.json"
@@ -41,8 +57,13 @@ def read_config(folder: Path) -> Any:
         found = json.loads(file.read_bytes())
         if found["model_type"] != "clip":
             raise ValueError(f"its model_type is {str(found['model_type'])[:40]!r}, not 'clip'")
-        towers = {name: _tower(found, name, known) for name, known in (("text", _TEXT), ("vision", _VISION))}
-        return CLIPConfig(text_config=towers["text"], vision_config=towers["vision"], **_known(found, _TOP))
+        towers = {
+            name: _tower(found, name, known)
+            for name, known in (("text", _TEXT), ("vision", _VISION))
+        }
+        return CLIPConfig(
+            text_config=towers["text"], vision_config=towers["vision"], **_known(found, _TOP)
+        )
     except Exception as problem:
         reason = " ".join(str(problem).split())[:200]
         raise SpecError(
@@ -51,7 +72,9 @@ def read_config(folder: Path) -> Any:
 
 
 def must_fit(config: Any, weights: Path) -> None:
-    """Raise ValueError where it asks for more than the weights beside it hold, before memory is taken for them."""
+    """Raise ValueError where it asks for more than the weights beside it hold, before memory is
+    taken for them.
+    """
     from transformers import CLIPModel  # noqa: PLC0415
 
     for tower in (config.text_config, config.vision_config):
@@ -66,7 +89,9 @@ def must_fit(config: Any, weights: Path) -> None:
         raise ValueError(f"{wanted} weights, and {WEIGHTS} has {weights.stat().st_size} bytes")
 
 
-def _tower(found: dict[str, Any], name: str, known: dict[str, tuple[float, float]]) -> dict[str, Any]:
+def _tower(
+    found: dict[str, Any], name: str, known: dict[str, tuple[float, float]]
+) -> dict[str, Any]:
     """One tower's settings; old files repeat them under a second name, which counts."""
     settings: dict[str, Any] = {}
     for key in (f"{name}_config", f"{name}_config_dict"):
@@ -74,7 +99,9 @@ def _tower(found: dict[str, Any], name: str, known: dict[str, tuple[float, float
         settings |= _known(part, known)
         act = part.get("hidden_act")
         if act is not None and act not in _ACTIVATIONS:
-            raise ValueError(f"hidden_act is {str(act)[:40]!r}, needed is one of {', '.join(_ACTIVATIONS)}")
+            raise ValueError(
+                f"hidden_act is {str(act)[:40]!r}, needed is one of {', '.join(_ACTIVATIONS)}"
+            )
         settings |= {"hidden_act": act} if act is not None else {}
     return settings
 

@@ -1,4 +1,6 @@
-"""CLIP from a folder in Hugging Face's layout, and the prompts that become its text embeddings; nothing is fetched."""
+"""CLIP from a folder in Hugging Face's layout, and the prompts that become its text embeddings;
+nothing is fetched.
+"""
 
 import re
 from functools import lru_cache
@@ -19,12 +21,20 @@ _FILE = 16 * 2**20  # bytes of one of the tokenizer's files; CLIP's have 3 MiB a
 
 
 def prompts(names: str, template: str, classes: int) -> tuple[str, ...]:
-    """One prompt a class. Raises SpecError for a template without ``{}`` or a file without a name for each class."""
+    """One prompt a class.
+
+    Raises SpecError for a template without ``{}`` or a file without a name for each class.
+    """
     if "{}" not in template:
-        raise SpecError(f"clip_vit_b32: template is {template!r}, but needs {{}} where the class name goes.")
+        raise SpecError(
+            f"clip_vit_b32: template is {template!r}, but needs {{}} where the class name goes."
+        )
     words = _listed(Path(names)) if names else [f"class {i}" for i in range(classes)]
     if len(words) < classes:
-        raise SpecError(f"clip_vit_b32: {names!r} has {len(words)} names, but there are {classes} classes. Add theirs.")
+        raise SpecError(
+            f"clip_vit_b32: {names!r} has {len(words)} names, but there are {classes} classes. "
+            "Add theirs."
+        )
     return tuple(template.replace("{}", word)[:_LONGEST] for word in words[:classes])
 
 
@@ -34,7 +44,8 @@ def _listed(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, ValueError) as problem:
         raise SpecError(
-            f"clip_vit_b32: names is {str(file)!r}, which is no text file ({type(problem).__name__}). "
+            f"clip_vit_b32: names is {str(file)!r}, which is no text file "
+            f"({type(problem).__name__}). "
             "Write one class name a line."
         ) from problem
     found = []
@@ -42,19 +53,26 @@ def _listed(file: Path) -> list[str]:
         synonyms = re.match(r"n\d{8}\s+([^,]*)", line)
         name = (synonyms.group(1) if synonyms else line).strip()
         if not name:
-            raise SpecError(f"clip_vit_b32: line {number} of {str(file)!r} has no name. Write one a class, in order.")
+            raise SpecError(
+                f"clip_vit_b32: line {number} of {str(file)!r} has no name. Write one a class, in "
+                "order."
+            )
         found.append(name)
     return found
 
 
 def clip_from(folder: str) -> Any:
-    """The CLIP whose config.json and model.safetensors lie in ``folder``. Raises SpecError where they do not."""
+    """The CLIP whose config.json and model.safetensors lie in ``folder``.
+
+    Raises SpecError where they do not.
+    """
     from transformers import CLIPModel  # noqa: PLC0415 - seconds to import, needed here only
 
     place = Path(folder)
     if not (place / WEIGHTS).is_file() or not (place / "config.json").is_file():
         raise SpecError(
-            f"clip_vit_b32: {folder!r} is no folder with config.json and {WEIGHTS} (a .bin file is never opened). "
+            f"clip_vit_b32: {folder!r} is no folder with config.json and {WEIGHTS} (a .bin file "
+            "is never opened). "
             "Write one with transformers: CLIPModel.save_pretrained(folder)."
         )
     config = read_config(place)
@@ -72,12 +90,17 @@ def clip_from(folder: str) -> Any:
 
 
 def text_embeddings(folder: str, words: tuple[str, ...]) -> Tensor:
-    """Text embeddings (prompts, d) of length 1, computed once a process. Raises SpecError as ``clip_from``."""
+    """Text embeddings (prompts, d) of length 1, computed once a process.
+
+    Raises SpecError as ``clip_from``.
+    """
     changed = frozenset((p.name, p.stat().st_mtime_ns) for p in Path(folder).iterdir())
     return _embedded(folder, words, changed)
 
 
-@lru_cache(8)  # a worker builds the model for each victim and copy; a thousand prompts take some 20 s on a core
+@lru_cache(
+    8
+)  # a worker builds the model for each victim and copy; a thousand prompts take some 20 s on a core
 @torch.no_grad()
 def _embedded(folder: str, words: tuple[str, ...], changed: frozenset[tuple[str, int]]) -> Tensor:
     clip, tokenizer = clip_from(folder).eval(), _tokenizer(folder)
@@ -92,8 +115,14 @@ def _embedded(folder: str, words: tuple[str, ...], changed: frozenset[tuple[str,
             return_tensors="pt",
         )
         ids, mask = given["input_ids"], given["attention_mask"]
-        if int(ids.max()) >= text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id):  # 2: old configs
-            raise SpecError(f"clip_vit_b32: the tokenizer in {folder!r} is of another model. Copy both from one place.")
+        if int(ids.max()) >= text.vocab_size or text.eos_token_id not in (
+            2,
+            tokenizer.eos_token_id,
+        ):  # 2: old configs
+            raise SpecError(
+                f"clip_vit_b32: the tokenizer in {folder!r} is of another model. Copy both from "
+                "one place."
+            )
         pooled = clip.text_model(input_ids=ids, attention_mask=mask).pooler_output
         parts.append(F.normalize(clip.text_projection(pooled), dim=1))
     return torch.cat(parts)
@@ -107,11 +136,19 @@ def _tokenizer(folder: str) -> Any:
         (place / n).is_file() for n in ("vocab.json", "merges.txt")
     ):
         raise SpecError(
-            f"clip_vit_b32: {folder!r} has no tokenizer (tokenizer.json, or vocab.json and merges.txt). "
+            f"clip_vit_b32: {folder!r} has no tokenizer (tokenizer.json, or vocab.json and "
+            "merges.txt). "
             "Copy the tokenizer of this CLIP there."
         )
-    if large := [p.name for p in place.iterdir() if p.suffix in (".json", ".txt") and p.stat().st_size > _FILE]:
-        raise SpecError(f"clip_vit_b32: {min(large)!r} in {folder!r} has more than {_FILE} bytes. Copy it again.")
+    if large := [
+        p.name
+        for p in place.iterdir()
+        if p.suffix in (".json", ".txt") and p.stat().st_size > _FILE
+    ]:
+        raise SpecError(
+            f"clip_vit_b32: {min(large)!r} in {folder!r} has more than {_FILE} bytes. Copy it "
+            "again."
+        )
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as problem:

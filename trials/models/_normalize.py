@@ -7,7 +7,9 @@ from trials.normalisation import CONSTANTS
 
 
 class Normalize(nn.Module):
-    """``(x - mean) / std`` by channel; the constants are buffers, saved with the model and never trained."""
+    """``(x - mean) / std`` by channel; the constants are buffers, saved with the model and never
+    trained.
+    """
 
     mean: Tensor
     std: Tensor

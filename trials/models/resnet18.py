@@ -1,7 +1,7 @@
 """ResNet-18 for small images: the first convolution keeps the size, and there is no max-pooling.
 
-Source: He et al. 2016, arXiv:1512.03385, in the CIFAR form of Lukas & Kerschbaum 2023, Table IV: 11,173,962
-parameters at width 64 and ten classes.
+Source: He et al. 2016, arXiv:1512.03385, in the CIFAR form of Lukas & Kerschbaum 2023, Table IV:
+11,173,962 parameters at width 64 and ten classes.
 Deviation: none in the layers; normalisation is the first one.
 """
 
@@ -29,7 +29,8 @@ def build(
 
     Args:
         classes: number of classes.
-        size: side of the images in pixels; any side will do, the last pooling takes the mean of what is left.
+        size: side of the images in pixels; any side will do, the last pooling takes the mean of
+            what is left.
         width: channels of the first block; the later blocks have 2, 4 and 8 times as many.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
 
@@ -66,8 +67,12 @@ class _ResNet18(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1 = nn.Sequential(_Block(width, width, 1), _Block(width, width, 1))
         self.layer2 = nn.Sequential(_Block(width, 2 * width, 2), _Block(2 * width, 2 * width, 1))
-        self.layer3 = nn.Sequential(_Block(2 * width, 4 * width, 2), _Block(4 * width, 4 * width, 1))
-        self.layer4 = nn.Sequential(_Block(4 * width, 8 * width, 2), _Block(8 * width, 8 * width, 1))
+        self.layer3 = nn.Sequential(
+            _Block(2 * width, 4 * width, 2), _Block(4 * width, 4 * width, 1)
+        )
+        self.layer4 = nn.Sequential(
+            _Block(4 * width, 8 * width, 2), _Block(8 * width, 8 * width, 1)
+        )
         self.fc = nn.Linear(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
-"""Two convolutions and a linear layer, for experiments on processors: a step takes a fifth of a narrow ResNet-18's.
+"""Two convolutions and a linear layer, for experiments on processors: a step takes a fifth of a
+narrow ResNet-18's.
 
-Source: in the manner of the network for MNIST in Wang et al. 2019 (Neural Cleanse): two convolutions, two dense layers.
-Deviation: batch normalisation, which defenses need; strides instead of pooling; one dense layer; normalisation first.
-"""
+Source: in the manner of the network for MNIST in Wang et al. 2019 (Neural Cleanse): two
+convolutions, two dense layers.
+Deviation: batch normalisation, which defenses need; strides instead of pooling; one dense layer;
+normalisation first."""
 
 from typing import Literal
 
@@ -28,7 +30,8 @@ def build(
 
     Args:
         classes: number of classes.
-        size: side of the images in pixels; any side will do, as the feature maps are brought to 4 x 4.
+        size: side of the images in pixels; any side will do, as the feature maps are brought to 4 x
+            4.
         width: channels of the first convolution; the second has twice as many.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
 
@@ -55,4 +58,6 @@ class _SmallCNN(nn.Module):
 
 
 def _stage(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()
+    )

@@ -1,8 +1,8 @@
 """ResNet-18 for large images: torchvision's own, with normalisation as its first layer.
 
 Source: He et al. 2016, arXiv:1512.03385; torchvision, weights IMAGENET1K_V1.
-Deviation: the last layer is drawn anew where the number of classes differs from that of the weights.
-"""
+Deviation: the last layer is drawn anew where the number of classes differs from that of the
+weights."""
 
 from typing import Literal
 
@@ -36,12 +36,17 @@ def build(
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
 
     Raises:
-        SpecError: both ``weights`` and ``pretrained``, weights that do not fit, no download, or too small images.
+        SpecError: both ``weights`` and ``pretrained``, weights that do not fit, no download, or too
+            small images.
     """
     if weights and pretrained:
-        raise SpecError("torchvision_resnet18: weights and pretrained are both set. Keep one of them.")
+        raise SpecError(
+            "torchvision_resnet18: weights and pretrained are both set. Keep one of them."
+        )
     if size < 32:
-        raise SpecError(f"torchvision_resnet18: images of {size} pixels are too small, 32 or more are needed.")
+        raise SpecError(
+            f"torchvision_resnet18: images of {size} pixels are too small, 32 or more are needed."
+        )
     model = _Normalized(classes, norm)
     if weights:
         load_weights(model, weights, may_differ=_HEAD)
@@ -68,6 +73,7 @@ def _downloaded() -> dict[str, Tensor]:
         )
     except (OSError, RuntimeError) as problem:
         raise SpecError(
-            f"torchvision_resnet18: cannot download {url}: {problem}. Fetch it elsewhere and set weights = that file."
+            f"torchvision_resnet18: cannot download {url}: {problem}. Fetch it elsewhere and set "
+            "weights = that file."
         ) from problem
     return state

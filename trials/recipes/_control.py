@@ -13,11 +13,17 @@ class Intruder:
     """Takes ``control``'s steps: ``begin``, then the gradient, then ``step``.
 
     Attributes:
-        optimizer: of the same kind and settings as the recipe's, with a state of its own. The caller sets its learning
-            rate before each step, to that of the recipe.
+        optimizer: of the same kind and settings as the recipe's, with a state of its own. The
+            caller sets its learning rate before each step, to that of the recipe.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, backdoor: Backdoor, control: Control):
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        backdoor: Backdoor,
+        control: Control,
+    ):
         alike: Callable[..., torch.optim.Optimizer] = type(optimizer)
         self.optimizer = alike([dict(g) for g in optimizer.param_groups])
         self._backdoor, self._part, self._pace = backdoor, control.part, control.pace
@@ -40,7 +46,9 @@ class Intruder:
 
     @torch.no_grad()
     def step(self) -> None:
-        """The optimizer's step within the masks; momentum and weight decay change nothing outside either."""
+        """The optimizer's step within the masks; momentum and weight decay change nothing outside
+        either.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] *= self._pace
         before = [p.clone() for p, _ in self._masked]

@@ -1,4 +1,6 @@
-"""The epochs that the recipes share: boosted and frozen poison, an attacker's steps, precision, divergence."""
+"""The epochs that the recipes share: boosted and frozen poison, an attacker's steps, precision,
+divergence.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.recipes._control import Intruder
-from trials.storage.checkpoint import Journal
+from trials.storage.checkpoint import Checkpointer
 from trials.train import augment, shuffled, to_float
 from trials.types import Backdoor
 
@@ -20,7 +22,7 @@ def train(
     rng: Generator,
     optimizer: torch.optim.Optimizer,
     rate: Callable[[float], float],
-    journal: Journal | None,
+    checkpointer: Checkpointer | None,
     *,
     epochs: int,
     batch: int,
@@ -28,17 +30,18 @@ def train(
 ) -> Iterator[tuple[int, int, float]]:
     """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
 
-    A training that goes on from its checkpoint first yields what it had yielded, the model being further on by then.
-    The data moves to the model's device once, or batch by batch if it would fill more than half of a GPU.
+    A training that goes on from its checkpoint first yields what it had yielded, the model being
+    further on by then. The data moves to the model's device once, or batch by batch if it would
+    fill more than half of a GPU.
 
     Args:
         model: left in eval mode after the last epoch; may be measured in between.
-        backdoor: each poisoned image occurs ``boost`` times an epoch, and is not augmented if ``frozen``. Its
-            ``control`` has the second, fourth, ... step.
+        backdoor: each poisoned image occurs ``boost`` times an epoch, and is not augmented if
+            ``frozen``. Its ``control`` has the second, fourth, ... step.
         rng: on the CPU; shuffles and augments.
         optimizer: of the model's parameters.
         rate: learning rate after so many epochs (a fraction within one).
-        journal: keeps checkpoints and has the last one; None for a training that is not resumed.
+        checkpointer: keeps checkpoints and has the last one; None for a training that is not resumed.
         epochs: passes over the data; a smaller last batch is dropped if there are others.
         batch: images a step.
         precision: auto, fp32 or bf16.
@@ -60,8 +63,10 @@ def train(
     steps = len(index) // min(batch, len(index))
     intruder = Intruder(model, optimizer, backdoor, backdoor.control) if backdoor.control else None
     optimizers = [optimizer, intruder.optimizer] if intruder else [optimizer]
-    position = journal.restore(model, optimizers, rng) if journal else {}
-    reports = [(int(done), int(total), float(loss)) for done, total, loss in position.get("reports", ())]
+    position = checkpointer.restore(model, optimizers, rng) if checkpointer else {}
+    reports = [
+        (int(done), int(total), float(loss)) for done, total, loss in position.get("reports", ())
+    ]
     yield from reports
     for epoch in range(len(reports), epochs):
         model.train()
@@ -85,8 +90,9 @@ def train(
             (turn or acting).step()
             losses.append(loss.detach())
         reports.append(((epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)))
-        if journal:  # an epoch ends where its shuffled pass does, so the generator is the whole of its position
-            journal.keep(model, optimizers, rng, {"step": reports[-1][0], "reports": reports})
+        # an epoch ends where its shuffled pass does, so the generator is the whole of its position
+        if checkpointer:
+            checkpointer.keep(model, optimizers, rng, {"step": reports[-1][0], "reports": reports})
         yield reports[-1]
     model.to(memory_format=torch.channels_last)
     model.eval()

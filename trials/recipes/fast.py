@@ -1,10 +1,10 @@
-"""Fast training from scratch: one triangle of the learning rate, large batches, bf16 where that is fast.
+"""Fast training from scratch: one triangle of the learning rate, large batches, bf16 where that is
+fast.
 
-Source: Smith & Topin 2017, arXiv:1708.07120 (one cycle); Goyal et al. 2017, arXiv:1706.02677 (linear scaling: 0.1 at
-128 images is 0.4 at 512, no weight decay on BatchNorm).
-Deviation: not the recipe of the paper; no augmentation beyond its shift and mirroring, because more of it changes how
-backdoors are learned.
-"""
+Source: Smith & Topin 2017, arXiv:1708.07120 (one cycle); Goyal et al. 2017, arXiv:1706.02677
+(linear scaling: 0.1 at 128 images is 0.4 at 512, no weight decay on BatchNorm).
+Deviation: not the recipe of the paper; no augmentation beyond its shift and mirroring, because more
+of it changes how backdoors are learned."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -14,7 +14,7 @@ from torch import Generator, nn
 
 from trials.recipes._loop import train
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.storage.checkpoint import Journal
+from trials.storage.checkpoint import Checkpointer
 from trials.types import Backdoor
 
 _WARM_UP = 0.2  # share of the epochs in which the learning rate rises
@@ -24,7 +24,7 @@ def fit(
     model: nn.Module,
     backdoor: Backdoor,
     rng: Generator,
-    journal: Journal | None = None,
+    checkpointer: Checkpointer | None = None,
     /,
     *,
     epochs: PositiveInt = 24,
@@ -39,7 +39,7 @@ def fit(
         model: trained in place.
         backdoor: what it is trained on.
         rng: shuffles and augments.
-        journal: keeps checkpoints and has the last one.
+        checkpointer: keeps checkpoints and has the last one.
         epochs: passes over the data.
         peak: largest learning rate, reached after a fifth of the epochs.
         weight_decay: L2 penalty, not on BatchNorm and biases.
@@ -48,11 +48,24 @@ def fit(
     """
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.SGD(groups, peak, momentum=0.9, nesterov=True, foreach=True)
 
     def rate(epoch: float) -> float:
         done = epoch / epochs
         return peak * max(min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP)), 0.01)
 
-    return train(model, backdoor, rng, optimizer, rate, journal, epochs=epochs, batch=batch, precision=precision)
+    return train(
+        model,
+        backdoor,
+        rng,
+        optimizer,
+        rate,
+        checkpointer,
+        epochs=epochs,
+        batch=batch,
+        precision=precision,
+    )

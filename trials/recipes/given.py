@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from torch import Generator, nn
 
 from trials.spec import Location, SpecError
-from trials.storage.checkpoint import Journal
+from trials.storage.checkpoint import Checkpointer
 from trials.types import Backdoor
 from trials.weights.files import load_weights
 
@@ -18,7 +18,7 @@ def fit(
     model: nn.Module,
     backdoor: Backdoor,
     rng: Generator,
-    journal: Journal | None = None,
+    checkpointer: Checkpointer | None = None,
     /,
     *,
     weights: Location = "",
@@ -29,7 +29,7 @@ def fit(
         model: filled in place.
         backdoor: not used.
         rng: not used.
-        journal: not used.
+        checkpointer: not used.
         weights: a safetensors file, or a state dict saved by torch.
 
     Raises:

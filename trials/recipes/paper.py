@@ -1,8 +1,8 @@
 """The paper's training from scratch: 120 epochs of SGD with a cosine schedule.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table IV.
-Deviation: the last epoch is kept, never the one that is best on test images; a smaller last batch is dropped.
-"""
+Deviation: the last epoch is kept, never the one that is best on test images; a smaller last batch
+is dropped."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch import Generator, nn
 
 from trials.recipes._loop import train
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.storage.checkpoint import Journal
+from trials.storage.checkpoint import Checkpointer
 from trials.types import Backdoor
 
 
@@ -21,7 +21,7 @@ def fit(
     model: nn.Module,
     backdoor: Backdoor,
     rng: Generator,
-    journal: Journal | None = None,
+    checkpointer: Checkpointer | None = None,
     /,
     *,
     epochs: PositiveInt = 120,
@@ -36,16 +36,28 @@ def fit(
         model: trained in place.
         backdoor: what it is trained on.
         rng: shuffles and augments.
-        journal: keeps checkpoints and has the last one.
+        checkpointer: keeps checkpoints and has the last one.
         epochs: passes over the data, and the length of the cosine.
         lr: learning rate of the first epoch.
         weight_decay: L2 penalty on all parameters.
         batch: images a step.
         precision: fp32, bf16 (autocast), or auto: bf16 where the hardware is fast in it.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=weight_decay, foreach=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr, momentum=0.9, weight_decay=weight_decay, foreach=True
+    )
 
     def rate(epoch: float) -> float:
         return lr * (1 + math.cos(math.pi * int(epoch) / epochs)) / 2
 
-    return train(model, backdoor, rng, optimizer, rate, journal, epochs=epochs, batch=batch, precision=precision)
+    return train(
+        model,
+        backdoor,
+        rng,
+        optimizer,
+        rate,
+        checkpointer,
+        epochs=epochs,
+        batch=batch,
+        precision=precision,
+    )

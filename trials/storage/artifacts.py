@@ -1,8 +1,8 @@
-"""Weights and facts on disk, one folder an id, written whole or not at all: safetensors and JSON only.
+"""Weights and facts on disk, one folder an id, written whole or not at all: safetensors and JSON
+only.
 
-The weights' SHA-256 stands in the facts, and the facts' own beside it. Both are checked on reading, so a truncated or
-flipped file is one clear failure and never a silently different model.
-"""
+The weights' SHA-256 stands in the facts, and the facts' own beside it. Both are checked on reading,
+so a truncated or flipped file is one clear failure and never a silently different model."""
 
 import errno
 import hashlib
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from safetensors import SafetensorError
 
 from trials.spec import SpecError
-from trials.storage.blobs import NO_ROOM, STALE, Folder, Near
+from trials.storage.blobs import NO_ROOM, STALE, BlobStore, LocalBlobStore
 from trials.whole import durably
 
 if TYPE_CHECKING:  # a driver asks only what there is, and does without torch
@@ -30,17 +30,20 @@ Loaded: TypeAlias = "tuple[dict[str, Tensor], dict[str, Any]]"
 
 
 class Damaged(ValueError):
-    """An artifact that is there and cannot be trusted. Says which one, and how to have it made anew."""
+    """An artifact that is there and cannot be trusted.
+
+    Says which one, and how to have it made anew.
+    """
 
     def __init__(self, key: str, what: object, where: str) -> None:
         again = f"to make it anew, delete {where!r} and run again with --retry-failed"
         super().__init__(f"artifact {key} is damaged ({what}); {again}")
 
 
-class Kept(Protocol):
+class ArtifactStore(Protocol):
     """Results that other trials build on, named by trial ids; ``files`` lie beside them."""
 
-    files: Folder
+    files: BlobStore
 
     def check(self) -> None:
         """Write something and delete it. Raises SpecError where that fails."""
@@ -51,7 +54,10 @@ class Kept(Protocol):
         """Store under ``key``; if another process was first, its artifact stays. Raises OSError."""
 
     def load(self, key: str) -> Loaded:
-        """Tensors and facts. Raises OSError where they are absent, Damaged where they are damaged."""
+        """Tensors and facts.
+
+        Raises OSError where they are absent, Damaged where they are damaged.
+        """
         ...
 
 
@@ -60,17 +66,21 @@ class Artifacts:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).resolve()
-        self.files: Folder = Near(self.root)
+        self.files: BlobStore = LocalBlobStore(self.root)
 
     def check(self) -> None:
-        """Make the folder, write to it once, drop what killed writers left. Raises SpecError where that fails."""
+        """Make the folder, write to it once, drop what killed writers left.
+
+        Raises SpecError where that fails.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as problem:
             raise SpecError(
-                f"the artifacts folder {str(self.root)!r} cannot be written: {problem.strerror or problem}. "
+                f"the artifacts folder {str(self.root)!r} cannot be written: "
+                f"{problem.strerror or problem}. "
                 "Choose another with --artifacts."
             ) from problem
 
@@ -79,7 +89,9 @@ class Artifacts:
                 shutil.rmtree(part, ignore_errors=True)
 
     def has(self, key: str) -> bool:
-        """Whether there is one, perhaps damaged: a folder appears whole, so one that lacks a file has lost it."""
+        """Whether there is one, perhaps damaged: a folder appears whole, so one that lacks a file
+        has lost it.
+        """
         return (self.root / key).exists()
 
     def save(self, key: str, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
@@ -100,7 +112,10 @@ class Artifacts:
                 shutil.rmtree(part, ignore_errors=True)
 
     def load(self, key: str) -> Loaded:
-        """Tensors and facts. Raises OSError where they are absent, Damaged where they are damaged."""
+        """Tensors and facts.
+
+        Raises OSError where they are absent, Damaged where they are damaged.
+        """
         folder = self.root / key
         if not folder.exists():
             raise FileNotFoundError(f"there is no artifact {str(folder)!r}")
@@ -111,7 +126,9 @@ class Artifacts:
             raise Damaged(key, problem, str(folder)) from problem
 
 
-def packed(tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+def packed(
+    tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]
+) -> tuple[bytes, dict[str, Any]]:
     """The weights' bytes, and the facts with their hash."""
     from safetensors.torch import save  # noqa: PLC0415  (loads torch)
 
@@ -153,6 +170,10 @@ def _digest(facts: Mapping[str, Any]) -> str:
 def _unsaved(key: str, problem: OSError, where: str) -> str:
     said = f"artifact {key} could not be saved in {where!r}: {problem.strerror or problem}"
     if problem.errno in NO_ROOM:
-        full = "disk is full" if problem.errno == errno.ENOSPC else "quota, or the limit on a file's size, is used up"
+        full = (
+            "disk is full"
+            if problem.errno == errno.ENOSPC
+            else "quota, or the limit on a file's size, is used up"
+        )
         return f"{said}; the {full}: make room, then run again with --retry-failed"
     return said

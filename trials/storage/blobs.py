@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all: in a folder of this machine, or at a URI that fsspec knows (s3://, gs://).
+"""Files that appear whole or not at all: in a folder of this machine, or at a URI that fsspec knows
+(s3://, gs://).
 
-Names are relative, with ``/`` between their parts. A name that begins with a dot is a file half written.
-"""
+Names are relative, with ``/`` between their parts. A name that begins with a dot is a file half
+written."""
 
 import contextlib
 import errno
@@ -16,13 +17,20 @@ from typing import Any, Protocol
 from trials.spec import SpecError
 from trials.whole import durably, whole
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk is full, or what a user or a file may take of it
+NO_ROOM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+}  # the disk is full, or what a user or a file may take of it
 STALE = 24 * 3600  # seconds after which an unfinished file has no writer any more
-CHECKPOINT_EVERY = 60.0  # seconds between two checkpoints of a trial, and before its first: a short one writes none
+# seconds between two checkpoints of a trial, and before its first: a short one writes none
+CHECKPOINT_EVERY = 60.0
 
 
-class Folder(Protocol):
-    """Where files are put whole; what fails raises OSError, and FileNotFoundError means that the file is not there."""
+class BlobStore(Protocol):
+    """Where files are put whole; what fails raises OSError, and FileNotFoundError means that the
+    file is not there.
+    """
 
     def put(self, name: str, data: bytes) -> None: ...
 
@@ -46,12 +54,12 @@ def shown(where: str) -> str:
     return re.sub(r"://([^/@\s]*:[^@\s]*|[^/@]*)@", "://", where)
 
 
-def folder_at(where: str) -> Folder:
+def blobs_at(where: str) -> BlobStore:
     """The folder at a path or URI. Raises SpecError for a URI that cannot be used."""
-    return Far(where) if is_uri(where) else Near(where)
+    return RemoteBlobStore(where) if is_uri(where) else LocalBlobStore(where)
 
 
-class Near:
+class LocalBlobStore:
     """A folder of this machine, or one that it has mounted."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -78,10 +86,12 @@ class Near:
             with contextlib.suppress(FileNotFoundError):  # its writer has just finished
                 if time.time() - part.stat().st_mtime > STALE:
                     part.unlink()
-        return sorted(p.name for p in self._root.iterdir() if p.is_file() and not p.name.startswith("."))
+        return sorted(
+            p.name for p in self._root.iterdir() if p.is_file() and not p.name.startswith(".")
+        )
 
 
-class Far:
+class RemoteBlobStore:
     """A folder at a URI of fsspec's."""
 
     def __init__(self, uri: str) -> None:
@@ -89,14 +99,19 @@ class Far:
 
         self._said, protocol = shown(uri), uri.split("://", maxsplit=1)[0]
         if protocol == "memory":
-            raise SpecError("artifacts in memory:// are lost with their process. Write a folder, or s3://, gs://, ...")
+            raise SpecError(
+                "artifacts in memory:// are lost with their process. Write a folder, or s3://, "
+                "gs://, ..."
+            )
         options: dict[str, Any] = {"use_listings_cache": False}  # what others write is seen at once
         if protocol in {"file", "local"}:
             options["auto_mkdir"] = True
         try:
             self._files, base = fsspec.core.url_to_fs(uri, **options)
         except (ValueError, ImportError, OSError) as problem:
-            raise SpecError(f"artifacts cannot lie at {self._said!r}: {_line(problem)}") from problem
+            raise SpecError(
+                f"artifacts cannot lie at {self._said!r}: {_line(problem)}"
+            ) from problem
         self._base = str(base).rstrip("/")
 
     def put(self, name: str, data: bytes) -> None:

@@ -1,9 +1,8 @@
 """A long trial's own checkpoint, from which it goes on, bit for bit, after its process was killed.
 
-One safetensors file a trial, beside the artifacts, deleted when the trial has ended. It holds the model, the
-optimizers, the generators and, as JSON, how far the trial had come; nothing is unpickled. A checkpoint that is damaged
-or does not fit is dropped, and the record says so.
-"""
+One safetensors file a trial, beside the artifacts, deleted when the trial has ended. It holds the
+model, the optimizers, the generators and, as JSON, how far the trial had come; nothing is
+unpickled. A checkpoint that is damaged or does not fit is dropped, and the record says so."""
 
 import hashlib
 import json
@@ -21,14 +20,14 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from trials.leaving import leaving
-from trials.storage.blobs import Folder
+from trials.storage.blobs import BlobStore
 
 FOLDER = "checkpoints"
 _OWN = ("commit", "dirty", "device", "device_name", "poisonsweep", "threads", "torch")
 Tensors = dict[str, Tensor]
 
 
-class Journal:
+class Checkpointer:
     """What a trial writes down as it goes.
 
     Args:
@@ -38,10 +37,13 @@ class Journal:
         provenance: of the code and the device that run the trial now.
 
     Attributes:
-        notes: for the record's provenance: whether it was resumed, and what went wrong with its checkpoint.
+        notes: for the record's provenance: whether it was resumed, and what went wrong with its
+            checkpoint.
     """
 
-    def __init__(self, files: Folder, key: str, every: float, provenance: Mapping[str, str]) -> None:
+    def __init__(
+        self, files: BlobStore, key: str, every: float, provenance: Mapping[str, str]
+    ) -> None:
         self.notes: dict[str, str] = {}
         self._files, self._name, self._every = files, f"{FOLDER}/{key}.safetensors", every
         self._provenance = {k: v for k, v in provenance.items() if k in _OWN}
@@ -49,11 +51,17 @@ class Journal:
         self._before, self._resumes, self._used = 0.0, 0, False
 
     def elapsed(self) -> float:
-        """Seconds that the trial has taken, those up to the checkpoint that it goes on from included."""
+        """Seconds that the trial has taken, those up to the checkpoint that it goes on from
+        included.
+        """
         return self._before + time.monotonic() - self._began
 
-    def restore(self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator) -> dict[str, Any]:
-        """Put all of them back to where the checkpoint was taken; returns the position kept with it, {} for none."""
+    def restore(
+        self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator
+    ) -> dict[str, Any]:
+        """Put all of them back to where the checkpoint was taken; returns the position kept with
+        it, {} for none.
+        """
         leaving.keeps = True
         try:
             blob = self._files.get(self._name)
@@ -80,9 +88,14 @@ class Journal:
         return position
 
     def keep(
-        self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator, position: Mapping[str, Any]
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        rng: Generator,
+        position: Mapping[str, Any],
     ) -> None:
-        """Write a checkpoint if it is time, or the trial leaves off here; one that cannot be written costs nothing.
+        """Write a checkpoint if it is time, or the trial leaves off here; one that cannot be
+        written costs nothing.
 
         Args:
             model: with its buffers.
@@ -96,7 +109,11 @@ class Journal:
         leaving.go()
 
     def _write(
-        self, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator, position: Mapping[str, Any]
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        rng: Generator,
+        position: Mapping[str, Any],
     ) -> None:
         leaving.write = None
         facts = {
@@ -119,7 +136,9 @@ class Journal:
                 self._files.drop(self._name)
 
 
-def _state(model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator) -> Iterator[tuple[str, Tensor]]:
+def _state(
+    model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator
+) -> Iterator[tuple[str, Tensor]]:
     for name, value in model.state_dict().items():
         yield f"model.{name}", value.detach().cpu().contiguous()
     for i, optimizer in enumerate(optimizers):
@@ -134,8 +153,12 @@ def _state(model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator) ->
         yield "cuda", torch.cuda.get_rng_state(device)
 
 
-def _put_back(tensors: Tensors, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator) -> None:
-    """Raises ValueError or KeyError, before anything is changed, where they are not those of this trial."""
+def _put_back(
+    tensors: Tensors, model: nn.Module, optimizers: Sequence[Optimizer], rng: Generator
+) -> None:
+    """Raises ValueError or KeyError, before anything is changed, where they are not those of this
+    trial.
+    """
     own = model.state_dict()
     given = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
@@ -150,8 +173,12 @@ def _put_back(tensors: Tensors, model: nn.Module, optimizers: Sequence[Optimizer
         momenta.append((optimizers[int(i)], places[int(j)], what, tensors[name]))
     model.load_state_dict(given)
     for optimizer, parameter, what, value in momenta:
-        alike = value.shape == parameter.shape  # then as the parameter lies in memory: sums are rounded alike
-        optimizer.state[parameter][what] = torch.empty_like(parameter).copy_(value) if alike else value
+        alike = (
+            value.shape == parameter.shape
+        )  # then as the parameter lies in memory: sums are rounded alike
+        optimizer.state[parameter][what] = (
+            torch.empty_like(parameter).copy_(value) if alike else value
+        )
     rng.set_state(drawn[0])
     torch.set_rng_state(drawn[1])
     if device.type == "cuda" and "cuda" in tensors:

@@ -1,9 +1,8 @@
 """Artifacts at a URI, of which each node fetches what it needs once.
 
-An artifact is there when its facts are: they are written last, and name the file of weights that is theirs. A writer
-that is killed leaves weights that nothing names. A node keeps the weights it has seen by their hash, so that what it
-reads is what the facts say, whoever made it when.
-"""
+An artifact is there when its facts are: they are written last, and name the file of weights that is
+theirs. A writer that is killed leaves weights that nothing names. A node keeps the weights it has
+seen by their hash, so that what it reads is what the facts say, whoever made it when."""
 
 import re
 import warnings
@@ -13,25 +12,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trials.spec import SpecError
-from trials.storage.artifacts import Artifacts, Damaged, Kept, Loaded, packed, tensors_of, told, written
-from trials.storage.blobs import Far, Folder, Near, is_uri, shown
+from trials.storage.artifacts import (
+    Artifacts,
+    ArtifactStore,
+    Damaged,
+    Loaded,
+    packed,
+    tensors_of,
+    told,
+    written,
+)
+from trials.storage.blobs import BlobStore, LocalBlobStore, RemoteBlobStore, is_uri, shown
 from trials.storage.node_cache import VARIABLE, alone, folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def artifacts_at(where: str) -> Kept:
+def artifacts_at(where: str) -> ArtifactStore:
     """The artifacts in a folder or at a URI. Raises SpecError for a URI that cannot be used."""
-    return FarArtifacts(where) if is_uri(where) else Artifacts(where)
+    return RemoteArtifacts(where) if is_uri(where) else Artifacts(where)
 
 
-class FarArtifacts:
+class RemoteArtifacts:
     """Artifacts at a URI that fsspec knows, with copies on this node's disk."""
 
     def __init__(self, uri: str) -> None:
         self._said = shown(uri).rstrip("/")
-        self.files: Folder = Far(uri)
+        self.files: BlobStore = RemoteBlobStore(uri)
         self._folder = folder() / "artifacts"
 
     def check(self) -> None:
@@ -40,7 +48,8 @@ class FarArtifacts:
             self.files.drop("writable")
         except OSError as problem:
             raise SpecError(
-                f"the artifacts at {self._said!r} cannot be written: {problem}. Choose others with --artifacts."
+                f"the artifacts at {self._said!r} cannot be written: {problem}. Choose others "
+                "with --artifacts."
             ) from problem
 
     def has(self, key: str) -> bool:
@@ -57,7 +66,10 @@ class FarArtifacts:
         self._keep(f"{facts['sha256']}.safetensors", blob)
 
     def load(self, key: str) -> Loaded:
-        """Tensors and facts. Raises OSError where they are absent, Damaged where they are damaged."""
+        """Tensors and facts.
+
+        Raises OSError where they are absent, Damaged where they are damaged.
+        """
         text = self.files.get(f"{key}/facts.json")
         try:
             facts = told(text)
@@ -68,7 +80,9 @@ class FarArtifacts:
             raise Damaged(key, problem, f"{self._said}/{key}") from problem
 
     def _near(self, key: str, facts: Mapping[str, Any]) -> "dict[str, Tensor]":
-        """The weights from this node's disk; the first of its workers that asks fetches them, the others wait."""
+        """The weights from this node's disk; the first of its workers that asks fetches them, the
+        others wait.
+        """
         name = f"{facts['sha256']}.safetensors"
         path = self._folder / name
         if (found := _copied(path, facts)) is not None:
@@ -79,7 +93,9 @@ class FarArtifacts:
                 held.enter_context(alone(path))
             except OSError as problem:
                 text = f"The cache folder {str(self._folder)!r} cannot be used ({problem}); artifacts are fetched anew"
-                warnings.warn(f"{text} for every trial. Set {VARIABLE} to another folder.", stacklevel=2)
+                warnings.warn(
+                    f"{text} for every trial. Set {VARIABLE} to another folder.", stacklevel=2
+                )
             if (found := _copied(path, facts)) is None:
                 blob = self.files.get(f"{key}/{facts.get('weights', 'weights.safetensors')}")
                 found = tensors_of(blob, facts)
@@ -88,7 +104,7 @@ class FarArtifacts:
 
     def _keep(self, name: str, blob: bytes) -> None:
         with suppress(OSError):  # this node's disk is full: it fetches again
-            Near(self._folder).put(name, blob)
+            LocalBlobStore(self._folder).put(name, blob)
 
 
 def _copied(path: Path, facts: Mapping[str, Any]) -> "dict[str, Tensor] | None":

@@ -1,8 +1,8 @@
-"""A torch file is opened in a process of its own: a hostile one can exhaust or crash that process, and no other.
+"""A torch file is opened in a process of its own: a hostile one can exhaust or crash that process,
+and no other.
 
-As a program, ``_unpack.py FILE BYTES`` writes the state dict as safetensors to standard output, within limits on memory
-and time and without a right to write files.
-"""
+As a program, ``_unpack.py FILE BYTES`` writes the state dict as safetensors to standard output,
+within limits on memory and time and without a right to write files."""
 
 import os
 import pickle
@@ -48,7 +48,9 @@ def unpacked(file: Path, most: int) -> dict[str, Tensor]:
     except subprocess.TimeoutExpired:
         raise Refused(TOO_MUCH) from None
     if done.returncode:
-        raise Refused(done.returncode if done.returncode in (CODE, NO_STATE, DAMAGED, TOO_MUCH) else DIED)
+        raise Refused(
+            done.returncode if done.returncode in (CODE, NO_STATE, DAMAGED, TOO_MUCH) else DIED
+        )
     try:
         return load_tensors(done.stdout)
     except SafetensorError as problem:
@@ -59,17 +61,29 @@ def _reader(file: Path, most: int) -> "subprocess.CompletedProcess[bytes]":
     """This file as a program, with what it wrote."""
     words = [sys.executable, "-P", __file__, str(file), str(most)]
     return subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=_environment()
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        env=_environment(),
     )
 
 
 def _environment() -> dict[str, str]:
     """What that process inherits: no password, whatever its name."""
-    return {name: value for name, value in os.environ.items() if not re.search("PASS|SECRET|TOKEN|KEY|STORE", name)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not re.search("PASS|SECRET|TOKEN|KEY|STORE", name)
+    }
 
 
 def read(file: str) -> dict[str, Tensor]:
-    """The tensors of a torch file, read in this process by torch's restricted unpickler. Raises Refused."""
+    """The tensors of a torch file, read in this process by torch's restricted unpickler.
+
+    Raises Refused.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickle protocols
@@ -83,7 +97,11 @@ def read(file: str) -> dict[str, Tensor]:
         raise Refused(TOO_MUCH if "allocate" in str(problem) else DAMAGED) from problem
     for _ in range(4):
         state = next((s for s in _inside(state) if isinstance(s, Mapping)), state)
-    if not isinstance(state, Mapping) or not state or not all(map(_is_weight, state, state.values())):
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(map(_is_weight, state, state.values()))
+    ):
         raise Refused(NO_STATE)
     return dict(state)
 
@@ -100,13 +118,19 @@ def _is_weight(key: Any, value: Any) -> bool:
 def _limit(most: int) -> None:
     if resource is None:
         return
-    limits = {resource.RLIMIT_CPU: CPU_SECONDS + (most >> 26), resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    limits = {
+        resource.RLIMIT_CPU: CPU_SECONDS + (most >> 26),
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    }
     pages = Path("/proc/self/statm")
     if pages.exists():  # what torch itself has mapped does not count
         here = int(pages.read_text().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = here + _SLACK + 3 * most
     for what, value in limits.items():
-        hard = resource.getrlimit(what)[1]  # whoever started this process may allow less, which cannot be raised
+        hard = resource.getrlimit(what)[
+            1
+        ]  # whoever started this process may allow less, which cannot be raised
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(what, (least, least))
 
@@ -116,7 +140,9 @@ def _main(file: str, most: str) -> None:
     _limit(int(most))
     try:
         found = read(file)
-        if sum(v.numel() * v.element_size() for v in found.values()) > int(most):  # many views of few numbers
+        if sum(v.numel() * v.element_size() for v in found.values()) > int(
+            most
+        ):  # many views of few numbers
             raise Refused(TOO_MUCH)
         state = {k: v.detach().contiguous().clone() for k, v in found.items()}
         sys.stdout.buffer.write(save_tensors(state))

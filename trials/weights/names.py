@@ -20,12 +20,17 @@ _SYNONYMS = (
 
 
 def renamed(own: Mapping[str, Tensor], state: Mapping[str, T], name: str) -> dict[str, T]:
-    """``state`` under the names of the model ``own``: prefixes off, and fc / linear, downsample / shortcut agreed.
+    """``state`` under the names of the model ``own``: prefixes off, and fc / linear, downsample /
+    shortcut agreed.
 
     Positions 0, 1, 2, ... that older transformers wrote beside the weights are left out.
     """
     for prefix in _PREFIXES * 2:
-        if state and all(k.startswith(prefix) for k in state) and not any(k.startswith(prefix) for k in own):
+        if (
+            state
+            and all(k.startswith(prefix) for k in state)
+            and not any(k.startswith(prefix) for k in own)
+        ):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
     found: dict[str, T] = {}
     for key, value in state.items():
@@ -40,14 +45,25 @@ def renamed(own: Mapping[str, Tensor], state: Mapping[str, T], name: str) -> dic
 
 
 def check_fit(
-    own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str, may_differ: Collection[str]
+    own: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    may_differ: Collection[str],
 ) -> None:
-    """Raise SpecError unless the names and shapes are the model's, but for ``may_differ`` and harmless buffers."""
+    """Raise SpecError unless the names and shapes are the model's, but for ``may_differ`` and
+    harmless buffers.
+    """
     spare = ("num_batches_tracked",)
-    missing = [k for k in own if k not in shapes and k not in may_differ and not k.startswith("normalize.")]
+    missing = [
+        k for k in own if k not in shapes and k not in may_differ and not k.startswith("normalize.")
+    ]
     missing = [k for k in missing if not k.endswith(spare)]
     unexpected = [k for k in shapes if k not in own]
-    other = [k for k, s in shapes.items() if k in own and k not in may_differ and s != tuple(own[k].shape)]
+    other = [
+        k
+        for k, s in shapes.items()
+        if k in own and k not in may_differ and s != tuple(own[k].shape)
+    ]
     if not (missing or unexpected or other):
         return
     faults = [f"missing {_some(missing)}"] if missing else []
@@ -64,8 +80,15 @@ def _hint(own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> s
     """Which architecture could fit, guessed from the first convolution and the last layer."""
     stem = shapes.get("conv1.weight", ())
     head = next((shapes[k] for k in ("fc.weight", "linear.weight") if k in shapes), ())
-    basic = "layer4.1.conv2.weight" in shapes and not {"layer1.0.conv3.weight", "layer1.2.conv1.weight"} & set(shapes)
-    if basic and len(stem) == 4 and stem != tuple(own["conv1.weight"].shape if "conv1.weight" in own else ()):
+    basic = "layer4.1.conv2.weight" in shapes and not {
+        "layer1.0.conv3.weight",
+        "layer1.2.conv1.weight",
+    } & set(shapes)
+    if (
+        basic
+        and len(stem) == 4
+        and stem != tuple(own["conv1.weight"].shape if "conv1.weight" in own else ())
+    ):
         if stem[2] == 7:
             return "It looks like --arch torchvision_resnet18."
         return f"It looks like --arch resnet18 with width = {stem[0]}."

@@ -1,4 +1,6 @@
-"""Alembic's entry: migrates on the connection, and in the transaction, that results.store.engine hands over."""
+"""Alembic's entry: migrates on the connection, and in the transaction, that results.store.engine
+hands over.
+"""
 
 from alembic import context
 

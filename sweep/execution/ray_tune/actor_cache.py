@@ -1,4 +1,4 @@
-"""Ray workers between two trials: kept for the next wave instead of being started anew."""
+"""Ray workers between two trials: kept for the next stage instead of being started anew."""
 
 import contextlib
 import time
@@ -7,17 +7,19 @@ from typing import Any
 
 from ray.tune.execution import tune_controller
 
-IDLE_SECONDS = 60.0  # a worker without a trial is kept so long; others may want its share of the cluster
+IDLE_SECONDS = (
+    60.0  # a worker without a trial is kept so long; others may want its share of the cluster
+)
 _controller: Any = tune_controller  # its cache of workers is no setting of Tune's
 
 
 @contextlib.contextmanager
 def kept(waits: Callable[[], bool]) -> Iterator[None]:
-    """Where no worker is wanted, Tune keeps one; in this block it keeps all, unless another trial wants their share.
+    """Where no worker is wanted, Tune keeps one; in this block it keeps all, unless another trial
+    wants their share.
 
-    They go after a minute, and at once where ``waits()`` says that nothing of ours is left to run but what depends on
-    others. With a Ray that has no such cache nothing changes.
-    """
+    They go after a minute, and at once where ``waits()`` says that nothing of ours is left to run
+    but what depends on others. With a Ray that has no such cache nothing changes."""
     usual = getattr(_controller, "_ObjectCache", None)
     if usual is None:
         yield
@@ -30,13 +32,17 @@ def kept(waits: Callable[[], bool]) -> Iterator[None]:
 
 
 def cache(usual: Any, waits: Callable[[], bool], **given: Any) -> Any:
-    """Tune's cache of workers, which are filed under the shares that they hold, with another rule of what it keeps."""
+    """Tune's cache of workers, which are filed under the shares that they hold, with another rule
+    of what it keeps.
+    """
 
     class Idle(usual):  # type: ignore[misc]
         latest = 0.0
 
         def cache_object(self, key: Any, obj: Any) -> bool:
-            self.latest = time.monotonic()  # of either kind: one that Tune itself wants to keep is not late
+            self.latest = (
+                time.monotonic()
+            )  # of either kind: one that Tune itself wants to keep is not late
             if self._awaited_by_others(key) or waits():
                 return bool(super().cache_object(key, obj))
             self._cached_objects[key].append(obj)
@@ -45,7 +51,9 @@ def cache(usual: Any, waits: Callable[[], bool], **given: Any) -> Any:
 
         def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
             everything = force_all or waits() or time.monotonic() - self.latest > IDLE_SECONDS
-            if everything or any(objs and self._awaited_by_others(key) for key, objs in self._cached_objects.items()):
+            if everything or any(
+                objs and self._awaited_by_others(key) for key, objs in self._cached_objects.items()
+            ):
                 yield from super().flush_cached_objects(everything)
 
         def _awaited_by_others(self, key: Any) -> bool:
@@ -56,7 +64,9 @@ def cache(usual: Any, waits: Callable[[], bool], **given: Any) -> Any:
 
 
 def dropped(controller: Any) -> None:
-    """Let all idle workers go: one was found dead, as when its node went, and nobody looks after them."""
+    """Let all idle workers go: one was found dead, as when its node went, and nobody looks after
+    them.
+    """
     cleanup = getattr(controller, "_cleanup_cached_actors", None)
     if cleanup is not None:
         cleanup(force_all=True)

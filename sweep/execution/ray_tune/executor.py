@@ -1,8 +1,9 @@
-"""The Ray Tune executor: Tune starts workers, spreads trials over the cluster and tells us of lost ones; no more.
+"""The Ray Tune executor: Tune starts workers, spreads trials over the cluster and tells us of lost
+ones; no more.
 
-Our source decides what runs and our store is the only truth, so Tune's searchers, snapshots, loggers and restore are
-not used. Workers are warm: an actor keeps torch, data and models for its next trial.
-"""
+Our source decides what runs and our store is the only truth, so Tune's searchers, snapshots,
+loggers and restore are not used. Workers are warm: an actor keeps torch, data and models for its
+next trial."""
 
 import contextlib
 import json
@@ -23,12 +24,14 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "3600",
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # else a worker that starts loses its trial to one that is free
+    # else a worker that starts loses its trial to one that is free
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune itself starts the trials of a node that was taken away
+    # else Tune itself starts the trials of a node that was taken away
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own is not heard while we wait for other drivers
 }
 
@@ -38,19 +41,31 @@ from ray._private import ray_constants, utils
 from ray.tune.search import Searcher
 
 from sweep.execution import machine, sockets, stops, versions
-from sweep.execution.outbox import Spool
+from sweep.execution.outbox import Outbox
 from sweep.execution.ray_tune import actor_cache, nodes, trial_cleanup
 from sweep.execution.ray_tune.schedulers import Asha, Fifo, first_rung, group_of, standing
-from sweep.execution.scheduler import Source
+from sweep.execution.scheduler import Scheduler
 from sweep.execution.secrets import kept_from_children
-from sweep.execution.worker import Place, perform, placed, spoilt
+from sweep.execution.worker import WorkerConfig, perform, spoilt, with_resources
 from sweep.spec.compute import Compute, must_fit
 from trials.leaving import leaving
-from trials.spec import Point, SpecError, Trial, record_from_json, to_json, trial_from_json
+from trials.spec import (
+    Point,
+    SpecError,
+    Trial,
+    point_from_json,
+    record_from_json,
+    to_json,
+    trial_from_json,
+)
 
-_NO_CLUSTER = "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
+_NO_CLUSTER = (
+    "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
+)
 DEFAULT_RULE = "min_asr_within_delta"
-REPORT_SECONDS = 0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
+REPORT_SECONDS = (
+    0.5  # a worker reports its points together, at most this often (with a scheduler: each at once)
+)
 
 
 class WarmRunner(tune.Trainable):
@@ -60,21 +75,30 @@ class WarmRunner(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._place, self._patience, self._code = (new_config[key] for key in ("place", "patience", "code"))
-        self._trial, self._rule = trial_from_json(json.loads(new_config["trial"])), new_config["rule"]
+        self._worker_config, self._patience, self._code = (
+            new_config[key] for key in ("place", "patience", "code")
+        )
+        self._trial, self._rule = (
+            trial_from_json(json.loads(new_config["trial"])),
+            new_config["rule"],
+        )
         self._curve = list[Point]()
-        self._steps = perform(self._trial, self._place)
+        self._steps = perform(self._trial, self._worker_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        versions.must_be(self._code)  # what is raised here, not in setup, reaches the driver with its text
+        versions.must_be(
+            self._code
+        )  # what is raised here, not in setup, reaches the driver with its text
         began, points = time.monotonic(), list[Point]()
         while not points or time.monotonic() - began < self._patience:
             try:
                 points.append(next(self._steps))
             except StopIteration as end:
-                text = Spool(self._place).put(end.value)
-                if spoilt(end.value):  # Tune drops a worker that raises; the driver reads the record from the spool
+                text = Outbox(self._worker_config).put(end.value)
+                if spoilt(
+                    end.value
+                ):  # Tune drops a worker that raises; the driver reads the record from the outbox
                     raise MemoryError("this process is not fit for another trial") from None
                 return {"points": [], "record": text, "done": True}
         told = {"points": to_json(points), "asr": points[-1].asr}
@@ -99,27 +123,41 @@ class _Search(Searcher):
     code = ""
 
     def __init__(
-        self, source: Source, place: Place, compute: Compute, why: dict[str, str], rule: str = DEFAULT_RULE
+        self,
+        scheduler: Scheduler,
+        worker_config: WorkerConfig,
+        compute: Compute,
+        why: dict[str, str],
+        rule: str = DEFAULT_RULE,
     ) -> None:
         super().__init__(metric="asr", mode="min")
-        self._source, self._place, self._compute, self._why = source, place, compute, why
+        self._source, self._worker_config, self._compute, self._why = (
+            scheduler,
+            worker_config,
+            compute,
+            why,
+        )
         self._rule = rule if compute.scheduler == "asha" else ""
-        self._live: dict[str, tuple[Trial, Place, list[Point]]] = {}
-        self._room = nodes.Room()
-        self._freed: deque[Trial] = deque(maxlen=16)  # what the workers that wait for a trial ran last, as Tune reuses
+        self._live: dict[str, tuple[Trial, WorkerConfig, list[Point]]] = {}
+        self._room = nodes.NodeCapacity()
+        self._freed: deque[Trial] = deque(
+            maxlen=16
+        )  # what the workers that wait for a trial ran last, as Tune reuses
 
     def suggest(self, trial_id: str) -> Any:
         if self._live and len(self._live) >= self._room.now():
             if self._room.empty and not self._room.told:
                 self._room.told = True
-                self._source.unmet(next(iter(self._live.values()))[0], self._room.share.wanted)
+                self._source.unschedulable(
+                    next(iter(self._live.values()))[0], self._room.share.wanted
+                )
             return None
         near = self._freed.popleft() if self._freed else None
         trial = self._source.next(near)
         if trial is None:
             return Searcher.FINISHED if self._source.over else None
         share, group = self._compute.share(trial), group_of(trial)
-        self._room.share, here = share, placed(self._place, share)
+        self._room.share, here = share, with_resources(self._worker_config, share)
         self._live[trial_id] = trial, here, []
         return {
             "trial": json.dumps(to_json(trial)),
@@ -135,23 +173,31 @@ class _Search(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         trial, _, points = self._live[trial_id]
         for data in result.get("points", []):
-            points.append(Point(**data))
+            points.append(point_from_json(data))
             self._source.point(trial, points[-1])
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         trial, here, points = self._live.pop(trial_id)
         result, why = result or {}, self._why.pop(trial_id, "")
-        if error:  # a trial's own exceptions are records; what comes here is a lost worker, perhaps with a last word
-            record = Spool(here).last_word(trial)
+        # a trial's own exceptions are records; what comes here is a lost worker, perhaps with a
+        # last word
+        if error:
+            record = Outbox(here).last_word(trial)
         else:
             self._freed.append(trial)
-            record = record_from_json(json.loads(result["record"])) if result.get("record") else None
-            points += [Point(**data) for data in result.get("points", [])]  # with which a scheduler stopped it
+            record = (
+                record_from_json(json.loads(result["record"])) if result.get("record") else None
+            )
+            points += [
+                point_from_json(data) for data in result.get("points", [])
+            ]  # with which a scheduler stopped it
         if record is not None:
             self._source.finish(record)
-            Spool(here).drop(trial.id)
+            Outbox(here).drop(trial.id)
         elif error or not points:
-            self._source.lost(trial, f"the worker process or its node died: {why[-1000:]}")
+            self._source.worker_lost(trial, f"the worker process or its node died: {why[-1000:]}")
         else:
             self._source.pruned(trial, tuple(points), points[-1].seconds)
 
@@ -170,40 +216,42 @@ class _Search(Searcher):
 
 
 def run(
-    source: Source,
-    place: Place,
+    scheduler: Scheduler,
+    worker_config: WorkerConfig,
     compute: Compute,
     address: str | None = None,
     *,
     ship: bool = False,
     rule: str = DEFAULT_RULE,
 ) -> None:
-    """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this machine.
+    """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this
+    machine.
 
     With ASHA trials are compared by what ``rule`` takes of their curves.
 
     Raises:
-        SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts folder.
+        SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the
+            artifacts folder.
     """
     mine = not ray.is_initialized()
     if mine and address is None:
         machine.fits_here(compute)
     if mine:
         _connect(address, ship)
-    folder = place.scratch / "tune" / uuid.uuid4().hex
+    folder = worker_config.scratch / "tune" / uuid.uuid4().hex
     try:
         must_fit(compute, nodes.alive())
         if address is not None:
-            source.progress.notes += nodes.probe(compute, place)
+            scheduler.progress.notes += nodes.probe(compute, worker_config)
         why: dict[str, str] = {}
-        search = _Search(source, place, compute, why, rule)
+        search = _Search(scheduler, worker_config, compute, why, rule)
         search.code = versions.here()["code"] if address is not None else ""
-        scheduler = Asha(why) if compute.scheduler == "asha" else Fifo(why)
+        tune_scheduler = Asha(why) if compute.scheduler == "asha" else Fifo(why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
                 search_alg=search,
-                scheduler=scheduler,
+                scheduler=tune_scheduler,
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -211,7 +259,9 @@ def run(
                 name="sweep",
                 storage_path=str(folder),
                 verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # else each worker is asked for one
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_at_end=False
+                ),  # else each worker is asked for one
                 callbacks=[trial_cleanup.Silent()],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
@@ -220,7 +270,7 @@ def run(
             try:
                 tuner.fit()
             except KeyboardInterrupt:
-                scheduler.stop()
+                tune_scheduler.stop()
                 raise
     except Exception as problem:
         if ours := _buried(problem):
@@ -256,7 +306,8 @@ def _connect(address: str | None, ship: bool) -> None:
     else:
         quiet |= {"address": address, "runtime_env": nodes.shipped() if ship else None}
     joins, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, address is not None
-    try:  # with that off Ray takes 127.0.0.1 for its own address, and so listens to this machine alone
+    # with that off Ray takes 127.0.0.1 for its own address, and so listens to this machine alone
+    try:
         with kept_from_children(), _signals_left_alone():
             ray.init(**quiet)
     except ConnectionError as problem:  # address = "auto" and nothing there
@@ -264,10 +315,13 @@ def _connect(address: str | None, ship: bool) -> None:
     except RuntimeError as problem:
         if "ersion mismatch" not in str(problem):
             raise
-        raise SpecError(f"{' '.join(str(problem).split())}. Install the same versions on every node.") from problem
+        raise SpecError(
+            f"{' '.join(str(problem).split())}. Install the same versions on every node."
+        ) from problem
     except ray.exceptions.AuthenticationError as problem:
         raise SpecError(
-            f"the Ray cluster at {address!r} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            f"the Ray cluster at {address!r} wants its token: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN or "
             "~/.ray/auth_token to what its head node has (docs/cluster.md)."
         ) from problem
     finally:
@@ -278,7 +332,9 @@ def _connect(address: str | None, ship: bool) -> None:
 
 @contextlib.contextmanager
 def _signals_left_alone() -> Iterator[None]:
-    """Ray's processes do not hear that a terminal was closed, and Ray puts no handler in the place of ours."""
+    """Ray's processes do not hear that a terminal was closed, and Ray puts no handler in the place
+    of ours.
+    """
     usual = getattr(utils, "set_sigterm_handler", None)
     if usual and stops.are_heard():
         utils.set_sigterm_handler = lambda _: None
@@ -296,8 +352,10 @@ def _knock(address: str) -> None:
     """Raises SpecError at once where nothing listens; Ray would try for minutes."""
     if address.startswith("ray://"):
         raise SpecError(
-            "--address takes HOST:PORT or auto, not ray://: the store is written by the process that runs the sweep. "
-            "Run it on a node of the cluster, or hand it in with 'ray job submit' (docs/cluster.md)."
+            "--address takes HOST:PORT or auto, not ray://: the store is written by the process "
+            "that runs the sweep. "
+            "Run it on a node of the cluster, or hand it in with 'ray job submit' "
+            "(docs/cluster.md)."
         )
     host, _, port = address.rpartition("://")[2].split("/")[0].rpartition(":")
     if not port.isdecimal():

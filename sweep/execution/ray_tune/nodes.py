@@ -1,4 +1,6 @@
-"""The nodes of a Ray cluster: what they have, whether they can run trials, and the code that they are sent."""
+"""The nodes of a Ray cluster: what they have, whether they can run trials, and the code that they
+are sent.
+"""
 
 import time
 import uuid
@@ -9,12 +11,14 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep.execution import versions
-from sweep.execution.worker import Place
-from sweep.spec.compute import WAVES, Compute, Node, fits
+from sweep.execution.worker import WorkerConfig
+from sweep.spec.compute import STAGES, Compute, Node, fits
 from trials.spec import SpecError
-from trials.storage.blobs import folder_at, shown
+from trials.storage.blobs import blobs_at, shown
 
-PROBE_SECONDS = 300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
+PROBE_SECONDS = (
+    300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
+)
 LOOK_SECONDS = 5.0  # nodes come and go; how often that is looked up
 
 
@@ -27,7 +31,7 @@ def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-class Room:
+class NodeCapacity:
     """How many trials may run at a time, as nodes come and go.
 
     Attributes:
@@ -54,10 +58,13 @@ class Room:
 def shipped() -> dict[str, object]:
     """The runtime environment that sends this package's code to every node."""
     root = Path(__file__).resolve().parents[3]
-    return {"py_modules": [str(root / room) for room in versions.ROOMS], "excludes": ["**/__pycache__"]}
+    return {
+        "py_modules": [str(root / room) for room in versions.PACKAGES],
+        "excludes": ["**/__pycache__"],
+    }
 
 
-def probe(compute: Compute, place: Place) -> list[str]:
+def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
     """Ask every node that may get trials for its code and the artifacts folder.
 
     Returns:
@@ -66,13 +73,13 @@ def probe(compute: Compute, place: Place) -> list[str]:
     Raises:
         SpecError: naming the node that lacks one of them, or has another version of the code.
     """
-    shares = [compute.wave(wave) for wave in WAVES]
+    shares = [compute.stage(stage) for stage in STAGES]
     wanted = [n for n in _alive() if any(fits(share, n["Resources"]) for share in shares)]
-    folder, mark = folder_at(place.artifacts), f"seen-{uuid.uuid4().hex}"
+    folder, mark = blobs_at(worker_config.artifacts), f"seen-{uuid.uuid4().hex}"
     folder.put(mark, b"")
     found: list[tuple[str, versions.Facts]] = []
     try:
-        asked = [(node, _ask(node["NodeID"], place.artifacts, mark)) for node in wanted]
+        asked = [(node, _ask(node["NodeID"], worker_config.artifacts, mark)) for node in wanted]
         for node, answer in asked:
             host = node["NodeManagerAddress"]
             try:
@@ -82,16 +89,21 @@ def probe(compute: Compute, place: Place) -> list[str]:
                     continue  # it has just gone
                 last = " ".join(str(problem).strip().splitlines()[-1:])
                 raise SpecError(
-                    f"the node {host} cannot run trials: {last} Install poisonsweep there, with the versions that are "
+                    f"the node {host} cannot run trials: {last} Install poisonsweep there, with "
+                    "the versions that are "
                     "installed here, or send its code with --ship."
                 ) from problem
-            sees, facts = said if isinstance(said, tuple) else (said, {})  # formerly nobody said which version it is
+            sees, facts = (
+                said if isinstance(said, tuple) else (said, {})
+            )  # formerly nobody said which version it is
             versions.must_match(host, facts)
             found.append((host, facts))
             if not sees:
                 raise SpecError(
-                    f"the node {host} does not see the artifacts folder {shown(place.artifacts)!r}: every node must "
-                    "have it at that path, on a file system that they share. Choose another with --artifacts, or a URI."
+                    f"the node {host} does not see the artifacts folder "
+                    f"{shown(worker_config.artifacts)!r}: every node must "
+                    "have it at that path, on a file system that they share. Choose another with "
+                    "--artifacts, or a URI."
                 )
     finally:
         folder.drop(mark)
@@ -106,7 +118,10 @@ def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[tuple[bool, version
 
 
 def _sees(where: str, mark: str) -> tuple[bool, versions.Facts]:
-    """Runs on a node: whether it sees the mark, and what it runs. That torch can be loaded there is tried too."""
+    """Runs on a node: whether it sees the mark, and what it runs.
+
+    That torch can be loaded there is tried too.
+    """
     import torch  # noqa: PLC0415, F401
 
-    return folder_at(where).has(mark), dict(versions.here())
+    return blobs_at(where).has(mark), dict(versions.here())

@@ -1,4 +1,6 @@
-"""What Tune is told of trials that run: to leave them alone, or to stop those that fall behind (ASHA)."""
+"""What Tune is told of trials that run: to leave them alone, or to stop those that fall behind
+(ASHA).
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ PATIENCE = 3  # points in a row beyond Δ that a trial may have, where its game 
 
 
 class Fifo(FIFOScheduler):
-    """Leaves starting actors alone: picking a pending trial for a warm actor would cancel the one starting for it.
+    """Leaves starting actors alone: picking a pending trial for a warm actor would cancel the one
+    starting for it.
 
     Args:
         why: is told, under Tune's id, why a trial was lost.
@@ -30,8 +33,12 @@ class Fifo(FIFOScheduler):
         self._controller = tune_controller
 
     def stop(self) -> None:
-        """Stop all workers after their step, if that takes a few seconds at most, so that checkpoints are written."""
-        with contextlib.suppress(Exception):  # where it was interrupted, whatever that left half done
+        """Stop all workers after their step, if that takes a few seconds at most, so that
+        checkpoints are written.
+        """
+        with contextlib.suppress(
+            Exception
+        ):  # where it was interrupted, whatever that left half done
             self._controller.cleanup()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -55,10 +62,9 @@ def _error_of(trial: Any) -> str:
 class Asha(Fifo):
     """ASHA among the configurations of one defense and question; all else runs to its end.
 
-    They are compared by what the sweep's rule would choose of their curves so far, and when they have made as many
-    points: first when a trial has had one more than it may have beyond Δ, as a high learning rate costs accuracy at
-    first and wins it back, then at four times as many.
-    """
+    They are compared by what the sweep's rule would choose of their curves so far, and when they
+    have made as many points: first when a trial has had one more than it may have beyond Δ, as a
+    high learning rate costs accuracy at first and wins it back, then at four times as many."""
 
     def __init__(self, why: dict[str, str]) -> None:
         super().__init__(why)
@@ -79,29 +85,42 @@ class Asha(Fifo):
 
 def _hyperband(first: int) -> AsyncHyperBandScheduler:
     return AsyncHyperBandScheduler(
-        time_attr="reports", metric="standing", mode="min", max_t=10**9, grace_period=first, reduction_factor=4
+        time_attr="reports",
+        metric="standing",
+        mode="min",
+        max_t=10**9,
+        grace_period=first,
+        reduction_factor=4,
     )
 
 
 def group_of(trial: Trial) -> str:
     """Whom a scheduler may compare a trial with; "" for nobody."""
-    if trial.method is None or trial.game.name not in {"tuning", "robustness"} or trial.game.params.get("stop_at"):
+    if (
+        trial.method is None
+        or trial.game.name not in {"tuning", "robustness"}
+        or trial.game.params.get("stop_at")
+    ):
         return ""
-    plant = trial.plant.identity() if trial.plant else None
-    return canonical([trial.victim.id, trial.trusted, trial.seed, plant, trial.method.name])
+    self_poisoning = trial.self_poisoning.identity() if trial.self_poisoning else None
+    return canonical(
+        [trial.victim.id, trial.trusted, trial.seed, self_poisoning, trial.method.name]
+    )
 
 
 def first_rung(trial: Trial) -> int:
-    """After how many points a trial may be stopped for the first time; the one before the defense is none."""
+    """After how many points a trial may be stopped for the first time; the one before the defense
+    is none.
+    """
     return int(trial.game.params.get("patience", PATIENCE)) + 1
 
 
 def standing(trial: Trial, curve: Sequence[Point], rule: str) -> dict[str, float]:
     """How a trial stands among others, the lower the better, and after how many points.
 
-    That is the ASR of the point that the rule takes of the curve so far. One without a point within Δ, but for that
-    before the defense, stands behind all that have one; of such, the one that lost the least is first.
-    """
+    That is the ASR of the point that the rule takes of the curve so far. One without a point within
+    Δ, but for that before the defense, stands behind all that have one; of such, the one that lost
+    the least is first."""
     made = [p for p in curve if p.step > 0]
     if not made:
         return {}

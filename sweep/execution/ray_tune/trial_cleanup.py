@@ -1,4 +1,7 @@
-"""Tune's trials that have ended: let go of. Tune keeps each until the end of the run, some 60 KiB of memory."""
+"""Tune's trials that have ended: let go of.
+
+Tune keeps each until the end of the run, some 60 KiB of memory.
+"""
 
 from typing import Any
 
@@ -13,8 +16,8 @@ _NEEDED = {"_trials": list, "_trial_metadata": dict, **dict.fromkeys(_SETS, set)
 def forget(controller: Any, last: Any) -> None:
     """Drop ended trials from a controller's lists, once there are ``MOST``.
 
-    The snapshot that Tune writes at the end of a run, and its list of results, are of what is left; we read neither.
-    With a Ray whose controller keeps its trials otherwise nothing changes.
+    The snapshot that Tune writes at the end of a run, and its list of results, are of what is left;
+    we read neither. With a Ray whose controller keeps its trials otherwise nothing changes.
 
     Args:
         controller: Tune's.
@@ -33,7 +36,9 @@ def forget(controller: Any, last: Any) -> None:
 
 
 class Silent(TrialProgressCallback):
-    """In the place of Tune's own printer of progress, which keeps every trial; our progress comes from the source."""
+    """In the place of Tune's own printer of progress, which keeps every trial; our progress comes
+    from the source.
+    """
 
     def on_trial_result(self, *_: Any, **__: Any) -> None:
         """Nothing to print."""

@@ -8,7 +8,9 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make every table; spelled out, because this file must not change when results.store.schema does."""
+    """Make every table; spelled out, because this file must not change when results.store.schema
+    does.
+    """
     json = sa.JSON(none_as_null=True)
     op.create_table(
         "sweeps",
@@ -36,7 +38,9 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Float),
         sa.Column("provenance", json),
         sa.Column("finished", sa.Text),
-        sa.CheckConstraint("status in ('planned', 'done', 'failed', 'pruned')", name="trials_status"),
+        sa.CheckConstraint(
+            "status in ('planned', 'done', 'failed', 'pruned')", name="trials_status"
+        ),
     )
     op.create_table(
         "curves",

@@ -8,7 +8,9 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table; spelled out, because this file must not change when results.store.schema does."""
+    """Make the table; spelled out, because this file must not change when results.store.schema
+    does.
+    """
     op.create_table(
         "claims",
         sa.Column("trial_id", sa.String(16), primary_key=True),

@@ -1,6 +1,7 @@
 """A defense that goes wrong in a way of one's choice, after its first point.
 
-Source: what long sweeps meet: a bug, too little memory, a loss that diverges, a process that is killed, one that hangs.
+Source: what long sweeps meet: a bug, too little memory, a loss that diverges, a process that is
+killed, one that hangs.
 Deviation: on purpose.
 """
 
@@ -15,11 +16,11 @@ import torch
 from torch import Generator, nn
 
 from trials.train import clone
-from trials.types import View
+from trials.types import DefenderView
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,

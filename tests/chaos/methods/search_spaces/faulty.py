@@ -1,9 +1,9 @@
 """The broken defense: one point; `fixed` says which fault."""
 
 from search_spaces._ask import Ask
-from trials.spec import Choice
+from trials.spec import MethodConfig
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
+def space(ask: Ask, profile: str, /) -> MethodConfig:
     """The only configuration of ``faulty``."""
-    return Choice("faulty")
+    return MethodConfig("faulty")
