@@ -1,4 +1,5 @@
 # make demo       the main job on real handwritten digits: installs, runs, prints the answer and the path of the report
+# make docs       builds the documentation's site, strictly, into build/site
 # make test       installs with the tools, checks style and types, runs the tests that need nothing but Python
 # make test-slow  those that start Ray, PostgreSQL or a browser, kill things (chaos) or feed them hostile input (fuzz)
 # make test-all   both; of the tests for a GPU neither
@@ -25,7 +26,7 @@ STORE := sqlite:///$(OUT)/poisonsweep.db
 SLOW := ray or chaos or fuzz or postgres or browser
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo install test pytest test-slow test-all lint format bench clean
+.PHONY: demo install test pytest test-slow test-all lint format bench docs clean
 .DELETE_ON_ERROR:
 
 # byte code is kept, whatever the caller's environment says, as many processes are started
@@ -64,6 +65,11 @@ bench: install
 	set -e; for file in benchmarks/[a-z]*.py; do \
 	  echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
+# a broken link or a page that is in no menu fails
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site: build/site/index.html"
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -81,4 +87,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(call fetch,.[test$(comma)postgres])
+	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(call fetch,.[docs])
 	@touch $@

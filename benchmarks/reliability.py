@@ -197,7 +197,8 @@ some 34 trials) with SIGKILL, at moments drawn at random from their whole life, 
 drivers, and Ray's workers, are forks of a process that has loaded the libraries, so a life begins where the program
 does; one test has all started as users do, on two nodes in two networks ([cluster.md](cluster.md)).
 
-```
+<!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
+```bash
 python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed   # the many kills
 python -m benchmarks.reliability                    # everything, 20 rounds, in six minutes
 ```
