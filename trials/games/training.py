@@ -8,17 +8,18 @@ from collections.abc import Generator as Steps
 
 from trials.metrics import accuracy, rate, stamped
 from trials.runtime import EvaluatorContext
-from trials.spec import Point, SpecError
+from trials.spec import SpecError
+from trials.trial_run import TrialProgress
 from trials.types import Images
 
 
-def play(ctx: EvaluatorContext, /) -> Steps[Point, None, dict[str, float]]:
+def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float]]:
     """Train, keep the weights, and measure CDA and ASR on the test set (a stranger's data may have
     none).
     """
     model, backdoor = ctx.fresh(), ctx.backdoor()
-    for _ in ctx.fit(model, backdoor, ctx.rng("training")):
-        pass
+    for step, steps, loss in ctx.fit(model, backdoor, ctx.rng("training")):
+        yield TrialProgress(step, steps, loss)
     model.eval()
     metrics: dict[str, float] = {"n_train": len(backdoor.train), "m": len(backdoor.poisoned)}
     test = _test(ctx)
@@ -37,7 +38,6 @@ def play(ctx: EvaluatorContext, /) -> Steps[Point, None, dict[str, float]]:
                 )
     ctx.save(model, metrics)
     return metrics
-    yield  # a game is a generator; this one has no curve
 
 
 def _test(ctx: EvaluatorContext) -> Images | None:
