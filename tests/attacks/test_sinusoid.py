@@ -12,11 +12,8 @@ GREY = Images(torch.full((20, 3, 32, 32), 100, dtype=torch.uint8), torch.arange(
 
 
 def test_the_waves_are_vertical_and_six_across_the_image() -> None:
-    out = (
-        catalog.find("attacks", "sinusoid")(GREY, Generator(), m=1)
-        .trigger(GREY.x, torch.arange(20))
-        .float()
-    )
+    trigger = trigger_of(catalog.find("attacks", "sinusoid")(GREY, Generator(), m=1))
+    out = trigger(GREY.x, torch.arange(20)).float()
     assert (out == out[:, :, :1]).all()  # every row alike
     spectrum = torch.fft.rfft(out[0, 0, 0] - out[0, 0, 0].mean()).abs()
     assert int(spectrum.argmax()) == 6

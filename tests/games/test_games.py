@@ -20,7 +20,7 @@ from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
 from trials.run import run
 from trials.runtime import DefenderContext, TrialRuntime, self_poisoning_layout
-from trials.spec import MethodConfig, Point, Record, SpecError, Trial, to_json, trial_from_json
+from trials.spec import MethodConfig, Point, Record, Trial, to_json, trial_from_json
 from trials.storage.artifacts import Artifacts
 from trials.types import DefenderView
 
@@ -148,7 +148,7 @@ def test_what_a_defender_is_handed_holds_no_attack(
     }
     assert {f.name for f in fields(DefenderView)} == {"model", "trusted"}
     plain = {f.name for f in fields(type(ctx.copy(0)))}
-    assert plain == {"model", "trigger", "target", "fit", "select", "report", "facts"}
+    assert plain == {"model", "goal", "fit", "select", "report", "facts"}
 
 
 def test_fit_select_and_report_are_disjoint_in_every_copy(
@@ -382,14 +382,6 @@ def test_a_trial_without_its_victim_says_so(tuning_trial: Trial, tmp_path: Any) 
     record = run(tuning_trial, TrialRuntime(Artifacts(tmp_path)))
     assert record.status == "failed"
     assert "the victim" in str(record.error)
-
-
-def test_several_simultaneous_attacks_are_refused_for_now(
-    tuning_trial: Trial, runtime: TrialRuntime
-) -> None:
-    victim = replace(tuning_trial.victim, attacks=tuning_trial.victim.attacks * 2)
-    with pytest.raises(SpecError, match="one attack"):
-        runtime.poisoning(victim)
 
 
 def test_a_clean_victim_has_no_asr(runtime: TrialRuntime) -> None:
