@@ -153,7 +153,7 @@ def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(
     assert record.status == "done", record.error
     assert 0 <= record.metrics["auc"] == record.metrics["auc_0"] <= 1
     assert len(dependencies(tuning)) == 2
-    target = runtime.copy(tuning, 0).target
+    target = runtime.copy(tuning, 0).goal.target
 
     class Sure(Listener):
         def __call__(self, *handed: object) -> Suspicion:

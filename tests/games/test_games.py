@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 import torch
+from planted import trigger_of
 from tiny_sweep import outcome
 from torch import Generator, nn
 
@@ -171,15 +172,15 @@ def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_choo
     chosen = torch.cat([plans[1].fit, plans[1].select])
     assert not set(plans[0].report.tolist()) & set(chosen.tolist())
     x, index = runtime.trusted(first).x[:4], torch.arange(4)
-    assert not torch.equal(plans[0].trigger(x, index), plans[1].trigger(x, index))
+    assert not torch.equal(*(p.goal.trigger(x, index) for p in plans))
 
 
 def test_the_planted_trigger_is_not_the_attackers(
     tuning_trial: Trial, runtime: TrialRuntime
 ) -> None:
     x = runtime.trusted(tuning_trial).x[:4]
-    theirs = runtime.backdoor(tuning_trial.victim).trigger(x, torch.arange(4))
-    assert not runtime.copy(tuning_trial, 0).trigger(x, torch.arange(4)).equal(theirs)
+    theirs = trigger_of(runtime.poisoning(tuning_trial.victim))(x, torch.arange(4))
+    assert not runtime.copy(tuning_trial, 0).goal.trigger(x, torch.arange(4)).equal(theirs)
 
 
 @pytest.mark.parametrize(("game", "part"), [("tuning", "select"), ("confirmation", "report")])
@@ -388,7 +389,7 @@ def test_several_simultaneous_attacks_are_refused_for_now(
 ) -> None:
     victim = replace(tuning_trial.victim, attacks=tuning_trial.victim.attacks * 2)
     with pytest.raises(SpecError, match="one attack"):
-        runtime.backdoor(victim)
+        runtime.poisoning(victim)
 
 
 def test_a_clean_victim_has_no_asr(runtime: TrialRuntime) -> None:
