@@ -1,11 +1,11 @@
 """How alike a planted backdoor is to one that was trained in: the same treatments on both.
 
-    python -m benchmarks.self-poisoning [--victims N] [--copies N] [--most N] [--steps N]
+    python -m benchmarks.planting [--victims N] [--copies N] [--most N] [--steps N]
 
 A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor
 is planted by five schedules; then every copy, and the victim with its real backdoor, is treated
 alike (same trusted images and settings), and the ASR that is left is measured on all test images.
-Writes benchmarks/results/self-poisoning.json and docs/self-poisoning.md."""
+Writes benchmarks/results/planting.json and docs/planting.md."""
 
 import argparse
 import tempfile
@@ -267,7 +267,7 @@ def main() -> None:
 
 
 def page(found: dict[str, Left], steps: dict[str, list[int]], asked: argparse.Namespace) -> None:
-    """Print the table, and write docs/self-poisoning.md unless the run was a tiny one."""
+    """Print the table, and write docs/planting.md unless the run was a tiny one."""
     text = table(found, steps)
     print(text)
     sweep = digits()

@@ -14,7 +14,7 @@ from fences import fenced, lean
 from fuzzing import bounded, judged, tallied, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_specs import ANY, changed, places
+from mutations import ANY, changed, places
 
 from sweep.console.terminal import line
 from trials.models.clip_vit_b32 import build

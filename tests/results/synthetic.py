@@ -88,7 +88,6 @@ STRENGTH = {
     "pivotal_tuning": (1.2, 0.015),
     "weight_decay": (0.5, 0.08),
     "fine_pruning": (0.25, 0.35),
-    # fmt: skip
     "nad": (0.2, 0.5),
     "fine_tuning": (0.3, 0.3),
     "bn_refresh": (0.02, 0.9),
@@ -162,7 +161,6 @@ def _defense(
                     metrics=metrics if status == "done" else {},
                     curve=curve if status == "done" else curve[:3],
                     seconds=40.0,
-                    # fmt: skip
                     provenance={"torch": "2.9", "ray": "2.60", "device": "cpu"},
                 )
             )
