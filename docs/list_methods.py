@@ -35,7 +35,9 @@ def rows() -> list[str]:
             file = f"{catalog.KINDS[kind][0].replace('.', '/')}/{name}.py"
             title, _, rest = method.summary.rstrip(".").partition(": ")
             what = rest or title
-            lines.append(f"| {kind.removesuffix('s')} | [{name}]({file}) | {what} | {paper(method)} |")
+            lines.append(
+                f"| {kind.removesuffix('s')} | [{name}]({file}) | {what} | {paper(method)} |"
+            )
     return lines
 
 

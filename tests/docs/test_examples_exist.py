@@ -18,7 +18,17 @@ NOT_RUN = 17  # blocks that carry a reason; one more is one more that may rot
 CLI = typer.main.get_command(app)
 COMMANDS = sorted(CLI.commands)  # type: ignore[attr-defined]
 FOREIGN = {"python3", ".venv/bin/pip", "sbatch", "kubectl", "kill", "cat", "export", "ray"}
-FOLDERS = ("trials", "search_spaces", "results", "sweep", "poisonsweep", "tests", "benchmarks", "examples", "docs")
+FOLDERS = (
+    "trials",
+    "search_spaces",
+    "results",
+    "sweep",
+    "poisonsweep",
+    "tests",
+    "benchmarks",
+    "examples",
+    "docs",
+)
 PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./-]+")
 SHELL = [b for b in ALL if b.lang in {"bash", "console"}]
 PYTHON = [b for b in ALL if b.lang == "python"]
@@ -54,7 +64,10 @@ def test_every_command_exists_with_its_options(block: Block) -> None:
     for given in commands(block):
         words = given[given.index("--") + 1 :] if given[0] == "ray" and "--" in given else given
         words = [w for w in words if w != "&"]
-        if words[:2] in (["python", "-m"], [".venv/bin/python", "-m"]) and words[2] == "sweep.cli.run":
+        if (
+            words[:2] in (["python", "-m"], [".venv/bin/python", "-m"])
+            and words[2] == "sweep.cli.run"
+        ):
             words = words[2:]
         name = words[0]
         if name == "poisonsweep" or words[:3] == ["python", "-m", "sweep.cli"]:
@@ -88,7 +101,9 @@ def test_the_commands_page_shows_every_command(command: str) -> None:
 def test_every_file_that_is_named_exists(page: Path) -> None:
     text = " ".join([*inline(page), *(b.text for b in ALL if b.page == page)])
     named = {name.rstrip(".") for name in PATH.findall(text)}
-    absent = [n for n in named if "HOST" not in n and not (ROOT / n).exists() and f"{n}/" not in MADE]
+    absent = [
+        n for n in named if "HOST" not in n and not (ROOT / n).exists() and f"{n}/" not in MADE
+    ]
     assert [n for n in absent if "/test_x" not in n] == []
 
 

@@ -11,7 +11,9 @@ from trials.runtime import Defender
 from trials.spec import Point, PositiveInt
 
 
-def play(ctx: Defender, /, *, record_every: PositiveInt = 30) -> Steps[Point, None, dict[str, float]]:
+def play(
+    ctx: Defender, /, *, record_every: PositiveInt = 30
+) -> Steps[Point, None, dict[str, float]]:
     """Yield a point every ``record_every`` steps of the defense; return the metrics of the record.
 
     Args:

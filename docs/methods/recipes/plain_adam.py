@@ -39,5 +39,13 @@ def fit(
     """
     optimizer = torch.optim.Adam(model.parameters(), lr)
     return train(
-        model, backdoor, rng, optimizer, lambda _: lr, checkpoints, epochs=epochs, batch=batch, precision="fp32"
+        model,
+        backdoor,
+        rng,
+        optimizer,
+        lambda _: lr,
+        checkpoints,
+        epochs=epochs,
+        batch=batch,
+        precision="fp32",
     )
