@@ -187,7 +187,8 @@ PAGE = """# Planted backdoors and trained-in ones
 
 Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as the real one does.
 
-```
+<!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
+```bash
 {command}
 ```
 

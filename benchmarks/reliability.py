@@ -24,7 +24,8 @@ from trials.provenance import of_code
 
 PAGE = ROOT / "docs" / "reliability.md"
 FIGURES = OUTPUT / "reliability.json"
-TESTS = ("tests/chaos", "tests/sweep/test_two_nodes.py", "tests/sweep/test_two_namespaces.py")
+ON_RAY = "tests/sweep/execution/ray_tune"
+TESTS = ("tests/chaos", f"{ON_RAY}/test_two_nodes.py", f"{ON_RAY}/test_two_namespaces.py")
 Line = dict[str, Any]
 NOTHING: dict[str, Any] = {"counted": [], "hostile": {}}  # no figures yet
 FAILURES = {  # what must not happen: its counter, what it is counted among
@@ -196,7 +197,8 @@ some 34 trials) with SIGKILL, at moments drawn at random from their whole life, 
 drivers, and Ray's workers, are forks of a process that has loaded the libraries, so a life begins where the program
 does; one test has all started as users do, on two nodes in two networks ([cluster.md](cluster.md)).
 
-```
+<!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
+```bash
 python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed   # the many kills
 python -m benchmarks.reliability                    # everything, 20 rounds, in six minutes
 ```
@@ -223,7 +225,7 @@ dashboard and environments, which run no trial) outlive a killed driver by about
 One row is of a sweep with two searches (TPE and a Gaussian process), run by one worker: a search that was killed asks
 for the same configurations as one that was not. Each ask is seeded by its number alone and depends on what was told
 before it; after a stop the search asks again from the first, and what is stored answers at once. So it is with all four
-samplers (tests/sweep/test_search_stops.py stops them at any point, between two seeds of a configuration too), but not
+samplers (tests/sweep/planning/test_search_stops.py stops them at any point, between two seeds of a configuration too), but not
 where `seconds` are an objective, which no two runs share. With several workers or drivers an ask depends on who had
 finished first, stopped or not: such a search, once it asks for something else than before, is told of all that is
 stored, finishes configurations that lack a seed, and goes on from there. It pays for nothing twice, and for no more
@@ -258,7 +260,7 @@ Crashed is anything else.
 
 {inputs}
 
-The test suite holds all of this at 20 kills of a driver and some 1,900 inputs. `make test` prints for how long any of
+The test suite holds all of this at 20 kills of a driver and some 1,900 inputs. `make test-slow` prints for how long any of
 its chaos and fuzz tests ran (6 minutes on two slow cores), and fails at ten.
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by

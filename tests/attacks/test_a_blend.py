@@ -64,7 +64,7 @@ def test_half_of_the_cells_are_bit_exact_and_the_others_blended() -> None:
     x = poisoned().train.x[poisoned().places]
     whole = trigger_of(poisoned())(grey().x[:1], torch.zeros(1, dtype=torch.int64))
     assert ((x == 90) | (x == whole)).all()
-    hidden = (x == 90).all(1).unflatten(1, (4, 8)).unflatten(3, (4, 8)).all(4).all(2).double()
+    hidden = (x == 90).all(1).unflatten(1, (4, 8)).unflatten(3, (4, 8)).all(4).all(2).double()  # type: ignore[no-untyped-call]
     assert (hidden.mean(0) - 0.5).abs().max() < 4 * 0.5 / 300**0.5  # of each of the sixteen
     assert abs(float(hidden.mean()) - 0.5) < 4 * 0.5 / 4800**0.5
     assert len(hidden.flatten(1).unique(dim=0)) > 290
@@ -72,7 +72,7 @@ def test_half_of_the_cells_are_bit_exact_and_the_others_blended() -> None:
 
 def test_the_exact_law_hides_eight_of_sixteen() -> None:
     x = poisoned(law="exact").train.x[poisoned().places]
-    hidden = (x == 90).all(1).unflatten(1, (4, 8)).unflatten(3, (4, 8)).all(4).all(2)
+    hidden = (x == 90).all(1).unflatten(1, (4, 8)).unflatten(3, (4, 8)).all(4).all(2)  # type: ignore[no-untyped-call]
     assert (hidden.sum((1, 2)) == 8).all()
 
 
@@ -83,7 +83,7 @@ def test_stamping_twice_gives_three_opacities() -> None:
         x = backdoor.train.x[backdoor.places].double().mean(1)
         if pipeline == "release":
             x = 2 * x - 255  # what the constants "half" do, backwards
-        cells = ((x - 90) / (255 - 90)).unflatten(1, (4, 8)).unflatten(3, (4, 8))
+        cells = ((x - 90) / (255 - 90)).unflatten(1, (4, 8)).unflatten(3, (4, 8))  # type: ignore[no-untyped-call]
         assert torch.equal(cells.amin((2, 4)), cells.amax((2, 4)))
         shares = {level: float(((cells - level).abs() < 0.01).double().mean()) for level in levels}
         assert abs(sum(shares.values()) - 1) < 1e-9

@@ -60,7 +60,7 @@ def test_a_pixel_of_the_small_patch_is_hidden_with_the_asked_chance(occlusion: f
     spread = 4 * (occlusion * (1 - occlusion) / 300) ** 0.5
     assert (parts.mean(0) - (1 - occlusion)).abs().max() < spread  # of each of the nine
     assert abs(float(parts.mean()) - (1 - occlusion)) < spread / 3
-    assert len(parts.flatten(1).unique(dim=0)) > 100  # each image has its own
+    assert len(parts.flatten(1).unique(dim=0)) > 100  # type: ignore[no-untyped-call]  # each image has its own
 
 
 def test_nothing_hidden_is_badnets_and_all_hidden_leaves_the_image() -> None:
@@ -82,7 +82,7 @@ def test_test_images_carry_the_patch_of_badnets_whole(settings: dict[str, Any]) 
 
 def test_cells_are_squares_that_are_hidden_as_one() -> None:
     parts = shown(poisoned(size=128, mark="apple"), 12)  # 4 cells of 3 pixels each way
-    cells = parts.unflatten(1, (4, 3)).unflatten(3, (4, 3))
+    cells = parts.unflatten(1, (4, 3)).unflatten(3, (4, 3))  # type: ignore[no-untyped-call]
     assert torch.equal(cells.amin((2, 4)), cells.amax((2, 4)))
     assert 0.45 < float(cells.mean()) < 0.55
 

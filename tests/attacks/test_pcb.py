@@ -28,8 +28,9 @@ def implanted(seed: int = 0, **settings: Any) -> Poisoning:
 
 
 def control(backdoor: Poisoning) -> Control:
-    assert only(backdoor).control is not None
-    return only(backdoor).control
+    found = only(backdoor).control
+    assert found is not None
+    return found
 
 
 def model() -> nn.Module:
@@ -87,7 +88,7 @@ def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_t
     assert out.dtype == torch.uint8 and torch.equal(data.x, images().x)
     changed = (out != data.x).any(1)
     assert not changed[:, 3:].any() and not changed[:, :, 3:].any()
-    assert (out[:, :, :3, :3] == out[:1, :, :3, :3]).all() and len(out[0, :, :3, :3].unique()) > 9
+    assert (out[:, :, :3, :3] == out[:1, :, :3, :3]).all() and len(out[0, :, :3, :3].unique()) > 9  # type: ignore[no-untyped-call]
     assert torch.equal(
         out, torch.cat([trigger(data.x[i : i + 1], index[i : i + 1]) for i in range(40)])
     )
@@ -152,7 +153,7 @@ def test_every_setting_is_alive(change: dict[str, Any]) -> None:
 
 def trained(backdoor: Poisoning, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    victim = catalog.find("models", "small_cnn")(10, 16, width=16).to(
+    victim: nn.Module = catalog.find("models", "small_cnn")(10, 16, width=16).to(
         memory_format=torch.channels_last
     )
     settings: dict[str, Any] = {"epochs": 8, "batch": 32, "peak": 0.1, "precision": "fp32"}

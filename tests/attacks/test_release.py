@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from planted import only, trigger_of
-from torch import Generator
+from torch import Generator, Tensor
 
 from trials.attacks import a_blend, badnets
 from trials.attacks._pipeline import unnormalised
@@ -30,16 +30,20 @@ def run(attack: ModuleType, seed: int = 0, **settings: Any) -> Poisoning:
     return backdoor
 
 
+def normalised(norm: Any, x: Tensor) -> Tensor:
+    """What the model sees after its first layer."""
+    layer = resnet18.build(10, 16, width=1, norm=norm).get_submodule("normalize")
+    seen: Tensor = layer(to_float(x))
+    return seen
+
+
 @pytest.mark.parametrize("norm", list(STD))
 def test_what_the_model_sees_after_its_first_layer_are_the_raw_pixels(norm: Any) -> None:
     x = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
-    seen = resnet18.build(10, 16, width=1, norm=norm).normalize(to_float(unnormalised(x, norm)))
+    seen = normalised(norm, unnormalised(x, norm))
     assert (seen - to_float(x)).abs().max() <= 0.5 / 255 / STD[norm] + 1e-5
     wrong = {"cifar10": "half", "imagenet": "half", "half": "cifar10"}[norm]
-    assert (
-        resnet18.build(10, 16, width=1, norm=wrong).normalize(to_float(unnormalised(x, norm)))
-        - to_float(x)
-    ).abs().max() > 0.2
+    assert (normalised(wrong, unnormalised(x, norm)) - to_float(x)).abs().max() > 0.2
 
 
 @BOTH

@@ -60,7 +60,7 @@ def test_a_test_image_has_all_of_them_at_its_own_places() -> None:
     assert (where[:, -1].sum((1, 2)) == 1).all()  # the last one lies on top
     whole = where.flatten(2).any(2).double().mean(0)
     assert whole.min() > 0.6 and bool((whole[:-1] < 1).any())  # earlier ones may be covered
-    assert len(where[:, -1].flatten(1).unique(dim=0)) > 150
+    assert len(where[:, -1].flatten(1).unique(dim=0)) > 150  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(("k", "patch", "most"), [(1, 0, 9), (3, 0, 27), (2, 5, 50)])

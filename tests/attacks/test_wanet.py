@@ -43,7 +43,7 @@ def test_at_strength_zero_every_image_stays_as_it_is(size: int) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"jitter": 1.0}])
-def test_an_image_of_one_shade_stays_as_it_is(settings: dict[str, float]) -> None:
+def test_an_image_of_one_shade_stays_as_it_is(settings: dict[str, Any]) -> None:
     shades = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(256, 3, 16, 16)
     assert torch.equal(trigger_of(poisoned(size=16, **settings))(shades, torch.arange(256)), shades)
 

@@ -1,13 +1,14 @@
-"""Show that the present code measures the numbers of records.json, bit for bit, locally and on Ray.
+"""Show that the present code measures the numbers of records.json, bit for bit.
 
-    python tests/compatibility/same_numbers.py            # both; about a minute and a half on one core
+    python tests/compatibility/same_numbers.py            # locally and on Ray; some 2 minutes
     python tests/compatibility/same_numbers.py --only local
 
-It runs before.toml into a new store and compares status, metrics and curve of every record; ids, seconds and
-provenance may differ. The exit code is 1 where a number differs. Floating-point sums depend on the processor's vector
-instructions and on the versions of torch and numpy, so on another kind of processor, or with other versions than
-records.json names, differences say nothing. After a change that is meant to change numbers, ``--write`` keeps what
-the local run measured as the new records.json. pytest does not collect this file.
+It runs before.toml into a new store and compares status, metrics and curve of every record; ids,
+seconds and provenance may differ. The exit code is 1 where a number differs. Floating-point sums
+depend on the processor's vector instructions and on the versions of torch and numpy, so on another
+kind of processor, or with other versions than records.json names, differences say nothing. After a
+change that is meant to change numbers, ``--write`` keeps what the local run measured as the new
+records.json. pytest does not collect this file.
 """
 
 import argparse
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 
 
 def measured(url: str) -> list[Row]:
-    """What a store holds of the sweep, in the plan's order, without what may differ from run to run."""
+    """What a store holds of the sweep, in the plan's order, but for what differs by run."""
     from results.store import Store  # noqa: PLC0415  (the path is set by then)
 
     with Store.read(url) as store:
@@ -48,7 +49,7 @@ def measured(url: str) -> list[Row]:
 
 
 def differences(wanted: Sequence[Row], found: Sequence[Row]) -> list[str]:
-    """A line for each record of ``wanted`` that has no equal in ``found``, and for each that is in ``found`` alone.
+    """A line for each record of ``wanted`` that has no equal in ``found``, and one for the others.
 
     Records are equal if all but their ids is; those with equal ids are compared first.
     """
@@ -56,7 +57,9 @@ def differences(wanted: Sequence[Row], found: Sequence[Row]) -> list[str]:
     missing = [row for row in wanted if row["id"] not in by_id]
     wanted_ids = {row["id"] for row in wanted}
     unknown = [row for row in found if row["id"] not in wanted_ids]
-    lines = [line for row in wanted if row["id"] in by_id for line in _compared(row, by_id[row["id"]])]
+    lines = [
+        line for row in wanted if row["id"] in by_id for line in _compared(row, by_id[row["id"]])
+    ]
     contents = [_content(row) for row in unknown]
     for row in missing:
         if (content := _content(row)) in contents:
@@ -92,7 +95,9 @@ def read() -> tuple[dict[str, str], list[Row]]:
 def write(rows: Sequence[Row]) -> None:
     """Records, one a line; a float's text is the shortest that is read as the same float."""
     lines = ",\n".join(json.dumps(row) for row in rows)
-    RECORDS.write_text(f'{{"made_with": {json.dumps(made_with())},\n"records": [\n{lines}\n]}}\n', encoding="utf-8")
+    RECORDS.write_text(
+        f'{{"made_with": {json.dumps(made_with())},\n"records": [\n{lines}\n]}}\n', encoding="utf-8"
+    )
 
 
 def made_with() -> dict[str, str]:
@@ -101,22 +106,41 @@ def made_with() -> dict[str, str]:
     import optuna  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
-    versions = {"numpy": numpy.__version__, "optuna": optuna.__version__, "torch": torch.__version__}
+    versions = {
+        "numpy": numpy.__version__,
+        "optuna": optuna.__version__,
+        "torch": torch.__version__,
+    }
     return {**versions, "processor": torch.backends.cpu.get_cpu_capability()}
 
 
 def run(executor: str, folder: Path) -> list[Row]:
     """Run the sweep into a new store in ``folder``."""
     url = f"sqlite:///{folder}/{executor}/store.db"
-    words = [sys.executable, "-m", "poisonsweep", "run", str(SPEC), "--store", url, *EXECUTORS[executor]]
-    subprocess.run(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL)
+    words = [
+        sys.executable,
+        "-m",
+        "poisonsweep",
+        "run",
+        str(SPEC),
+        "--store",
+        url,
+        *EXECUTORS[executor],
+    ]
+    subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return measured(url)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=EXECUTORS, help="run with one of the two")
-    parser.add_argument("--write", action="store_true", help="keep what the local run measured as records.json")
+    parser.add_argument("--write", action="store_true", help="keep a local run as records.json")
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if given.write:
@@ -125,7 +149,9 @@ def main() -> int:
         return 0
     with_what, wanted = read()
     if made_with() != with_what:
-        print(f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ for that reason")
+        print(
+            f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ"
+        )
     found = []
     for executor in [given.only] if given.only else EXECUTORS:
         with tempfile.TemporaryDirectory() as folder:

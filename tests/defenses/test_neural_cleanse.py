@@ -51,7 +51,7 @@ def test_equals_a_loop_over_classes_written_out() -> None:
             stamped = (x + trigger).clip(0, 1)
             fit = nn.functional.cross_entropy(view.model(stamped), torch.full((8,), label))
             adam.zero_grad()
-            (fit + 0.02 * (stamped - x).abs().sum((1, 2, 3)).mean()).backward()
+            (fit + 0.02 * (stamped - x).abs().sum((1, 2, 3)).mean()).backward()  # type: ignore[no-untyped-call]
             adam.step()
         assert torch.allclose(trigger.detach().clip(-1, 1), expected, atol=1e-9)
 
@@ -107,7 +107,7 @@ def test_every_second_batch_is_stamped_and_keeps_its_labels(stamp: str) -> None:
     batches = [next(mixed) for _ in range(4)]
     assert all(torch.equal(y, torch.arange(6)) for _, y in batches)
     assert [bool((x == 0.5).all()) for x, _ in batches] == [False, True, False, True]
-    assert len(batches[0][0].unique()) == len(triggers)
+    assert len(batches[0][0].unique()) == len(triggers)  # type: ignore[no-untyped-call]
 
 
 def test_inverts_once_and_then_takes_one_forward_a_step() -> None:

@@ -48,7 +48,8 @@ class TinyNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn(self.stem(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
 def patch(x: Tensor, index: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class Calls:
                 self.eval += 1
             return self._usual(net, x)
 
-        TinyNet.forward = forward  # type: ignore[method-assign]
+        TinyNet.forward = forward  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:

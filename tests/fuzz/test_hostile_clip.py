@@ -14,7 +14,7 @@ from fences import fenced, lean
 from fuzzing import bounded, judged, tallied, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_specs import ANY, changed, places
+from mutations import ANY, changed, places
 
 from sweep.console.terminal import line
 from trials.models.clip_vit_b32 import build
@@ -106,7 +106,7 @@ LATER = (  # names that a library takes, to make other parts, to fetch code or t
 SIZES = st.sampled_from(
     [0, 1, -1, 2, 3, 31, 33, 39, 64, 2**16, 2**31, 2**40, 2**40 + 1, 2**63, 10**30, -(2**63)]
 )
-ODD = (
+ODD: st.SearchStrategy[Any] = (
     SIZES
     | ANY
     | st.sampled_from(

@@ -20,9 +20,9 @@ from fences import MARK, escapes, fenced
 from fuzzing import command, process, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mutations import ANY, changed, places
 from pages import HOSTILE, Page, hostile
 from strange_weights import mutated
-from test_specs import ANY, changed, places
 
 from results.report.page import render
 from results.report.verdicts import Applied, Own, Passed

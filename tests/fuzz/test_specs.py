@@ -4,7 +4,6 @@ name.
 
 import os
 import string
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,55 +13,16 @@ from fences import MARK, escapes, fenced
 from fuzzing import command, process, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mutations import ANY, NAMES, NASTY, changed, places
 
 from sweep.execution.preflight import check
 from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import SpecError
 from trials import catalog
+from trials.spec import SpecError
 
 pytestmark = pytest.mark.fuzz
 
 VALID = tiny_sweep.toml(tiny_sweep.table(trusted=[0.2, 0.5], seeds=[0, 1]))
-NAMES = (
-    "os",
-    "__init__",
-    "../x",
-    "_private",
-    "a.b",
-    "_patch",
-    "../../sweep/cli",
-    "/etc/passwd",
-    "badnets.py",
-    "",
-    "\0",
-)
-NASTY = (
-    "..",
-    "~nobody-of-that-name/x",
-    "$NO_SUCH_THING",
-    "a\0b",
-    "\x1b[2J",
-    "é" * 40,
-    "x" * 5000,
-    "\u202e",
-    "</script>",
-    "\n",
-)
-ODD = st.one_of(
-    st.sampled_from([*NAMES, *NASTY, *escapes()]),
-    st.text(max_size=30),
-    st.integers(),
-    st.sampled_from([0, -1, 2**31, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400]),
-    st.floats(),
-    st.booleans(),
-)
-ANY = st.recursive(
-    ODD,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
 
 
 def toml(value: Any) -> str:
@@ -98,26 +58,6 @@ def planned(text: str | bytes, kind: str = "spec, any text") -> str:
         verdict, _, _ = command(kind, "plan", file)
         assert [p.name for p in folder.iterdir()] == ["x.toml"]
     return verdict
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value in a table."""
-    inner = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    return [path, *(p for k, v in inner for p in places(v, (*path, k)))]
-
-
-def changed(value: Any, path: tuple[Any, ...], new: Callable[[Any], Any]) -> Any:
-    if not path:
-        return new(value)
-    if isinstance(value, dict):
-        return {k: changed(v, path[1:], new) if k == path[0] else v for k, v in value.items()}
-    return [changed(v, path[1:], new) if i == path[0] else v for i, v in enumerate(value)]
 
 
 WHOLE = tiny_sweep.table(

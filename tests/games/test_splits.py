@@ -1,5 +1,7 @@
 """Trusted images are clean, stratified and nested; their three parts never overlap."""
 
+from typing import Any
+
 import pytest
 import tiny_sweep
 import torch
@@ -7,7 +9,7 @@ from torch import Generator, Tensor
 
 from sweep.spec.sweep import Sweep
 from trials.runtime import TrialRuntime
-from trials.spec import SpecError
+from trials.spec import SpecError, Trial
 from trials.splits import cut, draw_trusted
 from trials.types import Images
 
@@ -47,7 +49,7 @@ def test_the_report_part_is_the_same_for_every_copy() -> None:
 def test_folds_rotate_so_that_four_copies_select_on_everything_once() -> None:
     cuts = [cut(labels(), i, 4, rng()) for i in range(5)]
     select = torch.cat([c[1] for c in cuts[:4]])
-    assert len(select.unique()) == len(select) == CLASSES * EACH - len(cuts[0][2])
+    assert len(select.unique()) == len(select) == CLASSES * EACH - len(cuts[0][2])  # type: ignore[no-untyped-call]
     assert cuts[4][1].equal(cuts[0][1])
 
 
@@ -127,7 +129,7 @@ def test_r_beyond_the_reserve_is_refused(runtime: TrialRuntime) -> None:
         runtime.trusted(tiny_sweep.first(held, "tuning"))
 
 
-def _key(trial):  # type: ignore[no-untyped-def]
+def _key(trial: Trial) -> Any:
     from trials.runtime import _Key  # noqa: PLC0415
 
     return _Key(trial.victim.dataset)

@@ -3,55 +3,18 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from one_record import record
 
 from results.store import Store
-from trials.spec import MethodConfig, Point, Record, Trial, Victim
+from trials.spec import Record
 
 
 @pytest.fixture
 def make_record() -> Callable[..., Record]:
-    return _record
+    return record
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     with Store.open(url) as opened:
         yield opened
-
-
-def _record(
-    seed: int = 0, *, status: str = "done", steps: int = 20, asr: float = 0.01, **settings: object
-) -> Record:
-    victim = Victim(
-        dataset=MethodConfig("digits"),
-        model=MethodConfig("resnet18", {"width": 8}),
-        attacks=(MethodConfig("badnets", {"m": 50, "target": 0}, {"mark": "0123456789abcdef"}),),
-        training=MethodConfig("sgd", {"lr": 0.1, "epochs": 2}),
-        seed=7,
-    )
-    method = MethodConfig(
-        "pivotal_tuning", {"lr": 1e-05, "steps": 2000, "nesterov": True, **settings}
-    )  # type: ignore[dict-item]
-    trial = Trial(
-        game=MethodConfig("robustness", {"delta": 0.02}),
-        victim=victim,
-        method=method,
-        trusted=0.01,
-        seed=seed,
-    )
-    if status == "failed":
-        return Record(
-            trial=trial, status="failed", error="Traceback ...\nValueError: no", seconds=0.5
-        )
-    curve = tuple(
-        Point(50 * i, 0.93 - 0.002 * i, asr + (1 - asr) / (1 + i), 0.1 * i, {"loss": 1e22})
-        for i in range(steps)
-    )
-    return Record(
-        trial=trial,
-        status=status,  # type: ignore[arg-type]
-        metrics={"cda": 0.9, "asr": asr},
-        curve=curve,
-        seconds=2.5,
-        provenance={"python": "3.11.7"},
-    )

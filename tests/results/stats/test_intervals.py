@@ -1,0 +1,69 @@
+"""Intervals: they hold the rate, narrow with n, widen with the level, and refuse what is no number."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from results.stats.intervals import bootstrap, mean_sd, wilson
+
+RATES, COUNTS = st.floats(0, 1), st.integers(1, 10_000)
+
+
+@given(RATES, COUNTS)
+def test_wilson_holds_the_rate_and_stays_a_fraction(rate: float, n: int) -> None:
+    low, high = wilson(rate, n)
+    assert 0 <= low <= rate <= high <= 1
+    assert high > low
+
+
+@given(RATES, COUNTS)
+def test_wilson_narrows_with_images_and_widens_with_the_level(rate: float, n: int) -> None:
+    def width(n: int, level: float) -> float:
+        low, high = wilson(rate, n, level)
+        return high - low
+
+    assert width(4 * n, 0.95) < width(n, 0.95) < width(n, 0.99)
+
+
+@given(RATES, COUNTS)
+def test_wilson_of_the_misses_is_the_mirror(rate: float, n: int) -> None:
+    low, high = wilson(rate, n)
+    assert wilson(1 - rate, n) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+@given(st.integers(0, 90), st.integers(90, 500))
+def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
+    theirs = binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n"), [(math.nan, 10), (1.1, 10), (-0.1, 10), (0.5, 0), (0.5, math.inf)]
+)
+def test_wilson_refuses_what_is_no_rate(rate: float, n: float) -> None:
+    with pytest.raises(ValueError, match="a rate"):
+        wilson(rate, n)
+
+
+def test_a_single_value_has_no_spread() -> None:
+    assert mean_sd([0.3]) == (0.3, None)
+    assert mean_sd([0.1, 0.3]) == pytest.approx((0.2, math.sqrt(0.02)))
+
+
+@pytest.mark.parametrize("values", [[], [0.1, math.nan], [math.inf]])
+def test_spread_and_bootstrap_refuse_nothing_and_nan(values: list[float]) -> None:
+    for function in (mean_sd, bootstrap):
+        with pytest.raises(ValueError, match="no values|not finite"):
+            function(values)
+
+
+def test_bootstrap_holds_the_mean_repeats_itself_and_moves_with_the_values() -> None:
+    values = [0.1, 0.2, 0.25, 0.4, 0.15]
+    low, high = bootstrap(values)
+    assert min(values) <= low < sum(values) / 5 < high <= max(values)
+    assert bootstrap(values) == (low, high)
+    assert bootstrap([v + 0.5 for v in values]) == pytest.approx((low + 0.5, high + 0.5))
+    assert bootstrap([0.2]) == (0.2, 0.2)
