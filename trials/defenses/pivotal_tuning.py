@@ -25,6 +25,8 @@ from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer, tune
 from trials.types import DefenderView, with_latents
 
+NEEDS = frozenset({"head"})
+
 
 def repair(
     view: DefenderView,
