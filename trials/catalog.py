@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
+from trials.digests import digest_of
 from trials.guarded import open_to_others
-from trials.spec import Location, MethodConfig, Range, Scalar, SpecError, Trial, Victim, digest_of
+from trials.spec import Location, MethodConfig, Range, Scalar, SpecError, Trial, Victim
 
 # kind -> (package, verbs): the first verb that a file defines is its one public function
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -150,6 +151,7 @@ def resolve_victim(victim: Victim) -> Victim:
         training=resolve("recipes", victim.training),
         seed=victim.seed,
         reserve=victim.reserve,
+        filter=resolve("filters", victim.filter) if victim.filter else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The attacks on one training set, one after the other, each on images that the others left alone."""
+"""The attacks on one training set, one after the other, each on images that the others left."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -17,7 +17,7 @@ from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
 from trials.poisoning import poisoned
 from trials.self_poisoning import Layout, layout
-from trials.spec import MethodConfig, Trial, Victim, derive
+from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
@@ -106,8 +106,8 @@ class TrialRuntime:
         view = DefenderView(model, trusted.to(self.device))
         return DefenderContext(
             view=view,
-            repair=self._repair(trial),
-            inspect=self._inspect(trial),
+            repair=_in_role("defense", trial),
+            inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
             rng=self.rng(trial),
             save=self._save(trial),
@@ -122,8 +122,8 @@ class TrialRuntime:
             poisoning=lambda: self.poisoning(victim),
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
-            repair=self._repair(trial),
-            inspect=self._inspect(trial),
+            repair=_in_role("defense", trial),
+            inspect=_in_role("detector", trial),
             rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),
@@ -204,12 +204,6 @@ class TrialRuntime:
             )
         return self.artifacts.load(trial.id)
 
-    def _repair(self, trial: Trial) -> Repair | None:
-        return _bound("defenses", trial.method) if trial.method else None
-
-    def _inspect(self, trial: Trial) -> Inspect | None:
-        return _bound("detectors", trial.detector) if trial.detector else None
-
     def rng(self, trial: Trial) -> Callable[..., Generator]:
         """Generators of a trial's stages.
 
@@ -240,3 +234,9 @@ class _Key:
 def _bound(kind: str, choice: MethodConfig) -> Callable[..., Any]:
     function = catalog.find(kind, choice.name)
     return functools.partial(function, **choice.params)
+
+
+def _in_role(role: Role, trial: Trial) -> Callable[..., Any] | None:
+    """The method that the trial has in that role, settings bound; None where it has none."""
+    method = trial.roles.get(role)
+    return _bound(KIND_OF[role], method) if method else None

@@ -139,7 +139,7 @@ def test_without_a_repair_the_model_is_compared_with_itself(
 
 
 def test_it_needs_the_victim_and_no_copies(trial: Trial) -> None:
-    assert dependencies(trial) == [training_of(trial.victim)]
+    assert list(dependencies(trial)) == [training_of(trial.victim)]
     assert trial.id != replace(trial, detector=None).id
 
 

@@ -27,7 +27,7 @@ def adapt(
     pipeline: str = "pre_aug",
     norm: str = "cifar10",
 ) -> Poisoning:
-    """The poisoning of both attacks: training sees parts of the mark, test images carry it whole."""
+    """The poisoning of both attacks: training sees parts of the mark, test images all of it."""
     seed = seed_of(rng)
     places = chosen(train, m, rng, target, clean_label=False)
     side = trigger.mark.shape[-1]
