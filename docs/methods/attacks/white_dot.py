@@ -16,7 +16,7 @@ from trials.types import Backdoor, Images
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Paints a white square of ``side`` pixels; uint8 (n, c, h, w) in and out, the input left alone."""
+    """Paints a white square of ``side`` pixels; uint8 (n, c, h, w) in and out."""
 
     side: int
 

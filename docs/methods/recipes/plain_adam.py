@@ -11,7 +11,7 @@ from torch import Generator, nn
 
 from trials.recipes._loop import train
 from trials.spec import PositiveFloat, PositiveInt
-from trials.storage.checkpoint import Journal
+from trials.storage.checkpoint import Checkpointer
 from trials.types import Backdoor
 
 
@@ -19,7 +19,7 @@ def fit(
     model: nn.Module,
     backdoor: Backdoor,
     rng: Generator,
-    checkpoints: Journal | None = None,
+    checkpoints: Checkpointer | None = None,
     /,
     *,
     epochs: PositiveInt = 10,
@@ -39,5 +39,13 @@ def fit(
     """
     optimizer = torch.optim.Adam(model.parameters(), lr)
     return train(
-        model, backdoor, rng, optimizer, lambda _: lr, checkpoints, epochs=epochs, batch=batch, precision="fp32"
+        model,
+        backdoor,
+        rng,
+        optimizer,
+        lambda _: lr,
+        checkpoints,
+        epochs=epochs,
+        batch=batch,
+        precision="fp32",
     )
