@@ -1,6 +1,4 @@
-"""What is shipped: the wheel is whole, the versions are pinned, the README is complete, and no
-machine is named.
-"""
+"""What is shipped: a whole wheel, pinned versions, examples that are sweeps; no machine named."""
 
 import re
 import shutil
