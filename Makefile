@@ -1,6 +1,8 @@
-# make demo   the main job on real handwritten digits: installs, runs, prints the answer and the path of the report
-# make docs   builds the documentation's site, strictly, into build/site
-# make test   installs with the tools, checks style and types, runs all tests but those for a GPU
+# make demo       the main job on real handwritten digits: installs, runs, prints the answer and the path of the report
+# make docs       builds the documentation's site, strictly, into build/site
+# make test       installs with the tools, checks style and types, runs the tests that need nothing but Python
+# make test-slow  those that start Ray, PostgreSQL or a browser, kill things (chaos) or feed them hostile input (fuzz)
+# make test-all   both; of the tests for a GPU neither
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs
@@ -21,12 +23,14 @@ endef
 COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
   "import ray.tune, results.report.page, sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
+SLOW := ray or chaos or fuzz or postgres or browser
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo install test pytest lint format bench docs clean
+.PHONY: demo install test pytest test-slow test-all lint format bench docs clean
 .DELETE_ON_ERROR:
 
 # byte code is kept, whatever the caller's environment says, as many processes are started
-demo test pytest bench: export PYTHONDONTWRITEBYTECODE =
+demo test pytest test-slow test-all bench: export PYTHONDONTWRITEBYTECODE =
 demo: $(VENV)/.installed
 	$(BIN)/poisonsweep run examples/digits.toml --local --store $(STORE)
 	$(BIN)/poisonsweep best --sweep digits --store $(STORE)
@@ -38,9 +42,15 @@ install: $(VENV)/.installed-test
 test: install
 	@$(MAKE) --no-print-directory -j 2 lint pytest
 
-# what kills and mistreats things is bounded in time
 pytest: install
-	$(BIN)/python -m pytest -m "not gpu" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --most 600
+	$(PYTEST) -m "not (gpu or $(SLOW))"
+
+# what kills and mistreats things is bounded in time
+test-slow: install
+	$(PYTEST) -m "not gpu and ($(SLOW))" --most 600
+
+test-all: test
+	@$(MAKE) --no-print-directory test-slow
 
 lint: install
 	$(BIN)/ruff check .

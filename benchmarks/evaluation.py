@@ -66,9 +66,12 @@ def naive_rates(
     trusted, asrs, cdas = ctx.view.trusted, [], []
     for copy, model in zip(copies, models, strict=True):
         clean = naive(model, trusted.x) == trusted.y
-        hit = naive(model, copy.trigger(trusted.x, torch.arange(len(trusted)))) == copy.target
+        hit = (
+            naive(model, copy.goal.trigger(trusted.x, torch.arange(len(trusted))))
+            == copy.goal.target
+        )
         cdas.append(float(clean[copy.select].double().mean()))
-        others = copy.select[trusted.y[copy.select] != copy.target]
+        others = copy.select[trusted.y[copy.select] != copy.goal.target]
         asrs.append(float(hit[others].double().mean()))
     return sum(asrs) / len(asrs), sum(cdas) / len(cdas)
 

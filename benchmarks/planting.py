@@ -21,11 +21,11 @@ from benchmarks._shared import ROOT, bench_of, digits, parsed, trial_of, width, 
 from sweep.spec.sweep import Sweep
 from trials import catalog, train
 from trials.games import self_poison
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.runtime import TrialRuntime, generator, self_poisoning_layout
 from trials.self_poisoning import Layout
 from trials.spec import MethodConfig, Scalar
-from trials.types import DefenderView, Images, Trigger
+from trials.types import DefenderView, Goal, Images
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def self_poisoning(
         schedule.share,
         ctx.rng("mix", copy),
     )
-    triggered, before = stamped(select, layout.trigger, layout.target), accuracy(model, select)
+    triggered, before = layout.goal.cases(select), accuracy(model, select)
     optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
     for step, _ in train.tune(model, batches, optimizer, most, LOOK, freeze_bn=schedule.freeze_bn):
         loss = before - accuracy(model, select)
-        holds = rate(model, triggered, layout.target) >= REACH and (
+        holds = success(model, triggered) >= REACH and (
             schedule.hold < 0 or loss <= CDA_LOSS + 1e-9
         )
         since = -1 if not holds else step if since < 0 else since
@@ -99,13 +99,12 @@ def treat(
     model: nn.Module,
     trusted: Images,
     test: Images,
-    trigger: Trigger,
-    target: int,
+    goal: Goal,
     into: Left,
     steps: int,
 ) -> None:
     """Add the ASR and CDA on the test set after each treatment."""
-    triggered = stamped(test, trigger, target)
+    triggered = goal.cases(test)
     for name, (defense, params) in TREATMENTS.items():
         held = {} if defense == "none" else {"steps": steps}
         method = catalog.resolve("defenses", MethodConfig(defense, {**held, **params}))
@@ -117,7 +116,7 @@ def treat(
             )
         ]
         left = ends[-1] if ends else model
-        into[name].append((rate(left, triggered, target), accuracy(left, test)))
+        into[name].append((success(left, triggered), accuracy(left, test)))
 
 
 def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[int]]]:
@@ -133,7 +132,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
             sweep = digits(seed, tiny=asked.tiny)
             runtime = bench_of(sweep, folder)
             ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
-            view, test, backdoor = ctx.view(), ctx.test(), ctx.backdoor()
+            view, test, poisoning = ctx.view(), ctx.test(), ctx.poisoning()
             for copy in range(asked.copies):
                 for schedule in SCHEDULES:
                     model, layout, took = self_poisoning(runtime, sweep, schedule, copy, asked.most)
@@ -145,8 +144,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
                         model,
                         fitted,
                         test,
-                        layout.trigger,
-                        layout.target,
+                        layout.goal,
                         found[schedule.name],
                         asked.steps,
                     )
@@ -154,8 +152,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
                     view.model,
                     fitted,
                     test,
-                    backdoor.trigger,
-                    backdoor.target,
+                    poisoning.implants[0].goal,
                     found[REAL],
                     asked.steps,
                 )

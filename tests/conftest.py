@@ -4,15 +4,13 @@ and counting.
 
 import os
 import secrets
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import markers
 import pytest
 import torch
-import warm
 from counting import counter, spent, summarise
 from databases import Server
 from forked_reader import Reader
@@ -113,11 +111,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The processes of xdist need not load each for itself what tests load."""
-    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        warm.start()
-        python = shlex.join([sys.executable, str(Path(__file__).with_name("warm_xdist.py"))])
-        config.option.tx = [f"popen//python={python}"] * len(config.option.tx)
+    """A test that needs Ray, a server or a browser says so."""
+    config.pluginmanager.register(markers)
 
 
 @pytest.hookimpl(trylast=True)
@@ -134,13 +129,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         of_file[item.path] = min(rank(item), of_file.get(item.path, len(order)))
     items.sort(key=lambda item: (of_file[item.path], item.path.name not in LONGEST))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before any fixture starts a Ray."""
-    if item.get_closest_marker("ray"):
-        warm.ray_workers()
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import warm
+from programs import Program
 
 from benchmarks._shared import OUTPUT, ROOT, TINY
 
@@ -28,7 +28,7 @@ def numbers(figures: Any) -> Iterator[float]:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in NAMES])
 def test_every_benchmark_runs_and_keeps_nothing_of_a_tiny_run(name: str) -> None:
     before = {file: file.read_bytes() for file in KEPT}
-    done = warm.Program(
+    done = Program(
         ["-m", f"benchmarks.{name}", "--tiny"], ROOT, {**os.environ, "OMP_NUM_THREADS": "1"}
     )
     out, err = done.communicate(120)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from trials import guarded
 from trials.guarded import open_to_others
 
 root = pytest.mark.skipif(
@@ -92,16 +91,15 @@ def test_what_belongs_to_somebody_else_is_open(folder: Path, worker_config: str)
 def test_a_group_of_ones_own_may_write_and_no_other(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if guarded.pwd is None or guarded.grp is None:
-        pytest.skip("no groups here")
+    grp, pwd = pytest.importorskip("grp"), pytest.importorskip("pwd")  # which Windows has not
     os.chown(folder, 0, SOMEBODY)
     folder.chmod(0o775)
     assert "mode 0775" in open_to_others(folder)
-    ann = guarded.pwd.struct_passwd(("ann", "x", 0, SOMEBODY, "", "", ""))
-    monkeypatch.setattr(guarded.pwd, "getpwuid", lambda _: ann)
+    ann = pwd.struct_passwd(("ann", "x", 0, SOMEBODY, "", "", ""))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: ann)
     members = ["ann"]
     monkeypatch.setattr(
-        guarded.grp, "getgrgid", lambda _: guarded.grp.struct_group(("ann", "x", SOMEBODY, members))
+        grp, "getgrgid", lambda _: grp.struct_group(("ann", "x", SOMEBODY, members))
     )
     assert open_to_others(folder) == ""
     members.append("bob")

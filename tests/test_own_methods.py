@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-import warm
+from programs import Program
 
 ROOT = Path(__file__).parents[1]
 METHODS = ROOT / "tests" / "chaos" / "methods"
@@ -16,7 +16,7 @@ METHODS = ROOT / "tests" / "chaos" / "methods"
 def called(code: str, folders: str) -> str:
     """What a process prints whose user named these folders."""
     environment = {**os.environ, "POISONSWEEP_METHODS": folders}
-    return "".join(warm.Program(["-c", code], ROOT, environment).communicate(100))
+    return "".join(Program(["-c", code], ROOT, environment).communicate(100))
 
 
 def listed(folders: str) -> str:

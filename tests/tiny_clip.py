@@ -33,7 +33,9 @@ def write(folder: Path, *, tokenizer: bool = True, **image: Any) -> CLIPModel:
         "pad_token_id": size - 1,
     }
     image = {**LAYERS, "image_size": 32, "patch_size": 8, **image}
-    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=24)).eval()
+    clip: CLIPModel = CLIPModel(
+        CLIPConfig(text_config=text, vision_config=image, projection_dim=24)
+    ).eval()  # type: ignore[no-untyped-call]
     with torch.no_grad():  # as drawn, all prompts and all images are nearly one
         for parameter in clip.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))

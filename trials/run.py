@@ -15,28 +15,26 @@ from trials.leaving import leaving
 from trials.provenance import of_code, of_device
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import Point, Record, Trial, derive
+from trials.trial_run import Steps, TrialRun
 
 
 def run(
     trial: Trial, runtime: TrialRuntime, on_point: Callable[[Point], None] | None = None
 ) -> Record:
     """The trial's record; exceptions of the trial become a failed record with its traceback."""
-    steps = perform(trial, runtime)
-    while True:
-        try:
-            point = next(steps)
-        except StopIteration as end:
-            record: Record = end.value
-            return record
+    running = perform(trial, runtime)
+    for point in running:
         if on_point is not None:
             on_point(point)
+    return running.record
 
 
-def perform(trial: Trial, runtime: TrialRuntime) -> Generator[Point, None, Record]:
-    """Yield the trial's points as they come; the return value is its record.
+def perform(trial: Trial, runtime: TrialRuntime) -> TrialRun:
+    """The trial, to be iterated for its points as they come; starts from a clean state."""
+    return TrialRun(_points(trial, runtime))
 
-    Starts from a clean state.
-    """
+
+def _points(trial: Trial, runtime: TrialRuntime) -> Generator[Point, None, Record]:
     torch.manual_seed(derive(trial.seed, "torch"))
     curve: list[Point] = []
     metrics: Mapping[str, float] = {}
@@ -51,16 +49,12 @@ def perform(trial: Trial, runtime: TrialRuntime) -> Generator[Point, None, Recor
             if ctx_type is DefenderContext
             else runtime.referee(trial, checkpointer)
         )
-        game = play(ctx, **trial.game.params)
-        while True:
-            try:
-                point = next(game)
-            except StopIteration as end:
-                metrics = _finite(end.value)
-                break
+        game = Steps[Mapping[str, float]](play(ctx, **trial.game.params))
+        for point in game:
             _finite({"cda": point.cda, "asr": point.asr, **point.extra})
             curve.append(replace(point, seconds=point.seconds or checkpointer.elapsed()))
             yield curve[-1]
+        metrics = _finite(game.result)
     except GeneratorExit:
         raise
     except Exception as raised:

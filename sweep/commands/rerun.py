@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from results.store import Store
@@ -187,14 +188,11 @@ def _again(stored: Record, runtime: "TrialRuntime") -> Record:
 
     if stored.status != "pruned":
         return run(stored.trial, runtime)
-    steps, curve = perform(stored.trial, runtime), list[Point]()
-    try:
-        while len(curve) < len(stored.curve):  # as far as it had come when it was stopped
-            curve.append(next(steps))
-    except StopIteration as end:
-        record: Record = end.value
-        return record
-    steps.close()
+    running = perform(stored.trial, runtime)
+    curve = list(islice(running, len(stored.curve)))  # as far as it had come when it was stopped
+    if len(curve) < len(stored.curve):
+        return running.record
+    running.close()
     provenance = {**of_code(), **of_device(runtime.device)}
     return Record(trial=stored.trial, status="pruned", curve=tuple(curve), provenance=provenance)
 

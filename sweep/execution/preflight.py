@@ -49,18 +49,18 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
 
 
 def _victim(victim: Victim, runtime: TrialRuntime) -> None:
-    backdoor, model, ctx = (
-        runtime.backdoor(victim),
+    poisoning, model, ctx = (
+        runtime.poisoning(victim),
         runtime.fresh(victim),
         runtime.referee(training_of(victim)),
     )
-    _enough(backdoor.train)
+    _enough(poisoning.train)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
-        for _ in ctx.fit(model, backdoor, torch.Generator()):
+        for _ in ctx.fit(model, poisoning, torch.Generator()):
             pass
     else:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, *backdoor.train.x.shape[1:]))
+            model.eval()(torch.zeros(1, *poisoning.train.x.shape[1:]))
     if victim.attacks:  # judged on a test set: its absence must not be found after training
         ctx.test()
 

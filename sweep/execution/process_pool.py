@@ -11,7 +11,7 @@ from typing import Any
 from sweep.execution import forkserver, machine
 from sweep.execution.outbox import Outbox
 from sweep.execution.scheduler import LOOK, Scheduler
-from sweep.execution.worker import WorkerConfig, with_resources
+from sweep.execution.worker import WorkerConfig, perform, with_resources
 from sweep.execution.worker_loop import serve
 from sweep.spec.compute import Compute, fits
 from trials.leaving import leaving
@@ -32,14 +32,11 @@ def inline(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
         if trial is None:
             time.sleep(LOOK)
             continue
-        steps = worker_config.perform(trial)
-        while True:
-            try:
-                scheduler.point(trial, next(steps))
-            except StopIteration as end:
-                scheduler.finish(end.value)
-                leaving.go()
-                break
+        running = perform(trial, worker_config)
+        for point in running:
+            scheduler.point(trial, point)
+        scheduler.finish(running.record)
+        leaving.go()
 
 
 def pool(

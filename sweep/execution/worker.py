@@ -20,6 +20,7 @@ from sweep.spec.compute import Compute
 from trials.spec import Point, Record, SpecError, Trial
 from trials.storage import node_cache
 from trials.storage.blobs import CHECKPOINT_EVERY, BlobStore, blobs_at, is_uri
+from trials.trial_run import TrialRun
 
 if TYPE_CHECKING:
     from trials.runtime import TrialRuntime
@@ -59,9 +60,10 @@ class WorkerConfig:
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
         note(self.scratch, trial.id, "started")
-        record = yield from perform(trial, _runtime(replace(self, time_limit=0, sweep="")))
-        note(self.scratch, trial.id, record.status)
-        return record
+        running = perform(trial, _runtime(replace(self, time_limit=0, sweep="")))
+        yield from running
+        note(self.scratch, trial.id, running.record.status)
+        return running.record
 
 
 def with_resources(worker_config: WorkerConfig, share: Compute) -> WorkerConfig:
@@ -89,26 +91,32 @@ def make_runtime(worker_config: WorkerConfig) -> "TrialRuntime":
 _runtime = functools.lru_cache(1)(make_runtime)  # kept warm for this process's next trial
 
 
-def perform(trial: Trial, worker_config: WorkerConfig) -> Generator[Point, None, Record]:
-    """``worker_config.perform``, but past the time limit this process ends itself, whatever it is
-    doing.
+def perform(trial: Trial, worker_config: WorkerConfig) -> TrialRun:
+    """Run the trial; past its time limit this process ends itself, whatever it is doing.
 
     A thread of C does that, so code that never gives back Python's lock is ended too. Where it hung
     goes to a file that the outbox's ``last_word`` reads. Time between the steps does not count."""
-    steps, left = worker_config.perform(trial), worker_config.time_limit
-    if not left:
-        return (yield from steps)
+    running = TrialRun(worker_config.perform(trial))
+    return (
+        TrialRun(_within_limit(running, trial, worker_config))
+        if worker_config.time_limit
+        else running
+    )
+
+
+def _within_limit(
+    running: TrialRun, trial: Trial, worker_config: WorkerConfig
+) -> Generator[Point, None, Record]:
+    left = worker_config.time_limit
     timeout_trace = worker_config.timeout_trace(trial.id)
     timeout_trace.parent.mkdir(parents=True, exist_ok=True)
     with timeout_trace.open("w") as stream:
         while True:
             began = time.monotonic()
             with _limited(worker_config, trial.id, max(left, 0.001), stream):
-                try:
-                    point = next(steps)
-                except StopIteration as end:
-                    record: Record = end.value
-                    return record
+                point = next(running, None)
+            if point is None:
+                return running.record
             left -= time.monotonic() - began
             yield point
 

@@ -28,15 +28,11 @@ def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int
     with contextlib.suppress(EOFError, OSError):
         while True:
             trial, share = json.loads(pipe.recv())
-            steps = perform(trial_from_json(trial), replace(worker_config, **share))
-            while True:
-                try:
-                    point = next(steps)
-                except StopIteration as end:
-                    text, last = Outbox(worker_config).put(end.value), spoilt(end.value)
-                    pipe.send(("last" if last else "record", text))
-                    leaving.go()
-                    if last:  # the driver hires another
-                        return
-                    break
+            running = perform(trial_from_json(trial), replace(worker_config, **share))
+            for point in running:
                 pipe.send(("point", to_json(point)))
+            text, last = Outbox(worker_config).put(running.record), spoilt(running.record)
+            pipe.send(("last" if last else "record", text))
+            leaving.go()
+            if last:  # the driver hires another
+                return

@@ -53,7 +53,7 @@ def test_neighbouring_numbers_images_and_seeds_are_not_correlated(shift: tuple[i
 
 
 def test_no_two_images_share_their_numbers() -> None:
-    assert len(uniform(3, torch.arange(50_000), 4).unique(dim=0)) == 50_000
+    assert len(uniform(3, torch.arange(50_000), 4).unique(dim=0)) == 50_000  # type: ignore[no-untyped-call]
 
 
 def test_a_seed_is_drawn_from_the_generator() -> None:

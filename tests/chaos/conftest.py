@@ -25,9 +25,6 @@ def rng(chaos_seed: int, request: pytest.FixtureRequest) -> Random:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """By a driver that is a fork, like those that are killed; test_what_is_counted.py has it start
-    as a user does.
-    """
     found = undisturbed_run(Run(tmp_path_factory.mktemp("undisturbed")))
     assert len(found.records) == 34
     return found

@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import tomllib
 import uuid
@@ -18,8 +16,7 @@ from typing import Any
 
 import counting
 import tiny_sweep
-import warm
-import warm_ray
+from programs import Program
 
 from results.store import Store
 from results.store.url import file_of, parse
@@ -31,10 +28,8 @@ SPEC = HERE / "chaos.toml"
 METHODS = HERE / "methods"
 # in the environment of every process that a run starts, workers and Ray's alike
 MARK = "POISONSWEEP_TEST_RUN"
-HELPERS = (
-    "ray::DashboardAgent",
-    "ray::RuntimeEnvAgent",
-)  # and what stands in for one, which has its script as a word
+HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # their titles, which they take late
+SCRIPTS = ("dashboard/agent.py", "_private/runtime_env/agent/main.py")
 LONGEST = 400  # seconds that a run may take on a busy machine
 
 
@@ -53,7 +48,7 @@ def is_helper(command: str) -> bool:
     started it.
     """
     return command.startswith(HELPERS) or any(
-        word.endswith(warm_ray.AGENTS) for word in command.split(" ")[:4]
+        word.endswith(SCRIPTS) for word in command.split(" ")[:4]
     )
 
 
@@ -69,10 +64,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     artifacts: Path = Path()
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
-    ready: bool = (
-        True  # the driver is a fork of a process that has its libraries, or started as a user does
-    )
-    driver: warm.Program | subprocess.Popen[bytes] | None = None
+    driver: Program | None = None
     starts: int = 0
 
     def __post_init__(self) -> None:
@@ -100,13 +92,7 @@ class Run:
         environment |= {"PYTHONPATH": str(ROOT), **self.environment}
         self.starts += 1
         with self.said.open("wb") as said:
-            if self.ready:
-                self.driver = warm.Program(words, self.folder, environment, said)
-            else:
-                self.driver = subprocess.Popen(
-                    [sys.executable, *words], stdout=said, stderr=said, env=environment, cwd=self.folder,
-                    start_new_session=True,
-                )  # fmt: skip
+            self.driver = Program(words, self.folder, environment, said)
 
     @property
     def said(self) -> Path:
@@ -239,8 +225,7 @@ class Undisturbed:
 
 
 def undisturbed_run(run: Run) -> Undisturbed:
-    """Run a sweep whose driver is a fork, like those that are killed, to its end."""
-    warm.Program(["-c", ""], HERE, os.environ).wait()  # so that its server has loaded
+    """Run a sweep to its end."""
     began = datetime.now(UTC)
     said = run.complete()
     records = run.records()
@@ -277,7 +262,7 @@ def agree(some: Mapping[str, Record], whole: Mapping[str, Record], at_least: int
 
 
 def frozen(records: Mapping[str, Record]) -> dict[str, str]:
-    """Each record as text, its times and provenance too: what must never change once it is there."""
+    """Each record as text, times and provenance too: what must never change once it is there."""
     return {i: json.dumps(to_json(r), sort_keys=True) for i, r in records.items()}
 
 

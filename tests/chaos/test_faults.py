@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import warm
 from harness import ROOT, Run, Undisturbed, agree, defense, outcomes, spec_with, victim_with
+from programs import Program
 
 EXECUTORS = [pytest.param(False, id="pool"), pytest.param(True, id="ray", marks=pytest.mark.ray)]
 FAULTS = {
@@ -71,7 +71,7 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     )  # these take their worker with them, twice each
     assert len(run.started()) == len(records) + again
     assert f"({len(failed)} failed, 0 pruned)" in said
-    status = warm.Program(
+    status = Program(
         ["-m", "sweep.cli", "status", "--store", run.store, "--json"], ROOT, os.environ
     )
     shown = json.loads(status.communicate(100)[0])

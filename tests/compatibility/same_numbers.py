@@ -1,13 +1,14 @@
-"""Show that the present code measures the numbers of records.json, bit for bit, locally and on Ray.
+"""Show that the present code measures the numbers of records.json, bit for bit.
 
-    python tests/compatibility/same_numbers.py            # both; about a minute and a half on one core
+    python tests/compatibility/same_numbers.py            # locally and on Ray; some 2 minutes
     python tests/compatibility/same_numbers.py --only local
 
-It runs before.toml into a new store and compares status, metrics and curve of every record; ids, seconds and
-provenance may differ. The exit code is 1 where a number differs. Floating-point sums depend on the processor's vector
-instructions and on the versions of torch and numpy, so on another kind of processor, or with other versions than
-records.json names, differences say nothing. After a change that is meant to change numbers, ``--write`` keeps what
-the local run measured as the new records.json. pytest does not collect this file.
+It runs before.toml into a new store and compares status, metrics and curve of every record; ids,
+seconds and provenance may differ. The exit code is 1 where a number differs. Floating-point sums
+depend on the processor's vector instructions and on the versions of torch and numpy, so on another
+kind of processor, or with other versions than records.json names, differences say nothing. After a
+change that is meant to change numbers, ``--write`` keeps what the local run measured as the new
+records.json. pytest does not collect this file.
 """
 
 import argparse
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 
 
 def measured(url: str) -> list[Row]:
-    """What a store holds of the sweep, in the plan's order, without what may differ from run to run."""
+    """What a store holds of the sweep, in the plan's order, but for what differs by run."""
     from results.store import Store  # noqa: PLC0415  (the path is set by then)
 
     with Store.read(url) as store:
@@ -48,7 +49,7 @@ def measured(url: str) -> list[Row]:
 
 
 def differences(wanted: Sequence[Row], found: Sequence[Row]) -> list[str]:
-    """A line for each record of ``wanted`` that has no equal in ``found``, and for each that is in ``found`` alone.
+    """A line for each record of ``wanted`` that has no equal in ``found``, and one for the others.
 
     Records are equal if all but their ids is; those with equal ids are compared first.
     """
@@ -139,9 +140,7 @@ def run(executor: str, folder: Path) -> list[Row]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=EXECUTORS, help="run with one of the two")
-    parser.add_argument(
-        "--write", action="store_true", help="keep what the local run measured as records.json"
-    )
+    parser.add_argument("--write", action="store_true", help="keep a local run as records.json")
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if given.write:
@@ -151,7 +150,7 @@ def main() -> int:
     with_what, wanted = read()
     if made_with() != with_what:
         print(
-            f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ for that reason"
+            f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ"
         )
     found = []
     for executor in [given.only] if given.only else EXECUTORS:

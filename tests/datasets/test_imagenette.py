@@ -32,7 +32,7 @@ def refused(root: Path, says: str, split: str = "train", **settings: Any) -> Non
 
 def test_reads_ten_named_classes(tmp_path: Path) -> None:
     fill(tmp_path / "imagenette2-160")
-    train, test = (load(s, root=str(tmp_path), size=16) for s in ("train", "test"))  # type: ignore[arg-type]
+    train, test = (load(s, root=str(tmp_path), size=16) for s in ("train", "test"))
     assert train.names == (*NAMES.split(", "), "parachute") and train.classes == 10
     assert train.y.tolist() == [i // 2 for i in range(20)] and test.y.tolist() == list(range(10))
     assert (train.x[:, 1].float().mean((1, 2)) - 20 * train.y).abs().max() < 3

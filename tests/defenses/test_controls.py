@@ -1,5 +1,7 @@
 """The controls: no defense, BatchNorm refresh, plain fine-tuning, and weight decay beside it."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator, nn
@@ -34,7 +36,7 @@ def test_bn_refresh_finds_the_trusted_images_statistics() -> None:
     brighter = DefenderView(view.model, Images(view.trusted.x // 2, view.trusted.y, 4))
     (_, after) = run(bn_refresh.repair(brighter, rng(), 999, steps=100, batch=40))[-1]
     with torch.no_grad():
-        seen = view.model.stem(brighter.trusted.x.float() / 255)  # type: ignore[operator, union-attr]
+        seen = view.model.stem(brighter.trusted.x.float() / 255)  # type: ignore[operator]
     assert torch.allclose(after["bn.running_mean"], seen.mean((0, 2, 3)), atol=1e-4)
 
 
@@ -45,11 +47,11 @@ def test_bn_refresh_refuses_a_model_without_batch_norm() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_weight_decay_of_zero_is_plain_fine_tuning(optimizer: str) -> None:
-    usual = run(fine_tuning.repair(fresh_view(), rng(), 1, steps=4, batch=16, optimizer=optimizer))  # type: ignore[arg-type]
+def test_weight_decay_of_zero_is_plain_fine_tuning(optimizer: Any) -> None:
+    usual = run(fine_tuning.repair(fresh_view(), rng(), 1, steps=4, batch=16, optimizer=optimizer))
     decay = weight_decay.repair(
         fresh_view(), rng(), 1, steps=4, batch=16, optimizer=optimizer, lambda_w=0.0
-    )  # type: ignore[arg-type]
+    )
     assert all(same(a, b) for (_, a), (_, b) in zip(usual, run(decay), strict=True))
 
 

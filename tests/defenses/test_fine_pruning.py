@@ -3,6 +3,7 @@ the stage.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -52,13 +53,14 @@ def test_cut_channels_reach_no_logit_before_or_after_tuning(name: str) -> None:
         for change in (0.0, 7.0):  # silence the channels, or let them shout
             other = clone(model).eval()
             on_stage(
-                other.layer4, lambda out, v=change, c=columns: torch.where(c[:, None, None], v, out)
-            )  # type: ignore[arg-type, misc]
+                other.get_submodule("layer4"),
+                lambda out, v=change, c=columns: torch.where(c[:, None, None], v, out),  # type: ignore[misc]
+            )
             assert torch.equal(other(image), usual)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: str) -> None:
+def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: Any) -> None:
     """Twin: a mask after the last ReLU, shortcut included, while all else is tuned."""
     view = fresh_view()
     (_, cut) = run(
@@ -73,7 +75,7 @@ def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: str) -> None:
             ranking_batches=2,
             optimizer=optimizer,
         )
-    )[-1]  # type: ignore[arg-type]
+    )[-1]
     columns = (cut["head.weight"] == 0).all(0)
     twin, same_draws = clone(view.model), stream(view.trusted, 16, rng())
     mean_activity(view.model, same_draws, 16, 2)

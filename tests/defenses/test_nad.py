@@ -45,7 +45,7 @@ def test_is_the_sum_over_channels_of_unit_length() -> None:
 def test_dead_maps_give_no_nan(power: int) -> None:
     dead = torch.zeros(2, 3, 4, 4, requires_grad=True)
     alive = torch.rand(2, 3, 4, 4, generator=rng())
-    attention_distance([dead], [alive], power).backward()
+    attention_distance([dead], [alive], power).backward()  # type: ignore[no-untyped-call]
     assert dead.grad is not None
     assert torch.isfinite(dead.grad).all()
 

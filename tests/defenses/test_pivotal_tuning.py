@@ -168,7 +168,7 @@ def test_the_signed_form_turns_directions_around_and_the_absolute_one_makes_them
     adam = torch.optim.Adam([z], 0.05)
     for _ in range(300):
         adam.zero_grad()
-        latent_term(z, given, y, form).backward()
+        latent_term(z, given, y, form).backward()  # type: ignore[no-untyped-call]
         adam.step()
     together = zip(pairs(centroids(z.detach(), y)), pairs(centroids(given, y)), strict=True)
     cosines = [float(F.cosine_similarity(a - b, p - q, dim=0)) for (a, b), (p, q) in together]

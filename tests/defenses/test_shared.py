@@ -12,7 +12,7 @@ from torch import Generator, nn
 
 from trials import catalog, defenses
 from trials.catalog import Setting
-from trials.spec import MethodConfig, PositiveInt, Range, Scalar, SpecError
+from trials.spec import MethodConfig, Range, Scalar, SpecError
 from trials.train import clone, make_optimizer, stream, tune
 from trials.types import DefenderView
 
@@ -224,7 +224,7 @@ def test_the_liveness_test_finds_a_dead_setting() -> None:
 
     settings = {
         "lr": Setting("lr", float, 0.01, Range(0)),
-        "ghost": Setting("ghost", int, 3, PositiveInt.__metadata__[0]),
+        "ghost": Setting("ghost", int, 3, Range(1)),
         "form": Setting("form", str, "plain", choices=("plain", "half", "halved")),
     }
     assert dead(repair, settings, {}) == [("ghost", 4)]

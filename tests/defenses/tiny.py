@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Generator, Tensor, nn
 
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.models._shortcut import shortcut
 from trials.train import make_optimizer, stream, tune
-from trials.types import DefenderView, Images
+from trials.types import DefenderView, Images, TriggerGoal
 
 TARGET = 3
 
@@ -48,7 +48,8 @@ class TinyNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn(self.stem(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
 def patch(x: Tensor, index: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ def backdoored() -> nn.Module:
 
 def measure(model: nn.Module, test: Images) -> tuple[float, float]:
     """CDA and ASR on the test images."""
-    return accuracy(model, test), rate(model, stamped(test, patch, TARGET), TARGET)
+    return accuracy(model, test), success(model, TriggerGoal(patch, TARGET).cases(test))
 
 
 def noise(n: int = 40, classes: int = 4, size: int = 8) -> Images:
@@ -142,7 +143,7 @@ class Calls:
                 self.eval += 1
             return self._usual(net, x)
 
-        TinyNet.forward = forward  # type: ignore[method-assign]
+        TinyNet.forward = forward  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:

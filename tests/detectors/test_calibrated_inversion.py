@@ -169,7 +169,7 @@ def test_equals_a_loop_over_classes_written_out() -> None:
             attack = F.cross_entropy(models[0](stamped), torch.full((8,), label))
             calm = F.cross_entropy(models[1](stamped), truth)
             adam.zero_grad()
-            (attack + 0.5 * calm + 0.02 * (stamped - shown).abs().sum((1, 2, 3)).mean()).backward()
+            (attack + 0.5 * calm + 0.02 * (stamped - shown).abs().sum((1, 2, 3)).mean()).backward()  # type: ignore[no-untyped-call]
             adam.step()
         assert torch.allclose(trigger.detach().clip(-1, 1), found[label], atol=1e-9)
 

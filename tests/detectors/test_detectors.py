@@ -25,7 +25,9 @@ CHEAP: dict[str, Scalar] = {
 IDLE: dict[tuple[str, str, Scalar], set[str]] = {
     ("neural_cleanse", "form", "additive"): {"threshold", "patience", "round_steps"},
 }
-FORMS = [(n, {}) for n in NAMES] + [(name, {key: value}) for name, key, value in IDLE]
+FORMS: list[tuple[str, dict[str, Any]]] = [(n, {}) for n in NAMES] + [
+    (name, {key: value}) for name, key, value in IDLE
+]
 
 
 def net(seed: int) -> nn.Module:
@@ -59,7 +61,7 @@ def settings(name: str, **changed: Scalar) -> dict[str, Scalar]:
     return {**{k: v for k, v in CHEAP.items() if k in known}, **changed}
 
 
-def suspicion(name: str, seed: int = 1, double: bool = False, **changed: Scalar) -> Suspicion:
+def suspicion(name: str, seed: int = 1, double: bool = False, **changed: Any) -> Suspicion:
     suspect, repaired = net(0), net(1)
     if double:
         suspect, repaired = suspect.double(), repaired.double()
@@ -89,7 +91,7 @@ def same(a: Suspicion, b: Suspicion) -> bool:
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_says_something_finite_of_every_class(name: str, form: dict[str, Scalar]) -> None:
+def test_says_something_finite_of_every_class(name: str, form: dict[str, Any]) -> None:
     found = suspicion(name, **form)
     assert found.scores.shape == found.norms.shape == (4,)
     assert found.triggers.shape == (4, 3, 8, 8)
@@ -106,7 +108,7 @@ def test_says_something_finite_of_every_class(name: str, form: dict[str, Scalar]
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
 def test_all_classes_at_once_equal_one_after_the_other(
-    name: str, form: dict[str, Scalar], monkeypatch: pytest.MonkeyPatch
+    name: str, form: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = suspicion(name, double=True, **form)
     assert together.triggers.dtype == torch.float64
@@ -116,7 +118,7 @@ def test_all_classes_at_once_equal_one_after_the_other(
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_leaves_models_and_images_alone(name: str, form: dict[str, Scalar]) -> None:
+def test_leaves_models_and_images_alone(name: str, form: dict[str, Any]) -> None:
     models, images = [net(0), net(1)], noise()
     for model in models:
         next(model.parameters()).requires_grad_(False)
@@ -133,7 +135,7 @@ def test_leaves_models_and_images_alone(name: str, form: dict[str, Scalar]) -> N
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
 def test_a_detector_works_in_eval_mode_whatever_the_models_mode(
-    name: str, form: dict[str, Scalar]
+    name: str, form: dict[str, Any]
 ) -> None:
     usual = suspicion(name, **form)
     models = [net(0).train(), net(1).train()]
@@ -166,7 +168,7 @@ def test_refuses_too_few_trusted_images_in_one_line(name: str, images: Images) -
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_a_broken_model_is_a_failure_and_not_a_score(name: str, form: dict[str, Scalar]) -> None:
+def test_a_broken_model_is_a_failure_and_not_a_score(name: str, form: dict[str, Any]) -> None:
     broken = net(0)
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
@@ -179,9 +181,7 @@ def test_a_broken_model_is_a_failure_and_not_a_score(name: str, form: dict[str, 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize(("name", "form"), FORMS)
-def test_works_where_the_models_are_and_answers_on_the_cpu(
-    name: str, form: dict[str, Scalar]
-) -> None:
+def test_works_where_the_models_are_and_answers_on_the_cpu(name: str, form: dict[str, Any]) -> None:
     score, chosen = catalog.find("detectors", name), settings(name, **{**form, "steps": 3})
     near, far = (
         score(net(0).cuda(), net(1).cuda(), noise().to(d), seeded(1), **chosen)
@@ -226,7 +226,7 @@ def dead(name: str, known: Mapping[str, Setting], **form: Scalar) -> set[str]:
 
 @pytest.mark.parametrize(("name", "form"), FORMS)
 def test_every_declared_setting_is_alive_where_its_docs_do_not_say_otherwise(
-    name: str, form: dict[str, Scalar]
+    name: str, form: dict[str, Any]
 ) -> None:
     known = catalog.describe("detectors", name).settings
     idle = next(

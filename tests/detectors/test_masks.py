@@ -94,7 +94,7 @@ def test_masks_equal_a_loop_over_classes_written_out() -> None:
             mask, pattern = (m.tanh() + 1) / 2, (p.tanh() + 1) / 2
             logits = model((1 - mask) * x + mask * pattern)
             adam.zero_grad()
-            (F.cross_entropy(logits, torch.full((8,), label)) + weight * mask.sum()).backward()
+            (F.cross_entropy(logits, torch.full((8,), label)) + weight * mask.sum()).backward()  # type: ignore[no-untyped-call]
             adam.step()
             hits.append(float((logits.argmax(1) == label).double().mean()))
             if step % per_round:

@@ -106,7 +106,7 @@ LATER = (  # names that a library takes, to make other parts, to fetch code or t
 SIZES = st.sampled_from(
     [0, 1, -1, 2, 3, 31, 33, 39, 64, 2**16, 2**31, 2**40, 2**40 + 1, 2**63, 10**30, -(2**63)]
 )
-ODD = (
+ODD: st.SearchStrategy[Any] = (
     SIZES
     | ANY
     | st.sampled_from(

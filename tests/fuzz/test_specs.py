@@ -17,8 +17,8 @@ from mutations import ANY, NAMES, NASTY, changed, places
 
 from sweep.execution.preflight import check
 from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import SpecError
 from trials import catalog
+from trials.spec import SpecError
 
 pytestmark = pytest.mark.fuzz
 

@@ -15,6 +15,7 @@ from trials.games.detectability import play
 from trials.run import run
 from trials.runtime import EvaluatorContext, TrialRuntime
 from trials.spec import MethodConfig, Trial
+from trials.trial_run import Steps
 from trials.types import Images, Suspicion
 
 CLEAN = torch.randint(0, 200, (40, 3, 8, 8), generator=Generator().manual_seed(1)).to(torch.uint8)
@@ -152,13 +153,13 @@ def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(
     assert record.status == "done", record.error
     assert 0 <= record.metrics["auc"] == record.metrics["auc_0"] <= 1
     assert len(dependencies(tuning)) == 2
-    target = runtime.copy(tuning, 0).target
+    target = runtime.copy(tuning, 0).goal.target
 
     class Sure(Listener):
         def __call__(self, *handed: object) -> Suspicion:
             return replace(super().__call__(*handed), scores=torch.eye(10)[target])  # type: ignore[arg-type]
 
     ctx = replace(runtime.defender(tuning), inspect=Sure())
-    with pytest.raises(StopIteration) as end:
-        next(detector_tuning.play(ctx, copies=1, stop_at=4, record_every=2))
-    assert end.value.value == {"auc": 1.0, "margin": 1.0, "copies": 1.0, "auc_0": 1.0}
+    game = Steps(detector_tuning.play(ctx, copies=1, stop_at=4, record_every=2))
+    assert not list(game)
+    assert game.result == {"auc": 1.0, "margin": 1.0, "copies": 1.0, "auc_0": 1.0}

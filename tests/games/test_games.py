@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 import torch
+from planted import trigger_of
 from tiny_sweep import outcome
 from torch import Generator, nn
 
@@ -155,7 +156,7 @@ def test_fit_select_and_report_are_disjoint_in_every_copy(
 ) -> None:
     copy = runtime.copy(tuning_trial, 0)
     parts = torch.cat([copy.fit, copy.select, copy.report])
-    assert len(parts.unique()) == len(parts) == len(runtime.trusted(tuning_trial))
+    assert len(parts.unique()) == len(parts) == len(runtime.trusted(tuning_trial))  # type: ignore[no-untyped-call]
 
 
 def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_chooses(
@@ -171,15 +172,15 @@ def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_choo
     chosen = torch.cat([plans[1].fit, plans[1].select])
     assert not set(plans[0].report.tolist()) & set(chosen.tolist())
     x, index = runtime.trusted(first).x[:4], torch.arange(4)
-    assert not torch.equal(plans[0].trigger(x, index), plans[1].trigger(x, index))
+    assert not torch.equal(*(p.goal.trigger(x, index) for p in plans))
 
 
 def test_the_planted_trigger_is_not_the_attackers(
     tuning_trial: Trial, runtime: TrialRuntime
 ) -> None:
     x = runtime.trusted(tuning_trial).x[:4]
-    theirs = runtime.backdoor(tuning_trial.victim).trigger(x, torch.arange(4))
-    assert not runtime.copy(tuning_trial, 0).trigger(x, torch.arange(4)).equal(theirs)
+    theirs = trigger_of(runtime.poisoning(tuning_trial.victim))(x, torch.arange(4))
+    assert not runtime.copy(tuning_trial, 0).goal.trigger(x, torch.arange(4)).equal(theirs)
 
 
 @pytest.mark.parametrize(("game", "part"), [("tuning", "select"), ("confirmation", "report")])
@@ -191,8 +192,7 @@ def test_a_game_measures_its_own_part_and_repairs_on_fit(
     copy, trusted = runtime.copy(tuning_trial, 0), runtime.trusted(tuning_trial)
     names = {bytes(x.numpy()): i for i, x in enumerate(trusted.x)}
     from trials.games import _copy_set  # noqa: PLC0415
-
-    real = _copy_set.accuracy
+    from trials.metrics import accuracy as real  # noqa: PLC0415
 
     def accuracy(model: nn.Module, images: Any) -> float:
         measured.extend(names[bytes(x.numpy())] for x in images.x)
@@ -279,7 +279,8 @@ def test_another_process_gives_the_same_record(tuning_trial: Trial, runtime: Tri
     here = run(tuning_trial, runtime)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         there = pool.apply(
-            _elsewhere, (str(runtime.artifacts.root), json.dumps(to_json(tuning_trial)))
+            _elsewhere,
+            (str(runtime.artifacts.root), json.dumps(to_json(tuning_trial))),  # type: ignore[attr-defined]
         )
     assert outcome(record_from_json(json.loads(there))) == outcome(here)
 
@@ -388,7 +389,7 @@ def test_several_simultaneous_attacks_are_refused_for_now(
 ) -> None:
     victim = replace(tuning_trial.victim, attacks=tuning_trial.victim.attacks * 2)
     with pytest.raises(SpecError, match="one attack"):
-        runtime.backdoor(victim)
+        runtime.poisoning(victim)
 
 
 def test_a_clean_victim_has_no_asr(runtime: TrialRuntime) -> None:

@@ -1,5 +1,7 @@
 """Trusted images are clean, stratified and nested; their three parts never overlap."""
 
+from typing import Any
+
 import pytest
 import tiny_sweep
 import torch
@@ -7,7 +9,7 @@ from torch import Generator, Tensor
 
 from sweep.spec.sweep import Sweep
 from trials.runtime import TrialRuntime
-from trials.spec import SpecError
+from trials.spec import SpecError, Trial
 from trials.splits import cut, draw_trusted
 from trials.types import Images
 
@@ -47,7 +49,7 @@ def test_the_report_part_is_the_same_for_every_copy() -> None:
 def test_folds_rotate_so_that_four_copies_select_on_everything_once() -> None:
     cuts = [cut(labels(), i, 4, rng()) for i in range(5)]
     select = torch.cat([c[1] for c in cuts[:4]])
-    assert len(select.unique()) == len(select) == CLASSES * EACH - len(cuts[0][2])
+    assert len(select.unique()) == len(select) == CLASSES * EACH - len(cuts[0][2])  # type: ignore[no-untyped-call]
     assert cuts[4][1].equal(cuts[0][1])
 
 
@@ -104,9 +106,9 @@ def test_more_trusted_images_than_clean_ones_are_refused_and_not_silently_fewer(
 
 def test_the_bench_never_trusts_a_poisoned_image(sweep: Sweep, runtime: TrialRuntime) -> None:
     trial = tiny_sweep.first(sweep, "tuning")
-    poisoned = runtime.backdoor(trial.victim)
+    poisoned = runtime.poisoning(trial.victim)
     trusted = runtime.trusted(trial)
-    places = {bytes(x.numpy()) for x in poisoned.train.x[poisoned.poisoned]}
+    places = {bytes(x.numpy()) for x in poisoned.train.x[poisoned.places]}
     assert not places & {bytes(x.numpy()) for x in trusted.x}
 
 
@@ -114,7 +116,7 @@ def test_a_reserve_is_trusted_and_never_trained_on(runtime: TrialRuntime) -> Non
     held = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "reserve": 0.3}, trusted=0.3)
     trial = tiny_sweep.first(held, "tuning")
     everything = runtime.images(_key(trial), "train")
-    train, trusted = runtime.backdoor(trial.victim).train, runtime.trusted(trial)
+    train, trusted = runtime.poisoning(trial.victim).train, runtime.trusted(trial)
     assert len(train) + len(trusted) == len(everything)
     clean = runtime._trainable(trial.victim)
     together = torch.cat([clean.x, trusted.x]).flatten(1).sum(1).sort().values
@@ -127,7 +129,7 @@ def test_r_beyond_the_reserve_is_refused(runtime: TrialRuntime) -> None:
         runtime.trusted(tiny_sweep.first(held, "tuning"))
 
 
-def _key(trial):  # type: ignore[no-untyped-def]
+def _key(trial: Trial) -> Any:
     from trials.runtime import _Key  # noqa: PLC0415
 
     return _Key(trial.victim.dataset)

@@ -275,6 +275,6 @@ def test_says_that_the_process_died_that_opened_a_file(tmp_path: Path) -> None:
 
 def test_reads_a_file_where_less_memory_is_allowed_than_a_reader_may_have(tmp_path: Path) -> None:
     torch.save(stranger(), tmp_path / "w.pt")
-    words = [sys.executable, "-c", LOADS, tmp_path / "w.pt"]
+    words = [sys.executable, "-c", LOADS, str(tmp_path / "w.pt")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout == "loaded\n", done.stderr

@@ -1,5 +1,7 @@
 """The models: size, latents, normalisation inside, names that defenses look for."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,10 @@ from trials.spec import SpecError
 from trials.types import with_features, with_latents
 from trials.weights.files import load_weights, save_weights
 
-SMALL = {"resnet18": {"width": 4}, "clip_vit_b32": {"architecture": "tiny"}}
+SMALL: dict[str, dict[str, Any]] = {
+    "resnet18": {"width": 4},
+    "clip_vit_b32": {"architecture": "tiny"},
+}
 
 
 @pytest.fixture(params=catalog.names("models"))
@@ -103,11 +108,11 @@ def test_gradients_are_the_same_whichever_way_pixels_lie(width: int) -> None:
     torch.manual_seed(0)
     exact, model = resnet18.build(10, 16, width=width).double(), resnet18.build(10, 16, width=width)
     model.load_state_dict(exact.state_dict())
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    F.cross_entropy(exact(x.double()), y).backward()
+    model.to(memory_format=torch.channels_last)
+    F.cross_entropy(exact(x.double()), y).backward()  # type: ignore[no-untyped-call]
     for _ in range(5):  # a write past the end shows in the end
         model.zero_grad()
-        F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y).backward()
+        F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y).backward()  # type: ignore[no-untyped-call]
     for p, q in zip(model.parameters(), exact.parameters(), strict=True):
         assert p.grad is not None and q.grad is not None
         assert (

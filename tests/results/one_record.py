@@ -1,10 +1,10 @@
 """A record with a curve, a failure among them: what a game gives, without running one."""
 
-from trials.spec import MethodConfig, Point, Record, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Scalar, Trial, Victim
 
 
 def record(
-    seed: int = 0, *, status: str = "done", steps: int = 20, asr: float = 0.01, **settings: object
+    seed: int = 0, *, status: str = "done", steps: int = 20, asr: float = 0.01, **settings: Scalar
 ) -> Record:
     victim = Victim(
         dataset=MethodConfig("digits"),
@@ -15,7 +15,7 @@ def record(
     )
     method = MethodConfig(
         "pivotal_tuning", {"lr": 1e-05, "steps": 2000, "nesterov": True, **settings}
-    )  # type: ignore[dict-item]
+    )
     trial = Trial(
         game=MethodConfig("robustness", {"delta": 0.02}),
         victim=victim,

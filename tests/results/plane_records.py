@@ -5,14 +5,16 @@ find is known.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
+from results.selection.grouping import Channel
 from trials.spec import MethodConfig, Point, Record, Trial, Victim
 
 SEEDS = 24
 BUDGETS = (50, 150, 500)
-CHANNELS = {"pcb": "code"}
+CHANNELS: dict[str, Channel] = {"pcb": "code"}
 DEFENSES = {
     "none": 1.0,
     "weight_decay": 1.5,
@@ -159,7 +161,7 @@ def _scores(
     shared, found = rng.standard_normal(), []
     for d in detectors:
         score = far[d] + 0.6 * shared + 0.8 * rng.standard_normal()
-        extra = {
+        extra: dict[str, Any] = {
             "target_rank": float(1 + rng.integers(0, 3)),
             "cosine": 0.4 + 0.1 * rng.standard_normal(),
             "iou": 0.2,

@@ -4,8 +4,9 @@ import dataclasses
 import math
 import random
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from trials.spec import MethodConfig, Point, Record, Scalar, Trial, Victim
+from trials.spec import MethodConfig, Point, Record, Scalar, Status, Trial, Victim
 
 DELTA = 0.02
 CLEAN = {"n_clean": 100.0, "n_triggered": 90.0, "copies": 3.0, "folds": 4.0}
@@ -124,11 +125,13 @@ def sweep(
                     )
                 )
             for defense, draw in SPACES.items():
-                found += _defense(rng, of, r, defense, draw, n if len(draw(rng)) > 1 else 1, weak)
+                found += _defense(rng, of, r, defense, draw, n if len(draw(rng)) > 1 else 1, weak)  # type: ignore[no-untyped-call]
     return found
 
 
-def _defense(rng, of, r, defense, draw, n, weak):  # type: ignore[no-untyped-def]
+def _defense(
+    rng: random.Random, of: Victim, r: float, defense: str, draw: Any, n: int, weak: float
+) -> list[Record]:
     rate, floor = STRENGTH[defense]
     found = []
     for i in range(n):
@@ -150,7 +153,7 @@ def _defense(rng, of, r, defense, draw, n, weak):  # type: ignore[no-untyped-def
                 continue
             curve = _curve(rng, *curve_args, seen=False)
             metrics = {**CLEAN, "cda0": curve[0].cda, "asr0": curve[0].asr, "stopped": 0.0}
-            status = "pruned" if i == n - 2 and n > 1 and seed else "done"
+            status: Status = "pruned" if i == n - 2 and n > 1 and seed else "done"
             found.append(
                 Record(
                     trial=one,
@@ -187,7 +190,7 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
             "step": float(w.step),
         }
         one = trial("confirmation", w.defense, w.choice.params, of=w.victim, trusted=w.trusted)
-        curve = (start, end) if w.step else (start,)
+        curve: tuple[Point, ...] = (start, end) if w.step else (start,)
         found.append(Record(trial=one, status="done", metrics=metrics, curve=curve))
         for stop_at in [w.step, 0] if oracle else [w.step]:
             whole = _curve(rng, rate, floor + 0.02, 0.02, 3, seen=True, stop=not stop_at)

@@ -4,7 +4,6 @@ a program.
 
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -38,12 +37,8 @@ def starts(artifacts: Path) -> list[tuple[str, int]]:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1]))
     import traced  # the class by its module's name, so that worker processes find it
-    import warm_ray
 
-    sys.path.pop()
-    warm_ray.install()
     from sweep.cli import main
     from sweep.execution import runner
 

@@ -83,7 +83,7 @@ class WarmRunner(tune.Trainable):
             new_config["rule"],
         )
         self._curve = list[Point]()
-        self._steps = perform(self._trial, self._worker_config)
+        self._running = perform(self._trial, self._worker_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -91,16 +91,18 @@ class WarmRunner(tune.Trainable):
             self._code
         )  # what is raised here, not in setup, reaches the driver with its text
         began, points = time.monotonic(), list[Point]()
-        while not points or time.monotonic() - began < self._patience:
-            try:
-                points.append(next(self._steps))
-            except StopIteration as end:
-                text = Outbox(self._worker_config).put(end.value)
-                if spoilt(
-                    end.value
-                ):  # Tune drops a worker that raises; the driver reads the record from the outbox
-                    raise MemoryError("this process is not fit for another trial") from None
-                return {"points": [], "record": text, "done": True}
+        for point in self._running:
+            points.append(point)
+            if time.monotonic() - began >= self._patience:
+                return self._told(points)
+        record = self._running.record
+        text = Outbox(self._worker_config).put(record)
+        if spoilt(record):
+            # Tune drops a worker that raises; the driver reads the record from the outbox
+            raise MemoryError("this process is not fit for another trial")
+        return {"points": [], "record": text, "done": True}
+
+    def _told(self, points: list[Point]) -> dict[str, Any]:
         told = {"points": to_json(points), "asr": points[-1].asr}
         if self._rule:
             self._curve += points

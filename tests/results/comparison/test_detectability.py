@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import plane_records as made
 import pytest
@@ -19,7 +20,7 @@ from trials.spec import MethodConfig, Record
 CLEAN = [detected(victim(seed=s), float(s)) for s in range(10)]
 
 
-def attacked(score: float, seed: int = 0, attack: str = "badnets", **extra: float) -> Record:
+def attacked(score: float, seed: int = 0, attack: str = "badnets", **extra: Any) -> Record:
     return detected(victim(attack, 50, seed), score, **extra)
 
 

@@ -128,7 +128,7 @@ def test_bands_surround_the_front_and_the_better_share_dominates() -> None:
     assert areas[0] > areas[1] > areas[2]
     assert areas[2] < pareto.hypervolume([(m.rho, m.eta) for m in p.marks], (1.0, 0.0)) < areas[0]
     v = volume(p.marks)
-    assert v.interval.low < v.value < v.interval.high
+    assert v.interval and v.interval.low < v.value < v.interval.high
 
 
 def test_a_staircase_encloses_the_hypervolume() -> None:
@@ -144,8 +144,8 @@ def test_the_weaker_attackers_mark_the_better_pair() -> None:
     assert len(ranked) == 6
     assert {d.plane.defense for d in ranked[:2]} == {"pivotal_tuning"}
     assert {d.plane.defense for d in ranked[-2:]} <= {"none", "weight_decay"}
-    assert sum(d.lowest for d in ranked) == pytest.approx(1)
-    assert sum(d.lowest for d in ranked[:2]) > 0.99
+    assert sum(d.lowest or 0 for d in ranked) == pytest.approx(1)
+    assert sum(d.lowest or 0 for d in ranked[:2]) > 0.99
     assert all(d.attacks == 15 and not d.left_out for d in ranked)
     said = sentence(ranked)
     assert said.startswith(
@@ -154,7 +154,7 @@ def test_the_weaker_attackers_mark_the_better_pair() -> None:
     assert said.endswith(".")
     assert said.count(". ") == 0
     assert ("do not tell it apart" in said) == (
-        ranked[0].lowest < 0.95 and ranked[1].lowest > 0.025
+        (ranked[0].lowest or 0) < 0.95 and (ranked[1].lowest or 0) > 0.025
     )
 
 
@@ -190,7 +190,7 @@ def test_a_defense_that_ruins_the_model_is_no_recommendation() -> None:
         ("nad", False),
     ]
     assert ranked[0].volume.value > ranked[1].volume.value == 0
-    assert (ranked[0].cost, ranked[1].cost) == (pytest.approx(0.01), pytest.approx(0.84))
+    assert [ranked[0].cost, ranked[1].cost] == pytest.approx([0.01, 0.84])
     assert (ranked[0].lowest, ranked[1].lowest) == (1, None)
     assert "the only pair within Δ (1 other pair costs more than Δ)" in sentence(ranked)
     (alone,) = rankings(planes([*clean(), *ruined], draws=50))

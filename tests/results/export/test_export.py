@@ -121,7 +121,7 @@ def test_optuna_reads_every_trial_with_its_state_and_curve(
     best = first.best_trial
     allowed = [p.asr for p in by_id[best.user_attrs["id"]].curve if p.cda >= 0.93 - 0.02 - 1e-9]
     assert best.value == min(allowed)
-    assert best.constraints["cda_loss_above_delta"] <= 1e-9  # type: ignore[attr-defined]
+    assert best.constraints["cda_loss_above_delta"] <= 1e-9
 
 
 def test_optuna_dashboard_shows_the_export(records: list[Record], tmp_path: Path) -> None:

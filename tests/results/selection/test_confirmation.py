@@ -1,6 +1,7 @@
 """A winner is judged by its own trials, at its own step."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from synthetic import config, trial, tuned, victim
@@ -10,7 +11,7 @@ from results.selection.winners import winners
 from trials.spec import MethodConfig, Point, Record
 
 
-def end_of(step: int, asr: float, game: str, **kwargs: object) -> Record:
+def end_of(step: int, asr: float, game: str, **kwargs: Any) -> Record:
     curve = (Point(0, 0.95, 1.0), Point(step, 0.94, asr))
     metrics = {"n_triggered": 90.0, "n_clean": 100.0} | (
         {"step": float(step)} if game == "confirmation" else {}
@@ -20,7 +21,7 @@ def end_of(step: int, asr: float, game: str, **kwargs: object) -> Record:
         status="done",
         metrics=metrics,
         curve=curve,
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_a_judgement_is_of_this_winner_at_this_step() -> None:
@@ -55,7 +56,7 @@ def test_many_victims_of_one_attack_are_pooled_over_models() -> None:
     (won,) = winners([config(0.1, 0.2)])
     (one,) = frozen(won, [end_of(50, 0.4, "robustness", game_params={"stop_at": 50})])
     every = pooled([replace(one, eta=eta) for eta in (0.0, 0.2, 0.7)])
-    assert (every.n_models, every.eta) == (3, pytest.approx(0.3))
+    assert every.n_models == 3 and every.eta == pytest.approx(0.3)
     assert every.sd == pytest.approx(0.36056, abs=1e-4)
     assert every.interval is not None and every.interval.low < 0.1 and every.interval.high > 0.5
     assert pooled([one]) is one

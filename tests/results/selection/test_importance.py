@@ -1,6 +1,7 @@
 """Importance: it finds the setting that matters, and says why where it cannot."""
 
 import random
+from typing import Any
 
 import pytest
 from synthetic import tuned
@@ -9,7 +10,7 @@ from results.selection.importance import importance
 from trials.spec import Record, Scalar
 
 
-def swept(n: int, eta: object, seed: int = 0) -> list[Record]:
+def swept(n: int, eta: Any, seed: int = 0) -> list[Record]:
     rng, found = random.Random(seed), []
     for _ in range(n):
         params: dict[str, Scalar] = {

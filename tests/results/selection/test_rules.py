@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+from typing import Any
 
 import pytest
 from synthetic import CURVE, real, tuned
@@ -97,7 +98,8 @@ def test_an_unknown_rule_is_named_with_its_neighbour() -> None:
 @pytest.mark.parametrize("where", ["cda", "asr"])
 def test_nan_is_refused_not_ranked(where: str) -> None:
     record = tuned(CURVE)
-    point = dataclasses.replace(record.curve[2], **{where: math.nan})
+    changed: dict[str, Any] = {where: math.nan}
+    point = dataclasses.replace(record.curve[2], **changed)
     broken = dataclasses.replace(record, curve=(*record.curve[:2], point))
     for call in (lambda: pick(broken), lambda: winners([broken])):
         with pytest.raises(ValueError, match="step 100 is not finite"):

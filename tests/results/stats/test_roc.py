@@ -126,7 +126,7 @@ def _slow_variance(p: list[float], c: list[float]) -> float:
     )
     s10 = sum((v - area) ** 2 for v in rows) / (len(p) - 1)
     s01 = sum((v - area) ** 2 for v in columns) / (len(c) - 1)
-    return s10 / len(p) + s01 / len(c)
+    return float(s10 / len(p) + s01 / len(c))
 
 
 def test_delong_agrees_with_its_slow_twin() -> None:

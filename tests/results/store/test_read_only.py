@@ -20,6 +20,7 @@ from alembic.config import Config
 from results.store import Store, read_only
 from results.store import engine as database
 from results.store.schema import VERSION_TABLE
+from results.store.url import parse
 from trials.spec import Record, SpecError
 
 Make = Callable[..., Record]
@@ -248,7 +249,7 @@ class TestReading:
 
 def old_store(path: Path, record: Record) -> Path:
     """A store as the first schema had it."""
-    engine = database._engine(database.parse(str(path)))
+    engine = database._engine(parse(str(path)))
     config = Config()
     config.set_main_option("script_location", str(database.MIGRATIONS))
     with database.writing(engine).begin() as connection:

@@ -23,6 +23,7 @@ from sqlalchemy import text
 from results.store import Store
 from results.store import engine as database
 from results.store.schema import REVISION, VERSION_TABLE, metadata
+from results.store.url import parse
 from trials.spec import MethodConfig, Point, Record, SpecError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -256,7 +257,7 @@ class TestEveryStore:
     def test_migrates_a_store_of_the_first_schema_which_had_no_claims(
         self, url: str, make_record: Make
     ) -> None:
-        engine = database._engine(database.parse(url))
+        engine = database._engine(parse(url))
         if engine.dialect.name == "sqlite":
             Path(url.removeprefix("sqlite:///")).parent.mkdir()
         config = Config()
@@ -300,7 +301,7 @@ class TestEveryStore:
             assert compare_metadata(context, metadata) == []
 
     def test_leaves_another_programs_database_alone(self, url: str) -> None:
-        engine = database._engine(database.parse(url))
+        engine = database._engine(parse(url))
         if engine.dialect.name == "sqlite":
             Path(url.removeprefix("sqlite:///")).parent.mkdir()
         with engine.begin() as connection:

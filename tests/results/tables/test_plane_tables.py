@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def test_table_two_stands_beside_the_papers_only_at_its_own_budget(records: list
 
 
 def test_a_difference_has_the_papers_uncertainty_too(records: list[Record]) -> None:
-    row = (
+    row: Any = (
         table2.table(records)
         .set_index(["attack", "detector"])
         .loc[("badnets (m = 50)", "calibrated_inversion")]
@@ -109,7 +110,7 @@ def test_table_three_quotes_the_paper_at_the_budget_of_its_table_two(records: li
     assert frame.loc[("badnets (m = 500)", "weight_decay"), "paper's η (%)"] is None
     assert set(frame["rule"]) == {"frozen"}
     assert set(table3.table(records, rule="oracle")["rule"]) == {"oracle"}
-    row = frame.loc[("badnets (m = 50)", "weight_decay")]
+    row: Any = frame.loc[("badnets (m = 50)", "weight_decay")]
     assert row["η difference (pp)"] == pytest.approx(row["η (%)"] - 13.0, abs=0.011)
     assert row["CDA lost (pp)"] == pytest.approx(1.3)
 
@@ -364,7 +365,7 @@ def test_latex_escapes_every_sign_that_it_would_take_for_a_command() -> None:
 
 def test_every_table_becomes_latex_with_one_cell_a_column(records: list[Record]) -> None:
     for module in (plane, rivals, matched, detectability, detectors, table2, table3, trends):
-        frame = module.table(records)  # type: ignore[attr-defined]
+        frame = module.table(records)
         said = latex(frame, module.__name__, "tab:x")
         body = said.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
         assert len(body) == len(frame)

@@ -24,12 +24,14 @@ from planned import whole
 
 import poisonsweep
 import sweep
+from results.selection.rules import RULES
 from results.store import Store
 from sweep.cli import app, views
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import runner
 from sweep.spec import sweep as sweep_file
+from trials import catalog
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -360,7 +362,7 @@ def test_what_there_is_wraps_under_its_column(
     known = {
         name
         for kind in views.KINDS
-        for name in ([*views.RULES] if kind == "rules" else views.catalog.names(kind))
+        for name in ([*RULES] if kind == "rules" else catalog.names(kind))
     }
     for line in lines:
         assert len(line) <= columns and line == line.rstrip()

@@ -64,7 +64,7 @@ def weights(folder: Path) -> Path:
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(60):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x.permute(0, 3, 1, 2) / 255), y).backward()
+        nn.functional.cross_entropy(model(x.permute(0, 3, 1, 2) / 255), y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     state = {k: v for k, v in model.state_dict().items() if not k.startswith("normalize.")}
     file = folder.parent / "model.safetensors"
@@ -175,7 +175,7 @@ def test_signs_that_must_not_be_mirrored_are_noticed(tmp_path: Path) -> None:
     )
     for _ in range(60):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), torch.arange(2).repeat_interleave(30)).backward()
+        nn.functional.cross_entropy(model(inputs), torch.arange(2).repeat_interleave(30)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     save_weights(model, tmp_path / "m.safetensors")
     (said,) = understood(tmp_path / "m.safetensors", tmp_path / "images", tmp_path).warnings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-import warm
+from programs import Program
 from waiting import alive, eventually
 
 from results.store import Store
@@ -19,13 +19,13 @@ HALF = [
 ]  # seconds each, so that a signal meets one
 
 
-def start(folder: Path) -> warm.Program:
+def start(folder: Path) -> Program:
     file = folder / "tiny.toml"
     compute = {"device": "cpu", "workers": 2}
     table = tiny_sweep.table(confirm=False, judge=False, defenses=HALF, compute=compute)
     file.write_text(tiny_sweep.toml(table))
     words = ["-m", "sweep.cli", "run", str(file), "--local", "--store", f"sqlite:///{folder}/s.db"]
-    return warm.Program(words, folder, {**os.environ, "OMP_NUM_THREADS": "1"})
+    return Program(words, folder, {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def finished(folder: Path) -> int:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import tiny_sweep
 import traced
-import warm
 from databases import Server
+from programs import Program
 from sqlalchemy import text
 from waiting import eventually
 
@@ -42,10 +42,10 @@ def spec(folder: Path, **changes: Any) -> Path:
     return file
 
 
-def start(file: Path, url: str) -> warm.Program:
+def start(file: Path, url: str) -> Program:
     """A driver in a process of its own."""
     words, environment = call(file, url)
-    return warm.Program(words, file.parent, environment)
+    return Program(words, file.parent, environment)
 
 
 def call(
@@ -240,9 +240,9 @@ def test_a_password_is_written_nowhere(
     named = {"POISONSWEEP_STORE": url} if given == "environment" else {}
     own = {"RAY_TMPDIR": str(ray), "PGPASSWORD": SECRET, "TRACE_ENVIRONMENT": "1", **named}
     words, environment = call(file, "" if named else url, use_ray, **own)
-    driver: warm.Program | subprocess.Popen[str]
+    driver: Program | subprocess.Popen[str]
     if named:
-        driver = warm.Program(words, tmp_path, environment)
+        driver = Program(words, tmp_path, environment)
     else:  # its own words are looked at
         pipe = subprocess.PIPE
         driver = subprocess.Popen(
@@ -267,7 +267,7 @@ def test_a_password_is_written_nowhere(
         ["front"],
         ["report", "--out", page],
     ):
-        shows = warm.Program(["-m", "sweep.cli", *asked, "--store", url], ROOT, os.environ)
+        shows = Program(["-m", "sweep.cli", *asked, "--store", url], ROOT, os.environ)
         seen += [said.encode() for said in shows.communicate(100)]
         assert shows.returncode == 0, seen
     seen.append(everything(url).encode())

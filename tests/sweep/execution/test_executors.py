@@ -21,6 +21,7 @@ from sweep.execution.scheduler import Progress, Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
+from sweep.spec.sweep import Sweep
 from trials.spec import SpecError, Trial
 from trials.storage.blobs import STALE
 
@@ -133,7 +134,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, WorkerCon
     return store, worker_config
 
 
-def one_at_a_time() -> runner.Sweep:
+def one_at_a_time() -> Sweep:
     return tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
 
 
@@ -168,6 +169,7 @@ def test_two_processes_give_the_records_of_one(
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.parametrize("use_ray", [False, True])
 def test_a_second_run_runs_nothing_and_starts_nobody(
     finished: tuple[Store, WorkerConfig], monkeypatch: pytest.MonkeyPatch, use_ray: bool

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-from ray import cloudpickle
 from waiting import eventually
 
 from results.store import Store
@@ -20,7 +19,8 @@ from sweep.execution import process_pool, runner
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
-from sweep.spec.sweep import Compute, Sweep
+from sweep.spec.compute import Compute
+from sweep.spec.sweep import Sweep
 from trials.spec import Point, Record, Trial
 
 pytestmark = pytest.mark.slow
@@ -74,8 +74,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Out
 
 
 def on_ray(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
+    import test_killed  # noqa: PLC0415
+    from ray import cloudpickle  # noqa: PLC0415
+
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
+    cloudpickle.register_pickle_by_value(test_killed)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     ray_tune.run(scheduler, worker_config, ONE)
 
 
@@ -108,10 +112,6 @@ def test_a_killed_training_goes_on_and_gives_the_record_of_an_undisturbed_one(
     execute: Callable[[Scheduler, WorkerConfig], None],
     attack: str,
 ) -> None:
-    if execute is on_ray:
-        import test_killed  # noqa: PLC0415
-
-        cloudpickle.register_pickle_by_value(test_killed)  # workers have no path to the tests
     worker_config = Named(str(tmp_path), "cpu", 1, checkpoint=0)
     scheduler = Scheduler(stages(sweep_of(attack), store), store, "tiny")
     killer = kill_one_that_has_a_checkpoint(worker_config)

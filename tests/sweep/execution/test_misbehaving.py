@@ -10,7 +10,6 @@ import pytest
 import tiny_sweep
 from made_up import Made
 from planned import trials
-from ray import cloudpickle
 from waiting import alive
 
 from results.store import Store
@@ -22,7 +21,6 @@ from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
-cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
 LIMIT = 2.0
 
 
@@ -31,8 +29,11 @@ def pooled(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) 
 
 
 def on_ray(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) -> None:
+    from ray import cloudpickle  # noqa: PLC0415
+
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
+    cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     ray_tune.run(scheduler, worker_config, compute)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-import warm
 from planned import trials
+from programs import Program
 
 from results.store import Store
 from sweep.execution.driver import Driver
@@ -120,9 +120,12 @@ def test_an_heir_takes_the_record_that_a_killed_driver_left(
     (trial,) = trials(1)
 
     def scheduler(name: str, lease: float) -> Scheduler:
-        strategies = iter([[ListStrategy("x", [trial])]])
         return Scheduler(
-            strategies, store, "tiny", driver=Driver(lease, name), outbox=Outbox(worker_config)
+            iter([[ListStrategy("x", [trial])]]),
+            store,
+            "tiny",
+            driver=Driver(lease, name),
+            outbox=Outbox(worker_config),
         )
 
     killed, heir = scheduler("killed", 0.5), scheduler("heir", 60)
@@ -197,7 +200,7 @@ def test_a_driver_on_another_machine_hears_of_the_time_limit(
         else f"import sweep.execution.worker; sweep.execution.worker.TELLING = 0.5{HANGS}"
     )
     environment = {**os.environ, "PYTHONPATH": path, "POISONSWEEP_CACHE": str(tmp_path / "theirs")}
-    assert warm.Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
+    assert Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "ours"))
     record = Outbox(WorkerConfig(where, time_limit=0.5)).last_word(trials(1)[0])
     assert (record is not None) == told

@@ -12,7 +12,6 @@ import made_up
 import pytest
 from made_up import Made
 from planned import scheduler, trials
-from ray import cloudpickle
 
 from results.store import Store
 from sweep.execution import process_pool
@@ -21,7 +20,6 @@ from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
 from trials.spec import Record, Trial
 
-cloudpickle.register_pickle_by_value(made_up)  # workers of Ray have no path to the tests
 LISTENS = "0A"  # the state in /proc/net/tcp
 
 
@@ -73,8 +71,11 @@ def test_the_list_of_sockets_is_right() -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: Path) -> None:
+    from ray import cloudpickle  # noqa: PLC0415
+
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
+    cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     before, heard = listening({os.getpid()}), set[str]()
 
     def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:

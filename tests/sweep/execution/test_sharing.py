@@ -260,9 +260,9 @@ def executed(executor: str, s: Scheduler, worker_config: Made) -> None:
         from ray import cloudpickle  # noqa: PLC0415
 
         from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
-        from sweep.spec.sweep import Compute  # noqa: PLC0415
+        from sweep.spec.compute import Compute  # noqa: PLC0415
 
-        cloudpickle.register_pickle_by_value(made_up)
+        cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]
         ray_tune.run(s, worker_config, Compute(device="cpu", workers=2))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-import warm
+from programs import Program
 from waiting import alive, eventually
 
 from results.store import Store
@@ -88,7 +88,7 @@ def working(folder: Path) -> list[int]:
 def test_a_signal_ends_a_run_as_ctrl_c_does(
     tmp_path: Path, how: str, number: signal.Signals
 ) -> None:
-    driver = warm.Program(words_of(tmp_path, how), tmp_path, environment())
+    driver = Program(words_of(tmp_path, how), tmp_path, environment())
     trainings = 1 if how == "inline" else 2
     training(tmp_path, trainings, lambda: driver.poll() is not None)
     driver.send_signal(number)
@@ -110,7 +110,7 @@ def test_one_that_all_processes_get_ends_it_alike(
     tmp_path: Path, how: str, number: signal.Signals
 ) -> None:
     """As from a shell that closes, or from systemd; more than once, too."""
-    driver = warm.Program(words_of(tmp_path, how), tmp_path, environment())
+    driver = Program(words_of(tmp_path, how), tmp_path, environment())
     training(tmp_path, 2, lambda: driver.poll() is not None)
     for _ in range(3):
         os.killpg(driver.pid, number)
@@ -135,7 +135,7 @@ with stops.listening():
         signal.raise_signal(signal.SIGTERM)  # heard already
         print(stops.code())
 """
-    driver = warm.Program(["-c", code], tmp_path, environment())
+    driver = Program(["-c", code], tmp_path, environment())
     assert driver.communicate(timeout=30)[0].split() == ["143"]
 
 
@@ -143,7 +143,7 @@ def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     """As after nohup."""
     words = words_of(tmp_path, "inline")[2:]
     code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; main({words!r})"
-    driver = warm.Program(["-c", code], tmp_path, environment())
+    driver = Program(["-c", code], tmp_path, environment())
     training(tmp_path, 1, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGHUP)
     training(tmp_path, 1, lambda: driver.poll() is not None)

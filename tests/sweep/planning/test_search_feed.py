@@ -74,7 +74,7 @@ def test_a_list_needs_no_records(store: Store, calls: Counter[str]) -> None:
 
 
 def test_the_store_is_not_looked_at_for_every_trial(store: Store, calls: Counter[str]) -> None:
-    scheduler = Scheduler(iter([searches(store)]), store, "tiny")
+    scheduler = Scheduler(iter([[*searches(store)]]), store, "tiny")
     while (trial := scheduler.next()) is not None:
         scheduler.finish(record(trial))
     assert scheduler.progress.done == 8

@@ -8,6 +8,8 @@ from ray.tune.utils.object_cache import _ObjectCache
 
 from sweep.execution.ray_tune import actor_cache
 
+pytestmark = pytest.mark.ray  # no Ray is started, but much of it loaded
+
 
 def two_idle(waits: bool = False) -> Any:
     """A cache with two workers of one share, as at the end of a stage."""
@@ -68,9 +70,9 @@ def test_they_go_where_the_rest_waits_for_other_drivers() -> None:
 
 def test_tune_gets_its_own_back() -> None:
     with actor_cache.kept(lambda: False):
-        assert tune_controller._ObjectCache is not _ObjectCache
-        assert tune_controller._ObjectCache(may_keep_one=True).cache_object("1 CPU", "first")
-    assert tune_controller._ObjectCache is _ObjectCache
+        assert tune_controller._ObjectCache is not _ObjectCache  # type: ignore[attr-defined]
+        assert tune_controller._ObjectCache(may_keep_one=True).cache_object("1 CPU", "first")  # type: ignore[attr-defined]
+    assert tune_controller._ObjectCache is _ObjectCache  # type: ignore[attr-defined]
 
 
 def test_a_ray_without_such_a_cache_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_what_ruins_the_model_is_stopped_and_stops_no_other() -> None:
 def test_what_costs_accuracy_at_first_and_wins_it_back_is_not_stopped() -> None:
     """As long as its game lets it be beyond Δ."""
     (trial,) = trials(1)
-    patience = trial.game.params["patience"]
+    patience = int(trial.game.params["patience"])
     assert first_rung(trial) == patience + 1
     others = [Tuned(trial, *[(0.9, 0.5)] * 20) for _ in range(4)]
     slow = Tuned(trial, *[RUINED] * patience, *[GOOD] * 20)

@@ -10,7 +10,6 @@ from pathlib import Path
 import made_up
 import pytest
 import tiny_sweep
-import warm_ray
 from counting import journal
 from made_up import Made
 from planned import scheduler, trials
@@ -27,7 +26,7 @@ from sweep.spec.compute import Compute
 from trials.spec import Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-cloudpickle.register_pickle_by_value(made_up)  # workers have no path to the tests
+cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers have no path to the tests
 TWO = Compute(device="cpu", workers=2)
 
 
@@ -36,11 +35,10 @@ def gone(worker_config: Made) -> bool:
 
 
 def test_ray_gives_the_records_of_one_process(
-    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import ray  # noqa: PLC0415
 
-    monkeypatch.delenv(warm_ray.ADDRESS)  # its worker and helpers are started as users' are
     one = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1, "cpus": 1})
     with Store.open(f"sqlite:///{tmp_path}/inline.db") as inline:
         runner.execute(one, inline, tiny_sweep.worker_config(tmp_path / "inline"), use_ray=False)
@@ -231,7 +229,7 @@ def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(
         s, worker_config, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule
     )
     tuned = {
-        r.trial.id: (r.trial.method.params["lr"], r)
+        r.trial.id: (float(r.trial.method.params["lr"]), r)
         for r in store.records("tiny", "tuning")
         if r.trial.method
     }

@@ -1,6 +1,7 @@
 """A sweep on two real Ray nodes: both are used, one may go, nothing finished is lost or run twice."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import venv
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -24,12 +26,14 @@ from waiting import eventually
 from results.store import Store
 from sweep.execution import runner, versions
 from sweep.execution.ray_tune import nodes
+from sweep.execution.scheduler import Progress
 from sweep.execution.worker import WorkerConfig
+from sweep.spec.sweep import Sweep
 from trials.spec import Point, Record, SpecError, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 ROOT = Path(__file__).parents[4]
-cloudpickle.register_pickle_by_value(test_two_nodes)  # workers have no path to the tests
+cloudpickle.register_pickle_by_value(test_two_nodes)  # type: ignore[no-untyped-call]  # workers have no path to the tests
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,14 @@ def cluster() -> Iterator[Cluster]:
     two = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"left": 1}})
     yield two
     ray.shutdown()
-    two.shutdown()
+    two.shutdown()  # type: ignore[no-untyped-call]
 
 
 def alive(cluster: Cluster) -> int:
-    return sum(node["Alive"] for node in cluster.global_state.node_table())
+    return sum(node["Alive"] for node in cluster.global_state.node_table())  # type: ignore[no-untyped-call]
 
 
-def sweep(limit: int = 1, **compute: object) -> runner.Sweep:
+def sweep(limit: int = 1, **compute: Any) -> Sweep:
     longer = [
         {**d, "limit": limit, "fixed": {"steps": 40, "batch": 16}} for d in tiny_sweep.DEFENSES
     ]
@@ -109,7 +113,7 @@ def test_a_node_is_removed_in_a_trial_and_nothing_is_lost_or_run_twice(
 ) -> None:
     other = cluster.add_node(num_cpus=1)
     worker_config = Noting(str(tmp_path / "ray"), "cpu", 1, doomed=other.node_id)
-    ended: list[runner.Progress] = []
+    ended: list[Progress] = []
     with (
         Store.open(f"sqlite:///{tmp_path}/ray.db") as store,
         Store.open(f"sqlite:///{tmp_path}/local.db") as here,
@@ -138,8 +142,8 @@ def test_a_node_is_removed_in_a_trial_and_nothing_is_lost_or_run_twice(
     left = [
         p
         for p in worker_config.processes(other.node_id)
-        if not eventually(lambda p=p: not living(p))
-    ]  # type: ignore[misc]
+        if not eventually(functools.partial(gone, p))
+    ]
     count(
         "a node is removed in a trial, Ray",
         kills=1,
@@ -155,6 +159,10 @@ def test_a_node_is_removed_in_a_trial_and_nothing_is_lost_or_run_twice(
     assert len(worker_config.nodes()) == 2
     assert found == wanted
     assert not left
+
+
+def gone(process: int) -> bool:
+    return not living(process)
 
 
 def living(process: int) -> bool:
@@ -191,7 +199,7 @@ def test_what_no_single_node_has_is_refused_at_once(cluster: Cluster, tmp_path: 
 def test_each_wave_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -> None:
     other = cluster.add_node(num_cpus=1, resources={"right": 1})
     worker_config = Noting(str(tmp_path), "cpu", 1)
-    stages = {
+    stages: dict[str, Any] = {
         "copies": {"resources": {"left": 0.5}, "memory": "10 MiB"},
         "trials": {"resources": {"right": 1}},
     }

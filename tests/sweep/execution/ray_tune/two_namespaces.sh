@@ -21,11 +21,8 @@ clean() {
 }
 trap clean EXIT
 
-tests=$(cd "$(dirname "$0")/../../.." && pwd)
-start="import sys; sys.path.insert(0, '$tests'); import warm_ray; warm_ray.install(); sys.path.pop(0)
-from ray.scripts.scripts import main; main()"
 node() { # namespace, words of ray start
-  ip netns exec "$1" "$python" -c "$start" start --num-cpus=1 --block "${@:2}" >/dev/null 2>&1 &
+  ip netns exec "$1" "$python" -m ray.scripts.scripts start --num-cpus=1 --block "${@:2}" >/dev/null 2>&1 &
 }
 
 ip netns add "$first"
