@@ -28,8 +28,9 @@ def implanted(seed: int = 0, **settings: Any) -> Poisoning:
 
 
 def control(backdoor: Poisoning) -> Control:
-    assert only(backdoor).control is not None
-    return only(backdoor).control
+    found = only(backdoor).control
+    assert found is not None
+    return found
 
 
 def model() -> nn.Module:

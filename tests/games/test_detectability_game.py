@@ -160,6 +160,6 @@ def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(
             return replace(super().__call__(*handed), scores=torch.eye(10)[target])  # type: ignore[arg-type]
 
     ctx = replace(runtime.defender(tuning), inspect=Sure())
-    game = Steps(detector_tuning.play(ctx, copies=1, stop_at=4, record_every=2))
-    assert not list(game)
-    assert game.result == {"auc": 1.0, "margin": 1.0, "copies": 1.0, "auc_0": 1.0}
+    steps = Steps(detector_tuning.play(ctx, copies=1, stop_at=4, record_every=2))
+    assert not list(steps)
+    assert steps.result == {"auc": 1.0, "margin": 1.0, "copies": 1.0, "auc_0": 1.0}
