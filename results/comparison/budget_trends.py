@@ -79,15 +79,18 @@ def _along(
 
 
 def _eta(name: str, group: list[Remaining], seed: int) -> Trend:
-    m = [row.m or 0 for row in group for _ in row.eta]
-    values = [v for row in group for _, v in sorted(row.eta.items())]
+    m: list[int] = []
+    values: list[float] = []
+    for row in group:
+        m += [row.m or 0] * len(row.eta)
+        values += [row.eta[victim] for victim in sorted(row.eta)]
     means = [float(np.mean(list(row.eta.values()))) for row in group]
     return _trend("η", name, group, means, correlation(m, values, strata=m, seed=seed))
 
 
 def _rho(name: str, group: list[Detection], seed: int) -> Trend:
     """Clean models are resampled too, so every resample has placements of its own."""
-    m = np.array([row.m or 0 for row in group for _ in row.poisoned], dtype=float)
+    m = np.repeat([float(row.m or 0) for row in group], [len(row.poisoned) for row in group])
     won = np.vstack([roc.wins(*row.sides) for row in group])
     whole = correlation(m, won.mean(axis=1), seed=seed)
     if whole.value is not None:

@@ -154,14 +154,13 @@ def _refusals(
     drawn: Set[AttackConfig],
     called: Mapping[AttackConfig, str],
 ) -> tuple[str, ...]:
-    """One clause for each attack that is not in the plane, or of which rows were refused or failed."""
+    """One clause for each attack that is not in the plane, or that has refused or failed rows."""
     said = []
     for s in sorted(repaired.keys() | inspected.keys(), key=lambda s: called[s]):
         x, d = repaired.get(s), inspected.get(s)
         rows = [row for row in (x, d) if row is not None]
-        refused, failed = (
-            sum(getattr(row, what) for row in rows) for what in ("refused", "failed")
-        )
+        refused = sum(row.refused for row in rows)
+        failed = sum(row.failed for row in rows)
         gone = [] if s in drawn else [_why(x, d)]
         gone += [f"{refused} measurements refused, not finite or incomplete"] if refused else []
         gone += [f"{failed} trials failed"] if failed else []

@@ -115,10 +115,10 @@ def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
         trusted=trial.trusted,
         panel=panel,
         rule=rule,
-        eta={k: fmean(end.asr for _, end in v) for k, v in rows.items()},
-        cda={k: fmean(end.cda for _, end in v) for k, v in rows.items()},
-        asr0={k: fmean(start.asr for start, _ in v) for k, v in rows.items()},
-        cda0={k: fmean(start.cda for start, _ in v) for k, v in rows.items()},
+        eta={k: _mean_asr(end for _, end in v) for k, v in rows.items()},
+        cda={k: _mean_cda(end for _, end in v) for k, v in rows.items()},
+        asr0={k: _mean_asr(start for start, _ in v) for k, v in rows.items()},
+        cda0={k: _mean_cda(start for start, _ in v) for k, v in rows.items()},
         delta=min(map(delta_of, group)),
         refused=done - sum(map(len, rows.values())),
         failed=len(group) - done,
@@ -143,3 +143,11 @@ def _arrived(record: Record) -> bool:
     return max((p.step for p in record.curve), default=-1) >= int(
         record.trial.game.params.get("stop_at", 0)
     )
+
+
+def _mean_asr(points: Iterable[Point]) -> float:
+    return fmean(p.asr for p in points)
+
+
+def _mean_cda(points: Iterable[Point]) -> float:
+    return fmean(p.cda for p in points)

@@ -58,8 +58,11 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     base = layout(height=560 if areas else 340)
     chart.update_layout(base)
     theirs = {name: paper.along_budget(v) for name, v in victims.items()}
-    ms = {m for lines in (rates, areas) for line in lines.values() for m, *_ in line}
-    ms |= {known.m for several in theirs.values() for known in several}
+    ms: set[int] = set()
+    for line in (*rates.values(), *areas.values()):
+        ms |= {m for m, *_ in line}
+    for several in theirs.values():
+        ms |= {known.m for known in several}
     axis = base.xaxis.to_plotly_json()
     chart.update_xaxes(
         {**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]}
@@ -72,11 +75,9 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
         for row, values in ((1, rates.get(attack)), (2, areas.get(attack))):
             if values:
                 first = row == 1 or attack not in rates
-                chart.add_trace(
-                    _line(values, shown(attack), look, dash, first, 100 if row == 1 else 1, beside),
-                    row=row,
-                    col=1,
-                )
+                scale = 100 if row == 1 else 1
+                line = _line(values, shown(attack), look, dash, scale, beside)
+                chart.add_trace(line.update(showlegend=first), row=row, col=1)
         plain = attack_name(victims[attack])
         if plain not in said:  # of which family the paper's are it does not say
             alone = sum(attack_name(v) == plain for v in victims.values()) == 1
@@ -90,9 +91,9 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     )
     if areas:
         chart.update_yaxes(title={"text": f"ρ: AUC of {shown(name)}"}, row=2)
-        line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
+        dotted = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
         chart.add_hline(
-            y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1
+            y=0.5, line=dotted, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1
         )
     return chart
 
@@ -123,9 +124,10 @@ def _rates(
         if r.status == "done" and m and "asr" in r.metrics:
             seen[name_of(v)][m].append(r.metrics["asr"])
             victims[name_of(v)] = v
-    return {
-        name: [_value(m, some) for m, some in sorted(by_m.items())] for name, by_m in seen.items()
-    }, victims
+    lines = {}
+    for name, by_m in seen.items():
+        lines[name] = [_value(m, some) for m, some in sorted(by_m.items())]
+    return lines, victims
 
 
 def _value(m: int, some: Sequence[float]) -> Value:
@@ -153,7 +155,6 @@ def _line(
     label: str,
     look: Look,
     dash: str,
-    first: bool,
     scale: int,
     beside: float,
 ) -> go.Scatter:
@@ -174,7 +175,6 @@ def _line(
         marker={"size": 8, "symbol": look.symbol, "color": look.colour},
         name=label,
         legendgroup=label,
-        showlegend=first,
         hovertemplate="m = %{customdata}: %{y:.3g}<extra>" + label + "</extra>",
     )
 
@@ -185,10 +185,17 @@ def _paper(
     """What the paper's text says of this attack."""
     rates = [(k.m, 100 * k.asr) for k in known if k.asr is not None]
     areas = [(k.m, k.rho) for k in known if k.rho is not None]
+    outline = {"width": 2}
+    marker = {"size": 11, "symbol": "diamond-open", "color": look.colour, "line": outline}
     for row, values in ((1, rates), (2, areas)):
         if values and row <= rows:
             chart.add_scatter(
-                x=[m for m, _ in values], y=[v for _, v in values], mode="markers", showlegend=row == 1,
-                name=f"{label}, the paper", row=row, col=1,
-                marker={"size": 11, "symbol": "diamond-open", "color": look.colour, "line": {"width": 2}},
-            )  # fmt: skip
+                x=[m for m, _ in values],
+                y=[v for _, v in values],
+                mode="markers",
+                showlegend=row == 1,
+                name=f"{label}, the paper",
+                row=row,
+                col=1,
+                marker=marker,
+            )

@@ -37,9 +37,10 @@ class Store:
     be reached."""
 
     def __init__(
-        self, engine: Engine, retry: RetryPolicy = RetryPolicy(), *, write: bool = True
+        self, engine: Engine, retry: RetryPolicy | None = None, *, write: bool = True
     ) -> None:
-        self._engine, self._patience, self._may_write = engine, retry, write
+        self._engine, self._may_write = engine, write
+        self._retry = retry or RetryPolicy()
         self._file = None if write else file_of(engine.url)  # of a store that is only read
         self._checkpointed = time.monotonic()
         self._read = database.reading(engine)
@@ -175,7 +176,8 @@ class Store:
         self._victims |= {r.trial.victim.id for r in records}
 
     def _put(self, connection: Connection, records: Sequence[Record], sweep: str | None) -> None:
-        fresh = {v.id: v for v in {id(r.trial.victim): r.trial.victim for r in records}.values()}
+        objects = {id(r.trial.victim): r.trial.victim for r in records}  # an id takes a while
+        fresh = {v.id: v for v in objects.values()}
         self._sql.victims(connection, [v for i, v in fresh.items() if i not in self._victims])
         ids = self._sql.records(connection, records)
         if sweep is not None:
@@ -203,7 +205,7 @@ class Store:
         return self._reading(lambda connection: queries.statuses(connection, ids))
 
     def finished(self, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
-        """A sweep's trials of a game that have run, by id: id, victim's id, method's name, trusted."""
+        """A sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: queries.finished(connection, sweep, game))
 
     def records(
@@ -272,8 +274,8 @@ class Store:
                 return work(connection)
 
         if self._file is None:
-            return self._patience(once, engine.url)
-        return read_only.steadily(self._file, lambda: self._patience(once, engine.url))
+            return self._retry(once, engine.url)
+        return read_only.steadily(self._file, lambda: self._retry(once, engine.url))
 
     def _checkpoint_now_and_then(self) -> None:
         """So that whoever copies the file of a store in use misses only the last seconds."""

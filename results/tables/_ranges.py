@@ -24,7 +24,7 @@ def of_setup(victim: Victim, name: str) -> dict[str, Any]:
 
 
 def share(value: float | None) -> float | None:
-    """A fraction or an area, rounded to four digits, so that a table can be compared and exported."""
+    """A fraction or an area, rounded to four digits, so that tables can be compared."""
     return None if value is None else round(value, 4) + 0.0
 
 

@@ -8,6 +8,7 @@ normalised images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ ASKED = {
 }
 COLUMNS = (
     *(*SETUP, "pipeline", "opacity", "victims"),
-    *(f"{name}{what}" for name in ASKED for what in (" (%)", " 95 % interval (%)")),
+    *map("".join, product(ASKED, (" (%)", " 95 % interval (%)"))),
 )
 
 

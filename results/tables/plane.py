@@ -50,7 +50,10 @@ def of(made: Iterable[Plane]) -> pd.DataFrame:
     """The same, of planes that are there already."""
     rows = []
     for p in made:
-        best = {id(m) for c in CHANNELS if p.of(c) for m in front(p.of(c))}
+        best: set[int] = set()
+        for channel in CHANNELS:
+            marks = p.of(channel)
+            best |= set(map(id, front(marks))) if marks else set()
         for m in p.marks:
             rows.append(
                 {

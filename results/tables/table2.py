@@ -8,6 +8,7 @@ reference, not a target."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -50,15 +51,12 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
         if r.status == "done":
             groups[attack_config_of(r.trial.victim)].append(r)
     seen = _detected(detections(records))
-    called = names(r.trial.victim for group in groups.values() for r in group)
+    called = names(r.trial.victim for r in chain.from_iterable(groups.values()))
     rows = []
     for setup, group in groups.items():
         v = min((r.trial.victim for r in group), key=lambda v: v.seed)
         known = paper.attacked(v)
-        cda, asr = (
-            {r.trial.victim.id: r.metrics[k] for r in group if k in r.metrics}
-            for k in ("cda", "asr")
-        )
+        cda, asr = _by_victim(group, "cda"), _by_victim(group, "asr")
         first = {
             **of_setup(v, called[setup]),
             "victims": len(group),
@@ -69,6 +67,10 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
         }
         rows += [first | _rho(name, d, known) for name, d in seen.get(setup, [("", None)])]
     return frame(sorted(rows, key=_order), COLUMNS)
+
+
+def _by_victim(group: Sequence[Record], metric: str) -> dict[str, float]:
+    return {r.trial.victim.id: r.metrics[metric] for r in group if metric in r.metrics}
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
