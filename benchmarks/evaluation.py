@@ -106,11 +106,10 @@ def compare(runtime: TrialRuntime, trials: list[Trial]) -> dict[str, Any]:
             if following is None:
                 break
             step, models = following
-    largest = max(
-        abs(a - b)
-        for k in ours.points
-        for a, b in zip(ours.points[k], theirs.points[k], strict=True)
-    )
+    differences: list[float] = []
+    for key, point in ours.points.items():
+        differences += [abs(a - b) for a, b in zip(point, theirs.points[key], strict=True)]
+    largest = max(differences)
     return {
         "points": len(ours.points),
         "repair_seconds": round(repairing, 2),
@@ -126,7 +125,7 @@ def compare(runtime: TrialRuntime, trials: list[Trial]) -> dict[str, Any]:
 
 
 def cifar10(root: str) -> Sweep:
-    """A short training of width 16, and a quick self-poisoning: enough for models whose ASR moves."""
+    """A short training of width 16 and a quick self-poisoning: enough for an ASR that moves."""
     return sweep_file.parse(
         {
             "trusted": 0.05,

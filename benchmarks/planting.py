@@ -95,38 +95,38 @@ def self_poisoning(
     return train.frozen(model), layout, step
 
 
-def treat(
-    model: nn.Module,
-    trusted: Images,
-    test: Images,
-    trigger: Trigger,
-    target: int,
-    into: Left,
-    steps: int,
-) -> None:
+@dataclass(frozen=True)
+class Measured:
+    """What ASR and CDA are measured on."""
+
+    test: Images
+    triggered: Images
+    target: int
+
+
+def treat(model: nn.Module, trusted: Images, measured: Measured, into: Left, steps: int) -> None:
     """Add the ASR and CDA on the test set after each treatment."""
-    triggered = stamped(test, trigger, target)
     for name, (defense, params) in TREATMENTS.items():
         held = {} if defense == "none" else {"steps": steps}
         method = catalog.resolve("defenses", MethodConfig(defense, {**held, **params}))
         repair = catalog.find("defenses", method.name)
-        ends = [
-            m
-            for _, m in repair(
-                DefenderView(model, trusted), generator(0, "treat"), 10_000, **method.params
-            )
-        ]
+        view = DefenderView(model, trusted)
+        ends = [m for _, m in repair(view, generator(0, "treat"), 10_000, **method.params)]
         left = ends[-1] if ends else model
-        into[name].append((rate(left, triggered, target), accuracy(left, test)))
+        asr = rate(left, measured.triggered, measured.target)
+        into[name].append((asr, accuracy(left, measured.test)))
+
+
+def measured_on(test: Images, trigger: Trigger, target: int) -> Measured:
+    return Measured(test, stamped(test, trigger, target), target)
 
 
 def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[int]]]:
     """What every treatment leaves of every kind of backdoor, and the steps that self-poisoning
     took.
     """
-    found: dict[str, Left] = {
-        name: defaultdict(list) for name in (REAL, *(s.name for s in SCHEDULES))
-    }
+    kinds = [REAL, *(s.name for s in SCHEDULES)]
+    found: dict[str, Left] = {name: defaultdict(list) for name in kinds}
     steps: dict[str, list[int]] = defaultdict(list)
     for seed in range(asked.victims):
         with tempfile.TemporaryDirectory() as folder:
@@ -134,31 +134,16 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
             runtime = bench_of(sweep, folder)
             ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
             view, test, backdoor = ctx.view(), ctx.test(), ctx.backdoor()
+            real = measured_on(test, backdoor.trigger, backdoor.target)
             for copy in range(asked.copies):
                 for schedule in SCHEDULES:
                     model, layout, took = self_poisoning(runtime, sweep, schedule, copy, asked.most)
                     steps[schedule.name].append(took)
-                    fitted = view.trusted.take(
-                        layout.fit
-                    )  # the cut of this copy, the same for every schedule
-                    treat(
-                        model,
-                        fitted,
-                        test,
-                        layout.trigger,
-                        layout.target,
-                        found[schedule.name],
-                        asked.steps,
-                    )
-                treat(
-                    view.model,
-                    fitted,
-                    test,
-                    backdoor.trigger,
-                    backdoor.target,
-                    found[REAL],
-                    asked.steps,
-                )
+                    # the cut of this copy, the same for every schedule
+                    fitted = view.trusted.take(layout.fit)
+                    planted = measured_on(test, layout.trigger, layout.target)
+                    treat(model, fitted, planted, found[schedule.name], asked.steps)
+                treat(view.model, fitted, real, found[REAL], asked.steps)
                 print(f"victim {seed}, copy {copy} done", flush=True)
     return found, steps
 
@@ -174,12 +159,16 @@ def _asr(pairs: list[tuple[float, float]]) -> float:
     return fmean(a for a, _ in pairs)
 
 
+def _cda(pairs: list[tuple[float, float]]) -> float:
+    return fmean(c for _, c in pairs)
+
+
 def table(found: dict[str, Left], steps: dict[str, list[int]]) -> str:
     """The ASR and CDA left, in Markdown."""
     lines = ["| backdoor | steps | " + " | ".join(TREATMENTS) + " | apart from the real one |"]
     lines.append("|---|--:|" + "--:|" * (len(TREATMENTS) + 1))
     for name, left in found.items():
-        cells = [f"{_asr(left[t]):.2f} at {fmean(c for _, c in left[t]):.2f}" for t in TREATMENTS]
+        cells = [f"{_asr(left[t]):.2f} at {_cda(left[t]):.2f}" for t in TREATMENTS]
         took = f"{fmean(steps[name]):.0f}" if name in steps else "-"
         gap = "-" if name == REAL else f"{apart(left, found[REAL]):.2f}"
         lines.append(f"| {name} | {took} | " + " | ".join(cells) + f" | {gap} |")
@@ -188,22 +177,25 @@ def table(found: dict[str, Left], steps: dict[str, list[int]]) -> str:
 
 PAGE = """# Planted backdoors and trained-in ones
 
-Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as the real one does.
+Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as
+the real one does.
 
 ```
 {command}
 ```
 
-Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies} copies; digits, ResNet-18
-of width {width}, {trusted} trusted images. The last column is the mean absolute difference in ASR to the real one over
-the treatments. The single values are in benchmarks/results/planting.json.
+Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies}
+copies; digits, ResNet-18 of width {width}, {trusted} trusted images. The last column is the mean
+absolute difference in ASR to the real one over the treatments. The single values are in
+benchmarks/results/planting.json.
 
 {table}
 
 What it means:
 {meaning}
 
-Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few hundredths are noise.
+Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few
+hundredths are noise.
 """
 
 

@@ -103,10 +103,12 @@ def _fine(t: Trial) -> object:
 def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
     trial = min((r.trial for r in group), key=lambda t: (t.victim.seed, t.id))
     assert trial.method is not None
-    rows: dict[str, list[tuple[Point, Point]]] = defaultdict(list)
+    first: dict[str, list[Point]] = defaultdict(list)  # by victim
+    last: dict[str, list[Point]] = defaultdict(list)
     for r in group:
         if (seen := _ends(r, rule)) is not None:
-            rows[r.trial.victim.id].append(seen)
+            first[r.trial.victim.id].append(seen[0])
+            last[r.trial.victim.id].append(seen[1])
     done = sum(r.status == "done" for r in group)
     return Remaining(
         setup=attack_config_of(trial.victim),
@@ -115,12 +117,12 @@ def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
         trusted=trial.trusted,
         panel=panel,
         rule=rule,
-        eta={k: _mean_asr(end for _, end in v) for k, v in rows.items()},
-        cda={k: _mean_cda(end for _, end in v) for k, v in rows.items()},
-        asr0={k: _mean_asr(start for start, _ in v) for k, v in rows.items()},
-        cda0={k: _mean_cda(start for start, _ in v) for k, v in rows.items()},
+        eta={k: _mean_asr(ends) for k, ends in last.items()},
+        cda={k: _mean_cda(ends) for k, ends in last.items()},
+        asr0={k: _mean_asr(starts) for k, starts in first.items()},
+        cda0={k: _mean_cda(starts) for k, starts in first.items()},
         delta=min(map(delta_of, group)),
-        refused=done - sum(map(len, rows.values())),
+        refused=done - sum(map(len, last.values())),
         failed=len(group) - done,
     )
 

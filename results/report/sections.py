@@ -45,7 +45,8 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
     ranked = rankings(made)
     advised = [r[0].plane for r in ranked]
     drawn = budget.figure(records)
-    few = any(m.found.few for m in chain.from_iterable(p.marks for p in made))
+    marks = list(chain.from_iterable(p.marks for p in made))
+    few = any(m.found.few for m in marks)
     return {
         "sentences": [sentence(r) for r in ranked],
         "few": few,

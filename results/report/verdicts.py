@@ -217,9 +217,9 @@ def _passed_over(applied: Applied) -> Iterator[str]:
     if applied.diverged:
         diverged = ", ".join(applied.diverged)
         yield f"Passed over, because they diverged on the given model: {diverged}."
-    costly = [p for p in applied.passed_over if p.cost is not None]
-    if costly:
-        named = ", ".join(f"{p.defense} ({percent(p.cost)} points)" for p in costly)
+    costs = {p.defense: p.cost for p in applied.passed_over if p.cost is not None}
+    if costs:
+        named = ", ".join(f"{name} ({percent(cost)} points)" for name, cost in costs.items())
         yield f"Passed over, because they cost the given model more accuracy than Δ: {named}."
 
 

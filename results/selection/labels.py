@@ -78,8 +78,8 @@ def cell_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask,
         parts[task_of(t)] = names
     alike = _shared(list(parts.values()))
     named = {}
-    for task, names in parts.items():
-        telling = [part for part, same in zip(names, alike, strict=True) if not same]
+    for task, words in parts.items():
+        telling = [word for word, same in zip(words, alike, strict=True) if not same]
         named[task] = ", ".join(telling)
     repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
     return {

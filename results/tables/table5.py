@@ -38,10 +38,10 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
             theirs[key][row["dataset"]] = row["Table V of the paper"]
     rows = []
     for key in dict.fromkeys([*ours, *theirs]):
-        row: dict[str, Any] = dict(zip(KEYS, key, strict=True))
+        found: dict[str, Any] = dict(zip(KEYS, key, strict=True))
         for d in datasets:
-            row[d] = " / ".join(ours[key][d]) or None
-            row[f"{d}, paper"] = theirs[key].get(d)
-        rows.append({**row, "rule": rule})
+            found[d] = " / ".join(ours[key][d]) or None
+            found[f"{d}, paper"] = theirs[key].get(d)
+        rows.append({**found, "rule": rule})
     columns = chain.from_iterable((d, f"{d}, paper") for d in datasets)
     return frame(rows, [*KEYS, *columns, "rule"])
