@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks._shared import bench_of, digits, must, parsed, trial_of, width, write
+from benchmarks._shared import digits, must, parsed, runtime_of, trial_of, width, write
 from sweep.spec import sweep as sweep_file
 from sweep.spec.sweep import Sweep
 from trials.dependencies import copy_of
@@ -176,7 +176,9 @@ def main() -> int:
     found = {}
     for name, (sweep, batch) in sweeps.items():
         with tempfile.TemporaryDirectory() as folder:
-            row = found[name] = compare(bench_of(sweep, folder), trials(sweep, asked.steps, batch))
+            row = found[name] = compare(
+                runtime_of(sweep, folder), trials(sweep, asked.steps, batch)
+            )
         print(
             f"{name}: measuring takes {row['ours_share']:.1%} of a trial's time, naively "
             f"{row['naive_share']:.1%};"

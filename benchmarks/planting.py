@@ -17,7 +17,7 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from benchmarks._shared import ROOT, bench_of, digits, parsed, trial_of, width, write
+from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
 from sweep.spec.sweep import Sweep
 from trials import catalog, train
 from trials.games import self_poison
@@ -131,7 +131,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
     for seed in range(asked.victims):
         with tempfile.TemporaryDirectory() as folder:
             sweep = digits(seed, tiny=asked.tiny)
-            runtime = bench_of(sweep, folder)
+            runtime = runtime_of(sweep, folder)
             ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
             view, test, backdoor = ctx.view(), ctx.test(), ctx.backdoor()
             real = measured_on(test, backdoor.trigger, backdoor.target)

@@ -154,7 +154,7 @@ def search(sampler: str, strategies: int, each: int) -> dict[str, Any]:
     half = number // 2
     return {
         "sampler": sampler,
-        "walks": strategies,
+        "strategies": strategies,
         "trials": number,
         "ms_a_trial": 1e3 * (ends[-1] - began) / number,
         "ms_first_half": 1e3 * (ends[half - 1] - began) / half,

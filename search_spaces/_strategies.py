@@ -21,7 +21,8 @@ class _Path:
     def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar:
         if name in self.asked:
             raise ValueError(
-                f"the space asks for {name!r} twice in one walk: give the second another name"
+                f"the space asks for {name!r} twice in one configuration: give the second another "
+                "name"
             )
         self.asked[name] = len(choices)
         return choices[self.turns.get(name, 0)]

@@ -128,13 +128,13 @@ def test_grid_enters_a_branch_only_where_it_is_open() -> None:
     ]  # fmt: skip
 
 
-def test_star_changes_one_setting_at_a_time() -> None:
+def test_one_at_a_time_changes_one_setting_at_a_time() -> None:
     points = [tuple(p.params.values()) for p in one_at_a_time(branching, "any")]
     assert points == [("sgd", 0.1), ("adam", 0.1, 0.9), ("sgd", 0.01), ("sgd", 1.0)]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_star_is_part_of_the_grid(name: str) -> None:
+def test_one_at_a_time_is_part_of_the_grid(name: str) -> None:
     everything = [canonical(p.identity()) for p in grid(space(name), "cifar10")]
     rays = [canonical(p.identity()) for p in one_at_a_time(space(name), "cifar10")]
     assert rays[0] == everything[0]

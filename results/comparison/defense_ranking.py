@@ -129,7 +129,7 @@ def _ranked(group: list[Plane], channel: Channel | None) -> list[Defended]:
     out = tuple(pair(p) for p in group if id(p) not in compared)
     found = []
     for p in rivals:
-        marks = tuple(m for m in p.of(channel) if m.setup in common)
+        marks = tuple(m for m in p.of(channel) if m.attack_config in common)
         found.append(
             Defended(plane=p, volume=volume(marks), lowest=None, marks=marks, left_out=out)
         )
@@ -143,7 +143,7 @@ def _ranked(group: list[Plane], channel: Channel | None) -> list[Defended]:
 
 
 def _attacks_of(plane: Plane, channel: Channel | None) -> set[AttackConfig]:
-    return {m.setup for m in plane.of(channel)}
+    return {m.attack_config for m in plane.of(channel)}
 
 
 def _has_a_single_model(defended: Defended) -> bool:

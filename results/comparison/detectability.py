@@ -39,12 +39,12 @@ def detections(records: Iterable[Record]) -> list[Detection]:
     return sorted(
         found,
         key=lambda d: (
-            d.setup.benchmark,
+            d.attack_config.benchmark,
             d.trusted,
             d.panel,
             d.victim.attacks[0].name,
             d.m or 0,
-            d.setup,
+            d.attack_config,
         ),
     )
 
@@ -83,7 +83,7 @@ def _detection(panel: str, group: list[Record], pool: list[Record]) -> Detection
     both = [*group, *pool]
     assert trial.detector is not None
     return Detection(
-        setup=attack_config_of(trial.victim),
+        attack_config=attack_config_of(trial.victim),
         victim=trial.victim,
         detector=trial.detector,
         method=trial.method,

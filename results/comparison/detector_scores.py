@@ -33,7 +33,7 @@ class Detection:
     seeds.
     """
 
-    setup: AttackConfig
+    attack_config: AttackConfig
     victim: Victim  # one of the attacked ones
     detector: MethodConfig
     method: MethodConfig | None  # the defense whose repaired model the detector was given

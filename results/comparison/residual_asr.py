@@ -19,12 +19,12 @@ FROZEN = "frozen"  # the settings and the step that tuning chose, run as they ar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remaining:
+class ResidualAsr:
     """One attack after one defense; fractions by victim's id, each a mean over the defense's own
     seeds.
     """
 
-    setup: AttackConfig
+    attack_config: AttackConfig
     victim: Victim  # one of them
     defense: MethodConfig
     trusted: float  # r
@@ -48,7 +48,7 @@ class Remaining:
         return fmean(self.cda0[k] - self.cda[k] for k in self.cda)
 
 
-def remaining(records: Iterable[Record], rule: str | None = None) -> list[Remaining]:
+def residual_asrs(records: Iterable[Record], rule: str | None = None) -> list[ResidualAsr]:
     """Every attack after every defense.
 
     Args:
@@ -71,10 +71,17 @@ def remaining(records: Iterable[Record], rule: str | None = None) -> list[Remain
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for r in played:
         groups[of[r.trial.id], attack_config_of(r.trial.victim).attack].append(r)
-    found = [_remaining(panel, group, rule) for (panel, _), group in groups.items()]
+    found = [_residual_asr(panel, group, rule) for (panel, _), group in groups.items()]
     return sorted(
         found,
-        key=lambda x: (x.setup.benchmark, x.trusted, x.defense.name, x.panel, x.m or 0, x.setup),
+        key=lambda x: (
+            x.attack_config.benchmark,
+            x.trusted,
+            x.defense.name,
+            x.panel,
+            x.m or 0,
+            x.attack_config,
+        ),
     )
 
 
@@ -100,7 +107,7 @@ def _fine(t: Trial) -> object:
     return [_coarse(t), t.method.identity() if t.method else "", t.game.identity()]
 
 
-def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
+def _residual_asr(panel: str, group: list[Record], rule: str) -> ResidualAsr:
     trial = min((r.trial for r in group), key=lambda t: (t.victim.seed, t.id))
     assert trial.method is not None
     first: dict[str, list[Point]] = defaultdict(list)  # by victim
@@ -110,8 +117,8 @@ def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
             first[r.trial.victim.id].append(seen[0])
             last[r.trial.victim.id].append(seen[1])
     done = sum(r.status == "done" for r in group)
-    return Remaining(
-        setup=attack_config_of(trial.victim),
+    return ResidualAsr(
+        attack_config=attack_config_of(trial.victim),
         victim=trial.victim,
         defense=trial.method,
         trusted=trial.trusted,

@@ -40,7 +40,8 @@ def figure(
     found = [
         d
         for d in found
-        if (d.setup.benchmark, d.trusted) == (found[0].setup.benchmark, found[0].trusted)
+        if (d.attack_config.benchmark, d.trusted)
+        == (found[0].attack_config.benchmark, found[0].trusted)
     ]
     panels = labels(found, lambda d: (d.detector, d.method))
     name = detector if detector is not None else next(iter(panels), "")
@@ -67,7 +68,7 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
     chart = make_subplots(
         rows=rows, cols=columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.04,
         vertical_spacing=60 / height,
-        subplot_titles=[f"{shown(called[d.setup])}<br>ρ = {d.rho:.2f}" for d in chosen],
+        subplot_titles=[f"{shown(called[d.attack_config])}<br>ρ = {d.rho:.2f}" for d in chosen],
     )  # fmt: skip
     base = layout(
         height=height,

@@ -75,8 +75,9 @@ def report_table(
     group: str | None = None,
     notes: Iterable[str] = (),
 ) -> ReportTable | None:
-    """The frame as a sheet; None where it has no rows. Columns of gaps and victim columns with one
-    value are left out.
+    """The frame as a table of the page; None where it has no rows.
+
+    Columns of gaps and victim columns with one value are left out.
 
     Args:
         frame: a table of ``results.tables``.

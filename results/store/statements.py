@@ -21,7 +21,7 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[i : i + BATCH] for i in range(0, len(items), BATCH))
 
 
-class Writes:
+class Statements:
     """What a store writes. Each method runs in the caller's transaction."""
 
     def __init__(self, dialect: str) -> None:

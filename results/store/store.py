@@ -12,14 +12,14 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results.store import engine as database
+from results.store import engine as store_engine
 from results.store import queries, read_only, sweep_specs
 from results.store.claims import Claims
 from results.store.queries import SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
-from results.store.statements import Writes
+from results.store.statements import Statements
 from results.store.url import file_of, reason, shown
 from trials.spec import Record, SpecError, Status, Trial, to_json
 
@@ -43,10 +43,10 @@ class Store:
         self._retry = retry or RetryPolicy()
         self._file = None if write else file_of(engine.url)  # of a store that is only read
         self._checkpointed = time.monotonic()
-        self._read = database.reading(engine)
-        self._write = database.writing(engine)
-        self._claim = database.claiming(engine)
-        self._sql = Writes(engine.dialect.name)
+        self._read = store_engine.reading(engine)
+        self._write = store_engine.writing(engine)
+        self._claim = store_engine.claiming(engine)
+        self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
         self._victims: set[str] = (
             set()
@@ -60,7 +60,7 @@ class Store:
             SpecError: not a database, a newer schema, a folder that cannot be written, or no store
                 and not ``create``.
         """
-        return cls(database.connect(url, create=create))
+        return cls(store_engine.connect(url, create=create))
 
     @classmethod
     def read(cls, url: str = DEFAULT_URL) -> Self:
@@ -71,7 +71,7 @@ class Store:
             SpecError: as ``open``; a schema that only migration makes readable; no right to read
                 it.
         """
-        return cls(database.connect(url, create=False, write=False), write=False)
+        return cls(store_engine.connect(url, create=False, write=False), write=False)
 
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
         """The same store; a call that cannot reach the database is repeated for up to so many
@@ -285,7 +285,7 @@ class Store:
         with contextlib.suppress(
             DBAPIError
         ):  # what was written is safe in the log; the next time will do
-            database.checkpoint(self._engine)
+            store_engine.checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self

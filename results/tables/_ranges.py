@@ -10,10 +10,10 @@ from results.stats.intervals import Interval, bootstrap
 from results.tables._columns import points
 from trials.spec import Victim
 
-SETUP = ("dataset", "model", "attack", "m")
+ATTACK_COLUMNS = ("dataset", "model", "attack", "m")
 
 
-def of_setup(victim: Victim, name: str) -> dict[str, Any]:
+def of_attack(victim: Victim, name: str) -> dict[str, Any]:
     """Dataset, model, the attack's name for these tables, and m."""
     return {
         "dataset": victim.dataset.name,

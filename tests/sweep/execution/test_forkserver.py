@@ -258,7 +258,7 @@ def test_what_is_defined_in_the_main_module_is_found_there(
     assert sys.modules["__main__"] is main
 
 
-def test_a_place_is_what_it_was_elsewhere(tmp_path: Path) -> None:
+def test_a_worker_config_is_the_same_in_another_process(tmp_path: Path) -> None:
     assert forkserver.ask(_given, WorkerConfig(str(tmp_path), threads=3)) == WorkerConfig(
         str(tmp_path), threads=3
     )

@@ -135,7 +135,7 @@ def test_two_sources_share_the_trials_and_both_hear_all_records(store: Store) ->
 
 
 @BOTH
-def test_waves_wait_for_victims_and_copies_that_another_driver_makes(store: Store) -> None:
+def test_stages_wait_for_victims_and_copies_that_another_driver_makes(store: Store) -> None:
     sweep = tiny_sweep.sweep()
     a = Scheduler(stages(sweep, store), store, "tiny", driver=Driver(name="a"))
     b = Scheduler(stages(sweep, store), store, "tiny", driver=Driver(name="b"))

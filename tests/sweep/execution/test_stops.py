@@ -78,7 +78,7 @@ def ended_well(folder: Path, said: str, number: int) -> None:
 
 
 def working(folder: Path) -> list[int]:
-    """Workers that still run, by the journal's files."""
+    """Workers that still run, by the event logs."""
     files = (folder / "artifacts" / "events").glob("*.jsonl")
     return [pid for pid in (int(f.stem.rpartition("-")[2]) for f in files) if alive(pid)]
 

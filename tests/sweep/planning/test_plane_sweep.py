@@ -44,7 +44,7 @@ def test_tuning_happens_once_on_the_first_clean_victim() -> None:
     assert len(plan.tasks(plane(tune_on="each"))) == 12
 
 
-def test_a_star_changes_one_thing_at_a_time() -> None:
+def test_one_at_a_time_changes_one_thing() -> None:
     attacks = [{"name": "badnets", "m": [20, 60]}]
     one = {
         **tiny_sweep.VICTIM,
@@ -131,7 +131,7 @@ def test_a_winner_that_does_nothing_repairs_nothing(store: Store) -> None:
     assert len(compared) == 12 and all(t.method is None for t in compared)
 
 
-def test_a_star_of_victims_changes_one_setting_at_a_time() -> None:
+def test_one_at_a_time_over_victims_changes_one_setting_at_a_time() -> None:
     victim = {
         **tiny_sweep.VICTIM,
         "strategy": "one_at_a_time",
@@ -149,7 +149,7 @@ def test_a_star_of_victims_changes_one_setting_at_a_time() -> None:
     assert len(tiny_sweep.sweep(victim={**victim, "strategy": "grid"}).victims) == 2 * 2 * 3 * 2 * 2
 
 
-def test_several_ways_of_planting_are_tuned_apart_and_judged_on_the_same_attacks(
+def test_several_ways_of_self_poisoning_are_tuned_apart_and_judged_on_the_same_attacks(
     store: Store,
 ) -> None:
     plantings = [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "attack": "c_badnets"}]
