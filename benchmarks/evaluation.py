@@ -107,8 +107,8 @@ def compare(runtime: TrialRuntime, trials: list[Trial]) -> dict[str, Any]:
                 break
             step, models = following
     differences: list[float] = []
-    for key, point in ours.points.items():
-        differences += [abs(a - b) for a, b in zip(point, theirs.points[key], strict=True)]
+    for at, measured in ours.points.items():
+        differences += [abs(a - b) for a, b in zip(measured, theirs.points[at], strict=True)]
     largest = max(differences)
     return {
         "points": len(ours.points),

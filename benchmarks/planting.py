@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
 from sweep.spec.sweep import Sweep
@@ -100,7 +100,7 @@ class Measured:
     """What ASR and CDA are measured on."""
 
     test: Images
-    triggered: Images
+    triggered: Tensor
     target: int
 
 

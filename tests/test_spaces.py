@@ -25,10 +25,19 @@ TABLE_V = (
 # The names of Table V; lambda_R (as kappa) and the optimizer's weight decay of 0, which no defense
 # but one has, aside.
 OURS = {
-    "n_steps": "steps", "opt": "optimizer", "lr": "lr", "slol_lambda": "lambda_s", "batch_size": "batch",
-    "teacher_steps": "teacher_steps", "power_p": "power", "at_lambda": "lambda_at", "norm_lambda": "lambda_n",
-    "steps_per_class": "steps_per_class", "prune_rate": "rho", "sampled_batches": "ranking_batches",
-}  # fmt: skip
+    "n_steps": "steps",
+    "opt": "optimizer",
+    "lr": "lr",
+    "slol_lambda": "lambda_s",
+    "batch_size": "batch",
+    "teacher_steps": "teacher_steps",
+    "power_p": "power",
+    "at_lambda": "lambda_at",
+    "norm_lambda": "lambda_n",
+    "steps_per_class": "steps_per_class",
+    "prune_rate": "rho",
+    "sampled_batches": "ranking_batches",
+}
 PARAMETERS = {"cifar10": 11_173_962, "imagenet": 11_689_512}  # of the two ResNet-18
 
 
@@ -122,10 +131,16 @@ def branching(ask: Ask, profile: str, /) -> MethodConfig:
 def test_grid_enters_a_branch_only_where_it_is_open() -> None:
     points = [tuple(p.params.values()) for p in grid(branching, "any")]
     assert points == [
-        ("sgd", 0.1), ("sgd", 0.01), ("sgd", 1.0),
-        ("adam", 0.1, 0.9), ("adam", 0.1, 0.99), ("adam", 0.01, 0.9), ("adam", 0.01, 0.99), ("adam", 1.0, 0.9),
+        ("sgd", 0.1),
+        ("sgd", 0.01),
+        ("sgd", 1.0),
+        ("adam", 0.1, 0.9),
+        ("adam", 0.1, 0.99),
+        ("adam", 0.01, 0.9),
+        ("adam", 0.01, 0.99),
+        ("adam", 1.0, 0.9),
         ("adam", 1.0, 0.99),
-    ]  # fmt: skip
+    ]
 
 
 def test_one_at_a_time_changes_one_setting_at_a_time() -> None:

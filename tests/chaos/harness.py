@@ -104,9 +104,13 @@ class Run:
                 self.driver = warm.Program(words, self.folder, environment, said)
             else:
                 self.driver = subprocess.Popen(
-                    [sys.executable, *words], stdout=said, stderr=said, env=environment, cwd=self.folder,
+                    [sys.executable, *words],
+                    stdout=said,
+                    stderr=said,
+                    env=environment,
+                    cwd=self.folder,
                     start_new_session=True,
-                )  # fmt: skip
+                )
 
     @property
     def said(self) -> Path:
@@ -277,7 +281,7 @@ def agree(some: Mapping[str, Record], whole: Mapping[str, Record], at_least: int
 
 
 def frozen(records: Mapping[str, Record]) -> dict[str, str]:
-    """Each record as text, its times and provenance too: what must never change once it is there."""
+    """Each record as text, its times and provenance too: what must not change once it is there."""
     return {i: json.dumps(to_json(r), sort_keys=True) for i, r in records.items()}
 
 

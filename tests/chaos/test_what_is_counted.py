@@ -91,7 +91,7 @@ def test_a_trial_that_ran_again_is_seen(starts: int, records: list[Record], tmp_
 def test_a_start_that_no_lost_worker_accounts_for_is_seen(
     again: int, worker_lost: int, records: list[Record], tmp_path: Path
 ) -> None:
-    """As when a node is removed: a start a record, and one for each trial that went with the node."""
+    """As when a node is removed: a start a record, and one for each trial of the node."""
     run = left(tmp_path, records, [], [*records, *records[:again]])
     assert repeated(run.artifacts, run.records(), worker_lost) == again - worker_lost
 

@@ -1,13 +1,14 @@
 """Show that the present code measures the numbers of records.json, bit for bit, locally and on Ray.
 
-    python tests/compatibility/same_numbers.py            # both; about a minute and a half on one core
+    python tests/compatibility/same_numbers.py      # both; a minute and a half on one core
     python tests/compatibility/same_numbers.py --only local
 
-It runs before.toml into a new store and compares status, metrics and curve of every record; ids, seconds and
-provenance may differ. The exit code is 1 where a number differs. Floating-point sums depend on the processor's vector
-instructions and on the versions of torch and numpy, so on another kind of processor, or with other versions than
-records.json names, differences say nothing. After a change that is meant to change numbers, ``--write`` keeps what
-the local run measured as the new records.json. pytest does not collect this file.
+It runs before.toml into a new store and compares status, metrics and curve of every record; ids,
+seconds and provenance may differ. The exit code is 1 where a number differs. Floating-point sums
+depend on the processor's vector instructions and on the versions of torch and numpy, so on another
+kind of processor, or with other versions than records.json names, differences say nothing. After a
+change that is meant to change numbers, ``--write`` keeps what the local run measured as the new
+records.json. pytest does not collect this file.
 """
 
 import argparse
@@ -30,7 +31,9 @@ Row = dict[str, Any]
 
 
 def measured(url: str) -> list[Row]:
-    """What a store holds of the sweep, in the plan's order, without what may differ from run to run."""
+    """What a store holds of the sweep, in the plan's order, without what may differ from run to
+    run.
+    """
     from results.store import Store  # noqa: PLC0415  (the path is set by then)
 
     with Store.read(url) as store:
@@ -48,7 +51,8 @@ def measured(url: str) -> list[Row]:
 
 
 def differences(wanted: Sequence[Row], found: Sequence[Row]) -> list[str]:
-    """A line for each record of ``wanted`` that has no equal in ``found``, and for each that is in ``found`` alone.
+    """A line for each record of ``wanted`` without its equal in ``found``, and for each that is in
+    ``found`` alone.
 
     Records are equal if all but their ids is; those with equal ids are compared first.
     """
@@ -151,7 +155,8 @@ def main() -> int:
     with_what, wanted = read()
     if made_with() != with_what:
         print(
-            f"records.json was measured with {with_what}, this is {made_with()}: numbers may differ for that reason"
+            f"records.json was measured with {with_what}, this is {made_with()}: "
+            f"numbers may differ for that reason"
         )
     found = []
     for executor in [given.only] if given.only else EXECUTORS:

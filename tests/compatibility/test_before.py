@@ -1,4 +1,6 @@
-"""A store that an earlier version made opens, is found complete by its old spec, and answers as it did."""
+"""A store that an earlier version made opens, is found complete by its old spec, and answers as it
+did.
+"""
 
 import json
 import math
@@ -78,14 +80,18 @@ def test_one_that_differs_in_one_bit_is_told() -> None:
 
 
 def test_its_winners_are_the_same(folder: Path, capsys: Capture) -> None:
-    """Means of the stored numbers may be rounded otherwise on another processor, but for that they are equal."""
+    """Means of the stored numbers may be rounded otherwise on another processor, but for that they
+    are equal.
+    """
     kept = json.loads((HERE / "best.json").read_text(encoding="utf-8"))
     found = json.loads(said(capsys, folder, "best", "--json"))
     assert len(found) == len(kept) == 16
     for now, then in zip(found, kept, strict=True):
         assert {name: now[name] for name in then} == {
-            **then, "eta": pytest.approx(then["eta"], rel=1e-12), "cda": pytest.approx(then["cda"], rel=1e-12),
-        }  # fmt: skip
+            **then,
+            "eta": pytest.approx(then["eta"], rel=1e-12),
+            "cda": pytest.approx(then["cda"], rel=1e-12),
+        }
 
 
 def test_it_is_reported_and_exported(folder: Path, capsys: Capture) -> None:

@@ -22,7 +22,10 @@ TUNED = synthetic.tuned([(0, 0.9, 1.0), (100, 0.89, 0.01)])
 def copy(number: int, cost: float | None, seed: int = 0) -> Record:
     trial = synthetic.trial("self_poison", "", seed=seed, game_params={"copy": number})
     if cost is None:
-        error = "Traceback\nRuntimeError: the planted backdoor reached an ASR of 0.310 in 1500 steps, not 0.95"
+        error = (
+            "Traceback\nRuntimeError: the planted backdoor reached an ASR of 0.310 in 1500 "
+            "steps, not 0.95"
+        )
         return Record(trial=trial, status="failed", error=error)
     return Record(
         trial=trial, status="done", metrics={"cda_before": 0.9, "cda": 0.9 - cost, "asr": 1.0}

@@ -244,7 +244,10 @@ class TestEveryStore:
     ) -> None:
         store.put(make_record())
         later = shutil.copytree(store_engine.MIGRATIONS, tmp_path / "later")
-        step = f"import sqlalchemy as sa\nfrom alembic import op\nrevision = 'next'\ndown_revision = '{REVISION}'\n"
+        step = (
+            f"import sqlalchemy as sa\nfrom alembic import op\nrevision = "
+            f"'next'\ndown_revision = '{REVISION}'\n"
+        )
         step += "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n"
         (later / "versions" / "next_note.py").write_text(step)
         monkeypatch.setattr(store_engine, "MIGRATIONS", later)
@@ -282,8 +285,14 @@ class TestEveryStore:
     ) -> None:
         store.put(make_record())
         later = shutil.copytree(store_engine.MIGRATIONS, tmp_path / "later")
-        step = f"import sqlalchemy as sa\nfrom alembic import op\nrevision = 'next'\ndown_revision = '{REVISION}'\n"
-        step += "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n    raise RuntimeError('half')\n"
+        step = (
+            f"import sqlalchemy as sa\nfrom alembic import op\nrevision = "
+            f"'next'\ndown_revision = '{REVISION}'\n"
+        )
+        step += (
+            "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n    "
+            "raise RuntimeError('half')\n"
+        )
         (later / "versions" / "next_note.py").write_text(step)
         with monkeypatch.context() as patch:
             patch.setattr(store_engine, "MIGRATIONS", later)

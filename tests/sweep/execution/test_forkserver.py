@@ -31,9 +31,13 @@ def test_a_function_answers_from_a_process_that_has_no_password(
     monkeypatch.setenv(secrets.STORE, "postgresql://tester:secret@nowhere/x")
     monkeypatch.setenv("POISONSWEEP_TEST_WORD", "heard")
     assert forkserver.ask(os.getpid) != os.getpid()
-    assert [forkserver.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")] == [
-        None, None, "heard",
-    ]  # fmt: skip
+    assert [
+        forkserver.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")
+    ] == [
+        None,
+        None,
+        "heard",
+    ]
     assert os.environ["PGPASSWORD"] == "secret"
 
 

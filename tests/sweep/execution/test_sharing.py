@@ -32,7 +32,7 @@ BOTH = pytest.mark.usefixtures("hasty")
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at once what other drivers have done, since no time passes between the steps of a test."""
+    """Look at once what other drivers have done, as no time passes between the steps of a test."""
     monkeypatch.setattr(sources, "LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
 
@@ -64,7 +64,10 @@ def test_claims_of_a_killed_driver_of_this_machine_end_when_the_next_one_starts(
     store: Store,
 ) -> None:
     one, two, three = trials(3)
-    code = "import time; from sweep.execution.driver import Driver; print(Driver().name, flush=True); time.sleep(600)"
+    code = (
+        "import time; from sweep.execution.driver import Driver; print(Driver().name, "
+        "flush=True); time.sleep(600)"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         killed = other.stdout.readline().strip()

@@ -142,7 +142,10 @@ with stops.listening():
 def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     """As after nohup."""
     words = words_of(tmp_path, "inline")[2:]
-    code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; main({words!r})"
+    code = (
+        f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; "
+        f"main({words!r})"
+    )
     driver = warm.Program(["-c", code], tmp_path, environment())
     training(tmp_path, 1, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGHUP)

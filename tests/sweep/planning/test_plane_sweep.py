@@ -76,8 +76,10 @@ def test_models_may_be_a_list_of_different_ones() -> None:
     both = [{"name": "resnet18", "width": [4, 8]}, {"name": "torchvision_resnet18"}]
     victims = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "model": both}).victims
     assert [(v.model.name, v.model.params.get("width")) for v in victims] == [
-        ("resnet18", 4), ("resnet18", 8), ("torchvision_resnet18", None),
-    ]  # fmt: skip
+        ("resnet18", 4),
+        ("resnet18", 8),
+        ("torchvision_resnet18", None),
+    ]
     with pytest.raises(SpecError, match="model is an empty list"):
         tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "model": []})
 
@@ -189,18 +191,23 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"detectors": [{"name": "neural_clense"}]}, "Did you mean 'neural_cleanse'"),
     ({"detectors": [{"name": "neural_cleanse", "limit": 0}]}, "at least 1"),
     ({"detectors": [{"name": "neural_cleanse", "fixed": {"lr": "fast"}}]}, "lr"),
-    ({"detectors": [{"name": "neural_cleanse", "repairs": ["nad"]}]}, "unknown defense in repairs "
-                                                                      "'nad'"),
+    (
+        {"detectors": [{"name": "neural_cleanse", "repairs": ["nad"]}]},
+        "unknown defense in repairs 'nad'",
+    ),
     ({"detectors": ["neural_cleanse"]}, "must be a table"),
-    ({"game": "robustness"}, "game = \"tuning\""),
-    ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "strategy": "stair"}}, "Known: grid, one_at_a_time"),
+    ({"game": "robustness"}, 'game = "tuning"'),
+    (
+        {"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "strategy": "stair"}},
+        "Known: grid, one_at_a_time",
+    ),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ["none", AIMED], "targets": [2]}}, "leave one"),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "targets": []}}, "empty list"),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "none", "seeds": ["1"]}]}}, "integers"),
     ({"self_poisoning": []}, "empty list"),
     ({"self_poisoning": ["badnets"]}, "must be a table"),
     ({"self_poisoning": [{"attack": "badnet"}]}, "Did you mean 'badnets'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

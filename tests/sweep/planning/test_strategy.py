@@ -1,4 +1,4 @@
-"""A search asks the paper's optimum first, tells what came of it, and resumes without asking again."""
+"""A search asks the paper's optimum first, tells what came of it, and resumes without a repeat."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A sweep on two real Ray nodes: both are used, one may go, nothing finished is lost or run twice."""
+"""A sweep on two real Ray nodes: both are used, one may go, nothing is lost or run twice."""
 
 import contextlib
 import os
