@@ -167,7 +167,7 @@ def test_the_wheel_holds_the_code_and_what_it_reads(tmp_path: Path) -> None:
     }
     expected = {n for n in expected if Path(n).suffix in kinds or n.endswith("py.typed")}
     assert sorted(expected - inside) == []
-    assert {f"{room}/py.typed" for room in PACKAGES} <= inside
+    assert {f"{package}/py.typed" for package in PACKAGES} <= inside
     assert {n.split("/")[0] for n in inside} - set(PACKAGES) == {
         f"poisonsweep-{PROJECT['version']}.dist-info"
     }

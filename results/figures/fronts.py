@@ -3,6 +3,7 @@ winners.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import plotly.graph_objects as go
@@ -54,7 +55,8 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
 def _traces(group: list[Configuration], look: Look, label: str) -> list[go.Scatter]:
     kept = sorted(group, key=lambda c: c.rank)[:MOST]
     points = [c.point for c in kept if c.point]
-    edge = 100 * front(np.array([(p.asr, p.cda) for c in group for p in c.curve]))
+    curves = chain.from_iterable(c.curve for c in group)
+    edge = 100 * front(np.array([(p.asr, p.cda) for p in curves]))
     line = go.Scatter(
         x=edge[:, 0].tolist(),
         y=edge[:, 1].tolist(),

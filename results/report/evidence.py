@@ -166,5 +166,11 @@ _TRADEOFF = (
     "recorded steps, the large "
     "one is the recommended step, with one standard deviation over copies and seeds."
 )
-_IMPORTANCE = "How much each setting that was varied decided whether a configuration was among the best tenth (PED-ANOVA)."
-_PARALLEL = "A line is a configuration; blue ones left less of the backdoor, orange ones more. The thick line is the winner."
+_IMPORTANCE = (
+    "How much each setting that was varied decided whether a configuration was among the best "
+    "tenth (PED-ANOVA)."
+)
+_PARALLEL = (
+    "A line is a configuration; blue ones left less of the backdoor, orange ones more. The thick "
+    "line is the winner."
+)

@@ -124,8 +124,8 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
     """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed
     out.
     """
-    by_step = [{p.step: p for p in c} for c in curves]
-    common = sorted(set.intersection(*(set(s) for s in by_step)))
+    by_step = [_by_step(c) for c in curves]
+    common = sorted(set.intersection(*map(set, by_step)))
     points = []
     for step in common:
         row = [s[step] for s in by_step]
@@ -136,6 +136,10 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
             Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, extra)
         )
     return tuple(points)
+
+
+def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
+    return {p.step: p for p in curve}
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:

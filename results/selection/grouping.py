@@ -108,13 +108,12 @@ def _told_apart(
 
 def _attacks(victim: Victim, *but: str) -> list[object]:
     left = {*_REPEATED, *but}
-    return [
-        {
-            **a.identity(),
-            "params": {k: v for k, v in a.identity()["params"].items() if k not in left},
-        }
-        for a in victim.attacks
-    ]
+    found: list[object] = []
+    for one in victim.attacks:
+        identity = one.identity()
+        params = {k: v for k, v in identity["params"].items() if k not in left}
+        found.append({**identity, "params": params})
+    return found
 
 
 def _more(victim: Victim, group: list[Victim], *but: str) -> str:

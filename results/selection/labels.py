@@ -77,10 +77,10 @@ def cell_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask,
         )
         parts[task_of(t)] = names
     alike = _shared(list(parts.values()))
-    named = {
-        c: ", ".join(p for p, same in zip(ps, alike, strict=True) if not same)
-        for c, ps in parts.items()
-    }
+    named = {}
+    for task, words in parts.items():
+        telling = [word for word, same in zip(words, alike, strict=True) if not same]
+        named[task] = ", ".join(telling)
     repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
     return {
         c: f"{n} [{c.setup[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n

@@ -23,8 +23,14 @@ TUNING = [n for n in NAMES if n != "none"]
 # A tiny run: what of this a defense has a setting for. Half the channels, so that a changed share
 # changes them.
 CHEAP: dict[str, Scalar] = {
-    "steps": 5, "batch": 16, "lr": 0.01, "teacher_steps": 3, "steps_per_class": 3, "ranking_batches": 2, "rho": 0.5,
-}  # fmt: skip
+    "steps": 5,
+    "batch": 16,
+    "lr": 0.01,
+    "teacher_steps": 3,
+    "steps_per_class": 3,
+    "ranking_batches": 2,
+    "rho": 0.5,
+}
 
 
 def cheap(name: str) -> dict[str, Scalar]:
