@@ -130,8 +130,8 @@ def test_each_attack_has_its_own_boost_and_its_own_frozen_images() -> None:
 def test_an_attack_without_a_trigger_is_counted_on_its_own_images() -> None:
     data, model = few(), nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
     with torch.no_grad():
-        model[1].weight.zero_()
-        model[1].bias.copy_(torch.arange(10.0))  # says 9 to everything
+        model[1].weight.zero_()  # type: ignore[operator]
+        model[1].bias.copy_(torch.arange(10.0))  # says 9 to everything  # type: ignore[operator]
     goal = InstanceGoal(torch.tensor([4, 9, 11]), torch.tensor([9, 9, 2]))
     cases = goal.cases(data)
     assert torch.equal(cases.x, data.x[[4, 9, 11]])
