@@ -31,6 +31,7 @@ TOOLS = {
     "train",
     "metrics",
     "types",
+    "classifier",
     "splits",
     "inversion",
     "normalisation",

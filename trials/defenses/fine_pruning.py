@@ -16,11 +16,14 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier, require
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
-from trials.types import DefenderView, last_linear, with_latents
+from trials.types import DefenderView, with_latents
+
+NEEDS = frozenset({"prunable"})
 
 
 def repair(
@@ -58,8 +61,11 @@ def repair(
     Raises:
         SpecError: the last linear layer does not read the channels of a convolution.
     """
+    require("fine_pruning", view.model, NEEDS)
     model, batches = start(view, rng, batch)
-    channels = channels_of(model)
+    (last,) = Classifier(model).prunable()
+    (head,) = last.consumers
+    channels = last.producer.out_channels
     cut = min(int(rho * channels + 1e-9), channels - 1)
     columns = torch.zeros(channels, dtype=torch.bool)
     if cut:
@@ -67,7 +73,6 @@ def repair(
         columns = torch.zeros_like(activity, dtype=torch.bool).scatter(
             0, activity.argsort(stable=True)[:cut], True
         )
-    head = last_linear(model)
     columns = columns.repeat_interleave(head.in_features // channels).to(head.weight.device)
 
     def prune(_: nn.Module) -> None:
@@ -79,27 +84,6 @@ def repair(
     yield from descend(
         model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip, after=prune
     )
-
-
-def channels_of(model: nn.Module) -> int:
-    """Channels of the last convolution.
-
-    Raises SpecError where the one linear layer cannot be reading them.
-    """
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    if (
-        not convolutions
-        or len(linears) != 1
-        or linears[0].in_features % convolutions[-1].out_channels
-    ):
-        raise SpecError(
-            "fine_pruning needs a model whose only linear layer reads the last convolution's "
-            "channels "
-            f"(found {len(convolutions)} convolutions, {len(linears)} linear layers): choose "
-            "another defense."
-        )
-    return convolutions[-1].out_channels
 
 
 @torch.no_grad()

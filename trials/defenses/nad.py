@@ -6,7 +6,6 @@ Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a
 original has three groups of a WideResNet; the authors' preliminary code read the inputs of the four
 stages, so never the last one's output)."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -14,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier, require
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import clone, frozen, make_optimizer
 from trials.types import DefenderView, with_features
 
-_FEWEST = 2  # stages to distil
+NEEDS = frozenset({"stages"})
 
 
 def repair(
@@ -62,8 +62,9 @@ def repair(
     Raises:
         SpecError: the model has fewer than two stages, layer1, layer2 and so on.
     """
+    require("nad", view.model, NEEDS)
     student, batches = start(view, rng, batch)
-    inner, learner = stages(student), clone(view.model)
+    inner, learner = list(Classifier(student).stages().values()), clone(view.model)
     clean, teaching = CleanLoss(view.model, distill), make_optimizer(learner, optimizer, teacher_lr)
     for _ in descend(
         learner,
@@ -77,7 +78,7 @@ def repair(
     ):
         pass
     teacher = frozen(learner)
-    shown = stages(teacher)
+    shown = list(Classifier(teacher).stages().values())
 
     def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         mine, logits = with_features(model, inner, x)
@@ -87,23 +88,6 @@ def repair(
 
     tuner = make_optimizer(student, optimizer, lr)
     yield from descend(student, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
-
-
-def stages(model: nn.Module) -> list[nn.Module]:
-    """The modules layer1, layer2 and so on, in order.
-
-    Raises SpecError where there are fewer than two.
-    """
-    children = dict(model.named_children())
-    names = itertools.takewhile(children.__contains__, (f"layer{i}" for i in itertools.count(1)))
-    found = [children[name] for name in names]
-    if len(found) < _FEWEST:
-        raise SpecError(
-            "nad needs a model with at least two stages, layer1, layer2 and so on, as a ResNet "
-            "has: "
-            "choose another defense."
-        )
-    return found
 
 
 def attention_distance(mine: list[Tensor], theirs: list[Tensor], power: int) -> Tensor:

@@ -26,6 +26,8 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
 from trials.types import DefenderView, with_latents
 
+NEEDS = frozenset({"head"})
+
 
 def repair(
     view: DefenderView,

@@ -13,7 +13,7 @@ from sweep.cli import main
 from sweep.spec import sweep as sweep_file
 from trials.spec import SpecError, Victim
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "two-attacks.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "two-attacks.toml"
 
 
 def victims(attacks: list[Any], **more: Any) -> tuple[Victim, ...]:

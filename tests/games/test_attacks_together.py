@@ -128,11 +128,11 @@ def test_each_attack_has_its_own_boost_and_its_own_frozen_images() -> None:
 
 
 def test_an_attack_without_a_trigger_is_counted_on_its_own_images() -> None:
-    head = nn.Linear(3 * 8 * 8, 10)
-    data, model = few(), nn.Sequential(nn.Flatten(), head)
+    last = nn.Linear(3 * 8 * 8, 10)
+    data, model = few(), nn.Sequential(nn.Flatten(), last)
     with torch.no_grad():
-        head.weight.zero_()
-        head.bias.copy_(torch.arange(10.0))  # says 9 to everything
+        last.weight.zero_()
+        last.bias.copy_(torch.arange(10.0))  # says 9 to everything
     goal = InstanceGoal(torch.tensor([4, 9, 11]), torch.tensor([9, 9, 2]))
     cases = goal.cases(data)
     assert torch.equal(cases.x, data.x[[4, 9, 11]])
