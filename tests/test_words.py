@@ -100,6 +100,7 @@ ALLOWED = {
 JARGON = {
     r"\bthe bench\b": "the runtime",
     r"\bwalks?\b(?! (through|over|along|away))": "strategy",
+    r"\bwalkers?\b": "chooser",
     r"\bwaves?\b": "stage",
     r"\bspool(s|ed|ing)?\b": "outbox",
     r"\bleftovers?\b": "pending records",
