@@ -10,7 +10,7 @@ Space = Callable[[Chooser, str], MethodConfig]
 
 
 class _Path:
-    """A walker that takes the ``turns``-th choice where one is given and the default elsewhere, and
+    """A chooser that takes the ``turns``-th choice where one is given, the default elsewhere, and
     keeps a log.
     """
 

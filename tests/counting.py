@@ -42,7 +42,7 @@ def event_log(artifacts: Path) -> list[dict[str, Any]]:
 
 
 def started(artifacts: Path) -> list[str]:
-    """The trials that workers have started, by their journals."""
+    """The trials that workers have started, by their event logs."""
     return [e["trial"] for e in event_log(artifacts) if e["event"] == "started"]
 
 

@@ -1,4 +1,4 @@
-"""The words that every room shares: choices, victims, trials, records, and their content ids.
+"""The types that every package shares: choices, victims, trials, records, and their content ids.
 
 Imports the standard library only, so that a program which just reads results loads neither torch
 nor ray."""

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from results.figures._style import Look, asr_axis, cda_axis, hover, layout, looks
 from results.figures._style import text as shown
 from results.selection.configurations import Configuration, configurations
-from results.selection.labels import cell_names
+from results.selection.labels import task_names
 from results.selection.winners import winners
 from results.stats.pareto import front
 from trials.spec import Record
@@ -28,7 +28,7 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
         ValueError: a measurement is not finite.
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=460))
-    names, styles = cell_names(records, "tuning"), looks(records)
+    names, styles = task_names(records, "tuning"), looks(records)
     found = [c for c in configurations(records, rule) if c.point]
     for w in winners(records, rule):  # best first, so the legend is a ranking
         group = [c for c in found if c.task == w.task and c.choice.name == w.defense]

@@ -22,7 +22,7 @@ from results.report.recommendation import Answer, answer
 from results.report.sections import sections
 from results.report.verdicts import Applied, headline, notes, verdict_of
 from results.selection.configurations import of_game, tasks
-from results.selection.labels import cell_names
+from results.selection.labels import task_names
 from results.selection.rules import find_rule
 from results.selection.winners import winners
 from results.tables import _classes, failures, oracle, robustness, self_poison, victims
@@ -54,7 +54,7 @@ def render(
     find_rule(rule)
     games = {r.trial.game.name for r in records}
     records = of_game(records, *games)
-    names = cell_names(records, "tuning")
+    names = task_names(records, "tuning")
     found = winners(records, rule)
     tuned = list(tasks(records))
     answers = []

@@ -27,7 +27,7 @@ Verdict = verdicts.Verdict | Literal["not the real"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer to one cell's question; all texts are plain, not HTML."""
+    """The answer to one task's question; all texts are plain, not HTML."""
 
     where: str
     verdict: Verdict
@@ -42,7 +42,7 @@ class Answer:
 def answer(
     where: str, winners: Sequence[Winner], records: Iterable[Record], applied: Applied | None = None
 ) -> Answer | None:
-    """The answer for one cell's winners; None where nothing finished.
+    """The answer for one task's winners; None where nothing finished.
 
     A confirmed number goes before a chosen one.
     """

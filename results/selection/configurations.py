@@ -55,7 +55,7 @@ class Configuration:
 
 
 def task_of(trial: Trial) -> SelectionTask:
-    """The trial's cell; ``stop_at`` says where a run ends, not what it is, so it is left out."""
+    """The trial's task; ``stop_at`` says where a run ends, not what it is, so it is left out."""
     game = {k: v for k, v in trial.game.params.items() if k != "stop_at"}
     self_poisoning = trial.self_poisoning.identity() if trial.self_poisoning else None
     return SelectionTask(
@@ -69,7 +69,7 @@ def of_game(records: Iterable[Record], *games: str) -> list[Record]:
 
 
 def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask, list[Record]]:
-    """The game's records by cell, in order of victim, trusted share and setup."""
+    """The game's records by task, in order of victim, trusted share and setup."""
     groups: dict[SelectionTask, list[Record]] = defaultdict(list)
     for record in of_game(records, game):
         groups[task_of(record.trial)].append(record)

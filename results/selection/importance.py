@@ -32,7 +32,7 @@ def importance(
 ) -> dict[str, Importance]:
     """The importance of every setting for η, by defense, over all configurations that finished.
 
-    Several cells count together; call it with one cell's records to keep them apart.
+    Several tasks count together; call it with one task's records to keep them apart.
 
     Raises:
         SpecError: unknown rule.

@@ -60,8 +60,8 @@ def victim_name(victim: Victim) -> str:
     return f"{victim.dataset.name}, {victim.model.name}, {attack(victim)}, seed {victim.seed}"
 
 
-def cell_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask, str]:
-    """A name for each cell of these games; only as much of the victim is said as tells the cells
+def task_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask, str]:
+    """A name for each task of these games; only as much of the victim is said as tells the tasks
     apart.
     """
     trials = [r.trial for r in of_game(records, *(games or ("tuning", "robustness")))]

@@ -200,7 +200,7 @@ class Run:
         return found
 
     def started(self) -> list[str]:
-        """The trials that workers have started, by their journals."""
+        """The trials that workers have started, by their event logs."""
         return counting.started(self.artifacts)
 
     def event_log(self) -> list[dict[str, Any]]:

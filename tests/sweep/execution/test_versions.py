@@ -87,9 +87,9 @@ def test_a_person_reads_a_note_once(capsys: pytest.CaptureFixture[str]) -> None:
     )
     with ConsoleProgress(
         "x", "min_asr_within_delta", console=Plain(stderr=True, force_terminal=False)
-    ) as watcher:
+    ) as report:
         for _ in range(3):
-            watcher("start", trial, progress, None)
+            report("start", trial, progress, None)
     assert capsys.readouterr().err.splitlines().count("the node a has torch 2.7") == 1
 
 
