@@ -12,7 +12,6 @@ case. Writes benchmarks/results/locality.json."""
 import argparse
 import tempfile
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from sweep.planning.stages import stages
 from sweep.spec import sweep as sweep_file
 from sweep.spec.compute import Compute
 from sweep.spec.sweep import Sweep
-from trials.spec import Point, Record, Trial
+from trials.spec import Record, Trial
+from trials.trial_run import Reports
 
 VICTIM: dict[str, Any] = {
     "dataset": "digits",
@@ -41,7 +41,7 @@ VICTIM: dict[str, Any] = {
 class Counting(WorkerConfig):
     """Trials that leave a file with what they made their worker load."""
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+    def perform(self, trial: Trial) -> Reports[Record]:
         runtime = worker._runtime(self)
         caches = (runtime._victim, runtime._copy)
         before = [cache.cache_info().misses for cache in caches]

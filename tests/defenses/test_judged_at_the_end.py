@@ -36,7 +36,7 @@ def curve(
         checkpointer=None,
     )
     game = Steps(play(ctx, copies=1, delta=0.02, record_every=10, patience=patience))
-    return list(game), game.result
+    return [p for p in game if isinstance(p, Point)], game.result
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

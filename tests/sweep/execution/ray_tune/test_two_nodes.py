@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import venv
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from sweep.execution.ray_tune import nodes
 from sweep.execution.scheduler import Progress
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep import Sweep
-from trials.spec import Point, Record, SpecError, Trial
+from trials.spec import Record, SpecError, Trial
+from trials.trial_run import Reports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 ROOT = Path(__file__).parents[4]
@@ -47,7 +48,7 @@ class Noting(WorkerConfig):
 
     doomed: str = ""
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+    def perform(self, trial: Trial) -> Reports[Record]:
         import ray  # noqa: PLC0415
 
         node = ray.get_runtime_context().get_node_id()
