@@ -12,7 +12,6 @@ case. Writes benchmarks/results/locality.json."""
 import argparse
 import tempfile
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from sweep.planning.stages import stages
 from sweep.spec import sweep as sweep_file
 from sweep.spec.compute import Compute
 from sweep.spec.sweep import Sweep
-from trials.spec import Point, Record, Trial
+from trials.spec import Record, Trial
+from trials.trial_run import Reports
 
 VICTIM: dict[str, Any] = {
     "dataset": "digits",
@@ -41,7 +41,7 @@ VICTIM: dict[str, Any] = {
 class Counting(WorkerConfig):
     """Trials that leave a file with what they made their worker load."""
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+    def perform(self, trial: Trial) -> Reports[Record]:
         runtime = worker._runtime(self)
         caches = (runtime._victim, runtime._copy)
         before = [cache.cache_info().misses for cache in caches]
@@ -105,7 +105,8 @@ def measure(sweep: Sweep, kind: type[Scheduler], workers: int, ray: bool) -> dic
         ]
         counted = [f.read_text().split() for f in files]
     number = len(counted)
-    victims, copies = (sum(int(c[i]) for c in counted) for i in (0, 1))
+    victims = sum(int(words[0]) for words in counted)
+    copies = sum(int(words[1]) for words in counted)
     return {
         "trials": number,
         "victims_a_trial": victims / number,

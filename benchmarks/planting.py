@@ -17,7 +17,7 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from benchmarks._shared import ROOT, bench_of, digits, parsed, trial_of, width, write
+from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
 from sweep.spec.sweep import Sweep
 from trials import catalog, train
 from trials.games import self_poison
@@ -109,12 +109,8 @@ def treat(
         held = {} if defense == "none" else {"steps": steps}
         method = catalog.resolve("defenses", MethodConfig(defense, {**held, **params}))
         repair = catalog.find("defenses", method.name)
-        ends = [
-            m
-            for _, m in repair(
-                DefenderView(model, trusted), generator(0, "treat"), 10_000, **method.params
-            )
-        ]
+        view = DefenderView(model, trusted)
+        ends = [m for _, m in repair(view, generator(0, "treat"), 10_000, **method.params)]
         left = ends[-1] if ends else model
         into[name].append((success(left, triggered), accuracy(left, test)))
 
@@ -123,14 +119,13 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
     """What every treatment leaves of every kind of backdoor, and the steps that self-poisoning
     took.
     """
-    found: dict[str, Left] = {
-        name: defaultdict(list) for name in (REAL, *(s.name for s in SCHEDULES))
-    }
+    kinds = [REAL, *(s.name for s in SCHEDULES)]
+    found: dict[str, Left] = {name: defaultdict(list) for name in kinds}
     steps: dict[str, list[int]] = defaultdict(list)
     for seed in range(asked.victims):
         with tempfile.TemporaryDirectory() as folder:
             sweep = digits(seed, tiny=asked.tiny)
-            runtime = bench_of(sweep, folder)
+            runtime = runtime_of(sweep, folder)
             ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
             view, test, poisoning = ctx.view(), ctx.test(), ctx.poisoning()
             for copy in range(asked.copies):
@@ -171,12 +166,16 @@ def _asr(pairs: list[tuple[float, float]]) -> float:
     return fmean(a for a, _ in pairs)
 
 
+def _cda(pairs: list[tuple[float, float]]) -> float:
+    return fmean(c for _, c in pairs)
+
+
 def table(found: dict[str, Left], steps: dict[str, list[int]]) -> str:
     """The ASR and CDA left, in Markdown."""
     lines = ["| backdoor | steps | " + " | ".join(TREATMENTS) + " | apart from the real one |"]
     lines.append("|---|--:|" + "--:|" * (len(TREATMENTS) + 1))
     for name, left in found.items():
-        cells = [f"{_asr(left[t]):.2f} at {fmean(c for _, c in left[t]):.2f}" for t in TREATMENTS]
+        cells = [f"{_asr(left[t]):.2f} at {_cda(left[t]):.2f}" for t in TREATMENTS]
         took = f"{fmean(steps[name]):.0f}" if name in steps else "-"
         gap = "-" if name == REAL else f"{apart(left, found[REAL]):.2f}"
         lines.append(f"| {name} | {took} | " + " | ".join(cells) + f" | {gap} |")
@@ -185,23 +184,26 @@ def table(found: dict[str, Left], steps: dict[str, list[int]]) -> str:
 
 PAGE = """# Planted backdoors and trained-in ones
 
-Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as the real one does.
+Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as
+the real one does.
 
 <!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
 ```bash
 {command}
 ```
 
-Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies} copies; digits, ResNet-18
-of width {width}, {trusted} trusted images. The last column is the mean absolute difference in ASR to the real one over
-the treatments. The single values are in benchmarks/results/planting.json.
+Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies}
+copies; digits, ResNet-18 of width {width}, {trusted} trusted images. The last column is the mean
+absolute difference in ASR to the real one over the treatments. The single values are in
+benchmarks/results/planting.json.
 
 {table}
 
 What it means:
 {meaning}
 
-Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few hundredths are noise.
+Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few
+hundredths are noise.
 """
 
 

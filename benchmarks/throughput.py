@@ -58,7 +58,7 @@ def ours(width: int, precision: str) -> Side:
 
 
 def plain(width: int, layout: torch.memory_format) -> Side:
-    """The loop that one writes first: fp32, PyTorch's defaults, the same batches and augmentation."""
+    """The loop that one writes first: fp32, PyTorch's defaults, the same batches."""
     model, data = model_of(width, layout).train(), images(BATCH[width])
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
     batches: Iterator[torch.Tensor] = shuffled(torch.arange(len(data)), BATCH[width], generator(1))
@@ -118,7 +118,10 @@ def why() -> str:
     """Which precision the recipes choose here, and why."""
     if _fast_in_bf16(torch.device("cpu")):
         return "bf16 is chosen: the processor has AMX tiles."
-    return "fp32 is chosen: the processor has no AMX tiles (or hides them), and without them bf16 is no faster."
+    return (
+        "fp32 is chosen: the processor has no AMX tiles (or hides them), and without them bf16 is "
+        "no faster."
+    )
 
 
 def main() -> None:

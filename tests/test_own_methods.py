@@ -37,7 +37,10 @@ def test_a_folders_methods_are_listed_with_their_settings() -> None:
 
 
 def test_a_folders_methods_and_spaces_are_found() -> None:
-    code = "from trials.catalog import find; print(find('defenses', 'faulty').__module__, find('spaces', 'faulty'))"
+    code = (
+        "from trials.catalog import find; print(find('defenses', 'faulty').__module__, "
+        "find('spaces', 'faulty'))"
+    )
     assert called(code, f"{METHODS}{os.pathsep}").startswith(
         "trials.defenses.faulty <function space"
     )

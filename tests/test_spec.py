@@ -79,7 +79,10 @@ def test_a_files_content_enters_the_id_and_its_path_does_not() -> None:
 
 
 def test_ids_are_the_same_in_every_process() -> None:
-    code = "from trials.spec import *; print(content_id({'b': [1, 1.5, 'ü'], 'a': None}), derive(7, 'x', 2))"
+    code = (
+        "from trials.spec import *; print(content_id({'b': [1, 1.5, 'ü'], 'a': None}), "
+        "derive(7, 'x', 2))"
+    )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -139,7 +142,10 @@ def test_a_folders_digest_sees_names_and_bytes(tmp_path: Path) -> None:
 
 
 def test_the_shared_words_load_nothing_but_the_standard_library() -> None:
-    code = "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', 'pandas'} & set(sys.modules))"
+    code = (
+        "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', "
+        "'pandas'} & set(sys.modules))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -3,9 +3,10 @@ stop it.
 """
 
 import math
+import time
 import traceback
 import typing
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,9 @@ from trials.leaving import leaving
 from trials.provenance import of_code, of_device
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import Point, Record, Trial, derive
-from trials.trial_run import Steps, TrialRun
+from trials.trial_run import Reports, Steps, TrialProgress, TrialRun
+
+PROGRESS_SECONDS = 2.0  # a trial tells of its progress at most this often
 
 
 def run(
@@ -34,11 +37,11 @@ def perform(trial: Trial, runtime: TrialRuntime) -> TrialRun:
     return TrialRun(_points(trial, runtime))
 
 
-def _points(trial: Trial, runtime: TrialRuntime) -> Generator[Point, None, Record]:
+def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
     torch.manual_seed(derive(trial.seed, "torch"))
     curve: list[Point] = []
     metrics: Mapping[str, float] = {}
-    error, may_go_on = None, False
+    error, may_go_on, told = None, False, -math.inf
     provenance = {**of_code(), **of_device(runtime.device)}
     checkpointer = runtime.checkpointer(trial, provenance)
     try:
@@ -50,7 +53,13 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Generator[Point, None, Recor
             else runtime.referee(trial, checkpointer)
         )
         game = Steps[Mapping[str, float]](play(ctx, **trial.game.params))
-        for point in game:
+        for report in game:
+            if isinstance(report, TrialProgress):
+                if time.monotonic() - told >= PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    yield report
+                continue
+            point = report
             _finite({"cda": point.cda, "asr": point.asr, **point.extra})
             curve.append(replace(point, seconds=point.seconds or checkpointer.elapsed()))
             yield curve[-1]

@@ -1,4 +1,4 @@
-"""The words that every room shares: choices, victims, trials, records, and their content ids.
+"""The types that every package shares: choices, victims, trials, records, and their content ids.
 
 Imports the standard library only, so that a program which just reads results loads neither torch
 nor ray."""
@@ -57,6 +57,15 @@ PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]
 Location = Annotated[str, "a file or folder; its content, not its name, enters the id"]
 
 
+# Settings that these defenses were given later, each at the value that stands for what they did
+# before: there it stays
+# out of the id, so that what a store holds is found.
+EARLIER = frozenset(
+    {"fine_pruning", "fine_tuning", "nad", "neural_cleanse", "pivotal_tuning", "weight_decay"}
+)
+LATER: Mapping[str, Scalar] = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+
+
 @dataclass(frozen=True, slots=True)
 class MethodConfig:
     """A method by its file's name, with settings.
@@ -69,7 +78,8 @@ class MethodConfig:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        params = {k: v for k, v in self.params.items() if k not in self.files}
+        later = LATER if self.name in EARLIER else {}
+        params = {k: v for k, v in self.params.items() if k not in self.files and later.get(k) != v}
         return {
             "name": self.name,
             "params": params,

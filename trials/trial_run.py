@@ -4,7 +4,8 @@ Games are generators and do not call a function for each point. Ray Tune and the
 for the next point when they are ready for it, and stop a trial between two points. A game that
 pushed its points would have to run in a thread of its own to be stopped there."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from trials.spec import Point, Record
@@ -12,16 +13,35 @@ from trials.spec import Point, Record
 Result = TypeVar("Result")
 
 
-class Steps(Generic[Result]):
-    """The points of a generator as they come, then the value that it returns."""
+@dataclass(frozen=True, slots=True)
+class TrialProgress:
+    """How far a training has come, for a person who waits; no record holds it.
 
-    def __init__(self, generator: Generator[Point, None, Result]) -> None:
+    Attributes:
+        step: optimizer steps done.
+        steps: optimizer steps in all.
+        loss: mean loss of the present epoch.
+    """
+
+    step: int
+    steps: int
+    loss: float
+
+
+Report = Point | TrialProgress
+Reports = Generator[Report, None, Result]
+
+
+class Steps(Generic[Result]):
+    """The reports of a generator as they come, then the value that it returns."""
+
+    def __init__(self, generator: Reports[Result]) -> None:
         self._generator, self._ended, self._stopped = generator, list[Result](), False
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Point:
+    def __next__(self) -> Report:
         try:
             return next(self._generator)
         except StopIteration as end:
@@ -46,10 +66,27 @@ class Steps(Generic[Result]):
         self._generator.close()
 
 
-class TrialRun(Steps[Record]):
+class TrialRun:
     """A trial that runs: iterate its points, then read ``record``."""
+
+    def __init__(self, generator: Reports[Record]) -> None:
+        self._steps = Steps(generator)
+
+    def __iter__(self) -> Iterator[Point]:
+        return self
+
+    def __next__(self) -> Point:
+        return next(report for report in self._steps if isinstance(report, Point))
+
+    def reports(self) -> Iterator[Report]:
+        """Its points and its progress, as they come."""
+        return self._steps
 
     @property
     def record(self) -> Record:
         """The trial's record. Raises RuntimeError before its end."""
-        return self.result
+        return self._steps.result
+
+    def close(self) -> None:
+        """Stop the trial between two points; it has no record then."""
+        self._steps.close()

@@ -199,8 +199,13 @@ class DefenderView:
 
 
 class Repair(Protocol):
-    """A defense with its settings bound: yields (step, model) after every ``every`` optimizer steps
-    and after the last.
+    """A defense with its settings bound: yields (step, model) for each model that may be chosen,
+    with the steps to it.
+
+    That is after every ``every`` optimizer steps and after the last. A run whose learning rate
+    falls, or whose head was drawn anew, yields its last model alone: one halfway is not what a
+    shorter run would give. A threshold yields a model for each of its values; its steps are the
+    same for every model of one architecture.
 
     The model of the view is left alone; the yielded one belongs to the defense and changes when it
     goes on."""

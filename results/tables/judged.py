@@ -34,7 +34,7 @@ SPLITS = {"select": "chosen: select", "report": "confirmed: report", "test": "re
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """Up to three rows a defense and cell, and after these one for each attack where a victim has
+    """Up to three rows a defense and task, and after these one for each attack where a victim has
     several; defenses that were neither confirmed nor judged are left out.
 
     Raises:

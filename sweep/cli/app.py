@@ -145,12 +145,10 @@ def run(
         )
     sweep = sweep_file.read(spec)
     executor = {"use_ray": not local, "address": address or None, "ship": ship}
-    views.run_sweep(
-        sweep,
-        store,
-        artifacts,
-        {**executor, "retry_failed": retry_failed, "replace_sweep": replace},
-    )
+    from sweep.commands.run import run_sweep  # noqa: PLC0415  (loads the planner)
+
+    how = {**executor, "retry_failed": retry_failed, "replace_sweep": replace}
+    views.ran(sweep.name, run_sweep(sweep, store, artifacts, how))
 
 
 @app.command()

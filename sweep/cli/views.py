@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,17 @@ from typing import Any
 from rich.text import Text
 
 from results.report.recommendation import COPIES_ALONE
-from results.selection.configurations import configurations
 from results.selection.copies import doubts
+from results.selection.fronts import fronts_of
 from results.selection.labels import last_line
 from results.selection.rules import RULES
 from results.selection.understood import Understood
 from results.selection.winners import Winner, overall, winners
-from results.stats.pareto import nondominated
 from results.store import Store
 from sweep.commands.rerun import Comparison
+from sweep.commands.run import Ran
 from sweep.console.grid import Grid
-from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import Hanging, Plain, shown
-from sweep.execution import process_pool, runner
-from sweep.execution.opening import opened
-from sweep.spec.sweep import Sweep
 from trials import catalog
 from trials.spec import Record, SpecError
 
@@ -78,44 +73,29 @@ def _described(kind: str) -> dict[str, Any]:
     return entries
 
 
-def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> None:
-    """Run a sweep with live progress, then say what ran and what to do next; ``how`` goes to the
-    engine.
-    """
-    worker_config = runner.worker_config_of(sweep, url, artifacts or None)
-    workers = process_pool.workers_for(sweep.compute)
-    with opened(sweep, url, worker_config, use_ray=how["use_ray"], address=how["address"]) as (
-        store,
-        checked,
-    ):
-        with ConsoleProgress(sweep.name, sweep.rule, workers) as watcher:
-            patient = store.patient(sweep.compute.outage, watcher.say)
-            p = runner.execute(sweep, patient, worker_config, watch=watcher, checked=checked, **how)
-        ran = p.done + p.failed + p.pruned
-        text = f"sweep {sweep.name}: ran {ran} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} were in the store"
-        text += f", {p.remote_done} were run by other drivers" if p.remote_done else ""
+def ran(sweep: str, done: Ran) -> None:
+    """Say what a run did and what to do next."""
+    p = done.progress
+    number = p.done + p.failed + p.pruned
+    parts = [
+        f"sweep {sweep}: ran {number} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} "
+        "were in the store"
+    ]
+    if p.remote_done:
+        parts.append(f", {p.remote_done} were run by other drivers")
+    if p.worker_lost:
+        parts.append(f"; {p.worker_lost} lost workers' trials were started again")
+    print(f"{''.join(parts)}.")
+    if p.failed:
         print(
-            text
-            + (
-                f"; {p.worker_lost} lost workers' trials were started again"
-                if p.worker_lost
-                else ""
-            )
-            + "."
+            f"failures: poisonsweep status --sweep {sweep}; after mending, run again "
+            "with --retry-failed."
         )
-        failures_stored = store.records(sweep.name, status="failed")
-        if p.failed:
-            print(
-                f"failures: poisonsweep status --sweep {sweep.name}; after mending, run again "
-                "with --retry-failed."
-            )
-        elif failures_stored:
-            print("some stored trials have failed; --retry-failed runs them again.")
-        for line in _to_mend(failures_stored):
-            print(line)
-        print(
-            f"next: poisonsweep best --sweep {sweep.name}, poisonsweep report --sweep {sweep.name}"
-        )
+    elif done.failed:
+        print("some stored trials have failed; --retry-failed runs them again.")
+    for line in _to_mend(done.failed):
+        print(line)
+    print(f"next: poisonsweep best --sweep {sweep}, poisonsweep report --sweep {sweep}")
 
 
 def _to_mend(failed: list[Record]) -> list[str]:
@@ -225,7 +205,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
 
 def front(store: Store, name: str, as_json: bool) -> None:
     """The front of each defense."""
-    fronts = _fronts(_records(store, name))
+    fronts = fronts_of(_records(store, name))
     if as_json:
         print(json.dumps(fronts, indent=1))
         return
@@ -324,26 +304,6 @@ def compared(c: Comparison, as_json: bool) -> None:
     for d in c.reasons:
         table.add(f"likely reason: {d.what}", d.stored, d.now)
     console.print(table)
-
-
-def _fronts(records: list[Record]) -> dict[str, list[dict[str, Any]]]:
-    """The non-dominated points of each defense in each cell, over all configurations' mean curves."""
-    points: dict[str, list[dict[str, Any]]] = {}
-    for c in configurations(records):
-        at = {"victim": c.victim.id, "trusted": c.task.trusted, "settings": dict(c.choice.params)}
-        found = points.setdefault(c.choice.name, [])
-        found += [{"asr": p.asr, "cda": p.cda, "step": p.step, **at} for p in c.curve]
-    fronts = {}
-    for name, found in points.items():
-        kept: list[dict[str, Any]] = []
-        for task in {(p["victim"], p["trusted"]): None for p in found}:
-            mine = [p for p in found if (p["victim"], p["trusted"]) == task]
-            keep = nondominated([[p["asr"], p["cda"]] for p in mine])
-            kept += sorted(
-                (p for p, k in zip(mine, keep, strict=True) if k), key=lambda p: p["asr"]
-            )
-        fronts[name] = kept
-    return fronts
 
 
 def _winner(w: Winner) -> dict[str, Any]:

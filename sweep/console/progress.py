@@ -1,40 +1,82 @@
 """What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
 
+import os
+import signal
+import threading
 import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from itertools import chain
+from statistics import fmean
 from types import TracebackType
 from typing import Self
 
+from rich.console import Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from results.selection.labels import last_line
 from results.selection.winners import pick
+from sweep.console.running import Running, span, what
 from sweep.console.terminal import Plain
 from sweep.execution.scheduler import Progress
-from trials.spec import Record, Trial
+from sweep.execution.stops import ENDING, GRACE
+from trials.spec import Record, SpecError, Trial
 
 EVERY = 5.0  # seconds between two plain lines of counts
 WAITING = 60.0  # and while nothing happens here, as other drivers run the rest
+PROGRESS_VARIABLE = "POISONSWEEP_PROGRESS_SECONDS"
+PROGRESS_EVERY = 60.0  # seconds between two reports of the running trials in plain lines
+REFRESH = 1.0  # and on a terminal
+MOST = 8  # running trials that are shown
+BAR = 24  # characters of a bar
+_LINES = {
+    "worker_lost": "lost the worker of {0}; it is started again",
+    "lease_lost": "came too late with {0}: its lease had run out, and another driver has taken it",
+    "unschedulable": "no node that is left has {1} for {0}: it waits for one",
+}
 
 
 class ConsoleProgress:
-    """Told of each event of a source; a context manager while the sweep runs."""
+    """Told of each event of a scheduler; a context manager while the sweep runs.
+
+    On a terminal it shows a table and a bar for each running trial, elsewhere plain lines, of each
+    running trial at least one in ``PROGRESS_EVERY`` seconds.
+
+    Args:
+        name: of the sweep.
+        rule: by which the best configuration is named.
+        workers: trials at a time.
+        console: where it is shown; None for stderr.
+        left: says how long the whole sweep will take, in one line; called in a thread of its own.
+    """
 
     def __init__(
-        self, name: str, rule: str, workers: int = 1, console: Plain | None = None
+        self,
+        name: str,
+        rule: str,
+        workers: int = 1,
+        console: Plain | None = None,
+        left: Callable[[], str] = str,
     ) -> None:
         self.console = console or Plain(stderr=True)
-        self._name, self._rule, self._workers = name, rule, max(1, workers)
+        self._name, self._rule, self._workers, self._left = name, rule, max(1, workers), left
         self._best: dict[str, tuple[float, Record]] = {}
-        self._seconds: list[float] = []
+        self._seconds = defaultdict[str, deque[float]](lambda: deque(maxlen=50))  # a game
         self._began = self._said = time.monotonic()
         self._live: Live | None = None
         self._noted = 0
+        self._running, self._progress = Running(), Progress()
+        self._lock, self._over = threading.RLock(), threading.Event()
+        self._every = REFRESH if self.console.is_terminal else progress_seconds()
+        self._clock = threading.Thread(target=self._tick, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4, transient=False)
             self._live.start()
+        self._clock.start()
         return self
 
     def __exit__(
@@ -43,10 +85,18 @@ class ConsoleProgress:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
+        self._clock.join(GRACE)
         if self._live:
             self._live.stop()
 
     def __call__(self, event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+        with self._lock:
+            self._progress = progress
+            self._running.take(progress)
+            self._heard(event, trial, progress, record)
+
+    def _heard(self, event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         for note in progress.notes[self._noted :]:
             self._line(note)
         self._noted = len(progress.notes)
@@ -56,31 +106,42 @@ class ConsoleProgress:
             self._live.update(self._table(progress))
             return
         if record is not None and record.status == "failed":
-            self._line(f"failed {_what(trial)}: {last_line(record.error) or 'no traceback'}")
-        if event == "worker_lost":
-            self._line(f"lost the worker of {_what(trial)}; it is started again")
-        if event == "lease_lost":
-            self._line(
-                f"came too late with {_what(trial)}: its lease had run out, and another driver "
-                "has taken it"
-            )
-        if event == "unschedulable":
-            self._line(
-                f"no node that is left has {progress.unschedulable} for {_what(trial)}: it waits "
-                "for one"
-            )
-        if event != "point" and time.monotonic() - self._said > (
-            WAITING if event == "wait" else EVERY
-        ):
+            self._line(f"failed {what(trial)}: {last_line(record.error) or 'no traceback'}")
+        if event in _LINES:
+            self._line(_LINES[event].format(what(trial), progress.unschedulable))
+        pause = WAITING if event == "wait" else EVERY
+        if event not in {"point", "progress"} and time.monotonic() - self._said > pause:
             self._said = time.monotonic()
             self._line(self._counts(progress))
+
+    def _tick(self) -> None:
+        """Show how far the running trials are, for as long as nothing else may happen."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the main thread hears them
+        while not self._over.wait(self._every):
+            left = "" if self._live else self._left()
+            with self._lock:
+                if self._live:
+                    self._live.update(self._table(self._progress))
+                elif self._progress.running:
+                    self._say_running(self._progress, left)
+
+    def _say_running(self, progress: Progress, left: str) -> None:
+        standings = list(self._running.standings(progress))
+        for standing in standings[:MOST]:
+            self._line(str(standing))
+        if len(standings) > MOST:
+            self._line(f"and {len(standings) - MOST} more run")
+        self._said = time.monotonic()
+        self._line(self._counts(progress))
+        if left:
+            self._line(left)
 
     def say(self, text: str) -> None:
         """One line, whatever is shown besides."""
         self._line(text)
 
     def _take(self, trial: Trial, record: Record) -> None:
-        self._seconds.append(record.seconds)
+        self._seconds[trial.game.name].append(record.seconds)
         if (
             trial.game.name not in {"tuning", "robustness"}
             or record.status != "done"
@@ -98,51 +159,67 @@ class ConsoleProgress:
         if key not in self._best or chosen.point.asr < self._best[key][0]:
             self._best[key] = chosen.point.asr, record
             if not self._live:
-                worker_lost = record.curve[0].cda - chosen.point.cda
+                loss = record.curve[0].cda - chosen.point.cda
                 self._line(
                     f"{key}: best ASR so far {chosen.point.asr:.3f} at a CDA loss of "
-                    f"{worker_lost:+.3f}, {trial.method}"
+                    f"{loss:+.3f}, {trial.method}"
                 )
 
     def _counts(self, p: Progress) -> str:
-        return (
-            f"{', '.join(p.stage)}: {p.done} done, {p.stored} stored before, {len(p.running)} "
-            f"running, {p.failed} failed"
-            f"{f', {p.pruned} pruned' if p.pruned else ''}{f', {p.blocked} blocked by these' if p.blocked else ''}, "
-            f"{f'{len(p.awaited)} running remote_done, ' if p.awaited else ''}"
-            f"{f'{p.remote_done} done remote_done, ' if p.remote_done else ''}{self._eta(p)}"
-        )
+        counts = [f"{p.done} done", f"{p.stored} stored before", f"{len(p.running)} running"]
+        counts.append(f"{p.failed} failed")
+        others = {
+            "pruned": p.pruned,
+            "blocked by these": p.blocked,
+            "running elsewhere": len(p.awaited),
+            "done elsewhere": p.remote_done,
+        }
+        counts += [f"{number} {name}" for name, number in others.items() if number]
+        return f"{', '.join(p.stage)}: {', '.join(counts)}, {self._eta(p)}"
 
     def _eta(self, p: Progress) -> str:
         left = p.planned - p.done - p.stored - p.failed - p.pruned - p.blocked - p.remote_done
-        if not self._seconds or left <= 0:
+        standings = list(self._running.standings(p))
+        games = {x.trial.game.name for x in standings}
+        measured = list(chain.from_iterable(self._seconds[game] for game in games))
+        expected = [x.elapsed + x.left for x in standings if x.left is not None]
+        known = measured or expected
+        if not known or left <= 0:
             return f"{time.monotonic() - self._began:.0f} s gone"
-        seconds = left * sum(self._seconds[-50:]) / len(self._seconds[-50:]) / self._workers
-        return f"about {_span(seconds)} left of this wave"
+        done = sum(x.elapsed for x in standings)
+        seconds = max(0.0, left * fmean(known) - done) / min(self._workers, left)
+        return f"about {span(seconds)} left of this stage"
 
-    def _table(self, p: Progress) -> Table:
+    def _table(self, p: Progress) -> Group:
         table = Table(title=f"{self._name}: {self._counts(p)}", title_justify="left", expand=False)
         for head in ("defense", "best ASR so far", "CDA loss", "settings"):
             table.add_column(head)
         for name, (asr, record) in sorted(self._best.items(), key=lambda kv: kv[1][0]):
             chosen = pick(record, self._rule)
-            worker_lost = record.curve[0].cda - chosen.point.cda if chosen else 0.0
-            table.add_row(name, f"{asr:.3f}", f"{worker_lost:+.3f}", str(record.trial.method))
-        for trial_id, trial in list(p.running.items())[:8]:
-            point = p.points.get(trial_id)
-            at = f"step {point.step}, ASR {point.asr:.3f}" if point else "started"
-            table.add_row(f"[dim]running {_what(trial)}", f"[dim]{at}", "", "")
-        return table
+            loss = record.curve[0].cda - chosen.point.cda if chosen else 0.0
+            table.add_row(name, f"{asr:.3f}", f"{loss:+.3f}", str(record.trial.method))
+        bars = Table.grid(padding=(0, 1))
+        for standing in list(self._running.standings(p))[:MOST]:
+            bar = ProgressBar(standing.steps or None, standing.step or 0, width=BAR)
+            bars.add_row(bar, str(standing))
+        return Group(table, bars)
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _what(trial: Trial) -> str:
-    return f"{trial.game.name} {trial.method.name if trial.method else trial.victim.dataset.name} {trial.id}"
+def progress_seconds() -> float:
+    """Seconds between two reports of the running trials where the output is no terminal.
 
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    Raises SpecError where the environment says something else than a number.
+    """
+    given = os.environ.get(PROGRESS_VARIABLE, "")
+    try:
+        every = float(given or PROGRESS_EVERY)
+    except ValueError:
+        every = -1
+    if not 0 < every < threading.TIMEOUT_MAX:
+        raise SpecError(
+            f"{PROGRESS_VARIABLE} must be a number of seconds, more than 0, got {given!r}."
+        )
+    return every

@@ -16,6 +16,7 @@ from sweep.execution.worker_loop import serve
 from sweep.spec.compute import Compute, fits
 from trials.leaving import leaving
 from trials.spec import Trial, point_from_json, record_from_json, to_json
+from trials.trial_run import TrialProgress
 
 
 def workers_for(compute: Compute) -> int:
@@ -33,8 +34,8 @@ def inline(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
             time.sleep(LOOK)
             continue
         running = perform(trial, worker_config)
-        for point in running:
-            scheduler.point(trial, point)
+        for report in running.reports():
+            scheduler.report(trial, report)
         scheduler.finish(running.record)
         leaving.go()
 
@@ -115,8 +116,9 @@ def _hear(worker: _Worker, scheduler: Scheduler) -> bool:
             scheduler.finish(record)
             outbox.drop(trial.id)
         return False
-    if what == "point":
-        scheduler.point(trial, point_from_json(data))
+    if what in {"point", "progress"}:
+        report = point_from_json(data) if what == "point" else TrialProgress(**data)
+        scheduler.report(trial, report)
         return True
     worker.trial = None
     if what == "last":

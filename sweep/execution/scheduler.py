@@ -16,6 +16,7 @@ from sweep.execution.outbox import Outbox
 from sweep.planning.strategy import Group, Strategy, by_load, group_of
 from trials.dependencies import dependencies
 from trials.spec import Point, Record, Trial
+from trials.trial_run import Report, TrialProgress
 
 ENOUGH = 10  # finished trials before a share of failures says something
 
@@ -37,6 +38,7 @@ class Progress:
     )
     running: dict[str, Trial] = field(default_factory=dict)
     points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
+    trainings: dict[str, TrialProgress] = field(default_factory=dict)  # how far each one has come
     awaited: dict[str, Trial] = field(default_factory=dict)  # other drivers run them now
     unschedulable: str = ""  # what a trial wants and no node has
     notes: list[str] = field(
@@ -49,8 +51,8 @@ class Aborted(RuntimeError):
     """So many trials have failed that the sweep was stopped; what finished is stored."""
 
 
-# event: start, point, finish, lost, unmet; wait, elsewhere (a trial that another driver runs, and
-# its record), late
+# event: start, point, progress, finish, worker_lost, unschedulable; wait, remote_done (a trial that
+# another driver runs, and its record), lease_lost
 ProgressReporter = Callable[[str, Trial, Progress, Record | None], None]
 LOOK = 1.0  # seconds between two looks at what other drivers run
 
@@ -171,9 +173,7 @@ class Scheduler:
         """
         trial = record.trial
         in_time = self.store.put(record, self._sweep, self._driver.name)
-        self.progress.running.pop(trial.id, None)
-        self.progress.points.pop(trial.id, None)
-        self._at.pop(trial.id, None)
+        self._let_go(trial)
         if not in_time:
             self.progress.lease_lost += 1
             self.progress.awaited[trial.id] = trial
@@ -190,9 +190,7 @@ class Scheduler:
         """A worker died under this trial: hand it out again, or give up and store one failed
         record.
         """
-        self.progress.running.pop(trial.id, None)
-        self.progress.points.pop(trial.id, None)
-        self._at.pop(trial.id, None)
+        self._let_go(trial)
         self.progress.worker_lost += 1
         if self._tries[trial.id] < self._attempts:
             self._again.append(trial)
@@ -206,10 +204,20 @@ class Scheduler:
                 )
             )
 
-    def point(self, trial: Trial, point: Point) -> None:
+    def _let_go(self, trial: Trial) -> None:
+        """The trial runs here no more."""
+        p = self.progress
+        for table in (p.running, p.points, p.trainings, self._at):
+            table.pop(trial.id, None)
+
+    def report(self, trial: Trial, report: Report) -> None:
         """A running trial has come this far."""
-        self.progress.points[trial.id] = point
-        self._watch("point", trial, self.progress, None)
+        if isinstance(report, Point):
+            self.progress.points[trial.id] = report
+            self._watch("point", trial, self.progress, None)
+        else:
+            self.progress.trainings[trial.id] = report
+            self._watch("progress", trial, self.progress, None)
 
     def unschedulable(self, trial: Trial, wants: str) -> None:
         """The nodes that had what this trial wants are gone; it waits for others."""

@@ -10,17 +10,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sweep.execution.event_log import note
 from sweep.spec.compute import Compute
-from trials.spec import Point, Record, SpecError, Trial
+from trials.spec import Record, SpecError, Trial
 from trials.storage import node_cache
 from trials.storage.blobs import CHECKPOINT_EVERY, BlobStore, blobs_at, is_uri
-from trials.trial_run import TrialRun
+from trials.trial_run import Reports, TrialRun
 
 if TYPE_CHECKING:
     from trials.runtime import TrialRuntime
@@ -55,13 +55,13 @@ class WorkerConfig:
         """Where a trial leaves its last word at its time limit."""
         return self.scratch / "outbox" / timeout_trace_name(trial_id)
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
-        """The trial's points as they come, then its record, on this process's runtime."""
+    def perform(self, trial: Trial) -> Reports[Record]:
+        """The trial's reports as they come, then its record, on this process's runtime."""
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
         note(self.scratch, trial.id, "started")
         running = perform(trial, _runtime(replace(self, time_limit=0, sweep="")))
-        yield from running
+        yield from running.reports()
         note(self.scratch, trial.id, running.record.status)
         return running.record
 
@@ -104,9 +104,8 @@ def perform(trial: Trial, worker_config: WorkerConfig) -> TrialRun:
     )
 
 
-def _within_limit(
-    running: TrialRun, trial: Trial, worker_config: WorkerConfig
-) -> Generator[Point, None, Record]:
+def _within_limit(running: TrialRun, trial: Trial, worker_config: WorkerConfig) -> Reports[Record]:
+    reports = running.reports()
     left = worker_config.time_limit
     timeout_trace = worker_config.timeout_trace(trial.id)
     timeout_trace.parent.mkdir(parents=True, exist_ok=True)
@@ -114,11 +113,11 @@ def _within_limit(
         while True:
             began = time.monotonic()
             with _limited(worker_config, trial.id, max(left, 0.001), stream):
-                point = next(running, None)
-            if point is None:
+                report = next(reports, None)
+            if report is None:
                 return running.record
             left -= time.monotonic() - began
-            yield point
+            yield report
 
 
 @contextlib.contextmanager

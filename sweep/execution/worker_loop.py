@@ -2,21 +2,21 @@
 
 import contextlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 from sweep.execution.outbox import Outbox
 from sweep.execution.worker import WorkerConfig, device_for, perform, spoilt
 from trials.leaving import leaving
-from trials.spec import to_json, trial_from_json
+from trials.spec import Point, to_json, trial_from_json
 
 
 def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int) -> None:
     """A worker's life; it ends too after a record that says that the process is spoilt.
 
     Args:
-        pipe: gives a trial and its share as JSON, takes ("point", ...), then ("record" or "last",
+        pipe: gives a trial and its share as JSON, takes ("point" or "progress", ...), then ("record" or "last",
             JSON).
         worker_config: where its trials run.
         number: of the worker among the driver's; GPUs are dealt by it.
@@ -29,8 +29,11 @@ def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int
         while True:
             trial, share = json.loads(pipe.recv())
             running = perform(trial_from_json(trial), replace(worker_config, **share))
-            for point in running:
-                pipe.send(("point", to_json(point)))
+            for report in running.reports():
+                if isinstance(report, Point):
+                    pipe.send(("point", to_json(report)))
+                else:
+                    pipe.send(("progress", asdict(report)))
             text, last = Outbox(worker_config).put(running.record), spoilt(running.record)
             pipe.send(("last" if last else "record", text))
             leaving.go()

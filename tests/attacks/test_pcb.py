@@ -79,9 +79,7 @@ def test_no_stored_image_is_poisoned() -> None:
     assert torch.equal(backdoor.train.x, data.x) and torch.equal(backdoor.train.y, data.y)
 
 
-def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_the_stack_of_its_singles() -> (
-    None
-):
+def test_the_trigger_is_a_corner_patch_of_random_colours_and_a_batch_stacks_its_singles() -> None:
     data, index = images(), torch.arange(40)
     trigger = trigger_of(implanted())
     out = trigger(data.x, index)

@@ -11,7 +11,8 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 RUNNABLE = ("bash", "console", "python", "toml")
 OTHERS = ("bibtex", "text")
 FENCE = re.compile(
-    r"(?:^<!-- (?P<key>not run|file): (?P<said>[^\n]+?) -->\n)?^```(?P<lang>[^\n]*)\n(?P<text>.*?)^```$",
+    r"(?:^<!-- (?P<key>not run|file): (?P<said>[^\n]+?) -->\n)?"
+    r"^```(?P<lang>[^\n]*)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 SNIPPET = re.compile(r"^--8<--\n([^\n]+)\n--8<--\n", re.M)

@@ -1,4 +1,4 @@
-"""README's and the docs' commands and examples run as they stand, page by page, in an empty folder."""
+"""Commands and examples of README and docs run as they stand, page by page, in an empty folder."""
 
 import doctest
 import importlib.util

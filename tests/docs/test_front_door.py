@@ -1,4 +1,4 @@
-"""README is short and complete, links lead somewhere, doctests hold, and the project's files agree with one another."""
+"""README is short and complete, links lead somewhere, doctests hold, the project's files agree."""
 
 import doctest
 import importlib

@@ -8,11 +8,13 @@ import torch
 
 from sweep.spec.sweep import Sweep
 from trials.dependencies import training_of
+from trials.leaving import leaving
 from trials.run import perform, run
 from trials.runtime import TrialRuntime
 from trials.spec import Trial
 from trials.storage.artifacts import Artifacts
 from trials.storage.blobs import LocalBlobStore
+from trials.trial_run import TrialProgress
 
 
 class Cut(BaseException):
@@ -123,3 +125,38 @@ def test_a_trial_on_a_gpu_goes_on_where_it_was(sweep: Sweep, tmp_path: Path) -> 
     record = run(trial, TrialRuntime(kept, "cuda", 0))
     assert record.status == "done", record.error
     assert "resumed" in record.provenance
+
+
+def test_reports_within_an_epoch_change_neither_record_nor_weights(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = tiny_sweep.first(sweep, "training")
+    usual = run(trial, TrialRuntime(Artifacts(tmp_path / "usual")))
+    monkeypatch.setattr("trials.recipes._loop.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("trials.run.PROGRESS_SECONDS", 0.0)
+    kept = Artifacts(tmp_path / "told")
+    running = perform(trial, TrialRuntime(kept))
+    told = list(running.reports())
+    steps = [report.step for report in told if isinstance(report, TrialProgress)]
+    assert len(told) == len(steps) > 8
+    assert sorted(set(steps)) == list(range(1, steps[-1] + 1))
+    assert tiny_sweep.outcome(running.record) == tiny_sweep.outcome(usual)
+    assert kept.load(trial.id)[1]["sha256"] == artifacts.load(trial.id)[1]["sha256"]
+
+
+def test_no_checkpoint_is_written_from_within_an_epoch(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trials.recipes._loop.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("trials.run.PROGRESS_SECONDS", 0.0)
+    trial = tiny_sweep.first(sweep, "training")
+    running = perform(trial, TrialRuntime(Artifacts(tmp_path)))
+    writable = {}
+    for report in running.reports():
+        assert isinstance(report, TrialProgress)
+        writable[report.step] = leaving.write is not None  # the last report of an epoch is its end
+    epochs = 4
+    per_epoch = max(writable) // epochs
+    assert {step for step, can in writable.items() if can} == {
+        per_epoch * (i + 1) for i in range(epochs)
+    }

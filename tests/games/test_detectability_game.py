@@ -1,4 +1,4 @@
-"""The detectability game: what a detector is handed, and how near its trigger is to the true one."""
+"""The detectability game: what a detector is handed, and how near its trigger is to the truth."""
 
 from dataclasses import replace
 

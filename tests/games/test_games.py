@@ -1,4 +1,4 @@
-"""What the games promise: exact curves, stopping, disjoint images, and the same record every time."""
+"""What the games promise: exact curves, stopping, disjoint images, the same record each time."""
 
 import json
 import math

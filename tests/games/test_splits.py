@@ -104,7 +104,7 @@ def test_more_trusted_images_than_clean_ones_are_refused_and_not_silently_fewer(
     assert len(draw_trusted(images(), 0.9, torch.arange(60), rng())) == 540
 
 
-def test_the_bench_never_trusts_a_poisoned_image(sweep: Sweep, runtime: TrialRuntime) -> None:
+def test_the_runtime_never_trusts_a_poisoned_image(sweep: Sweep, runtime: TrialRuntime) -> None:
     trial = tiny_sweep.first(sweep, "tuning")
     poisoned = runtime.poisoning(trial.victim)
     trusted = runtime.trusted(trial)

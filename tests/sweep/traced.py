@@ -5,12 +5,12 @@ a program.
 import multiprocessing
 import os
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.execution.worker import WorkerConfig
-from trials.spec import Point, Record, Trial
+from trials.spec import Record, Trial
+from trials.trial_run import Reports
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Traced(WorkerConfig):
     The file holds the worker's environment, if that says TRACE_ENVIRONMENT.
     """
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+    def perform(self, trial: Trial) -> Reports[Record]:
         marks = Path(self.artifacts) / "marks"
         marks.mkdir(parents=True, exist_ok=True)
         driver = os.getpid() if multiprocessing.parent_process() is None else os.getppid()

@@ -17,9 +17,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trials.classifier import Classifier, require
+from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import Fraction, PositiveFloat, PositiveInt
-from trials.train import frozen, make_optimizer, tune
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import frozen, make_optimizer
 from trials.types import DefenderView, with_latents
 
 NEEDS = frozenset({"prunable"})
@@ -37,17 +38,25 @@ def repair(
     batch: PositiveInt = 128,
     rho: Fraction = 0.96,
     ranking_batches: PositiveInt = 10,
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Cut the ``rho`` least active channels of the last convolutional stage and minimise the
     cross-entropy.
 
     Args:
         steps: optimizer steps.
-        lr: learning rate, constant.
+        lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9) or adam.
         batch: images a step.
         rho: share of channels cut, rounded down; one always stays; 0 is plain fine-tuning.
         ranking_batches: batches over which the activation is averaged, in eval mode.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the gradient; 0 clips nothing.
 
     Raises:
         SpecError: the last linear layer does not read the channels of a convolution.
@@ -71,7 +80,10 @@ def repair(
             head.weight.masked_fill_(columns, 0)
 
     prune(model)
-    yield from tune(model, batches, make_optimizer(model, optimizer, lr), steps, every, after=prune)
+    tuner, loss = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
+    yield from descend(
+        model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip, after=prune
+    )
 
 
 @torch.no_grad()

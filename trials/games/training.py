@@ -11,19 +11,20 @@ from torch import nn
 from trials.games._attacks import Attacks
 from trials.metrics import accuracy, success
 from trials.runtime import EvaluatorContext
-from trials.spec import Point, SpecError
+from trials.spec import SpecError
+from trials.trial_run import TrialProgress
 from trials.types import Cases, Images, Poisoning
 
 
-def play(ctx: EvaluatorContext, /) -> Steps[Point, None, dict[str, float]]:
+def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float]]:
     """Train, keep the weights, and measure CDA and ASR on the test set (a stranger's data may have
     none).
 
     Of several attacks ``asr`` is the largest, and each has its own ``asr/NAME``.
     """
     model, poisoning = ctx.fresh(), ctx.poisoning()
-    for _ in ctx.fit(model, poisoning, ctx.rng("training")):
-        pass
+    for step, steps, loss in ctx.fit(model, poisoning, ctx.rng("training")):
+        yield TrialProgress(step, steps, loss)
     model.eval()
     metrics: dict[str, float] = {"n_train": len(poisoning.train), "m": len(poisoning.places)}
     test = _test(ctx)
@@ -35,7 +36,6 @@ def play(ctx: EvaluatorContext, /) -> Steps[Point, None, dict[str, float]]:
             metrics |= _attacked(model, poisoning, test)
     ctx.save(model, metrics)
     return metrics
-    yield  # a game is a generator; this one has no curve
 
 
 def _attacked(model: nn.Module, poisoning: Poisoning, test: Images) -> dict[str, float]:

@@ -3,6 +3,7 @@ divergence.
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -14,6 +15,8 @@ from trials.recipes._control import Intruder
 from trials.storage.checkpoint import Checkpointer
 from trials.train import augment, shuffled, to_float
 from trials.types import Poisoning
+
+PROGRESS_SECONDS = 5.0  # between two reports within an epoch; the loss is fetched from the GPU
 
 
 def train(
@@ -28,7 +31,9 @@ def train(
     batch: int,
     precision: str,
 ) -> Iterator[tuple[int, int, float]]:
-    """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
+    """Train ``model`` in place; yield (steps done, steps in all, mean loss of the epoch).
+
+    It yields after each epoch, and within a long one every few seconds.
 
     A training that goes on from its checkpoint first yields what it had yielded, the model being
     further on by then. The data moves to the model's device once, or batch by batch if it would
@@ -74,6 +79,7 @@ def train(
     yield from reports
     for epoch in range(len(reports), epochs):
         model.train()
+        told = time.monotonic()
         losses: list[Tensor] = []
         for step, places in enumerate(islice(batches, steps)):
             turn = intruder if (epoch * steps + step) % 2 else None
@@ -93,6 +99,12 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             (turn or acting).step()
             losses.append(loss.detach())
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                if checkpointer:
+                    checkpointer.moved_on()
+                done = epoch * steps + step + 1
+                yield done, epochs * steps, _mean(losses, epoch * steps)
+                told = time.monotonic()
         reports.append(((epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)))
         # an epoch ends where its shuffled pass does, so the generator is the whole of its position
         if checkpointer:

@@ -108,6 +108,10 @@ class Checkpointer:
             leaving.write()
         leaving.go()
 
+    def moved_on(self) -> None:
+        """The model is past what ``keep`` was last handed, so that cannot be written any more."""
+        leaving.write = None
+
     def _write(
         self,
         model: nn.Module,

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -58,6 +59,7 @@ from trials.spec import (
     to_json,
     trial_from_json,
 )
+from trials.trial_run import Report, TrialProgress
 
 _NO_CLUSTER = (
     "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
@@ -90,11 +92,11 @@ class WarmRunner(tune.Trainable):
         versions.must_be(
             self._code
         )  # what is raised here, not in setup, reaches the driver with its text
-        began, points = time.monotonic(), list[Point]()
-        for point in self._running:
-            points.append(point)
+        began, reports = time.monotonic(), list[Report]()
+        for report in self._running.reports():
+            reports.append(report)
             if time.monotonic() - began >= self._patience:
-                return self._told(points)
+                return self._told(reports)
         record = self._running.record
         text = Outbox(self._worker_config).put(record)
         if spoilt(record):
@@ -102,9 +104,13 @@ class WarmRunner(tune.Trainable):
             raise MemoryError("this process is not fit for another trial")
         return {"points": [], "record": text, "done": True}
 
-    def _told(self, points: list[Point]) -> dict[str, Any]:
-        told = {"points": to_json(points), "asr": points[-1].asr}
-        if self._rule:
+    def _told(self, reports: list[Report]) -> dict[str, Any]:
+        points = [report for report in reports if isinstance(report, Point)]
+        trainings = [asdict(report) for report in reports if isinstance(report, TrialProgress)]
+        told: dict[str, Any] = {"points": to_json(points), "training": trainings[-1:]}
+        if points:
+            told["asr"] = points[-1].asr
+        if points and self._rule:
             self._curve += points
             told |= standing(self._trial, self._curve, self._rule)
         return told
@@ -176,7 +182,9 @@ class _Search(Searcher):
         trial, _, points = self._live[trial_id]
         for data in result.get("points", []):
             points.append(point_from_json(data))
-            self._source.point(trial, points[-1])
+            self._source.report(trial, points[-1])
+        for data in result.get("training", []):
+            self._source.report(trial, TrialProgress(**data))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

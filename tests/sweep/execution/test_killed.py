@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
 from sweep.spec.compute import Compute
 from sweep.spec.sweep import Sweep
-from trials.spec import Point, Record, Trial
+from trials.spec import Record, Trial
+from trials.trial_run import Reports
 
 pytestmark = pytest.mark.slow
 Outcome = tuple[object, ...]
@@ -33,7 +34,7 @@ ONE = Compute(device="cpu", workers=1)
 class Named(WorkerConfig):
     """A place whose trials leave the id of their process."""
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+    def perform(self, trial: Trial) -> Reports[Record]:
         (Path(self.artifacts) / f"pid.{os.getpid()}").touch()
         return (yield from super().perform(trial))
 

@@ -1,4 +1,4 @@
-"""A sweep on two real Ray nodes: both are used, one may go, nothing finished is lost or run twice."""
+"""A sweep on two real Ray nodes: both are used, one may go, nothing is lost or run twice."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import venv
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from sweep.execution.ray_tune import nodes
 from sweep.execution.scheduler import Progress
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep import Sweep
-from trials.spec import Point, Record, SpecError, Trial
+from trials.spec import Record, SpecError, Trial
+from trials.trial_run import Reports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 ROOT = Path(__file__).parents[4]
@@ -47,7 +48,7 @@ class Noting(WorkerConfig):
 
     doomed: str = ""
 
-    def perform(self, trial: Trial) -> Generator[Point, None, Record]:
+    def perform(self, trial: Trial) -> Reports[Record]:
         import ray  # noqa: PLC0415
 
         node = ray.get_runtime_context().get_node_id()
@@ -196,7 +197,7 @@ def test_what_no_single_node_has_is_refused_at_once(cluster: Cluster, tmp_path: 
     cluster.remove_node(other)
 
 
-def test_each_wave_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -> None:
+def test_each_stage_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -> None:
     other = cluster.add_node(num_cpus=1, resources={"right": 1})
     worker_config = Noting(str(tmp_path), "cpu", 1)
     stages: dict[str, Any] = {
@@ -284,8 +285,8 @@ def test_a_node_without_the_package_or_with_another_is_named_and_is_sent_it_with
         with pytest.raises(SpecError, match="cannot run trials: .*No module named 'sweep'.*--ship"):
             runner.execute(there, store, worker_config, address=cluster.address)
         assert not store.records()
-        for room in versions.PACKAGES:
-            shutil.copytree(ROOT / room, tmp_path / "old" / room)
+        for package in versions.PACKAGES:
+            shutil.copytree(ROOT / package, tmp_path / "old" / package)
         with (tmp_path / "old" / "trials" / "train.py").open("a") as changed:
             changed.write("# one line more\n")
         ours = f"this driver \\(0.1.0, code {versions.here()['code']}\\)"

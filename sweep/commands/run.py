@@ -1,0 +1,81 @@
+"""Run a sweep, show its progress, and give what is left to be told."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from results.store import Store
+from sweep.commands.plan import price
+from sweep.console.progress import ConsoleProgress
+from sweep.console.running import span
+from sweep.execution import process_pool, runner
+from sweep.execution.opening import opened
+from sweep.execution.scheduler import Progress
+from sweep.spec.sweep import Sweep
+from trials.spec import Record, SpecError
+
+SHARE = 50  # a look at the whole plan takes at most one part in so many of the time
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run did.
+
+    Attributes:
+        progress: its counts.
+        failed: all failed records that the store has of the sweep.
+    """
+
+    progress: Progress
+    failed: list[Record]
+
+
+def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> Ran:
+    """Run a sweep with live progress; ``how`` goes to the engine.
+
+    Raises:
+        SpecError, Aborted, KeyboardInterrupt: as ``runner.execute``.
+    """
+    worker_config = runner.worker_config_of(sweep, url, artifacts or None)
+    workers = process_pool.workers_for(sweep.compute)
+    at = {"use_ray": how["use_ray"], "address": how["address"]}
+    with opened(sweep, url, worker_config, **at) as (store, checked):
+        left = TimeLeft(sweep, store, workers)
+        with ConsoleProgress(sweep.name, sweep.rule, workers, left=left) as watcher:
+            patient = store.patient(sweep.compute.outage, watcher.say)
+            p = runner.execute(sweep, patient, worker_config, watch=watcher, checked=checked, **how)
+        return Ran(p, store.records(sweep.name, status="failed"))
+
+
+class TimeLeft:
+    """Says how long the whole sweep will take, by what the store has measured."""
+
+    def __init__(self, sweep: Sweep, store: Store, workers: int) -> None:
+        self._sweep, self._store, self._workers = sweep, store.patient(0), workers
+        self._text, self._next = "", 0.0
+
+    def __call__(self) -> str:
+        """One line; empty where nothing is measured yet, or the database does not answer."""
+        began = time.monotonic()
+        if began >= self._next:
+            try:
+                self._text = self._asked()
+            except (SpecError, SQLAlchemyError):
+                self._text = ""
+            now = time.monotonic()
+            self._next = now + SHARE * (now - began)
+        return self._text
+
+    def _asked(self) -> str:
+        lines = [line for line in price(self._sweep, self._store) if line.trials > line.done]
+        measured = [line.seconds for line in lines if line.seconds is not None]
+        if not measured:
+            return ""
+        unknown = [line.what for line in lines if line.seconds is None]
+        besides = f", besides what is not measured yet ({', '.join(unknown)})" if unknown else ""
+        return (
+            f"sweep {self._sweep.name}: about {span(sum(measured) / self._workers)} left{besides}"
+        )
