@@ -44,7 +44,7 @@ def measured(url: str) -> list[Row]:
             "game": r.trial.game.name,
             "status": r.status,
             "metrics": dict(sorted(r.metrics.items())),
-            "curve": [[p.step, p.cda, p.asr, dict(sorted(p.more.items()))] for p in r.curve],
+            "curve": [[p.step, p.cda, p.asr, dict(sorted(p.extra.items()))] for p in r.curve],
         }
         for r in records
     ]
