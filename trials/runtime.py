@@ -114,7 +114,7 @@ class TrialRuntime:
             checkpointer=checkpointer,
         )
 
-    def referee(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
+    def evaluator(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
         victim = trial.victim
         return EvaluatorContext(
             fresh=lambda: self.fresh(victim),

@@ -42,7 +42,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
     """
     poisoning = runtime.poisoning(victim)
     images, model = poisoning.train, runtime.fresh(victim)
-    for _ in runtime.referee(training_of(victim)).fit(model, poisoning, generator(0)):
+    for _ in runtime.evaluator(training_of(victim)).fit(model, poisoning, generator(0)):
         pass
     folder = victim.dataset.params
     top = Path(str(folder["root"]))
