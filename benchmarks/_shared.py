@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from sweep.execution.scheduler import Progress, ProgressReporter
+from sweep.execution.progress import Progress, ProgressReporter
 from sweep.planning import trials as plan
 from sweep.spec import sweep as sweep_file
 from sweep.spec.sweep import Sweep

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweep.api import best, run
     from sweep.commands.defend import defend
-    from sweep.execution.scheduler import Progress
+    from sweep.execution.progress import Progress
     from sweep.spec.sweep import Sweep, parse, read
 
 __all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
@@ -31,7 +31,7 @@ _FROM = {
     "parse": "sweep.spec.sweep",
     "read": "sweep.spec.sweep",
     "defend": "sweep.commands.defend",
-    "Progress": "sweep.execution.scheduler",
+    "Progress": "sweep.execution.progress",
 }
 
 

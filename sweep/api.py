@@ -3,8 +3,8 @@
 from results.selection.winners import Winner, winners
 from results.store import DEFAULT_URL, Store
 from sweep.execution.opening import opened
+from sweep.execution.progress import Progress
 from sweep.execution.runner import execute, worker_config_of
-from sweep.execution.scheduler import Progress
 from sweep.spec.sweep import Sweep
 
 

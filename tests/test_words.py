@@ -87,7 +87,6 @@ ALLOWED = {
     ("trials/attacks/sinusoid.py", "waves"): "the trigger is a wave",
     ("tests/attacks", "waves"): "the trigger is a wave",
     ("trials/datasets/_cifar10_layouts.py", "Source"): "where a data set comes from",
-    ("tests/compatibility/same_numbers.py", "more"): "English",
     ("tests/defenses/test_shared.py", "star"): "Python's *, in a signature",
     ("tests/detectors/test_detectors.py", "star"): "Python's *, in a signature",
     ("tests/sweep/commands/test_outputs.py", "aside"): "English: older results are set aside",

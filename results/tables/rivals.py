@@ -1,4 +1,4 @@
-"""Pairs of defense and detector by what they leave to attackers, least first.
+"""Pairs of defense and detector by the room that they leave to attackers, least first.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: see
 ``results.comparison.defense_ranking``."""

@@ -18,7 +18,7 @@ from sweep.commands.understanding import understand
 from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.preflight import check, without_unfit
-from sweep.execution.scheduler import Aborted
+from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
 from sweep.planning.strategy import ListStrategy, Strategy

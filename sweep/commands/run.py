@@ -13,7 +13,7 @@ from sweep.console.progress import ConsoleProgress
 from sweep.console.running import span
 from sweep.execution import process_pool, runner
 from sweep.execution.opening import opened
-from sweep.execution.scheduler import Progress
+from sweep.execution.progress import Progress
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, SpecError
 

@@ -20,7 +20,7 @@ from results.selection.labels import last_line
 from results.selection.winners import pick
 from sweep.console.running import Running, span, what
 from sweep.console.terminal import Plain
-from sweep.execution.scheduler import Progress
+from sweep.execution.progress import Progress
 from sweep.execution.stops import ENDING, GRACE
 from trials.spec import Record, SpecError, Trial
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sweep.execution.scheduler import Progress
+from sweep.execution.progress import Progress
 from trials.spec import Trial
 
 WINDOW = 10  # reports from which a trial's speed is taken

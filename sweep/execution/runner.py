@@ -12,7 +12,8 @@ from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool
 from sweep.execution.driver import Driver, release_the_dead
 from sweep.execution.outbox import Outbox
-from sweep.execution.scheduler import Progress, ProgressReporter, Scheduler
+from sweep.execution.progress import Progress, ProgressReporter
+from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig, device_for
 from sweep.planning.stages import stages
 from sweep.planning.strategy import Strategy

@@ -2,58 +2,23 @@
 
 A stored trial never reaches an executor, equal trials in flight are merged, one that another driver
 runs is waited for, a lost worker's trial is handed out again, and whatever comes back goes to the
-store before anybody hears of it."""
+store before anybody hears of it. Who runs a trial is asked of ``claims``; ``progress`` counts."""
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from results.store import Store
+from sweep.execution.claims import Claims
 from sweep.execution.driver import Driver
 from sweep.execution.outbox import Outbox
+from sweep.execution.progress import Counts, Progress, ProgressReporter
 from sweep.planning.strategy import Group, Strategy, by_load, group_of
 from trials.dependencies import dependencies
 from trials.spec import Point, Record, Trial
-from trials.trial_run import Report, TrialProgress
+from trials.trial_run import Report
 
-ENOUGH = 10  # finished trials before a share of failures says something
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a person watches: counts, and the strategy of the stage that runs now."""
-
-    planned: int = 0
-    stored: int = 0  # found in the store, not run
-    done: int = 0
-    failed: int = 0
-    pruned: int = 0
-    blocked: int = 0  # not run, because a victim or copy that they need failed
-    worker_lost: int = 0  # workers lost; their trials were handed out again
-    remote_done: int = 0  # run by other drivers while this one ran
-    lease_lost: int = (
-        0  # run here, but another driver had taken the trial, as the lease had run out: not stored
-    )
-    running: dict[str, Trial] = field(default_factory=dict)
-    points: dict[str, Point] = field(default_factory=dict)  # the last point of each running trial
-    trainings: dict[str, TrialProgress] = field(default_factory=dict)  # how far each one has come
-    awaited: dict[str, Trial] = field(default_factory=dict)  # other drivers run them now
-    unschedulable: str = ""  # what a trial wants and no node has
-    notes: list[str] = field(
-        default_factory=list
-    )  # how the nodes' libraries differ from this process's
-    stage: list[str] = field(default_factory=list)
-
-
-class Aborted(RuntimeError):
-    """So many trials have failed that the sweep was stopped; what finished is stored."""
-
-
-# event: start, point, progress, finish, worker_lost, unschedulable; wait, remote_done (a trial that
-# another driver runs, and its record), lease_lost
-ProgressReporter = Callable[[str, Trial, Progress, Record | None], None]
 LOOK = 1.0  # seconds between two looks at what other drivers run
 
 
@@ -90,23 +55,24 @@ class Scheduler:
         abort_at: float = math.inf,
         outbox: Outbox | None = None,
     ) -> None:
-        self._stages, self.store, self._sweep, self._attempts = stages, store, sweep, attempts
-        self._usable, self._driver, self._abort_at = usable, driver or Driver(), abort_at
-        self._outbox = outbox
-        self._watch = watch or (lambda *_: None)
-        self.progress = Progress()
+        self._stages, self._attempts = stages, attempts
+        self._claims = Claims(store, sweep, driver or Driver(), usable, outbox)
+        self._counts, self._sweep = Counts(watch, abort_at), sweep
         self._strategies: deque[Strategy] = deque()
         self._again: deque[Trial] = deque()
         self._tries: dict[str, int] = {}
-        self._waiting: dict[
-            str, list[Strategy]
-        ] = {}  # trial id in flight, here or elsewhere -> strategies that asked for it
+        # trial id in flight, here or elsewhere -> strategies that asked for it
+        self._waiting: dict[str, list[Strategy]] = {}
         self._looked = -LOOK
         self._heard = 0  # trials of this stage that its strategies took up by themselves
         self._over = False
         self._failed: set[str] = set()
         self._at: dict[str, Group] = {}  # what the workers at the running trials have loaded
-        self._errors: Counter[str] = Counter()  # last lines of the failures of this run
+
+    @property
+    def progress(self) -> Progress:
+        """What a person watches."""
+        return self._counts.progress
 
     @property
     def over(self) -> bool:
@@ -116,22 +82,11 @@ class Scheduler:
     @property
     def hopeless(self) -> bool:
         """True when so many trials have failed that no more are handed out."""
-        p = self.progress
-        ended = p.done + p.failed + p.pruned
-        return ended >= ENOUGH and p.failed >= self._abort_at * ended
+        return self._counts.hopeless
 
     def check(self) -> None:
         """Raises Aborted, with one line, where the sweep was given up."""
-        if self.hopeless:
-            p, (error, times) = self.progress, self._errors.most_common(1)[0]
-            raise Aborted(
-                f"sweep {self._sweep} stopped: {p.failed} of {p.done + p.failed + p.pruned} "
-                "finished trials failed "
-                f"(abort_at = {self._abort_at:g}), {times} of them with: {error.rstrip('.')}. All "
-                "that finished is "
-                "stored: mend the cause, then run again with --retry-failed; without, the failed "
-                "ones are left out."
-            )
+        self._counts.check(self._sweep)
 
     def waiting(self) -> bool:
         """True when something is left to run here; finds out without starting it.
@@ -162,9 +117,8 @@ class Scheduler:
         trial = self._upcoming(near)
         if trial is not None:
             self._tries[trial.id] = self._tries.get(trial.id, 0) + 1
-            self.progress.running[trial.id] = trial
             self._at[trial.id] = group_of(trial)
-            self._watch("start", trial, self.progress, None)
+            self._counts.start(trial)
         return trial
 
     def finish(self, record: Record) -> None:
@@ -172,29 +126,28 @@ class Scheduler:
         taken the trial.
         """
         trial = record.trial
-        in_time = self.store.put(record, self._sweep, self._driver.name)
-        self._let_go(trial)
+        in_time = self._claims.put(record)
+        self._counts.let_go(trial)
+        self._at.pop(trial.id, None)
         if not in_time:
             self.progress.lease_lost += 1
             self.progress.awaited[trial.id] = trial
-            self._watch("lease_lost", trial, self.progress, None)
+            self._counts.tell("lease_lost", trial)
             return
-        counter = record.status
-        setattr(self.progress, counter, getattr(self.progress, counter) + 1)
-        if record.status == "failed":
-            self._errors[((record.error or "").strip().splitlines() or ["no traceback"])[-1]] += 1
+        self._counts.ended(record)
         self._tell(record)
-        self._watch("finish", trial, self.progress, record)
+        self._counts.tell("finish", trial, record)
 
     def worker_lost(self, trial: Trial, why: str) -> None:
         """A worker died under this trial: hand it out again, or give up and store one failed
         record.
         """
-        self._let_go(trial)
+        self._counts.let_go(trial)
+        self._at.pop(trial.id, None)
         self.progress.worker_lost += 1
         if self._tries[trial.id] < self._attempts:
             self._again.append(trial)
-            self._watch("worker_lost", trial, self.progress, None)
+            self._counts.tell("worker_lost", trial)
         else:
             self.finish(
                 Record(
@@ -204,25 +157,14 @@ class Scheduler:
                 )
             )
 
-    def _let_go(self, trial: Trial) -> None:
-        """The trial runs here no more."""
-        p = self.progress
-        for table in (p.running, p.points, p.trainings, self._at):
-            table.pop(trial.id, None)
-
     def report(self, trial: Trial, report: Report) -> None:
         """A running trial has come this far."""
-        if isinstance(report, Point):
-            self.progress.points[trial.id] = report
-            self._watch("point", trial, self.progress, None)
-        else:
-            self.progress.trainings[trial.id] = report
-            self._watch("progress", trial, self.progress, None)
+        self._counts.report(trial, report)
 
     def unschedulable(self, trial: Trial, wants: str) -> None:
         """The nodes that had what this trial wants are gone; it waits for others."""
         self.progress.unschedulable = wants
-        self._watch("unschedulable", trial, self.progress, None)
+        self._counts.tell("unschedulable", trial)
 
     def pruned(self, trial: Trial, curve: tuple[Point, ...], seconds: float) -> None:
         """A scheduler stopped this trial early: keep its partial curve, call it pruned."""
@@ -251,14 +193,14 @@ class Scheduler:
         awaited = self.progress.awaited
         if not awaited or time.monotonic() - self._looked < LOOK:
             return None
-        held = self.store.claimed(awaited)
+        held = self._claims.held(awaited)
         for trial in [t for t in awaited.values() if t.id not in held]:
             if self._mine(trial):
                 del awaited[trial.id]
                 return trial
         self._looked = time.monotonic()
         for trial in list(awaited.values())[:1]:
-            self._watch("wait", trial, self.progress, None)
+            self._counts.tell("wait", trial)
         return None
 
     def _ask(self, near: Trial | None) -> Trial | None:
@@ -281,38 +223,30 @@ class Scheduler:
         """
         if self._stored(trial) or self._blocked(trial):
             return False
-        if not self.store.claim(trial.id, self._driver.name, self._driver.lease):
+        if not self._claims.claim(trial):
             self.progress.awaited[trial.id] = trial
             return False
         if self._stored(trial):  # by a driver whose claim ended between the two looks
-            self.store.release(self._driver.name, trial.id)
+            self._claims.release(trial)
             return False
-        return not self._left(trial)
+        return not self._left_behind(trial)
 
-    def _left(self, trial: Trial) -> bool:
-        """Take up the record that a driver which was killed since has left of a trial that is now
-        ours.
-        """
-        if self._outbox is None or (waiting := self._outbox.found(trial.id)) is None:
+    def _left_behind(self, trial: Trial) -> bool:
+        """Take up the record that a driver which was killed since has left of a trial."""
+        waiting = self._claims.left_behind(trial)
+        if waiting is None:
             return False
         record, sweep = waiting
-        if not self._usable(record):
-            return False
         self.progress.awaited.pop(trial.id, None)
         self.finish(record)
-        self._outbox.settle(self.store, trial.id, sweep)
+        self._claims.settle(trial, sweep)
         return True
 
     def _stored(self, trial: Trial) -> bool:
-        record = self.store.get(trial.id)
-        if record is None or not self._usable(record):
+        record = self._claims.stored(trial)
+        if record is None:
             return False
-        self.store.link(self._sweep, trial.id)
-        if self.progress.awaited.pop(trial.id, None):
-            self.progress.remote_done += 1
-            self._watch("remote_done", trial, self.progress, record)
-        else:
-            self.progress.stored += 1
+        self._counts.found(record)
         self._tell(record)
         return True
 

@@ -310,7 +310,7 @@ def test_controls_in_a_sweep_hide_no_defense_that_the_model_cannot_bear(
 def test_a_sweep_of_which_most_fails_still_ends_in_an_answer_and_may_be_tried_again(
     given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.execution.scheduler.ENOUGH", 2)
+    monkeypatch.setattr("sweep.execution.progress.ENOUGH", 2)
     spec = tmp_path / "fails.toml"
     broken = TOML.replace("fixed = { steps = 24,", "fixed = { lr = 1e30, steps = 24,")
     spec.write_text(broken.replace('[[defenses]]\nname = "none"\n', "") + "abort_at = 0.5\n")

@@ -13,7 +13,7 @@ from sweep.commands.run import TimeLeft
 from sweep.console.progress import PROGRESS_VARIABLE, ConsoleProgress, progress_seconds
 from sweep.console.running import Running
 from sweep.console.terminal import Plain
-from sweep.execution.scheduler import Progress
+from sweep.execution.progress import Progress
 from trials.spec import Point, Record, SpecError, Trial
 from trials.trial_run import TrialProgress
 

@@ -17,7 +17,8 @@ from results.store import Store
 from sweep.execution import machine, process_pool, runner
 from sweep.execution.event_log import note
 from sweep.execution.outbox import Outbox
-from sweep.execution.scheduler import Progress, Scheduler
+from sweep.execution.progress import Progress
+from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute

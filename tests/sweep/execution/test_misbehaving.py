@@ -15,7 +15,8 @@ from waiting import alive
 from results.store import Store
 from sweep.execution import process_pool, runner
 from sweep.execution.outbox import Outbox
-from sweep.execution.scheduler import Aborted, Scheduler
+from sweep.execution.progress import Aborted
+from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute

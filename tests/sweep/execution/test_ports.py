@@ -15,7 +15,8 @@ from planned import scheduler, trials
 
 from results.store import Store
 from sweep.execution import process_pool
-from sweep.execution.scheduler import Progress, Scheduler
+from sweep.execution.progress import Progress
+from sweep.execution.scheduler import Scheduler
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
 from trials.spec import Record, Trial

@@ -5,7 +5,8 @@ import tiny_sweep
 from planned import drained, record, whole
 
 from results.store import Store
-from sweep.execution.scheduler import Aborted, Progress, Scheduler
+from sweep.execution.progress import Aborted, Progress
+from sweep.execution.scheduler import Scheduler
 from sweep.planning import trials as plan
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy

@@ -13,7 +13,7 @@ from made_up import Made
 from results.store import Store
 from sweep.execution import runner
 from sweep.execution.outbox import Outbox
-from sweep.execution.scheduler import Progress
+from sweep.execution.progress import Progress
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep import Sweep
 from trials.spec import Point, Record, Trial

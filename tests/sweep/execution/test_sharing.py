@@ -20,7 +20,8 @@ from results.store import Store
 from sweep.execution import process_pool
 from sweep.execution import scheduler as sources
 from sweep.execution.driver import Driver, dead
-from sweep.execution.scheduler import Progress, Scheduler
+from sweep.execution.progress import Progress
+from sweep.execution.scheduler import Scheduler
 from sweep.planning import search_feed
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy

@@ -9,7 +9,7 @@ import tiny_sweep
 from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import Plain
 from sweep.execution import versions
-from sweep.execution.scheduler import Progress
+from sweep.execution.progress import Progress
 from sweep.execution.versions import must_be, must_match, notes
 from trials.spec import SpecError
 

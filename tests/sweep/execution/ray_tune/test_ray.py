@@ -19,7 +19,8 @@ from waiting import alive, eventually, kill_first
 from results.store import Store
 from sweep.execution import runner
 from sweep.execution.outbox import Outbox
-from sweep.execution.scheduler import Progress, Scheduler
+from sweep.execution.progress import Progress
+from sweep.execution.scheduler import Scheduler
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute

@@ -25,8 +25,8 @@ from waiting import eventually
 
 from results.store import Store
 from sweep.execution import runner, versions
+from sweep.execution.progress import Progress
 from sweep.execution.ray_tune import nodes
-from sweep.execution.scheduler import Progress
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, SpecError, Trial
