@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 # folders of a user's own methods, separated as in PATH; their code is run
 OWN = "POISONSWEEP_METHODS"
 # what a defense or detector may need of a model (trials.classifier finds it)
-NEEDS = ("head", "norms", "prunable", "stages")
+NEEDS = ("head", "norms", "prunable", "stages", "trained_head")
 _DECLARED = ("ADDED_LATER", "COMPARES", "NEEDS")
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}

@@ -16,6 +16,7 @@ WHAT = {
     "head": "a linear layer, whose input is the latent",
     "norms": "batch normalisation",
     "prunable": "one linear layer that reads the last convolution's channels",
+    "trained_head": "a last linear layer that is trained, not fixed",
     "stages": "at least two stages, layer1, layer2 and so on, as a ResNet has",
 }
 
@@ -86,11 +87,13 @@ class Classifier(nn.Module):
 
     def lacks(self, needs: Collection[str]) -> list[str]:
         """Which of a method's ``NEEDS`` the model has not, sorted."""
+        linears = [m for m in self.model.modules() if isinstance(m, nn.Linear)]
         has = {
-            "head": any(isinstance(m, nn.Linear) for m in self.model.modules()),
+            "head": bool(linears),
             "norms": bool(self.norms()),
             "prunable": bool(self.prunable()),
             "stages": bool(self.stages()),
+            "trained_head": bool(linears) and isinstance(linears[-1].weight, nn.Parameter),
         }
         return sorted(need for need in needs if not has[need])
 

@@ -20,6 +20,8 @@ from trials.defenses._units import nested, norms_of
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
+NEEDS = frozenset({"norms"})
+
 
 def repair(
     view: DefenderView,

@@ -19,6 +19,8 @@ from trials.spec import PositiveFraction
 from trials.train import frozen, to_float
 from trials.types import DefenderView
 
+NEEDS = frozenset({"norms"})
+
 
 def repair(
     view: DefenderView, rng: Generator, every: int, /, *, most: PositiveFraction = 0.1

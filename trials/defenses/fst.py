@@ -22,6 +22,8 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
 
+NEEDS = frozenset({"trained_head"})
+
 
 def repair(
     view: DefenderView,

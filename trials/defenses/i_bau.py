@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trials.defenses._descent import CleanLoss, clipped
 from trials.defenses._start import start
@@ -81,7 +82,8 @@ def repair(
             def inner(d: Tensor, x: Tensor = first) -> Tensor:
                 return misled(model, x, d)
 
-            gradients = hypergradient(list(model.parameters()), delta, inner, outer, terms)
+            with sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
+                gradients = hypergradient(list(model.parameters()), delta, inner, outer, terms)
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                 parameter.grad = gradient
             if clip:

@@ -24,6 +24,8 @@ from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, Positi
 from trials.train import clone, frozen, make_optimizer, stream
 from trials.types import DefenderView
 
+NEEDS = frozenset({"norms"})
+
 _CELLS = 4  # a side
 _POINTS = 10
 

@@ -21,6 +21,8 @@ from trials.defenses._units import nested, norms_of
 from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
+NEEDS = frozenset({"norms"})
+
 _LOOK, _MOST = 5, 1000  # steps of unlearning between two looks, and at most
 
 
