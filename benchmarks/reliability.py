@@ -215,7 +215,7 @@ python -m benchmarks.reliability                    # everything, 20 rounds, in 
 
 After each kill, when all processes are gone, every record is noted that is in the store or that a
 worker has put on disk for it. It must be there after every later run, unchanged to the last byte,
-and its trial may not be started again, by the event logs that the workers keep. The completed sweep's
+and its trial may not be started again, by the event logs of the workers. The completed sweep's
 records must be those of a sweep that nobody killed, bit for bit (times and provenance excepted). A
 trial that was in flight is started again: those are the trials cut short.
 
