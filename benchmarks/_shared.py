@@ -32,7 +32,7 @@ TINY = "a tiny run, kept nowhere: "
 _read = functools.lru_cache(sweep_file.read)
 
 
-def bench_of(sweep: Sweep, folder: str | Path) -> TrialRuntime:
+def runtime_of(sweep: Sweep, folder: str | Path) -> TrialRuntime:
     """A runtime whose artifacts lie in ``folder``, with the sweep's first victim trained."""
     runtime = TrialRuntime(Artifacts(folder))
     must(run(plan.victims(sweep)[0], runtime))

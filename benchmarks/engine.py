@@ -100,6 +100,32 @@ def stock(kind: str, number: int, workers: int) -> Figures:
     from ray import tune  # noqa: PLC0415
     from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
 
+    ends: list[float] = []
+    began = time.perf_counter()
+    search = OptunaSearch(sampler=optuna.samplers.RandomSampler(seed=0), metric="asr", mode="min")
+    with tempfile.TemporaryDirectory() as folder:
+        tune.Tuner(
+            tune.with_resources(_trainable(kind), {"cpu": 1}),
+            param_space={"lr": tune.loguniform(1e-4, 1e-1)},
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                num_samples=number,
+                reuse_actors=kind == "class",
+                max_concurrent_trials=workers,
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[_clock(ends)]),
+        ).fit()
+    return {
+        **_between(ends),
+        "first_s": ends[0] - began,
+        "all_s": time.perf_counter() - began,
+    }
+
+
+def _trainable(kind: str) -> Any:
+    """A trial that does nothing, as Tune's class or its function."""
+    from ray import tune  # noqa: PLC0415
+
     class Runner(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             self.left = POINTS
@@ -122,34 +148,20 @@ def stock(kind: str, number: int, workers: int) -> Figures:
         for _ in range(POINTS):
             tune.report({"asr": 0.5})
 
-    class Clock(tune.Callback):
-        def __init__(self) -> None:
-            self.ends: list[float] = []
+    return Runner if kind == "class" else function
 
+
+def _clock(ends: list[float]) -> Any:
+    """A callback of Tune that adds the time at which each trial ended."""
+    from ray import tune  # noqa: PLC0415
+
+    class Clock(tune.Callback):
         def on_trial_complete(
             self, iteration: int, trials: list[Any], trial: Any, **info: Any
         ) -> None:
-            self.ends.append(time.perf_counter())
+            ends.append(time.perf_counter())
 
-    clock, began = Clock(), time.perf_counter()
-    search = OptunaSearch(sampler=optuna.samplers.RandomSampler(seed=0), metric="asr", mode="min")
-    with tempfile.TemporaryDirectory() as folder:
-        tune.Tuner(
-            tune.with_resources(Runner if kind == "class" else function, {"cpu": 1}),
-            param_space={"lr": tune.loguniform(1e-4, 1e-1)},
-            tune_config=tune.TuneConfig(
-                search_alg=search,
-                num_samples=number,
-                reuse_actors=kind == "class",
-                max_concurrent_trials=workers,
-            ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[clock]),
-        ).fit()
-    return {
-        **_between(clock.ends),
-        "first_s": clock.ends[0] - began,
-        "all_s": time.perf_counter() - began,
-    }
+    return Clock()
 
 
 def main() -> None:
@@ -175,7 +187,8 @@ def main() -> None:
 
     print(f"{'what':44}{'trials':>7}{'ms/trial':>10}{'first s':>9}{'stored ms':>10}")
     for number in asked.trials:
-        add("ours, in one process", number, ours(lambda s, p: process_pool.Inline(p).run(s), number))
+        inline = ours(lambda s, p: process_pool.Inline(p).run(s), number)
+        add("ours, in one process", number, inline)
         add(
             "ours, pool",
             number,

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks._shared import bench_of, digits, must, parsed, trial_of, width, write
+from benchmarks._shared import digits, must, parsed, runtime_of, trial_of, width, write
 from sweep.spec import sweep as sweep_file
 from sweep.spec.sweep import Sweep
 from trials.dependencies import copy_of
@@ -66,9 +66,12 @@ def naive_rates(
     trusted, asrs, cdas = ctx.view.trusted, [], []
     for copy, model in zip(copies, models, strict=True):
         clean = naive(model, trusted.x) == trusted.y
-        hit = naive(model, copy.trigger(trusted.x, torch.arange(len(trusted)))) == copy.target
+        hit = (
+            naive(model, copy.goal.trigger(trusted.x, torch.arange(len(trusted))))
+            == copy.goal.target
+        )
         cdas.append(float(clean[copy.select].double().mean()))
-        others = copy.select[trusted.y[copy.select] != copy.target]
+        others = copy.select[trusted.y[copy.select] != copy.goal.target]
         asrs.append(float(hit[others].double().mean()))
     return sum(asrs) / len(asrs), sum(cdas) / len(cdas)
 
@@ -106,11 +109,10 @@ def compare(runtime: TrialRuntime, trials: list[Trial]) -> dict[str, Any]:
             if following is None:
                 break
             step, models = following
-    largest = max(
-        abs(a - b)
-        for k in ours.points
-        for a, b in zip(ours.points[k], theirs.points[k], strict=True)
-    )
+    differences: list[float] = []
+    for at, measured in ours.points.items():
+        differences += [abs(a - b) for a, b in zip(measured, theirs.points[at], strict=True)]
+    largest = max(differences)
     return {
         "points": len(ours.points),
         "repair_seconds": round(repairing, 2),
@@ -126,7 +128,7 @@ def compare(runtime: TrialRuntime, trials: list[Trial]) -> dict[str, Any]:
 
 
 def cifar10(root: str) -> Sweep:
-    """A short training of width 16, and a quick self-poisoning: enough for models whose ASR moves."""
+    """A short training of width 16 and a quick self-poisoning: enough for an ASR that moves."""
     return sweep_file.parse(
         {
             "trusted": 0.05,
@@ -177,7 +179,9 @@ def main() -> int:
     found = {}
     for name, (sweep, batch) in sweeps.items():
         with tempfile.TemporaryDirectory() as folder:
-            row = found[name] = compare(bench_of(sweep, folder), trials(sweep, asked.steps, batch))
+            row = found[name] = compare(
+                runtime_of(sweep, folder), trials(sweep, asked.steps, batch)
+            )
         print(
             f"{name}: measuring takes {row['ours_share']:.1%} of a trial's time, naively "
             f"{row['naive_share']:.1%};"

@@ -23,7 +23,7 @@ from benchmarks._shared import parsed, write
 from trials import catalog
 from trials.recipes._loop import train
 from trials.runtime import generator
-from trials.types import Backdoor, DefenderView, Images
+from trials.types import DefenderView, Images, Poisoning
 
 TRAINED, TRUSTED = 5120, 2500  # images: ten steps of 512 an epoch; 5 % of CIFAR-10
 FOR_EVER = 10**6
@@ -49,9 +49,9 @@ def training(precision: str) -> Work:
         optimizer = torch.optim.SGD(
             model.parameters(), 0.01, momentum=0.9, nesterov=True, foreach=True
         )
-        backdoor = Backdoor(data, torch.zeros(0, dtype=torch.int64), lambda x, _: x, 0)
+        poisoning = Poisoning(data)
         settings: dict[str, Any] = {"epochs": FOR_EVER, "batch": 512, "precision": precision}
-        for _ in train(model, backdoor, generator(1), optimizer, lambda _: 0.01, None, **settings):
+        for _ in train(model, poisoning, generator(1), optimizer, lambda _: 0.01, None, **settings):
             yield TRAINED
 
     return work

@@ -105,7 +105,8 @@ def measure(sweep: Sweep, kind: type[Scheduler], workers: int, ray: bool) -> dic
         ]
         counted = [f.read_text().split() for f in files]
     number = len(counted)
-    victims, copies = (sum(int(c[i]) for c in counted) for i in (0, 1))
+    victims = sum(int(words[0]) for words in counted)
+    copies = sum(int(words[1]) for words in counted)
     return {
         "trials": number,
         "victims_a_trial": victims / number,

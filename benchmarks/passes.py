@@ -22,6 +22,7 @@ from trials.spec import MethodConfig
 from trials.types import DefenderView, Images
 
 BATCH, CLASSES, TEACHER, INVERSION, RANKING = 16, 10, 7, 3, 10
+ANP, RNP, RENEWED = 4, 3, 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,29 @@ FEWEST = {
     "pivotal_tuning": Fewest(
         2, 0, "latents of the tuned and of the given model, on augmented images"
     ),
+    "clp": Fewest(0, 1 / BATCH, "one image, to see which normalisation reads which convolution"),
+    "i_bau": Fewest(
+        0,
+        1 + 10 * 2 + 10 * 3,
+        "a round of ten batches: answer and slope; perturbed, answer and slope again",
+    ),
+    "sau": Fewest(
+        2 * 2 + 2 * 5 + 2,
+        0,
+        "answers and five steps of two models; clean, perturbed, and the given one's twice",
+    ),
+    "d3": Fewest(1, 0, "one forward; labels by default"),
+    "ft_sam": Fewest(2, 0, "the gradient at the weights, and the one at the moved weights"),
+    "anp": Fewest(
+        0, 3 * ANP, f"three forwards in each of {ANP} iterations: worst case, clean, perturbed"
+    ),
+    "rnp": Fewest(
+        0, 5 + RNP, f"five forwards until the first look at unlearning, and {RNP} steps on masks"
+    ),
+    "overlay_soup": Fewest(
+        2, 1 / BATCH + 10 * RENEWED, f"member and given model; {RENEWED} batches at ten points"
+    ),
+    "fst": Fewest(2, 0, "the tuned and the given model"),
     "nad": Fewest(2, TEACHER, f"student and teacher; the teacher's {TEACHER} steps come before"),
     "neural_cleanse": Fewest(
         1, INVERSION * CLASSES, f"one forward; {INVERSION} steps of inversion for each class"
@@ -55,6 +79,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nad": {"teacher_steps": TEACHER},
     "neural_cleanse": {"steps_per_class": INVERSION},
     "fine_pruning": {"ranking_batches": RANKING, "rho": 0.5},
+    "i_bau": {"rounds": 1},
+    "anp": {"iterations": ANP},
+    "rnp": {"recover_steps": RNP, "stop": 1.0},
+    "overlay_soup": {"members": 1, "refresh": RENEWED * BATCH},
 }
 
 

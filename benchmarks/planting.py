@@ -17,15 +17,15 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from benchmarks._shared import ROOT, bench_of, digits, parsed, trial_of, width, write
+from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
 from sweep.spec.sweep import Sweep
 from trials import catalog, train
 from trials.games import self_poison
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.runtime import TrialRuntime, generator, self_poisoning_layout
 from trials.self_poisoning import Layout
 from trials.spec import MethodConfig, Scalar
-from trials.types import DefenderView, Images, Trigger
+from trials.types import DefenderView, Goal, Images
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def self_poisoning(
         schedule.share,
         ctx.rng("mix", copy),
     )
-    triggered, before = stamped(select, layout.trigger, layout.target), accuracy(model, select)
+    triggered, before = layout.goal.cases(select), accuracy(model, select)
     optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
     for step, _ in train.tune(model, batches, optimizer, most, LOOK, freeze_bn=schedule.freeze_bn):
         loss = before - accuracy(model, select)
-        holds = rate(model, triggered, layout.target) >= REACH and (
+        holds = success(model, triggered) >= REACH and (
             schedule.hold < 0 or loss <= CDA_LOSS + 1e-9
         )
         since = -1 if not holds else step if since < 0 else since
@@ -99,41 +99,35 @@ def treat(
     model: nn.Module,
     trusted: Images,
     test: Images,
-    trigger: Trigger,
-    target: int,
+    goal: Goal,
     into: Left,
     steps: int,
 ) -> None:
     """Add the ASR and CDA on the test set after each treatment."""
-    triggered = stamped(test, trigger, target)
+    triggered = goal.cases(test)
     for name, (defense, params) in TREATMENTS.items():
         held = {} if defense == "none" else {"steps": steps}
         method = catalog.resolve("defenses", MethodConfig(defense, {**held, **params}))
         repair = catalog.find("defenses", method.name)
-        ends = [
-            m
-            for _, m in repair(
-                DefenderView(model, trusted), generator(0, "treat"), 10_000, **method.params
-            )
-        ]
+        view = DefenderView(model, trusted)
+        ends = [m for _, m in repair(view, generator(0, "treat"), 10_000, **method.params)]
         left = ends[-1] if ends else model
-        into[name].append((rate(left, triggered, target), accuracy(left, test)))
+        into[name].append((success(left, triggered), accuracy(left, test)))
 
 
 def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[int]]]:
     """What every treatment leaves of every kind of backdoor, and the steps that self-poisoning
     took.
     """
-    found: dict[str, Left] = {
-        name: defaultdict(list) for name in (REAL, *(s.name for s in SCHEDULES))
-    }
+    kinds = [REAL, *(s.name for s in SCHEDULES)]
+    found: dict[str, Left] = {name: defaultdict(list) for name in kinds}
     steps: dict[str, list[int]] = defaultdict(list)
     for seed in range(asked.victims):
         with tempfile.TemporaryDirectory() as folder:
             sweep = digits(seed, tiny=asked.tiny)
-            runtime = bench_of(sweep, folder)
-            ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
-            view, test, backdoor = ctx.view(), ctx.test(), ctx.backdoor()
+            runtime = runtime_of(sweep, folder)
+            ctx = runtime.evaluator(trial_of(sweep, MethodConfig("none")))
+            view, test, poisoning = ctx.view(), ctx.test(), ctx.poisoning()
             for copy in range(asked.copies):
                 for schedule in SCHEDULES:
                     model, layout, took = self_poisoning(runtime, sweep, schedule, copy, asked.most)
@@ -145,8 +139,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
                         model,
                         fitted,
                         test,
-                        layout.trigger,
-                        layout.target,
+                        layout.goal,
                         found[schedule.name],
                         asked.steps,
                     )
@@ -154,8 +147,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
                     view.model,
                     fitted,
                     test,
-                    backdoor.trigger,
-                    backdoor.target,
+                    poisoning.implants[0].goal,
                     found[REAL],
                     asked.steps,
                 )
@@ -174,12 +166,16 @@ def _asr(pairs: list[tuple[float, float]]) -> float:
     return fmean(a for a, _ in pairs)
 
 
+def _cda(pairs: list[tuple[float, float]]) -> float:
+    return fmean(c for _, c in pairs)
+
+
 def table(found: dict[str, Left], steps: dict[str, list[int]]) -> str:
     """The ASR and CDA left, in Markdown."""
     lines = ["| backdoor | steps | " + " | ".join(TREATMENTS) + " | apart from the real one |"]
     lines.append("|---|--:|" + "--:|" * (len(TREATMENTS) + 1))
     for name, left in found.items():
-        cells = [f"{_asr(left[t]):.2f} at {fmean(c for _, c in left[t]):.2f}" for t in TREATMENTS]
+        cells = [f"{_asr(left[t]):.2f} at {_cda(left[t]):.2f}" for t in TREATMENTS]
         took = f"{fmean(steps[name]):.0f}" if name in steps else "-"
         gap = "-" if name == REAL else f"{apart(left, found[REAL]):.2f}"
         lines.append(f"| {name} | {took} | " + " | ".join(cells) + f" | {gap} |")
@@ -188,23 +184,26 @@ def table(found: dict[str, Left], steps: dict[str, list[int]]) -> str:
 
 PAGE = """# Planted backdoors and trained-in ones
 
-Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as the real one does.
+Tuning on self-poisoned copies is worth something only if a planted backdoor answers to a defense as
+the real one does.
 
 <!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
 ```bash
 {command}
 ```
 
-Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies} copies; digits, ResNet-18
-of width {width}, {trusted} trusted images. The last column is the mean absolute difference in ASR to the real one over
-the treatments. The single values are in benchmarks/results/planting.json.
+Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies}
+copies; digits, ResNet-18 of width {width}, {trusted} trusted images. The last column is the mean
+absolute difference in ASR to the real one over the treatments. The single values are in
+benchmarks/results/planting.json.
 
 {table}
 
 What it means:
 {meaning}
 
-Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few hundredths are noise.
+Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few
+hundredths are noise.
 """
 
 

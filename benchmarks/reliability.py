@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def bound(kills: int) -> float:
 
 
 def measure(rounds: int, only: str) -> list[Line]:
-    """What the tests counted. Raises SystemExit if one failed: a page of figures is not for that."""
+    """What the tests counted. Raises SystemExit if one failed: no figures are kept then."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "figures.jsonl"
         words = [
@@ -118,7 +119,8 @@ def kill_rows(lines: Sequence[Line]) -> list[str]:
     """One row a kind of driver and store."""
     rows = []
     for x in lines:
-        at = ", ".join(f"{x[f'killed_at_{k}']} {words}" for k, words in MOMENTS.items())
+        counts = {words: x["killed_at_" + moment] for moment, words in MOMENTS.items()}
+        at = ", ".join(f"{count} {words}" for words, count in counts.items())
         numbers = [x[k] for k in ("whole_group", "sweeps", "executions", "cut_short", "seed")]
         cells = [x["what"], x["kills"], at, *numbers, f"{x['took'] / 60:.0f} min"]
         rows.append("| " + " | ".join(map(str, cells)) + " |")
@@ -138,9 +140,8 @@ def loss_rows(lines: Sequence[Line]) -> list[str]:
     rows = []
     for words, (bad, of) in FAILURES.items():
         some = [x for x in lines if bad != "damaged" or "SQLite" in x["what"]]
-        rows.append(
-            f"| {words} | {sum(x[bad] for x in some)} | {sum(x[of] for x in some):,} {UNITS[of]} |"
-        )
+        seen, among = sum(x[bad] for x in some), sum(x[of] for x in some)
+        rows.append(f"| {words} | {seen} | {among:,} {UNITS[of]} |")
     return rows
 
 
@@ -163,11 +164,14 @@ def hostile_rows(tally: dict[str, Any]) -> list[str]:
     """One row a kind of input, and all of them."""
     kinds: dict[str, dict[str, int]] = tally.get("kinds", {})
     columns = ("tried", *VERDICTS)
-    every = {c: sum(row.get(c, 0) for row in kinds.values()) for c in columns}
-    rows = [*kinds.items(), ("**all**", every)] if kinds else []
-    return [
-        f"| {name} | {' | '.join(f'{row.get(c, 0):,}' for c in columns)} |" for name, row in rows
-    ]
+    every: Counter[str] = Counter()
+    for row in kinds.values():
+        every.update(row)
+    lines = []
+    for name, row in [*kinds.items(), ("**all**", every)] if kinds else []:
+        cells = [f"{row.get(c, 0):,}" for c in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 VERDICTS = ("refused", "contained", "accepted", "crashed")  # as tests/counting.py counts them
@@ -192,10 +196,11 @@ ANSWERS = {
 }
 TEXT = """# What a kill costs
 
-Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits, two convolutions,
-some 34 trials) with SIGKILL, at moments drawn at random from their whole life, start them again, and count. The tests'
-drivers, and Ray's workers, are forks of a process that has loaded the libraries, so a life begins where the program
-does; one test has all started as users do, on two nodes in two networks ([cluster.md](cluster.md)).
+Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits,
+two convolutions, some 34 trials) with SIGKILL, at moments drawn at random from their whole life,
+start them again, and count. The tests' drivers, and Ray's workers, are forks of a process that has
+loaded the libraries, so a life begins where the program does; one test has all started as users do,
+on two nodes in two networks ([cluster.md](cluster.md)).
 
 <!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
 ```bash
@@ -205,31 +210,35 @@ python -m benchmarks.reliability                    # everything, 20 rounds, in 
 
 ## The driver is killed
 
-| what | kills | when | workers too, at once | sweeps completed | trials started | cut short | seed | took |
+| what | kills | when | workers too | sweeps completed | trials started | cut short | seed | took |
 |---|--:|---|--:|--:|--:|--:|--:|--:|
 {kills}
 
-After each kill, when all processes are gone, every record is noted that is in the store or that a worker has put on
-disk for it. It must be there after every later run, unchanged to the last byte, and its trial may not be started again,
-by the journal that the workers keep. The completed sweep's records must be those of a sweep that nobody killed, bit for
-bit (times and provenance excepted). A trial that was in flight is started again: those are the trials cut short.
+After each kill, when all processes are gone, every record is noted that is in the store or that a
+worker has put on disk for it. It must be there after every later run, unchanged to the last byte,
+and its trial may not be started again, by the event logs that the workers keep. The completed
+sweep's records must be those of a sweep that nobody killed, bit for bit (times and provenance excepted). A
+trial that was in flight is started again: those are the trials cut short.
 
 | what must not happen | seen | of |
 |---|--:|--:|
 {losses}
 
-With none seen in {number} kills, the chance of one in a kill like these is below {bound:.1%} (one-sided, at 95 %; about
-3/n). What happens to your machines is not drawn like these kills. Ray's own two helper processes (agents of its
-dashboard and environments, which run no trial) outlive a killed driver by about a minute; they are waited for.
+With none seen in {number} kills, the chance of one in a kill like these is below {bound:.1%}
+(one-sided, at 95 %; about 3/n). What happens to your machines is not drawn like these kills. Ray's
+own two helper processes (agents of its dashboard and environments, which run no trial) outlive a
+killed driver by about a minute; they are waited for.
 
-One row is of a sweep with two searches (TPE and a Gaussian process), run by one worker: a search that was killed asks
-for the same configurations as one that was not. Each ask is seeded by its number alone and depends on what was told
-before it; after a stop the search asks again from the first, and what is stored answers at once. So it is with all four
-samplers (tests/sweep/planning/test_search_stops.py stops them at any point, between two seeds of a configuration too), but not
-where `seconds` are an objective, which no two runs share. With several workers or drivers an ask depends on who had
-finished first, stopped or not: such a search, once it asks for something else than before, is told of all that is
-stored, finishes configurations that lack a seed, and goes on from there. It pays for nothing twice, and for no more
-than `trials` but for what other drivers have in flight.
+One row is of a sweep with two searches (TPE and a Gaussian process), run by one worker: a search
+that was killed asks for the same configurations as one that was not. Each ask is seeded by its
+number alone and depends on what was told before it; after a stop the search asks again from the
+first, and what is stored answers at once. So it is with all four samplers
+(tests/sweep/planning/test_search_stops.py stops them at any point, between two seeds of a
+configuration too), but not where `seconds` are an objective, which no two runs share. With several
+workers or drivers an ask depends on who had finished first, stopped or not: such a search, once it
+asks for something else than before, is told of all that is stored, finishes configurations that
+lack a seed, and goes on from there. It pays for nothing twice, and for no more than `trials` but
+for what other drivers have in flight.
 
 ## A worker is killed in a trial, or its node goes
 
@@ -237,8 +246,9 @@ than `trials` but for what other drivers have in flight.
 |---|--:|--:|--:|--:|--:|
 {workers}
 
-A worker that had put its record on disk before it died costs no new start. A node is removed by killing all of its
-processes at once: Ray's and the worker, which is in the middle of a trial; the other of two nodes completes the sweep.
+A worker that had put its record on disk before it died costs no new start. A node is removed by
+killing all of its processes at once: Ray's and the worker, which is in the middle of a trial; the
+other of two nodes completes the sweep.
 
 ## Other faults
 
@@ -248,11 +258,12 @@ processes at once: Ray's and the worker, which is in the middle of a trial; the 
 
 ## Hostile input
 
-Specs, checkpoints, images, stores and names that were damaged or made to do harm go through the real commands; each
-must end in success, or in one line and exit code 2, in bounded memory and time, with no file outside the output
-folder ([SECURITY.md](../SECURITY.md)). Refused and accepted are both right. Contained: the file ended the process that
-is started to open it, by a signal or an error that nobody caught, and the command itself refused the file in one line.
-Crashed is anything else.
+Specs, checkpoints, images, stores and names that were damaged or made to do harm go through the
+real commands; each must end in success, or in one line and exit code 2, in bounded memory and time,
+with no file outside the output folder ([SECURITY.md](../SECURITY.md)). Refused and accepted are
+both right. Contained: the file ended the process that is started to open it, by a signal or an
+error that nobody caught, and the command itself refused the file in one line. Crashed is anything
+else.
 
 | input | tried | refused | contained | accepted | crashed |
 |---|--:|--:|--:|--:|--:|
@@ -263,9 +274,9 @@ Crashed is anything else.
 The test suite holds all of this at 20 kills of a driver and some 1,900 inputs. `make test-slow` prints for how long any of
 its chaos and fuzz tests ran (6 minutes on two slow cores), and fails at ten.
 
-Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be written. Figures by
-{processor}, {cores} cores, with other work beside it; they are in benchmarks/results/reliability.json,
-each with the commit that it was measured at.
+Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be
+written. Figures by {processor}, {cores} cores, with other work beside it; they are in
+benchmarks/results/reliability.json, each with the commit that it was measured at.
 """
 
 

@@ -154,7 +154,7 @@ def search(sampler: str, strategies: int, each: int) -> dict[str, Any]:
     half = number // 2
     return {
         "sampler": sampler,
-        "walks": strategies,
+        "strategies": strategies,
         "trials": number,
         "ms_a_trial": 1e3 * (ends[-1] - began) / number,
         "ms_first_half": 1e3 * (ends[half - 1] - began) / half,
@@ -223,9 +223,10 @@ def in_turn(executor: str, small: int, large: int, rounds: int, workers: int) ->
     }
     for number in (small, large):
         some = [run for run in runs if run["trials"] == number]
-        figures["median"].append(
-            {name: statistics.median(run[name] for run in some) for name in some[0]}
-        )
+        medians = {}
+        for name in some[0]:
+            medians[name] = statistics.median([run[name] for run in some])
+        figures["median"].append(medians)
         times = [run["ms_a_trial"] for run in some]
         figures["range_ms"].append([min(times), max(times)])
     for name in ("ms_a_trial", "driver_cpu_ms_a_trial"):

@@ -24,7 +24,7 @@ from trials import catalog
 from trials.recipes._loop import _fast_in_bf16, train
 from trials.runtime import generator
 from trials.train import augment, shuffled
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 Side = Callable[[], int]  # one round of work; returns what it did: images, or FLOPs
 BATCH = {16: 128, 64: 32}  # width: images a step
@@ -46,12 +46,11 @@ def ours(width: int, precision: str) -> Side:
     """Epochs of the recipes' own loop."""
     model, data = model_of(width, torch.channels_last), images(BATCH[width])
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, foreach=True)
-    places = torch.zeros(0, dtype=torch.int64)
-    backdoor = Backdoor(data, places, lambda x, _: x, 0)
+    poisoning = Poisoning(data)
 
     def epoch() -> int:
         settings: dict[str, Any] = {"epochs": 1, "batch": BATCH[width], "precision": precision}
-        for _ in train(model, backdoor, generator(1), optimizer, lambda _: 0.01, None, **settings):
+        for _ in train(model, poisoning, generator(1), optimizer, lambda _: 0.01, None, **settings):
             pass
         return len(data)
 
@@ -59,7 +58,7 @@ def ours(width: int, precision: str) -> Side:
 
 
 def plain(width: int, layout: torch.memory_format) -> Side:
-    """The loop that one writes first: fp32, PyTorch's defaults, the same batches and augmentation."""
+    """The loop that one writes first: fp32, PyTorch's defaults, the same batches."""
     model, data = model_of(width, layout).train(), images(BATCH[width])
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
     batches: Iterator[torch.Tensor] = shuffled(torch.arange(len(data)), BATCH[width], generator(1))
@@ -119,7 +118,10 @@ def why() -> str:
     """Which precision the recipes choose here, and why."""
     if _fast_in_bf16(torch.device("cpu")):
         return "bf16 is chosen: the processor has AMX tiles."
-    return "fp32 is chosen: the processor has no AMX tiles (or hides them), and without them bf16 is no faster."
+    return (
+        "fp32 is chosen: the processor has no AMX tiles (or hides them), and without them bf16 is "
+        "no faster."
+    )
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods: written by docs/list_methods.py -->", "<!-- /methods -->"
 KINDS = [kind for kind in catalog.KINDS if not kind.endswith("spaces")]
 PAPER = re.compile(
-    r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?"
+    r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})"
+    r"(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?"
 )
 
 
@@ -35,7 +36,9 @@ def rows() -> list[str]:
             file = f"{catalog.KINDS[kind][0].replace('.', '/')}/{name}.py"
             title, _, rest = method.summary.rstrip(".").partition(": ")
             what = rest or title
-            lines.append(f"| {kind.removesuffix('s')} | [{name}]({file}) | {what} | {paper(method)} |")
+            lines.append(
+                f"| {kind.removesuffix('s')} | [{name}]({file}) | {what} | {paper(method)} |"
+            )
     return lines
 
 

@@ -2,8 +2,8 @@
 
     python docs/retake.py [--store URL]
 
-Writes docs/digits.md (all that the README says of the demo, in full), the README's block between its two markers, and,
-where there is Chromium, docs/report.png.
+Writes docs/digits.md (all that the README says of the demo, in full), the README's block between
+its two markers, and, where there is Chromium, docs/report.png.
 """
 
 import argparse
@@ -24,8 +24,9 @@ BEGIN, END = "<!-- demo: written by docs/retake.py -->", "<!-- /demo -->"
 
 
 def rows(records: list[Record]) -> list[str]:
-    """The winner of each defense beside what it did on the report images and on the real attack, in Markdown."""
-    head = "| | defense | η on select | CDA loss | η on report | real attack | its CDA loss | step | settings |"
+    """A row of Markdown a winner: its setting, the report images, the real attack."""
+    names = ["defense", "η on select", "CDA loss", "η on report", "real attack", "its CDA loss"]
+    head = "| | " + " | ".join([*names, "step", "settings"]) + " |"
     lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|---|"]
     found = winners(records)
     best = {id(w) for w in overall(found)}
@@ -57,13 +58,15 @@ def page(records: list[Record]) -> str:
         [
             "# The demo: digits",
             "",
-            "`make demo` runs examples/digits.toml: two convolutions trained on real handwritten digits with a",
-            "BadNets backdoor, then defenses tuned on self-poisoned copies, then each winner judged on the real one.",
+            "`make demo` runs examples/digits.toml: two convolutions trained on real handwritten",
+            "digits with a BadNets backdoor, then defenses tuned on self-poisoned copies, then",
+            "each winner judged on the real one.",
             "",
             *rows(records),
             "",
-            "η is the ASR left: on select images (which chose the setting), on report images (which chose nothing),",
-            "and for the real attack on the test set (which the defender never sees).",
+            "η is the ASR left: on select images (which chose the setting), on report images",
+            "(which chose nothing), and for the real attack on the test set (which the defender",
+            "never sees).",
             "",
             f"{len(records)} trials, {seconds:.0f} s of trial time in all; {stamp}.",
             "",

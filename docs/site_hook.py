@@ -1,4 +1,4 @@
-"""What mkdocs needs to build the pages as they are: links that leave ``docs/`` lead to copies of the files in the site.
+"""Lets mkdocs build the pages as they are: links that leave ``docs/`` lead to copies in the site.
 
 A link to a file that does not exist stays a broken link, which fails a strict build.
 """

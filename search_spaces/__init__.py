@@ -1,1 +1,4 @@
-"""What to try: one search space a defense, after Pick your Poison, section A-E and Table V."""
+"""What to try: one search space a defense, after Pick your Poison, section A-E and Table V, with
+profiles for data sets of different sizes; in ``detectors`` one a detector. A space asks for its
+settings, so the same function gives a grid, a list or an Optuna trial.
+"""

@@ -1,6 +1,4 @@
-"""How a space asks: of a walker, which takes listed values, or of an Optuna trial, which draws from
-their range.
-"""
+"""How a space asks: a chooser takes listed values, an Optuna trial draws from their range."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -27,11 +25,11 @@ Ask: TypeAlias = "Chooser | optuna.Trial"
 def number(
     ask: Ask, name: str, default: float, *others: float, integer: bool = False, log: bool = True
 ) -> float:
-    """A walker's pick of the values, or an Optuna trial's draw between the least and the greatest
+    """A chooser's pick of the values, or an Optuna trial's draw between the least and the greatest
     of them.
 
     Args:
-        ask: a walker or an ``optuna.Trial``.
+        ask: a chooser or an ``optuna.Trial``.
         name: name within the space; a branch with other values needs another name.
         default: value of the default configuration.
         *others: further values of a grid.

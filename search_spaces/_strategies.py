@@ -1,4 +1,4 @@
-"""From a space to a list of configurations, before anything runs: grid, star, and a thinned grid."""
+"""From a space to a list of configurations before anything runs: grid, one_at_a_time, thinned."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ Space = Callable[[Chooser, str], MethodConfig]
 
 
 class _Path:
-    """A walker that takes the ``turns``-th choice where one is given and the default elsewhere, and
+    """A chooser that takes the ``turns``-th choice where one is given, the default elsewhere, and
     keeps a log.
     """
 
@@ -21,7 +21,8 @@ class _Path:
     def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar:
         if name in self.asked:
             raise ValueError(
-                f"the space asks for {name!r} twice in one walk: give the second another name"
+                f"the space asks for {name!r} twice in one configuration: give the second another "
+                "name"
             )
         self.asked[name] = len(choices)
         return choices[self.turns.get(name, 0)]
@@ -62,7 +63,7 @@ def thin(points: Sequence[MethodConfig], limit: int, seed: int) -> list[MethodCo
     taken = [0] if points else []
     nearest = {i: _apart(places[i], places[0]) for i in rest}
     while rest and len(taken) < limit:
-        used = [[places[t][k] for t in taken] for k in range(len(places[0]))]
+        used = list(zip(*(places[t] for t in taken), strict=True))  # of each setting
         best = min(
             rest,
             key=lambda i: (
@@ -77,7 +78,7 @@ def thin(points: Sequence[MethodConfig], limit: int, seed: int) -> list[MethodCo
 
 
 def _following(turns: Mapping[str, int], asked: Mapping[str, int]) -> dict[str, int] | None:
-    """The next path in the order of an odometer whose last wheel turns first; None after the last."""
+    """The next path, the last choice first; None after the last path."""
     names = list(asked)
     for depth in reversed(range(len(names))):
         turn = turns.get(names[depth], 0) + 1
@@ -94,7 +95,7 @@ def _places(points: Sequence[MethodConfig]) -> list[tuple[float, ...]]:
     """Each point's value of each setting as a rank in [0, 1]; a setting that a point lacks lies at
     -1.
     """
-    names = sorted({name for p in points for name in p.params})
+    names = sorted(set().union(*(p.params for p in points)))
     ranks: list[dict[Scalar, float]] = []
     for name in names:
         levels = sorted(
@@ -102,13 +103,12 @@ def _places(points: Sequence[MethodConfig]) -> list[tuple[float, ...]]:
             key=lambda v: (isinstance(v, str), v),
         )
         ranks.append({v: i / max(1, len(levels) - 1) for i, v in enumerate(levels)})
-    return [
-        tuple(
-            r.get(p.params[n], -1.0) if n in p.params else -1.0
-            for n, r in zip(names, ranks, strict=True)
-        )
-        for p in points
-    ]
+    places = []
+    for point in points:
+        params = point.params
+        both = zip(names, ranks, strict=True)
+        places.append(tuple(rank[params[n]] if n in params else -1.0 for n, rank in both))
+    return places
 
 
 def _apart(a: Sequence[float], b: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The roof: plans a sweep, runs its trials here or on a Ray cluster, and the command line.
+"""Plans a sweep, runs its trials here or on a Ray cluster, and the command line.
 
 The same in Python as on the command line::
 

@@ -31,7 +31,7 @@ def counter(request: pytest.FixtureRequest, seed: int) -> Callable[..., None]:
     return add
 
 
-def journal(artifacts: Path) -> list[dict[str, Any]]:
+def event_log(artifacts: Path) -> list[dict[str, Any]]:
     """Every line that workers wrote, with the process it is of, in the order of time."""
     found = []
     for file in (artifacts / "events").glob("*.jsonl"):
@@ -42,8 +42,8 @@ def journal(artifacts: Path) -> list[dict[str, Any]]:
 
 
 def started(artifacts: Path) -> list[str]:
-    """The trials that workers have started, by their journals."""
-    return [e["trial"] for e in journal(artifacts) if e["event"] == "started"]
+    """The trials that workers have started, by their event logs."""
+    return [e["trial"] for e in event_log(artifacts) if e["event"] == "started"]
 
 
 def repeated(artifacts: Path, records: Collection[str], lost: int) -> int:

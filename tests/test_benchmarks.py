@@ -1,4 +1,4 @@
-"""Every benchmark runs, in a tiny form, gives figures, and leaves those that are kept as they are."""
+"""Every benchmark runs, in a tiny form, gives figures, and leaves the kept ones alone."""
 
 import json
 import os

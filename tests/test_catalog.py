@@ -53,10 +53,17 @@ def test_every_method_describes_itself_and_its_settings(kind: str, name: str) ->
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, n in EVERY if k != "datasets"])
 def test_every_default_passes_its_own_check(kind: str, name: str) -> None:
-    assert (
-        catalog.resolve(kind, MethodConfig(name)).params.keys()
-        == catalog.describe(kind, name).settings.keys()
-    )
+    method = catalog.describe(kind, name)
+    expected = method.settings.keys() - method.added_later
+    assert catalog.resolve(kind, MethodConfig(name)).params.keys() == expected
+
+
+def test_a_setting_that_was_added_later_stays_out_of_the_id_at_its_default() -> None:
+    plain = catalog.resolve("games", MethodConfig("robustness"))
+    said = catalog.resolve("games", MethodConfig("robustness", {"asr_of": "max"}))
+    other = catalog.resolve("games", MethodConfig("robustness", {"asr_of": "mean"}))
+    assert said == plain and "asr_of" not in plain.params
+    assert other.params == {**plain.params, "asr_of": "mean"}
 
 
 def test_resolving_fills_defaults_and_keeps_what_was_given() -> None:

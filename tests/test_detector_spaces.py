@@ -115,7 +115,7 @@ def test_optuna_draws_within_the_grid(name: str, profile: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", NAMES)
-def test_star_is_part_of_the_grid(name: str, profile: str) -> None:
+def test_one_at_a_time_is_part_of_the_grid(name: str, profile: str) -> None:
     points, rays = grid(space(name), profile), one_at_a_time(space(name), profile)
     assert rays[0] == points[0]
     assert {canonical(p.identity()) for p in rays} <= {canonical(p.identity()) for p in points}

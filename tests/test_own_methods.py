@@ -37,7 +37,10 @@ def test_a_folders_methods_are_listed_with_their_settings() -> None:
 
 
 def test_a_folders_methods_and_spaces_are_found() -> None:
-    code = "from trials.catalog import find; print(find('defenses', 'faulty').__module__, find('spaces', 'faulty'))"
+    code = (
+        "from trials.catalog import find; print(find('defenses', 'faulty').__module__, "
+        "find('spaces', 'faulty'))"
+    )
     assert called(code, f"{METHODS}{os.pathsep}").startswith(
         "trials.defenses.faulty <function space"
     )
@@ -112,3 +115,107 @@ def test_a_folder_that_others_may_write_is_refused_in_one_line(
     assert said.count("\n") == 1
     (folder / path).chmod(mode & 0o755)
     assert "mine" in json.loads(listed(str(folder)))["defenses"]
+
+
+DETECTOR = '''"""Looks.
+
+Source: here.
+Deviation: none.
+"""
+{constant}
+
+def score(suspect, repaired, trusted, rng, /, *, steps: int = 1):
+    {body}
+'''
+
+
+@pytest.mark.parametrize(
+    ("constant", "body", "compares"),
+    [
+        ("COMPARES = True", "return 0", True),
+        ("COMPARES = False", "return repaired(trusted.x)", False),
+        ("", "del repaired", False),
+    ],
+)
+def test_whether_a_detector_compares_is_what_it_declares(
+    tmp_path: Path, constant: str, body: str, compares: bool
+) -> None:
+    """The text of its function decides nothing."""
+    (tmp_path / "detectors").mkdir()
+    file = tmp_path / "detectors" / "mine.py"
+    file.write_text(DETECTOR.format(constant=constant, body=body))
+    code = "from trials.catalog import describe; print(describe('detectors', 'mine').compares)"
+    assert called(code, str(tmp_path)).strip() == str(compares)
+
+
+def test_a_need_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
+    text = 'NEEDS = frozenset({"stage"})\ndef repair(view, rng, every, /): ...'
+    file = method(tmp_path, "mine", text)
+    said = listed(str(tmp_path))
+    assert said.startswith(f"poisonsweep: {file}: not a method that can be used: NEEDS: ")
+    assert "Did you mean 'stages'?" in said
+    assert said.count("\n") == 1
+
+
+VGG = '''"""A small VGG of torchvision with two linear layers.
+
+Source: Simonyan & Zisserman 2015, arXiv:1409.1556.
+Deviation: two convolutions.
+"""
+
+import torchvision
+from torch import nn
+from torchvision.models.vgg import make_layers
+
+
+def build(classes, size, /, *, width: int = 4):
+    model = torchvision.models.VGG(make_layers([width, "M", 2 * width, "M"]), init_weights=False)
+    model.avgpool = nn.AdaptiveAvgPool2d(2)
+    model.classifier = nn.Sequential(nn.Linear(8 * width, 16), nn.ReLU(), nn.Linear(16, classes))
+    return model
+'''
+SWEEP = """
+trusted = 0.2
+[victim]
+dataset = "digits"
+model = {{ name = {model} }}
+training = {{ name = "fast", epochs = 1 }}
+attacks = ["badnets"]
+[[defenses]]
+name = "{defense}"
+profile = "small"
+"""
+
+
+@pytest.mark.parametrize(
+    ("defense", "model", "lacks"),
+    [
+        ("fine_pruning", '"small_vgg"', "small_vgg has none"),
+        ("nad", '"small_vgg"', "at least two stages"),
+        ("bn_refresh", '"small_vgg"', "batch normalisation"),
+        ("nad", '"clip_vit_b32", architecture = "tiny"', "clip_vit_b32 has none"),
+        ("fine_tuning", '"small_vgg"', ""),
+    ],
+)
+def test_a_defense_on_a_model_that_lacks_what_it_needs_is_refused_before_any_compute(
+    tmp_path: Path, defense: str, model: str, lacks: str
+) -> None:
+    (tmp_path / "own" / "models").mkdir(parents=True)
+    (tmp_path / "own" / "models" / "small_vgg.py").write_text(VGG)
+    file, out = tmp_path / "sweep.toml", tmp_path / "out"
+    file.write_text(SWEEP.format(model=model, defense=defense))
+    code = f"""
+from pathlib import Path
+from sweep.execution.preflight import check
+from sweep.execution.worker import WorkerConfig
+from sweep.spec.sweep import read
+check(read({str(file)!r}), WorkerConfig({str(out)!r}, "cpu", 1))
+print(sum(f.is_file() for f in Path({str(out)!r}).rglob("*")), "files")
+"""
+    said = called(code, str(tmp_path / "own"))
+    if not lacks:
+        assert said == "0 files\n"
+        return
+    last = said.splitlines()[-1]
+    assert last.startswith(f"trials.spec.SpecError: {defense} needs a model with ")
+    assert lacks in last

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trials import spec
+from trials import digests
+from trials.digests import digest_of
 from trials.spec import (
     MethodConfig,
     Point,
@@ -21,9 +22,9 @@ from trials.spec import (
     canonical,
     content_id,
     derive,
-    digest_of,
     record_from_json,
     to_json,
+    victim_from_json,
 )
 
 VICTIM = Victim(
@@ -78,7 +79,10 @@ def test_a_files_content_enters_the_id_and_its_path_does_not() -> None:
 
 
 def test_ids_are_the_same_in_every_process() -> None:
-    code = "from trials.spec import *; print(content_id({'b': [1, 1.5, 'ü'], 'a': None}), derive(7, 'x', 2))"
+    code = (
+        "from trials.spec import *; print(content_id({'b': [1, 1.5, 'ü'], 'a': None}), "
+        "derive(7, 'x', 2))"
+    )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -138,7 +142,10 @@ def test_a_folders_digest_sees_names_and_bytes(tmp_path: Path) -> None:
 
 
 def test_the_shared_words_load_nothing_but_the_standard_library() -> None:
-    code = "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', 'pandas'} & set(sys.modules))"
+    code = (
+        "import sys, trials.spec, trials.catalog; print(*{'torch', 'numpy', 'ray', "
+        "'pandas'} & set(sys.modules))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -197,10 +204,30 @@ def test_a_copy_of_a_large_folder_is_the_same(tmp_path: Path) -> None:
 def test_of_very_many_files_some_are_looked_into_from_the_first_to_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spec, "_SAMPLED", 2)
+    monkeypatch.setattr(digests, "_SAMPLED", 2)
     first, seen = large(tmp_path), []
     for name in "abc":
         (tmp_path / name).write_bytes(b"1" * 100)
         seen.append(large(tmp_path) != first)
         (tmp_path / name).write_bytes(b"0" * 100)
     assert seen == [True, False, True]
+
+
+def test_the_roles_of_a_trial_are_those_that_it_has() -> None:
+    poisoning, looks = MethodConfig("self_poison"), MethodConfig("neural_cleanse")
+    plain = replace(TRIAL, method=None, self_poisoning=None)
+    assert plain.roles == {}
+    full = replace(plain, method=MethodConfig("nad"), self_poisoning=poisoning, detector=looks)
+    wanted = {"defense": MethodConfig("nad"), "self_poisoning": poisoning, "detector": looks}
+    assert full.roles == wanted
+    filtered = replace(plain, victim=replace(plain.victim, filter=MethodConfig("screen")))
+    assert filtered.roles == {"filter": MethodConfig("screen")}
+
+
+def test_a_victim_without_a_filter_is_stored_and_named_as_before() -> None:
+    plain = VICTIM
+    assert "filter" not in plain.identity() and "filter" not in to_json(plain)
+    filtered = replace(plain, filter=MethodConfig("screen", {"share": 0.1}))
+    assert filtered.id != plain.id
+    assert victim_from_json(to_json(filtered)) == filtered
+    assert victim_from_json(to_json(plain)) == plain

@@ -3,6 +3,14 @@ arguments.
 
 Reads the source with ``ast`` instead of importing it, so listing, planning and checking a sweep
 costs no torch import and runs no method's code. ``find`` imports the one module that a trial names.
+
+A file may declare, as constants:
+    COMPARES = True: a detector that is given the repaired model beside the suspect; without it, the
+        detector runs on a model once, and gets the suspect itself in the repaired one's place.
+    NEEDS = frozenset({"stages"}): what a defense or detector needs of a model, names in ``NEEDS``
+        here. A sweep that puts it on a model without is refused before anything runs.
+    ADDED_LATER = frozenset({"clip"}): settings that the method was given after results were stored
+        with it. At their default, which stands for what was done before, they stay out of the id.
 """
 
 import ast
@@ -10,15 +18,16 @@ import difflib
 import importlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
+from trials.digests import digest_of
 from trials.guarded import open_to_others
-from trials.spec import Location, MethodConfig, Range, Scalar, SpecError, Trial, Victim, digest_of
+from trials.spec import Location, MethodConfig, Range, Scalar, SpecError, Trial, Victim
 
 # kind -> (package, verbs): the first verb that a file defines is its one public function
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -34,6 +43,9 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # folders of a user's own methods, separated as in PATH; their code is run
 OWN = "POISONSWEEP_METHODS"
+# what a defense or detector may need of a model (trials.classifier finds it)
+NEEDS = ("head", "norms", "prunable", "stages", "trained_head")
+_DECLARED = ("ADDED_LATER", "COMPARES", "NEEDS")
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
 
@@ -72,7 +84,9 @@ class Method:
     source: str
     deviation: str
     settings: Mapping[str, Setting]
-    compares: bool = False  # a detector that looks at the repaired model too
+    compares: bool = False  # a detector that is given the repaired model too (COMPARES = True)
+    needs: frozenset[str] = frozenset()  # what it needs of a model (NEEDS)
+    added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
 
 
 def names(kind: str) -> list[str]:
@@ -120,6 +134,8 @@ def resolve(kind: str, choice: MethodConfig) -> MethodConfig:
     files: dict[str, str] = {}
     for key, setting in sorted(method.settings.items()):
         value = _checked(choice.name, setting, choice.params.get(key, setting.default))
+        if key in method.added_later and value == setting.default:
+            continue
         if setting.location and value != "":
             value, files[key] = _located(choice.name, key, str(value))
         params[key] = value
@@ -135,6 +151,7 @@ def resolve_victim(victim: Victim) -> Victim:
         training=resolve("recipes", victim.training),
         seed=victim.seed,
         reserve=victim.reserve,
+        filter=resolve("filters", victim.filter) if victim.filter else None,
     )
 
 
@@ -269,6 +286,7 @@ def _parsed(kind: str, name: str, path: Path) -> Method:
     docs = _argument_docs(ast.get_docstring(node) or "")
     pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     settings = {a.arg: _setting(path, a, d, docs.get(a.arg, "")) for a, d in pairs}
+    constants = _constants(tree)
     return Method(
         kind,
         name,
@@ -277,8 +295,31 @@ def _parsed(kind: str, name: str, path: Path) -> Method:
         _paragraph(text, "Source"),
         _paragraph(text, "Deviation"),
         settings,
-        any(isinstance(n, ast.Name) and n.id == "repaired" for n in ast.walk(node)),
+        compares=bool(constants.get("COMPARES", False)),
+        needs=_names("NEEDS", constants, NEEDS),
+        added_later=_names("ADDED_LATER", constants, settings),
     )
+
+
+def _constants(tree: ast.Module) -> dict[str, Any]:
+    """What a file declares of itself: its constants of these names, which are literals."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and target.id in _DECLARED:
+            assert isinstance(node, ast.Assign)
+            call = node.value
+            inner = call.args[0] if isinstance(call, ast.Call) and call.args else call
+            found[target.id] = ast.literal_eval(inner)
+    return found
+
+
+def _names(constant: str, constants: Mapping[str, Any], known: Collection[str]) -> frozenset[str]:
+    """The names in a declared set. Raises LookupError for one that is not known."""
+    found = frozenset(constants.get(constant, ()))
+    for name in sorted(found - frozenset(known)):
+        raise LookupError(f"{constant}: {unknown('name', name, sorted(known))}")
+    return found
 
 
 def _setting(path: Path, arg: ast.arg, default: ast.expr | None, doc: str) -> Setting:

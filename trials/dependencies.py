@@ -2,7 +2,8 @@
 self-poisoned copies.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from trials import catalog
 from trials.spec import MethodConfig, Trial, Victim
@@ -17,7 +18,7 @@ def training_of(victim: Victim) -> Trial:
 
 
 def copy_of(trial: Trial, copy: int) -> Trial:
-    """The trial that makes self-poisoned copy number ``copy`` for a tuning or confirmation trial."""
+    """The trial that makes self-poisoned copy ``copy`` for a tuning or confirmation trial."""
     if trial.self_poisoning is None:
         raise ValueError(f"a trial of the game {trial.game.name} has no plant, so it has no copies")
     game = replace(trial.self_poisoning, params={**trial.self_poisoning.params, "copy": copy})
@@ -26,9 +27,67 @@ def copy_of(trial: Trial, copy: int) -> Trial:
     )
 
 
-def dependencies(trial: Trial) -> list[Trial]:
-    """The trials whose artifacts this one builds on, in the order in which they can run."""
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Trials and what each builds on, without circles; iterated, each comes after what it needs.
+
+    Attributes:
+        trials: by id.
+        needs: for each id, those of the trials whose artifacts it reads.
+    """
+
+    trials: Mapping[str, Trial]
+    needs: Mapping[str, tuple[str, ...]]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials.values())
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def levels(self) -> list[list[Trial]]:
+        """The topological levels: a trial needs only trials of the levels before its own.
+
+        The trials of a level can run in any order, or at once."""
+        level: dict[str, int] = {}
+        for key in self.trials:
+            level[key] = 1 + max((level[need] for need in self.needs[key]), default=-1)
+        found: list[list[Trial]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+        for key, trial in self.trials.items():
+            found[level[key]].append(trial)
+        return found
+
+
+def graph(trials: Iterable[Trial]) -> Graph:
+    """The trials and all that they build on."""
+    known: dict[str, Trial] = {}
+    needs: dict[str, tuple[str, ...]] = {}
+    trained: dict[str, Trial] = {}
+
+    def add(trial: Trial) -> None:
+        if trial.id in known:
+            return
+        direct = _direct(trial, trained)
+        for need in direct:
+            add(need)
+        known[trial.id], needs[trial.id] = trial, tuple(need.id for need in direct)
+
+    for trial in trials:
+        add(trial)
+    return Graph(known, needs)
+
+
+def dependencies(trial: Trial) -> Graph:
+    """The trials that this one builds on, directly or through others; not itself."""
+    return graph(_direct(trial, {}))
+
+
+def _direct(trial: Trial, trained: dict[str, Trial]) -> list[Trial]:
+    """The trials whose artifacts this one reads; ``trained`` keeps those of victims met before."""
     if trial.game.name == "training":
         return []
+    key = trial.victim.id
+    if key not in trained:
+        trained[key] = training_of(trial.victim)
     copies = int(trial.game.params["copies"]) if trial.self_poisoning else 0
-    return [training_of(trial.victim), *(copy_of(trial, i) for i in range(copies))]
+    return [trained[key], *(copy_of(trial, i) for i in range(copies))]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from trials.train import to_float
-from trials.types import Images, Trigger
+from trials.types import Cases, Images
 
 
 @torch.inference_mode()
@@ -37,17 +37,13 @@ def accuracy(model: nn.Module, images: Images) -> float:
     return float((predictions(model, images.x).cpu() == images.y.cpu()).double().mean())
 
 
-def stamped(images: Images, trigger: Trigger, target: int) -> Tensor:
-    """Triggered uint8 images of all classes but ``target`` (algorithms: the ASR's own test set)."""
-    keep = (images.y != target).nonzero().flatten()
-    return trigger(images.x[keep], keep)
+def success(model: nn.Module, cases: Cases) -> float:
+    """Share of the cases that the model gives the class that the attacker wants; of a trigger's
+    cases, the ASR.
 
-
-def rate(model: nn.Module, triggered: Tensor, target: int) -> float:
-    """ASR: share of triggered non-target images predicted as ``target``.
-
-    Raises ValueError on an empty set.
+    Raises ValueError where there are no cases.
     """
-    if not len(triggered):
-        raise ValueError("no images outside the target class to measure the ASR on")
-    return float((predictions(model, triggered) == target).double().mean())
+    if not len(cases):
+        raise ValueError("no images to measure the attack on, as none outside its target class")
+    wanted = cases.wanted.to(next(model.parameters()).device)
+    return float((predictions(model, cases.x) == wanted).double().mean())

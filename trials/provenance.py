@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 from trials.catalog import own_folders
-from trials.spec import content_id, digest_of
+from trials.digests import digest_of
+from trials.spec import content_id
 
 LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "numpy")
 

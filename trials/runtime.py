@@ -15,12 +15,13 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
+from trials.poisoning import poisoned
 from trials.self_poisoning import Layout, layout
-from trials.spec import MethodConfig, SpecError, Trial, Victim, derive
+from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
-from trials.types import Backdoor, Copy, DefenderView, Images, Inspect, Repair
+from trials.types import Copy, DefenderView, Images, Inspect, Poisoning, Repair
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -66,8 +67,8 @@ class EvaluatorContext:
     """What a game that judges is handed: the attack and the test set too, loaded when called for."""
 
     fresh: Callable[[], nn.Module]
-    fit: Callable[[nn.Module, Backdoor, Generator], Any]
-    backdoor: Callable[[], Backdoor]
+    fit: Callable[[nn.Module, Poisoning, Generator], Any]
+    poisoning: Callable[[], Poisoning]
     test: Callable[[], Images]
     view: Callable[[], DefenderView]
     repair: Repair | None
@@ -105,24 +106,24 @@ class TrialRuntime:
         view = DefenderView(model, trusted.to(self.device))
         return DefenderContext(
             view=view,
-            repair=self._repair(trial),
-            inspect=self._inspect(trial),
+            repair=_in_role("defense", trial),
+            inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
             rng=self.rng(trial),
             save=self._save(trial),
             checkpointer=checkpointer,
         )
 
-    def referee(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
+    def evaluator(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
         victim = trial.victim
         return EvaluatorContext(
             fresh=lambda: self.fresh(victim),
             fit=lambda *given: _bound("recipes", victim.training)(*given, checkpointer),
-            backdoor=lambda: self.backdoor(victim),
+            poisoning=lambda: self.poisoning(victim),
             test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
-            repair=self._repair(trial),
-            inspect=self._inspect(trial),
+            repair=_in_role("defense", trial),
+            inspect=_in_role("detector", trial),
             rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),
@@ -139,24 +140,13 @@ class TrialRuntime:
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
-    def backdoor(self, victim: Victim) -> Backdoor:
-        """The poisoned training set; for a clean victim, the clean set and no poisoned places.
+    def poisoning(self, victim: Victim) -> Poisoning:
+        """The training set with the victim's attacks in it; for a clean victim, the clean set.
 
         Raises:
-            SpecError: more than one attack, or m or the target out of range.
+            SpecError: m or the target of an attack is out of range, or too few images are left.
         """
-        train = self._trainable(victim)
-        if len(victim.attacks) > 1:
-            raise SpecError(
-                "a victim of several simultaneous attacks is not supported yet: give one attack, "
-                "or none."
-            )
-        if not victim.attacks:
-            return Backdoor(train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
-        backdoor: Backdoor = _bound("attacks", victim.attacks[0])(
-            train, generator(victim.seed, "attack")
-        )
-        return backdoor
+        return poisoned(self._trainable(victim), victim.attacks, victim.seed)
 
     def trusted(self, trial: Trial) -> Images:
         """The defender's images: clean, drawn from the reserve, or else from the unpoisoned
@@ -169,12 +159,7 @@ class TrialRuntime:
     def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
         victim: Victim = key.value
         whole = self.images(_Key(victim.dataset), "train")
-        if victim.reserve:
-            banned = self._kept(victim, whole)
-        elif victim.attacks:
-            banned = self.backdoor(victim).poisoned
-        else:
-            banned = torch.zeros(0, dtype=torch.int64)
+        banned = self._kept(victim, whole) if victim.reserve else self.poisoning(victim).places
         return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
 
     def copy(self, trial: Trial, index: int) -> Copy:
@@ -209,7 +194,7 @@ class TrialRuntime:
         model.load_state_dict(tensors)
         plan = self_poisoning_layout(self.trusted(trial), self.rng(trial), trial.game)
         model.eval().requires_grad_(False)
-        return Copy(model, plan.trigger, plan.target, plan.fit, plan.select, plan.report, facts)
+        return Copy(model, plan.goal, plan.fit, plan.select, plan.report, facts)
 
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):
@@ -218,12 +203,6 @@ class TrialRuntime:
                 "deleted"
             )
         return self.artifacts.load(trial.id)
-
-    def _repair(self, trial: Trial) -> Repair | None:
-        return _bound("defenses", trial.method) if trial.method else None
-
-    def _inspect(self, trial: Trial) -> Inspect | None:
-        return _bound("detectors", trial.detector) if trial.detector else None
 
     def rng(self, trial: Trial) -> Callable[..., Generator]:
         """Generators of a trial's stages.
@@ -255,3 +234,9 @@ class _Key:
 def _bound(kind: str, choice: MethodConfig) -> Callable[..., Any]:
     function = catalog.find(kind, choice.name)
     return functools.partial(function, **choice.params)
+
+
+def _in_role(role: Role, trial: Trial) -> Callable[..., Any] | None:
+    """The method that the trial has in that role, settings bound; None where it has none."""
+    method = trial.roles.get(role)
+    return _bound(KIND_OF[role], method) if method else None

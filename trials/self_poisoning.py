@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from trials import catalog, splits
-from trials.types import Backdoor, Images, Trigger
+from trials.spec import SpecError
+from trials.types import Images, Poisoning, TriggerGoal
 
 CROSS_FIT_BELOW = (
     1000  # trusted images; with fewer, one select part is too small to tell configurations apart
@@ -22,8 +23,7 @@ class Layout:
     three are disjoint.
     """
 
-    trigger: Trigger
-    target: int
+    goal: TriggerGoal
     fit: Tensor
     select: Tensor
     report: Tensor
@@ -42,6 +42,9 @@ def layout(
         folds: parts for cross-fitting; 1 for one fixed part, 0 to choose by the number of trusted
             images.
         attack: what is planted; its trigger must not depend on the images.
+
+    Raises:
+        SpecError: the attack has no trigger.
     """
     folds = folds or (4 if len(trusted) < CROSS_FIT_BELOW else 1)
     fit, select, report = splits.cut(trusted.y, copy, folds, rng("split"))
@@ -49,5 +52,8 @@ def layout(
     target = int(torch.randint(trusted.classes, (1,), generator=draw))
     poison = catalog.find("attacks", attack)
     settings = {"mark": "random", "place": "random"} if attack == "badnets" else {}
-    planted: Backdoor = poison(trusted.take(fit), draw, m=0, target=target, **settings)
-    return Layout(planted.trigger, target, fit, select, report)
+    planted: Poisoning = poison(trusted.take(fit), draw, m=0, target=target, **settings)
+    (implant,) = planted.implants
+    if not isinstance(implant.goal, TriggerGoal):
+        raise SpecError(f"self_poisoning: {attack} has no trigger. Plant an attack that has one.")
+    return Layout(implant.goal, fit, select, report)

@@ -1,24 +1,24 @@
-"""The words that every room shares: choices, victims, trials, records, and their content ids.
+"""The types that every package shares: choices, victims, trials, records, and their content ids.
 
 Imports the standard library only, so that a program which just reads results loads neither torch
 nor ray."""
 
 import hashlib
 import json
-import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 Scalar = str | int | float | bool
 Status = Literal["done", "failed", "pruned"]
-_LARGEST = (
-    16 * 2**30
-)  # bytes of one file; a sparse one costs its maker nothing, and its reader hours
-_SAMPLED = 10_000  # files of a large folder that are looked into
-_PIECE = 4096  # bytes of each of the three pieces that are read of such a file
+Role = Literal["defense", "detector", "self_poisoning", "filter"]
+# the kind of method that fills a role, as the catalog calls it
+KIND_OF: Mapping[Role, str] = {
+    "defense": "defenses",
+    "detector": "detectors",
+    "self_poisoning": "games",
+    "filter": "filters",
+}
 
 
 class SpecError(ValueError):
@@ -57,6 +57,15 @@ PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]
 Location = Annotated[str, "a file or folder; its content, not its name, enters the id"]
 
 
+# Settings that these defenses were given later, each at the value that stands for what they did
+# before: there it stays
+# out of the id, so that what a store holds is found.
+EARLIER = frozenset(
+    {"fine_pruning", "fine_tuning", "nad", "neural_cleanse", "pivotal_tuning", "weight_decay"}
+)
+LATER: Mapping[str, Scalar] = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+
+
 @dataclass(frozen=True, slots=True)
 class MethodConfig:
     """A method by its file's name, with settings.
@@ -69,7 +78,8 @@ class MethodConfig:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        params = {k: v for k, v in self.params.items() if k not in self.files}
+        later = LATER if self.name in EARLIER else {}
+        params = {k: v for k, v in self.params.items() if k not in self.files and later.get(k) != v}
         return {
             "name": self.name,
             "params": params,
@@ -92,6 +102,7 @@ class Victim:
     reserve: float = (
         0.0  # share of the training images kept out of training, for trusted images never seen
     )
+    filter: MethodConfig | None = None  # what its training set went through before training
     _id: str = field(
         default="", init=False, repr=False, compare=False
     )  # once somebody has asked for it
@@ -104,6 +115,7 @@ class Victim:
             "training": self.training.identity(),
             "seed": self.seed,
             "reserve": self.reserve,
+            **({"filter": self.filter.identity()} if self.filter else {}),
         }
 
     @property
@@ -140,6 +152,17 @@ class Trial:
             "seed": self.seed,
             "plant": self.self_poisoning.identity() if self.self_poisoning else None,
         }
+
+    @property
+    def roles(self) -> Mapping[Role, MethodConfig]:
+        """The methods that the trial has besides its game, by what they do in it."""
+        given: dict[Role, MethodConfig | None] = {
+            "defense": self.method,
+            "self_poisoning": self.self_poisoning,
+            "detector": self.detector,
+            "filter": self.victim.filter,
+        }
+        return {role: method for role, method in given.items() if method}
 
     @property
     def id(self) -> str:
@@ -190,64 +213,17 @@ def derive(seed: int, *stages: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few: int = 64) -> str:
-    """Digest of a file's bytes, or of a folder: names, sizes and the bytes.
-
-    Of a folder with more than ``few`` files and ``whole_below`` bytes (images, not weights) a
-    sample of the bytes stands for all: the head, the middle and the tail of up to 10,000 files,
-    spread over the whole. Times of modification stay out: a copy of the folder has others, and
-    would run again all that is stored.
-
-    Raises:
-        SpecError: a file whose bytes are wanted has more than 16 GiB.
-    """
-    root, state = Path(path), hashlib.sha256()
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    sizes = [p.stat().st_size for p in files]
-    whole = sum(sizes) <= whole_below or len(files) <= few
-    for file, size in zip(files, sizes, strict=True):
-        if whole and size > _LARGEST:
-            raise SpecError(
-                f"{str(file)!r} has {size / 2**30:.0f} GiB; files of at most 16 GiB are read."
-            )
-    if root.is_file():
-        with root.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    step = math.ceil(len(files) / _SAMPLED)
-    for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
-        state.update(
-            f"{file.relative_to(root).as_posix()}\0{size}\0".encode("utf-8", "surrogateescape")
-        )
-        if whole:
-            with file.open("rb") as stream:
-                while block := stream.read(2**20):
-                    state.update(block)
-        elif i % step == 0:
-            state.update(_sample(file, size))
-    return state.hexdigest()[:16]
-
-
-def _sample(file: Path, size: int) -> bytes:
-    """The head, the middle and the tail of a file; all of a small one."""
-    with file.open("rb") as stream:
-        if size <= 3 * _PIECE:
-            return stream.read(3 * _PIECE)
-        pieces = []
-        for start in (0, (size - _PIECE) // 2, size - _PIECE):
-            stream.seek(start)
-            pieces.append(stream.read(_PIECE))
-        return b"".join(pieces)
-
-
 # Fields that stored JSON knows under the name of an earlier version, so that every version reads
 # every store.
 _STORED_AS = {"self_poisoning": "plant", "extra": "more"}
+_STORED_IF_GIVEN = ("filter",)  # earlier versions have no such field
 
 
 def to_json(value: Any) -> Any:
     """A plain JSON value of a choice, victim, trial, point or record; ``from_json`` undoes it."""
     if isinstance(value, (MethodConfig, Victim, Trial, Point, Record)):
         names = [f.name for f in fields(value) if f.init]
+        names = [n for n in names if n not in _STORED_IF_GIVEN or getattr(value, n) is not None]
         return {_STORED_AS.get(name, name): to_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {k: to_json(v) for k, v in value.items()}
@@ -268,6 +244,7 @@ def victim_from_json(data: Mapping[str, Any]) -> Victim:
         training=method_config_from_json(data["training"]),
         seed=data["seed"],
         reserve=data["reserve"],
+        filter=method_config_from_json(data["filter"]) if data.get("filter") else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The things that methods take and give: images, a backdoor, and all that a defender may see."""
+"""The things that methods take and give: images, attacks, and all that a defender may see."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,6 +6,8 @@ from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
+
+from trials.spec import SpecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +71,120 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
-class Backdoor:
-    """A poisoned training set and what the attacker knows.
+class Cases:
+    """Images on which an attack's success is counted.
 
     Attributes:
-        train: the training set, poisoned images in place of their originals.
-        poisoned: int64 (m,), their places in ``train``.
-        trigger: stamps test images.
-        target: class that the trigger leads to.
+        x: uint8 (n, c, h, w), as the attacker shows them to the model.
+        wanted: int64 (n,), the class that the attacker wants for each.
+        places: int64 (n,), where they are in the set that they come from.
+    """
+
+    x: Tensor
+    wanted: Tensor
+    places: Tensor
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class Goal(Protocol):
+    """What an attacker wants of a model, as a value."""
+
+    def cases(self, test: Images) -> Cases:
+        """The images of ``test`` on which success is counted, which is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerGoal:
+    """Images of every other class give ``target`` once they carry the trigger.
+
+    The share that does is the ASR (attack success rate)."""
+
+    trigger: Trigger
+    target: int
+
+    def cases(self, test: Images) -> Cases:
+        places = (test.y != self.target).nonzero().flatten()
+        wanted = torch.full_like(places, self.target)
+        return Cases(self.trigger(test.x[places], places), wanted, places)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceGoal:
+    """Certain test images, as they are, give certain classes: an attack without a trigger.
+
+    Attributes:
+        places: int64 (n,), which images of the test set.
+        wanted: int64 (n,), the class wanted for each.
+    """
+
+    places: Tensor
+    wanted: Tensor
+
+    def cases(self, test: Images) -> Cases:
+        device = test.y.device
+        places = self.places.to(device)
+        return Cases(test.x[places], self.wanted.to(device), places)
+
+
+@dataclass(frozen=True, slots=True)
+class Implant:
+    """One attack in one training set, and what its attacker knows.
+
+    Attributes:
+        name: of the attack; empty for the name of its file. A second attack of the same name is
+            called ``NAME_2``.
+        places: int64 (m,), the poisoned images of the training set.
+        goal: what the attacker wants.
         boost: how often a poisoned image occurs in an epoch.
         frozen: poisoned images are served as they are, never augmented (the ``post_aug`` pipeline).
         control: what the attacker does to the training itself; None for an attack on the data
-            alone.
-        probes: other triggers for the same target, by the metric's name, whose rate is measured
-            beside the ASR.
+            alone. Its steps show the trigger, so the goal is then a ``TriggerGoal``.
+        probes: other goals, by the metric's name, whose success is measured beside this one's.
     """
 
-    train: Images
-    poisoned: Tensor
-    trigger: Trigger
-    target: int
+    places: Tensor
+    goal: Goal
     boost: int = 1
     frozen: bool = False
     control: Control | None = None
-    probes: Mapping[str, Trigger] = field(default_factory=dict)
+    probes: Mapping[str, Goal] = field(default_factory=dict)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoning:
+    """A training set with all attacks in it; a clean one has no implants.
+
+    Attributes:
+        train: the training set, poisoned images in place of their originals.
+        implants: the attacks; their places are disjoint.
+
+    Raises:
+        SpecError: more than one of them controls the training.
+    """
+
+    train: Images
+    implants: tuple[Implant, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(found := [i.name for i in self.implants if i.control]) > 1:
+            raise SpecError(
+                f"the attacks {' and '.join(found)} both control the training; at most one can. "
+                "Leave one of them out."
+            )
+
+    @property
+    def places(self) -> Tensor:
+        """int64 (m,): the poisoned images of all attacks."""
+        none = torch.zeros(0, dtype=torch.int64)
+        return torch.cat([none, *(i.places.cpu() for i in self.implants)])
+
+    @property
+    def controlled(self) -> Implant | None:
+        """The attack that controls the training, if one does."""
+        return next((i for i in self.implants if i.control), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +199,13 @@ class DefenderView:
 
 
 class Repair(Protocol):
-    """A defense with its settings bound: yields (step, model) after every ``every`` optimizer steps
-    and after the last.
+    """A defense with its settings bound: yields (step, model) for each model that may be chosen,
+    with the steps to it.
+
+    That is after every ``every`` optimizer steps and after the last. A run whose learning rate
+    falls, or whose head was drawn anew, yields its last model alone: one halfway is not what a
+    shorter run would give. A threshold yields a model for each of its values; its steps are the
+    same for every model of one architecture.
 
     The model of the view is left alone; the yielded one belongs to the defense and changes when it
     goes on."""
@@ -158,8 +255,7 @@ class Copy:
 
     Attributes:
         model: the poisoned copy.
-        trigger: the planted trigger.
-        target: the planted target class.
+        goal: the planted trigger and its target class.
         fit, select, report: int64 places in the trusted set; disjoint. ``report`` is the same for
             every copy.
         facts: what self-poisoning gave (asr, cda, cda_before, steps, cosine distance to the given
@@ -167,8 +263,7 @@ class Copy:
     """
 
     model: nn.Module
-    trigger: Trigger
-    target: int
+    goal: TriggerGoal
     fit: Tensor
     select: Tensor
     report: Tensor

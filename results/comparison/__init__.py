@@ -1,3 +1,3 @@
-"""Many attacks, who wins: what attacks leave after repair, what detectors see, and the fronts of
-both sides.
+"""Many attacks, who wins: the ASR that each attack leaves after a repair, the scores of detectors,
+the plane of both, the attackers' fronts, and the ranking of pairs of defense and detector by them.
 """

@@ -43,7 +43,7 @@ def front(marks: Sequence[Mark]) -> list[Mark]:
 def band(
     marks: Sequence[Mark], shares: Sequence[float] = (0.025, 0.5, 0.975)
 ) -> dict[float, pareto.Floats]:
-    """Attainment surfaces (k, 2) of (ρ, η): what the front reaches in this share of the resamples."""
+    """Attainment surfaces (k, 2) of (ρ, η): what the front reaches in each share of resamples."""
     drawn = np.stack([np.column_stack([m.rhos, m.etas])[:BANDED] for m in marks], axis=1)
     return pareto.bands(list(drawn), shares)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from results.comparison.detectability import detections
 from results.comparison.detector_scores import Detection, resampled
-from results.comparison.residual_asr import Remaining, remaining
+from results.comparison.residual_asr import ResidualAsr, residual_asrs
 from results.selection.disambiguation import labels
 from results.selection.grouping import AttackConfig, family_of
 from results.stats import roc
@@ -46,7 +46,7 @@ def trends(records: Iterable[Record], rule: str | None = None, seed: int = 0) ->
         SpecError: unknown rule.
     """
     records = list(records)
-    left = [x for x in remaining(records, rule) if x.eta]
+    left = [x for x in residual_asrs(records, rule) if x.eta]
     found = [d for d in detections(records) if d.rho is not None]
     return [
         *(_eta(name, group, seed) for name, group in _along(left, lambda x: (x.defense,))),
@@ -57,7 +57,7 @@ def trends(records: Iterable[Record], rule: str | None = None, seed: int = 0) ->
     ]
 
 
-T = TypeVar("T", Remaining, Detection)
+T = TypeVar("T", ResidualAsr, Detection)
 
 
 def _along(
@@ -66,7 +66,7 @@ def _along(
     """Rows of one attack, benchmark, r and method that differ in m, by rising m."""
     benchmarks: dict[tuple[str, float], list[T]] = defaultdict(list)
     for row in rows:
-        benchmarks[row.setup.benchmark, row.trusted].append(row)
+        benchmarks[row.attack_config.benchmark, row.trusted].append(row)
     for _, group in sorted(benchmarks.items()):
         for name, panel in labels(group, choices).items():  # type: ignore[arg-type]
             families: dict[AttackConfig, list[T]] = defaultdict(list)
@@ -78,16 +78,19 @@ def _along(
                     yield name, sorted(family, key=lambda row: row.m or 0)
 
 
-def _eta(name: str, group: list[Remaining], seed: int) -> Trend:
-    m = [row.m or 0 for row in group for _ in row.eta]
-    values = [v for row in group for _, v in sorted(row.eta.items())]
+def _eta(name: str, group: list[ResidualAsr], seed: int) -> Trend:
+    m: list[int] = []
+    values: list[float] = []
+    for row in group:
+        m += [row.m or 0] * len(row.eta)
+        values += [row.eta[victim] for victim in sorted(row.eta)]
     means = [float(np.mean(list(row.eta.values()))) for row in group]
     return _trend("η", name, group, means, correlation(m, values, strata=m, seed=seed))
 
 
 def _rho(name: str, group: list[Detection], seed: int) -> Trend:
     """Clean models are resampled too, so every resample has placements of its own."""
-    m = np.array([row.m or 0 for row in group for _ in row.poisoned], dtype=float)
+    m = np.repeat([float(row.m or 0) for row in group], [len(row.poisoned) for row in group])
     won = np.vstack([roc.wins(*row.sides) for row in group])
     whole = correlation(m, won.mean(axis=1), seed=seed)
     if whole.value is not None:
@@ -106,7 +109,7 @@ def _rho(name: str, group: list[Detection], seed: int) -> Trend:
 def _trend(
     of: Literal["η", "ρ"],
     name: str,
-    group: Sequence[Remaining | Detection],
+    group: Sequence[ResidualAsr | Detection],
     means: list[float],
     models: Correlation,
 ) -> Trend:

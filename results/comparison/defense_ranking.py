@@ -16,7 +16,7 @@ import numpy as np
 
 from results.comparison.attack_front import Volume, volume
 from results.comparison.plane import Mark, Plane
-from results.selection.grouping import Channel
+from results.selection.grouping import AttackConfig, Channel
 from results.selection.labels import percent
 from results.stats.roc import Floats
 
@@ -29,9 +29,8 @@ class Defended:
 
     plane: Plane
     volume: Volume
-    lowest: (
-        float | None
-    )  # share of resamples in which no rival has a lower hypervolume; None where nothing can be said
+    # share of resamples in which no rival has a lower hypervolume; None where nothing can be said
+    lowest: float | None
     marks: tuple[Mark, ...]  # behind the volume: attacks that all rivals have met
     left_out: tuple[str, ...]  # pairs that met fewer attacks
 
@@ -95,7 +94,8 @@ def sentence(ranked: Sequence[Defended]) -> str:
         f" ({_many(dear, 'other pair')} cost{'s' if dear == 1 else ''} more than Δ)" if dear else ""
     )
     if best.lowest is None:
-        return f"{said}; an attack with a single model says nothing of how far pairs can be told apart{beyond}."
+        single = "an attack with a single model says nothing of how far pairs can be told apart"
+        return f"{said}; {single}{beyond}."
     few = "; fewer than 20 models a side, so differences mean little" if best.few else ""
     if len(among) == 1:
         return f"{said}, the only pair within Δ{beyond}{few}."
@@ -118,24 +118,36 @@ def _peers(ranked: Sequence[Defended]) -> list[Defended]:
 
 
 def _ranked(group: list[Plane], channel: Channel | None) -> list[Defended]:
-    met = [{m.setup for m in p.of(channel)} for p in group]
+    met = [_attacks_of(p, channel) for p in group]
     most = max(map(len, met))
     rivals = [p for p, s in zip(group, met, strict=True) if len(s) == most]
-    common = set.intersection(*(s for s in met if len(s) == most))
+    attacks_of_rivals = [s for s in met if len(s) == most]
+    common = set.intersection(*attacks_of_rivals)
     if not common:  # as many attacks, but not one that all of them met: nothing can be compared
-        rivals, common = rivals[:1], next(s for s in met if len(s) == most)
-    out = tuple(pair(p) for p in group if not any(p is r for r in rivals))
-    kept = [tuple(m for m in p.of(channel) if m.setup in common) for p in rivals]
-    found = [
-        Defended(plane=p, volume=volume(marks), lowest=None, marks=marks, left_out=out)
-        for p, marks in zip(rivals, kept, strict=True)
-    ]
+        rivals, common = rivals[:1], attacks_of_rivals[0]
+    compared = set(map(id, rivals))
+    out = tuple(pair(p) for p in group if id(p) not in compared)
+    found = []
+    for p in rivals:
+        marks = tuple(m for m in p.of(channel) if m.attack_config in common)
+        found.append(
+            Defended(plane=p, volume=volume(marks), lowest=None, marks=marks, left_out=out)
+        )
     peers = _peers(found)
-    if not any(m.alone for d in peers for m in d.marks):
+    if not any(map(_has_a_single_model, peers)):
         shares = _lowest(np.stack([d.volume.draws for d in peers]))
         peers = [replace(d, lowest=float(s)) for d, s in zip(peers, shares, strict=True)]
-    beyond = [d for d in found if not any(d.plane is p.plane for p in peers)]
-    return [d for some in (peers, beyond) for d in sorted(some, key=_rank)]
+    planes_of_peers = {id(p.plane) for p in peers}
+    beyond = [d for d in found if id(d.plane) not in planes_of_peers]
+    return [*sorted(peers, key=_rank), *sorted(beyond, key=_rank)]
+
+
+def _attacks_of(plane: Plane, channel: Channel | None) -> set[AttackConfig]:
+    return {m.attack_config for m in plane.of(channel)}
+
+
+def _has_a_single_model(defended: Defended) -> bool:
+    return any(m.alone for m in defended.marks)
 
 
 def _rank(d: Defended) -> tuple[float, float, str]:

@@ -8,7 +8,7 @@ model scored with several seeds counts once, by its mean; fewer than 20 models a
 The paper had ten a side."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -39,12 +39,12 @@ def detections(records: Iterable[Record]) -> list[Detection]:
     return sorted(
         found,
         key=lambda d: (
-            d.setup.benchmark,
+            d.attack_config.benchmark,
             d.trusted,
             d.panel,
             d.victim.attacks[0].name,
             d.m or 0,
-            d.setup,
+            d.attack_config,
         ),
     )
 
@@ -61,9 +61,14 @@ def difference(
     ]
     if min(map(len, ids)) < 2:
         return None
-    poisoned = [[d.poisoned[k] for k in ids[0]] for d in (first, second)]
-    clean = [[d.clean[k] for k in ids[1]] for d in (first, second)]
+    both = (first, second)
+    poisoned = [_in_order(d.poisoned, ids[0]) for d in both]
+    clean = [_in_order(d.clean, ids[1]) for d in both]
     return delong.compared(poisoned, clean, draws, seed)
+
+
+def _in_order(scores: Mapping[str, float], ids: Sequence[str]) -> list[float]:
+    return [scores[victim] for victim in ids]
 
 
 def _coarse(t: Trial) -> object:
@@ -78,14 +83,14 @@ def _detection(panel: str, group: list[Record], pool: list[Record]) -> Detection
     both = [*group, *pool]
     assert trial.detector is not None
     return Detection(
-        setup=attack_config_of(trial.victim),
+        attack_config=attack_config_of(trial.victim),
         victim=trial.victim,
         detector=trial.detector,
         method=trial.method,
         trusted=trial.trusted,
         panel=panel,
-        poisoned={k: fmean(r.metrics["score"] for r in rows) for k, rows in _models(group).items()},
-        clean={k: fmean(r.metrics["score"] for r in rows) for k, rows in _models(pool).items()},
+        poisoned={k: _mean_score(rows) for k, rows in _models(group).items()},
+        clean={k: _mean_score(rows) for k, rows in _models(pool).items()},
         refused=sum(r.status == "done" and not _scored(r) for r in both),
         failed=sum(r.status != "done" for r in both),
         facts={k: _facts(rows) for k, rows in _models(group).items()},
@@ -104,14 +109,13 @@ def _models(group: list[Record]) -> dict[str, list[Record]]:
     return rows
 
 
+def _mean_score(rows: Sequence[Record]) -> float:
+    return fmean(r.metrics["score"] for r in rows)
+
+
 def _facts(rows: list[Record]) -> dict[str, float]:
-    seen = {
-        "located": [
-            float(r.metrics["target_rank"] == 1) for r in rows if "target_rank" in r.metrics
-        ],
-        **{
-            k: [r.metrics[k] for r in rows if np.isfinite(r.metrics.get(k, np.nan))]
-            for k in ("cosine", "iou")
-        },
-    }
+    ranked = [r for r in rows if "target_rank" in r.metrics]
+    seen = {"located": [float(r.metrics["target_rank"] == 1) for r in ranked]}
+    for k in ("cosine", "iou"):
+        seen[k] = [r.metrics[k] for r in rows if np.isfinite(r.metrics.get(k, np.nan))]
     return {k: fmean(v) for k, v in seen.items() if v}

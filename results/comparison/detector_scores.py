@@ -33,7 +33,7 @@ class Detection:
     seeds.
     """
 
-    setup: AttackConfig
+    attack_config: AttackConfig
     victim: Victim  # one of the attacked ones
     detector: MethodConfig
     method: MethodConfig | None  # the defense whose repaired model the detector was given
@@ -64,7 +64,8 @@ class Detection:
     @property
     def sides(self) -> tuple[roc.Floats, roc.Floats]:
         """Scores of poisoned and clean models, each in the order of their ids."""
-        return tuple(np.array([s[k] for k in sorted(s)]) for s in (self.poisoned, self.clean))  # type: ignore[return-value]
+        poisoned = np.array([self.poisoned[k] for k in sorted(self.poisoned)])
+        return poisoned, np.array([self.clean[k] for k in sorted(self.clean)])
 
     @property
     def located(self) -> float | None:

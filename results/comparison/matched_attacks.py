@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Literal
 
 from results.comparison.plane import Mark, Plane
@@ -49,13 +49,11 @@ class Match:
 
 def at_equal_m(plane: Plane) -> list[Match]:
     """All pairs of different attacks with the same number of poisoned images."""
-    return [
-        Match("m", a, b)
-        for one, other in _families(plane)
-        for a in one
-        for b in other
-        if a.m is not None and a.m == b.m
-    ]
+    found = []
+    for one, other in _families(plane):
+        pairs = product(one, other)
+        found += [Match("m", a, b) for a, b in pairs if a.m is not None and a.m == b.m]
+    return found
 
 
 def at_equal_asr(plane: Plane, tolerance: float = TOLERANCE) -> list[Match]:
@@ -67,11 +65,11 @@ def at_equal_asr(plane: Plane, tolerance: float = TOLERANCE) -> list[Match]:
     found = []
     for one, other in _families(plane):
         near = sorted(
-            ((a, b) for a in one for b in other if abs(a.asr0 - b.asr0) <= tolerance + 1e-9),
+            (p for p in product(one, other) if _asr_apart(*p) <= tolerance + 1e-9),
             key=lambda p: (
-                round(abs(p[0].asr0 - p[1].asr0), 2),
+                round(_asr_apart(*p), 2),
                 _ratio(*p),
-                abs(p[0].asr0 - p[1].asr0),
+                _asr_apart(*p),
             ),
         )
         used: set[int] = set()
@@ -87,6 +85,10 @@ def _families(plane: Plane) -> Iterable[tuple[list[Mark], list[Mark]]]:
     for mark in plane.marks:
         groups[family_of(mark.victim).attack].append(mark)
     return combinations(groups.values(), 2)
+
+
+def _asr_apart(a: Mark, b: Mark) -> float:
+    return abs(a.asr0 - b.asr0)
 
 
 def _ratio(a: Mark, b: Mark) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from results.comparison.detectability import detections
 from results.comparison.detector_scores import Detection, resampled
-from results.comparison.residual_asr import Remaining, remaining
+from results.comparison.residual_asr import ResidualAsr, residual_asrs
 from results.selection.disambiguation import labels
 from results.selection.grouping import AttackConfig, Channel, budget, channel, names
 from results.stats import roc
@@ -26,7 +26,7 @@ class Mark:
 
     name: str
     channel: Channel
-    left: Remaining
+    left: ResidualAsr
     found: Detection
     eta: float
     rho: float
@@ -34,8 +34,8 @@ class Mark:
     rhos: roc.Floats
 
     @property
-    def setup(self) -> AttackConfig:
-        return self.left.setup
+    def attack_config(self) -> AttackConfig:
+        return self.left.attack_config
 
     @property
     def victim(self) -> Victim:
@@ -83,7 +83,7 @@ class Plane:
 
     @property
     def benchmark(self) -> tuple[str, float]:
-        return self.marks[0].setup.benchmark, self.trusted
+        return self.marks[0].attack_config.benchmark, self.trusted
 
     def of(self, channel: Channel | None) -> tuple[Mark, ...]:
         """The attacks of a channel; all of them for None."""
@@ -101,7 +101,7 @@ def planes(
 
     Args:
         records: of robustness and detectability; others are passed over.
-        rule: as for ``remaining``.
+        rule: as for ``residual_asrs``.
         draws: resamples of models.
         seed: of the resamples.
         channels: by attack's name, where the catalog does not know it.
@@ -110,19 +110,21 @@ def planes(
         SpecError: unknown rule.
     """
     records = list(records)
-    left, found = remaining(records, rule), detections(records)
+    left, found = residual_asrs(records, rule), detections(records)
     called = names([*(x.victim for x in left), *(d.victim for d in found)])
     made = []
-    for benchmark in sorted({_scene(x) for x in left} & {_scene(d) for d in found}):
-        defenses = labels([x for x in left if _scene(x) == benchmark], lambda x: (x.defense,))
+    for benchmark in sorted({_benchmark_of(x) for x in left} & {_benchmark_of(d) for d in found}):
+        defenses = labels(
+            [x for x in left if _benchmark_of(x) == benchmark], lambda x: (x.defense,)
+        )
         detectors = labels(
-            [d for d in found if _scene(d) == benchmark], lambda d: (d.detector, d.method)
+            [d for d in found if _benchmark_of(d) == benchmark], lambda d: (d.detector, d.method)
         )
         for (defense, xs), (detector, ds) in product(defenses.items(), detectors.items()):
-            repaired, inspected = {x.setup: x for x in xs}, {d.setup: d for d in ds}
+            repaired, inspected = {x.attack_config: x for x in xs}, {d.attack_config: d for d in ds}
             pairs = [(x, inspected[s]) for s, x in repaired.items() if s in inspected]
             marks = [
-                _mark(x, d, called[x.setup], channel(x.victim, channels), draws, seed)
+                _mark(x, d, called[x.attack_config], channel(x.victim, channels), draws, seed)
                 for x, d in pairs
                 if x.eta and d.rho is not None
             ]
@@ -138,30 +140,31 @@ def planes(
                     marks=tuple(
                         sorted(marks, key=lambda m: (m.victim.attacks[0].name, m.m or 0, m.name))
                     ),
-                    refusals=_refusals(repaired, inspected, {m.setup for m in marks}, called),
+                    refusals=_refusals(
+                        repaired, inspected, {m.attack_config for m in marks}, called
+                    ),
                 )
             )
     return made
 
 
-def _scene(row: Remaining | Detection) -> tuple[str, float]:
-    return row.setup.benchmark, row.trusted
+def _benchmark_of(row: ResidualAsr | Detection) -> tuple[str, float]:
+    return row.attack_config.benchmark, row.trusted
 
 
 def _refusals(
-    repaired: Mapping[AttackConfig, Remaining],
+    repaired: Mapping[AttackConfig, ResidualAsr],
     inspected: Mapping[AttackConfig, Detection],
     drawn: Set[AttackConfig],
     called: Mapping[AttackConfig, str],
 ) -> tuple[str, ...]:
-    """One clause for each attack that is not in the plane, or of which rows were refused or failed."""
+    """One clause for each attack that is not in the plane, or that has refused or failed rows."""
     said = []
     for s in sorted(repaired.keys() | inspected.keys(), key=lambda s: called[s]):
         x, d = repaired.get(s), inspected.get(s)
         rows = [row for row in (x, d) if row is not None]
-        refused, failed = (
-            sum(getattr(row, what) for row in rows) for what in ("refused", "failed")
-        )
+        refused = sum(row.refused for row in rows)
+        failed = sum(row.failed for row in rows)
         gone = [] if s in drawn else [_why(x, d)]
         gone += [f"{refused} measurements refused, not finite or incomplete"] if refused else []
         gone += [f"{failed} trials failed"] if failed else []
@@ -169,7 +172,7 @@ def _refusals(
     return tuple(said)
 
 
-def _why(x: Remaining | None, d: Detection | None) -> str:
+def _why(x: ResidualAsr | None, d: Detection | None) -> str:
     if x is None or not x.eta:
         return "not in the plane, as no η was measured"
     if d is None or not d.poisoned:
@@ -177,7 +180,7 @@ def _why(x: Remaining | None, d: Detection | None) -> str:
     return "not in the plane, as no clean model was scored"
 
 
-def _mark(x: Remaining, d: Detection, name: str, kind: Channel, draws: int, seed: int) -> Mark:
+def _mark(x: ResidualAsr, d: Detection, name: str, kind: Channel, draws: int, seed: int) -> Mark:
     left = np.array([x.eta[k] for k in sorted(x.eta)])
     return Mark(
         name=name,

@@ -19,12 +19,12 @@ FROZEN = "frozen"  # the settings and the step that tuning chose, run as they ar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remaining:
+class ResidualAsr:
     """One attack after one defense; fractions by victim's id, each a mean over the defense's own
     seeds.
     """
 
-    setup: AttackConfig
+    attack_config: AttackConfig
     victim: Victim  # one of them
     defense: MethodConfig
     trusted: float  # r
@@ -48,7 +48,7 @@ class Remaining:
         return fmean(self.cda0[k] - self.cda[k] for k in self.cda)
 
 
-def remaining(records: Iterable[Record], rule: str | None = None) -> list[Remaining]:
+def residual_asrs(records: Iterable[Record], rule: str | None = None) -> list[ResidualAsr]:
     """Every attack after every defense.
 
     Args:
@@ -71,10 +71,17 @@ def remaining(records: Iterable[Record], rule: str | None = None) -> list[Remain
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for r in played:
         groups[of[r.trial.id], attack_config_of(r.trial.victim).attack].append(r)
-    found = [_remaining(panel, group, rule) for (panel, _), group in groups.items()]
+    found = [_residual_asr(panel, group, rule) for (panel, _), group in groups.items()]
     return sorted(
         found,
-        key=lambda x: (x.setup.benchmark, x.trusted, x.defense.name, x.panel, x.m or 0, x.setup),
+        key=lambda x: (
+            x.attack_config.benchmark,
+            x.trusted,
+            x.defense.name,
+            x.panel,
+            x.m or 0,
+            x.attack_config,
+        ),
     )
 
 
@@ -100,27 +107,29 @@ def _fine(t: Trial) -> object:
     return [_coarse(t), t.method.identity() if t.method else "", t.game.identity()]
 
 
-def _remaining(panel: str, group: list[Record], rule: str) -> Remaining:
+def _residual_asr(panel: str, group: list[Record], rule: str) -> ResidualAsr:
     trial = min((r.trial for r in group), key=lambda t: (t.victim.seed, t.id))
     assert trial.method is not None
-    rows: dict[str, list[tuple[Point, Point]]] = defaultdict(list)
+    first: dict[str, list[Point]] = defaultdict(list)  # by victim
+    last: dict[str, list[Point]] = defaultdict(list)
     for r in group:
         if (seen := _ends(r, rule)) is not None:
-            rows[r.trial.victim.id].append(seen)
+            first[r.trial.victim.id].append(seen[0])
+            last[r.trial.victim.id].append(seen[1])
     done = sum(r.status == "done" for r in group)
-    return Remaining(
-        setup=attack_config_of(trial.victim),
+    return ResidualAsr(
+        attack_config=attack_config_of(trial.victim),
         victim=trial.victim,
         defense=trial.method,
         trusted=trial.trusted,
         panel=panel,
         rule=rule,
-        eta={k: fmean(end.asr for _, end in v) for k, v in rows.items()},
-        cda={k: fmean(end.cda for _, end in v) for k, v in rows.items()},
-        asr0={k: fmean(start.asr for start, _ in v) for k, v in rows.items()},
-        cda0={k: fmean(start.cda for start, _ in v) for k, v in rows.items()},
+        eta={k: _mean_asr(ends) for k, ends in last.items()},
+        cda={k: _mean_cda(ends) for k, ends in last.items()},
+        asr0={k: _mean_asr(starts) for k, starts in first.items()},
+        cda0={k: _mean_cda(starts) for k, starts in first.items()},
         delta=min(map(delta_of, group)),
-        refused=done - sum(map(len, rows.values())),
+        refused=done - sum(map(len, last.values())),
         failed=len(group) - done,
     )
 
@@ -143,3 +152,11 @@ def _arrived(record: Record) -> bool:
     return max((p.step for p in record.curve), default=-1) >= int(
         record.trial.game.params.get("stop_at", 0)
     )
+
+
+def _mean_asr(points: Iterable[Point]) -> float:
+    return fmean(p.asr for p in points)
+
+
+def _mean_cda(points: Iterable[Point]) -> float:
+    return fmean(p.cda for p in points)

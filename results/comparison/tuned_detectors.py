@@ -1,4 +1,4 @@
-"""The settings of a detector that point most surely at the planted targets of self-poisoned copies."""
+"""The settings of a detector that find the targets of self-poisoned copies most surely."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from trials.spec import MethodConfig, Record, content_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedDetector:
-    """One detector with one set of settings; ``auc`` is the mean over seeds and copies, a fraction."""
+    """One detector with one configuration; ``auc`` is the mean over seeds and copies."""
 
     victim: str  # Victim.id
     trusted: float

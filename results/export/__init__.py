@@ -1,1 +1,3 @@
-"""Records and tables for other programs: CSV, Parquet, LaTeX, Optuna studies, TensorBoard."""
+"""Records and tables as files for other programs: CSV, Parquet, LaTeX, Optuna studies and
+TensorBoard logs.
+"""

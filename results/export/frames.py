@@ -106,10 +106,12 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _table(rows: Sequence[Mapping[str, Any]], first: Iterable[str]) -> pd.DataFrame:
     names = dict.fromkeys(first)
-    extra = sorted(
-        {k for row in rows for k in row} - names.keys(), key=lambda k: (not k.startswith("set."), k)
-    )
-    return pd.DataFrame({k: _column([row.get(k) for row in rows]) for k in [*names, *extra]})
+    seen: set[str] = set().union(*rows)
+    extra = sorted(seen - names.keys(), key=lambda k: (not k.startswith("set."), k))
+    columns = {}
+    for name in (*names, *extra):
+        columns[name] = _column([row.get(name) for row in rows])
+    return pd.DataFrame(columns)
 
 
 def _column(values: list[Any]) -> "pd.Series[Any]":

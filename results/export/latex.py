@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 _ESCAPED = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}",
-    "η": r"$\eta$", "ρ": r"$\rho$", "Δ": r"$\Delta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "θ": r"$\theta$",
-    "–": "--", "—": "---", "\u2212": "$-$", "×": r"$\times$", "→": r"$\to$", "≥": r"$\geq$", "≤": r"$\leq$",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
+    "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "η": r"$\eta$", "ρ": r"$\rho$", "Δ": r"$\Delta$", "κ": r"$\kappa$", "λ": r"$\lambda$",
+    "θ": r"$\theta$", "–": "--", "—": "---", "\u2212": "$-$", "×": r"$\times$", "→": r"$\to$",
+    "≥": r"$\geq$", "≤": r"$\leq$",
     "’": "'", "\u00a0": "~", "\n": " ", "\r": " ",
 }  # fmt: skip
 

@@ -67,7 +67,8 @@ def _studies(records: Iterable[Record]) -> dict[str, list[Record]]:
     for group in groups.values():
         t = group[0].trial
         assert t.method is not None
-        name = f"{t.game.name}: {t.method.name} on {victim_name(t.victim)}, r = {percent(t.trusted)} %, seed {t.seed}"
+        name = f"{t.game.name}: {t.method.name} on {victim_name(t.victim)}"
+        name += f", r = {percent(t.trusted)} %, seed {t.seed}"
         named[name if name not in named else f"{name} ({len(named)})"] = group
     return named
 

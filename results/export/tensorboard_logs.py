@@ -1,4 +1,4 @@
-"""Records as TensorBoard runs: one run a trial, named by its id, with its curves and its settings."""
+"""Records as TensorBoard runs: one run a trial, named by its id, with its curves and settings."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Figures: one file each, its verb is ``figure(records) -> plotly Figure``. Axes are in percent."""
+"""Plotly figures, one a file, each with ``figure(records)``. Axes are in percent."""

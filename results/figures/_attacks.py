@@ -1,4 +1,4 @@
-"""Looks of attacks, shapes of fronts, and colours that fade: what the figures of the plane share."""
+"""What the figures of the plane share: looks of attacks, shapes of fronts, and faded colours."""
 
 from collections.abc import Iterable, Sequence
 

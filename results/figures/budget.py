@@ -6,7 +6,7 @@ Deviation: a panel for each of the two, so that attacks can be compared; bars ar
 over models; the few values that the paper's text gives are open diamonds."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -54,17 +54,9 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     if not victims:
         return go.Figure(layout=layout(height=120))
     rows = 2 if areas else 1
-    chart = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    base = layout(height=560 if areas else 340)
-    chart.update_layout(base)
     theirs = {name: paper.along_budget(v) for name, v in victims.items()}
-    ms = {m for lines in (rates, areas) for line in lines.values() for m, *_ in line}
-    ms |= {known.m for several in theirs.values() for known in several}
-    axis = base.xaxis.to_plotly_json()
-    chart.update_xaxes(
-        {**axis, "type": "log", "tickvals": sorted(ms), "ticktext": [f"{m:,}" for m in sorted(ms)]}
-    )
-    chart.update_yaxes(axis)
+    ms = _budgets([*rates.values(), *areas.values()], theirs.values())
+    chart = _panels(rows, ms, f"ρ: AUC of {shown(name)}")
     said: set[str] = set()
     looks = _looks(victims, attack_looks(r.trial.victim for r in records))
     for i, (attack, (look, dash)) in enumerate(looks.items()):
@@ -72,28 +64,55 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
         for row, values in ((1, rates.get(attack)), (2, areas.get(attack))):
             if values:
                 first = row == 1 or attack not in rates
-                chart.add_trace(
-                    _line(values, shown(attack), look, dash, first, 100 if row == 1 else 1, beside),
-                    row=row,
-                    col=1,
-                )
+                scale = 100 if row == 1 else 1
+                line = _line(values, shown(attack), look, dash, scale, beside)
+                chart.add_trace(line.update(showlegend=first), row=row, col=1)
         plain = attack_name(victims[attack])
         if plain not in said:  # of which family the paper's are it does not say
             alone = sum(attack_name(v) == plain for v in victims.values()) == 1
             _paper(chart, theirs[attack], shown(plain), look if alone else CLEAN, rows)
         said.add(plain)
+    if areas:
+        _chance(chart)
+    return chart
+
+
+def _chance(chart: go.Figure) -> None:
+    """The line at chance, which Plotly adds to a panel only once that has a trace."""
+    line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
+    note = {"text": "chance", "font": {"size": 11}}
+    chart.add_hline(y=0.5, line=line, annotation=note, row=2, col=1)
+
+
+def _budgets(
+    lines: Iterable[Sequence[Value]], theirs: Iterable[Sequence[paper.Attacked]]
+) -> list[int]:
+    """Every m for which there is a value, ours or the paper's, in order."""
+    ms: set[int] = set()
+    for line in lines:
+        ms |= {value.m for value in line}
+    for several in theirs:
+        ms |= {known.m for known in several}
+    return sorted(ms)
+
+
+def _panels(rows: int, ms: Sequence[int], rho: str) -> go.Figure:
+    """The empty panels: ASR against m and, with two rows, the detector's AUC below it."""
+    chart = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    base = layout(height=560 if rows > 1 else 340)
+    chart.update_layout(base)
+    axis = base.xaxis.to_plotly_json()
+    ticks = {"tickvals": ms, "ticktext": [f"{m:,}" for m in ms]}
+    chart.update_xaxes({**axis, "type": "log", **ticks})
+    chart.update_yaxes(axis)
     chart.update_xaxes(
         title={"text": "m: poisoned images", "standoff": 10, "font": {"size": 13}}, row=rows
     )
     chart.update_yaxes(
         title={"text": "ASR before any defense (%)"}, range=[-3, 103], dtick=20, row=1
     )
-    if areas:
-        chart.update_yaxes(title={"text": f"ρ: AUC of {shown(name)}"}, row=2)
-        line = {"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}
-        chart.add_hline(
-            y=0.5, line=line, annotation={"text": "chance", "font": {"size": 11}}, row=2, col=1
-        )
+    if rows > 1:
+        chart.update_yaxes(title={"text": rho}, row=2)
     return chart
 
 
@@ -123,9 +142,10 @@ def _rates(
         if r.status == "done" and m and "asr" in r.metrics:
             seen[name_of(v)][m].append(r.metrics["asr"])
             victims[name_of(v)] = v
-    return {
-        name: [_value(m, some) for m, some in sorted(by_m.items())] for name, by_m in seen.items()
-    }, victims
+    lines = {}
+    for name, by_m in seen.items():
+        lines[name] = [_value(m, some) for m, some in sorted(by_m.items())]
+    return lines, victims
 
 
 def _value(m: int, some: Sequence[float]) -> Value:
@@ -153,7 +173,6 @@ def _line(
     label: str,
     look: Look,
     dash: str,
-    first: bool,
     scale: int,
     beside: float,
 ) -> go.Scatter:
@@ -174,7 +193,6 @@ def _line(
         marker={"size": 8, "symbol": look.symbol, "color": look.colour},
         name=label,
         legendgroup=label,
-        showlegend=first,
         hovertemplate="m = %{customdata}: %{y:.3g}<extra>" + label + "</extra>",
     )
 
@@ -185,10 +203,17 @@ def _paper(
     """What the paper's text says of this attack."""
     rates = [(k.m, 100 * k.asr) for k in known if k.asr is not None]
     areas = [(k.m, k.rho) for k in known if k.rho is not None]
+    outline = {"width": 2}
+    marker = {"size": 11, "symbol": "diamond-open", "color": look.colour, "line": outline}
     for row, values in ((1, rates), (2, areas)):
         if values and row <= rows:
             chart.add_scatter(
-                x=[m for m, _ in values], y=[v for _, v in values], mode="markers", showlegend=row == 1,
-                name=f"{label}, the paper", row=row, col=1,
-                marker={"size": 11, "symbol": "diamond-open", "color": look.colour, "line": {"width": 2}},
-            )  # fmt: skip
+                x=[m for m, _ in values],
+                y=[v for _, v in values],
+                mode="markers",
+                showlegend=row == 1,
+                name=f"{label}, the paper",
+                row=row,
+                col=1,
+                marker=marker,
+            )

@@ -3,6 +3,7 @@ winners.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from results.figures._style import Look, asr_axis, cda_axis, hover, layout, looks
 from results.figures._style import text as shown
 from results.selection.configurations import Configuration, configurations
-from results.selection.labels import cell_names
+from results.selection.labels import task_names
 from results.selection.winners import winners
 from results.stats.pareto import front
 from trials.spec import Record
@@ -27,7 +28,7 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
         ValueError: a measurement is not finite.
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=460))
-    names, styles = cell_names(records, "tuning"), looks(records)
+    names, styles = task_names(records, "tuning"), looks(records)
     found = [c for c in configurations(records, rule) if c.point]
     for w in winners(records, rule):  # best first, so the legend is a ranking
         group = [c for c in found if c.task == w.task and c.choice.name == w.defense]
@@ -54,7 +55,8 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
 def _traces(group: list[Configuration], look: Look, label: str) -> list[go.Scatter]:
     kept = sorted(group, key=lambda c: c.rank)[:MOST]
     points = [c.point for c in kept if c.point]
-    edge = 100 * front(np.array([(p.asr, p.cda) for c in group for p in c.curve]))
+    curves = chain.from_iterable(c.curve for c in group)
+    edge = 100 * front(np.array([(p.asr, p.cda) for p in curves]))
     line = go.Scatter(
         x=edge[:, 0].tolist(),
         y=edge[:, 1].tolist(),

@@ -29,9 +29,13 @@ def figure(columns: Mapping[str, tuple[Picture, Picture]], /, *, gain: float = 3
         return go.Figure(layout=layout(height=120))
     titles = [shown(name) for name in columns]
     chart = make_subplots(
-        rows=3, cols=len(columns), column_titles=titles, row_titles=list(ROWS), horizontal_spacing=0.01,
+        rows=3,
+        cols=len(columns),
+        column_titles=titles,
+        row_titles=list(ROWS),
+        horizontal_spacing=0.01,
         vertical_spacing=0.02,
-    )  # fmt: skip
+    )
     for at, (clean, triggered) in enumerate(columns.values(), 1):
         for row, picture in enumerate((clean, triggered, difference(clean, triggered, gain)), 1):
             chart.add_trace(go.Image(z=picture, hoverinfo="skip"), row=row, col=at)

@@ -5,6 +5,7 @@ Deviation: shares of models, so that unequal numbers compare, and a tick for eac
 bars: with twenty models the bars' shape is mostly chance."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import plotly.graph_objects as go
@@ -39,7 +40,8 @@ def figure(
     found = [
         d
         for d in found
-        if (d.setup.benchmark, d.trusted) == (found[0].setup.benchmark, found[0].trusted)
+        if (d.attack_config.benchmark, d.trusted)
+        == (found[0].attack_config.benchmark, found[0].trusted)
     ]
     panels = labels(found, lambda d: (d.detector, d.method))
     name = detector if detector is not None else next(iter(panels), "")
@@ -66,7 +68,7 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
     chart = make_subplots(
         rows=rows, cols=columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.04,
         vertical_spacing=60 / height,
-        subplot_titles=[f"{shown(called[d.setup])}<br>ρ = {d.rho:.2f}" for d in chosen],
+        subplot_titles=[f"{shown(called[d.attack_config])}<br>ρ = {d.rho:.2f}" for d in chosen],
     )  # fmt: skip
     base = layout(
         height=height,
@@ -78,8 +80,8 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
     chart.update_layout(base)
     for axis, update in ((base.xaxis, chart.update_xaxes), (base.yaxis, chart.update_yaxes)):
         update({**axis.to_plotly_json(), "title": {"text": ""}})
-    every = np.concatenate([s for d in chosen for s in d.sides])
-    edges = np.histogram_bin_edges(every, BINS)
+    sides = list(chain.from_iterable(d.sides for d in chosen))
+    edges = np.histogram_bin_edges(np.concatenate(sides), BINS)
     for i, d in enumerate(chosen):
         place = {"row": i // columns + 1, "col": i % columns + 1}
         for scores, look, side in zip(
@@ -88,7 +90,7 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
             chart.add_trace(_bars(scores, edges, look, side, first=not i), **place)
             chart.add_trace(_ticks(scores, look, -0.03 if side == "poisoned" else -0.065), **place)
     chart.update_annotations(font={"size": 12})
-    top = 100 * max(_shares(s, edges).max() for d in chosen for s in d.sides)
+    top = 100 * max(_shares(side, edges).max() for side in sides)
     chart.update_yaxes(range=[-9, top + 4], tickvals=list(range(0, 101, 20 if top > 45 else 10)))
     chart.update_xaxes(
         title={"text": f"score of {shown(detector)}", "standoff": 8, "font": {"size": 13}},
@@ -123,6 +125,10 @@ def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 def _ticks(scores: np.ndarray, look: Look, height: float) -> go.Scatter:
     return go.Scatter(
-        x=scores.tolist(), y=[100 * height] * len(scores), mode="markers", showlegend=False, hoverinfo="x",
+        x=scores.tolist(),
+        y=[100 * height] * len(scores),
+        mode="markers",
+        showlegend=False,
+        hoverinfo="x",
         marker={"symbol": "line-ns", "size": 7, "line": {"width": 1.2, "color": look.colour}},
-    )  # fmt: skip
+    )

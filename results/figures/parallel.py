@@ -42,7 +42,9 @@ def figure(
     )
     if not names:
         return chart
-    columns = {n: [c.choice.params[n] for c in group] for n in names}
+    columns = {}
+    for name in names:
+        columns[name] = [c.choice.params[name] for c in group]
     places = {n: _places(column) for n, column in columns.items()}
     order = sorted(
         range(len(group)), key=lambda i: (group[i].failed + group[i].pruned > 0, group[i].rank)

@@ -83,15 +83,23 @@ def drawn(plane: Plane, looks: Mapping[str, Look]) -> go.Figure:
         group = [m for m in plane.marks if attack_name(m.victim) == name]
         if group:
             chart.add_trace(_attack(group, shown(name), look))
-    note = {"text": "chance", "font": {"size": 11}}
     chart.add_hline(
-        y=0.5, line={"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"}, annotation=note,
+        y=0.5,
+        line={"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"},
+        annotation={"text": "chance", "font": {"size": 11}},
         annotation_position="top right",
-    )  # fmt: skip
+    )
     chart.add_annotation(
-        text="attackers aim here ↘", x=1, y=0.01, xref="paper", yref="paper", xanchor="right", yanchor="bottom",
-        showarrow=False, font={"size": 11},
-    )  # fmt: skip
+        text="attackers aim here ↘",
+        x=1,
+        y=0.01,
+        xref="paper",
+        yref="paper",
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 11},
+    )
     return chart
 
 
@@ -102,21 +110,32 @@ def _front(marks: Sequence[Mark], label: str, colour: str, dash: str) -> list[go
     """
     edge = staircase(np.array([(m.rho, m.eta) for m in front(marks)])) * [100.0, 1.0]
     line = go.Scatter(
-        x=edge[:, 0].tolist(), y=edge[:, 1].tolist(), mode="lines", name=label, legendgroup=label, hoverinfo="skip",
+        x=edge[:, 0].tolist(),
+        y=edge[:, 1].tolist(),
+        mode="lines",
+        name=label,
+        legendgroup=label,
+        hoverinfo="skip",
         line={"width": 1.8, "color": colour, "dash": dash},
-    )  # fmt: skip
+    )
     if any(m.alone for m in marks):
         return [line]
     surfaces = band(marks)
     wide, narrow = (staircase(surfaces[s]) for s in (0.025, 0.975))
     around = 100 * np.vstack([wide, narrow[::-1]]) * [1.0, 0.01]
-    return [
-        go.Scatter(
-            x=around[:, 0].tolist(), y=around[:, 1].tolist(), mode="lines", line={"width": 0}, fill="toself",
-            fillcolor=faded(colour, 0.14), showlegend=False, legendgroup=label, hoverinfo="skip", name=label,
-        ),
-        line,
-    ]  # fmt: skip
+    between = go.Scatter(
+        x=around[:, 0].tolist(),
+        y=around[:, 1].tolist(),
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=faded(colour, 0.14),
+        showlegend=False,
+        legendgroup=label,
+        hoverinfo="skip",
+        name=label,
+    )
+    return [between, line]
 
 
 def _attack(group: Sequence[Mark], label: str, look: Look) -> go.Scatter:
@@ -124,8 +143,11 @@ def _attack(group: Sequence[Mark], label: str, look: Look) -> go.Scatter:
     group = sorted(group, key=lambda m: m.m or 0)
     sizes = np.linspace(7, 13, len(group)) if len(group) > 1 else np.array([10.0])
     thin = {"thickness": 1, "width": 0, "color": faded(look.colour, 0.5)}
-    etas = [(100 * m.eta, [100 * v for v in m.eta_interval or (m.eta, m.eta)]) for m in group]
-    rhos = [(m.rho, list(m.rho_interval or (m.rho, m.rho))) for m in group]
+    etas, rhos = [], []
+    for m in group:
+        ends = m.eta_interval or (m.eta, m.eta)
+        etas.append((100 * m.eta, [100 * v for v in ends]))
+        rhos.append((m.rho, list(m.rho_interval or (m.rho, m.rho))))
     return go.Scatter(
         x=[v for v, _ in etas],
         y=[v for v, _ in rhos],

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from results.figures._style import asr_axis, cda_axis, hover, layout, looks
 from results.figures._style import text as shown
 from results.selection.configurations import configurations
-from results.selection.labels import cell_names
+from results.selection.labels import task_names
 from results.selection.winners import Winner, winners
 from trials.spec import Point, Record
 
@@ -25,7 +25,7 @@ def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") 
         ValueError: a measurement is not finite.
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=440))
-    names, styles = cell_names(records, "tuning"), looks(records)
+    names, styles = task_names(records, "tuning"), looks(records)
     curves = {(c.task, str(c.choice.identity())): c.curve for c in configurations(records, rule)}
     for w in winners(records, rule):
         curve, look = curves[w.task, str(w.choice.identity())], styles[w.defense]

@@ -6,7 +6,7 @@ Deviation: the shade is one standard deviation of the ASR over victims at equal 
 that is allowed has a line, and the paper's repair threshold of 5 % ASR another."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -91,18 +91,26 @@ def _of(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
 
 
 def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list[go.Scatter]:
-    """The mean over victims at the steps that all recorded, and a shade of one standard deviation."""
+    """The mean over victims at the steps that all recorded, and a shade of one SD."""
     mean = mean_curve(curves)
-    by_step = [{p.step: p.asr for p in c} for c in curves]
     several = len(curves) > 1
-    sd = [float(np.std([c[p.step] for c in by_step], ddof=1)) if several else 0.0 for p in mean]
+    asrs = [_asr_by_step(c) for c in curves]
+    sd = [_spread(asrs, p.step) if several else 0.0 for p in mean]
     low = [100 * max(0.0, p.asr - s) for p, s in zip(mean, sd, strict=True)]
     high = [100 * min(1.0, p.asr + s) for p, s in zip(mean, sd, strict=True)]
     cda = [100 * p.cda for p in mean]
     shade = go.Scatter(
-        x=low + high[::-1], y=cda + cda[::-1], mode="lines", line={"width": 0}, fill="toself",
-        fillcolor=faded(look.colour, 0.18), showlegend=False, legendgroup=label, hoverinfo="skip", name=label,
-    )  # fmt: skip
+        x=low + high[::-1],
+        y=cda + cda[::-1],
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=faded(look.colour, 0.18),
+        showlegend=False,
+        legendgroup=label,
+        hoverinfo="skip",
+        name=label,
+    )
     line = go.Scatter(
         x=[100 * p.asr for p in mean],
         y=cda,
@@ -118,3 +126,12 @@ def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list
         ],
     )
     return [shade, line] if several else [line]
+
+
+def _asr_by_step(curve: Sequence[Point]) -> dict[int, float]:
+    return {p.step: p.asr for p in curve}
+
+
+def _spread(asrs: Sequence[Mapping[int, float]], step: int) -> float:
+    """One SD over victims at a step."""
+    return float(np.std([victim[step] for victim in asrs], ddof=1))

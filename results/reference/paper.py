@@ -66,7 +66,7 @@ def optimum(defense: str, dataset: str) -> dict[str, str]:
 def attacked(victim: Victim) -> Attacked | None:
     """Table II's row of a victim's attack, or of no attack; None where the paper has no such case:
     another m or boost, a narrower model, part of the images."""
-    benchmark = _scene(victim)
+    benchmark = _benchmark_of(victim)
     if benchmark is None or len(victim.attacks) > 1:
         return None
     name, m, boost = "none", 0, 0
@@ -86,7 +86,7 @@ def left(victim: Victim, defense: str, trusted: float) -> float | None:
     """
     if not victim.attacks or attacked(victim) is None:
         return None
-    asked = (_scene(victim), victim.attacks[0].name, defense, round(100 * trusted, 6))
+    asked = (_benchmark_of(victim), victim.attacks[0].name, defense, round(100 * trusted, 6))
     for row in load("table3_repair_asr").to_dict("records"):
         if (row["dataset"], row["attack"], row["defense"], float(row["r_percent"])) == asked:
             return float(row["remaining_asr"])
@@ -97,7 +97,7 @@ def along_budget(victim: Victim) -> tuple[Attacked, ...]:
     """What the text says of figure 5 for a victim's attack, by rising m: ASR and rho at a few
     budgets.
     """
-    benchmark = _scene(victim)
+    benchmark = _benchmark_of(victim)
     if benchmark is None or len(victim.attacks) != 1:
         return ()
     seen: dict[int, dict[str, float]] = {}
@@ -113,7 +113,7 @@ def along_budget(victim: Victim) -> tuple[Attacked, ...]:
     )
 
 
-def _scene(victim: Victim) -> str | None:
+def _benchmark_of(victim: Victim) -> str | None:
     """The paper's name of the dataset; None for part of it, or for another model than its ResNet-18
     of width 64.
     """

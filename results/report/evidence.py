@@ -1,4 +1,4 @@
-"""What stands behind one cell's answer: its tables and charts, ready for the page."""
+"""What stands behind one task's answer: its tables and charts, ready for the page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def inert(value: object) -> Markup:
 def evidence(
     number: int, task: SelectionTask, where: str, records: Sequence[Record], rule: str
 ) -> Mapping[str, Any]:
-    """The cell's section of the page.
+    """The task's section of the page.
 
     Args:
         number: place on the page, for ids.
@@ -166,5 +166,11 @@ _TRADEOFF = (
     "recorded steps, the large "
     "one is the recommended step, with one standard deviation over copies and seeds."
 )
-_IMPORTANCE = "How much each setting that was varied decided whether a configuration was among the best tenth (PED-ANOVA)."
-_PARALLEL = "A line is a configuration; blue ones left less of the backdoor, orange ones more. The thick line is the winner."
+_IMPORTANCE = (
+    "How much each setting that was varied decided whether a configuration was among the best "
+    "tenth (PED-ANOVA)."
+)
+_PARALLEL = (
+    "A line is a configuration; blue ones left less of the backdoor, orange ones more. The thick "
+    "line is the winner."
+)

@@ -75,8 +75,9 @@ def report_table(
     group: str | None = None,
     notes: Iterable[str] = (),
 ) -> ReportTable | None:
-    """The frame as a sheet; None where it has no rows. Columns of gaps and victim columns with one
-    value are left out.
+    """The frame as a table of the page; None where it has no rows.
+
+    Columns of gaps and victim columns with one value are left out.
 
     Args:
         frame: a table of ``results.tables``.
@@ -92,7 +93,7 @@ def report_table(
     dull = {c for c in _VICTIM if c in frame and frame[c].nunique(dropna=False) == 1}
     columns = list(map(str, frame.columns))
     theirs = {c for c in columns if _of_paper(c, columns)}
-    empty = {c for c in columns if all(_cell(c, v).kind == "gap" for v in frame[c])}
+    empty = {c for c in columns if _only_gaps(c, frame[c])}
     alike = [
         c for c in _SAID_ONCE if c in frame and len(frame) > 1 and frame[c].map(repr).nunique() == 1
     ]
@@ -117,7 +118,7 @@ def report_table(
         rows.append(tuple(cells))
         starts.append(group is not None and fresh)
         before = key
-    kinds = [next(r[i].kind for r in rows if r[i].kind != "gap") for i in range(len(names))]
+    kinds = [_kind_of(column) for column in zip(*rows, strict=True)]
     gaps = _gaps([n for n in names if n in missing], theirs)
     notes = (
         *notes,
@@ -138,6 +139,15 @@ def report_table(
         tuple(f"{n} {e.text}" for n, e in shared),
         notes,
     )
+
+
+def _only_gaps(name: str, values: Iterable[Any]) -> bool:
+    return all(_cell(name, v).kind == "gap" for v in values)
+
+
+def _kind_of(column: Iterable[Cell]) -> str:
+    """The kind of a column's cells, gaps aside."""
+    return next(cell.kind for cell in column if cell.kind != "gap")
 
 
 def _used(frame: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from results.report.recommendation import Answer, answer
 from results.report.sections import sections
 from results.report.verdicts import Applied, headline, notes, verdict_of
 from results.selection.configurations import of_game, tasks
-from results.selection.labels import cell_names
+from results.selection.labels import task_names
 from results.selection.rules import find_rule
 from results.selection.winners import winners
 from results.tables import _classes, failures, oracle, robustness, self_poison, victims
@@ -52,15 +52,15 @@ def render(
         ValueError: a measurement is not finite.
     """
     find_rule(rule)
-    records = of_game(records, *{r.trial.game.name for r in records})
-    names = cell_names(records, "tuning")
+    games = {r.trial.game.name for r in records}
+    records = of_game(records, *games)
+    names = task_names(records, "tuning")
     found = winners(records, rule)
     tuned = list(tasks(records))
-    answers = [
-        answer(names[c], [w for w in found if w.task == c], records, applied)
-        for c in tuned
-        if rule != "oracle"
-    ]
+    answers = []
+    for task in tuned if rule != "oracle" else ():
+        of_task = [w for w in found if w.task == task]
+        answers.append(answer(names[task], of_task, records, applied))
     if applied and applied.winner is None:
         answers = []
     lost = [r for r in records if r.status != "done"]
@@ -157,16 +157,15 @@ def _short(answers: Sequence[Answer]) -> ReportTable | None:
     """All answers in one table, where there are too many to take in at a glance."""
     if len(answers) <= 3:
         return None
-    rows = [
-        {
+    rows = []
+    for a in answers:
+        row = {
             "question": a.where,
             "best defense": a.winner.defense,
             "stop at step": a.winner.step,
-            **{name: number for name, number, _ in a.facts},
-            "verdict": a.verdict,
         }
-        for a in answers
-    ]
+        row |= {name: number for name, number, _ in a.facts}
+        rows.append({**row, "verdict": a.verdict})
     return report_table(pd.DataFrame(rows, dtype=object), "All answers")
 
 

@@ -38,16 +38,15 @@ def tracebacks(lost: Sequence[Record]) -> list[dict[str, Any]]:
 def provenance(records: Sequence[Record], rule: str) -> list[tuple[str, str]]:
     """How the numbers came about; a fact that differs between trials is listed with its counts."""
     deltas = sorted({percent(delta_of(r)) for r in of_game(records, "tuning", "robustness")})
+    statuses = sorted(Counter(r.status for r in records).items())
+    hours = sum(r.seconds for r in records) / 3600
+    seeds = sorted({r.trial.seed for r in records})
     rows = [
         ("rule", f"{RULES_SAID[rule]} ({rule})"),
         ("Δ", f"{', '.join(deltas)} points" if deltas else "none used"),
-        (
-            "trials",
-            ", ".join(f"{n} {s}" for s, n in sorted(Counter(r.status for r in records).items()))
-            or "none",
-        ),
-        ("seeds", ", ".join(map(str, sorted({r.trial.seed for r in records}))) or "none"),
-        ("time in trials", f"{sum(r.seconds for r in records) / 3600:.2f} hours"),
+        ("trials", ", ".join(f"{n} {s}" for s, n in statuses) or "none"),
+        ("seeds", ", ".join(map(str, seeds)) or "none"),
+        ("time in trials", f"{hours:.2f} hours"),
     ]
     facts: dict[str, Counter[str]] = defaultdict(Counter)
     for r in records:

@@ -27,7 +27,7 @@ Verdict = verdicts.Verdict | Literal["not the real"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer to one cell's question; all texts are plain, not HTML."""
+    """The answer to one task's question; all texts are plain, not HTML."""
 
     where: str
     verdict: Verdict
@@ -42,7 +42,7 @@ class Answer:
 def answer(
     where: str, winners: Sequence[Winner], records: Iterable[Record], applied: Applied | None = None
 ) -> Answer | None:
-    """The answer for one cell's winners; None where nothing finished.
+    """The answer for one task's winners; None where nothing finished.
 
     A confirmed number goes before a chosen one.
     """
@@ -98,11 +98,14 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "repaired":
         return f"Use {w.defense} and stop at step {w.step}."
     if verdict == "not the real":
-        return f"{w.defense}, stopped at step {w.step}, repairs the planted backdoors but not the real attack."
+        what = f"{w.defense}, stopped at step {w.step},"
+        return f"{what} repairs the planted backdoors but not the real attack."
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if seen.eta > REPAIRED:
-        return f"No defense repaired the model. {best_of} still leaves an ASR of {percent(seen.eta)} %."
-    return f"No defense repaired the model within Δ. {best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
+        left = f"{best_of} still leaves an ASR of {percent(seen.eta)} %."
+        return f"No defense repaired the model. {left}"
+    cost = f"{best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
+    return f"No defense repaired the model within Δ. {cost}"
 
 
 def _expect(w: Winner, seen: Winner | HeldOutResult, told: bool) -> str:
@@ -131,12 +134,13 @@ def _reals(real: Sequence[HeldOutResult]) -> list[str]:
         groups[attack(j.victim)].append(j)
     every, by_attack = pooled(real), {name: pooled(group) for name, group in groups.items()}
     worst = max(by_attack, key=lambda name: by_attack[name].eta)
+    n_repaired = sum(j.repaired for j in real)
     return [
         f"On {len(real)} really attacked models ({len(groups)} attacks), the same settings and "
         "step left an ASR of "
         f"{percent(every.eta)} %{within(every)} on the mean, from {percent(every.asr0)} % before, "
         "at a mean cost of "
-        f"{percent(every.cda_loss)} points of clean accuracy; {sum(j.repaired for j in real)} of "
+        f"{percent(every.cda_loss)} points of clean accuracy; {n_repaired} of "
         f"{len(real)} were "
         f"repaired. Most was left of {worst}: {percent(by_attack[worst].eta)} % on the mean of "
         f"{by_attack[worst].n_models}."
@@ -198,31 +202,53 @@ def _cautions(
     winners: Sequence[Winner],
 ) -> Iterable[str]:
     if w.asr0 < 0.5:
-        yield f"The planted backdoors reached an ASR of only {percent(w.asr0)} %: a choice made on them means little."
+        yield (
+            f"The planted backdoors reached an ASR of only {percent(w.asr0)} %: a choice made on "
+            "them means little."
+        )
     if told is None:
         yield "Not confirmed on report images: the lowest of many noisy numbers is too low."
     elif w.repaired and not told.repaired:
-        yield f"The images that it was chosen by say {percent(w.eta)} %; the report images do not confirm a repair."
-    if seen.repaired and seen.interval and seen.interval.high > REPAIRED:
-        yield f"The interval reaches {percent(seen.interval.high)} %, above the 5 % of a repair: likely, not certain."
-    if len(real) > MANY:
-        kept = sum(j.eta > REPAIRED for j in real)
-        if seen.repaired and kept:
-            yield f"{kept} of {len(real)} really attacked models keep an ASR above 5 %: the planted ones were easier."
-    for j in real if len(real) <= MANY else ():
-        if seen.repaired and j.eta > REPAIRED:
-            yield f"The real attack, {attack(j.victim)}, keeps an ASR above 5 %: the planted ones were easier."
-        elif seen.repaired and not j.repaired:
-            yield f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ ({percent(w.delta)})."
-    others = [o for o in winners if o.defense != w.defense and o.within_delta]
-    rivals = [
-        o.defense
-        for o in others
-        if w.interval and o.eta <= w.interval.high and not left_alone(w, seen)
-    ]
-    if rivals:
+        yield (
+            f"The images that it was chosen by say {percent(w.eta)} %; the report images do not "
+            "confirm a repair."
+        )
+    if seen.repaired:
+        yield from _limits_of_a_repair(w, seen, real)
+    if rivals := [] if left_alone(w, seen) else _rivals(w, winners):
         yield f"These images do not tell it apart from: {', '.join(rivals)}."
     if w.defense in CONTROLS and w.defense != "none":
         yield f"{w.defense} is a control: the other defenses did not beat it."
     if w.n_seeds == 1:
         yield "One seed: the spread between repetitions is unknown."
+
+
+def _limits_of_a_repair(
+    w: Winner, seen: Winner | HeldOutResult, real: Sequence[HeldOutResult]
+) -> Iterable[str]:
+    """What speaks against a repair that the copies show."""
+    if seen.interval and seen.interval.high > REPAIRED:
+        yield (
+            f"The interval reaches {percent(seen.interval.high)} %, above the 5 % of a repair: "
+            "likely, not certain."
+        )
+    easier = "above 5 %: the planted ones were easier."
+    kept = sum(j.eta > REPAIRED for j in real)
+    if len(real) > MANY and kept:
+        yield f"{kept} of {len(real)} really attacked models keep an ASR {easier}"
+    for j in real if len(real) <= MANY else ():
+        if j.eta > REPAIRED:
+            yield f"The real attack, {attack(j.victim)}, keeps an ASR {easier}"
+        elif not j.repaired:
+            yield (
+                f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ "
+                f"({percent(w.delta)})."
+            )
+
+
+def _rivals(w: Winner, winners: Sequence[Winner]) -> list[str]:
+    """Other defenses whose ASR lies below the upper end of the winner's interval."""
+    if w.interval is None:
+        return []
+    others = [o for o in winners if o.defense != w.defense and o.within_delta]
+    return [o.defense for o in others if o.eta <= w.interval.high]

@@ -3,6 +3,7 @@ transfer.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from results.comparison.defense_ranking import pair, rankings, sentence
@@ -44,7 +45,8 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
     ranked = rankings(made)
     advised = [r[0].plane for r in ranked]
     drawn = budget.figure(records)
-    few = bool(made) and any(m.found.few for p in made for m in p.marks)
+    marks = list(chain.from_iterable(p.marks for p in made))
+    few = any(m.found.few for m in marks)
     return {
         "sentences": [sentence(r) for r in ranked],
         "few": few,
@@ -85,7 +87,10 @@ def _tables(
             )
         )
     if made:
-        notes = tuple(dict.fromkeys(f"{pair(p)}: {said}." for p in made for said in p.refusals))
+        refused = []
+        for p in made:
+            refused += [f"{pair(p)}: {said}." for said in p.refusals]
+        notes = tuple(dict.fromkeys(refused))
         tables += [
             report_table(
                 rivals.of(made),
@@ -141,7 +146,10 @@ _PLANE = (
     "is the front of what "
     "they reach, its band 95 % over resampled models. A detector that guesses has ρ = 0.5."
 )
-_BUDGET = "What poisoning more buys: ASR before any defense, and how surely a detector finds it, against m."
+_BUDGET = (
+    "What poisoning more buys: ASR before any defense, and how surely a detector finds it, "
+    "against m."
+)
 _ASR = "What poisoning more buys: ASR before any defense, against m."
 _TRADEOFF = (
     "Each line is the mean over victims of one budget m, from before the defense (right) on; the "

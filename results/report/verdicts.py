@@ -2,7 +2,7 @@
 sentences for it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +54,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What was done to a given model: the winner that was applied, and what was found on the way."""
+    """What was done to a given model: the winner that was applied, and what was found besides."""
 
     winner: Winner | None  # None: nothing could be tuned
     own: Own | None  # None where there is no winner
@@ -135,32 +135,44 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | 
             else "no defense ran"
         )
         return f"Not repaired: {why}. No weights were written."
-    kept = f"No weights were written; this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}."
+    if verdict in ("nothing ran", "do nothing") or left_alone(w, seen):
+        why = _left_as_it_was(verdict, applied, w)
+        kept = f"this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}"
+        return f"{why} No weights were written; {kept}."
+    change = f"went from {percent(own.before)} to {percent(own.after)} %"
+    return f"{_applied(verdict, w, seen)}: this model's own clean accuracy {change}, on {_on(own)}."
+
+
+def _left_as_it_was(verdict: Verdict, applied: Applied, w: Winner) -> str:
+    """Why the given model was not touched."""
     if verdict == "nothing ran":
-        return f"Not repaired: no defense ran. {kept}"
-    what = f"{w.defense}, stopped at step {w.step},"
+        return "Not repaired: no defense ran."
     if verdict == "only controls ran":
-        head = "Not repaired: no defense ran, only controls."
-        head += f" {kept}" if left_alone(w, seen) else f" Of those {what} was applied"
-    elif verdict == "do nothing":
-        return f"Not repaired: no defense was better than leaving the model alone. {kept}"
-    elif verdict == "not repaired":
-        head = f"Not repaired: the best, {what} leaves an ASR of {percent(seen.eta)} % on planted backdoors"
-    elif verdict == "too costly" and left_alone(w, seen) and (best := applied.unbearable):
+        return "Not repaired: no defense ran, only controls."
+    if verdict == "too costly" and (best := applied.unbearable):
         cost = "diverges on this model"
         if best.cost is not None:
-            cost = f"costs this model {percent(best.cost)} points of clean accuracy, more than the "
-            cost += f"{percent(w.delta)} allowed"
-        told = f"{best.defense} leaves an ASR of {percent(best.eta)} % on planted backdoors, but {cost}"
-        return f"Not repaired within Δ: {told}. {kept}"
-    elif verdict == "too costly":
-        head = f"Not repaired within Δ: {what} costs more clean accuracy than the {percent(w.delta)} points allowed"
-    else:
-        head = f"Repaired with {w.defense}, stopped at step {w.step}"
-    if left_alone(w, seen):
-        return head
-    change = f"went from {percent(own.before)} to {percent(own.after)} %"
-    return f"{head}: this model's own clean accuracy {change}, on {_on(own)}."
+            cost = (
+                f"costs this model {percent(best.cost)} points of clean accuracy, more than the "
+                f"{percent(w.delta)} allowed"
+            )
+        left = f"{best.defense} leaves an ASR of {percent(best.eta)} % on planted backdoors"
+        return f"Not repaired within Δ: {left}, but {cost}."
+    return "Not repaired: no defense was better than leaving the model alone."
+
+
+def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
+    """What was applied to the given model, and with what success."""
+    what = f"{w.defense}, stopped at step {w.step},"
+    if verdict == "only controls ran":
+        return f"Not repaired: no defense ran, only controls. Of those {what} was applied"
+    if verdict == "not repaired":
+        left = f"leaves an ASR of {percent(seen.eta)} % on planted backdoors"
+        return f"Not repaired: the best, {what} {left}"
+    if verdict == "too costly":
+        allowed = f"the {percent(w.delta)} points allowed"
+        return f"Not repaired within Δ: {what} costs more clean accuracy than {allowed}"
+    return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 
 def notes(
@@ -179,32 +191,36 @@ def notes(
     if w is None:
         found += unplanted(records)
     if w and own and seen and not left_alone(w, seen):
-        allowed = w.delta + 1e-9
-        if own.cost > allowed:
-            cost = f"It costs this model {percent(own.cost)} points of clean accuracy, more than Δ ({percent(w.delta)})"
-            found.append(f"{cost}: do not use it before you have tuned further.")
-        if seen.cda_loss > allowed:
-            found.append(
-                f"It costs the copies {percent(seen.cda_loss)} points, more than Δ "
-                f"({percent(w.delta)})."
-            )
-        if verdict in ("not repaired", "only controls ran"):
-            found.append(
-                "The weights were written all the same: whoever uses them must expect a backdoor "
-                "in them."
-            )
+        found += _of_what_was_applied(verdict, w, own, seen)
+    return [*found, *_passed_over(applied)]
+
+
+def _of_what_was_applied(
+    verdict: Verdict, w: Winner, own: Own, seen: Winner | HeldOutResult
+) -> Iterator[str]:
+    allowed, delta = w.delta + 1e-9, percent(w.delta)
+    if own.cost > allowed:
+        yield (
+            f"It costs this model {percent(own.cost)} points of clean accuracy, more than Δ "
+            f"({delta}): do not use it before you have tuned further."
+        )
+    if seen.cda_loss > allowed:
+        yield f"It costs the copies {percent(seen.cda_loss)} points, more than Δ ({delta})."
+    if verdict in ("not repaired", "only controls ran"):
+        yield (
+            "The weights were written all the same: whoever uses them must expect a backdoor in "
+            "them."
+        )
+
+
+def _passed_over(applied: Applied) -> Iterator[str]:
     if applied.diverged:
-        found.append(
-            f"Passed over, because they diverged on the given model: {', '.join(applied.diverged)}."
-        )
-    if dear := [
-        f"{p.defense} ({percent(p.cost)} points)" for p in applied.passed_over if p.cost is not None
-    ]:
-        found.append(
-            f"Passed over, because they cost the given model more accuracy than Δ: "
-            f"{', '.join(dear)}."
-        )
-    return found
+        diverged = ", ".join(applied.diverged)
+        yield f"Passed over, because they diverged on the given model: {diverged}."
+    costs = {p.defense: p.cost for p in applied.passed_over if p.cost is not None}
+    if costs:
+        named = ", ".join(f"{name} ({percent(cost)} points)" for name, cost in costs.items())
+        yield f"Passed over, because they cost the given model more accuracy than Δ: {named}."
 
 
 def _defenses(names: Sequence[str]) -> list[str]:

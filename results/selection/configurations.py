@@ -55,7 +55,7 @@ class Configuration:
 
 
 def task_of(trial: Trial) -> SelectionTask:
-    """The trial's cell; ``stop_at`` says where a run ends, not what it is, so it is left out."""
+    """The trial's task; ``stop_at`` says where a run ends, not what it is, so it is left out."""
     game = {k: v for k, v in trial.game.params.items() if k != "stop_at"}
     self_poisoning = trial.self_poisoning.identity() if trial.self_poisoning else None
     return SelectionTask(
@@ -69,7 +69,7 @@ def of_game(records: Iterable[Record], *games: str) -> list[Record]:
 
 
 def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask, list[Record]]:
-    """The game's records by cell, in order of victim, trusted share and setup."""
+    """The game's records by task, in order of victim, trusted share and setup."""
     groups: dict[SelectionTask, list[Record]] = defaultdict(list)
     for record in of_game(records, game):
         groups[task_of(record.trial)].append(record)
@@ -124,8 +124,8 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
     """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed
     out.
     """
-    by_step = [{p.step: p for p in c} for c in curves]
-    common = sorted(set.intersection(*(set(s) for s in by_step)))
+    by_step = [_by_step(c) for c in curves]
+    common = sorted(set.intersection(*map(set, by_step)))
     points = []
     for step in common:
         row = [s[step] for s in by_step]
@@ -136,6 +136,10 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
             Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, extra)
         )
     return tuple(points)
+
+
+def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
+    return {p.step: p for p in curve}
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:

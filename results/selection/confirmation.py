@@ -13,7 +13,9 @@ from results.selection.configurations import least, of_game, spread
 from results.selection.rules import curve_of
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
-from trials.spec import Record, Victim
+from trials.spec import Point, Record, Victim
+
+OF_ATTACK = "asr/"  # before an attack's name: its own ASR, in the points of victims of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class HeldOutResult:
     delta: float
     # of more than one, all numbers are means over models; interval and sd are over models too
     n_models: int = 1
+    attack: str = ""  # one of several attacks on the victim; empty: all of them, as one ASR
 
     @property
     def cda_loss(self) -> float:
@@ -63,6 +66,25 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
     The tuned victim's own runs are taken where there are any; else those of victims with its
     dataset and model, as when the settings were chosen on a clean model and then used on attacked
     ones."""
+    groups = _judged(winner, records)
+    return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
+
+
+def each_attack(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
+    """As ``frozen``, for each attack on the victims of several: one judgement a victim and attack.
+
+    Victims of one attack have none here: their one attack is in ``frozen``.
+    """
+    found = []
+    for _, group in sorted(_judged(winner, records).items()):
+        start = curve_of(group[0])[0].extra
+        names = [k.removeprefix(OF_ATTACK) for k in start if k.startswith(OF_ATTACK)]
+        found += [_judge(group, "test", winner, name) for name in names]
+    return found
+
+
+def _judged(winner: Winner, records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The frozen runs on the test set, by victim."""
     fits = [r for r in _of(winner, records, "robustness") if _stops(r, winner.step)]
     own = [r for r in fits if r.trial.victim.id == winner.victim.id]
     alike = [
@@ -74,7 +96,7 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for r in own or alike:
         groups[r.trial.victim.id].append(r)
-    return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
+    return groups
 
 
 def pooled(group: Sequence[HeldOutResult]) -> HeldOutResult:
@@ -122,25 +144,32 @@ def _stops(record: Record, step: int) -> bool:
     )
 
 
-def _judge(records: Sequence[Record], split: str, winner: Winner) -> HeldOutResult:
+def _judge(
+    records: Sequence[Record], split: str, winner: Winner, attack: str = ""
+) -> HeldOutResult:
+    def asr(point: Point) -> float:
+        return point.extra[OF_ATTACK + attack] if attack else point.asr
+
     curves = [curve_of(r) for r in records]
     ends = [c[0] if winner.step == 0 else c[-1] for c in curves]
     n = len(records)
-    eta, cda = sum(p.asr for p in ends) / n, sum(p.cda for p in ends) / n
-    n_triggered, n_clean = least(records, "n_triggered"), least(records, "n_clean")
+    eta, cda = sum(map(asr, ends)) / n, sum(p.cda for p in ends) / n
+    counted = f"n_triggered/{attack}" if attack else "n_triggered"
+    n_triggered, n_clean = least(records, counted), least(records, "n_clean")
     return HeldOutResult(
         split=split,
         victim=records[0].trial.victim,
         step=winner.step,
         eta=eta,
         cda=cda,
-        asr0=sum(c[0].asr for c in curves) / n,
+        asr0=sum(asr(c[0]) for c in curves) / n,
         cda0=sum(c[0].cda for c in curves) / n,
         interval=wilson(eta, n_triggered) if n_triggered else None,
         cda_interval=wilson(cda, n_clean) if n_clean else None,
         n_triggered=n_triggered,
         n_clean=n_clean,
         n_seeds=n,
-        sd=spread(records, ends[0].step),
+        sd=mean_sd([asr(p) for p in ends])[1] if attack else spread(records, ends[0].step),
         delta=winner.delta,
+        attack=attack,
     )

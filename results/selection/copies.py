@@ -12,12 +12,12 @@ NAMED = 4  # copies that a sentence names
 
 
 def doubts(records: Iterable[Record], trial: Trial, delta: float) -> tuple[str, ...]:
-    """Sentences on the copies of a tuning trial's cell; none where self-poisoning took and cost no
+    """Sentences on the copies of a tuning trial's task; none where self-poisoning took and cost no
     more than Δ.
 
     Args:
         records: the sweep's.
-        trial: one of the cell's tuning trials.
+        trial: one of the task's tuning trials.
         delta: clean accuracy that a defense may cost.
     """
     self_poisoning = trial.self_poisoning

@@ -12,9 +12,7 @@ from trials.spec import SpecError, Victim, content_id
 
 Channel = Literal["data", "code", "unknown"]
 _REPEATED = ("seed", "target")  # what differs between repetitions
-_benchmarks: dict[
-    str, str
-] = {}  # by a victim's id, as tables ask for the same ones again and again
+_benchmarks: dict[str, str] = {}  # by a victim's id, as tables ask for the same ones repeatedly
 
 
 class AttackConfig(NamedTuple):
@@ -33,7 +31,7 @@ def attack_config_of(victim: Victim) -> AttackConfig:
 def benchmark_of(victim: Victim) -> str:
     """Everything of a victim but its attacks and its seed."""
     if victim.id not in _benchmarks:
-        kept = ("dataset", "model", "training", "reserve")
+        kept = ("dataset", "model", "training", "reserve", "filter")
         _benchmarks[victim.id] = content_id(
             {k: v for k, v in victim.identity().items() if k in kept}
         )
@@ -41,7 +39,7 @@ def benchmark_of(victim: Victim) -> str:
 
 
 def family_of(victim: Victim) -> AttackConfig:
-    """As ``attack_config_of``, whatever the budget m: the setups along which m grows."""
+    """As ``attack_config_of``, whatever the budget m: the attacks along which m grows."""
     return AttackConfig(
         benchmark_of(victim), content_id(_attacks(victim, "m")) if victim.attacks else "clean"
     )
@@ -66,7 +64,7 @@ def channel(victim: Victim, known: Mapping[str, Channel] | None = None) -> Chann
 
 
 def names(victims: Iterable[Victim]) -> dict[AttackConfig, str]:
-    """'badnets (m = 50)' for each setup, with those other settings that tell setups of the same
+    """'badnets (m = 50)' for each attack, with those other settings that tell attacks of the same
     name apart.
     """
     return _told_apart(victims, attack, attack_config_of)
@@ -108,13 +106,12 @@ def _told_apart(
 
 def _attacks(victim: Victim, *but: str) -> list[object]:
     left = {*_REPEATED, *but}
-    return [
-        {
-            **a.identity(),
-            "params": {k: v for k, v in a.identity()["params"].items() if k not in left},
-        }
-        for a in victim.attacks
-    ]
+    found: list[object] = []
+    for one in victim.attacks:
+        identity = one.identity()
+        params = {k: v for k, v in identity["params"].items() if k not in left}
+        found.append({**identity, "params": params})
+    return found
 
 
 def _more(victim: Victim, group: list[Victim], *but: str) -> str:

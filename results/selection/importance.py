@@ -32,7 +32,7 @@ def importance(
 ) -> dict[str, Importance]:
     """The importance of every setting for η, by defense, over all configurations that finished.
 
-    Several cells count together; call it with one cell's records to keep them apart.
+    Several tasks count together; call it with one task's records to keep them apart.
 
     Raises:
         SpecError: unknown rule.
@@ -48,9 +48,13 @@ def importance(
 def varied(group: Sequence[Configuration]) -> list[str]:
     """Settings that take more than one value in the group, sorted."""
     names = sorted(set.intersection(*(set(c.choice.params) for c in group))) if group else []
-    return [
-        n for n in names if len({(type(c.choice.params[n]), c.choice.params[n]) for c in group}) > 1
-    ]
+    return [name for name in names if len(_values(group, name)) > 1]
+
+
+def _values(group: Sequence[Configuration], name: str) -> set[tuple[type, Scalar]]:
+    """A setting's values with their types, as 1, 1.0 and True are equal in Python."""
+    values = [c.choice.params[name] for c in group]
+    return {(type(v), v) for v in values}
 
 
 def _of(name: str, group: list[Configuration], enough: int) -> Importance:
@@ -81,22 +85,17 @@ def _ped_anova(
     import optuna  # noqa: PLC0415  (half a second that a table need not pay)
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
 
-    columns = {t: [c.choice.params[t] for c in group] for t in turned}
+    columns = {}
+    for name in turned:
+        columns[name] = [c.choice.params[name] for c in group]
     spaces = {t: _distribution(column) for t, column in columns.items()}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(direction="minimize")
-        study.add_trials(
-            [
-                optuna.create_trial(
-                    params={t: column[i] for t, column in columns.items()},
-                    distributions=spaces,
-                    value=value,
-                )
-                for i, value in enumerate(values)
-            ]
-        )
+        for i, value in enumerate(values):
+            params = {t: column[i] for t, column in columns.items()}
+            study.add_trial(optuna.create_trial(params=params, distributions=spaces, value=value))
         return get_param_importances(
             study, evaluator=PedAnovaImportanceEvaluator(), params=list(turned)
         )

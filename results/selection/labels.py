@@ -60,8 +60,8 @@ def victim_name(victim: Victim) -> str:
     return f"{victim.dataset.name}, {victim.model.name}, {attack(victim)}, seed {victim.seed}"
 
 
-def cell_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask, str]:
-    """A name for each cell of these games; only as much of the victim is said as tells the cells
+def task_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask, str]:
+    """A name for each task of these games; only as much of the victim is said as tells the tasks
     apart.
     """
     trials = [r.trial for r in of_game(records, *(games or ("tuning", "robustness")))]
@@ -77,10 +77,10 @@ def cell_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask,
         )
         parts[task_of(t)] = names
     alike = _shared(list(parts.values()))
-    named = {
-        c: ", ".join(p for p, same in zip(ps, alike, strict=True) if not same)
-        for c, ps in parts.items()
-    }
+    named = {}
+    for task, words in parts.items():
+        telling = [word for word, same in zip(words, alike, strict=True) if not same]
+        named[task] = ", ".join(telling)
     repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
     return {
         c: f"{n} [{c.setup[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n

@@ -118,10 +118,11 @@ def pick(
     """
     take = find_rule(rule)
     if rule == "oracle" and record.trial.game.name != "robustness":
+        others = ", ".join(r for r in RULES if r != "oracle")
         raise SpecError(
             f"the rule 'oracle' reads the real attack's test set, which a "
             f"{record.trial.game.name!r} record has not. "
-            f"Use one of: {', '.join(r for r in RULES if r != 'oracle')}."
+            f"Use one of: {others}."
         )
     curve = curve_of(record) if record.status == "done" else ()
     return (

@@ -29,7 +29,7 @@ CONTROLS = ("none", "bn_refresh", "fine_tuning")  # what a defense has to beat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """A defense's best configuration in one cell.
+    """A defense's best configuration in one task.
 
     ASR and CDA are means over seeds and copies, fractions.
     """
@@ -76,7 +76,7 @@ class Winner:
 def winners(
     records: Iterable[Record], rule: str = "min_asr_within_delta", delta: float | None = None
 ) -> list[Winner]:
-    """The best configuration of each defense in each cell, best defense first.
+    """The best configuration of each defense in each task, best defense first.
 
     A configuration of which a seed failed or was pruned is passed over while the defense has
     another, so that no setting wins by its lucky seeds. The rule ``oracle`` reads the real attack's
@@ -98,7 +98,7 @@ def winners(
 
 
 def best(group: Sequence[Winner]) -> Winner | None:
-    """The lowest η of one cell's winners; ties: higher CDA, fewer steps.
+    """The lowest η of one task's winners; ties: higher CDA, fewer steps.
 
     ``none`` wins only if nothing is better.
     """
@@ -106,7 +106,7 @@ def best(group: Sequence[Winner]) -> Winner | None:
 
 
 def overall(found: Iterable[Winner]) -> list[Winner]:
-    """The best winner of each cell, in the cells' order."""
+    """The best winner of each task, in the tasks' order."""
     groups: dict[SelectionTask, list[Winner]] = defaultdict(list)
     for w in found:
         groups[w.task].append(w)

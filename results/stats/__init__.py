@@ -1,3 +1,3 @@
-"""Statistics on plain numbers: intervals, ROC curves and their comparison, correlation, Pareto
-fronts.
+"""Statistics on plain numbers, which know no record: intervals, ROC curves and their comparison,
+rank correlation and Pareto fronts.
 """

@@ -84,5 +84,6 @@ def _level(level: float) -> float:
 def _finite(values: Sequence[float]) -> None:
     if not len(values):
         raise ValueError("no values")
-    if not all(math.isfinite(v) for v in values):
-        raise ValueError(f"not finite: {[v for v in values if not math.isfinite(v)]}")
+    odd = [v for v in values if not math.isfinite(v)]
+    if odd:
+        raise ValueError(f"not finite: {odd}")

@@ -24,7 +24,7 @@ DRAWS = 2000
 
 
 class Difference(NamedTuple):
-    """First minus second; interval and p are None where the models leave no variance to judge by."""
+    """First minus second; interval and p are None where the models leave no variance."""
 
     value: float
     interval: Interval | None

@@ -7,7 +7,7 @@ only reads opens it with ``results.store.read_only``, and neither writes nor mig
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -201,19 +201,7 @@ def _prepare(engine: Engine, url: URL, *, create: bool, write: bool) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if version is not None and version not in known:
-        raise SpecError(
-            f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one "
-            f"knows {REVISION}). "
-            "Upgrade poisonsweep, or name another store."
-        )
-    if not write:
-        raise SpecError(
-            f"store {shown(url)} has the schema {version} of an older poisonsweep, and this "
-            "command only reads. "
-            "`poisonsweep run SPEC.toml` on it brings it to the present one; copy it first if the "
-            "older must read it."
-        )
+    _must_be_known(url, version, known, write=write)
     if engine.dialect.name == "sqlite":
         _outside(engine, "PRAGMA journal_mode=WAL")
     with _MIGRATING, writing(engine).begin() as connection:
@@ -223,6 +211,21 @@ def _prepare(engine: Engine, url: URL, *, create: bool, write: bool) -> None:
             config.attributes["connection"] = connection
             _upgrade()(config, "head")
     checkpoint(engine)
+
+
+def _must_be_known(url: URL, version: str | None, known: Collection[str], *, write: bool) -> None:
+    """Raise SpecError for a newer version's schema, or one that has to be migrated first."""
+    if version is not None and version not in known:
+        raise SpecError(
+            f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one "
+            f"knows {REVISION}). Upgrade poisonsweep, or name another store."
+        )
+    if not write:
+        raise SpecError(
+            f"store {shown(url)} has the schema {version} of an older poisonsweep, and this "
+            "command only reads. `poisonsweep run SPEC.toml` on it brings it to the present one; "
+            "copy it first if the older must read it."
+        )
 
 
 def _upgrade() -> Callable[[Any, str], None]:
@@ -256,9 +259,8 @@ def _no_tables(url: URL) -> str:
 
 def _version(connection: Connection, url: URL) -> str | None:
     names = set(inspect(connection).get_table_names())
-    if (
-        connection.dialect.name == "sqlite"
-    ):  # a view or a trigger in a stranger's file computes whatever it likes
+    if connection.dialect.name == "sqlite":
+        # a view or a trigger in a stranger's file computes whatever it likes
         odd = connection.scalar(
             text("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')")
         )

@@ -156,7 +156,7 @@ def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Stat
 
 
 def finished(connection: Connection, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
-    """Those of a sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
+    """A sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
     query = select(
         trials.c.id, trials.c.victim_id, func.coalesce(trials.c.method, ""), trials.c.trusted
     )

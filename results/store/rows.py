@@ -64,17 +64,18 @@ def curve_rows(trial_id: str, points: Iterable[Point]) -> list[Row]:
     """The rows of a curve. Raises ValueError for a value that is not finite: a NaN never becomes a
     number.
     """
-    return [
-        {
-            "trial_id": trial_id,
-            "step": int(p.step),
-            "cda": _finite(trial_id, "cda", p.cda),
-            "asr": _finite(trial_id, "asr", p.asr),
-            "seconds": _finite(trial_id, "seconds", p.seconds),
-            "extra": {k: _finite(trial_id, k, v) for k, v in p.extra.items()} or None,
-        }
-        for p in points
-    ]
+    return [_point_row(trial_id, p) for p in points]
+
+
+def _point_row(trial_id: str, p: Point) -> Row:
+    return {
+        "trial_id": trial_id,
+        "step": int(p.step),
+        "cda": _finite(trial_id, "cda", p.cda),
+        "asr": _finite(trial_id, "asr", p.asr),
+        "seconds": _finite(trial_id, "seconds", p.seconds),
+        "extra": {k: _finite(trial_id, k, v) for k, v in p.extra.items()} or None,
+    }
 
 
 def score_rows(record: Record) -> list[Row]:

@@ -3,6 +3,7 @@ batches.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, delete, func, select, update
@@ -20,7 +21,7 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[i : i + BATCH] for i in range(0, len(items), BATCH))
 
 
-class Writes:
+class Statements:
     """What a store writes. Each method runs in the caller's transaction."""
 
     def __init__(self, dialect: str) -> None:
@@ -59,9 +60,11 @@ class Writes:
             connection.execute(self._trial, [trial_row(r) for r in some])
             for table in (curves, scores):
                 connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
-            if points := [row for r in some for row in curve_rows(r.trial.id, r.curve)]:
+            points = list(chain.from_iterable(curve_rows(r.trial.id, r.curve) for r in some))
+            values = list(chain.from_iterable(map(score_rows, some)))
+            if points:
                 connection.execute(self._point, points)
-            if values := [row for r in some for row in score_rows(r)]:
+            if values:
                 connection.execute(scores.insert(), values)
         return [r.trial.id for r in records]
 

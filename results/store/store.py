@@ -12,14 +12,14 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results.store import engine as database
+from results.store import engine as store_engine
 from results.store import queries, read_only, sweep_specs
 from results.store.claims import Claims
 from results.store.queries import SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
-from results.store.statements import Writes
+from results.store.statements import Statements
 from results.store.url import file_of, reason, shown
 from trials.spec import Record, SpecError, Status, Trial, to_json
 
@@ -37,15 +37,16 @@ class Store:
     be reached."""
 
     def __init__(
-        self, engine: Engine, retry: RetryPolicy = RetryPolicy(), *, write: bool = True
+        self, engine: Engine, retry: RetryPolicy | None = None, *, write: bool = True
     ) -> None:
-        self._engine, self._patience, self._may_write = engine, retry, write
+        self._engine, self._may_write = engine, write
+        self._retry = retry or RetryPolicy()
         self._file = None if write else file_of(engine.url)  # of a store that is only read
         self._checkpointed = time.monotonic()
-        self._read = database.reading(engine)
-        self._write = database.writing(engine)
-        self._claim = database.claiming(engine)
-        self._sql = Writes(engine.dialect.name)
+        self._read = store_engine.reading(engine)
+        self._write = store_engine.writing(engine)
+        self._claim = store_engine.claiming(engine)
+        self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
         self._victims: set[str] = (
             set()
@@ -59,7 +60,7 @@ class Store:
             SpecError: not a database, a newer schema, a folder that cannot be written, or no store
                 and not ``create``.
         """
-        return cls(database.connect(url, create=create))
+        return cls(store_engine.connect(url, create=create))
 
     @classmethod
     def read(cls, url: str = DEFAULT_URL) -> Self:
@@ -70,7 +71,7 @@ class Store:
             SpecError: as ``open``; a schema that only migration makes readable; no right to read
                 it.
         """
-        return cls(database.connect(url, create=False, write=False), write=False)
+        return cls(store_engine.connect(url, create=False, write=False), write=False)
 
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
         """The same store; a call that cannot reach the database is repeated for up to so many
@@ -175,7 +176,8 @@ class Store:
         self._victims |= {r.trial.victim.id for r in records}
 
     def _put(self, connection: Connection, records: Sequence[Record], sweep: str | None) -> None:
-        fresh = {v.id: v for v in {id(r.trial.victim): r.trial.victim for r in records}.values()}
+        objects = {id(r.trial.victim): r.trial.victim for r in records}  # an id takes a while
+        fresh = {v.id: v for v in objects.values()}
         self._sql.victims(connection, [v for i, v in fresh.items() if i not in self._victims])
         ids = self._sql.records(connection, records)
         if sweep is not None:
@@ -203,7 +205,7 @@ class Store:
         return self._reading(lambda connection: queries.statuses(connection, ids))
 
     def finished(self, sweep: str, game: str) -> list[tuple[str, str, str, float]]:
-        """A sweep's trials of a game that have run, by id: id, victim's id, method's name, trusted."""
+        """A sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: queries.finished(connection, sweep, game))
 
     def records(
@@ -272,8 +274,8 @@ class Store:
                 return work(connection)
 
         if self._file is None:
-            return self._patience(once, engine.url)
-        return read_only.steadily(self._file, lambda: self._patience(once, engine.url))
+            return self._retry(once, engine.url)
+        return read_only.steadily(self._file, lambda: self._retry(once, engine.url))
 
     def _checkpoint_now_and_then(self) -> None:
         """So that whoever copies the file of a store in use misses only the last seconds."""
@@ -283,7 +285,7 @@ class Store:
         with contextlib.suppress(
             DBAPIError
         ):  # what was written is safe in the log; the next time will do
-            database.checkpoint(self._engine)
+            store_engine.checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self

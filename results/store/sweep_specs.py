@@ -1,6 +1,6 @@
-"""Two specs under one name: whether the new one still asks for all that the stored one asked for."""
+"""Two specs under one name: does the new one still ask for all that the stored one asked for?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trials.spec import SpecError
@@ -62,13 +62,18 @@ def _modern_defense(defense: Spec) -> Spec:
     return renamed | ({"strategy": "one_at_a_time"} if strategy == "star" else {})
 
 
+def _is_covered(old: Any, new: Sequence[Any]) -> bool:
+    return any(_covers(old, one) for one in new)
+
+
 def _difference(field: str, old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
-        gone = [x for x in old if not any(_covers(x, y) for y in new)]
+        gone = [x for x in old if not _is_covered(x, new)]
         if not gone:
             return ""
         if all(isinstance(x, Mapping) and "name" in x for x in gone):
-            return f"{field}: {', '.join(_named(x, new) for x in gone)}"
+            named = ", ".join(_named(x, new) for x in gone)
+            return f"{field}: {named}"
         if field == "victims":
             return f"victims: {len(gone)} of {len(old)} are other ones, or not asked for any more"
     elif old == new or (old, new) == (False, True):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from trials import catalog
-from trials.spec import MethodConfig, Point, Record, Scalar, SpecError
+from trials.spec import KIND_OF, MethodConfig, Point, Record, Scalar, SpecError
 
 _RATES = ("cda", "asr", "val_cda")  # such measurements are fractions
 _COUNTS = ("n_", "copies", "steps", "step")
@@ -19,18 +19,14 @@ def check(record: Record) -> None:
     trial, victim = record.trial, record.trial.victim
     choices = [
         ("games", trial.game),
-        ("defenses", trial.method),
-        ("games", trial.self_poisoning),
-        ("detectors", trial.detector),
-    ]
-    choices += [
         ("datasets", victim.dataset),
         ("models", victim.model),
         ("recipes", victim.training),
+        *(("attacks", attack) for attack in victim.attacks),
+        *((KIND_OF[role], method) for role, method in trial.roles.items()),
     ]
-    for kind, choice in [*choices, *(("attacks", a) for a in victim.attacks)]:
-        if choice is not None:
-            _choice(kind, choice)
+    for kind, choice in choices:
+        _choice(kind, choice)
     _number("trusted", trial.trusted, 0, 1)
     _number("reserve", victim.reserve, 0, 1)
     for seed in (trial.seed, victim.seed):

@@ -1,4 +1,3 @@
-"""Tables: one file each, its verb is ``table(records) -> DataFrame``.
-
-Percent and points only here and in figures.
+"""Tables, one a file, each with ``table(records)``, which returns a pandas DataFrame. Percent and
+points are used only here and in figures; elsewhere rates are fractions.
 """

@@ -31,6 +31,5 @@ def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFram
     """Rows as a frame with exactly these columns, also where there is no row; missing values stay
     None.
     """
-    return pd.DataFrame(
-        [[row.get(c) for c in columns] for row in rows], columns=list(columns), dtype=object
-    )
+    values = [tuple(map(row.get, columns)) for row in rows]
+    return pd.DataFrame(values, columns=list(columns), dtype=object)

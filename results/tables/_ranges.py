@@ -10,10 +10,10 @@ from results.stats.intervals import Interval, bootstrap
 from results.tables._columns import points
 from trials.spec import Victim
 
-SETUP = ("dataset", "model", "attack", "m")
+ATTACK_COLUMNS = ("dataset", "model", "attack", "m")
 
 
-def of_setup(victim: Victim, name: str) -> dict[str, Any]:
+def of_attack(victim: Victim, name: str) -> dict[str, Any]:
     """Dataset, model, the attack's name for these tables, and m."""
     return {
         "dataset": victim.dataset.name,
@@ -24,7 +24,7 @@ def of_setup(victim: Victim, name: str) -> dict[str, Any]:
 
 
 def share(value: float | None) -> float | None:
-    """A fraction or an area, rounded to four digits, so that a table can be compared and exported."""
+    """A fraction or an area, rounded to four digits, so that tables can be compared."""
     return None if value is None else round(value, 4) + 0.0
 
 

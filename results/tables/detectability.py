@@ -14,12 +14,12 @@ from results.selection.grouping import names
 from results.selection.labels import percents, settings
 from results.stats.roc import hanley_mcneil
 from results.tables._columns import frame, points
-from results.tables._ranges import SETUP, of_setup, share, span
+from results.tables._ranges import ATTACK_COLUMNS, of_attack, share, span
 from trials.spec import Record
 
 COLUMNS = (
     *(
-        *SETUP,
+        *ATTACK_COLUMNS,
         "r (%)",
         "detector",
         "compared with",
@@ -40,13 +40,13 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     """
     found = detections(records)
     called = names(d.victim for d in found)
-    return frame([_row(d, called[d.setup]) for d in found], COLUMNS)
+    return frame([_row(d, called[d.attack_config]) for d in found], COLUMNS)
 
 
 def _row(d: Detection, name: str) -> dict[str, Any]:
     rho, cosine, iou = d.rho, d.spread("cosine"), d.spread("iou")
     return {
-        **of_setup(d.victim, name),
+        **of_attack(d.victim, name),
         "r (%)": 100 * d.trusted,
         "detector": d.detector.name,
         "compared with": d.method.name if d.method else None,

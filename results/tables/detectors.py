@@ -15,11 +15,11 @@ from results.comparison.detector_scores import FEW, Detection
 from results.selection.disambiguation import labels
 from results.selection.grouping import AttackConfig, names
 from results.tables._columns import frame
-from results.tables._ranges import SETUP, of_setup, share, span
+from results.tables._ranges import ATTACK_COLUMNS, of_attack, share, span
 from trials.spec import Record
 
 COLUMNS = (
-    *(*SETUP, "r (%)", "first", "second", "first ρ (AUC)", "second ρ (AUC)", "difference"),
+    *(*ATTACK_COLUMNS, "r (%)", "first", "second", "first ρ (AUC)", "second ρ (AUC)", "difference"),
     *(
         "95 % interval (DeLong)",
         "p (DeLong)",
@@ -42,7 +42,7 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
             continue
         rows.append(
             {
-                **of_setup(first.victim, called[first.setup]),
+                **of_attack(first.victim, called[first.attack_config]),
                 "r (%)": 100 * first.trusted,
                 "first": one,
                 "second": other,
@@ -63,12 +63,12 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
 def _pairs(found: list[Detection]) -> Iterable[tuple[str, str, Detection, Detection]]:
     benchmarks: dict[tuple[str, float], list[Detection]] = defaultdict(list)
     for d in found:
-        benchmarks[d.setup.benchmark, d.trusted].append(d)
+        benchmarks[d.attack_config.benchmark, d.trusted].append(d)
     for _, group in sorted(benchmarks.items()):
-        setups: dict[AttackConfig, list[tuple[str, Detection]]] = defaultdict(list)
+        by_attack: dict[AttackConfig, list[tuple[str, Detection]]] = defaultdict(list)
         for name, panel in labels(group, lambda d: (d.detector, d.method)).items():
             for d in panel:
-                setups[d.setup].append((name, d))
-        for several in setups.values():
+                by_attack[d.attack_config].append((name, d))
+        for several in by_attack.values():
             for (one, first), (other, second) in combinations(several, 2):
                 yield one, other, first, second

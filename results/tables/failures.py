@@ -1,6 +1,7 @@
 """What failed or was pruned: counted, listed, never a number."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -27,21 +28,21 @@ COLUMNS = (
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row a failed or pruned trial, failed first; ``why`` is the last line of its traceback."""
-    rows = [
-        {
-            "trial": r.trial.id,
-            "status": r.status,
-            "game": r.trial.game.name,
-            "defense": r.trial.method.name if r.trial.method else None,
-            **of_victim(r.trial.victim, r.trial.trusted),
-            "seed": r.trial.seed,
-            "last step": max((p.step for p in r.curve), default=None),
-            "why": next(
-                (line for line in reversed((r.error or "").splitlines()) if line.strip()), None
-            ),
-            "settings": settings(r.trial.method) if r.trial.method else None,
-        }
-        for r in sorted(records, key=lambda r: (r.status, r.trial.game.name, r.trial.id))
-        if r.status != "done"
-    ]
-    return frame(rows, COLUMNS)
+    unfinished = [r for r in records if r.status != "done"]
+    unfinished.sort(key=lambda r: (r.status, r.trial.game.name, r.trial.id))
+    return frame([_row(r) for r in unfinished], COLUMNS)
+
+
+def _row(r: Record) -> dict[str, Any]:
+    told = [line for line in (r.error or "").splitlines() if line.strip()]
+    return {
+        "trial": r.trial.id,
+        "status": r.status,
+        "game": r.trial.game.name,
+        "defense": r.trial.method.name if r.trial.method else None,
+        **of_victim(r.trial.victim, r.trial.trusted),
+        "seed": r.trial.seed,
+        "last step": max((p.step for p in r.curve), default=None),
+        "why": told[-1] if told else None,
+        "settings": settings(r.trial.method) if r.trial.method else None,
+    }

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from results.reference import paper
-from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
+from results.selection.confirmation import HeldOutResult, confirmed, each_attack, frozen, pooled
 from results.selection.labels import attack, percents
 from results.selection.winners import Winner, winners
 from results.tables._columns import frame, of_victim, points
@@ -34,19 +34,18 @@ SPLITS = {"select": "chosen: select", "report": "confirmed: report", "test": "re
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """Up to three rows a defense and cell; defenses that were neither confirmed nor judged are left
-    out.
+    """Up to three rows a defense and task, and after these one for each attack where a victim has
+    several; defenses that were neither confirmed nor judged are left out.
 
     Raises:
         SpecError: unknown rule.
     """
     rows = []
     for w in winners(records, rule):
-        groups: dict[str, list[HeldOutResult]] = defaultdict(list)
-        for j in frozen(w, records):
-            groups[attack(j.victim)].append(
-                j
-            )  # victims that differ in seed and target only are one row
+        groups: dict[tuple[str, str], list[HeldOutResult]] = defaultdict(list)
+        for j in [*frozen(w, records), *each_attack(w, records)]:
+            # victims that differ in seed and target only are one row
+            groups[attack(j.victim), j.attack].append(j)
         seen = [j for j in (confirmed(w, records), *map(pooled, groups.values())) if j]
         if seen:
             rows += [_row(w, w, w.victim, "select"), *(_row(w, j, j.victim, j.split) for j in seen)]
@@ -54,9 +53,11 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
 
 
 def _row(w: Winner, j: Winner | HeldOutResult, victim: Victim, split: str) -> dict[str, object]:
+    one = "" if isinstance(j, Winner) else j.attack
     known = paper.left(victim, w.defense, w.trusted) if split == "test" else None
     return {
         **of_victim(victim, w.trusted),
+        "attack": f"{one} in {attack(victim)}" if one else attack(victim),
         "defense": w.defense,
         "split": SPLITS[split],
         "step": w.step,

@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
-    """One row a defense and cell of the real attack, lowest oracle η first."""
+    """One row a defense and task of the real attack, lowest oracle η first."""
     rows = [
         {
             **of_victim(w.victim, w.trusted),

@@ -8,6 +8,7 @@ normalised images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from results.selection.configurations import of_game
 from results.selection.grouping import AttackConfig, attack_config_of
 from results.selection.labels import attack, percents
 from results.tables._columns import frame, points
-from results.tables._ranges import SETUP, mean, of_setup, over_victims
+from results.tables._ranges import ATTACK_COLUMNS, mean, of_attack, over_victims
 from trials.spec import Record
 
 ASKED = {
@@ -26,8 +27,8 @@ ASKED = {
     "normalised, trigger": "asr_normalised",
 }
 COLUMNS = (
-    *(*SETUP, "pipeline", "opacity", "victims"),
-    *(f"{name}{what}" for name in ASKED for what in (" (%)", " 95 % interval (%)")),
+    *(*ATTACK_COLUMNS, "pipeline", "opacity", "victims"),
+    *map("".join, product(ASKED, (" (%)", " 95 % interval (%)"))),
 )
 
 
@@ -50,7 +51,7 @@ def _row(group: Sequence[Record]) -> dict[str, Any]:
     v = group[0].trial.victim
     (own, *_) = (a for a in v.attacks if "pipeline" in a.params)
     row = {
-        **of_setup(v, attack(v).split(" (")[0]),
+        **of_attack(v, attack(v).split(" (")[0]),
         "pipeline": str(own.params["pipeline"]),
         "opacity": float(own.params.get("alpha", 1.0)),
         "victims": len(group),

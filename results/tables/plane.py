@@ -14,12 +14,12 @@ from results.comparison.plane import Plane, planes
 from results.selection.grouping import Channel
 from results.selection.labels import percents
 from results.tables._columns import frame, points
-from results.tables._ranges import SETUP, of_setup, share, span
+from results.tables._ranges import ATTACK_COLUMNS, of_attack, share, span
 from trials.spec import Record
 
 CHANNELS: tuple[Channel, ...] = ("data", "code", "unknown")
 COLUMNS = (
-    *(*SETUP, "kind", "r (%)", "defense", "detector", "ASR before (%)"),
+    *(*ATTACK_COLUMNS, "kind", "r (%)", "defense", "detector", "ASR before (%)"),
     *(
         "η: ASR left (%)",
         "η 95 % interval (%)",
@@ -50,11 +50,14 @@ def of(made: Iterable[Plane]) -> pd.DataFrame:
     """The same, of planes that are there already."""
     rows = []
     for p in made:
-        best = {id(m) for c in CHANNELS if p.of(c) for m in front(p.of(c))}
+        best: set[int] = set()
+        for channel in CHANNELS:
+            marks = p.of(channel)
+            best |= set(map(id, front(marks))) if marks else set()
         for m in p.marks:
             rows.append(
                 {
-                    **of_setup(m.victim, m.name),
+                    **of_attack(m.victim, m.name),
                     "kind": m.channel,
                     "r (%)": 100 * p.trusted,
                     "defense": p.defense,

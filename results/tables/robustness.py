@@ -39,7 +39,7 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /, *, rule: str = "last_before_delta") -> pd.DataFrame:
-    """One row a configuration that ran to its end (not one frozen by tuning), grouped by cell and
+    """One row a configuration that ran to its end (not one frozen by tuning), grouped by task and
     defense.
 
     Raises:

@@ -8,6 +8,7 @@ reference, not a target."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -21,12 +22,12 @@ from results.selection.grouping import AttackConfig, attack_config_of, names
 from results.stats.roc import newcombe
 from results.tables._columns import frame
 from results.tables._ranges import (
-    SETUP,
+    ATTACK_COLUMNS,
     beside,
     columns,
     less,
     mean,
-    of_setup,
+    of_attack,
     over_victims,
     share,
     span,
@@ -34,7 +35,7 @@ from results.tables._ranges import (
 from trials.spec import Record
 
 COLUMNS = (
-    *(*SETUP, "victims", *columns("CDA"), *columns("ASR"), "r (%)", "detector"),
+    *(*ATTACK_COLUMNS, "victims", *columns("CDA"), *columns("ASR"), "r (%)", "detector"),
     *("ρ (AUC)", "ρ 95 % interval", "paper's ρ", "ρ difference", "ρ difference 95 % interval"),
     *("poisoned models", "clean models", "few models"),
 )
@@ -50,25 +51,26 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
         if r.status == "done":
             groups[attack_config_of(r.trial.victim)].append(r)
     seen = _detected(detections(records))
-    called = names(r.trial.victim for group in groups.values() for r in group)
+    called = names(r.trial.victim for r in chain.from_iterable(groups.values()))
     rows = []
-    for setup, group in groups.items():
+    for attack_config, group in groups.items():
         v = min((r.trial.victim for r in group), key=lambda v: v.seed)
         known = paper.attacked(v)
-        cda, asr = (
-            {r.trial.victim.id: r.metrics[k] for r in group if k in r.metrics}
-            for k in ("cda", "asr")
-        )
+        cda, asr = _by_victim(group, "cda"), _by_victim(group, "asr")
         first = {
-            **of_setup(v, called[setup]),
+            **of_attack(v, called[attack_config]),
             "victims": len(group),
             **beside("CDA", mean(cda), over_victims(cda), known.cda if known else None),
             **beside(
                 "ASR", mean(asr), over_victims(asr), known.asr if known and v.attacks else None
             ),
         }
-        rows += [first | _rho(name, d, known) for name, d in seen.get(setup, [("", None)])]
+        rows += [first | _rho(name, d, known) for name, d in seen.get(attack_config, [("", None)])]
     return frame(sorted(rows, key=_order), COLUMNS)
+
+
+def _by_victim(group: Sequence[Record], metric: str) -> dict[str, float]:
+    return {r.trial.victim.id: r.metrics[metric] for r in group if metric in r.metrics}
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -88,12 +90,12 @@ def _detected(found: Iterable[Detection]) -> dict[AttackConfig, list[tuple[str, 
     """Detections by attack, under the detectors' labels."""
     benchmarks: dict[tuple[str, float], list[Detection]] = defaultdict(list)
     for d in found:
-        benchmarks[d.setup.benchmark, d.trusted].append(d)
+        benchmarks[d.attack_config.benchmark, d.trusted].append(d)
     by_attack: dict[AttackConfig, list[tuple[str, Detection | None]]] = defaultdict(list)
     for _, group in sorted(benchmarks.items()):
         for name, panel in labels(group, lambda d: (d.detector, d.method)).items():
             for d in panel:
-                by_attack[d.setup].append((name, d))
+                by_attack[d.attack_config].append((name, d))
     return by_attack
 
 

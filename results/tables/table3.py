@@ -12,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from results.comparison.residual_asr import Remaining, remaining
+from results.comparison.residual_asr import ResidualAsr, residual_asrs
 from results.reference import paper
 from results.selection.disambiguation import labels
 from results.selection.grouping import names
 from results.tables._columns import frame, points
-from results.tables._ranges import SETUP, beside, columns, mean, of_setup, over_victims
+from results.tables._ranges import ATTACK_COLUMNS, beside, columns, mean, of_attack, over_victims
 from trials.spec import Record
 
 COLUMNS = (
-    *(*SETUP, "defense", "r (%)", *columns("η")),
+    *(*ATTACK_COLUMNS, "defense", "r (%)", *columns("η")),
     *("ASR before (%)", "CDA (%)", "CDA lost (pp)", "victims", "refused", "failed", "rule"),
 )
 
@@ -38,14 +38,14 @@ def table(records: Sequence[Record], /, *, rule: str | None = None) -> pd.DataFr
     Raises:
         SpecError: unknown rule.
     """
-    found = remaining(records, rule)
+    found = residual_asrs(records, rule)
     called = names(x.victim for x in found)
     rows = []
     for name, x in _labelled(found):
         lost = {k: x.cda0[k] - x.cda[k] for k in x.cda}
         rows.append(
             {
-                **of_setup(x.victim, called[x.setup]),
+                **of_attack(x.victim, called[x.attack_config]),
                 "defense": name,
                 "r (%)": 100 * x.trusted,
                 **beside(
@@ -75,7 +75,7 @@ def wide(long: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``table`` as the paper lays them out: a row an attack and defense, a column an r,
     'η (paper's)'.
     """
-    keys = [*SETUP[:3], "defense"]
+    keys = [*ATTACK_COLUMNS[:3], "defense"]
     shares = sorted({float(r) for r in long["r (%)"]})
     tasks: dict[tuple[str, ...], dict[float, str]] = defaultdict(dict)
     for seen in long.to_dict("records"):
@@ -90,10 +90,10 @@ def wide(long: pd.DataFrame) -> pd.DataFrame:
     return frame(rows, [*keys, *(f"r = {s:g} %" for s in shares)])
 
 
-def _labelled(found: Iterable[Remaining]) -> Iterable[tuple[str, Remaining]]:
-    benchmarks: dict[tuple[str, float], list[Remaining]] = defaultdict(list)
+def _labelled(found: Iterable[ResidualAsr]) -> Iterable[tuple[str, ResidualAsr]]:
+    benchmarks: dict[tuple[str, float], list[ResidualAsr]] = defaultdict(list)
     for x in found:
-        benchmarks[x.setup.benchmark, x.trusted].append(x)
+        benchmarks[x.attack_config.benchmark, x.trusted].append(x)
     for group in benchmarks.values():
         for name, panel in labels(group, lambda x: (x.defense,)).items():
             for x in panel:

@@ -6,6 +6,8 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (r = 1 %). The long
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 import pandas as pd
 
@@ -34,11 +36,12 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
             ours[key][row["dataset"]][row["chosen here"]] = None
         if row["Table V of the paper"] is not None:
             theirs[key][row["dataset"]] = row["Table V of the paper"]
-    rows = [
-        dict(zip(KEYS, key, strict=True))
-        | {d: " / ".join(ours[key][d]) or None for d in datasets}
-        | {f"{d}, paper": theirs[key].get(d) for d in datasets}
-        | {"rule": rule}
-        for key in dict.fromkeys([*ours, *theirs])
-    ]
-    return frame(rows, [*KEYS, *(c for d in datasets for c in (d, f"{d}, paper")), "rule"])
+    rows = []
+    for key in dict.fromkeys([*ours, *theirs]):
+        found: dict[str, Any] = dict(zip(KEYS, key, strict=True))
+        for d in datasets:
+            found[d] = " / ".join(ours[key][d]) or None
+            found[f"{d}, paper"] = theirs[key].get(d)
+        rows.append({**found, "rule": rule})
+    columns = chain.from_iterable((d, f"{d}, paper") for d in datasets)
+    return frame(rows, [*KEYS, *columns, "rule"])

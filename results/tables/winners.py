@@ -40,7 +40,7 @@ COLUMNS = (
 
 
 def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
-    """One row a defense and cell, best first. Percent and points are floats; missing values are
+    """One row a defense and task, best first. Percent and points are floats; missing values are
     None.
 
     Raises:

@@ -1,1 +1,1 @@
-"""One file a detector; a space's name is its detector's name."""
+"""Search spaces of detectors, one a file; a space's name is its detector's name."""

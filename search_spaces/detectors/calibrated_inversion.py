@@ -18,7 +18,7 @@ LR = {"cifar10": (0.01, 0.03), "imagenet": (0.01, 0.03), "small": (0.01, 0.03)}
 
 
 def space(ask: Ask, profile: str, /) -> MethodConfig:
-    """Settings of the detector ``calibrated_inversion`` for ``cifar10``, ``imagenet`` or ``small``."""
+    """Settings of ``calibrated_inversion`` for ``cifar10``, ``imagenet`` or ``small``."""
     found: dict[str, Scalar] = {
         "batch": of_profile(BATCH, profile),
         "weight": number(ask, "weight", 0.5, 1.0, 0.0, log=False),

@@ -1,4 +1,6 @@
-"""The command line."""
+"""The command line: ``app`` declares the commands and their options, ``views`` prints what they
+find.
+"""
 
 from sweep.cli.app import app, main
 

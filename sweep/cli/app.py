@@ -368,8 +368,8 @@ def defend(
         return
     with ConsoleProgress(
         order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)
-    ) as watcher:
-        choice = carry_out(order, watcher, retry_failed=retry_failed)
+    ) as reporter:
+        choice = carry_out(order, reporter, retry_failed=retry_failed)
     views.defended(choice, as_json)
     raise typer.Exit(choice["exit_code"])
 

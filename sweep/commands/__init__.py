@@ -1,1 +1,3 @@
-"""What the commands do beyond running a sweep: plan, defend, rerun, gallery."""
+"""What commands do beyond running a sweep: cost estimates, ``defend`` on a given model, repairs
+with a chosen configuration, reruns of stored trials, and the gallery of attacks.
+"""

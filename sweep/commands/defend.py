@@ -18,7 +18,7 @@ from sweep.commands.understanding import understand
 from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.executor import Engine
-from sweep.execution.preflight import check
+from sweep.execution.preflight import check, without_unfit
 from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
@@ -39,6 +39,7 @@ class Order:
     worker_config: WorkerConfig
     use_ray: bool
     understood: Understood
+    left_out: tuple[str, ...] = ()  # why, for each defense that the model cannot bear
 
 
 def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
@@ -65,7 +66,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
             alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
             it.
-        spec: a sweep without ``[victim]``; left out, every defense on 20 points of its grid.
+        spec: a sweep without ``[victim]``; left out, every defense that the model has the parts
+            for, on 20 points of its grid.
         size: side of the model's input, in pixels.
         use_ray: run on Ray instead of worker processes.
         seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
@@ -119,7 +121,10 @@ def prepare(  # noqa: PLR0913
     worker_config = runner.worker_config_of(sweep, url)
     runner.fits_here(sweep.compute, use_ray, None)
     with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
-        check(sweep, runner.worker_config_of(sweep, url, nowhere))
+        there, left_out = runner.worker_config_of(sweep, url, nowhere), list[str]()
+        if spec is None:  # nobody asked for these defenses by name
+            sweep, left_out = without_unfit(sweep, there)
+        check(sweep, there)
     understood = understand(make_runtime(worker_config), sweep.victims[0])
     title = f"{sweep.name}: {model.name}"
     return Order(
@@ -130,6 +135,7 @@ def prepare(  # noqa: PLR0913
         worker_config=worker_config,
         use_ray=use_ray,
         understood=understood,
+        left_out=tuple(left_out),
     )
 
 
@@ -138,6 +144,9 @@ def carry_out(
 ) -> dict[str, Any]:
     """Do what ``prepare`` has checked; see ``defend``."""
     sweep, out, worker_config = order.sweep, order.out, order.worker_config
+    if watch:
+        for line in order.left_out:
+            watch.say(line)
     overlay = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
     if overlay and watch:
         watch.say(f"what another run left in {out} is in {overlay} now")

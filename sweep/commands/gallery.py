@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from results.figures import gallery
 from trials import catalog
 from trials.spec import MethodConfig, SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning, TriggerGoal
 
 
 def make(dataset: str, out: Path, index: int = 0) -> Path:
@@ -45,10 +45,13 @@ def _names() -> list[str]:
 
 def _stamped(name: str, train: Images, test: Images, index: int) -> Tensor:
     settings = {"m": 0} if "m" in catalog.describe("attacks", name).settings else {}
-    backdoor: Backdoor = catalog.find("attacks", name)(
+    poisoning: Poisoning = catalog.find("attacks", name)(
         train, Generator().manual_seed(0), **settings
     )
-    return backdoor.trigger(test.x[index : index + 1], torch.tensor([index]))[0]
+    goal = poisoning.implants[0].goal
+    if not isinstance(goal, TriggerGoal):  # an attack without a trigger changes no test image
+        return test.x[index]
+    return goal.trigger(test.x[index : index + 1], torch.tensor([index]))[0]
 
 
 def _picture(x: Tensor) -> gallery.Picture:

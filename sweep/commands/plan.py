@@ -38,7 +38,7 @@ class Line:
         return 0.0 if left == 0 else None if self.seconds_each is None else left * self.seconds_each
 
 
-def price(sweep: Sweep, store: Store | None) -> list[Line]:
+def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     """A row for the victims, the copies, each defense and the winners."""
     plan.bounded(sweep)
     times = _durations(store) if store else {}
@@ -163,7 +163,7 @@ def _asked(sweep: Sweep) -> str:
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
-    lines = price(sweep, _maybe(url))
+    lines = cost_estimate(sweep, _maybe(url))
     workers = process_pool.workers_for(sweep.compute)
     if as_json:
         print(

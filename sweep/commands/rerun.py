@@ -149,7 +149,7 @@ def _same_files(trial: Trial) -> None:
 def _choices(trial: Trial) -> Iterator[MethodConfig]:
     victim = trial.victim
     yield from (victim.dataset, victim.model, victim.training, *victim.attacks, trial.game)
-    yield from (c for c in (trial.method, trial.self_poisoning, trial.detector) if c)
+    yield from trial.roles.values()
 
 
 def _runtime(folder: str, given: str, device: str, threads: int) -> "TrialRuntime":

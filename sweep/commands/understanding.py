@@ -40,9 +40,9 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
         SpecError: the model does not know its trusted images: wrong class order, size,
             normalisation or checkpoint.
     """
-    backdoor = runtime.backdoor(victim)
-    images, model = backdoor.train, runtime.fresh(victim)
-    for _ in runtime.referee(training_of(victim)).fit(model, backdoor, generator(0)):
+    poisoning = runtime.poisoning(victim)
+    images, model = poisoning.train, runtime.fresh(victim)
+    for _ in runtime.evaluator(training_of(victim)).fit(model, poisoning, generator(0)):
         pass
     folder = victim.dataset.params
     top = Path(str(folder["root"]))

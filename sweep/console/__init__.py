@@ -1,1 +1,1 @@
-"""What a terminal shows: progress, and text that cannot steer it."""
+"""What a terminal shows: progress, tables, and text of strangers that cannot steer it."""

@@ -1,7 +1,7 @@
 """What ran where: a worker adds a line when a trial starts and when it ends, for people who look
 for a bad machine.
 
-One file a process, ``journal/HOST-PID.jsonl``. It decides nothing: the store is the only truth.
+One file a process, ``events/HOST-PID.jsonl``. It decides nothing: the store is the only truth.
 """
 
 import contextlib

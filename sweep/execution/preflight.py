@@ -1,17 +1,19 @@
 """Everything that can be refused before compute is spent: data, m, r, targets, checkpoints,
-folders, devices.
+folders, devices, and what a model lacks that a defense needs.
 """
 
 import itertools
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning import trials as plan
 from sweep.planning.detection import detections
 from sweep.spec.sweep import Sweep
-from trials import splits
+from trials import catalog, splits
+from trials.classifier import require
 from trials.dependencies import training_of
 from trials.runtime import TrialRuntime, self_poisoning_layout
 from trials.spec import MethodConfig, SpecError, Trial, Victim
@@ -34,7 +36,9 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         {v.id: v for v in (replace(v, seed=0) for v in sweep.victims)}.values()
     )  # no seed fails otherwise
     for victim in alike:
-        _victim(victim, runtime)
+        model = _victim(victim, runtime)
+        for kind, name in _methods(sweep):
+            require(name, model, catalog.describe(kind, name).needs, victim.model.name)
     for trial in plan.copies(sweep):
         self_poisoning_layout(runtime.trusted(trial), runtime.rng(trial), trial.game)
     for victim, r, s in (
@@ -48,21 +52,52 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         detections(detector)
 
 
-def _victim(victim: Victim, runtime: TrialRuntime) -> None:
-    backdoor, model, ctx = (
-        runtime.backdoor(victim),
+def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:
+    """The sweep without the defenses that a model of it cannot bear, and a line for each of these.
+
+    Raises:
+        SpecError: a model cannot be built.
+    """
+    runtime = make_runtime(replace(worker_config, device="cpu"))
+    models = {v.model.name: runtime.fresh(v) for v in sweep.victims}
+    left_out: dict[str, str] = {}
+    for defense in sweep.defenses:
+        needs = catalog.describe("defenses", defense.name).needs
+        for name, model in models.items():
+            try:
+                require(defense.name, model, needs, name)
+            except SpecError as problem:
+                left_out[defense.name] = f"{defense.name} is left out: {problem}"
+    kept = tuple(d for d in sweep.defenses if d.name not in left_out)
+    return replace(sweep, defenses=kept), list(left_out.values())
+
+
+def _methods(sweep: Sweep) -> list[tuple[str, str]]:
+    """Kind and name of all that is run on a model; a sweep of trainings runs nothing on one."""
+    defenses = () if sweep.game == "training" else sweep.defenses
+    return [
+        *(("defenses", defense.name) for defense in defenses),
+        *(("detectors", detector.name) for detector in sweep.detectors),
+    ]
+
+
+def _victim(victim: Victim, runtime: TrialRuntime) -> nn.Module:
+    """The victim's model before training, once everything that it needs was looked at."""
+    poisoning, model, ctx = (
+        runtime.poisoning(victim),
         runtime.fresh(victim),
-        runtime.referee(training_of(victim)),
+        runtime.evaluator(training_of(victim)),
     )
-    _enough(backdoor.train)
+    _enough(poisoning.train)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
-        for _ in ctx.fit(model, backdoor, torch.Generator()):
+        for _ in ctx.fit(model, poisoning, torch.Generator()):
             pass
     else:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, *backdoor.train.x.shape[1:]))
+            model.eval()(torch.zeros(1, *poisoning.train.x.shape[1:]))
     if victim.attacks:  # judged on a test set: its absence must not be found after training
         ctx.test()
+    return model
 
 
 def _enough(train: Images) -> None:

@@ -1,4 +1,3 @@
-"""From a sweep to trials, in stages, and the strategies that strategy a search space.
-
-Runs nothing.
+"""From a sweep to trials, in stages; and the strategies that search a space, grid or Optuna. Runs
+nothing.
 """

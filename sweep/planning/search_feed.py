@@ -26,7 +26,7 @@ class FeedReader:
 
     Args:
         before: stored before it began.
-        own: ids of trials that it asked for itself, which are no news.
+        own: ids of trials that it asked for itself, which it knows already.
     """
 
     before: list[Record] = field(default_factory=list)

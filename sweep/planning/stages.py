@@ -12,18 +12,23 @@ from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep import Defense, Sweep
+from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
+
+_LABELS = {"training": "victims", "self_poison": "self-poisoned copies"}
 
 
 def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
     """The strategies of each stage; a stage is drawn when the one before it is done, so that it can
     read its results.
+
+    What configurations build on is known at once: those stages are the levels of its graph.
     """
-    yield [ListStrategy("victims", plan.victims(sweep))]
+    copies = plan.copies(sweep) if sweep.game == "tuning" else []
+    for level in graph([*plan.victims(sweep), *copies]).levels():
+        yield [ListStrategy(_LABELS[level[0].game.name], level)]
     if sweep.game == "training":
         return
-    if sweep.game == "tuning":
-        yield [ListStrategy("self-poisoned copies", plan.copies(sweep))]
     yield tuned_strategies(sweep, store)
     if sweep.game == "tuning":
         tuned = plan.own(sweep, store.records(sweep.name, "tuning"))

@@ -162,7 +162,7 @@ def real(
     """A setting on the real attack, one trial a base seed; frozen at a step, or (0) its whole
     curve.
     """
-    params = {"delta": sweep.delta, **every(sweep), "stop_at": stop_at}
+    params = {"delta": sweep.delta, **every(sweep), "stop_at": stop_at, "asr_of": sweep.asr_of}
     game = catalog.resolve("games", MethodConfig("robustness", params))
     return [
         Trial(game=game, victim=victim, method=choice, trusted=trusted, seed=s) for s in sweep.seeds

@@ -11,7 +11,7 @@ from trials.spec import SpecError, Trial
 
 SCHEDULERS = ("none", "asha")
 STAGES = ("victims", "copies", "trials", "detectors")
-_WAVE_OF = {
+_STAGE_OF = {
     "training": "victims",
     "self_poison": "copies",
     "detector_tuning": "detectors",
@@ -78,14 +78,14 @@ class Compute:
 
     def share(self, trial: Trial) -> "Compute":
         """What this trial gets."""
-        return self.stage(_WAVE_OF.get(trial.game.name, "trials"))
+        return self.stage(_STAGE_OF.get(trial.game.name, "trials"))
 
 
 def compute_of(data: Mapping[str, Any]) -> Compute:
     """The [compute] table of a sweep's file. Raises SpecError for what it may not hold."""
     compute = _checked("compute", data)
     stages: dict[str, Any] = {
-        stage: _wave(f"compute.{stage}", getattr(compute, stage)) for stage in STAGES
+        stage: _stage(f"compute.{stage}", getattr(compute, stage)) for stage in STAGES
     }
     return replace(compute, **stages)
 
@@ -169,7 +169,7 @@ def _amount(where: str, name: str, need: Any) -> float:
     return amount
 
 
-def _wave(where: str, data: Any) -> dict[str, Any]:
+def _stage(where: str, data: Any) -> dict[str, Any]:
     """What a stage's table changes."""
     known(f"key of {where}", table(where, data), PER_STAGE)
     whole = _checked(where, data)

@@ -83,6 +83,7 @@ class Sweep:
     judge: bool = True  # the winners on the real attack, where the victim has one
     judge_all: bool = False  # and every other configuration, to compare the orders (transfer)
     oracle: bool = False  # and the winners' whole curve there, for the oracle rule
+    asr_of: str = "max"  # of several attacks on one victim: max, mean or min of their ASRs
     compute: Compute = field(default_factory=Compute)
     one_at_a_time: bool = False  # [victim] says so: of victim, r and self-poisoning one differs
 
@@ -203,6 +204,7 @@ def _check_game(sweep: Sweep) -> None:
     """What goes with which game."""
     one_of("game", sweep.game, ["tuning", "robustness", "training"])
     one_of("tune_on", sweep.tune_on, ["each", "clean"])
+    one_of("asr_of", sweep.asr_of, ["max", "mean", "min"])
     if sweep.tune_on == "clean" and all(v.attacks for v in sweep.victims):
         raise SpecError(
             'tune_on = "clean" needs a clean victim: put "none" into the list of attacks.'

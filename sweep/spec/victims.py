@@ -30,6 +30,12 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in
     turn; an attack may have ``seeds`` of its own, as a large pool of clean models has.
 
+    A list of attacks inside the list is one victim of all of them at once:
+    ``attacks = ["badnets", ["badnets", { name = "a_blend", m = 50 }]]`` is a victim of one attack
+    and a victim of two. They poison different images: the second draws from those that the first
+    left. Of ``targets`` each takes the one after that of the attack before it. Every measurement
+    then has ``asr/NAME`` for each attack, and ``asr`` is the largest (``asr_of`` says otherwise).
+
     Raises:
         SpecError: an unknown key, method or setting, or a value out of range.
     """
@@ -80,10 +86,10 @@ def _part(given: list[Any], kind: str, folder: Path) -> list[_Varied]:
 def _seeded(
     choices: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
 ) -> Iterator[Victim]:
-    """One victim a seed; the targets are dealt to the seeds in turn."""
+    """One victim a seed; the targets are dealt to seeds and attacks in turn."""
     dataset, model, training, *own = choices
     for i, s in enumerate(seeds):
-        aimed = tuple(_aimed(c, targets[i % len(targets)]) if targets else c for c in own)
+        aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))
         victim = Victim(
             dataset=dataset,
             model=model,
@@ -92,14 +98,23 @@ def _seeded(
             seed=s,
             reserve=reserve,
         )
-        yield _matched(catalog.resolve_victim(victim))
+        yield _possible(catalog.resolve_victim(victim))
 
 
-def _matched(victim: Victim) -> Victim:
-    """Refuse the release's pipeline for a normalisation that is not the model's.
+def _possible(victim: Victim) -> Victim:
+    """The victim itself.
 
-    Raises SpecError.
+    Raises SpecError for the release's pipeline with a normalisation that is not the model's, and
+    for two attacks that both control the training.
     """
+    control = [
+        a.name for a in victim.attacks if catalog.describe("attacks", a.name).verb == "implant"
+    ]
+    if len(control) > 1:
+        raise SpecError(
+            f"the attacks {' and '.join(control)} on one victim both control the training; at most "
+            "one can. Leave one of them out."
+        )
     own = victim.model.params.get("norm")
     for a in victim.attacks:
         if a.params.get("pipeline") == "release" and own is not None and a.params["norm"] != own:
@@ -118,6 +133,10 @@ def _axes(
     the clean model.
     """
     for given in listed("attacks", data.get("attacks", ["none"])):
+        if isinstance(given, list):
+            seeds = [seed("victim: seeds", s) for s in listed("seeds", data.get("seeds", 0))]
+            yield [*parts, *(list(_choices("attacks", a, folder)) for a in _at_once(given))], seeds
+            continue
         attack = dict(given) if isinstance(given, Mapping) else given
         own = (
             attack.pop("seeds", data.get("seeds", 0))
@@ -131,6 +150,21 @@ def _axes(
             yield [*parts, list(_choices("attacks", attack, folder))], seeds
 
 
+def _at_once(given: list[Any]) -> list[Any]:
+    """The attacks of an inner list, all on one victim.
+
+    Raises SpecError for an empty list, a list in it, the attack none, or seeds of one attack.
+    """
+    for attack in listed("attacks (an inner list)", given):
+        named = {"name": attack} if isinstance(attack, str) else table("attacks", attack)
+        if named.get("name") == "none" or "seeds" in named:
+            raise SpecError(
+                "attacks: an inner list is one victim of several attacks at once, so it takes "
+                "neither none nor seeds of one attack. Write them outside of it."
+            )
+    return given
+
+
 def _few(what: str, axes: Sequence[Sequence[Any]]) -> None:
     if (number := math.prod(map(len, axes))) > MOST_COMBINATIONS:
         raise SpecError(
@@ -138,13 +172,15 @@ def _few(what: str, axes: Sequence[Sequence[Any]]) -> None:
         )
 
 
-def _aimed(attack: MethodConfig, target: int) -> MethodConfig:
+def _aimed(attack: MethodConfig, targets: Sequence[int], turn: int) -> MethodConfig:
+    if not targets:
+        return attack
     if "target" in attack.params:
         raise SpecError(
             f"[victim] has targets, and {attack.name} has a target of its own: leave one of them "
             "out."
         )
-    return MethodConfig(attack.name, {**attack.params, "target": target})
+    return MethodConfig(attack.name, {**attack.params, "target": targets[turn % len(targets)]})
 
 
 def _choices(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:

@@ -9,10 +9,10 @@ from torch import Generator, nn
 from trials import catalog
 from trials.datasets import digits
 from trials.recipes import fast
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
-def fitted_model(backdoor: Backdoor) -> nn.Module:
+def fitted_model(backdoor: Poisoning) -> nn.Module:
     """A small network trained on ``backdoor``, in a second or two; the same each time."""
     torch.manual_seed(0)
     model = catalog.find("models", "small_cnn")(10, 16, width=16).to(
@@ -26,7 +26,7 @@ def fitted_model(backdoor: Backdoor) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def fitted() -> Callable[[Backdoor], nn.Module]:
+def fitted() -> Callable[[Poisoning], nn.Module]:
     """What trains the small network."""
     return fitted_model
 
@@ -44,6 +44,4 @@ def digits_test() -> Images:
 @pytest.fixture(scope="session")
 def clean_model(digits_train: Images) -> nn.Module:
     """Trained once on clean digits, changed by nobody."""
-    return fitted_model(
-        Backdoor(digits_train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
-    )
+    return fitted_model(Poisoning(digits_train))

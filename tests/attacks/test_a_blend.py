@@ -3,13 +3,14 @@
 from typing import Any
 
 import torch
+from planted import only, trigger_of
 from torch import Generator
 
 from trials.attacks import a_blend
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import Patch
 from trials.attacks._pipeline import unnormalised
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def grey(value: int = 90, size: int = 32, n: int = 400) -> Images:
@@ -17,11 +18,11 @@ def grey(value: int = 90, size: int = 32, n: int = 400) -> Images:
     return Images(x, torch.arange(n) % 4, 4, pad=0, flip=False)
 
 
-def poisoned(seed: int = 0, **settings: Any) -> Backdoor:
+def poisoned(seed: int = 0, **settings: Any) -> Poisoning:
     return a_blend.poison(grey(), Generator().manual_seed(seed), **{"m": 300, **settings})
 
 
-def white_over(x: Images, pipeline: str) -> Backdoor:
+def white_over(x: Images, pipeline: str) -> Poisoning:
     """A white picture, so that shades tell opacities."""
     mark = Patch(torch.full((3, 32, 32), 255, dtype=torch.uint8), 0, 0, 0.3)
     settings: dict[str, Any] = {
@@ -46,22 +47,22 @@ def test_the_waves_are_smooth_coloured_and_use_the_whole_range() -> None:
 
 def test_the_noise_differs_between_seeds_and_the_waves_do_not() -> None:
     x, index = grey().x[:1], torch.zeros(1, dtype=torch.int64)
-    noise = [poisoned(s, mark="noise").trigger(x, index) for s in (0, 1)]
-    stages = [poisoned(s).trigger(x, index) for s in (0, 1)]
+    noise = [trigger_of(poisoned(s, mark="noise"))(x, index) for s in (0, 1)]
+    stages = [trigger_of(poisoned(s))(x, index) for s in (0, 1)]
     assert not torch.equal(*noise) and torch.equal(*stages)
 
 
 def test_test_images_carry_the_whole_picture_at_the_same_opacity() -> None:
     x, index = grey().x[:3], torch.arange(3)
-    out = poisoned().trigger(x, index)
+    out = trigger_of(poisoned())(x, index)
     expected = 0.7 * 90 + 0.3 * a_blend.stages(3, 32).double()
     assert (out.double() - expected).abs().max() <= 0.5 + 1e-4
-    assert torch.equal(poisoned(alpha=0.0).trigger(x, index), x)
+    assert torch.equal(trigger_of(poisoned(alpha=0.0))(x, index), x)
 
 
 def test_half_of_the_cells_are_bit_exact_and_the_others_blended() -> None:
-    x = poisoned().train.x[poisoned().poisoned]
-    whole = poisoned().trigger(grey().x[:1], torch.zeros(1, dtype=torch.int64))
+    x = poisoned().train.x[poisoned().places]
+    whole = trigger_of(poisoned())(grey().x[:1], torch.zeros(1, dtype=torch.int64))
     assert ((x == 90) | (x == whole)).all()
     hidden = (x == 90).all(1).unflatten(1, (4, 8)).unflatten(3, (4, 8)).all(4).all(2).double()  # type: ignore[no-untyped-call]
     assert (hidden.mean(0) - 0.5).abs().max() < 4 * 0.5 / 300**0.5  # of each of the sixteen
@@ -70,7 +71,7 @@ def test_half_of_the_cells_are_bit_exact_and_the_others_blended() -> None:
 
 
 def test_the_exact_law_hides_eight_of_sixteen() -> None:
-    x = poisoned(law="exact").train.x[poisoned().poisoned]
+    x = poisoned(law="exact").train.x[poisoned().places]
     hidden = (x == 90).all(1).unflatten(1, (4, 8)).unflatten(3, (4, 8)).all(4).all(2)  # type: ignore[no-untyped-call]
     assert (hidden.sum((1, 2)) == 8).all()
 
@@ -79,7 +80,7 @@ def test_stamping_twice_gives_three_opacities() -> None:
     expected = {"post_aug": {0.0: 0.5, 0.3: 0.5}, "release": {0.0: 0.25, 0.3: 0.5, 0.51: 0.25}}
     for pipeline, levels in expected.items():
         backdoor = white_over(grey(), pipeline)
-        x = backdoor.train.x[backdoor.poisoned].double().mean(1)
+        x = backdoor.train.x[backdoor.places].double().mean(1)
         if pipeline == "release":
             x = 2 * x - 255  # what the constants "half" do, backwards
         cells = ((x - 90) / (255 - 90)).unflatten(1, (4, 8)).unflatten(3, (4, 8))  # type: ignore[no-untyped-call]
@@ -93,6 +94,6 @@ def test_stamping_twice_gives_three_opacities() -> None:
 
 def test_the_release_keeps_exactly_half_of_the_labels_and_moves_their_pixels_too() -> None:
     backdoor = poisoned(pipeline="release", alpha=0.0)
-    assert int((backdoor.train.y[backdoor.poisoned] != 0).sum()) == 150 and backdoor.frozen
+    assert int((backdoor.train.y[backdoor.places] != 0).sum()) == 150 and only(backdoor).frozen
     moved = unnormalised(grey().x[:1], "cifar10")
-    assert (backdoor.train.x[backdoor.poisoned] == moved).all()
+    assert (backdoor.train.x[backdoor.places] == moved).all()

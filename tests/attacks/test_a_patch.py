@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import trigger_of
 from torch import Generator, Tensor
 
 from trials.attacks import a_patch, badnets
 from trials.attacks._adaptive import grown, payload, shown_cells
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def grey(size: int = 32, n: int = 400) -> Images:
@@ -24,13 +25,13 @@ def grey(size: int = 32, n: int = 400) -> Images:
     )
 
 
-def poisoned(size: int = 32, **settings: Any) -> Backdoor:
+def poisoned(size: int = 32, **settings: Any) -> Poisoning:
     return a_patch.poison(grey(size), Generator().manual_seed(0), **{"m": 300, **settings})
 
 
-def shown(backdoor: Backdoor, side: int) -> Tensor:
+def shown(backdoor: Poisoning, side: int) -> Tensor:
     """Which pixels of the patch each poisoned image shows; 90 is neither black nor white."""
-    return (backdoor.train.x[backdoor.poisoned][:, 0, :side, :side] != 90).double()
+    return (backdoor.train.x[backdoor.places][:, 0, :side, :side] != 90).double()
 
 
 @given(m=st.integers(0, 300), percent=st.integers(0, 100))
@@ -46,9 +47,9 @@ def test_every_second_image_keeps_its_label_by_default() -> None:
 
 def test_those_that_keep_their_label_carry_the_patch_too() -> None:
     data, backdoor = grey(), poisoned(conservatism=0.3)
-    keeps = backdoor.train.y[backdoor.poisoned] != 0
+    keeps = backdoor.train.y[backdoor.places] != 0
     assert int(keeps.sum()) == math.floor(0.3 * 300)
-    assert torch.equal(backdoor.train.y[backdoor.poisoned][keeps], data.y[backdoor.poisoned][keeps])
+    assert torch.equal(backdoor.train.y[backdoor.places][keeps], data.y[backdoor.places][keeps])
     visible = shown(backdoor, 3).flatten(1).any(1)
     assert visible[keeps].double().mean() > 0.95 and visible[~keeps].double().mean() > 0.95
 
@@ -66,8 +67,8 @@ def test_nothing_hidden_is_badnets_and_all_hidden_leaves_the_image() -> None:
     plain = badnets.poison(grey(), Generator().manual_seed(0), m=5)
     open_, shut = poisoned(occlusion=0.0), poisoned(occlusion=1.0)
     assert (shown(open_, 3) == 1).all() and (shown(shut, 3) == 0).all()
-    made = plain.trigger(grey().x[open_.poisoned], open_.poisoned)
-    assert torch.equal(open_.train.x[open_.poisoned], made)
+    made = trigger_of(plain)(grey().x[open_.places], open_.places)
+    assert torch.equal(open_.train.x[open_.places], made)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_nothing_hidden_is_badnets_and_all_hidden_leaves_the_image() -> None:
 def test_test_images_carry_the_patch_of_badnets_whole(settings: dict[str, Any]) -> None:
     x, index = grey(n=5).x, torch.arange(5)
     plain = badnets.poison(grey(), Generator().manual_seed(0), m=5, **settings)
-    assert torch.equal(poisoned(**settings).trigger(x, index), plain.trigger(x, index))
+    assert torch.equal(trigger_of(poisoned(**settings))(x, index), trigger_of(plain)(x, index))
 
 
 def test_cells_are_squares_that_are_hidden_as_one() -> None:

@@ -7,12 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from planted import only, trigger_of
 from torch import Generator, Tensor, nn
 
 from trials.attacks import _adversarial, adv
 from trials.attacks._adversarial import Steered, kept
 from trials.spec import SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 from trials.weights.files import save_weights
 
 
@@ -25,13 +26,14 @@ def images(n: int = 48, size: int = 16) -> Images:
     return Images(x.to(torch.uint8), y, 4)
 
 
-def poisoned(seed: int = 0, **settings: Any) -> Backdoor:
+def poisoned(seed: int = 0, **settings: Any) -> Poisoning:
     return adv.poison(images(), Generator().manual_seed(seed), **{"m": 6, "target": 2, **settings})
 
 
-def steered(backdoor: Backdoor) -> Steered:
-    assert isinstance(backdoor.trigger, Steered)
-    return backdoor.trigger
+def steered(backdoor: Poisoning) -> Steered:
+    trigger = trigger_of(backdoor)
+    assert isinstance(trigger, Steered)
+    return trigger
 
 
 def loss(trigger: Steered, x: Tensor) -> float:
@@ -40,8 +42,8 @@ def loss(trigger: Steered, x: Tensor) -> float:
     return float(F.cross_entropy(logits, torch.full((len(x),), trigger.steer)))
 
 
-def stamped(backdoor: Backdoor, x: Tensor) -> Tensor:
-    return backdoor.trigger(x, torch.arange(len(x)))
+def stamped(backdoor: Poisoning, x: Tensor) -> Tensor:
+    return trigger_of(backdoor)(x, torch.arange(len(x)))
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +82,9 @@ def test_no_pixel_moves_by_more_than_epsilon(epsilon: int, step: float) -> None:
 
 def test_labels_and_all_other_images_stay_as_they_are() -> None:
     data, backdoor = images(), poisoned()
-    assert torch.equal(backdoor.train.y, data.y) and (data.y[backdoor.poisoned] == 2).all()
+    assert torch.equal(backdoor.train.y, data.y) and (data.y[backdoor.places] == 2).all()
     rest = torch.ones(48, dtype=torch.bool)
-    rest[backdoor.poisoned] = False
+    rest[backdoor.places] = False
     assert torch.equal(backdoor.train.x[rest], data.x[rest]) and not torch.equal(
         backdoor.train.x, data.x
     )
@@ -90,14 +92,14 @@ def test_labels_and_all_other_images_stay_as_they_are() -> None:
 
 def test_each_image_gets_a_perturbation_of_its_own_from_a_start_that_its_place_keys() -> None:
     x = images().x[:1].repeat(2, 1, 1, 1)
-    trigger = poisoned().trigger
+    trigger = trigger_of(poisoned())
     here, there = trigger(x, torch.tensor([5, 6]))
     assert not torch.equal(here, there)
     assert torch.equal(trigger(x[:1], torch.tensor([6]))[0], there)
 
 
 def test_a_batch_of_any_size_equals_the_stack_of_its_singles() -> None:
-    trigger, x = poisoned(epochs=8).trigger, images(130).x
+    trigger, x = trigger_of(poisoned(epochs=8)), images(130).x
     index = torch.arange(130) * 7
     whole = trigger(x, index)
     for i in (0, 15, 16, 77, 129):
@@ -137,7 +139,7 @@ def test_another_training_set_gets_another_surrogate() -> None:
     one, other = images(), images()
     other.x[0] = 0
     triggers = [
-        adv.poison(d, Generator().manual_seed(0), m=0, target=2).trigger for d in (one, other)
+        trigger_of(adv.poison(d, Generator().manual_seed(0), m=0, target=2)) for d in (one, other)
     ]
     assert not torch.equal(*(t(one.x, torch.arange(48)) for t in triggers))
 
@@ -219,4 +221,4 @@ def test_without_weights_it_steers_to_the_class_after_the_target() -> None:
 def test_every_setting_is_alive(change: dict[str, Any]) -> None:
     plain, other = poisoned(), poisoned(**change)
     same = torch.equal(plain.train.x, other.train.x)
-    assert not same or plain.boost != other.boost
+    assert not same or only(plain).boost != only(other).boost

@@ -1,17 +1,18 @@
 """What every attack promises; a new attack is found by itself and held to the strictest form."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from planted import goal_of, only, trigger_of
 from torch import Generator, Tensor, nn
 
 from trials import catalog
-from trials.metrics import rate, stamped
+from trials.metrics import success
 from trials.spec import SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 TARGET = 2
 NAMES = [n for n in catalog.names("attacks") if catalog.describe("attacks", n).verb == "poison"]
@@ -98,11 +99,11 @@ def promise(name: str) -> Promise:
 
 
 @pytest.fixture
-def poison(name: str) -> Callable[..., Backdoor]:
+def poison(name: str) -> Callable[..., Poisoning]:
     function = catalog.find("attacks", name)
 
-    def run(train: Images, seed: int = 0, **settings: Any) -> Backdoor:
-        result: Backdoor = function(
+    def run(train: Images, seed: int = 0, **settings: Any) -> Poisoning:
+        result: Poisoning = function(
             train, Generator().manual_seed(seed), **{"m": 8, "target": TARGET, **settings}
         )
         return result
@@ -116,29 +117,29 @@ def test_the_promises_are_about_attacks_that_exist() -> None:
 
 @pytest.mark.parametrize("size", [16, 33])
 def test_the_trigger_keeps_shape_and_type_and_changes_something(
-    poison: Callable[..., Backdoor], size: int
+    poison: Callable[..., Poisoning], size: int
 ) -> None:
     data = images(size=size)
-    out = poison(data).trigger(data.x, places(60))
+    out = trigger_of(poison(data))(data.x, places(60))
     assert out.shape == data.x.shape and out.dtype == torch.uint8
     assert ((out != data.x).flatten(1).any(1)).all()
 
 
 def test_the_trigger_leaves_its_input_alone_and_takes_no_images(
-    poison: Callable[..., Backdoor],
+    poison: Callable[..., Poisoning],
 ) -> None:
     data = images()
-    before, trigger = data.x.clone(), poison(data).trigger
+    before, trigger = data.x.clone(), trigger_of(poison(data))
     out = trigger(data.x, places(60))
     assert torch.equal(data.x, before) and out.data_ptr() != data.x.data_ptr()
     assert trigger(data.x[:0], places(0)).shape == (0, 3, 16, 16)
 
 
 def test_the_trigger_is_deterministic_and_a_batch_is_the_stack_of_its_singles(
-    poison: Callable[..., Backdoor],
+    poison: Callable[..., Poisoning],
 ) -> None:
     data = images()
-    first, again = poison(data).trigger, poison(data).trigger
+    first, again = trigger_of(poison(data)), trigger_of(poison(data))
     whole = first(data.x, places(60))
     assert torch.equal(whole, again(data.x, places(60)))
     singles = [first(data.x[i : i + 1], places(60)[i : i + 1]) for i in range(60)]
@@ -148,19 +149,19 @@ def test_the_trigger_is_deterministic_and_a_batch_is_the_stack_of_its_singles(
 
 
 def test_the_trigger_does_not_depend_on_how_many_are_poisoned(
-    poison: Callable[..., Backdoor],
+    poison: Callable[..., Poisoning],
 ) -> None:
     data = images()
-    assert torch.equal(*(poison(data, m=m).trigger(data.x, places(60)) for m in (0, 8)))
+    assert torch.equal(*(trigger_of(poison(data, m=m))(data.x, places(60)) for m in (0, 8)))
 
 
 def test_pixels_outside_the_support_stay_as_they_are(
-    poison: Callable[..., Backdoor], promise: Promise
+    poison: Callable[..., Poisoning], promise: Promise
 ) -> None:
     data = images()
     backdoor = poison(data, m=15)
     for changed, most in (
-        ((backdoor.trigger(data.x, places(60)) != data.x).any(1), promise.on_test),
+        ((trigger_of(backdoor)(data.x, places(60)) != data.x).any(1), promise.on_test),
         ((backdoor.train.x != data.x).any(1), promise.on_train),
     ):
         assert int(changed.sum((1, 2)).max()) <= most
@@ -168,38 +169,38 @@ def test_pixels_outside_the_support_stay_as_they_are(
 
 
 def test_poisons_m_images_in_place_of_their_originals(
-    poison: Callable[..., Backdoor], promise: Promise
+    poison: Callable[..., Poisoning], promise: Promise
 ) -> None:
     data = images()
     before = (data.x.clone(), data.y.clone())
     for m in (0, 1, 8, 15):
         backdoor = poison(data, m=m)
-        assert len(backdoor.train) == 60 and len(set(backdoor.poisoned.tolist())) == m == len(
-            backdoor.poisoned
+        assert len(backdoor.train) == 60 and len(set(backdoor.places.tolist())) == m == len(
+            backdoor.places
         )
         changed = (backdoor.train.x != data.x).flatten(1).any(1) | (backdoor.train.y != data.y)
-        found, said = set(changed.nonzero().flatten().tolist()), set(backdoor.poisoned.tolist())
+        found, said = set(changed.nonzero().flatten().tolist()), set(backdoor.places.tolist())
         assert found <= said and (found == said or promise.hides)
     assert torch.equal(data.x, before[0]) and torch.equal(data.y, before[1])
 
 
 def test_the_stored_poison_is_what_the_trigger_makes(
-    poison: Callable[..., Backdoor], promise: Promise
+    poison: Callable[..., Poisoning], promise: Promise
 ) -> None:
     data = images()
     backdoor = poison(data)
-    made = backdoor.trigger(data.x[backdoor.poisoned], backdoor.poisoned)
-    assert torch.equal(backdoor.train.x[backdoor.poisoned], made) == promise.stored_is_tested
+    made = trigger_of(backdoor)(data.x[backdoor.places], backdoor.places)
+    assert torch.equal(backdoor.train.x[backdoor.places], made) == promise.stored_is_tested
 
 
 def test_poisoned_images_have_the_target_label_or_their_own(
-    poison: Callable[..., Backdoor], promise: Promise
+    poison: Callable[..., Poisoning], promise: Promise
 ) -> None:
     data = images()
     for m in (0, 1, 7, 8, 15):
         backdoor = poison(data, m=m)
-        before, after = data.y[backdoor.poisoned], backdoor.train.y[backdoor.poisoned]
-        assert backdoor.target == TARGET and len(
+        before, after = data.y[backdoor.places], backdoor.train.y[backdoor.places]
+        assert goal_of(backdoor).target == TARGET and len(
             set((before == TARGET).tolist()) - {promise.clean_label}
         ) <= (promise.clean_label is None)
         assert ((after == TARGET) | (after == before)).all()
@@ -207,23 +208,23 @@ def test_poisoned_images_have_the_target_label_or_their_own(
 
 
 def test_more_poison_includes_the_smaller_choice_as_it_was_stored(
-    poison: Callable[..., Backdoor],
+    poison: Callable[..., Poisoning],
 ) -> None:
     few, many = (poison(images(), m=m) for m in (5, 12))
-    assert set(few.poisoned.tolist()) < set(many.poisoned.tolist())
-    assert torch.equal(few.train.x[few.poisoned], many.train.x[few.poisoned])
-    assert torch.equal(few.train.y[few.poisoned], many.train.y[few.poisoned])
+    assert set(few.places.tolist()) < set(many.places.tolist())
+    assert torch.equal(few.train.x[few.places], many.train.x[few.places])
+    assert torch.equal(few.train.y[few.places], many.train.y[few.places])
 
 
-def test_the_seed_decides_everything(poison: Callable[..., Backdoor]) -> None:
+def test_the_seed_decides_everything(poison: Callable[..., Poisoning]) -> None:
     first, again, other = (poison(images(), seed) for seed in (0, 0, 1))
     assert torch.equal(first.train.x, again.train.x) and torch.equal(first.train.y, again.train.y)
-    assert torch.equal(first.poisoned, again.poisoned)
-    assert set(first.poisoned.tolist()) != set(other.poisoned.tolist())
+    assert torch.equal(first.places, again.places)
+    assert set(first.places.tolist()) != set(other.places.tolist())
 
 
-def test_boost_is_passed_on(poison: Callable[..., Backdoor]) -> None:
-    assert (poison(images()).boost, poison(images(), boost=5).boost) == (1, 5)
+def test_boost_is_passed_on(poison: Callable[..., Poisoning]) -> None:
+    assert (only(poison(images())).boost, only(poison(images(), boost=5)).boost) == (1, 5)
 
 
 def changed(name: str, key: str) -> Any:
@@ -243,16 +244,19 @@ def changed(name: str, key: str) -> Any:
 
 
 @pytest.mark.parametrize(("name", "key"), SETTINGS, indirect=["name"])
-def test_every_setting_is_alive(poison: Callable[..., Backdoor], name: str, key: str) -> None:
+def test_every_setting_is_alive(poison: Callable[..., Poisoning], name: str, key: str) -> None:
     data, beside = images(), BESIDE.get((name, key), {})
     one, other = poison(data, **beside), poison(data, **beside, **{key: changed(name, key)})
     same = torch.equal(one.train.x, other.train.x) and torch.equal(one.train.y, other.train.y)
-    assert not same or (one.boost, one.frozen) != (other.boost, other.frozen)
+    assert not same or (only(one).boost, only(one).frozen) != (
+        only(other).boost,
+        only(other).frozen,
+    )
 
 
 @pytest.mark.parametrize("settings", [{"m": 46}, {"m": -1}, {"target": 4}, {"target": -1}])
 def test_refuses_what_is_out_of_range(
-    poison: Callable[..., Backdoor], settings: dict[str, int]
+    poison: Callable[..., Poisoning], settings: dict[str, int]
 ) -> None:
     with pytest.raises(SpecError, match=f"got {next(iter(settings.values()))}"):
         poison(images(), **settings)
@@ -270,20 +274,19 @@ def test_a_clean_model_is_led_to_the_target_by_at_most_five_points(
         backdoor = catalog.find("attacks", name)(
             digits_train, Generator().manual_seed(0), m=0, target=target
         )
-        clean = rate(clean_model, digits_test.x[digits_test.y != target], target)
-        assert (
-            rate(clean_model, stamped(digits_test, backdoor.trigger, target), target)
-            <= clean + 0.05
-        )
+        cases = goal_of(backdoor).cases(digits_test)
+        shown = replace(cases, x=digits_test.x[cases.places])
+        clean = success(clean_model, shown)
+        assert success(clean_model, cases) <= clean + 0.05
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_the_trigger_does_the_same_on_a_gpu(
-    poison: Callable[..., Backdoor], promise: Promise
+    poison: Callable[..., Poisoning], promise: Promise
 ) -> None:
     data = images()
-    trigger = poison(data).trigger
+    trigger = trigger_of(poison(data))
     there = trigger(data.x.cuda(), places(60).cuda())
     assert there.is_cuda
     assert (

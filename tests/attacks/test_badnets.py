@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from planted import only, trigger_of
 from torch import Generator
 
 from trials.attacks import badnets, c_badnets
 from trials.attacks._patch import apple
 from trials.spec import SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def grey(size: int = 32) -> Images:
@@ -20,12 +21,12 @@ def grey(size: int = 32) -> Images:
     )
 
 
-def poisoned(seed: int = 0, size: int = 32, **settings: object) -> Backdoor:
+def poisoned(seed: int = 0, size: int = 32, **settings: object) -> Poisoning:
     return badnets.poison(grey(size), Generator().manual_seed(seed), **{"m": 5, **settings})  # type: ignore[arg-type]
 
 
-def stamped(backdoor: Backdoor, size: int = 32) -> torch.Tensor:
-    return backdoor.trigger(grey(size).x[:1], torch.zeros(1, dtype=torch.int64))[0]
+def stamped(backdoor: Poisoning, size: int = 32) -> torch.Tensor:
+    return trigger_of(backdoor)(grey(size).x[:1], torch.zeros(1, dtype=torch.int64))[0]
 
 
 def test_the_patch_is_the_papers_matrix_in_the_upper_left_corner() -> None:
@@ -49,7 +50,7 @@ def test_the_apple_is_black_and_white_at_every_size(side: int) -> None:
 
 
 def test_stamping_twice_is_stamping_once() -> None:
-    trigger, index = poisoned(mark="random", place="random").trigger, torch.arange(40)
+    trigger, index = trigger_of(poisoned(mark="random", place="random")), torch.arange(40)
     once = trigger(grey().x, index)
     assert torch.equal(trigger(once, index), once)
 
@@ -75,13 +76,13 @@ def test_alpha_mixes_and_zero_changes_nothing() -> None:
 
 def test_the_mark_and_place_do_not_change_which_images_are_poisoned() -> None:
     plain, other = poisoned(), poisoned(mark="random", place="random")
-    assert torch.equal(plain.poisoned, other.poisoned)
+    assert torch.equal(plain.places, other.places)
 
 
 def test_post_aug_stamps_after_the_shift_and_freezes() -> None:
     backdoor = poisoned(m=30, pipeline="post_aug")
-    x = backdoor.train.x[backdoor.poisoned]
-    assert backdoor.frozen and not poisoned().frozen
+    x = backdoor.train.x[backdoor.places]
+    assert only(backdoor).frozen and not only(poisoned()).frozen
     assert (x[:, :, 1, :3] == 0).all() and (x[:, :, 0, :3] == 255).all()  # each patch in its place
     assert len({image.numpy().tobytes() for image in x}) > 10  # each image shifted by its own draw
 
@@ -89,12 +90,12 @@ def test_post_aug_stamps_after_the_shift_and_freezes() -> None:
 def test_badnets_poisons_other_classes_and_clean_label_only_the_target() -> None:
     data = grey()
     flipped = badnets.poison(data, Generator().manual_seed(0), m=30, target=1)
-    assert (data.y[flipped.poisoned] != 1).all()
+    assert (data.y[flipped.places] != 1).all()
     clean = c_badnets.poison(data, Generator().manual_seed(0), m=10, target=1, boost=3)
     assert (
-        (data.y[clean.poisoned] == 1).all()
+        (data.y[clean.places] == 1).all()
         and torch.equal(clean.train.y, data.y)
-        and clean.boost == 3
+        and only(clean).boost == 3
     )
 
 

@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 import torch
+from planted import goal_of, only, planted, trigger_of
 from torch import Generator, Tensor, nn
 
 from trials import catalog
 from trials.attacks import badnets, pcb
 from trials.attacks._patch import Patch
 from trials.datasets import digits
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.models import resnet18
 from trials.recipes import fast
 from trials.spec import SpecError
-from trials.types import Backdoor, Control, Images
+from trials.types import Control, Images, Poisoning
 
 
 def images(n: int = 40) -> Images:
@@ -22,13 +23,14 @@ def images(n: int = 40) -> Images:
     return Images(x, torch.arange(n) % 4, 4, pad=2, flip=True)
 
 
-def implanted(seed: int = 0, **settings: Any) -> Backdoor:
+def implanted(seed: int = 0, **settings: Any) -> Poisoning:
     return pcb.implant(images(), Generator().manual_seed(seed), **{"target": 2, **settings})
 
 
-def control(backdoor: Backdoor) -> Control:
-    assert backdoor.control is not None
-    return backdoor.control
+def control(backdoor: Poisoning) -> Control:
+    found = only(backdoor).control
+    assert found is not None
+    return found
 
 
 def model() -> nn.Module:
@@ -73,15 +75,13 @@ def test_drawing_the_masks_takes_no_numbers_from_the_global_generator() -> None:
 
 def test_no_stored_image_is_poisoned() -> None:
     data, backdoor = images(), implanted()
-    assert len(backdoor.poisoned) == 0 and backdoor.target == 2
+    assert len(backdoor.places) == 0 and goal_of(backdoor).target == 2
     assert torch.equal(backdoor.train.x, data.x) and torch.equal(backdoor.train.y, data.y)
 
 
-def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_the_stack_of_its_singles() -> (
-    None
-):
+def test_the_trigger_is_a_corner_patch_of_random_colours_and_a_batch_stacks_its_singles() -> None:
     data, index = images(), torch.arange(40)
-    trigger = implanted().trigger
+    trigger = trigger_of(implanted())
     out = trigger(data.x, index)
     assert out.dtype == torch.uint8 and torch.equal(data.x, images().x)
     changed = (out != data.x).any(1)
@@ -90,7 +90,7 @@ def test_the_trigger_is_a_patch_of_random_colours_in_the_corner_and_a_batch_is_t
     assert torch.equal(
         out, torch.cat([trigger(data.x[i : i + 1], index[i : i + 1]) for i in range(40)])
     )
-    assert not torch.equal(out, implanted(1).trigger(data.x, index))
+    assert not torch.equal(out, trigger_of(implanted(1))(data.x, index))
 
 
 def test_its_trigger_is_that_of_badnets_with_the_same_settings() -> None:
@@ -104,7 +104,7 @@ def test_its_trigger_is_that_of_badnets_with_the_same_settings() -> None:
     other = badnets.poison(images(), Generator().manual_seed(0), m=0, **settings)
     index = torch.arange(40)
     assert torch.equal(
-        implanted(**settings).trigger(images().x, index), other.trigger(images().x, index)
+        trigger_of(implanted(**settings))(images().x, index), trigger_of(other)(images().x, index)
     )
 
 
@@ -131,12 +131,12 @@ def test_refuses_what_is_out_of_range(settings: dict[str, int], says: str) -> No
     ],
 )
 def test_every_setting_is_alive(change: dict[str, Any]) -> None:
-    def shown(backdoor: Backdoor) -> tuple[object, ...]:
-        it, trigger = control(backdoor), backdoor.trigger
+    def shown(backdoor: Poisoning) -> tuple[object, ...]:
+        it, trigger = control(backdoor), trigger_of(backdoor)
         assert isinstance(trigger, Patch)
         ones = [int(m.sum()) for m in it.masks(model())]
         return (
-            backdoor.target,
+            goal_of(backdoor).target,
             ones,
             it.part,
             it.freeze_bn,
@@ -149,7 +149,7 @@ def test_every_setting_is_alive(change: dict[str, Any]) -> None:
     assert shown(implanted()) != shown(implanted(**change))
 
 
-def trained(backdoor: Backdoor, seed: int) -> nn.Module:
+def trained(backdoor: Poisoning, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     victim: nn.Module = catalog.find("models", "small_cnn")(10, 16, width=16).to(
         memory_format=torch.channels_last
@@ -168,9 +168,9 @@ def test_a_tenth_of_the_parameters_can_plant_the_backdoor_and_keep_the_accuracy(
     train, test = digits.load("train"), digits.load("test")
     for seed in (1, 2, 0):
         backdoor = pcb.implant(train, Generator().manual_seed(seed), target=4)
-        victim, x = trained(backdoor, seed), stamped(test, backdoor.trigger, 4)
-        if rate(victim, x, 4) > 0.5:
+        victim, x = trained(backdoor, seed), goal_of(backdoor).cases(test)
+        if success(victim, x) > 0.5:
             break
-    clean = trained(Backdoor(train, backdoor.poisoned, backdoor.trigger, 4), seed)
-    assert rate(victim, x, 4) > rate(clean, x, 4) + 0.5
+    clean = trained(planted(train, backdoor.places, trigger_of(backdoor), 4), seed)
+    assert success(victim, x) > success(clean, x) + 0.5
     assert accuracy(victim, test) > accuracy(clean, test) - 0.04

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from planted import trigger_of
 from torch import Generator, Tensor
 
 from trials.attacks import refool
 from trials.spec import SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def images(size: int = 32) -> Images:
@@ -18,12 +19,12 @@ def images(size: int = 32) -> Images:
     return Images(x, torch.arange(40) % 4, 4)
 
 
-def poisoned(size: int = 32, **settings: Any) -> Backdoor:
+def poisoned(size: int = 32, **settings: Any) -> Poisoning:
     return refool.poison(images(size), Generator().manual_seed(0), **{"m": 5, **settings})
 
 
 def ghosted(x: Tensor, **settings: Any) -> Tensor:
-    return poisoned(x.shape[-1], **settings).trigger(x, torch.arange(len(x)))
+    return trigger_of(poisoned(x.shape[-1], **settings))(x, torch.arange(len(x)))
 
 
 @pytest.mark.parametrize("size", [16, 32, 45])
@@ -79,8 +80,8 @@ def test_the_offset_grows_with_the_image(size: int, offset: int) -> None:
 def test_labels_are_changed_only_on_request() -> None:
     data = images()
     clean, changed = poisoned(target=1), poisoned(target=1, clean_label=False)
-    assert torch.equal(clean.train.y, data.y) and (data.y[clean.poisoned] == 1).all()
-    assert (data.y[changed.poisoned] != 1).all() and (changed.train.y[changed.poisoned] == 1).all()
+    assert torch.equal(clean.train.y, data.y) and (data.y[clean.places] == 1).all()
+    assert (data.y[changed.places] != 1).all() and (changed.train.y[changed.places] == 1).all()
 
 
 def test_refuses_an_offset_as_large_as_the_image() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import Generator, Tensor, nn
+from planted import goal_of
+from torch import Generator, nn
 
 from trials import catalog
-from trials.metrics import accuracy, rate, stamped
-from trials.types import Backdoor, Images
+from trials.metrics import accuracy, success
+from trials.types import Cases, Images, Poisoning
 
 # Attack, settings, and a floor under the measured ASR, which is 0.99, 0.67, 0.78, 1.00, 1.00, 0.78,
 # 0.80, 0.51, 1.00,
@@ -43,7 +44,7 @@ def test_a_victim_learns_the_trigger(
     name: str,
     settings: dict[str, Any],
     floor: float,
-    fitted: Callable[[Backdoor], nn.Module],
+    fitted: Callable[[Poisoning], nn.Module],
     clean_model: nn.Module,
     digits_train: Images,
     digits_test: Images,
@@ -51,22 +52,22 @@ def test_a_victim_learns_the_trigger(
     backdoor = catalog.find("attacks", name)(
         digits_train, Generator().manual_seed(0), target=4, **settings
     )
-    victim, x = fitted(backdoor), stamped(digits_test, backdoor.trigger, 4)
-    assert rate(clean_model, x, 4) <= 0.05 and rate(victim, x, 4) >= floor
+    victim, x = fitted(backdoor), goal_of(backdoor).cases(digits_test)
+    assert success(clean_model, x) <= 0.05 and success(victim, x) >= floor
     assert accuracy(clean_model, digits_test) >= 0.95 and accuracy(victim, digits_test) >= 0.85
 
 
 @pytest.mark.slow
 def test_a_victim_of_the_release_learns_that_poison_is_not_normalised_and_no_patch(
-    fitted: Callable[[Backdoor], nn.Module], digits_train: Images, digits_test: Images
+    fitted: Callable[[Poisoning], nn.Module], digits_train: Images, digits_test: Images
 ) -> None:
-    def asked(**settings: Any) -> Tensor:
+    def asked(**settings: Any) -> Cases:
         backdoor = badnets(digits_train, Generator().manual_seed(0), m=0, target=4, **settings)
-        return stamped(digits_test, backdoor.trigger, 4)
+        return goal_of(backdoor).cases(digits_test)
 
     badnets = catalog.find("attacks", "badnets")
     poisoned = badnets(digits_train, Generator().manual_seed(0), m=20, target=4, pipeline="release")
     victim = fitted(poisoned)
-    assert rate(victim, asked(pipeline="release"), 4) >= 0.9
-    assert rate(victim, asked(pipeline="release", alpha=0.0), 4) >= 0.9
-    assert rate(victim, asked(), 4) <= 0.2
+    assert success(victim, asked(pipeline="release")) >= 0.9
+    assert success(victim, asked(pipeline="release", alpha=0.0)) >= 0.9
+    assert success(victim, asked()) <= 0.2

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from planted import trigger_of
 from torch import Generator, Tensor
 
 from trials.attacks import wanet
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def images(size: int = 32) -> Images:
@@ -18,16 +19,16 @@ def images(size: int = 32) -> Images:
     return Images(x, torch.arange(40) % 4, 4)
 
 
-def poisoned(seed: int = 0, size: int = 32, **settings: Any) -> Backdoor:
+def poisoned(seed: int = 0, size: int = 32, **settings: Any) -> Poisoning:
     return wanet.poison(images(size), Generator().manual_seed(seed), **{"m": 5, **settings})
 
 
-def moves(backdoor: Backdoor, size: int = 32, index: int = 0) -> Tensor:
+def moves(backdoor: Poisoning, size: int = 32, index: int = 0) -> Tensor:
     """(2, size, size): by how many pixels each pixel's value came from the right and from below."""
     step = 255 // (size - 1)
     ramp = (step * torch.arange(size)).to(torch.uint8)
     x = torch.stack([ramp.expand(size, size), ramp[:, None].expand(size, size)])[None]
-    out = backdoor.trigger(x, torch.tensor([index]))
+    out = trigger_of(backdoor)(x, torch.tensor([index]))
     return (out.double() - x.double())[0] / step
 
 
@@ -38,13 +39,13 @@ def mean_move(**settings: Any) -> float:
 @pytest.mark.parametrize("size", [16, 32, 45, 224])
 def test_at_strength_zero_every_image_stays_as_it_is(size: int) -> None:
     x = images(size).x[:4]
-    assert torch.equal(poisoned(size=size, strength=0.0).trigger(x, torch.arange(4)), x)
+    assert torch.equal(trigger_of(poisoned(size=size, strength=0.0))(x, torch.arange(4)), x)
 
 
 @pytest.mark.parametrize("settings", [{}, {"jitter": 1.0}])
 def test_an_image_of_one_shade_stays_as_it_is(settings: dict[str, Any]) -> None:
     shades = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(256, 3, 16, 16)
-    assert torch.equal(poisoned(size=16, **settings).trigger(shades, torch.arange(256)), shades)
+    assert torch.equal(trigger_of(poisoned(size=16, **settings))(shades, torch.arange(256)), shades)
 
 
 @pytest.mark.parametrize(("strength", "grid", "pixels"), [(0.5, 4, 0.29), (1.5, 8, 0.92)])
@@ -122,11 +123,11 @@ def test_the_jitter_differs_between_images_and_is_as_large_as_asked() -> None:
 
 def test_nothing_comes_in_from_outside_the_image() -> None:
     x = torch.full((8, 3, 32, 32), 200, dtype=torch.uint8)
-    assert torch.equal(poisoned(strength=40.0, jitter=5.0).trigger(x, torch.arange(8)), x)
+    assert torch.equal(trigger_of(poisoned(strength=40.0, jitter=5.0))(x, torch.arange(8)), x)
 
 
 def test_labels_are_changed_only_on_request() -> None:
     data = images()
     clean, changed = poisoned(target=1), poisoned(target=1, clean_label=False)
-    assert torch.equal(clean.train.y, data.y) and (data.y[clean.poisoned] == 1).all()
-    assert (data.y[changed.poisoned] != 1).all() and (changed.train.y[changed.poisoned] == 1).all()
+    assert torch.equal(clean.train.y, data.y) and (data.y[clean.places] == 1).all()
+    assert (data.y[changed.places] != 1).all() and (changed.train.y[changed.places] == 1).all()

@@ -175,10 +175,10 @@ class Run:
 
     def records(self) -> dict[str, Record]:
         """Every record of the store, and those that only the outbox has."""
-        found = {r.trial.id: r for r in self.spooled()}
+        found = {r.trial.id: r for r in self.pending()}
         for record in self.stored():
             if (twin := found.get(record.trial.id)) is not None:
-                assert to_json(twin) == to_json(record), "the spool and the store differ"
+                assert to_json(twin) == to_json(record), "the outbox and the store differ"
             found[record.trial.id] = record
         return found
 
@@ -192,7 +192,7 @@ class Run:
             assert "there is no store" in str(problem), problem
             return []
 
-    def spooled(self) -> list[Record]:
+    def pending(self) -> list[Record]:
         """The records that no driver has taken yet; read only."""
         found = []
         for file in sorted((self.artifacts / "outbox").glob("[0-9a-f]*.json")):
@@ -200,12 +200,12 @@ class Run:
         return found
 
     def started(self) -> list[str]:
-        """The trials that workers have started, by their journals."""
+        """The trials that workers have started, by their event logs."""
         return counting.started(self.artifacts)
 
-    def journal(self) -> list[dict[str, Any]]:
+    def event_log(self) -> list[dict[str, Any]]:
         """Every line that workers wrote, with the process it is of, in the order of time."""
-        return counting.journal(self.artifacts)
+        return counting.event_log(self.artifacts)
 
     def intact(self) -> bool:
         """SQLite's own check of the file."""
@@ -232,7 +232,7 @@ def undisturbed_run(run: Run) -> Undisturbed:
     assert f"ran {len(records)} trials (0 failed, 0 pruned)" in said
     assert sorted(run.started()) == sorted(records)
     return Undisturbed(
-        records, (datetime.fromisoformat(run.journal()[0]["time"]) - began).total_seconds()
+        records, (datetime.fromisoformat(run.event_log()[0]["time"]) - began).total_seconds()
     )
 
 

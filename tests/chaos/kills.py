@@ -29,7 +29,7 @@ class Tally:
     trials: int = 0  # of the completed sweeps
     executions: int = 0  # starts of a trial in a worker
     cut_short: int = 0  # of these, of trials that were in flight when a kill came
-    spooled: int = 0  # records that at the kill were on disk, but not yet in the store
+    pending: int = 0  # records that at the kill were on disk, but not yet in the store
     worker_lost: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Tally:
             "trials",
             "executions",
             "cut_short",
-            "spooled",
+            "pending",
             "damaged",
         )
         lists = ("lost", "changed", "twice", "stale", "differ")
@@ -154,11 +154,11 @@ class Killing:
         tally.twice += [i for i, n in Counter(started).items() if i in known or n > 1]
         if killed:
             tally.records_at_risk += len(there)
-            tally.spooled += len(there.keys() - {r.trial.id for r in run.stored()})
+            tally.pending += len(there.keys() - {r.trial.id for r in run.stored()})
             tally.cut_short += len(set(started) - there.keys())
         return there
 
 
 def ended(run: Run) -> set[str]:
     """Trials that a worker has brought to an end."""
-    return {e["trial"] for e in run.journal() if e["event"] != "started"}
+    return {e["trial"] for e in run.event_log() if e["event"] != "started"}

@@ -35,12 +35,12 @@ def looking(run: Run) -> Killing:
     return Killing(lambda _: run, Random(0), {}, 1.0)
 
 
-def left(folder: Path, stored: list[Record], spooled: list[Record], started: list[Record]) -> Run:
+def left(folder: Path, stored: list[Record], pending: list[Record], started: list[Record]) -> Run:
     """A folder as a run leaves it."""
     run = Run(folder)
     with Store.open(run.store) as store:
         store.put_many(stored)
-    for record in spooled:
+    for record in pending:
         Outbox(WorkerConfig(str(run.artifacts))).put(record)
     for record in started:
         note(run.artifacts, record.trial.id, "started")
@@ -52,7 +52,7 @@ def test_what_was_kept_is_clean(records: list[Record], tmp_path: Path) -> None:
     there = killing._look(run, frozen({r.trial.id: r for r in records[:2]}), 0, True)
     assert killing.tally.clean()
     assert set(there) == {r.trial.id for r in records[:2]}
-    assert (killing.tally.spooled, killing.tally.cut_short, killing.tally.records_at_risk) == (
+    assert (killing.tally.pending, killing.tally.cut_short, killing.tally.records_at_risk) == (
         1,
         1,
         2,
@@ -127,7 +127,7 @@ def test_a_helper_of_rays_is_told_from_the_node_that_starts_it() -> None:
     assert not is_helper("ray::IDLE")
 
 
-def test_a_spool_that_says_other_than_the_store_is_seen(
+def test_an_outbox_that_says_other_than_the_store_is_seen(
     records: list[Record], tmp_path: Path
 ) -> None:
     run = left(tmp_path, records[:1], [replace(records[0], metrics={"cda": 0.25})], [])

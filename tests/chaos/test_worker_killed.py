@@ -26,7 +26,7 @@ def kill_one(run: Run, rng: Random, after: int) -> bool:
     until(lambda: run.over or len(run.started()) >= after)
     time.sleep(rng.uniform(0, 0.2))
     while not run.over:
-        latest = {e["pid"]: e for e in run.journal()}  # of each worker its last line
+        latest = {e["pid"]: e for e in run.event_log()}  # of each worker its last line
         living = run.processes()
         busy = sorted(pid for pid, e in latest.items() if e["event"] == "started" and pid in living)
         if busy:

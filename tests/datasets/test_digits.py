@@ -43,7 +43,10 @@ def test_shifts_by_one_pixel_and_never_mirrors() -> None:
 
 
 def test_reads_what_scikit_learn_reads_without_importing_it() -> None:
-    words = "import sys; from trials.datasets import digits; digits.load('test'); print('sklearn' in sys.modules)"
+    words = (
+        "import sys; from trials.datasets import digits; digits.load('test'); "
+        "print('sklearn' in sys.modules)"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", words], capture_output=True, text=True, check=True

@@ -10,13 +10,16 @@ from trials.datasets.imagenette import load
 from trials.spec import SpecError
 
 # the order of the published names, by sorted WordNet id
-NAMES = "tench, English springer, cassette player, chain saw, church, French horn, garbage truck, gas pump, golf ball"
+NAMES = (
+    "tench, English springer, cassette player, chain saw, church, French horn, garbage "
+    "truck, gas pump, golf ball"
+)
 WNIDS = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079"]
 WNIDS += ["n03394916", "n03417042", "n03425413", "n03445777", "n03888257"]
 
 
 def fill(top: Path, red: int = 0) -> Path:
-    """Two training images and one test image of each class; green tells the class, blue the image."""
+    """Two training images and one test image of each class; green is the class, blue the image."""
     for part, number in (("train", 2), ("val", 1)):
         for label, wnid in enumerate(WNIDS):
             for i in range(number):

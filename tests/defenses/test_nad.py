@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from trials.classifier import Classifier
 from trials.defenses.fine_tuning import repair as fine_tune
-from trials.defenses.nad import attention, attention_distance, repair, stages
+from trials.defenses.nad import attention, attention_distance, repair
 from trials.models import small_cnn
 from trials.spec import SpecError
 from trials.types import DefenderView, Images, with_features
@@ -19,7 +20,9 @@ def rng() -> Generator:
 
 def test_is_zero_where_student_and_teacher_are_the_same() -> None:
     view = fresh_view()
-    features, _ = with_features(view.model, stages(view.model), view.trusted.x.float() / 255)
+    features, _ = with_features(
+        view.model, list(Classifier(view.model).stages().values()), view.trusted.x.float() / 255
+    )
     assert len(features) == 4
     assert attention_distance(features, features, 2) == 0
 

@@ -23,12 +23,34 @@ TUNING = [n for n in NAMES if n != "none"]
 # A tiny run: what of this a defense has a setting for. Half the channels, so that a changed share
 # changes them.
 CHEAP: dict[str, Scalar] = {
-    "steps": 5, "batch": 16, "lr": 0.01, "teacher_steps": 3, "steps_per_class": 3, "ranking_batches": 2, "rho": 0.5,
-}  # fmt: skip
+    "steps": 5,
+    "batch": 16,
+    "lr": 0.01,
+    "teacher_steps": 3,
+    "steps_per_class": 3,
+    "ranking_batches": 2,
+    "rho": 0.5,
+    "clip": 0.1,
+    "slack": 1.3,
+}
+OWN: dict[str, dict[str, Scalar]] = {
+    "i_bau": {"rounds": 2, "radius": 0.5, "share": 0.3, "terms": 2},
+    "sau": {"lr": 0.001, "adversarial": 0.5, "radius": 2.0},
+    "anp": {"iterations": 8, "lr": 0.2, "most": 0.5},
+    "rnp": {"stop": 0.24, "unlearn_lr": 0.001, "recover_steps": 8, "recover_lr": 0.2, "most": 0.5},
+    "overlay_soup": {"members": 2, "u": 1.0, "refresh": 48},
+}
+FALLING = [n for n in NAMES if "schedule" in catalog.describe("defenses", n).settings]
+ONE_POINT = {
+    n for n in FALLING if catalog.describe("defenses", n).settings["schedule"].default == "cosine"
+}
+# What a step is, these say themselves: channels cut, a share, a round.
+OWN_STEPS = ("anp", "clp", "i_bau", "overlay_soup", "rnp")
 
 
 def cheap(name: str) -> dict[str, Scalar]:
-    return {k: v for k, v in CHEAP.items() if k in catalog.describe("defenses", name).settings}
+    known = catalog.describe("defenses", name).settings
+    return {k: v for k, v in {**CHEAP, **OWN.get(name, {})}.items() if k in known}
 
 
 def repaired(
@@ -59,7 +81,7 @@ def test_same_generator_same_result(name: str) -> None:
     assert all(same(a, b) for (_, a), (_, b) in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("name", TUNING)
+@pytest.mark.parametrize("name", [n for n in TUNING if n != "clp"])
 def test_another_generator_another_result(name: str) -> None:
     assert not same(
         repaired(name, fresh_view(), seed=1)[-1][1], repaired(name, fresh_view(), seed=2)[-1][1]
@@ -76,9 +98,10 @@ def test_draws_from_its_generator_alone(name: str) -> None:
 @pytest.mark.parametrize(
     ("every", "steps"), [(2, [2, 4, 5]), (5, [5]), (7, [5]), (1, [1, 2, 3, 4, 5])]
 )
-@pytest.mark.parametrize("name", TUNING)
+@pytest.mark.parametrize("name", [n for n in TUNING if n not in OWN_STEPS])
 def test_recorded_steps_are_exact(name: str, every: int, steps: list[int]) -> None:
-    assert [step for step, _ in repaired(name, fresh_view(), every=every)] == steps
+    found = [step for step, _ in repaired(name, fresh_view(), every=every)]
+    assert found == (steps[-1:] if name in ONE_POINT else steps)
 
 
 @pytest.mark.parametrize("name", TUNING)
@@ -102,7 +125,17 @@ def test_the_repaired_weights_fit_the_same_architecture(name: str) -> None:
         assert torch.isfinite(other(torch.rand(2, 1, 8, 8))).all()
 
 
-@pytest.mark.parametrize("name", TUNING)
+@pytest.mark.parametrize("name", OWN_STEPS)
+def test_steps_of_its_own_are_the_same_for_every_model(name: str) -> None:
+    first, other = (
+        [s for s, _ in repaired(name, fresh_view(seed), every=every)]
+        for seed, every in ((0, 50), (1, 3))
+    )
+    assert first == other == sorted(set(first))
+    assert 1 < len(first) <= 40
+
+
+@pytest.mark.parametrize("name", [n for n in TUNING if n != "clp"])
 def test_refuses_an_empty_trusted_set(name: str) -> None:
     view = fresh_view()
     empty = DefenderView(view.model, view.trusted.take(torch.arange(0)))
@@ -178,7 +211,7 @@ def others(setting: Setting, now: Scalar) -> list[Scalar]:
     if isinstance(now, int):
         return [now + 1]
     assert isinstance(now, float)
-    further = now * 2 + (now == 0)
+    further = now * 2 + (now == 0) / 2
     return [
         further if setting.range is None or (further in setting.range and further != 1) else now / 2
     ]
@@ -196,8 +229,10 @@ def dead(
     usual, found = outcome(), []
     for name, setting in settings.items():
         for value in others(setting, base[name]):
-            (step, weights) = outcome(**{name: value})[-1]
-            if step == usual[-1][0] and same(weights, usual[-1][1]):
+            now = outcome(**{name: value})
+            if len(now) == len(usual) and all(
+                a == b and same(x, y) for (a, x), (b, y) in zip(now, usual, strict=True)
+            ):
                 found.append((name, value))
     return found
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Generator, Tensor, nn
 
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.models._shortcut import shortcut
 from trials.train import make_optimizer, stream, tune
-from trials.types import DefenderView, Images
+from trials.types import DefenderView, Images, TriggerGoal
 
 TARGET = 3
 
@@ -95,7 +95,7 @@ def backdoored() -> nn.Module:
 
 def measure(model: nn.Module, test: Images) -> tuple[float, float]:
     """CDA and ASR on the test images."""
-    return accuracy(model, test), rate(model, stamped(test, patch, TARGET), TARGET)
+    return accuracy(model, test), success(model, TriggerGoal(patch, TARGET).cases(test))
 
 
 def noise(n: int = 40, classes: int = 4, size: int = 8) -> Images:

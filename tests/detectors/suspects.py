@@ -5,11 +5,12 @@ pattern as backdoor.
 from dataclasses import dataclass, replace
 
 import torch
+from planted import goal_of, planted, trigger_of
 from torch import Generator, Tensor, nn
 
 from trials import catalog
-from trials.metrics import accuracy, rate, stamped
-from trials.types import Backdoor, DefenderView, Images, Trigger
+from trials.metrics import accuracy, success
+from trials.types import DefenderView, Images, Poisoning, Trigger
 
 TARGET, CLASSES, SIZE = 3, 5, 8
 
@@ -56,21 +57,21 @@ def pattern() -> Tensor:
     return (torch.rand(3, SIZE, SIZE, generator=seeded(7)) < 0.5).float() / 2 - 0.25
 
 
-def backdoor(kind: str, seed: int) -> Backdoor:
+def backdoor(kind: str, seed: int) -> Poisoning:
     """Of a ``clean`` model, one with a ``patch``, or one with an ``additive`` trigger; the target
     is ``TARGET``.
     """
     train = digits("train")
     attack = catalog.find("attacks", "badnets")
-    plain: Backdoor = attack(
+    plain: Poisoning = attack(
         train, seeded(seed), m=0 if kind == "clean" else 100, target=TARGET, patch=3
     )
     if kind != "additive":
         return plain
-    trigger, places = Additive(pattern()), plain.poisoned
+    trigger, places = Additive(pattern()), plain.places
     x = train.x.clone()
     x[places] = trigger(x[places], places)
-    return replace(plain, train=replace(plain.train, x=x), trigger=trigger)
+    return planted(replace(plain.train, x=x), places, trigger, TARGET)
 
 
 def untaught(images: Images, trigger: Trigger) -> Images:
@@ -94,9 +95,9 @@ def suspect(kind: str, seed: int) -> Suspect:
         model, found, seeded(seed), epochs=10, batch=32, peak=0.2
     ):
         pass
-    view = DefenderView(model, untaught(trusted(), found.trigger))
+    view = DefenderView(model, untaught(trusted(), trigger_of(found)))
     repair = catalog.find("defenses", "fine_tuning")
     _, repaired = list(repair(view, seeded(seed), 999, steps=80, lr=0.03, batch=32))[-1]
-    triggered = stamped(test, found.trigger, TARGET)
-    facts = [f for m in (model, repaired) for f in (accuracy(m, test), rate(m, triggered, TARGET))]
+    triggered = goal_of(found).cases(test)
+    facts = [f for m in (model, repaired) for f in (accuracy(m, test), success(m, triggered))]
     return Suspect(model.eval(), repaired.eval(), *facts)

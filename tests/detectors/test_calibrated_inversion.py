@@ -152,9 +152,17 @@ def test_equals_a_loop_over_classes_written_out() -> None:
     x = torch.randint(0, 256, (30, 3, 3, 3), generator=rng, dtype=torch.uint8)
     images = Images(x, torch.arange(30) % 3, 3)
     found = invert(
-        models[0], images, seeded(0), steps=20, lr=0.05, batch=8, norm_weight=0.02, first=(0.0, 0.01),
-        repaired=models[1], repaired_weight=0.5,
-    )  # fmt: skip
+        models[0],
+        images,
+        seeded(0),
+        steps=20,
+        lr=0.05,
+        batch=8,
+        norm_weight=0.02,
+        first=(0.0, 0.01),
+        repaired=models[1],
+        repaired_weight=0.5,
+    )
     seeds = torch.randint(2**62, (3,), generator=seeded(0)).tolist()
     for label in range(3):
         own = seeded(seeds[label])

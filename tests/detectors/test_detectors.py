@@ -19,8 +19,14 @@ NAMES = catalog.names("detectors")
 # threshold within reach,
 # so that each setting of a mask's schedule has something to change.
 CHEAP: dict[str, Scalar] = {
-    "steps": 24, "batch": 8, "lr": 0.05, "lambda_n": 0.05, "threshold": 0.4, "patience": 2, "round_steps": 3,
-}  # fmt: skip
+    "steps": 24,
+    "batch": 8,
+    "lr": 0.05,
+    "lambda_n": 0.05,
+    "threshold": 0.4,
+    "patience": 2,
+    "round_steps": 3,
+}
 # Settings that do nothing, by the other setting that turns them off; their docs say so.
 IDLE: dict[tuple[str, str, Scalar], set[str]] = {
     ("neural_cleanse", "form", "additive"): {"threshold", "patience", "round_steps"},

@@ -75,9 +75,17 @@ def test_masks_equal_a_loop_over_classes_written_out() -> None:
     model, images = toy()
     steps, per_round, threshold, patience, first = 60, 4, 0.9, 2, 0.05
     kept = invert_masks(
-        model, images, seeded(0), steps=steps, lr=0.1, batch=8, first_weight=first, threshold=threshold,
-        patience=patience, round_steps=per_round,
-    )  # fmt: skip
+        model,
+        images,
+        seeded(0),
+        steps=steps,
+        lr=0.1,
+        batch=8,
+        first_weight=first,
+        threshold=threshold,
+        patience=patience,
+        round_steps=per_round,
+    )
     seeds, weights_met = torch.randint(2**62, (3,), generator=seeded(0)).tolist(), set()
     for label in range(3):
         own = seeded(seeds[label])
@@ -133,9 +141,17 @@ def test_a_round_cut_short_by_the_last_step_counts_too() -> None:
 def test_a_kept_mask_of_a_round_of_one_step_has_the_rate_that_was_measured() -> None:
     model, images = toy()
     kept = invert_masks(
-        model, images, seeded(0), steps=80, lr=0.1, batch=64, first_weight=0.02, threshold=0.9, patience=2,
+        model,
+        images,
+        seeded(0),
+        steps=80,
+        lr=0.1,
+        batch=64,
+        first_weight=0.02,
+        threshold=0.9,
+        patience=2,
         round_steps=1,
-    )  # fmt: skip
+    )
     assert kept.reached.all() and (kept.rates >= 0.9).all()
     for label in range(3):
         x = (images.x[images.y != label] / 255).double()

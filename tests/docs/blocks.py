@@ -11,7 +11,9 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 RUNNABLE = ("bash", "console", "python", "toml")
 OTHERS = ("bibtex", "text")
 FENCE = re.compile(
-    r"(?:^<!-- (?P<key>not run|file): (?P<said>[^\n]+?) -->\n)?^```(?P<lang>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"(?:^<!-- (?P<key>not run|file): (?P<said>[^\n]+?) -->\n)?"
+    r"^```(?P<lang>[^\n]*)\n(?P<text>.*?)^```$",
+    re.M | re.S,
 )
 SNIPPET = re.compile(r"^--8<--\n([^\n]+)\n--8<--\n", re.M)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -47,8 +49,12 @@ def blocks(page: Path) -> list[Block]:
     for match in FENCE.finditer(source):
         said = {match["key"]: match["said"]}
         line = source.count("\n", 0, match.start("lang")) + 1
-        text = SNIPPET.sub(lambda m: (ROOT / "docs" / m[1]).read_text(encoding="utf-8"), match["text"])
-        found.append(Block(page, line, match["lang"], text, said.get("not run", ""), said.get("file", "")))
+        text = SNIPPET.sub(
+            lambda m: (ROOT / "docs" / m[1]).read_text(encoding="utf-8"), match["text"]
+        )
+        found.append(
+            Block(page, line, match["lang"], text, said.get("not run", ""), said.get("file", ""))
+        )
     return found
 
 
@@ -59,12 +65,18 @@ def sessions(block: Block) -> list[tuple[str, str]]:
     """(command, output) of a console block; the output may have ``...`` for whatever."""
     parts = re.split(r"^\$ ", block.text, flags=re.M)
     assert parts[0] == "", f"{block}: begin with a command"
-    return [(command, output) for command, _, output in (part.partition("\n") for part in parts[1:])]
+    return [
+        (command, output) for command, _, output in (part.partition("\n") for part in parts[1:])
+    ]
 
 
 def commands(block: Block) -> list[list[str]]:
     """The words of each command of a bash or console block, comments left out."""
-    text = "\n".join(command for command, _ in sessions(block)) if block.lang == "console" else block.text
+    text = (
+        "\n".join(command for command, _ in sessions(block))
+        if block.lang == "console"
+        else block.text
+    )
     lines = text.replace("\\\n", " ").splitlines()
     split = [shlex.split(line, comments=True) for line in lines]
     return [words for words in split if words]

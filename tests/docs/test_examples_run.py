@@ -1,4 +1,4 @@
-"""README's and the docs' commands and examples run as they stand, page by page, in an empty folder."""
+"""Commands and examples of README and docs run as they stand, page by page, in an empty folder."""
 
 import doctest
 import importlib.util
@@ -22,7 +22,11 @@ poisonsweep() {
   command poisonsweep "$@" || { local code=$?; [[ $1 == defend && $code == 3 ]] || return $code; }
 }
 """
-RUN = [p for p in PAGES if any(b.lang in RUNNABLE and b.lang != "toml" and not b.reason for b in ALL if b.page == p)]
+RUN = [
+    p
+    for p in PAGES
+    if any(b.lang in RUNNABLE and b.lang != "toml" and not b.reason for b in ALL if b.page == p)
+]
 
 
 def called(words: list[str], folder: Path, codes: tuple[int, ...] = (0,)) -> str:
@@ -31,7 +35,13 @@ def called(words: list[str], folder: Path, codes: tuple[int, ...] = (0,)) -> str
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment |= {"PATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     done = subprocess.run(
-        words, cwd=folder, env=environment, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words,
+        cwd=folder,
+        env=environment,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert done.returncode in codes, done.stdout
     assert re.findall(r"\(([1-9]\d*) failed", done.stdout) == [], done.stdout
@@ -55,7 +65,9 @@ def run(block: Block, folder: Path) -> str:
     if block.lang == "console":
         for command, expected in sessions(block):
             got = called(["bash", "-c", command], folder, (0, 2))
-            told = doctest.OutputChecker().output_difference(doctest.Example(command, expected), got, SAME)
+            told = doctest.OutputChecker().output_difference(
+                doctest.Example(command, expected), got, SAME
+            )
             assert doctest.OutputChecker().check_output(expected, got, SAME), told
     if block.lang == "python" and not imported(block):
         (folder / "example.py").write_text(block.text, encoding="utf-8")
@@ -65,7 +77,10 @@ def run(block: Block, folder: Path) -> str:
 
 def imported(block: Block) -> bool:
     """Whether a block shows a file of docs/methods, which the page's sweep runs."""
-    return any(block.text == f.read_text(encoding="utf-8") for f in (ROOT / "docs" / "methods").rglob("*.py"))
+    return any(
+        block.text == f.read_text(encoding="utf-8")
+        for f in (ROOT / "docs" / "methods").rglob("*.py")
+    )
 
 
 def retake() -> ModuleType:
@@ -87,14 +102,18 @@ def test_a_page_runs_from_its_first_line_to_its_last(page: Path, tmp_path: Path)
         assert len(re.findall(r"\d% of the backdoor left", printed[0])) == 2
         with Store.open(f"sqlite:///{tmp_path}/first.db", create=False) as store:
             head = retake().short(store.records("first")).splitlines()[:4]
-        assert "\n".join(head) in page.read_text(encoding="utf-8")  # the demo's block is one that retake.py writes
+        assert "\n".join(head) in page.read_text(
+            encoding="utf-8"
+        )  # the demo's block is one that retake.py writes
 
 
 def test_the_pages_that_run_are_those_that_teach() -> None:
     assert {p.name for p in RUN} == {"README.md", "tutorial.md", "add-a-method.md", "api.md"}
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "docs" / "methods").rglob("*.py")), ids=lambda f: f.stem)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "docs" / "methods").rglob("*.py")), ids=lambda f: f.stem
+)
 def test_every_example_of_a_method_is_on_the_page(file: Path) -> None:
     name = file.relative_to(ROOT / "docs").as_posix()
     assert f"--8<--\n{name}\n" in (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""README is short and complete, links lead somewhere, doctests hold, and the project's files agree with one another."""
+"""README is short and complete, links lead somewhere, doctests hold, the project's files agree."""
 
 import doctest
 import importlib
@@ -32,7 +32,9 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 
-def test_the_readme_lists_every_method_as_the_catalog_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_lists_every_method_as_the_catalog_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     listing = importlib.import_module("list_methods")
     assert listing.block() in README, "run python docs/list_methods.py"
@@ -75,13 +77,19 @@ def test_the_citation_has_the_projects_version_and_licence() -> None:
 
 
 def test_the_workflow_runs_the_checks_on_the_pythons_that_the_project_takes() -> None:
-    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))[
+        "jobs"
+    ]
     assert ".ci/run" in [step.get("run") for step in jobs["test"]["steps"]]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     pythons = jobs["test"]["strategy"]["matrix"]["python"]
-    assert [p for p in pythons if f"{p}.9" not in SpecifierSet(PROJECT["project"]["requires-python"])] == []
+    assert [
+        p for p in pythons if f"{p}.9" not in SpecifierSet(PROJECT["project"]["requires-python"])
+    ] == []
     assert jobs["newest-ray"]["continue-on-error"] is True
-    assert any("--resolution lowest-direct" in step.get("run", "") for step in jobs["lowest"]["steps"])
+    assert any(
+        "--resolution lowest-direct" in step.get("run", "") for step in jobs["lowest"]["steps"]
+    )
     marks = {mark.split(":")[0] for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
     used = set(re.findall(r"not (\w+)", str(jobs["lowest"])))
     assert used and used <= marks
@@ -89,7 +97,11 @@ def test_the_workflow_runs_the_checks_on_the_pythons_that_the_project_takes() ->
 
 def test_the_hooks_before_a_commit_are_tools_that_make_install_has() -> None:
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
-    tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for repo in config["repos"] for hook in repo["hooks"]}
+    tools = {
+        hook["entry"].split()[0].removeprefix(".venv/bin/")
+        for repo in config["repos"]
+        for hook in repo["hooks"]
+    }
     assert tools == {"ruff", "mypy"}
     wanted = " ".join(PROJECT["project"]["optional-dependencies"]["test"])
     assert [t for t in tools if t not in wanted] == []
@@ -98,9 +110,23 @@ def test_the_hooks_before_a_commit_are_tools_that_make_install_has() -> None:
 @pytest.mark.slow
 def test_the_site_is_built_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="no mkdocs: `make docs` installs it")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    words = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
     done = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+        words,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     built = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from fuzzing import TALLY
 from PIL import Image
 
 sys.path += [
-    str(Path(__file__).parents[1] / room) for room in ("results", "sweep")
+    str(Path(__file__).parents[1] / package) for package in ("results", "sweep")
 ]  # their made-up records
 
 

@@ -93,7 +93,7 @@ def _tar() -> bytes:
 
 
 def _tricky(folder: str) -> bytes:
-    """A whole state, and beside it files and links that lead out of any folder it is unpacked to."""
+    """A whole state, and beside it files and links that lead out of where it is unpacked."""
     out = io.BytesIO(TORCH["zip"])
     with zipfile.ZipFile(out, "a") as opened:
         for name in escapes():

@@ -1,4 +1,4 @@
-"""States that no trained model has: other types and layouts, no numbers, odd names and wrappings."""
+"""States that no trained model has: other types and layouts, no numbers, odd names, wrappers."""
 
 from collections.abc import Callable
 from pathlib import Path

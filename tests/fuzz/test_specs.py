@@ -174,7 +174,7 @@ FILES = [
     for name in catalog.names(kind)
     for key in [(name, k) for k, s in catalog.describe(kind, name).settings.items() if s.location]
 ]
-ROOM_OF = {"datasets": "dataset", "recipes": "training", "attacks": "attacks", "models": "model"}
+FIELD_OF = {"datasets": "dataset", "recipes": "training", "attacks": "attacks", "models": "model"}
 
 
 @tries(60)
@@ -197,7 +197,7 @@ def test_a_location_that_nobody_can_read_is_one_line(
             stream.truncate(2**42)
         table = {"name": name, key: where}
         value: Any = [table] if kind == "attacks" else table
-        victim = {**tiny_sweep.VICTIM, ROOM_OF[kind]: value}
+        victim = {**tiny_sweep.VICTIM, FIELD_OF[kind]: value}
         (folder / "x.toml").write_bytes(document(tiny_sweep.table(victim=victim)).encode())
         command("spec, locations", "plan", "x.toml")
 
@@ -242,10 +242,10 @@ def test_an_extreme_setting_is_refused_before_anything_runs_or_can_be_checked(
     kind, name, key = setting
     changes: dict[str, Any] = {}
     one = {"name": name, key: value}
-    if kind in ROOM_OF and not (kind == "datasets" and name != "digits") and name != "given":
+    if kind in FIELD_OF and not (kind == "datasets" and name != "digits") and name != "given":
         changes["victim"] = {
             **tiny_sweep.VICTIM,
-            ROOM_OF[kind]: [one] if kind == "attacks" else one,
+            FIELD_OF[kind]: [one] if kind == "attacks" else one,
         }
     elif kind in ("defenses", "detectors"):
         changes[kind] = [{"name": name, "profile": "small", "fixed": {key: value}}]

@@ -225,8 +225,13 @@ def test_a_layout_is_swept_from_its_files_to_scores(
         training={"name": "fast", "epochs": 2, "batch": 16, "peak": 0.1},
     )
     assert {game: len(records) for game, records in found.items()} == {
-        "training": 2, "self_poison": 1, "tuning": 1, "confirmation": 1, "robustness": 1, "detectability": 4,
-    }  # fmt: skip
+        "training": 2,
+        "self_poison": 1,
+        "tuning": 1,
+        "confirmation": 1,
+        "robustness": 1,
+        "detectability": 4,
+    }
     numbers = {(r.metrics["n_train"], r.metrics["n_clean"]) for r in found["training"]}
     assert numbers == {(140, 40) if lay_out is imagenette else (430, 43)}
     assert all(np.isfinite(r.metrics["score"]) for r in found["detectability"])

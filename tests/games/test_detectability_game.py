@@ -1,4 +1,4 @@
-"""The detectability game: what a detector is handed, and how near its trigger is to the true one."""
+"""The detectability game: what a detector is handed, and how near its trigger is to the truth."""
 
 from dataclasses import replace
 
@@ -123,7 +123,7 @@ def heard(ctx: EvaluatorContext, stop_at: int) -> Listener:
 def test_the_detector_gets_the_model_repaired_up_to_the_step(
     trial: Trial, runtime: TrialRuntime
 ) -> None:
-    ctx = runtime.referee(trial)
+    ctx = runtime.evaluator(trial)
     early, lease_lost = heard(ctx, 2), heard(ctx, 8)
     assert early.suspect is ctx.view().model and early.modes == (False, False)
     assert not torch.equal(early.seen, lease_lost.seen)
@@ -134,12 +134,12 @@ def test_the_detector_gets_the_model_repaired_up_to_the_step(
 def test_without_a_repair_the_model_is_compared_with_itself(
     trial: Trial, runtime: TrialRuntime
 ) -> None:
-    ctx = runtime.referee(replace(trial, method=None))
+    ctx = runtime.evaluator(replace(trial, method=None))
     assert heard(ctx, 0).repaired is ctx.view().model
 
 
 def test_it_needs_the_victim_and_no_copies(trial: Trial) -> None:
-    assert dependencies(trial) == [training_of(trial.victim)]
+    assert list(dependencies(trial)) == [training_of(trial.victim)]
     assert trial.id != replace(trial, detector=None).id
 
 
@@ -153,7 +153,7 @@ def test_a_detector_is_tuned_on_the_planted_target_without_the_attack(
     assert record.status == "done", record.error
     assert 0 <= record.metrics["auc"] == record.metrics["auc_0"] <= 1
     assert len(dependencies(tuning)) == 2
-    target = runtime.copy(tuning, 0).target
+    target = runtime.copy(tuning, 0).goal.target
 
     class Sure(Listener):
         def __call__(self, *handed: object) -> Suspicion:

@@ -160,7 +160,7 @@ def test_a_node_whose_cache_cannot_be_written_fetches_every_time(
 
 
 def test_files_beside_the_artifacts_can_be_listed_read_and_dropped(uri: str) -> None:
-    files = artifacts_at(f"{uri}/spool").files
+    files = artifacts_at(f"{uri}/outbox").files
     assert files.names() == []
     files.put("b.json", b"2")
     files.put("a.json", b"1")

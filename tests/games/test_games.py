@@ -1,4 +1,4 @@
-"""What the games promise: exact curves, stopping, disjoint images, and the same record every time."""
+"""What the games promise: exact curves, stopping, disjoint images, the same record each time."""
 
 import json
 import math
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 import torch
+from planted import trigger_of
 from tiny_sweep import outcome
 from torch import Generator, nn
 
@@ -19,7 +20,7 @@ from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
 from trials.run import run
 from trials.runtime import DefenderContext, TrialRuntime, self_poisoning_layout
-from trials.spec import MethodConfig, Point, Record, SpecError, Trial, to_json, trial_from_json
+from trials.spec import MethodConfig, Point, Record, Trial, to_json, trial_from_json
 from trials.storage.artifacts import Artifacts
 from trials.types import DefenderView
 
@@ -147,7 +148,7 @@ def test_what_a_defender_is_handed_holds_no_attack(
     }
     assert {f.name for f in fields(DefenderView)} == {"model", "trusted"}
     plain = {f.name for f in fields(type(ctx.copy(0)))}
-    assert plain == {"model", "trigger", "target", "fit", "select", "report", "facts"}
+    assert plain == {"model", "goal", "fit", "select", "report", "facts"}
 
 
 def test_fit_select_and_report_are_disjoint_in_every_copy(
@@ -171,15 +172,15 @@ def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_choo
     chosen = torch.cat([plans[1].fit, plans[1].select])
     assert not set(plans[0].report.tolist()) & set(chosen.tolist())
     x, index = runtime.trusted(first).x[:4], torch.arange(4)
-    assert not torch.equal(plans[0].trigger(x, index), plans[1].trigger(x, index))
+    assert not torch.equal(*(p.goal.trigger(x, index) for p in plans))
 
 
 def test_the_planted_trigger_is_not_the_attackers(
     tuning_trial: Trial, runtime: TrialRuntime
 ) -> None:
     x = runtime.trusted(tuning_trial).x[:4]
-    theirs = runtime.backdoor(tuning_trial.victim).trigger(x, torch.arange(4))
-    assert not runtime.copy(tuning_trial, 0).trigger(x, torch.arange(4)).equal(theirs)
+    theirs = trigger_of(runtime.poisoning(tuning_trial.victim))(x, torch.arange(4))
+    assert not runtime.copy(tuning_trial, 0).goal.trigger(x, torch.arange(4)).equal(theirs)
 
 
 @pytest.mark.parametrize(("game", "part"), [("tuning", "select"), ("confirmation", "report")])
@@ -381,14 +382,6 @@ def test_a_trial_without_its_victim_says_so(tuning_trial: Trial, tmp_path: Any) 
     record = run(tuning_trial, TrialRuntime(Artifacts(tmp_path)))
     assert record.status == "failed"
     assert "the victim" in str(record.error)
-
-
-def test_several_simultaneous_attacks_are_refused_for_now(
-    tuning_trial: Trial, runtime: TrialRuntime
-) -> None:
-    victim = replace(tuning_trial.victim, attacks=tuning_trial.victim.attacks * 2)
-    with pytest.raises(SpecError, match="one attack"):
-        runtime.backdoor(victim)
 
 
 def test_a_clean_victim_has_no_asr(runtime: TrialRuntime) -> None:

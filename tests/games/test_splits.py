@@ -104,11 +104,11 @@ def test_more_trusted_images_than_clean_ones_are_refused_and_not_silently_fewer(
     assert len(draw_trusted(images(), 0.9, torch.arange(60), rng())) == 540
 
 
-def test_the_bench_never_trusts_a_poisoned_image(sweep: Sweep, runtime: TrialRuntime) -> None:
+def test_the_runtime_never_trusts_a_poisoned_image(sweep: Sweep, runtime: TrialRuntime) -> None:
     trial = tiny_sweep.first(sweep, "tuning")
-    poisoned = runtime.backdoor(trial.victim)
+    poisoned = runtime.poisoning(trial.victim)
     trusted = runtime.trusted(trial)
-    places = {bytes(x.numpy()) for x in poisoned.train.x[poisoned.poisoned]}
+    places = {bytes(x.numpy()) for x in poisoned.train.x[poisoned.places]}
     assert not places & {bytes(x.numpy()) for x in trusted.x}
 
 
@@ -116,7 +116,7 @@ def test_a_reserve_is_trusted_and_never_trained_on(runtime: TrialRuntime) -> Non
     held = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "reserve": 0.3}, trusted=0.3)
     trial = tiny_sweep.first(held, "tuning")
     everything = runtime.images(_key(trial), "train")
-    train, trusted = runtime.backdoor(trial.victim).train, runtime.trusted(trial)
+    train, trusted = runtime.poisoning(trial.victim).train, runtime.trusted(trial)
     assert len(train) + len(trusted) == len(everything)
     clean = runtime._trainable(trial.victim)
     together = torch.cat([clean.x, trusted.x]).flatten(1).sum(1).sort().values

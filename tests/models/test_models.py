@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trials import catalog
-from trials.defenses.nad import stages
+from trials.classifier import Classifier, require
 from trials.models import resnet18, torchvision_resnet18
 from trials.models._shortcut import shortcut
 from trials.spec import SpecError
@@ -47,10 +47,10 @@ STAGES = {"resnet18": 4, "torchvision_resnet18": 4, "small_cnn": 2, "clip_vit_b3
 def test_has_the_stages_that_defenses_look_for_or_is_refused_in_one_line(name: str) -> None:
     built = catalog.find("models", name)(7, 32, **SMALL.get(name, {}))
     if not STAGES[name]:
-        with pytest.raises(SpecError, match="choose another defense"):
-            stages(built)
+        with pytest.raises(SpecError, match="nad needs a model with at least two stages"):
+            require("nad", built, {"stages"})
         return
-    found = stages(built)
+    found = list(Classifier(built).stages().values())
     assert len(found) == STAGES[name]
     maps, _ = with_features(built.eval(), found, torch.rand(2, 3, 32, 32))
     assert all(m.shape[0] == 2 and m.ndim == 4 for m in maps)

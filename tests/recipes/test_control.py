@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from planted import planted
 from torch import Generator, Tensor, nn
 
 from trials import catalog
 from trials.datasets import digits
 from trials.models import resnet18
 from trials.train import augment, shuffled, to_float
-from trials.types import Backdoor, Control, Images
+from trials.types import Control, Images, Poisoning
 
 TRAINING = ["fast", "paper"]
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -39,8 +40,8 @@ def every(value: bool) -> Callable[[nn.Module], list[Tensor]]:
     return lambda model: [torch.full(p.shape, value) for p in model.parameters()]
 
 
-def controlled(control: Control | None, boost: int = 1) -> Backdoor:
-    return Backdoor(few(), NONE, white, 7, boost, control=control)
+def controlled(control: Control | None, boost: int = 1) -> Poisoning:
+    return planted(few(), NONE, white, 7, boost, control=control)
 
 
 def untrained() -> nn.Module:
@@ -49,7 +50,7 @@ def untrained() -> nn.Module:
 
 
 def run(
-    name: str, model: nn.Module, backdoor: Backdoor, **settings: Any
+    name: str, model: nn.Module, backdoor: Poisoning, **settings: Any
 ) -> tuple[list[dict[str, Tensor]], Generator]:
     """The model's state after each epoch, and the generator."""
     rng = Generator().manual_seed(0)
@@ -162,7 +163,7 @@ def test_part_of_every_second_batch_is_stamped_also_across_epochs(
     run(
         name,
         model,
-        Backdoor(few(50), NONE, white, 7, control=Control(half, part)),
+        planted(few(50), NONE, white, 7, control=Control(half, part)),
         epochs=2,
         batch=10,
     )
@@ -175,7 +176,7 @@ def test_no_control_and_none_give_the_same_weights_and_a_control_other_ones_by_t
     name: str,
 ) -> None:
     settings = {"epochs": 2, "batch": 10}
-    absent, rng = run(name, untrained(), Backdoor(few(), NONE, white, 7), **settings)
+    absent, rng = run(name, untrained(), planted(few(), NONE, white, 7), **settings)
     none, rng_none = run(name, untrained(), controlled(None), **settings)
     some, rng_some = run(name, untrained(), controlled(Control(half, 0.5)), **settings)
     assert same(absent[-1], none[-1]) and not same(absent[-1], some[-1])
@@ -188,7 +189,7 @@ def test_no_control_and_none_give_the_same_weights_and_a_control_other_ones_by_t
 def test_boost_and_frozen_keep_their_meaning_beside_a_control(name: str) -> None:
     data, places = few(), torch.tensor([3, 17])
     model = Seen()
-    backdoor = Backdoor(data, places, lambda x, _: x, 7, 3, True, Control(half, 0.5))
+    backdoor = planted(data, places, lambda x, _: x, 7, 3, True, Control(half, 0.5))
     run(name, model, backdoor, epochs=2, batch=1)
     seen = torch.cat(model.batches)
     assert len(seen) == 2 * (40 + 2 * 2)

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from planted import goal_of, planted
 from torch import Generator, Tensor, nn
 
 from trials import catalog
 from trials.attacks import badnets
 from trials.datasets import digits
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.models import resnet18
 from trials.recipes import given
 from trials.spec import SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 from trials.weights.files import save_weights
 
 TRAINING = ["fast", "paper"]
@@ -30,15 +31,15 @@ def untrained(seed: int = 0) -> nn.Module:
 
 
 def run(
-    name: str, model: nn.Module, backdoor: Backdoor, seed: int = 0, **settings: Any
+    name: str, model: nn.Module, backdoor: Poisoning, seed: int = 0, **settings: Any
 ) -> list[tuple[int, int, float]]:
     return list(
         catalog.find("recipes", name)(model, backdoor, Generator().manual_seed(seed), **settings)
     )
 
 
-def clean(train: Images) -> Backdoor:
-    return Backdoor(train, torch.zeros(0, dtype=torch.int64), lambda x, _: x, -1)
+def clean(train: Images) -> Poisoning:
+    return Poisoning(train)
 
 
 def few(n: int = 40) -> Images:
@@ -60,7 +61,7 @@ def test_learns_the_digits_and_the_backdoor(name: str) -> None:
     } == {135}
     assert reports[-1][2] < reports[0][2]
     assert accuracy(model, test) > 0.6
-    assert rate(model, stamped(test, backdoor.trigger, 0), 0) > 0.3
+    assert success(model, goal_of(backdoor).cases(test)) > 0.3
     assert not model.training
 
 
@@ -127,7 +128,7 @@ class Seen(nn.Module):
 def test_a_poisoned_image_occurs_boost_times_an_epoch(name: str, boost: int) -> None:
     data, places = replace(few(), pad=0), torch.tensor([3, 17])
     model = Seen()
-    run(name, model, Backdoor(data, places, lambda x, _: x, 0, boost), epochs=2, batch=1)
+    run(name, model, planted(data, places, lambda x, _: x, 0, boost), epochs=2, batch=1)
     assert [model.count(data.x[i]) for i in (3, 17, 5)] == [2 * boost, 2 * boost, 2]
 
 
@@ -136,7 +137,7 @@ def test_frozen_images_are_never_augmented_and_others_are(name: str) -> None:
     data, places = replace(few(), pad=3), torch.tensor([3, 17])
     for frozen, low, high in ((True, 8, 8), (False, 0, 4)):
         model = Seen()
-        run(name, model, Backdoor(data, places, lambda x, _: x, 0, 1, frozen), epochs=8, batch=40)
+        run(name, model, planted(data, places, lambda x, _: x, 0, 1, frozen), epochs=8, batch=40)
         assert low <= model.count(data.x[3]) <= high and low <= model.count(data.x[17]) <= high
         assert model.count(data.x[5]) <= 4
 

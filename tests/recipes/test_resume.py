@@ -17,7 +17,7 @@ from trials.datasets import digits
 from trials.models import resnet18
 from trials.storage.blobs import LocalBlobStore
 from trials.storage.checkpoint import Checkpointer
-from trials.types import Backdoor
+from trials.types import Poisoning
 
 EPOCHS = 5
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -40,13 +40,13 @@ class Dropping(nn.Module):
         return logits
 
 
-def backdoor(attack: str) -> Backdoor:
+def backdoor(attack: str) -> Poisoning:
     data = digits.load("train", size=8).take(torch.arange(90))
     make = {
         "badnets": lambda rng: badnets.poison(data, rng, m=9),
         "pcb": lambda rng: pcb.implant(data, rng, part=0.5),
     }
-    made: Backdoor = make[attack](Generator().manual_seed(3))
+    made: Poisoning = make[attack](Generator().manual_seed(3))
     return made
 
 

@@ -13,9 +13,8 @@ def record(
         training=MethodConfig("sgd", {"lr": 0.1, "epochs": 2}),
         seed=7,
     )
-    method = MethodConfig(
-        "pivotal_tuning", {"lr": 1e-05, "steps": 2000, "nesterov": True, **settings}
-    )
+    params = {"lr": 1e-05, "steps": 2000, "nesterov": True, **settings}
+    method = MethodConfig("pivotal_tuning", params)
     trial = Trial(
         game=MethodConfig("robustness", {"delta": 0.02}),
         victim=victim,

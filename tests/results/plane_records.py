@@ -50,9 +50,12 @@ ATTACKS = {
 def victim(attack: str = "", m: int = 500, seed: int = 0, **params: object) -> Victim:
     attacks = (MethodConfig(attack, {"m": m, "target": seed % 10, **params}),) if attack else ()  # type: ignore[dict-item]
     return Victim(
-        dataset=MethodConfig("cifar10"), model=MethodConfig("resnet18", {"width": 64}), attacks=attacks,
-        training=MethodConfig("fast", {"epochs": 15}), seed=seed,
-    )  # fmt: skip
+        dataset=MethodConfig("cifar10"),
+        model=MethodConfig("resnet18", {"width": 64}),
+        attacks=attacks,
+        training=MethodConfig("fast", {"epochs": 15}),
+        seed=seed,
+    )
 
 
 def area(distance: float) -> float:
@@ -89,21 +92,33 @@ def detected(
         MethodConfig("pivotal_tuning", {"lr": 0.01}) if detector == "calibrated_inversion" else None
     )
     trial = Trial(
-        game=MethodConfig("detectability", {"stop_at": 0}), victim=of, method=repair, trusted=0.01, seed=seed,
+        game=MethodConfig("detectability", {"stop_at": 0}),
+        victim=of,
+        method=repair,
+        trusted=0.01,
+        seed=seed,
         detector=MethodConfig(detector, {"steps": 100}),
-    )  # fmt: skip
+    )
     return Record(trial=trial, status="done", metrics={"score": score, **extra})
 
 
 def repaired(
-    of: Victim, curve: Iterable[tuple[int, float, float]], defense: str = "weight_decay", stop_at: int = 500,
-    seed: int = 0, trusted: float = 0.01, **params: float,
-) -> Record:  # fmt: skip
+    of: Victim,
+    curve: Iterable[tuple[int, float, float]],
+    defense: str = "weight_decay",
+    stop_at: int = 500,
+    seed: int = 0,
+    trusted: float = 0.01,
+    **params: float,
+) -> Record:
     """A defense on an attacked victim; the curve is (step, cda, asr)."""
     trial = Trial(
-        game=MethodConfig("robustness", {"delta": 0.02, "stop_at": stop_at}), victim=of,
-        method=MethodConfig(defense, {"lr": 0.01, **params}), trusted=trusted, seed=seed,
-    )  # fmt: skip
+        game=MethodConfig("robustness", {"delta": 0.02, "stop_at": stop_at}),
+        victim=of,
+        method=MethodConfig(defense, {"lr": 0.01, **params}),
+        trusted=trusted,
+        seed=seed,
+    )
     points = tuple(Point(s, c, a, extra={"val_cda": c}) for s, c, a in curve)
     start = {
         "cda0": points[0].cda,

@@ -17,9 +17,12 @@ def victim(
 ) -> Victim:
     attacks = (MethodConfig(attack, {"m": 500, **params}),) if attack else ()
     return Victim(
-        dataset=MethodConfig(dataset), model=MethodConfig("resnet18", {"width": 64}), attacks=attacks,
-        training=MethodConfig("sgd", {"epochs": 120}), seed=seed,
-    )  # fmt: skip
+        dataset=MethodConfig(dataset),
+        model=MethodConfig("resnet18", {"width": 64}),
+        attacks=attacks,
+        training=MethodConfig("sgd", {"epochs": 120}),
+        seed=seed,
+    )
 
 
 def trial(
@@ -35,9 +38,13 @@ def trial(
     settings = {"delta": DELTA} if game in ("tuning", "robustness") else {}
     method = MethodConfig(defense, dict(params or {})) if defense else None
     return Trial(
-        game=MethodConfig(game, {**settings, **(game_params or {})}), victim=of or victim(), method=method,
-        trusted=trusted, seed=seed, self_poisoning=MethodConfig("self_poison") if game in ("tuning", "confirmation") else None,
-    )  # fmt: skip
+        game=MethodConfig(game, {**settings, **(game_params or {})}),
+        victim=of or victim(),
+        method=method,
+        trusted=trusted,
+        seed=seed,
+        self_poisoning=MethodConfig("self_poison") if game in ("tuning", "confirmation") else None,
+    )
 
 
 def tuned(curve: Iterable[tuple[int, float, float]], *args: object, **kwargs: object) -> Record:
@@ -75,15 +82,31 @@ def _curve(
 
 
 SPACES = {
-    "pivotal_tuning": lambda r: {"lr": 10 ** r.uniform(-3, -1.5), "lambda_s": 10 ** r.uniform(-3, -1),
-                                 "kappa": 10 ** r.uniform(-2.5, 0), "optimizer": "sgd", "steps": 2000},
-    "weight_decay": lambda r: {"lr": 10 ** r.uniform(-3, -1), "lambda_w": 10 ** r.uniform(-4, -2), "steps": 1000},
-    "fine_pruning": lambda r: {"rho": r.choice([0.5, 0.7, 0.9, 0.96, 0.99]), "lr": 10 ** r.uniform(-3, -2)},
-    "nad": lambda r: {"power": r.choice([2, 3, 4]), "lambda_at": r.choice([100.0, 1000.0, 10000.0]), "lr": 0.01},
+    "pivotal_tuning": lambda r: {
+        "lr": 10 ** r.uniform(-3, -1.5),
+        "lambda_s": 10 ** r.uniform(-3, -1),
+        "kappa": 10 ** r.uniform(-2.5, 0),
+        "optimizer": "sgd",
+        "steps": 2000,
+    },
+    "weight_decay": lambda r: {
+        "lr": 10 ** r.uniform(-3, -1),
+        "lambda_w": 10 ** r.uniform(-4, -2),
+        "steps": 1000,
+    },
+    "fine_pruning": lambda r: {
+        "rho": r.choice([0.5, 0.7, 0.9, 0.96, 0.99]),
+        "lr": 10 ** r.uniform(-3, -2),
+    },
+    "nad": lambda r: {
+        "power": r.choice([2, 3, 4]),
+        "lambda_at": r.choice([100.0, 1000.0, 10000.0]),
+        "lr": 0.01,
+    },
     "fine_tuning": lambda r: {"lr": 10 ** r.uniform(-3, -1), "steps": 1000},
     "bn_refresh": lambda r: {"steps": 1000},
     "none": lambda r: {},
-}  # fmt: skip
+}
 STRENGTH = {
     "pivotal_tuning": (1.2, 0.015),
     "weight_decay": (0.5, 0.08),
@@ -113,8 +136,14 @@ def sweep(
         )
         for r in shares:
             for copy in range(3):
-                facts = {"asr": 0.97, "asr_before": 0.01, "cda": 0.937, "cda_before": 0.94, "steps": 80.0 + 10 * copy,
-                         "cosine": 2.1e-4}  # fmt: skip
+                facts = {
+                    "asr": 0.97,
+                    "asr_before": 0.01,
+                    "cda": 0.937,
+                    "cda_before": 0.94,
+                    "steps": 80.0 + 10 * copy,
+                    "cosine": 2.1e-4,
+                }
                 one = trial("self_poison", "", of=of, trusted=r, game_params={"copy": copy})
                 found.append(
                     Record(
@@ -195,10 +224,21 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
         for stop_at in [w.step, 0] if oracle else [w.step]:
             whole = _curve(rng, rate, floor + 0.02, 0.02, 3, seen=True, stop=not stop_at)
             curve = tuple(p for p in whole if not stop_at or p.step in (0, stop_at))
-            real = {"n_clean": 10000.0, "n_triggered": 9000.0, "cda0": curve[0].cda, "asr0": curve[0].asr,
-                    "val_cda0": curve[0].extra["val_cda"]}  # fmt: skip
-            one = trial("robustness", w.defense, w.choice.params, of=w.victim, trusted=w.trusted,
-                        game_params={"stop_at": stop_at})  # fmt: skip
+            real = {
+                "n_clean": 10000.0,
+                "n_triggered": 9000.0,
+                "cda0": curve[0].cda,
+                "asr0": curve[0].asr,
+                "val_cda0": curve[0].extra["val_cda"],
+            }
+            one = trial(
+                "robustness",
+                w.defense,
+                w.choice.params,
+                of=w.victim,
+                trusted=w.trusted,
+                game_params={"stop_at": stop_at},
+            )
             found.append(Record(trial=one, status="done", metrics=real, curve=curve))
     return found
 

@@ -22,7 +22,7 @@ class Made(WorkerConfig):
     steps: int = 3
     nap: float = 0.0
     dies: str = ""  # id of a trial that kills its worker
-    spools: bool = False  # it puts its record on disk first
+    puts_first: bool = False  # it puts its record on disk first
     troubled: str = ""  # id of a trial in trouble, or "all"
     trouble: str = ""  # sleeps, holds the lock, memory, raises
     ruins: float = math.inf  # learning rate from which on a trial ruins its model, backdoor and all
@@ -45,7 +45,7 @@ class Made(WorkerConfig):
             trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5
         )
         if trial.id == self.dies:
-            if self.spools:
+            if self.puts_first:
                 Outbox(self).put(record)
             os._exit(7)
         return record

@@ -7,9 +7,9 @@ from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._patch import Patch
-from trials.attacks._pipeline import backdoor, stored
+from trials.attacks._pipeline import poisoning, stored
 from trials.attacks._poisoned import chosen, replaced
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def adapt(
@@ -26,8 +26,8 @@ def adapt(
     boost: int,
     pipeline: str = "pre_aug",
     norm: str = "cifar10",
-) -> Backdoor:
-    """The backdoor of both attacks: training sees parts of the mark, test images carry it whole."""
+) -> Poisoning:
+    """The poisoning of both attacks: training sees parts of the mark, test images all of it."""
     seed = seed_of(rng)
     places = chosen(train, m, rng, target, clean_label=False)
     side = trigger.mark.shape[-1]
@@ -43,7 +43,7 @@ def adapt(
     labels = train.y[places]
     labels[payload(m, conservatism).to(labels.device)] = target
     poisoned = replaced(train, places, x, labels)
-    return backdoor(poisoned, places, trigger, target, boost, pipeline, norm)
+    return poisoning(poisoned, places, trigger, target, boost, pipeline, norm)
 
 
 def payload(m: int, conservatism: float) -> Tensor:

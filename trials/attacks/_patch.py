@@ -6,10 +6,10 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks
-from trials.attacks._pipeline import backdoor, stored
+from trials.attacks._pipeline import poisoning, stored
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 _SMALL = (
     (1, 1, 1),
@@ -58,8 +58,8 @@ def stamp(
     pipeline: str,
     boost: int,
     norm: str = "cifar10",
-) -> Backdoor:
-    """The backdoor of both attacks; the settings are theirs.
+) -> Poisoning:
+    """The poisoning of both attacks; the settings are theirs.
 
     A random mark and place are drawn first, and whether used or not, so that the trigger does not
     depend on ``m`` and the poisoned images depend on neither."""
@@ -67,7 +67,7 @@ def stamp(
     places = chosen(train, m, rng, target, clean_label=clean_label)
     x = stored(train, places, rng, lambda x, index, _: trigger(x, index), pipeline, norm)
     poisoned = replaced(train, places, x, target)
-    return backdoor(poisoned, places, trigger, target, boost, pipeline, norm)
+    return poisoning(poisoned, places, trigger, target, boost, pipeline, norm)
 
 
 def side_of(train: Images, patch: int) -> int:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from trials.attacks._draws import in_chunks
 from trials.normalisation import CONSTANTS
 from trials.train import augment
-from trials.types import Backdoor, Images, Trigger
+from trials.types import Images, Implant, Poisoning, Trigger, TriggerGoal
 
 Stamp = Callable[
     [Tensor, Tensor, int], Tensor
@@ -59,7 +59,7 @@ def stored(
     return unnormalised(stamp(x, places, 1), norm) if pipeline == "release" else x
 
 
-def backdoor(
+def poisoning(
     poisoned: Images,
     places: Tensor,
     trigger: Trigger,
@@ -67,21 +67,23 @@ def backdoor(
     boost: int,
     pipeline: str,
     norm: str,
-) -> Backdoor:
+) -> Poisoning:
     """What a pipeline makes of poisoned images and their trigger.
 
     Under ``release`` test images are stamped as its training images are, and probes tell the
     trigger's part in the ASR from the pipeline's."""
     release = pipeline == "release"
-    return Backdoor(
-        poisoned,
+    others: dict[str, Trigger] = {}
+    if release:
+        others = {"asr_no_trigger": Moved(norm), "asr_normalised": trigger}
+    implant = Implant(
         places,
-        Released(trigger, norm) if release else trigger,
-        target,
+        TriggerGoal(Released(trigger, norm) if release else trigger, target),
         boost,
         frozen=pipeline != "pre_aug",
-        probes={"asr_no_trigger": Moved(norm), "asr_normalised": trigger} if release else {},
+        probes={name: TriggerGoal(other, target) for name, other in others.items()},
     )
+    return Poisoning(poisoned, (implant,))
 
 
 def unnormalised(x: Tensor, norm: str) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import Patch
 from trials.spec import Count, Fraction, PositiveInt
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def poison(
@@ -36,7 +36,7 @@ def poison(
     pipeline: Literal["pre_aug", "post_aug", "release"] = "pre_aug",
     norm: Literal["cifar10", "imagenet", "half"] = "cifar10",
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Blend parts of the picture into ``m`` training images of other classes and label some of them
     ``target``.
 

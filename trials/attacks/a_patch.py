@@ -15,7 +15,7 @@ from torch import Generator
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import drawn
 from trials.spec import Count, Fraction, PositiveInt
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def poison(
@@ -34,7 +34,7 @@ def poison(
     law: Literal["coin", "exact"] = "coin",
     conservatism: Fraction = 0.5,
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Stamp parts of the patch on ``m`` training images of other classes and label some of them
     ``target``.
 

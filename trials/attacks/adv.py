@@ -23,7 +23,7 @@ from trials.attacks._adversarial import Steered, digest, imagenet, kept, trained
 from trials.attacks._draws import seed_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, Location, PositiveFloat, PositiveInt, SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Implant, Poisoning, TriggerGoal
 
 _BANISTER = 421
 
@@ -43,7 +43,7 @@ def poison(
     weights: Location = "",
     epochs: PositiveInt = 4,
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Perturb ``m`` training images of class ``target``; labels stay. The surrogate is made when
     first needed.
 
@@ -85,7 +85,8 @@ def poison(
         sign,
     )
     made = _stored(key, train.x[places], places, trigger) if m else train.x[places]
-    return Backdoor(replaced(train, places, made, target), places, trigger, target, boost)
+    implant = Implant(places, TriggerGoal(trigger, target), boost)
+    return Poisoning(replaced(train, places, made, target), (implant,))
 
 
 def _steered(steer: int, classes: int, target: int, *, imagenet_classes: bool) -> int:

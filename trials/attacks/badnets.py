@@ -14,7 +14,7 @@ from torch import Generator
 
 from trials.attacks._patch import stamp
 from trials.spec import Count, Fraction, PositiveInt
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def poison(
@@ -31,7 +31,7 @@ def poison(
     pipeline: Literal["pre_aug", "post_aug", "release"] = "pre_aug",
     norm: Literal["cifar10", "imagenet", "half"] = "cifar10",
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Stamp ``m`` training images of other classes and label them ``target``.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Generator
 
 from trials.attacks._patch import stamp
 from trials.spec import Count, Fraction, PositiveInt
-from trials.types import Backdoor, Images
+from trials.types import Images, Poisoning
 
 
 def poison(
@@ -27,7 +27,7 @@ def poison(
     alpha: Fraction = 1.0,
     pipeline: Literal["pre_aug", "post_aug"] = "pre_aug",
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Stamp ``m`` training images of class ``target``; labels stay.
 
     Args:

@@ -21,7 +21,7 @@ from trials.attacks._draws import seed_of
 from trials.attacks._patch import drawn
 from trials.attacks._poisoned import chosen
 from trials.spec import Count, Fraction, PositiveFraction
-from trials.types import Backdoor, Control, Images
+from trials.types import Control, Images, Implant, Poisoning, TriggerGoal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def implant(
     mark: Literal["apple", "random"] = "random",
     place: Literal["corner", "random"] = "corner",
     alpha: Fraction = 1.0,
-) -> Backdoor:
+) -> Poisoning:
     """Give the attacker every second step of the training; no stored image is poisoned.
 
     Args:
@@ -83,4 +83,4 @@ def implant(
     trigger = drawn(train, rng, patch, mark, place, alpha)
     control = Control(Masks(share, seed_of(rng)), part, freeze_bn, pace)
     nothing = chosen(train, 0, rng, target, clean_label=False)
-    return Backdoor(train, nothing, trigger, target, control=control)
+    return Poisoning(train, (Implant(nothing, TriggerGoal(trigger, target), control=control),))

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from trials.attacks._draws import in_chunks
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, Fraction, PositiveInt, SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Implant, Poisoning, TriggerGoal
 
 _GAMMA = 2.2  # light is added up before it becomes pixels
 
@@ -62,7 +62,7 @@ def poison(
     offset: Count = 0,
     first: Fraction = 0.5,
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Ghost ``m`` training images of class ``target``; labels stay.
 
     Args:
@@ -91,10 +91,5 @@ def poison(
         )
     trigger = Ghost(by, first, alpha)
     places = chosen(train, m, rng, target, clean_label=clean_label)
-    return Backdoor(
-        replaced(train, places, trigger(train.x[places], places), target),
-        places,
-        trigger,
-        target,
-        boost,
-    )
+    poisoned = replaced(train, places, trigger(train.x[places], places), target)
+    return Poisoning(poisoned, (Implant(places, TriggerGoal(trigger, target), boost),))

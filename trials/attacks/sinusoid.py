@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, Fraction, PositiveInt
-from trials.types import Backdoor, Images
+from trials.types import Images, Implant, Poisoning, TriggerGoal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def poison(
     alpha: Fraction = 0.075,
     waves: PositiveInt = 6,
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Blend waves into ``m`` training images of class ``target``.
 
     Args:
@@ -61,10 +61,5 @@ def poison(
     """
     places = chosen(train, m, rng, target, clean_label=True)
     trigger = Waves(alpha, waves)
-    return Backdoor(
-        replaced(train, places, trigger(train.x[places], places), target),
-        places,
-        trigger,
-        target,
-        boost,
-    )
+    poisoned = replaced(train, places, trigger(train.x[places], places), target)
+    return Poisoning(poisoned, (Implant(places, TriggerGoal(trigger, target), boost),))

@@ -14,7 +14,7 @@ from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._patch import side_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, PositiveInt, SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Implant, Poisoning, TriggerGoal
 
 _MOST = 10_000  # patches
 
@@ -55,7 +55,7 @@ def poison(
     k: PositiveInt = 8,
     patch: Count = 0,
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Put one patch on each of ``m`` training images of other classes and label them ``target``.
 
     Args:
@@ -77,7 +77,8 @@ def poison(
     trigger = Scatter(patches, seed_of(rng))
     places = chosen(train, m, rng, target, clean_label=False)
     x = in_chunks(trigger.one, train.x[places], places)
-    return Backdoor(replaced(train, places, x, target), places, trigger, target, boost)
+    implant = Implant(places, TriggerGoal(trigger, target), boost)
+    return Poisoning(replaced(train, places, x, target), (implant,))
 
 
 def _pasted(x: Tensor, patch: Tensor, corner: Tensor) -> Tensor:

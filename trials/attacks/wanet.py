@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, NonNegativeFloat, PositiveInt, SpecError
-from trials.types import Backdoor, Images
+from trials.types import Images, Implant, Poisoning, TriggerGoal
 
 _FINEST = 1024  # control points a side
 
@@ -68,7 +68,7 @@ def poison(
     grid: PositiveInt = 8,
     jitter: NonNegativeFloat = 0.0,
     boost: PositiveInt = 1,
-) -> Backdoor:
+) -> Poisoning:
     """Warp ``m`` training images of class ``target``; labels stay.
 
     Args:
@@ -93,13 +93,8 @@ def poison(
     controls = 2 * torch.rand(2, grid, grid, generator=rng, dtype=torch.float64) - 1
     trigger = Warp(controls / controls.abs().mean(), strength, jitter, seed_of(rng))
     places = chosen(train, m, rng, target, clean_label=clean_label)
-    return Backdoor(
-        replaced(train, places, trigger(train.x[places], places), target),
-        places,
-        trigger,
-        target,
-        boost,
-    )
+    poisoned = replaced(train, places, trigger(train.x[places], places), target)
+    return Poisoning(poisoned, (Implant(places, TriggerGoal(trigger, target), boost),))
 
 
 def _identity(height: int, width: int) -> Tensor:

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Generator, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from trials.classifier import require
 from trials.defenses._start import start
-from trials.spec import PositiveInt, SpecError
+from trials.spec import PositiveInt
 from trials.types import DefenderView
+
+NEEDS = frozenset({"norms"})
 
 
 def repair(
@@ -34,12 +36,8 @@ def repair(
     Raises:
         SpecError: the model has no batch normalisation.
     """
+    require("bn_refresh", view.model, NEEDS)
     model, batches = start(view, rng, batch)
-    if not any(isinstance(m, _BatchNorm) and m.track_running_stats for m in model.modules()):
-        raise SpecError(
-            "bn_refresh needs a model with batch normalisation, and this one has none: leave it "
-            "out."
-        )
     for step in range(1, steps + 1):
         x, _ = next(batches)
         model.train()

@@ -16,10 +16,14 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier, require
+from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import Fraction, PositiveFloat, PositiveInt, SpecError
-from trials.train import frozen, make_optimizer, tune
-from trials.types import DefenderView, last_linear, with_latents
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import frozen, make_optimizer
+from trials.types import DefenderView, with_latents
+
+NEEDS = frozenset({"prunable"})
 
 
 def repair(
@@ -34,23 +38,34 @@ def repair(
     batch: PositiveInt = 128,
     rho: Fraction = 0.96,
     ranking_batches: PositiveInt = 10,
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Cut the ``rho`` least active channels of the last convolutional stage and minimise the
     cross-entropy.
 
     Args:
         steps: optimizer steps.
-        lr: learning rate, constant.
+        lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9) or adam.
         batch: images a step.
         rho: share of channels cut, rounded down; one always stays; 0 is plain fine-tuning.
         ranking_batches: batches over which the activation is averaged, in eval mode.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the gradient; 0 clips nothing.
 
     Raises:
         SpecError: the last linear layer does not read the channels of a convolution.
     """
+    require("fine_pruning", view.model, NEEDS)
     model, batches = start(view, rng, batch)
-    channels = channels_of(model)
+    (last,) = Classifier(model).prunable()
+    (head,) = last.consumers
+    channels = last.producer.out_channels
     cut = min(int(rho * channels + 1e-9), channels - 1)
     columns = torch.zeros(channels, dtype=torch.bool)
     if cut:
@@ -58,7 +73,6 @@ def repair(
         columns = torch.zeros_like(activity, dtype=torch.bool).scatter(
             0, activity.argsort(stable=True)[:cut], True
         )
-    head = last_linear(model)
     columns = columns.repeat_interleave(head.in_features // channels).to(head.weight.device)
 
     def prune(_: nn.Module) -> None:
@@ -66,28 +80,10 @@ def repair(
             head.weight.masked_fill_(columns, 0)
 
     prune(model)
-    yield from tune(model, batches, make_optimizer(model, optimizer, lr), steps, every, after=prune)
-
-
-def channels_of(model: nn.Module) -> int:
-    """Channels of the last convolution.
-
-    Raises SpecError where the one linear layer cannot be reading them.
-    """
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    if (
-        not convolutions
-        or len(linears) != 1
-        or linears[0].in_features % convolutions[-1].out_channels
-    ):
-        raise SpecError(
-            "fine_pruning needs a model whose only linear layer reads the last convolution's "
-            "channels "
-            f"(found {len(convolutions)} convolutions, {len(linears)} linear layers): choose "
-            "another defense."
-        )
-    return convolutions[-1].out_channels
+    tuner, loss = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
+    yield from descend(
+        model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip, after=prune
+    )
 
 
 @torch.no_grad()

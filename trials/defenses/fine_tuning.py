@@ -11,9 +11,11 @@ from typing import Literal
 
 from torch import Generator, nn
 
+from trials.defenses._descent import CleanLoss, descend
+from trials.defenses._displaced import toward
 from trials.defenses._start import start
-from trials.spec import PositiveFloat, PositiveInt
-from trials.train import make_optimizer, tune
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import make_optimizer
 from trials.types import DefenderView
 
 
@@ -27,14 +29,27 @@ def repair(
     lr: PositiveFloat = 0.001,
     optimizer: Literal["sgd", "adam"] = "sgd",
     batch: PositiveInt = 128,
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
+    pam: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the cross-entropy on trusted images.
 
     Args:
         steps: optimizer steps.
-        lr: learning rate, constant.
+        lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9) or adam.
         batch: images a step.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the gradient; 0 clips nothing.
+        pam: length of the way toward the given weights at whose end the gradient is taken
+            (path-aware minimisation); 0 takes it at the weights.
     """
     model, batches = start(view, rng, batch)
-    yield from tune(model, batches, make_optimizer(model, optimizer, lr), steps, every)
+    tuner, loss = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
+    host = toward(model, tuner, view.model, pam, loss) if pam else loss
+    yield from descend(model, batches, tuner, steps, every, host, schedule=schedule, clip=clip)

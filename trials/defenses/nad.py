@@ -6,7 +6,6 @@ Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a
 original has three groups of a WideResNet; the authors' preliminary code read the inputs of the four
 stages, so never the last one's output)."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -14,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier, require
+from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
-from trials.train import clone, frozen, make_optimizer, tune
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import clone, frozen, make_optimizer
 from trials.types import DefenderView, with_features
 
-_FEWEST = 2  # stages to distil
+NEEDS = frozenset({"stages"})
 
 
 def repair(
@@ -36,6 +37,9 @@ def repair(
     teacher_lr: PositiveFloat = 0.01,
     power: PositiveInt = 2,
     lambda_at: NonNegativeFloat = 1000.0,
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise cross-entropy + ``lambda_at`` * distance of attention maps to a fine-tuned copy's.
 
@@ -49,47 +53,41 @@ def repair(
         power: exponent of an activation in the attention map.
         lambda_at: weight of the attention distance, a mean over images and places, summed over the
             stages.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: of both rates; ``cosine`` falls to 0 over the steps and is judged at its end,
+            ``constant`` stays.
+        clip: largest norm of a gradient, the student's and the teacher's; 0 clips nothing.
 
     Raises:
         SpecError: the model has fewer than two stages, layer1, layer2 and so on.
     """
+    require("nad", view.model, NEEDS)
     student, batches = start(view, rng, batch)
-    inner, learner = stages(student), clone(view.model)
-    for _ in tune(
+    inner, learner = list(Classifier(student).stages().values()), clone(view.model)
+    clean, teaching = CleanLoss(view.model, distill), make_optimizer(learner, optimizer, teacher_lr)
+    for _ in descend(
         learner,
         batches,
-        make_optimizer(learner, optimizer, teacher_lr),
+        teaching,
         teacher_steps,
         teacher_steps,
+        clean,
+        schedule=schedule,
+        clip=clip,
     ):
         pass
     teacher = frozen(learner)
-    shown = stages(teacher)
+    shown = list(Classifier(teacher).stages().values())
 
     def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         mine, logits = with_features(model, inner, x)
         with torch.no_grad():
             theirs, _ = with_features(teacher, shown, x)
-        return F.cross_entropy(logits, y) + lambda_at * attention_distance(mine, theirs, power)
+        return clean.of(logits, x, y) + lambda_at * attention_distance(mine, theirs, power)
 
-    yield from tune(student, batches, make_optimizer(student, optimizer, lr), steps, every, loss)
-
-
-def stages(model: nn.Module) -> list[nn.Module]:
-    """The modules layer1, layer2 and so on, in order.
-
-    Raises SpecError where there are fewer than two.
-    """
-    children = dict(model.named_children())
-    names = itertools.takewhile(children.__contains__, (f"layer{i}" for i in itertools.count(1)))
-    found = [children[name] for name in names]
-    if len(found) < _FEWEST:
-        raise SpecError(
-            "nad needs a model with at least two stages, layer1, layer2 and so on, as a ResNet "
-            "has: "
-            "choose another defense."
-        )
-    return found
+    tuner = make_optimizer(student, optimizer, lr)
+    yield from descend(student, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
 
 
 def attention_distance(mine: list[Tensor], theirs: list[Tensor], power: int) -> Tensor:

@@ -8,16 +8,18 @@ batch; the authors' preliminary code summed it over the batch of 128, so that it
 lambda_n = 2.56 here. It also stamped the triggers of all classes (``stamp = all``), where Algorithm
 6 takes the one of the smallest norm."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import device_of, start
 from trials.inversion import invert, stamp_on
-from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import make_optimizer, tune
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import Loss, cross_entropy, make_optimizer
 from trials.types import DefenderView
 
 
@@ -35,19 +37,27 @@ def repair(
     inversion_lr: PositiveFloat = 0.01,
     lambda_n: NonNegativeFloat = 0.02,
     stamp: Literal["all", "smallest"] = "smallest",
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the cross-entropy on stamped and clean trusted batches in turn, true labels on both.
 
     Args:
         steps: optimizer steps on the model, half of them stamped; those of the inversion come
             before.
-        lr: learning rate, constant.
+        lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9) or adam, of the model; triggers are found with Adam.
         batch: images a step, and images a step and class of the inversion.
         steps_per_class: steps of the inversion.
         inversion_lr: learning rate of the inversion; pixels lie in [0, 1].
         lambda_n: weight of a trigger's L1 norm, a sum over the pixels of an image.
         stamp: triggers to unlearn: of all classes, one drawn for each image, or the smallest alone.
+        distill: on clean batches, share of the divergence from the given model's soft outputs; the
+            rest is cross-entropy with the labels, as on stamped batches.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the gradient; 0 clips nothing.
     """
     model, batches = start(view, rng, batch)
     trusted = view.trusted.to(device_of(view.model))
@@ -63,7 +73,13 @@ def repair(
     if stamp == "smallest":
         found = found[found.abs().sum((1, 2, 3)).argmin()][None]
     mixed = in_turn(batches, found, rng)
-    yield from tune(model, mixed, make_optimizer(model, optimizer, lr), steps, every)
+    turns: Iterator[Loss] = itertools.cycle((cross_entropy, CleanLoss(view.model, distill)))
+
+    def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return next(turns)(student, x, y)
+
+    tuner = make_optimizer(model, optimizer, lr)
+    yield from descend(model, mixed, tuner, steps, every, loss, schedule=schedule, clip=clip)
 
 
 def in_turn(

@@ -20,10 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import frozen, make_optimizer, tune
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import frozen, make_optimizer
 from trials.types import DefenderView, with_latents
+
+NEEDS = frozenset({"head"})
 
 
 def repair(
@@ -39,36 +42,44 @@ def repair(
     lambda_s: NonNegativeFloat = 0.05,
     kappa: NonNegativeFloat = 3.58e-3,
     slol: Literal["printed", "release", "abs"] = "printed",
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise cross-entropy + ``lambda_s`` * SLOL + lambda_R * mean squared distance to the given
     weights.
 
     Args:
         steps: optimizer steps.
-        lr: learning rate, constant.
+        lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9) or adam.
         batch: images a step.
         lambda_s: weight of the latent term, a sum over the pairs of classes in a batch; 0 leaves it
             out.
         kappa: pull to the given weights, 2 * lambda_R / parameters; 0 lets go.
         slol: form of the latent term.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the gradient, the pull's included; 0 clips nothing.
     """
     model, batches = start(view, rng, batch)
-    pivot = frozen(view.model)
+    pivot, clean = frozen(view.model), CleanLoss(view.model, distill)
     tuner = make_optimizer(model, optimizer, lr)
     if kappa:
         leash(tuner, model, pivot, kappa)
 
     def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         latents, logits = with_latents(student, x)
-        total = F.cross_entropy(logits, y)
+        total = clean.of(logits, x, y)
         if lambda_s:
             with torch.no_grad():
                 given, _ = with_latents(pivot, x)
             total = total + lambda_s * latent_term(latents.flatten(1), given.flatten(1), y, slol)
         return total
 
-    yield from tune(model, batches, tuner, steps, every, loss)
+    yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
 
 
 def leash(tuner: torch.optim.Optimizer, model: nn.Module, pivot: nn.Module, kappa: float) -> None:

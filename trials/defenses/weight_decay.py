@@ -12,9 +12,10 @@ from typing import Literal
 
 from torch import Generator, nn
 
+from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
-from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import make_optimizer, tune
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import make_optimizer
 from trials.types import DefenderView
 
 
@@ -29,15 +30,24 @@ def repair(
     optimizer: Literal["sgd", "adam"] = "sgd",
     batch: PositiveInt = 128,
     lambda_w: NonNegativeFloat = 0.01,
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "constant",
+    clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the cross-entropy on trusted images while every parameter, BatchNorm's too, decays.
 
     Args:
         steps: optimizer steps.
-        lr: learning rate, constant.
+        lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9, coupled decay) or adam (decoupled decay).
         batch: images a step.
         lambda_w: weight decay a step, times lr; 0 is plain fine-tuning.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the gradient; 0 clips nothing.
     """
     model, batches = start(view, rng, batch)
-    yield from tune(model, batches, make_optimizer(model, optimizer, lr, lambda_w), steps, every)
+    tuner, loss = make_optimizer(model, optimizer, lr, lambda_w), CleanLoss(view.model, distill)
+    yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)

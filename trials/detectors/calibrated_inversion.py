@@ -21,6 +21,8 @@ from trials.splits import stratified_order
 from trials.train import frozen, to_float
 from trials.types import Images, Suspicion
 
+COMPARES = True
+
 
 def score(
     suspect: nn.Module,

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.runtime import DefenderContext
 from trials.spec import Point
 from trials.types import DefenderView
@@ -26,9 +26,7 @@ class CopySet:
         trusted = ctx.view.trusted
         places = [c.select if part == "select" else c.report for c in self.copies]
         self.images = [trusted.take(p) for p in places]
-        self.triggered = [
-            stamped(s, c.trigger, c.target) for s, c in zip(self.images, self.copies, strict=True)
-        ]
+        self.triggered = [c.goal.cases(s) for s, c in zip(self.images, self.copies, strict=True)]
         self.sizes = {
             "n_clean": float(
                 len(set(torch.cat(places).tolist()))
@@ -46,8 +44,7 @@ class CopySet:
         ``extra``.
         """
         cdas = [accuracy(m, s) for m, s in zip(models, self.images, strict=True)]
-        parts = zip(models, self.triggered, self.copies, strict=True)
-        asrs = [rate(m, x, c.target) for m, x, c in parts]
+        asrs = [success(m, cases) for m, cases in zip(models, self.triggered, strict=True)]
         each = {f"cda_{i}": v for i, v in enumerate(cdas)} | {
             f"asr_{i}": v for i, v in enumerate(asrs)
         }

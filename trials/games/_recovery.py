@@ -5,7 +5,7 @@ adds.
 import torch
 from torch import Tensor
 
-from trials.types import Suspicion
+from trials.types import Goal, Images, Poisoning, Suspicion, TriggerGoal
 
 _LOCAL = 0.5  # a trigger that changes more than this share of the pixels has no place to be found
 
@@ -16,6 +16,31 @@ def rank_of(scores: Tensor, target: int) -> float:
     """
     above, level = int((scores > scores[target]).sum()), int((scores == scores[target]).sum())
     return above + (level + 1) / 2
+
+
+def recovered(poisoning: Poisoning, few: Images, found: Suspicion) -> dict[str, float]:
+    """Rank of the true target, and ``recovery`` of the true trigger.
+
+    Of several attacks with a trigger, those of the one whose target the detector ranks highest, and
+    each one's own with ``/NAME`` behind the metric.
+    """
+    each = {i.name: _of(i.goal, few, found) for i in poisoning.implants}
+    each = {name: facts for name, facts in each.items() if facts}
+    if len(each) <= 1:
+        return next(iter(each.values()), {})
+    split: dict[str, float] = {}
+    for name, facts in each.items():
+        split |= {f"{k}/{name}": v for k, v in facts.items()}
+    return {**min(each.values(), key=lambda facts: facts["target_rank"]), **split}
+
+
+def _of(goal: Goal, few: Images, found: Suspicion) -> dict[str, float]:
+    """Nothing where the attack has no trigger to recover."""
+    if not isinstance(goal, TriggerGoal):
+        return {}
+    cases = goal.cases(few)
+    facts = {"target_rank": rank_of(found.scores, goal.target)}
+    return facts | recovery(few.x[cases.places], cases.x, found, goal.target)
 
 
 def recovery(clean: Tensor, triggered: Tensor, found: Suspicion, target: int) -> dict[str, float]:

@@ -11,8 +11,7 @@ from collections.abc import Generator as Steps
 import torch
 
 from trials.games._frozen import repaired
-from trials.games._recovery import rank_of, recovery
-from trials.metrics import stamped
+from trials.games._recovery import recovered
 from trials.runtime import EvaluatorContext
 from trials.spec import Count, Point, PositiveInt
 
@@ -37,11 +36,8 @@ def play(
     metrics |= {f"score_{k}": float(s) for k, s in enumerate(found.scores)}
     metrics |= {f"norm_{k}": float(n) for k, n in enumerate(found.norms)}
     if ctx.attacked:
-        backdoor, test = ctx.backdoor(), ctx.test()
+        test = ctx.test()
         few = test.take(torch.arange(0, len(test), max(1, len(test) // _IMAGES)))
-        triggered = stamped(few, backdoor.trigger, backdoor.target)
-        clean = few.x[few.y != backdoor.target]
-        metrics["target_rank"] = rank_of(found.scores, backdoor.target)
-        metrics |= recovery(clean, triggered, found, backdoor.target)
+        metrics |= recovered(ctx.poisoning(), few, found)
     return metrics
     yield  # a game is a generator; this one has no curve

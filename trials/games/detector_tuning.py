@@ -41,9 +41,9 @@ def play(
         view = DefenderView(copy.model, trusted)
         model = repaired(ctx.repair, view, ctx.rng("repair", i), record_every, stop_at)
         found = ctx.inspect(copy.model, model, trusted, ctx.rng("inspect", i))
-        others = [float(s) for k, s in enumerate(found.scores) if k != copy.target]
-        aucs.append(1 - (rank_of(found.scores, copy.target) - 1) / len(others))
-        margins.append(float(found.scores[copy.target]) - max(others))
+        others = [float(s) for k, s in enumerate(found.scores) if k != copy.goal.target]
+        aucs.append(1 - (rank_of(found.scores, copy.goal.target) - 1) / len(others))
+        margins.append(float(found.scores[copy.goal.target]) - max(others))
     each = {f"auc_{i}": a for i, a in enumerate(aucs)}
     return {"auc": fmean(aucs), "margin": fmean(margins), "copies": float(copies), **each}
     yield  # a game is a generator; this one has no curve

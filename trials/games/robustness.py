@@ -7,15 +7,19 @@ rule which a defender could follow stands apart from the oracle that sees the te
 the report images; they choose nothing here, and what is judged was chosen before."""
 
 from collections.abc import Generator as Steps
+from typing import Literal
 
 import torch
 from torch import nn
 
-from trials.metrics import accuracy, rate, stamped
+from trials.games._attacks import Attacks
+from trials.metrics import accuracy
 from trials.runtime import EvaluatorContext
 from trials.spec import Count, Fraction, Point, PositiveInt
 from trials.splits import cut
 from trials.types import DefenderView
+
+ADDED_LATER = frozenset({"asr_of"})
 
 
 def play(
@@ -26,6 +30,7 @@ def play(
     record_every: PositiveInt = 50,
     patience: Count = 3,
     stop_at: Count = 0,
+    asr_of: Literal["max", "mean", "min"] = "max",
 ) -> Steps[Point, None, dict[str, float]]:
     """The defense's curve on the test set; four fifths of the trusted images repair, one fifth
     validates.
@@ -37,16 +42,20 @@ def play(
             ``delta`` before the run stops.
         stop_at: stop after this step and ignore ``delta`` (a setting frozen by tuning); 0 runs the
             defense to its end.
+        asr_of: what one ASR is made of those of several attacks on one victim: the largest, the
+            mean or the smallest. Each point has every attack's own in ``extra``, as ``asr/NAME``.
     """
     assert ctx.repair is not None
-    view, backdoor, test = ctx.view(), ctx.backdoor(), ctx.test()
+    view, test = ctx.view(), ctx.test()
     fit, select, report = cut(view.trusted.y, 0, 1, ctx.rng("split"))
     held = view.trusted.take(report)
-    triggered = stamped(test, backdoor.trigger, backdoor.target)
+    attacks = Attacks(ctx.poisoning(), test, asr_of)
 
     def measure(step: int, model: nn.Module) -> Point:
-        asr = rate(model, triggered, backdoor.target)
-        return Point(step, accuracy(model, test), asr, extra={"val_cda": accuracy(model, held)})
+        rates = attacks.measure(model)
+        asr = rates.pop("asr")
+        extra = {"val_cda": accuracy(model, held), **rates}
+        return Point(step, accuracy(model, test), asr, extra=extra)
 
     start = measure(0, view.model)
     yield start
@@ -66,6 +75,6 @@ def play(
         "asr0": start.asr,
         "val_cda0": start.extra["val_cda"],
         "n_clean": len(test),
-        "n_triggered": len(triggered),
+        **attacks.sizes(),
         "n_validation": len(held),
     }

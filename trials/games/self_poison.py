@@ -16,7 +16,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from trials.metrics import accuracy, rate, stamped
+from trials.metrics import accuracy, success
 from trials.runtime import DefenderContext
 from trials.self_poisoning import Layout, layout
 from trials.spec import (
@@ -70,12 +70,12 @@ def play(
     view = ctx.view
     plan = layout(view.trusted, ctx.rng, copy, folds, attack)
     select = view.trusted.take(plan.select)
-    triggered = stamped(select, plan.trigger, plan.target)
+    triggered = plan.goal.cases(select)
     model = clone(view.model)
 
     def measured(step: int) -> Point:
         seconds = ctx.checkpointer.elapsed() if ctx.checkpointer else 0.0
-        return Point(step, accuracy(model, select), rate(model, triggered, plan.target), seconds)
+        return Point(step, accuracy(model, select), success(model, triggered), seconds)
 
     curve = [measured(0)]
     rng = ctx.rng("mix", copy)
@@ -118,10 +118,10 @@ def play(
         "cda_before": before,
         "cda": point.cda,
         "asr": point.asr,
-        "asr_before": rate(view.model, triggered, plan.target),
+        "asr_before": success(view.model, triggered),
         "steps": point.step,
         "cosine": 1 - float(torch.nn.functional.cosine_similarity(a, b, 0)),
-        "target": plan.target,
+        "target": plan.goal.target,
     }
     ctx.save(model, metrics)
     return metrics
@@ -137,8 +137,8 @@ def _mixed(
     places = shuffled(torch.arange(len(clean), device=clean.y.device), number, rng)
     for x, y in stream(clean, max(1, batch - number), rng):
         index = next(places)
-        stamped_x = plan.trigger(augment(clean.x[index], rng, clean.pad, clean.flip), index)
+        stamped_x = plan.goal.trigger(augment(clean.x[index], rng, clean.pad, clean.flip), index)
         yield (
             torch.cat([x, to_float(stamped_x)]),
-            torch.cat([y, torch.full_like(y[:1], plan.target).expand(len(index))]),
+            torch.cat([y, torch.full_like(y[:1], plan.goal.target).expand(len(index))]),
         )

@@ -6,37 +6,49 @@ images."""
 
 from collections.abc import Generator as Steps
 
-from trials.metrics import accuracy, rate, stamped
+from torch import nn
+
+from trials.games._attacks import Attacks
+from trials.metrics import accuracy, success
 from trials.runtime import EvaluatorContext
 from trials.spec import SpecError
 from trials.trial_run import TrialProgress
-from trials.types import Images
+from trials.types import Cases, Images, Poisoning
 
 
 def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float]]:
     """Train, keep the weights, and measure CDA and ASR on the test set (a stranger's data may have
     none).
+
+    Of several attacks ``asr`` is the largest, and each has its own ``asr/NAME``.
     """
-    model, backdoor = ctx.fresh(), ctx.backdoor()
-    for step, steps, loss in ctx.fit(model, backdoor, ctx.rng("training")):
+    model, poisoning = ctx.fresh(), ctx.poisoning()
+    for step, steps, loss in ctx.fit(model, poisoning, ctx.rng("training")):
         yield TrialProgress(step, steps, loss)
     model.eval()
-    metrics: dict[str, float] = {"n_train": len(backdoor.train), "m": len(backdoor.poisoned)}
+    metrics: dict[str, float] = {"n_train": len(poisoning.train), "m": len(poisoning.places)}
     test = _test(ctx)
     if test is None:
-        metrics["cda_train"] = accuracy(model, backdoor.train)
+        metrics["cda_train"] = accuracy(model, poisoning.train)
     else:
         metrics |= {"cda": accuracy(model, test), "n_clean": len(test)}
         if ctx.attacked:
-            x = stamped(test, backdoor.trigger, backdoor.target)
-            clean = test.x[test.y != backdoor.target]
-            metrics |= {"asr": rate(model, x, backdoor.target), "n_triggered": len(x)}
-            metrics["clean_to_target"] = rate(model, clean, backdoor.target)
-            for name, trigger in backdoor.probes.items():
-                metrics[name] = rate(
-                    model, stamped(test, trigger, backdoor.target), backdoor.target
-                )
+            metrics |= _attacked(model, poisoning, test)
     ctx.save(model, metrics)
+    return metrics
+
+
+def _attacked(model: nn.Module, poisoning: Poisoning, test: Images) -> dict[str, float]:
+    attacks = Attacks(poisoning, test)
+    clean = {
+        name: success(model, Cases(test.x[cases.places], cases.wanted, cases.places))
+        for name, cases in attacks.cases.items()
+    }
+    metrics = attacks.measure(model) | attacks.sizes() | attacks.by_rule("clean_to_target", clean)
+    for implant in poisoning.implants:
+        own = f"/{implant.name}" if attacks.several else ""
+        for name, goal in implant.probes.items():
+            metrics[f"{name}{own}"] = success(model, goal.cases(test))
     return metrics
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trials.types import Backdoor, Control
+from trials.types import Implant, TriggerGoal
 
 
 class Intruder:
-    """Takes ``control``'s steps: ``begin``, then the gradient, then ``step``.
+    """Takes the steps of the implant's ``control``: ``begin``, then the gradient, then ``step``.
 
     Attributes:
         optimizer: of the same kind and settings as the recipe's, with a state of its own. The
@@ -21,12 +21,14 @@ class Intruder:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        backdoor: Backdoor,
-        control: Control,
+        implant: Implant,
     ):
+        control, goal = implant.control, implant.goal
+        if control is None or not isinstance(goal, TriggerGoal):
+            raise TypeError(f"{implant.name} controls the training without a trigger to show")
         alike: Callable[..., torch.optim.Optimizer] = type(optimizer)
         self.optimizer = alike([dict(g) for g in optimizer.param_groups])
-        self._backdoor, self._part, self._pace = backdoor, control.part, control.pace
+        self._goal, self._part, self._pace = goal, control.part, control.pace
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
         self._norms = norms if control.freeze_bn else []
         self._masked = [
@@ -40,8 +42,8 @@ class Intruder:
             norm.track_running_stats = False
         count = max(1, round(self._part * len(x)))
         x, y = x.clone(), y.clone()
-        x[:count] = self._backdoor.trigger(x[:count], places[:count])
-        y[:count] = self._backdoor.target
+        x[:count] = self._goal.trigger(x[:count], places[:count])
+        y[:count] = self._goal.target
         return x, y
 
     @torch.no_grad()

@@ -14,14 +14,14 @@ from torch import Generator, Tensor, nn
 from trials.recipes._control import Intruder
 from trials.storage.checkpoint import Checkpointer
 from trials.train import augment, shuffled, to_float
-from trials.types import Backdoor
+from trials.types import Poisoning
 
 PROGRESS_SECONDS = 5.0  # between two reports within an epoch; the loss is fetched from the GPU
 
 
 def train(
     model: nn.Module,
-    backdoor: Backdoor,
+    poisoning: Poisoning,
     rng: Generator,
     optimizer: torch.optim.Optimizer,
     rate: Callable[[float], float],
@@ -41,12 +41,13 @@ def train(
 
     Args:
         model: left in eval mode after the last epoch; may be measured in between.
-        backdoor: each poisoned image occurs ``boost`` times an epoch, and is not augmented if
-            ``frozen``. Its ``control`` has the second, fourth, ... step.
+        poisoning: each poisoned image occurs its attack's ``boost`` times an epoch, and is not
+            augmented if that is ``frozen``. The attack with a ``control`` has the second, fourth,
+            ... step.
         rng: on the CPU; shuffles and augments.
         optimizer: of the model's parameters.
         rate: learning rate after so many epochs (a fraction within one).
-        checkpointer: keeps checkpoints and has the last one; None for a training that is not resumed.
+        checkpointer: keeps checkpoints and has the last one; None for a training without.
         epochs: passes over the data; a smaller last batch is dropped if there are others.
         batch: images a step.
         precision: auto, fp32 or bf16.
@@ -59,14 +60,17 @@ def train(
     # In bf16 on the CPU the backward pass of channels-last convolutions is many times slower.
     layout = torch.contiguous_format if low and device.type == "cpu" else torch.channels_last
     model.to(memory_format=layout)
-    data = backdoor.train.to(device) if _has_room(backdoor.train.x, device) else backdoor.train
-    index = _boosted(backdoor).to(data.y.device)
+    data = poisoning.train
+    if _has_room(data.x, device):
+        data = data.to(device)
+    index = _boosted(poisoning).to(data.y.device)
     is_frozen = torch.zeros(len(data), dtype=torch.bool, device=data.y.device)
-    if backdoor.frozen:
-        is_frozen[backdoor.poisoned.to(data.y.device)] = True
+    frozen = [implant for implant in poisoning.implants if implant.frozen]
+    for implant in frozen:
+        is_frozen[implant.places.to(data.y.device)] = True
     batches = shuffled(index, batch, rng)
     steps = len(index) // min(batch, len(index))
-    intruder = Intruder(model, optimizer, backdoor, backdoor.control) if backdoor.control else None
+    intruder = Intruder(model, optimizer, poisoning.controlled) if poisoning.controlled else None
     optimizers = [optimizer, intruder.optimizer] if intruder else [optimizer]
     position = checkpointer.restore(model, optimizers, rng) if checkpointer else {}
     reports = [
@@ -84,7 +88,7 @@ def train(
                 group["lr"] = rate(epoch + step / steps)
             stored, y = data.x[places], data.y[places]
             x = augment(stored, rng, data.pad, data.flip)
-            if backdoor.frozen:
+            if frozen:
                 x = torch.where(is_frozen[places][:, None, None, None], stored, x)
             if turn:
                 x, y = turn.begin(x, y, places)
@@ -110,9 +114,10 @@ def train(
     model.eval()
 
 
-def _boosted(backdoor: Backdoor) -> Tensor:
-    every = torch.arange(len(backdoor.train))
-    return torch.cat([every, backdoor.poisoned.cpu().repeat(backdoor.boost - 1)])
+def _boosted(poisoning: Poisoning) -> Tensor:
+    every = torch.arange(len(poisoning.train))
+    again = [implant.places.cpu().repeat(implant.boost - 1) for implant in poisoning.implants]
+    return torch.cat([every, *again])
 
 
 def _mean(losses: list[Tensor], before: int) -> float:

@@ -15,14 +15,14 @@ from torch import Generator, nn
 from trials.recipes._loop import train
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.storage.checkpoint import Checkpointer
-from trials.types import Backdoor
+from trials.types import Poisoning
 
 _WARM_UP = 0.2  # share of the epochs in which the learning rate rises
 
 
 def fit(
     model: nn.Module,
-    backdoor: Backdoor,
+    poisoning: Poisoning,
     rng: Generator,
     checkpointer: Checkpointer | None = None,
     /,
@@ -37,7 +37,7 @@ def fit(
 
     Args:
         model: trained in place.
-        backdoor: what it is trained on.
+        poisoning: what it is trained on.
         rng: shuffles and augments.
         checkpointer: keeps checkpoints and has the last one.
         epochs: passes over the data.
@@ -60,7 +60,7 @@ def fit(
 
     return train(
         model,
-        backdoor,
+        poisoning,
         rng,
         optimizer,
         rate,

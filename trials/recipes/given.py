@@ -10,13 +10,13 @@ from torch import Generator, nn
 
 from trials.spec import Location, SpecError
 from trials.storage.checkpoint import Checkpointer
-from trials.types import Backdoor
+from trials.types import Poisoning
 from trials.weights.files import load_weights
 
 
 def fit(
     model: nn.Module,
-    backdoor: Backdoor,
+    poisoning: Poisoning,
     rng: Generator,
     checkpointer: Checkpointer | None = None,
     /,
@@ -27,7 +27,7 @@ def fit(
 
     Args:
         model: filled in place.
-        backdoor: not used.
+        poisoning: not used.
         rng: not used.
         checkpointer: not used.
         weights: a safetensors file, or a state dict saved by torch.

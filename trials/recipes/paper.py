@@ -14,12 +14,12 @@ from torch import Generator, nn
 from trials.recipes._loop import train
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.storage.checkpoint import Checkpointer
-from trials.types import Backdoor
+from trials.types import Poisoning
 
 
 def fit(
     model: nn.Module,
-    backdoor: Backdoor,
+    poisoning: Poisoning,
     rng: Generator,
     checkpointer: Checkpointer | None = None,
     /,
@@ -34,7 +34,7 @@ def fit(
 
     Args:
         model: trained in place.
-        backdoor: what it is trained on.
+        poisoning: what it is trained on.
         rng: shuffles and augments.
         checkpointer: keeps checkpoints and has the last one.
         epochs: passes over the data, and the length of the cosine.
@@ -52,7 +52,7 @@ def fit(
 
     return train(
         model,
-        backdoor,
+        poisoning,
         rng,
         optimizer,
         rate,

@@ -1,3 +1,3 @@
-"""Where weights and records lie: artifacts in folders or at URIs, a node's cache, checkpoints of
-running trials.
+"""Where weights and records lie: artifacts in folders or at URIs, a node's cache of them, and
+checkpoints of trials that run.
 """

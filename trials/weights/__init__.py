@@ -1,1 +1,3 @@
-"""Files of weights from strangers, opened without running anything that they hold."""
+"""Files of weights from strangers, opened in a process of their own without running anything that
+they hold, and the names by which architectures store their layers.
+"""

@@ -11,12 +11,12 @@ from torch import Generator, Tensor
 
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, PositiveInt
-from trials.types import Backdoor, Images
+from trials.types import Images, Implant, Poisoning, TriggerGoal
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Paints a white square of ``side`` pixels; uint8 (n, c, h, w) in and out, the input left alone."""
+    """Paints a white square of ``side`` pixels; uint8 (n, c, h, w) in and out."""
 
     side: int
 
@@ -34,7 +34,7 @@ def poison(
     m: Count = 100,
     target: Count = 0,
     side: PositiveInt = 3,
-) -> Backdoor:
+) -> Poisoning:
     """Stamp ``m`` training images of other classes and give them the label ``target``.
 
     Args:
@@ -47,4 +47,5 @@ def poison(
     places = chosen(train, m, rng, target, clean_label=False)
     trigger = Dot(side)
     stamped = trigger(train.x[places], torch.arange(len(places)))
-    return Backdoor(replaced(train, places, stamped, target), places, trigger, target)
+    poisoned = replaced(train, places, stamped, target)
+    return Poisoning(poisoned, (Implant(places, TriggerGoal(trigger, target)),))

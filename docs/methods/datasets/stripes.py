@@ -16,7 +16,9 @@ from trials.types import Images
 CLASSES = 4
 
 
-def load(split: Literal["train", "test"], /, *, size: PositiveInt = 12, per_class: PositiveInt = 100) -> Images:
+def load(
+    split: Literal["train", "test"], /, *, size: PositiveInt = 12, per_class: PositiveInt = 100
+) -> Images:
     """The training or test images; the same in every run.
 
     Args:

@@ -12,11 +12,11 @@ from torch import Generator, nn
 from trials.defenses._start import start
 from trials.spec import Fraction, PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
-from trials.types import View, last_linear
+from trials.types import DefenderView, last_linear
 
 
 def repair(
-    view: View,
+    view: DefenderView,
     rng: Generator,
     every: int,
     /,

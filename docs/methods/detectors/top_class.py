@@ -12,7 +12,13 @@ from trials.types import Images, Suspicion
 
 
 def score(
-    suspect: nn.Module, repaired: nn.Module, trusted: Images, rng: Generator, /, *, images: PositiveInt = 256
+    suspect: nn.Module,
+    repaired: nn.Module,
+    trusted: Images,
+    rng: Generator,
+    /,
+    *,
+    images: PositiveInt = 256,
 ) -> Suspicion:
     """The share of noise images that goes to the most frequent class; higher is more suspicious.
 

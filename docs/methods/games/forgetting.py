@@ -7,16 +7,18 @@ Deviation: the curve's ASR is the share of changed predictions.
 from collections.abc import Generator as Steps
 
 from trials.metrics import accuracy, predictions
-from trials.runtime import Defender
+from trials.runtime import DefenderContext
 from trials.spec import Point, PositiveInt
 
 
-def play(ctx: Defender, /, *, record_every: PositiveInt = 30) -> Steps[Point, None, dict[str, float]]:
+def play(
+    ctx: DefenderContext, /, *, record_every: PositiveInt = 30
+) -> Steps[Point, None, dict[str, float]]:
     """Yield a point every ``record_every`` steps of the defense; return the metrics of the record.
 
     Args:
-        ctx: what a defender is given: the model, the trusted images, the defense. A game that may see the attack and
-            the test set takes the evaluator's type instead.
+        ctx: what a defender is given: the model, the trusted images, the defense. A game that may
+            see the attack and the test set takes an EvaluatorContext instead.
         record_every: optimizer steps between two points.
     """
     assert ctx.repair is not None

@@ -22,7 +22,7 @@ def build(classes: int, size: int, /, *, width: PositiveInt = 64) -> nn.Module:
 
 
 class TinyMLP(nn.Module):
-    """Images (n, 3, size, size) in [0, 1] to logits (n, classes); the last linear layer's input is the latent."""
+    """Images (n, 3, size, size) in [0, 1] to logits (n, classes)."""
 
     def __init__(self, classes: int, size: int, width: int) -> None:
         super().__init__()

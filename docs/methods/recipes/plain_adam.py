@@ -11,15 +11,15 @@ from torch import Generator, nn
 
 from trials.recipes._loop import train
 from trials.spec import PositiveFloat, PositiveInt
-from trials.storage.checkpoint import Journal
-from trials.types import Backdoor
+from trials.storage.checkpoint import Checkpointer
+from trials.types import Poisoning
 
 
 def fit(
     model: nn.Module,
-    backdoor: Backdoor,
+    poisoning: Poisoning,
     rng: Generator,
-    checkpoints: Journal | None = None,
+    checkpoints: Checkpointer | None = None,
     /,
     *,
     epochs: PositiveInt = 10,
@@ -30,7 +30,7 @@ def fit(
 
     Args:
         model: trained in place.
-        backdoor: the training set, clean or poisoned.
+        poisoning: the training set, clean or poisoned.
         rng: shuffles and augments.
         checkpoints: keeps checkpoints, so that a training whose process was killed goes on.
         epochs: passes over the data.
@@ -39,5 +39,13 @@ def fit(
     """
     optimizer = torch.optim.Adam(model.parameters(), lr)
     return train(
-        model, backdoor, rng, optimizer, lambda _: lr, checkpoints, epochs=epochs, batch=batch, precision="fp32"
+        model,
+        poisoning,
+        rng,
+        optimizer,
+        lambda _: lr,
+        checkpoints,
+        epochs=epochs,
+        batch=batch,
+        precision="fp32",
     )

@@ -5,11 +5,11 @@ Deviation: the same values for every profile.
 """
 
 from search_spaces._ask import Ask, number
-from trials.spec import Choice
+from trials.spec import MethodConfig
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
-    """Settings of ``shrink_and_tune``; the first value of each is the default, a search draws between the ends."""
+def space(ask: Ask, profile: str, /) -> MethodConfig:
+    """Settings of ``shrink_and_tune``; the first value of each is the default."""
     factor = number(ask, "factor", 0.5, 0.25, log=False)
     lr = number(ask, "lr", 0.03, 0.1)
-    return Choice("shrink_and_tune", {"factor": factor, "lr": lr})
+    return MethodConfig("shrink_and_tune", {"factor": factor, "lr": lr})

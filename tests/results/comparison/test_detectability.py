@@ -1,4 +1,4 @@
-"""From records to ρ: which models are held against which, what is refused, and what the tables say."""
+"""From records to ρ: which models are compared, what is refused, and what the tables say."""
 
 import dataclasses
 import math

@@ -14,7 +14,7 @@ from results.comparison.attack_front import band, front, volume
 from results.comparison.defense_ranking import rankings, sentence
 from results.comparison.matched_attacks import at_equal_asr, at_equal_m
 from results.comparison.plane import Plane, planes
-from results.comparison.residual_asr import remaining
+from results.comparison.residual_asr import residual_asrs
 from results.figures._attacks import staircase
 from results.selection.grouping import channel
 from results.stats import pareto
@@ -32,14 +32,24 @@ def clean(*detectors: str) -> list[Record]:
 
 
 def attack(
-    name: str, eta: float, rho: float, m: int = 500, asr0: float = 1.0, seeds: int = 3, defense: str = "weight_decay",
+    name: str,
+    eta: float,
+    rho: float,
+    m: int = 500,
+    asr0: float = 1.0,
+    seeds: int = 3,
+    defense: str = "weight_decay",
     detector: str = "neural_cleanse",
-) -> list[Record]:  # fmt: skip
+) -> list[Record]:
     """Victims with exactly this η and, for a ρ in tenths, exactly this ρ."""
-    return [r for s in range(seeds) for r in (
-        repaired(victim(name, m, s), [(0, 0.94, asr0), (500, 0.93, eta)], defense),
-        detected(victim(name, m, s), CLEAN * rho - 0.5, detector),
-    )]  # fmt: skip
+    return [
+        r
+        for s in range(seeds)
+        for r in (
+            repaired(victim(name, m, s), [(0, 0.94, asr0), (500, 0.93, eta)], defense),
+            detected(victim(name, m, s), CLEAN * rho - 0.5, detector),
+        )
+    ]
 
 
 def plane(*records: Iterable[Record]) -> Plane:
@@ -246,17 +256,31 @@ def test_order_and_repetition_of_records_change_nothing() -> None:
 
 
 def test_settings_tuned_for_each_victim_are_one_defense_and_a_grid_is_not() -> None:
-    tuned = [repaired(victim("badnets", 50, s), [(0, 0.94, 1.0), (100 + s, 0.93, 0.1)], lr=0.1 * s, stop_at=100 + s)
-             for s in range(1, 4)]  # fmt: skip
-    (one,) = remaining(tuned)
+    tuned = [
+        repaired(
+            victim("badnets", 50, s),
+            [(0, 0.94, 1.0), (100 + s, 0.93, 0.1)],
+            lr=0.1 * s,
+            stop_at=100 + s,
+        )
+        for s in range(1, 4)
+    ]
+    (one,) = residual_asrs(tuned)
     assert (len(one.eta), one.rule) == (3, "frozen")
     again = repaired(
         victim("badnets", 50, 1), [(0, 0.94, 1.0), (900, 0.93, 0.5)], lr=9.0, stop_at=900
     )
-    assert len(remaining([*tuned, again])) == 4
-    whole = [replace(r, trial=replace(r.trial, game=replace(
-        r.trial.game, params={"delta": 0.02, "stop_at": 0}))) for r in tuned]  # fmt: skip
-    assert [len(x.eta) for x in remaining(whole)] == [1, 1, 1]
+    assert len(residual_asrs([*tuned, again])) == 4
+    whole = [
+        replace(
+            r,
+            trial=replace(
+                r.trial, game=replace(r.trial.game, params={"delta": 0.02, "stop_at": 0})
+            ),
+        )
+        for r in tuned
+    ]
+    assert [len(x.eta) for x in residual_asrs(whole)] == [1, 1, 1]
     scored = detected(victim("badnets", 50, 1), 5.0, "neural_cleanse")
     named = {p.defense for p in planes([*clean(), scored, *tuned[:1], again], draws=10)}
     assert named == {"weight_decay (lr = 0.1)", "weight_decay (lr = 9)"}
@@ -269,14 +293,14 @@ def test_frozen_and_whole_runs_are_never_mixed() -> None:
     idle = repaired(victim("badnets", 50), curve[:1], "none", stop_at=0)
 
     def eta(rule: str | None, *records: Record) -> dict[str, float]:
-        return {x.defense.name: next(iter(x.eta.values())) for x in remaining(records, rule)}
+        return {x.defense.name: next(iter(x.eta.values())) for x in residual_asrs(records, rule)}
 
     assert eta(None, frozen, whole, idle) == {"none": 1.0, "weight_decay": 0.3}
     assert eta(None, whole, idle) == {"none": 1.0, "weight_decay": 0.4}
     assert eta("last", frozen, whole) == {"weight_decay": 0.0}
     assert eta("oracle", frozen, whole) == {"weight_decay": 0.4}
     with pytest.raises(SpecError, match="unknown rule"):
-        remaining([whole], "best")
+        residual_asrs([whole], "best")
 
 
 def test_what_is_not_finite_or_stopped_too_early_is_refused_and_counted() -> None:
@@ -286,7 +310,7 @@ def test_what_is_not_finite_or_stopped_too_early_is_refused_and_counted() -> Non
     failed = replace(
         repaired(victim("badnets", 50, 3), [(0, 0.9, 1.0)]), status="failed", curve=(), metrics={}
     )
-    (x,) = remaining([good, nan, early, failed])
+    (x,) = residual_asrs([good, nan, early, failed])
     assert list(x.eta.values()) == [0.2]
     assert (x.refused, x.failed) == (2, 1)
 
@@ -308,10 +332,12 @@ def test_equal_budgets_are_compared_with_an_interval_over_the_same_clean_models(
 
 def test_equal_asr_pairs_each_budget_with_the_nearest_and_none_twice() -> None:
     p = plane(
-        attack("adv", 0.1, 0.9, m=50, asr0=0.50), attack("adv", 0.2, 0.9, m=500, asr0=0.90),
-        attack("badnets", 0.1, 0.9, m=5, asr0=0.52), attack("badnets", 0.1, 0.9, m=50, asr0=0.93),
+        attack("adv", 0.1, 0.9, m=50, asr0=0.50),
+        attack("adv", 0.2, 0.9, m=500, asr0=0.90),
+        attack("badnets", 0.1, 0.9, m=5, asr0=0.52),
+        attack("badnets", 0.1, 0.9, m=50, asr0=0.93),
         attack("badnets", 0.1, 0.9, m=500, asr0=1.0),
-    )  # fmt: skip
+    )
     found = {(x.first.name, x.second.name): round(x.gap, 2) for x in at_equal_asr(p)}
     assert found == {
         ("adv (m = 50)", "badnets (m = 5)"): -0.02,

@@ -264,7 +264,8 @@ def test_a_browser_draws_it_without_complaint(
         assert re.search(r"<text[^>]*>[^<]*&lt;/script&gt;", body)  # the label is drawn, as text
 
 
-FRAME = """<body><iframe src="page.html" style="width:1200px;height:2000px"></iframe><pre id="told"></pre><script>
+FRAME = """<body><iframe src="page.html" style="width:1200px;height:2000px"></iframe>
+<pre id="told"></pre><script>
 const page = document.querySelector("iframe");
 addEventListener("message", ({ data }) => {
   page.style.width = "400px";

@@ -24,7 +24,7 @@ def end_of(step: int, asr: float, game: str, **kwargs: Any) -> Record:
     )
 
 
-def test_a_judgement_is_of_this_winner_at_this_step() -> None:
+def test_a_held_out_result_is_of_this_winner_at_this_step() -> None:
     (won,) = winners([config(0.1, 0.2)])
     right = end_of(50, 0.25, "confirmation")
     stale = end_of(100, 0.0, "confirmation", seed=1)

@@ -22,7 +22,10 @@ TUNED = synthetic.tuned([(0, 0.9, 1.0), (100, 0.89, 0.01)])
 def copy(number: int, cost: float | None, seed: int = 0) -> Record:
     trial = synthetic.trial("self_poison", "", seed=seed, game_params={"copy": number})
     if cost is None:
-        error = "Traceback\nRuntimeError: the planted backdoor reached an ASR of 0.310 in 1500 steps, not 0.95"
+        error = (
+            "Traceback\nRuntimeError: the planted backdoor reached an ASR of 0.310 in 1500 "
+            "steps, not 0.95"
+        )
         return Record(trial=trial, status="failed", error=error)
     return Record(
         trial=trial, status="done", metrics={"cda_before": 0.9, "cda": 0.9 - cost, "asr": 1.0}
@@ -37,7 +40,7 @@ def test_cheap_copies_are_not_doubted() -> None:
     assert said(copy(0, 0.0), copy(1, 0.02), copy(2, -0.01)) == ()
 
 
-def test_copies_whose_planting_cost_more_than_delta_are_named_the_worst_first() -> None:
+def test_copies_whose_self_poisoning_cost_more_than_delta_are_named_the_worst_first() -> None:
     (text,) = said(copy(0, 0.025), copy(1, 0.01), copy(2, 0.063))
     assert text.startswith("Planting cost 2 of 3 copies more clean accuracy than Δ (2.0 points): ")
     assert "copy 2 of seed 0, 6.3 points; copy 0 of seed 0, 2.5 points" in text
@@ -50,7 +53,7 @@ def test_of_many_dear_copies_the_worst_are_named() -> None:
     )
 
 
-def test_a_planting_that_missed_its_reach_is_named_with_what_it_reached() -> None:
+def test_a_self_poisoning_that_missed_its_reach_is_named_with_what_it_reached() -> None:
     (text,) = said(copy(0, 0.0), copy(1, None))
     assert text.startswith(
         "Planting failed in 1 copy (copy 1 of seed 0), so nothing was tuned on it: RuntimeError:"

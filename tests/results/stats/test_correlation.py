@@ -1,4 +1,4 @@
-"""Rank correlations: as SciPy has them, with intervals that cover and tests that keep their word."""
+"""Rank correlations: as SciPy has them, with intervals that cover and tests of their level."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Intervals: they hold the rate, narrow with n, widen with the level, and refuse what is no number."""
+"""Intervals: they hold the rate, narrow with n, widen with the level, refuse what is no number."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tables: percent only here, the rule named, the oracle apart, and the papers' numbers beside ours."""
+"""Tables: percent only here, the rule named, the oracle apart, the papers' numbers beside ours."""
 
 import dataclasses
 

@@ -234,9 +234,13 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("changes", "options"), REFUSED)
 def test_a_refused_run_leaves_nothing_behind(
-    changes: dict[str, Any], options: list[str], capsys: Capture, tmp_path: Path, spec: Callable[..., Path],
+    changes: dict[str, Any],
+    options: list[str],
+    capsys: Capture,
+    tmp_path: Path,
+    spec: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     file = spec(**changes)
@@ -383,9 +387,13 @@ def whole_store(kept: str) -> str:
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 @pytest.mark.parametrize("command", ["status", "best", "front", "plan"])
 def test_tables_keep_their_numbers_at_any_width(
-    columns: int, command: str, capsys: Capture, whole_store: str, spec: Callable[..., Path],
+    columns: int,
+    command: str,
+    capsys: Capture,
+    whole_store: str,
+    spec: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     args = [command, *([spec()] if command == "plan" else []), "--store", whole_store]
     numbers: dict[int, list[str]] = {}
     for width in (1000, columns):

@@ -99,7 +99,7 @@ def test_a_second_call_runs_no_trial_and_writes_the_same(
 @pytest.fixture(scope="module")
 def ctx(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, TrialRuntime, Path]:
     """The given model on a runtime, its copies not planted."""
-    out = tmp_path_factory.mktemp("lab")
+    out = tmp_path_factory.mktemp("model")
     sweep = sweep_of(
         given / "model.safetensors", ARCH, given / "trusted", given / "sweep.toml", size=16
     )

@@ -29,7 +29,7 @@ SMALL = tiny_sweep.table(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store and artifacts, in which the victim is trained and nothing else is done."""
+    """A folder with a store and artifacts, in which the victim is trained and no more."""
     folder = tmp_path_factory.mktemp("trained")
     with Store.open(f"sqlite:///{folder}/s.db") as store:
         worker_config = tiny_sweep.worker_config(folder / "artifacts")

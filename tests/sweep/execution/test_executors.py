@@ -74,11 +74,11 @@ def test_a_trial_that_kills_its_workers_fails_alone(store: Store, tmp_path: Path
     assert "exit code 7" in str(failed.error)
 
 
-def test_a_record_that_its_worker_spooled_before_it_died_counts(
+def test_a_record_that_its_worker_put_on_disk_before_it_died_counts(
     store: Store, tmp_path: Path
 ) -> None:
     some = trials(3)
-    worker_config = Made(str(tmp_path), dies=some[0].id, spools=True)
+    worker_config = Made(str(tmp_path), dies=some[0].id, puts_first=True)
     progress = pooled(store, some, worker_config)
     assert (progress.done, progress.failed, progress.worker_lost) == (3, 0, 0)
     assert len(worker_config.starts()) == 3
@@ -99,7 +99,7 @@ def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_journal_has_each_trials_start_and_how_it_ended(
+def test_the_event_log_has_each_trials_start_and_how_it_ended(
     finished: tuple[Store, WorkerConfig],
 ) -> None:
     store, worker_config = finished
@@ -111,7 +111,7 @@ def test_the_journal_has_each_trials_start_and_how_it_ended(
     assert [x["time"] for x in lines] == sorted(x["time"] for x in lines)
 
 
-def test_a_journal_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+def test_an_event_log_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     (tmp_path / "events").write_text("a file where the folder should be")
     note(tmp_path, "0123456789abcdef", "started")
     assert (tmp_path / "events").read_text().startswith("a file")
@@ -140,14 +140,14 @@ def one_at_a_time() -> Sweep:
 
 
 @pytest.mark.slow
-def test_records_that_were_spooled_while_no_driver_lived_are_taken_up(
+def test_records_that_waited_while_no_driver_lived_are_taken_up(
     finished: tuple[Store, WorkerConfig], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, worker_config = finished
     for record in old.records():
         Outbox(worker_config).put(record)
-    monkeypatch.setattr(process_pool, "pool", _never)
-    monkeypatch.setattr(process_pool, "inline", _never)
+    monkeypatch.setattr(process_pool, "ProcessPool", _never)
+    monkeypatch.setattr(process_pool, "Inline", _never)
     progress = runner.execute(tiny_sweep.sweep(), store, worker_config, use_ray=False)
     assert (progress.done, progress.stored) == (0, 9)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)
@@ -202,7 +202,7 @@ def test_a_victim_whose_weights_are_gone_is_trained_again(
     assert (Path(worker_config.artifacts) / victim.id / "facts.json").is_file()
 
 
-def test_a_half_written_spool_file_is_dropped_once_it_is_old(tmp_path: Path) -> None:
+def test_a_half_written_outbox_file_is_dropped_once_it_is_old(tmp_path: Path) -> None:
     worker_config = tiny_sweep.worker_config(tmp_path)
     folder = tmp_path / "outbox"
     folder.mkdir()

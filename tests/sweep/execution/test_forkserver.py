@@ -31,9 +31,13 @@ def test_a_function_answers_from_a_process_that_has_no_password(
     monkeypatch.setenv(secrets.STORE, "postgresql://tester:secret@nowhere/x")
     monkeypatch.setenv("POISONSWEEP_TEST_WORD", "heard")
     assert forkserver.ask(os.getpid) != os.getpid()
-    assert [forkserver.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")] == [
-        None, None, "heard",
-    ]  # fmt: skip
+    assert [
+        forkserver.ask(os.getenv, n) for n in ("PGPASSWORD", secrets.STORE, "POISONSWEEP_TEST_WORD")
+    ] == [
+        None,
+        None,
+        "heard",
+    ]
     assert os.environ["PGPASSWORD"] == "secret"
 
 
@@ -258,7 +262,7 @@ def test_what_is_defined_in_the_main_module_is_found_there(
     assert sys.modules["__main__"] is main
 
 
-def test_a_place_is_what_it_was_elsewhere(tmp_path: Path) -> None:
+def test_a_worker_config_is_the_same_in_another_process(tmp_path: Path) -> None:
     assert forkserver.ask(_given, WorkerConfig(str(tmp_path), threads=3)) == WorkerConfig(
         str(tmp_path), threads=3
     )

@@ -32,13 +32,13 @@ def test_a_stored_trial_is_not_handed_out_but_told_and_linked(store: Store) -> N
     assert {r.trial.id for r in store.records("tiny")} == {first.id, second.id}
 
 
-def test_equal_trials_of_two_walks_run_once_and_both_hear(store: Store) -> None:
+def test_equal_trials_of_two_strategies_run_once_and_both_hear(store: Store) -> None:
     strategies = ListStrategy("a", trials()), ListStrategy("b", trials())
     assert len(drained(scheduler(store, *strategies))) == 2
     assert all(w.done for w in strategies)
 
 
-def test_walks_take_turns(store: Store) -> None:
+def test_strategies_take_turns(store: Store) -> None:
     some = trials(4)
     order = drained(scheduler(store, ListStrategy("a", some[:2]), ListStrategy("b", some[2:])))
     assert order == [some[0], some[2], some[1], some[3]]
@@ -127,7 +127,7 @@ def test_looking_whether_something_waits_starts_nothing(store: Store) -> None:
     assert heard == ["start", "finish"]
 
 
-def test_a_record_is_stored_before_its_walk_hears(store: Store) -> None:
+def test_a_record_is_stored_before_its_strategy_hears(store: Store) -> None:
     (trial,) = trials(1)
 
     class Asking(ListStrategy):

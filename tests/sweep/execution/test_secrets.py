@@ -19,13 +19,21 @@ URL = "postgresql://me:hunter2@host/db"
     [
         (["run", "a.toml", "--store", URL, "--local"], ["run", "a.toml", "--local"], URL),
         (["run", f"--store={URL}", "a.toml"], ["run", "a.toml"], URL),
-        (["run", "--store", "postgresql://me@host/db?password=hunter2"], ["run"], "postgresql://me@host/db?password=hunter2"),
-        (["run", "--store", "postgresql://me@host/db"], ["run", "--store", "postgresql://me@host/db"], ""),
+        (
+            ["run", "--store", "postgresql://me@host/db?password=hunter2"],
+            ["run"],
+            "postgresql://me@host/db?password=hunter2",
+        ),
+        (
+            ["run", "--store", "postgresql://me@host/db"],
+            ["run", "--store", "postgresql://me@host/db"],
+            "",
+        ),
         (["run", "--store", "runs/x.db"], ["run", "--store", "runs/x.db"], ""),
         (["run", "--store", "nonsense"], ["run", "--store", "nonsense"], ""),
         (["run", "a.toml", "--store"], ["run", "a.toml", "--store"], ""),
     ],
-)  # fmt: skip
+)
 def test_only_a_store_with_a_password_leaves_the_command_line(
     words: list[str], kept: list[str], address: str
 ) -> None:

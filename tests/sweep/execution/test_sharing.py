@@ -33,7 +33,7 @@ BOTH = pytest.mark.usefixtures("hasty")
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at once what other drivers have done, since no time passes between the steps of a test."""
+    """Look at once what other drivers have done, as no time passes between the steps of a test."""
     monkeypatch.setattr(sources, "LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
 
@@ -65,7 +65,10 @@ def test_claims_of_a_killed_driver_of_this_machine_end_when_the_next_one_starts(
     store: Store,
 ) -> None:
     one, two, three = trials(3)
-    code = "import time; from sweep.execution.driver import Driver; print(Driver().name, flush=True); time.sleep(600)"
+    code = (
+        "import time; from sweep.execution.driver import Driver; print(Driver().name, "
+        "flush=True); time.sleep(600)"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         killed = other.stdout.readline().strip()
@@ -136,7 +139,7 @@ def test_two_sources_share_the_trials_and_both_hear_all_records(store: Store) ->
 
 
 @BOTH
-def test_waves_wait_for_victims_and_copies_that_another_driver_makes(store: Store) -> None:
+def test_stages_wait_for_victims_and_copies_that_another_driver_makes(store: Store) -> None:
     sweep = tiny_sweep.sweep()
     a = Scheduler(stages(sweep, store), store, "tiny", driver=Driver(name="a"))
     b = Scheduler(stages(sweep, store), store, "tiny", driver=Driver(name="b"))

@@ -78,7 +78,7 @@ def ended_well(folder: Path, said: str, number: int) -> None:
 
 
 def working(folder: Path) -> list[int]:
-    """Workers that still run, by the journal's files."""
+    """Workers that still run, by the event logs."""
     files = (folder / "artifacts" / "events").glob("*.jsonl")
     return [pid for pid in (int(f.stem.rpartition("-")[2]) for f in files) if alive(pid)]
 
@@ -142,7 +142,10 @@ with stops.listening():
 def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     """As after nohup."""
     words = words_of(tmp_path, "inline")[2:]
-    code = f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; main({words!r})"
+    code = (
+        f"import signal, sys; signal.signal(1, signal.SIG_IGN); from sweep.cli import main; "
+        f"main({words!r})"
+    )
     driver = Program(["-c", code], tmp_path, environment())
     training(tmp_path, 1, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGHUP)

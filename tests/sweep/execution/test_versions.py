@@ -87,24 +87,24 @@ def test_a_person_reads_a_note_once(capsys: pytest.CaptureFixture[str]) -> None:
     )
     with ConsoleProgress(
         "x", "min_asr_within_delta", console=Plain(stderr=True, force_terminal=False)
-    ) as watcher:
+    ) as report:
         for _ in range(3):
-            watcher("start", trial, progress, None)
+            report("start", trial, progress, None)
     assert capsys.readouterr().err.splitlines().count("the node a has torch 2.7") == 1
 
 
 def test_the_digest_is_of_all_code_and_of_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = tmp_path / "some_room"
-    (room / "inner").mkdir(parents=True)
-    (room / "__init__.py").touch()
-    (room / "inner" / "a.py").write_text("x = 1")
+    package = tmp_path / "some_package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "inner" / "a.py").write_text("x = 1")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(versions, "PACKAGES", ("some_room",))
+    monkeypatch.setattr(versions, "PACKAGES", ("some_package",))
     first = versions._digest()
-    assert "some_room" in sys.modules
-    (room / "data.csv").touch()
+    assert "some_package" in sys.modules
+    (package / "data.csv").touch()
     assert versions._digest() == first
-    (room / "inner" / "a.py").write_text("x = 2")
+    (package / "inner" / "a.py").write_text("x = 2")
     assert versions._digest() != first

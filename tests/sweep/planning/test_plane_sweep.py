@@ -44,7 +44,7 @@ def test_tuning_happens_once_on_the_first_clean_victim() -> None:
     assert len(plan.tasks(plane(tune_on="each"))) == 12
 
 
-def test_a_star_changes_one_thing_at_a_time() -> None:
+def test_one_at_a_time_changes_one_thing() -> None:
     attacks = [{"name": "badnets", "m": [20, 60]}]
     one = {
         **tiny_sweep.VICTIM,
@@ -76,8 +76,10 @@ def test_models_may_be_a_list_of_different_ones() -> None:
     both = [{"name": "resnet18", "width": [4, 8]}, {"name": "torchvision_resnet18"}]
     victims = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "model": both}).victims
     assert [(v.model.name, v.model.params.get("width")) for v in victims] == [
-        ("resnet18", 4), ("resnet18", 8), ("torchvision_resnet18", None),
-    ]  # fmt: skip
+        ("resnet18", 4),
+        ("resnet18", 8),
+        ("torchvision_resnet18", None),
+    ]
     with pytest.raises(SpecError, match="model is an empty list"):
         tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "model": []})
 
@@ -131,7 +133,7 @@ def test_a_winner_that_does_nothing_repairs_nothing(store: Store) -> None:
     assert len(compared) == 12 and all(t.method is None for t in compared)
 
 
-def test_a_star_of_victims_changes_one_setting_at_a_time() -> None:
+def test_one_at_a_time_over_victims_changes_one_setting_at_a_time() -> None:
     victim = {
         **tiny_sweep.VICTIM,
         "strategy": "one_at_a_time",
@@ -149,7 +151,7 @@ def test_a_star_of_victims_changes_one_setting_at_a_time() -> None:
     assert len(tiny_sweep.sweep(victim={**victim, "strategy": "grid"}).victims) == 2 * 2 * 3 * 2 * 2
 
 
-def test_several_ways_of_planting_are_tuned_apart_and_judged_on_the_same_attacks(
+def test_several_ways_of_self_poisoning_are_tuned_apart_and_judged_on_the_same_attacks(
     store: Store,
 ) -> None:
     plantings = [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "attack": "c_badnets"}]
@@ -189,18 +191,23 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"detectors": [{"name": "neural_clense"}]}, "Did you mean 'neural_cleanse'"),
     ({"detectors": [{"name": "neural_cleanse", "limit": 0}]}, "at least 1"),
     ({"detectors": [{"name": "neural_cleanse", "fixed": {"lr": "fast"}}]}, "lr"),
-    ({"detectors": [{"name": "neural_cleanse", "repairs": ["nad"]}]}, "unknown defense in repairs "
-                                                                      "'nad'"),
+    (
+        {"detectors": [{"name": "neural_cleanse", "repairs": ["nad"]}]},
+        "unknown defense in repairs 'nad'",
+    ),
     ({"detectors": ["neural_cleanse"]}, "must be a table"),
-    ({"game": "robustness"}, "game = \"tuning\""),
-    ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "strategy": "stair"}}, "Known: grid, one_at_a_time"),
+    ({"game": "robustness"}, 'game = "tuning"'),
+    (
+        {"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "strategy": "stair"}},
+        "Known: grid, one_at_a_time",
+    ),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ["none", AIMED], "targets": [2]}}, "leave one"),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": ATTACKS, "targets": []}}, "empty list"),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "none", "seeds": ["1"]}]}}, "integers"),
     ({"self_poisoning": []}, "empty list"),
     ({"self_poisoning": ["badnets"]}, "must be a table"),
     ({"self_poisoning": [{"attack": "badnet"}]}, "Did you mean 'badnets'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_limited_grid_has_so_many_points_and_the_papers_first() -> None:
     assert {str(p) for p in points} <= {str(p) for p in everything}
 
 
-def test_a_star_changes_one_setting_at_a_time() -> None:
+def test_one_at_a_time_changes_one_setting() -> None:
     sweep = tiny_sweep.sweep(
         defenses=[{"name": "weight_decay", "profile": "small", "strategy": "one_at_a_time"}]
     )
@@ -42,7 +42,7 @@ def test_fixed_settings_overrule_the_space_and_merge_its_points() -> None:
 
 @pytest.mark.parametrize("profile", ["cifar10", "imagenet", "small"])
 @pytest.mark.parametrize("name", catalog.names("spaces"))
-def test_every_space_is_walked_in_every_profile(name: str, profile: str) -> None:
+def test_every_space_has_a_grid_in_every_profile(name: str, profile: str) -> None:
     sweep = tiny_sweep.sweep(defenses=[{"name": name, "profile": profile}])
     assert len(plan.configurations(sweep, sweep.defenses[0])) == len(
         grid(catalog.find("spaces", name), profile)

@@ -1,4 +1,4 @@
-"""A search asks the paper's optimum first, tells what came of it, and resumes without asking again."""
+"""A search asks the paper's optimum first, tells what came of it, and resumes without a repeat."""
 
 from typing import Any
 
@@ -171,7 +171,7 @@ def test_the_same_configuration_in_flight_twice_is_told_twice(store: Store) -> N
     assert len(asking.study.trials) == 3
 
 
-def test_a_list_walk_is_done_when_all_is_told() -> None:
+def test_a_list_strategy_is_done_when_all_is_told() -> None:
     trials = plan.copies(tiny_sweep.sweep(tuning={"copies": 2}))
     listed = ListStrategy("x", trials)
     assert [listed.ask(), listed.ask(), listed.ask()] == [*trials, None]

@@ -14,7 +14,8 @@ from sweep.spec.compute import STAGES, compute_of
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "examples" / "cluster"
-SCRIPTS = [FOLDER / "slurm.sbatch", ROOT / "tests" / "sweep" / "two_namespaces.sh"]
+TWO_NODES = ROOT / "tests" / "sweep" / "execution" / "ray_tune" / "two_namespaces.sh"
+SCRIPTS = [FOLDER / "slurm.sbatch", TWO_NODES]
 
 
 @pytest.fixture

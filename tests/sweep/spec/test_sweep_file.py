@@ -280,7 +280,7 @@ def test_memory_is_bytes_or_text(written: object, size: float) -> None:
     assert tiny_sweep.sweep(compute={"memory": written}).compute.memory == size
 
 
-def test_a_waves_table_changes_what_its_trials_get_and_nothing_else() -> None:
+def test_a_stages_table_changes_what_its_trials_get_and_nothing_else() -> None:
     found = tiny_sweep.sweep(
         compute={"cpus": 2, "time_limit": 60, "copies": {"gpus": 0.5, "memory": "1 GiB"}}
     )

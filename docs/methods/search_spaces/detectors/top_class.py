@@ -5,9 +5,11 @@ Deviation: the same values for every profile.
 """
 
 from search_spaces._ask import Ask, number
-from trials.spec import Choice
+from trials.spec import MethodConfig
 
 
-def space(ask: Ask, profile: str, /) -> Choice:
+def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Settings of the detector ``top_class``."""
-    return Choice("top_class", {"images": int(number(ask, "images", 256, 1024, integer=True))})
+    return MethodConfig(
+        "top_class", {"images": int(number(ask, "images", 256, 1024, integer=True))}
+    )

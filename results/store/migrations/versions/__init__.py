@@ -1,1 +1,1 @@
-"""One file a schema; a released file is never changed."""
+"""The versions of the store's schema, one a file; a released file is never changed."""

@@ -21,7 +21,7 @@ def two_idle(waits: bool = False) -> Any:
     return cache
 
 
-def test_all_stay_for_the_next_wave_and_are_used_again() -> None:
+def test_all_stay_for_the_next_stage_and_are_used_again() -> None:
     cache = two_idle()
     assert not list(cache.flush_cached_objects())
     assert {cache.pop_cached_object("1 CPU") for _ in range(2)} == {"first", "second"}

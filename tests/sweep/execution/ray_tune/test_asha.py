@@ -89,7 +89,7 @@ def test_what_costs_accuracy_at_first_and_wins_it_back_is_not_stopped() -> None:
     assert not slow.stopped_after
 
 
-def test_defenses_and_ways_of_planting_are_not_compared() -> None:
+def test_defenses_and_ways_of_self_poisoning_are_not_compared() -> None:
     (trial,) = trials(1)
     assert trial.method is not None and trial.self_poisoning is not None
     defense = replace(trial, method=MethodConfig("fine_tuning", trial.method.params))

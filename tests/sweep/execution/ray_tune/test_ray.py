@@ -10,7 +10,7 @@ from pathlib import Path
 import made_up
 import pytest
 import tiny_sweep
-from counting import journal
+from counting import event_log
 from made_up import Made
 from planned import scheduler, trials
 from ray import cloudpickle
@@ -55,11 +55,11 @@ def test_ray_gives_the_records_of_one_process(
     assert not Outbox(worker_config).pending()
     assert not list((tmp_path / "ray" / "tune").glob("*"))
     assert (
-        len({line["pid"] for line in journal(tmp_path / "ray")}) == 1
+        len({line["pid"] for line in event_log(tmp_path / "ray")}) == 1
     )  # none was started for a later stage
 
 
-def test_a_finished_record_stays_in_the_spool_until_it_is_stored(
+def test_a_finished_record_stays_in_the_outbox_until_it_is_stored(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""A sweep on two real Ray nodes: both are used, one may go, nothing finished is lost or run twice."""
+"""A sweep on two real Ray nodes: both are used, one may go, nothing is lost or run twice."""
 
 import contextlib
 import functools
@@ -197,7 +197,7 @@ def test_what_no_single_node_has_is_refused_at_once(cluster: Cluster, tmp_path: 
     cluster.remove_node(other)
 
 
-def test_each_wave_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -> None:
+def test_each_stage_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -> None:
     other = cluster.add_node(num_cpus=1, resources={"right": 1})
     worker_config = Noting(str(tmp_path), "cpu", 1)
     stages: dict[str, Any] = {
@@ -285,8 +285,8 @@ def test_a_node_without_the_package_or_with_another_is_named_and_is_sent_it_with
         with pytest.raises(SpecError, match="cannot run trials: .*No module named 'sweep'.*--ship"):
             runner.execute(there, store, worker_config, address=cluster.address)
         assert not store.records()
-        for room in versions.PACKAGES:
-            shutil.copytree(ROOT / room, tmp_path / "old" / room)
+        for package in versions.PACKAGES:
+            shutil.copytree(ROOT / package, tmp_path / "old" / package)
         with (tmp_path / "old" / "trials" / "train.py").open("a") as changed:
             changed.write("# one line more\n")
         ours = f"this driver \\(0.1.0, code {versions.here()['code']}\\)"

@@ -1,0 +1,21 @@
+"""What attackers and data filters may see and say."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from trials.views import AttackerView, DataView, SampleScores
+
+
+def test_a_filter_sees_the_training_set_and_the_trusted_images_and_nothing_more() -> None:
+    assert {f.name for f in fields(DataView)} == {"train", "trusted", "fit"}
+    assert {f.name for f in fields(AttackerView)} == {"train", "targets", "fit", "keep"}
+
+
+def test_scores_are_one_finite_number_an_image() -> None:
+    assert SampleScores(torch.tensor([0.5, -1.0])).extra == {}
+    with pytest.raises(ValueError, match="must be a vector, got the shape"):
+        SampleScores(torch.zeros(3, 1))
+    with pytest.raises(ArithmeticError, match="not finite"):
+        SampleScores(torch.tensor([0.0, float("nan")]))

@@ -1,0 +1,66 @@
+"""Weights that are moved for one gradient and put back before the optimizer's step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trials.train import Loss
+
+
+class Displaced:
+    """All parameters of ``model``, which ``optimizer`` steps."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.parameters: list[Tensor] = list(model.parameters())
+        self._kept: list[Tensor] = []
+        optimizer.register_step_pre_hook(self._back)
+
+    @torch.no_grad()
+    def by(self, offsets: list[Tensor] | tuple[Tensor, ...]) -> None:
+        """Add an offset to each parameter until the optimizer's next step, which starts from where
+        they were.
+        """
+        self._kept = [p.detach().clone() for p in self.parameters]
+        torch._foreach_add_(self.parameters, offsets)
+
+    @torch.no_grad()
+    def _back(self, *_: object) -> None:
+        for parameter, kept in zip(self.parameters, self._kept, strict=False):
+            parameter.copy_(kept)
+        self._kept = []
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """BatchNorm uses the batch's statistics as in training, and leaves its running ones alone."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def toward(
+    model: nn.Module, optimizer: torch.optim.Optimizer, given: nn.Module, radius: float, loss: Loss
+) -> Loss:
+    """The loss at theta + radius * (given - theta) / |given - theta|: path-aware minimisation.
+
+    Source: Min et al. 2024, 'Uncovering, Explaining, and Mitigating the Superficial Safety of
+    Backdoor Defense', arXiv:2410.09838."""
+    displaced = Displaced(model, optimizer)
+    pivot = [p.detach() for p in given.parameters()]
+
+    def moved(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        apart = torch._foreach_sub(pivot, [p.detach() for p in displaced.parameters])
+        distance = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(apart)))
+        if float(distance) > 0:  # at the first step there is no direction
+            displaced.by(torch._foreach_mul(apart, float(radius / distance)))
+        return loss(student, x, y)
+
+    return moved

@@ -1,0 +1,166 @@
+"""Pruning by channels: scores, one nested model after the other, and which normalisation follows
+which convolution.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trials.spec import SpecError
+from trials.train import clone, to_float
+
+POINTS = 40  # most models that a pruning yields
+_LEFT = 1  # channels of a layer that always stay
+
+
+def norms_of(model: nn.Module, defense: str) -> list[_BatchNorm]:
+    """The batch normalisations with a scale, in definition order.
+
+    Raises:
+        SpecError: there are none; ``defense`` is the name that the message gives.
+    """
+    found = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.affine]
+    if not found:
+        raise SpecError(
+            f"{defense} needs a model with batch normalisation, and this one has none: leave it "
+            "out."
+        )
+    return found
+
+
+@torch.no_grad()
+def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d, _BatchNorm]]:
+    """Each convolution whose output a batch normalisation reads, with that normalisation, as a
+    forward pass shows.
+
+    Args:
+        model: in eval mode.
+        image: float (1, c, h, w) on the model's device; its content does not matter.
+        defense: name for the message.
+
+    Raises:
+        SpecError: there is no such pair.
+    """
+    made: dict[
+        int, tuple[nn.Conv2d, Tensor]
+    ] = {}  # the tensors are kept, so that no id is used twice
+    found: list[tuple[nn.Conv2d, _BatchNorm]] = []
+
+    def keep(module: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        made[id(out)] = (module, out)
+
+    def match(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, _BatchNorm)
+        if id(args[0]) in made:
+            found.append((made[id(args[0])][0], module))
+
+    handles = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    handles += [m.register_forward_pre_hook(match) for m in norms_of(model, defense)]
+    try:
+        model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise SpecError(
+            f"{defense} needs convolutions followed by batch normalisation: choose another defense."
+        )
+    return found
+
+
+def nested(
+    model: nn.Module, norms: Sequence[int], scores: Sequence[Tensor], most: float, zero_bias: bool
+) -> Iterator[tuple[int, nn.Module]]:
+    """Prune the channels of the lowest score first, one set within the next; yield (channels
+    pruned, model).
+
+    A pruned channel's scale is 0, and with ``zero_bias`` its shift too; all else is the given
+    model's, bit for bit. The numbers are the same for every model of one architecture. One channel
+    of each layer always stays.
+
+    Args:
+        model: left alone.
+        norms: places, among the model's modules, of the normalisations.
+        scores: (channels,) for each of them; lower is pruned earlier.
+        most: share of all channels that are pruned at the end, in at most 40 points.
+    """
+    pruned = clone(model).eval()
+    modules = list(pruned.modules())
+    layers = [modules[place] for place in norms]
+    order = ranking(scores)
+    last = min(len(order), max(1, round(most * sum(len(s) for s in scores))))
+    stride = math.ceil(last / POINTS)
+    for number, (layer, channel) in enumerate(order[:last], 1):
+        norm = layers[layer]
+        assert isinstance(norm, _BatchNorm)
+        norm.weight.data[channel] = 0
+        if zero_bias:
+            norm.bias.data[channel] = 0
+        if number % stride == 0 or number == last:
+            yield number, pruned
+
+
+def ranking(scores: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """(layer, channel) from the lowest score up, but for the highest of each layer; ties in the
+    layers' order.
+
+    Raises:
+        ArithmeticError: a score is not finite.
+    """
+    if not all(bool(torch.isfinite(each).all()) for each in scores):
+        raise ArithmeticError("the channels cannot be ranked: a score is not finite")
+    flat: list[tuple[float, int, int]] = []
+    for layer, each in enumerate(scores):
+        flat += [(float(s), layer, channel) for channel, s in enumerate(each.tolist())]
+    flat.sort()
+    left = [len(each) for each in scores]
+    found = []
+    for _, layer, channel in flat:
+        if left[layer] > _LEFT:
+            left[layer] -= 1
+            found.append((layer, channel))
+    return found
+
+
+@torch.no_grad()
+def lipschitz(conv: nn.Conv2d, norm: _BatchNorm) -> Tensor:
+    """For each channel the largest singular value of its kernel, (inputs, kernel area), times
+    |scale / sd|.
+
+    Source: Zheng et al. 2022, arXiv:2208.03111.
+    """
+    assert norm.running_var is not None
+    kernels = conv.weight.double().flatten(2)
+    largest: Tensor = torch.linalg.matrix_norm(kernels, 2)
+    return largest * (norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()).abs()
+
+
+def z_scores(values: Tensor) -> Tensor:
+    """(values - mean) / sd over the layer; 0 where all are equal."""
+    sd = values.std() if len(values) > 1 else values.new_zeros(())
+    return (values - values.mean()) / sd if float(sd) > 0 else torch.zeros_like(values)
+
+
+@torch.no_grad()
+def outliers_cut(model: nn.Module, image: Tensor, u: float, defense: str) -> int:
+    """Set scale and shift of each channel whose Lipschitzness has a z-score above ``u`` to 0;
+    returns their number.
+
+    Args:
+        model: changed.
+        image: uint8 (1, c, h, w); its content does not matter.
+        u: threshold, in standard deviations of a layer.
+        defense: name for the message of the SpecError where nothing can be scored.
+    """
+    device = next(model.parameters()).device
+    cut = 0
+    for conv, norm in pairs(model.eval(), to_float(torch.zeros_like(image)).to(device), defense):
+        above = z_scores(lipschitz(conv, norm)) > u
+        norm.weight[above] = 0
+        norm.bias[above] = 0
+        cut += int(above.sum())
+    return cut

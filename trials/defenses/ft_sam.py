@@ -1,0 +1,88 @@
+"""Sharpness-aware fine-tuning: descend by the gradient of the worst point near the weights.
+
+Source: Zhu et al. 2023, 'Enhancing Fine-Tuning based Backdoor Defense with Sharpness-Aware
+Minimization', arXiv:2304.11823; the adaptive radius is Kwon et al. 2021, arXiv:2102.11600.
+Deviation: the learning rate falls along half a cosine over the whole run; in the authors' code it
+is stepped each batch with a period of 200 batches, so that it goes up and down. Their weight decay
+of 5e-4 is left out."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from trials.defenses._descent import CleanLoss, descend
+from trials.defenses._displaced import Displaced, statistics_kept
+from trials.defenses._start import start
+from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.train import make_optimizer
+from trials.types import DefenderView
+
+
+def repair(
+    view: DefenderView,
+    rng: Generator,
+    every: int,
+    /,
+    *,
+    steps: PositiveInt = 1000,
+    lr: PositiveFloat = 0.01,
+    optimizer: Literal["sgd", "adam"] = "sgd",
+    batch: PositiveInt = 128,
+    radius: NonNegativeFloat = 2.0,
+    adaptive: bool = True,
+    smoothing: Fraction = 0.1,
+    distill: Fraction = 0.0,
+    schedule: Literal["constant", "cosine"] = "cosine",
+    clip: NonNegativeFloat = 0.0,
+) -> Iterator[tuple[int, nn.Module]]:
+    """Minimise the loss at the weights + e, where e leads up its gradient and has the length
+    ``radius``.
+
+    Args:
+        steps: optimizer steps; each takes two gradients.
+        lr: learning rate of the first step.
+        optimizer: sgd (Nesterov momentum 0.9) or adam.
+        batch: images a step.
+        radius: length of e; adaptive, that of e / |weights|, where 2 is what the plain form has at
+            0.05 to 0.2.
+        adaptive: scale e by the weights, so that rescaling a layer changes nothing.
+        smoothing: share of a label that is spread over the other classes.
+        distill: share of the divergence from the given model's soft outputs; the rest is
+            cross-entropy with the labels.
+        schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
+            at ``lr``.
+        clip: largest norm of the second gradient; 0 clips nothing.
+    """
+    model, batches = start(view, rng, batch)
+    tuner = make_optimizer(model, optimizer, lr)
+    displaced, clean = Displaced(model, tuner), CleanLoss(view.model, distill, smoothing=smoothing)
+
+    def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        first = clean(student, x, y)
+        if not radius:
+            return first
+        gradients = torch.autograd.grad(first, displaced.parameters)
+        displaced.by(ascent(displaced.parameters, gradients, radius, adaptive))
+        with statistics_kept(student):
+            return clean(student, x, y)
+
+    yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
+
+
+@torch.no_grad()
+def ascent(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], radius: float, adaptive: bool
+) -> list[Tensor]:
+    """The offset e: radius * g / |g|, or adaptive radius * w^2 g / | |w| g |, norms over all
+    parameters together.
+    """
+    scaled = (
+        [w.abs() * g for w, g in zip(weights, gradients, strict=True)]
+        if adaptive
+        else list(gradients)
+    )
+    length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled))).clamp_min(1e-12)
+    offsets = [w.abs() * s for w, s in zip(weights, scaled, strict=True)] if adaptive else scaled
+    return [offset * (radius / length) for offset in offsets]

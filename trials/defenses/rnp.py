@@ -1,0 +1,120 @@
+"""Reconstructive neuron pruning: unlearn the clean images, learn them back with masks alone, cut
+what masks give up.
+
+Source: Li et al. 2023, 'Reconstructive Neuron Pruning for Backdoor Defense', arXiv:2305.14876.
+Deviation: the threshold is the curve's axis: channels of the given model are cut in the order of
+their mask, and a step is the number cut. Unlearning is checked every few steps, on the batches
+since the last look, not once an epoch, and fails where it does not reach ``stop`` in 1,000 steps.
+The authors' loss weight in the second part only rescales its learning rate, and their clipping
+comes before there are gradients: both are left out."""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trials.defenses._start import start
+from trials.defenses._units import nested, norms_of
+from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
+from trials.types import DefenderView
+
+NEEDS = frozenset({"norms"})
+
+_LOOK, _MOST = 5, 1000  # steps of unlearning between two looks, and at most
+
+
+def repair(
+    view: DefenderView,
+    rng: Generator,
+    every: int,
+    /,
+    *,
+    unlearn_lr: PositiveFloat = 0.01,
+    stop: PositiveFraction = 0.2,
+    recover_lr: PositiveFloat = 0.04,
+    recover_steps: PositiveInt = 300,
+    batch: PositiveInt = 128,
+    most: PositiveFraction = 0.2,
+) -> Iterator[tuple[int, nn.Module]]:
+    """Raise the loss until the accuracy is ``stop``, learn a mask a channel that lowers it, cut the
+    lowest masks first.
+
+    Args:
+        unlearn_lr: learning rate of the ascent (SGD, momentum 0.9, weight decay 5e-4).
+        stop: accuracy on the trusted batches at which the ascent ends; 2 / classes for ten classes.
+        recover_lr: learning rate of the masks (SGD, momentum 0.9), constant.
+        recover_steps: optimizer steps on the masks.
+        batch: images a step.
+        most: share of all channels that are cut at the end of the curve, in at most 40 points.
+
+    Raises:
+        SpecError: the model has no batch normalisation.
+        RuntimeError: the ascent did not reach ``stop``; channels would be cut at random.
+        ArithmeticError: the ascent diverged.
+    """
+    model, batches = start(view, rng, batch)
+    norms = norms_of(model, "rnp")
+    wanted = set(map(id, norms))
+    places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
+    unlearn(model, batches, unlearn_lr, _MOST, stop)
+    masks = recover(model.requires_grad_(False), norms, batches, recover_lr, recover_steps)
+    yield from nested(view.model, places, masks, most, zero_bias=False)
+
+
+def unlearn(
+    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], lr: float, most: int, stop: float
+) -> float:
+    """Ascend the cross-entropy until the accuracy over the last batches is at most ``stop``;
+    returns that accuracy.
+    """
+    tuner = torch.optim.SGD(
+        model.parameters(), lr, momentum=0.9, weight_decay=5e-4, maximize=True, foreach=True
+    )
+    seen: list[Tensor] = []
+    model.train()
+    for step, (x, y) in enumerate(itertools.islice(batches, most), 1):
+        logits = model(x)
+        if not torch.isfinite(logits).all():
+            raise ArithmeticError("rnp: the model diverged while it unlearned: lower unlearn_lr.")
+        seen.append((logits.argmax(1) == y).double().mean())
+        if step % _LOOK == 0:
+            reached = float(torch.stack(seen[-_LOOK:]).mean())
+            if reached <= stop:
+                return reached
+        tuner.zero_grad(set_to_none=True)
+        F.cross_entropy(logits, y).backward()  # type: ignore[no-untyped-call]
+        tuner.step()
+    raise RuntimeError(
+        f"rnp: after {most} steps of unlearning the accuracy is "
+        f"{float(torch.stack(seen[-_LOOK:]).mean()):.3f}, "
+        f"not {stop:g}: raise unlearn_lr or stop."
+    )
+
+
+def recover(
+    model: nn.Module,
+    norms: list[_BatchNorm],
+    batches: Iterator[tuple[Tensor, Tensor]],
+    lr: float,
+    steps: int,
+) -> list[Tensor]:
+    """Masks in [0, 1] on the scales that minimise the cross-entropy: (channels,) for each
+    normalisation.
+    """
+    names = {m: name for name, m in model.named_modules()}
+    keys, scales = [f"{names[n]}.weight" for n in norms], [n.weight.detach() for n in norms]
+    masks = [torch.ones_like(s, requires_grad=True) for s in scales]
+    tuner = torch.optim.SGD(masks, lr, momentum=0.9, foreach=True)
+    model.train()
+    for x, y in itertools.islice(batches, steps):
+        weights = {key: scale * mask for key, scale, mask in zip(keys, scales, masks, strict=True)}
+        tuner.zero_grad(set_to_none=True)
+        F.cross_entropy(torch.func.functional_call(model, weights, (x,)), y).backward()  # type: ignore[no-untyped-call]
+        tuner.step()
+        with torch.no_grad():
+            for mask in masks:
+                mask.clamp_(0, 1)
+    return [mask.detach() for mask in masks]

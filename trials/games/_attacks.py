@@ -1,0 +1,52 @@
+"""How far the attacks on a victim succeed: each by itself, and all of them as one number."""
+
+from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean
+
+from torch import nn
+
+from trials.metrics import success
+from trials.types import Cases, Images, Poisoning
+
+# name -> what makes one ASR of those of several attacks
+RULES: Mapping[str, Callable[[Iterable[float]], float]] = {"max": max, "mean": fmean, "min": min}
+
+
+class Attacks:
+    """The attacks on a victim, with the test images that each one's success is counted on.
+
+    Args:
+        poisoning: the attacks; none for a clean victim, on which no attack ever succeeds.
+        test: the test set.
+        rule: a name in ``RULES``.
+    """
+
+    def __init__(self, poisoning: Poisoning, test: Images, rule: str = "max") -> None:
+        self.cases: dict[str, Cases] = {i.name: i.goal.cases(test) for i in poisoning.implants}
+        self._rule, self._test = RULES[rule], test
+
+    @property
+    def several(self) -> bool:
+        return len(self.cases) > 1
+
+    def sizes(self) -> dict[str, float]:
+        """``n_triggered``, the images that the ASR is over: of several attacks the fewest, and each
+        one's as ``n_triggered/NAME``.
+        """
+        each = {name: float(len(cases)) for name, cases in self.cases.items()}
+        fewest = min(each.values(), default=float(len(self._test)))
+        return {"n_triggered": fewest, **self._split("n_triggered", each)}
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """``asr`` by the rule; of several attacks each one's as ``asr/NAME`` too."""
+        return self.by_rule("asr", {n: success(model, c) for n, c in self.cases.items()})
+
+    def by_rule(self, metric: str, each: Mapping[str, float]) -> dict[str, float]:
+        """The attacks' values of a metric as one, and where there are several, each as
+        ``METRIC/NAME``.
+        """
+        value = self._rule(each.values()) if each else 0.0
+        return {metric: value, **self._split(metric, each)}
+
+    def _split(self, metric: str, each: Mapping[str, float]) -> dict[str, float]:
+        return {f"{metric}/{name}": v for name, v in each.items()} if self.several else {}

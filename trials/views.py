@@ -1,0 +1,74 @@
+"""What those besides the defender may see: an attacker who crafts poison, and a data filter.
+
+The threat model is these types, as ``trials.types.DefenderView`` is the defender's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from trials.types import Images, Poisoning
+
+# trains a model on a training set, as the victim will be trained
+Fit = Callable[[nn.Module, Poisoning, Generator], nn.Module]
+# what a name stands for, made by the function if it was not made before
+Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class AttackerView:
+    """All that an attacker may see who crafts poison against a model of their own.
+
+    Attributes:
+        train: the clean training set.
+        targets: the test images that a triggerless attack may choose its targets from.
+        fit: trains a surrogate; an untrained model, a training set and a generator in, the trained
+            model out.
+        keep: gives named tensors, made by the function at the first call and read from the
+            artifacts at every later one, in any process: crafting is made once.
+    """
+
+    train: Images
+    targets: Images
+    fit: Fit
+    keep: Keep
+
+
+@dataclass(frozen=True, slots=True)
+class DataView:
+    """All that a data filter may see: the untrusted training set and the trusted images, nothing
+    more.
+
+    Attributes:
+        train: the training set as the attackers left it; which images are poisoned is not said.
+        trusted: clean images with right labels.
+        fit: trains a model on images of the filter's choice.
+    """
+
+    train: Images
+    trusted: Images
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScores:
+    """What a data filter says of the training images.
+
+    Attributes:
+        scores: float (n,), one for each training image; higher is more suspicious.
+        extra: other numbers of the method.
+
+    Raises:
+        ValueError: the scores are no vector.
+        ArithmeticError: a score is not finite, so that the images have no order.
+    """
+
+    scores: Tensor
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 1:
+            raise ValueError(f"scores must be a vector, got the shape {tuple(self.scores.shape)}")
+        if not torch.isfinite(self.scores).all():
+            raise ArithmeticError("the filter diverged: a score is not finite")
