@@ -60,7 +60,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (victim(attacks=[{"name": "badnets", "m": 1.5}]), "m must be an integer in"),
     (victim(attacks=[{"name": "badnets", "alpha": 2.0}]), "alpha must be"),
     (victim(attacks=[{"name": "none", "m": 3}]), "unknown attack 'none'"),
-    (victim(attacks=[["badnets"]]), "must be a table"),
+    (victim(attacks=[[["badnets"]]]), "must be a table"),
     (victim(seeds=[0, "1"]), "integers"),
     (victim(reserve=1.0), r"\[0, 1\)"),
     ({"defenses": []}, "Known defenses"),
