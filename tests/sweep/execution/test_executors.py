@@ -29,7 +29,7 @@ from trials.storage.blobs import STALE
 
 def pooled(store: Store, some: list[Trial], worker_config: Made, attempts: int = 3) -> Progress:
     s = scheduler(store, some, attempts)
-    process_pool.pool(s, worker_config, 2)
+    process_pool.ProcessPool(worker_config, 2).run(s)
     assert s.over
     return s.progress
 
@@ -51,7 +51,7 @@ def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> Non
         "tiny",
         watch=lambda event, *_: heard.append(event),
     )
-    process_pool.pool(s, Made(str(tmp_path)), 1)
+    process_pool.ProcessPool(Made(str(tmp_path)), 1).run(s)
     assert heard == ["start", "point", "point", "point", "finish"]
 
 
@@ -94,7 +94,7 @@ def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> 
 
     s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
     with pytest.raises(KeyboardInterrupt):
-        process_pool.pool(s, worker_config, 2)
+        process_pool.ProcessPool(worker_config, 2).run(s)
     assert not any(alive(pid) for _, pid in worker_config.starts())
 
 
