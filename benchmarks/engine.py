@@ -187,9 +187,8 @@ def main() -> None:
 
     print(f"{'what':44}{'trials':>7}{'ms/trial':>10}{'first s':>9}{'stored ms':>10}")
     for number in asked.trials:
-        add(
-            "ours, in one process", number, ours(lambda s, p: process_pool.Inline(p).run(s), number)
-        )
+        inline = ours(lambda s, p: process_pool.Inline(p).run(s), number)
+        add("ours, in one process", number, inline)
         add(
             "ours, pool",
             number,

@@ -86,7 +86,7 @@ def _part(given: list[Any], kind: str, folder: Path) -> list[_Varied]:
 def _seeded(
     choices: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
 ) -> Iterator[Victim]:
-    """One victim a seed; the targets are dealt to the seeds in turn."""
+    """One victim a seed; the targets are dealt to seeds and attacks in turn."""
     dataset, model, training, *own = choices
     for i, s in enumerate(seeds):
         aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))

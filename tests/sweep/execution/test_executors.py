@@ -146,8 +146,8 @@ def test_records_that_waited_while_no_driver_lived_are_taken_up(
     old, worker_config = finished
     for record in old.records():
         Outbox(worker_config).put(record)
-    monkeypatch.setattr(process_pool, "pool", _never)
-    monkeypatch.setattr(process_pool, "inline", _never)
+    monkeypatch.setattr(process_pool, "ProcessPool", _never)
+    monkeypatch.setattr(process_pool, "Inline", _never)
     progress = runner.execute(tiny_sweep.sweep(), store, worker_config, use_ray=False)
     assert (progress.done, progress.stored) == (0, 9)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)
