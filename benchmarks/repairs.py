@@ -165,7 +165,7 @@ def rows_of(victim: Victim, wanted: MethodConfig, seed: int) -> Iterator[dict[st
 def farthest(
     curve: list[tuple[int, nn.Module, float, float]], least: float
 ) -> tuple[int, nn.Module, float, float]:
-    """The last point at which the CDA on held-out images is at least ``least``; step 0 always is."""
+    """The last point whose CDA on held-out images is at least ``least``; step 0 always is."""
     return [point for point in curve if point[2] >= least - 1e-9][-1]
 
 

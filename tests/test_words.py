@@ -170,9 +170,9 @@ def allowed(file: Path, word: str) -> bool:
 def old_names(file: Path) -> Iterator[str]:
     if file.stem in MODULES:
         yield f"the module {file.stem} has another name now"
-    if old := PARTS.keys() & set(parts(file.stem)):
-        if not any(allowed(file, word) for word in old):
-            yield f"the module's name holds {', '.join(old)}"
+    old = PARTS.keys() & set(parts(file.stem))
+    if old and not any(allowed(file, word) for word in old):
+        yield f"the module's name holds {', '.join(old)}"
     for line, identifier in identifiers(ast.parse(file.read_text(encoding="utf-8"))):
         if identifier in WHOLE and not allowed(file, identifier):
             yield f"line {line}: {identifier} is {WHOLE[identifier]} now"

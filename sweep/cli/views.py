@@ -50,6 +50,9 @@ def methods(kind: str, as_json: bool) -> None:
             )
             if kind and entry.get("source"):
                 console.print(Hanging(Text(f"Source: {shown(entry['source'])}", "dim"), 6, 10))
+            if kind and entry.get("needs"):
+                text = f"Needs of a model: {', '.join(entry['needs'])}"
+                console.print(Hanging(Text(text, "dim"), 6, 10))
             for setting in entry.get("settings", []) if kind else []:
                 text = (
                     f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  "
@@ -72,6 +75,8 @@ def _described(kind: str) -> dict[str, Any]:
             "summary": m.summary,
             "source": m.source,
             "deviation": m.deviation,
+            "needs": sorted(m.needs),
+            "compares": m.compares,
             "settings": settings,
         }
     return entries

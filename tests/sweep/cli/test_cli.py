@@ -495,3 +495,17 @@ def test_a_plan_makes_no_store_and_counts(
     lines = json.loads(capsys.readouterr().out)
     assert sum(x["trials"] for x in lines) == 9
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"]
+
+
+def test_the_list_says_what_a_defense_needs_and_whether_a_detector_compares(
+    capsys: Capture,
+) -> None:
+    assert called("list", "defenses", "--json") == 0
+    needs = {n: e["needs"] for n, e in json.loads(capsys.readouterr().out)["defenses"].items()}
+    assert (needs["nad"], needs["fine_tuning"]) == (["stages"], [])
+    assert called("list", "detectors", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)["detectors"]
+    compares = {name: entry["compares"] for name, entry in entries.items()}
+    assert compares == {"calibrated_inversion": True, "neural_cleanse": False}
+    assert called("list", "defenses") == 0
+    assert "Needs of a model: stages" in capsys.readouterr().out
