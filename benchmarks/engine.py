@@ -187,8 +187,13 @@ def main() -> None:
 
     print(f"{'what':44}{'trials':>7}{'ms/trial':>10}{'first s':>9}{'stored ms':>10}")
     for number in asked.trials:
-        add("ours, in one process", number, ours(process_pool.inline, number))
-        add("ours, pool", number, ours(lambda s, p: process_pool.pool(s, p, asked.workers), number))
+        inline = ours(lambda s, p: process_pool.Inline(p).run(s), number)
+        add("ours, in one process", number, inline)
+        add(
+            "ours, pool",
+            number,
+            ours(lambda s, p: process_pool.ProcessPool(p, asked.workers).run(s), number),
+        )
     import ray  # noqa: PLC0415
 
     if asked.stock:
@@ -215,7 +220,9 @@ def main() -> None:
 
     compute = Compute(device="cpu", workers=asked.workers)
     for number in asked.trials:
-        add("ours, Ray Tune", number, ours(lambda s, p: ray_tune.run(s, p, compute), number))
+        add(
+            "ours, Ray Tune", number, ours(lambda s, p: ray_tune.RayTune(p, compute).run(s), number)
+        )
 
 
 if __name__ == "__main__":

@@ -92,9 +92,9 @@ def measure(sweep: Sweep, kind: type[Scheduler], workers: int, ray: bool) -> dic
         if ray:
             from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (loads Ray)
 
-            ray_tune.run(scheduler, worker_config, Compute(device="cpu", workers=workers))
+            ray_tune.RayTune(worker_config, Compute(device="cpu", workers=workers)).run(scheduler)
         else:
-            process_pool.pool(scheduler, worker_config, workers)
+            process_pool.ProcessPool(worker_config, workers).run(scheduler)
         seconds = time.perf_counter() - began
         if scheduler.progress.failed:
             raise RuntimeError("a trial failed")

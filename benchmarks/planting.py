@@ -126,7 +126,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
         with tempfile.TemporaryDirectory() as folder:
             sweep = digits(seed, tiny=asked.tiny)
             runtime = runtime_of(sweep, folder)
-            ctx = runtime.referee(trial_of(sweep, MethodConfig("none")))
+            ctx = runtime.evaluator(trial_of(sweep, MethodConfig("none")))
             view, test, poisoning = ctx.view(), ctx.test(), ctx.poisoning()
             for copy in range(asked.copies):
                 for schedule in SCHEDULES:

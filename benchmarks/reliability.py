@@ -217,8 +217,8 @@ python -m benchmarks.reliability                    # everything, 20 rounds, in 
 After each kill, when all processes are gone, every record is noted that is in the store or that a
 worker has put on disk for it. It must be there after every later run, unchanged to the last byte,
 and its trial may not be started again, by the event logs that the workers keep. The completed
-sweep's records must be those of a sweep that nobody killed, bit for bit (times and provenance excepted). A
-trial that was in flight is started again: those are the trials cut short.
+sweep's records must be those of a sweep that nobody killed, bit for bit (times and provenance
+excepted). A trial that was in flight is started again: those are the trials cut short.
 
 | what must not happen | seen | of |
 |---|--:|--:|
@@ -271,8 +271,9 @@ else.
 
 {inputs}
 
-The test suite holds all of this at 20 kills of a driver and some 1,900 inputs. `make test-slow` prints for how long any of
-its chaos and fuzz tests ran (6 minutes on two slow cores), and fails at ten.
+The test suite holds all of this at 20 kills of a driver and some 1,900 inputs.
+`make test-slow` prints for how long any of its chaos and fuzz tests ran (6 minutes on two slow
+cores), and fails at ten.
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be
 written. Figures by {processor}, {cores} cores, with other work beside it; they are in

@@ -73,7 +73,7 @@ def victim_of(
     """
     victim = sweep.victims[0]
     trial = trial_of(sweep, MethodConfig("none"))
-    ctx = runtime.referee(trial)
+    ctx = runtime.evaluator(trial)
     trusted, test, poisoning = runtime.trusted(trial), ctx.test(), ctx.poisoning()
     fit, select, report = cut(trusted.y, 0, 1, ctx.rng("split"))
     cases = poisoning.implants[0].goal.cases(test)
@@ -140,22 +140,38 @@ def rows_of(victim: Victim, wanted: MethodConfig, seed: int) -> Iterator[dict[st
     ends = {"end": curve[-1]}
     if len(curve) > 2:
         ends = {f"{loss:g}": farthest(curve, start - loss) for loss in LOSSES}
+    settings = " ".join(f"{k}={v}" for k, v in sorted(wanted.params.items()))
     for within, (step, model, held, seconds) in ends.items():
         now_cda, now_asr = victim.measured(model)
         yield {
-            "victim": victim.name, "attack": victim.attack, "defense": wanted.name,
-            "settings": " ".join(f"{k}={v}" for k, v in sorted(wanted.params.items())), "seed": seed, "within": within,
-            "step": step, "cda0": round(cda, 4), "asr0": round(asr, 4), "cda_loss": round(cda - now_cda, 4),
-            "cda_loss_held": round(start - held, 4), "asr": round(now_asr, 4), "cpu_seconds": round(seconds, 1),
-            "n_clean": len(victim.test), "n_triggered": len(victim.triggered),
-        }  # fmt: skip
+            "victim": victim.name,
+            "attack": victim.attack,
+            "defense": wanted.name,
+            "settings": settings,
+            "seed": seed,
+            "within": within,
+            "step": step,
+            "cda0": round(cda, 4),
+            "asr0": round(asr, 4),
+            "cda_loss": round(cda - now_cda, 4),
+            "cda_loss_held": round(start - held, 4),
+            "asr": round(now_asr, 4),
+            "cpu_seconds": round(seconds, 1),
+            "n_clean": len(victim.test),
+            "n_triggered": len(victim.triggered),
+        }
 
 
 def farthest(
     curve: list[tuple[int, nn.Module, float, float]], least: float
 ) -> tuple[int, nn.Module, float, float]:
-    """The last point at which the CDA on held-out images is at least ``least``; step 0 always is."""
+    """The last point whose CDA on held-out images is at least ``least``; step 0 always is."""
     return [point for point in curve if point[2] >= least - 1e-9][-1]
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells a row from others."""
+    return tuple(str(row[k]) for k in KEY)
 
 
 def keep(rows: list[dict[str, Any]], path: Path) -> None:
@@ -164,7 +180,7 @@ def keep(rows: list[dict[str, Any]], path: Path) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as stream:
             old = list(csv.DictReader(stream))
-    merged = {tuple(str(row[k]) for k in KEY): row for row in [*old, *rows]}
+    merged = {key_of(row): row for row in [*old, *rows]}
     whole = path.with_suffix(".part")
     with whole.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")

@@ -63,9 +63,9 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
             iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends, spent)
         )
         if executor == "ray":
-            ray_tune.run(scheduler, worker_config, compute)
+            ray_tune.RayTune(worker_config, compute).run(scheduler)
         else:
-            process_pool.pool(scheduler, worker_config, workers)
+            process_pool.ProcessPool(worker_config, workers).run(scheduler)
         grown = _resident() - before
         size = _size(Path(folder))
         resumed = _seconds(

@@ -2,11 +2,12 @@
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (weight decay's steps and learning rate)
 and section A-E (learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
-Deviation: the control is in neither; it takes the weight-decay space with lambda_w = 0. The profile
-``small`` is ours, for digits of 16 pixels and runs of seconds.
-"""
+Deviation: the branch whose learning rate falls, which comes first, is ours. The control is in
+neither; it takes the weight-decay space with lambda_w = 0. The profile ``small`` is ours, for
+digits of 16 pixels and runs of seconds."""
 
-from search_spaces._ask import Ask, number, of_profile
+from search_spaces._ask import Ask, of_profile
+from search_spaces._schedules import descent
 from trials.spec import MethodConfig
 
 FIXED = {
@@ -23,6 +24,7 @@ LR = {
 
 def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Learning rates of ``fine_tuning`` for ``cifar10``, ``imagenet`` or ``small``."""
+    fixed = of_profile(FIXED, profile)
     return MethodConfig(
-        "fine_tuning", {**of_profile(FIXED, profile), "lr": number(ask, "lr", *LR[profile])}
+        "fine_tuning", {**fixed, **descent(ask, profile, fixed["steps"], *LR[profile])}
     )

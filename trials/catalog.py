@@ -291,7 +291,7 @@ def _parsed(kind: str, name: str, path: Path) -> Method:
         kind,
         name,
         verb,
-        text.splitlines()[0] if text else "",
+        " ".join(text.partition("\n\n")[0].split()),
         _paragraph(text, "Source"),
         _paragraph(text, "Deviation"),
         settings,

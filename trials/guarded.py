@@ -62,13 +62,17 @@ def _changeable(place: Path, *, shared: bool) -> str:
     except FileNotFoundError:  # gone meanwhile
         return ""
     if facts.st_uid not in {0, os.geteuid()}:
-        return f"{str(place)!r} belongs to another user ({_name(facts.st_uid)}). Copy it to a folder of your own."
+        owner = _name(facts.st_uid)
+        return f"{str(place)!r} belongs to another user ({owner}). Copy it to a folder of your own."
     if stat.S_ISLNK(facts.st_mode) or (shared and facts.st_mode & stat.S_ISVTX):
         return ""
     by_group = facts.st_mode & stat.S_IWGRP and not _mine_alone(facts.st_gid)
     if by_group or facts.st_mode & stat.S_IWOTH:
         mode = stat.S_IMODE(facts.st_mode)
-        return f"others may write {str(place)!r} (mode {mode:04o}). Take that right away: chmod go-w {str(place)!r}"
+        return (
+            f"others may write {str(place)!r} (mode {mode:04o}). Take that right away: "
+            f"chmod go-w {str(place)!r}"
+        )
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Where a number comes from: the code's version and commit, the libraries, the device, the threads."""
+"""Where a number comes from: the code's version and commit, libraries, device, threads."""
 
 import functools
 import importlib.metadata

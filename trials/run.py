@@ -50,7 +50,7 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
         ctx = (
             runtime.defender(trial, checkpointer)
             if ctx_type is DefenderContext
-            else runtime.referee(trial, checkpointer)
+            else runtime.evaluator(trial, checkpointer)
         )
         game = Steps[Mapping[str, float]](play(ctx, **trial.game.params))
         for report in game:

@@ -64,7 +64,7 @@ class DefenderContext:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorContext:
-    """What a game that judges is handed: the attack and the test set too, loaded when called for."""
+    """What a game that judges is handed: attack and test set too, loaded when called for."""
 
     fresh: Callable[[], nn.Module]
     fit: Callable[[nn.Module, Poisoning, Generator], Any]
@@ -114,7 +114,7 @@ class TrialRuntime:
             checkpointer=checkpointer,
         )
 
-    def referee(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
+    def evaluator(self, trial: Trial, checkpointer: Checkpointer | None = None) -> EvaluatorContext:
         victim = trial.victim
         return EvaluatorContext(
             fresh=lambda: self.fresh(victim),

@@ -198,7 +198,7 @@ class Record:
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys and no spaces; equal values give equal text, and 1.0 and 1 stay apart."""
+    """JSON with sorted keys, no spaces; equal values give equal text, and 1.0 and 1 stay apart."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -368,8 +368,8 @@ def defend(
         return
     with ConsoleProgress(
         order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)
-    ) as watcher:
-        choice = carry_out(order, watcher, retry_failed=retry_failed)
+    ) as reporter:
+        choice = carry_out(order, reporter, retry_failed=retry_failed)
     views.defended(choice, as_json)
     raise typer.Exit(choice["exit_code"])
 
@@ -446,7 +446,7 @@ def _uninterrupted(command: Any, args: list[str] | None) -> object:
 
 
 def _parsers(problem: Exception) -> None:
-    """Stop for what the parser of the command line raises; anything else is left to whoever asked."""
+    """Stop for what the parser of the command line raises; leave anything else alone."""
     if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):
         _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
     if type(problem).__name__ == "Abort" and not isinstance(

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,10 @@ def methods(kind: str, as_json: bool) -> None:
                 text = f"Needs of a model: {', '.join(entry['needs'])}"
                 console.print(Hanging(Text(text, "dim"), 6, 10))
             for setting in entry.get("settings", []) if kind else []:
-                text = f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  {setting['doc']}"
+                text = (
+                    f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  "
+                    f"{setting['doc']}"
+                )
                 console.print(Hanging(Text(shown(text)), 6, 10))
 
 
@@ -117,16 +121,10 @@ def status(store: Store, name: str, as_json: bool) -> None:
     rows = store.sweeps()
     if name:
         rows = [row for row in rows if row.name == _name(store, name)]
-    failures = [
-        {
-            "sweep": row.name,
-            "trial": r.trial.id,
-            "what": _what(r),
-            "error": last_line(r.error) or "no traceback",
-        }
-        for row in rows
-        for r in (store.records(row.name, status="failed") if row.failed else [])
-    ]
+    failures = list[dict[str, str]]()
+    for row in rows:
+        failed = store.records(row.name, status="failed") if row.failed else []
+        failures += [_failure(row.name, r) for r in failed]
     if as_json:
         print(
             json.dumps(
@@ -155,6 +153,11 @@ def status(store: Store, name: str, as_json: bool) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _failure(sweep: str, record: Record) -> dict[str, str]:
+    error = last_line(record.error) or "no traceback"
+    return {"sweep": sweep, "trial": record.trial.id, "what": _what(record), "error": error}
 
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
@@ -203,7 +206,8 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
             console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
     if any(w.victim.training.name == "given" for w in found):
         said[id(found[0])] = (COPIES_ALONE, *said[id(found[0])])
-    for text in dict.fromkeys(text for w in found for text in said[id(w)]):
+    doubted = chain.from_iterable(said[id(w)] for w in found)
+    for text in dict.fromkeys(doubted):
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)
 

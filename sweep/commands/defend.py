@@ -17,6 +17,7 @@ from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import understand
 from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
+from sweep.execution.executor import Engine
 from sweep.execution.preflight import check, without_unfit
 from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
@@ -41,7 +42,7 @@ class Order:
     left_out: tuple[str, ...] = ()  # why, for each defense that the model cannot bear
 
 
-def defend(
+def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     model: str | Path,
     arch: str,
     trusted: str | Path,
@@ -97,7 +98,7 @@ def defend(
     return carry_out(order, retry_failed=retry_failed)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913
     model: str | Path,
     arch: str,
     trusted: str | Path,
@@ -167,9 +168,9 @@ def carry_out(
         chosen = choose(sweep, store.records(sweep.name), make_runtime(worker_config))
         if chosen.winner:
             last: list[Strategy] = [ListStrategy("the winner", confirmations(sweep, chosen.winner))]
-            runner.run_stages(
-                iter([last]), sweep, store, worker_config, use_ray=order.use_ray, watch=watch
-            )
+            engine = Engine(use_ray=order.use_ray)
+            run = runner.SweepRun(sweep, store, worker_config, engine, watch)
+            runner.run_stages(iter([last]), run)
         records = store.records(sweep.name)
     choice, applied = apply(
         sweep, chosen, records, make_runtime(worker_config), out, order.understood, stopped

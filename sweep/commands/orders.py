@@ -78,4 +78,7 @@ def _remedy(order: list[int], names: tuple[str, ...]) -> str:
         ranked = sorted(range(len(names)), key=lambda i: int(names[i]))
         if all(order[i] in (i, ranked.index(i)) for i in range(len(names))):
             return "Folders are sorted as text, so 10 comes before 2: write leading zeros (02)."
-    return "Sorted by name, the folders must be in the order of the model's outputs: rename them, with numbers in front."
+    return (
+        "Sorted by name, the folders must be in the order of the model's outputs: rename them, "
+        "with numbers in front."
+    )

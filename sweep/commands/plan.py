@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 
 from results.store import Store
@@ -37,7 +38,7 @@ class Line:
         return 0.0 if left == 0 else None if self.seconds_each is None else left * self.seconds_each
 
 
-def price(sweep: Sweep, store: Store | None) -> list[Line]:
+def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     """A row for the victims, the copies, each defense and the winners."""
     plan.bounded(sweep)
     times = _durations(store) if store else {}
@@ -72,9 +73,9 @@ def price(sweep: Sweep, store: Store | None) -> list[Line]:
             )
             continue
         points = plan.configurations(sweep, defense)
-        trials = [
-            t for task in plan.tasks(sweep) for c in points for t in plan.trials_of(sweep, task, c)
-        ]
+        trials = list[Trial]()
+        for task in plan.tasks(sweep):
+            trials += chain.from_iterable(plan.trials_of(sweep, task, c) for c in points)
         lines.append(
             line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.strategy}")
         )
@@ -127,7 +128,7 @@ def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[st
 def _at_most(sweep: Sweep) -> Iterator[Line]:
     """What follows tuning, at most: defenses of which nothing finishes have no winner."""
     tasks = plan.tasks(sweep)
-    met = [v for c in tasks for v in plan.meets(sweep, c.victim)]
+    met = list(chain.from_iterable(plan.meets(sweep, c.victim) for c in tasks))
     attacked = sum(bool(v.attacks) for v in met) * len(sweep.seeds)
     if sweep.confirm:
         yield Line(BEST, len(tasks) * len(sweep.seeds), 0, None)
@@ -162,7 +163,7 @@ def _asked(sweep: Sweep) -> str:
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
-    lines = price(sweep, _maybe(url))
+    lines = cost_estimate(sweep, _maybe(url))
     workers = process_pool.workers_for(sweep.compute)
     if as_json:
         print(
@@ -194,7 +195,8 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     known = [x.seconds for x in lines if x.seconds is not None]
     total = sum(known) / workers
     missing = [x.what for x in lines if x.seconds is None]
-    text = f"{sum(x.trials - x.done for x in lines)} trials to run. "
+    left = sum(x.trials - x.done for x in lines)
+    text = f"{left} trials to run. "
     text += (
         f"What the store has measured takes about {_span(total)} with {workers} at a time here. "
         if total

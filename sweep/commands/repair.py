@@ -52,7 +52,7 @@ def choose(sweep: Sweep, records: list[Record], runtime: TrialRuntime) -> Chosen
     passed_over: list[dict[str, Any]] = []
     dear: list[tuple[float, Winner]] = []
     for winner in winners(records, sweep.rule):
-        ctx, (fit, select, _) = _lab(sweep, winner, runtime)
+        ctx, (fit, select, _) = _ctx(sweep, winner, runtime)
         held = ctx.view.trusted.take(select)
         before = accuracy(ctx.view.model, held)
         entry = {
@@ -95,7 +95,7 @@ def apply(
     """
     winner, own, model = chosen.winner, None, None
     if winner is not None:
-        ctx, (fit, select, report) = _lab(sweep, winner, runtime)
+        ctx, (fit, select, report) = _ctx(sweep, winner, runtime)
         held = ctx.view.trusted.take(report)
         try:
             model = _repaired(sweep, winner, ctx, torch.cat([fit, select]))
@@ -211,7 +211,7 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _lab(
+def _ctx(
     sweep: Sweep, winner: Winner, runtime: TrialRuntime
 ) -> tuple[DefenderContext, tuple[Tensor, Tensor, Tensor]]:
     """The given model with the winner's defense, and the fit, select and report places of its

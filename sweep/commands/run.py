@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from results.store import Store
-from sweep.commands.plan import price
+from sweep.commands.plan import cost_estimate
 from sweep.console.progress import ConsoleProgress
 from sweep.console.running import span
 from sweep.execution import process_pool, runner
@@ -44,9 +44,11 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) ->
     at = {"use_ray": how["use_ray"], "address": how["address"]}
     with opened(sweep, url, worker_config, **at) as (store, checked):
         left = TimeLeft(sweep, store, workers)
-        with ConsoleProgress(sweep.name, sweep.rule, workers, left=left) as watcher:
-            patient = store.patient(sweep.compute.outage, watcher.say)
-            p = runner.execute(sweep, patient, worker_config, watch=watcher, checked=checked, **how)
+        with ConsoleProgress(sweep.name, sweep.rule, workers, left=left) as reporter:
+            patient = store.patient(sweep.compute.outage, reporter.say)
+            p = runner.execute(
+                sweep, patient, worker_config, watch=reporter, checked=checked, **how
+            )
         return Ran(p, store.records(sweep.name, status="failed"))
 
 
@@ -70,7 +72,9 @@ class TimeLeft:
         return self._text
 
     def _asked(self) -> str:
-        lines = [line for line in price(self._sweep, self._store) if line.trials > line.done]
+        lines = [
+            line for line in cost_estimate(self._sweep, self._store) if line.trials > line.done
+        ]
         measured = [line.seconds for line in lines if line.seconds is not None]
         if not measured:
             return ""

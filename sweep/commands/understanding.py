@@ -42,7 +42,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
     """
     poisoning = runtime.poisoning(victim)
     images, model = poisoning.train, runtime.fresh(victim)
-    for _ in runtime.referee(training_of(victim)).fit(model, poisoning, generator(0)):
+    for _ in runtime.evaluator(training_of(victim)).fit(model, poisoning, generator(0)):
         pass
     folder = victim.dataset.params
     top = Path(str(folder["root"]))
@@ -96,7 +96,10 @@ def _known(found: Understood) -> None:
         "--size, --arch and "
         "its norm setting."
     )
-    said = f"the model gets {found.accuracy:.1%} of the trusted images right (chance is {1 / classes:.1%})."
+    said = (
+        f"the model gets {found.accuracy:.1%} of the trusted images right (chance is "
+        f"{1 / classes:.1%})."
+    )
     raise SpecError(" ".join([said, *(found.warnings or [check])]))
 
 
@@ -186,14 +189,18 @@ def _reread(victim: Victim, tried: dict[str, Tensor], right: Tensor) -> list[str
     if not _better(right, tried[name]):
         return []
     now, then = percent(_share(right)), percent(_share(tried[name]))
-    said = f"another reading fits better: of {len(right)} images {then} % are right with {name}, as given {now} %."
+    said = (
+        f"another reading fits better: of {len(right)} images {then} % are right with {name}, "
+        f"as given {now} %."
+    )
     alike = [
         n
         for n in tried
         if n != name and _better(right, tried[n]) and not _better(tried[n], tried[name])
     ]
     if alike:
-        said += f" As good are {', '.join(f'{n} ({percent(_share(tried[n]))} %)' for n in alike)}: ask how it was trained."
+        others = [f"{n} ({percent(_share(tried[n]))} %)" for n in alike]
+        said += f" As good are {', '.join(others)}: ask how it was trained."
     norm, arch = name.removesuffix(", BGR"), victim.model.name
     if norm.startswith("norm="):
         takes = "norm" in catalog.describe("models", arch).settings

@@ -44,6 +44,6 @@ def shown(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """One line for a person: no breaks, no control characters, the middle of a long one left out."""
+    """One line for a person: no breaks, no control characters, a long one without its middle."""
     one = shown(" ".join(text.split()))
     return one if len(one) <= LONGEST else f"{one[: LONGEST // 2]} [...] {one[-LONGEST // 2 :]}"

@@ -26,7 +26,7 @@ class Limits:
 
 
 def fits_here(compute: Compute) -> None:
-    """Raises SpecError with one line where this machine has not what one trial of some stage wants."""
+    """Raises SpecError, in one line, where a trial of some stage wants more than there is here."""
     limited = limits().cores < _cores() or limits().memory < _memory()
     must_fit(compute, [node(compute)], "this container may use" if limited else "this machine has")
 
@@ -111,7 +111,7 @@ def _memory_of(group: Path) -> float:
 
 
 def _words(file: Path) -> list[str]:
-    return [word for line in _lines(file) for word in line.split()]
+    return " ".join(_lines(file)).split()
 
 
 def _lines(file: Path) -> list[str]:

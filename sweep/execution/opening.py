@@ -4,6 +4,7 @@ refusal leaves nothing.
 
 import contextlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from results.store import Store
@@ -47,7 +48,8 @@ def leaving_nothing(*folders: Path) -> Iterator[None]:
     """Where the block is refused (SpecError), the folders and parents that it made are removed, if
     they are empty.
     """
-    absent = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
+    ways = chain.from_iterable((folder, *folder.parents) for folder in folders)
+    absent = {path for path in ways if not path.exists()}
     try:
         yield
     except SpecError:

@@ -86,7 +86,7 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> nn.Module:
     poisoning, model, ctx = (
         runtime.poisoning(victim),
         runtime.fresh(victim),
-        runtime.referee(training_of(victim)),
+        runtime.evaluator(training_of(victim)),
     )
     _enough(poisoning.train)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now

@@ -26,58 +26,109 @@ def workers_for(compute: Compute) -> int:
     return compute.workers or max(1, fits(compute, machine.node(compute)))
 
 
-def inline(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
-    """Run every trial in this process, one after the other."""
-    trial = None
-    while (trial := scheduler.next(near=trial)) is not None or scheduler.awaits:
-        if trial is None:
-            time.sleep(LOOK)
-            continue
-        running = perform(trial, worker_config)
-        for report in running.reports():
-            scheduler.report(trial, report)
-        scheduler.finish(running.record)
-        leaving.go()
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Runs every trial in this process, one after the other."""
+
+    worker_config: WorkerConfig
+
+    def run(self, scheduler: Scheduler) -> None:
+        """See ``Executor``."""
+        trial = None
+        while (trial := scheduler.next(near=trial)) is not None or scheduler.awaits:
+            if trial is None:
+                time.sleep(LOOK)
+                continue
+            running = perform(trial, self.worker_config)
+            for report in running.reports():
+                scheduler.report(trial, report)
+            scheduler.finish(running.record)
+            leaving.go()
 
 
-def pool(
-    scheduler: Scheduler, worker_config: WorkerConfig, workers: int, compute: Compute | None = None
-) -> None:
-    """Run trials in ``workers`` processes; each keeps torch, data and models for its next trial.
+@dataclass(frozen=True, slots=True)
+class ProcessPool:
+    """Runs trials in ``workers`` processes; each keeps torch, data and models for its next trial.
 
     With ``compute`` there are as many as the share of the running stage allows, and each trial gets
     its share's threads and time limit. A worker that dies loses its own trial and no other's: each
     has a pipe of its own."""
-    crew: list[_Worker] = []
-    try:
-        while True:
-            while (free := _free(crew)) or len(crew) < workers:
-                trial = scheduler.next(near=free.last if free else None)
-                if trial is None:
-                    break
-                here = worker_config
-                if compute:
-                    share = compute.share(trial)
-                    workers, here = workers_for(share), with_resources(worker_config, share)
-                if free is None:
-                    taken = {w.number for w in crew}
-                    free = _hire(worker_config, next(n for n in range(workers) if n not in taken))
-                    crew.append(free)
-                free.give(trial, here)
-                _dismiss([crew.pop(crew.index(w)) for w in crew[workers:] if w.trial is None])
-            busy = {w.pipe: w for w in crew if w.trial is not None}
-            if not busy and not scheduler.awaits:
-                return
-            for pipe in wait(list(busy), LOOK if scheduler.awaits else None):
-                assert isinstance(pipe, Connection)
-                if not _hear(busy[pipe], scheduler):
-                    crew.remove(busy[pipe])
-    finally:
-        _dismiss(crew)
+
+    worker_config: WorkerConfig
+    workers: int = 1
+    compute: Compute | None = None
+
+    def run(self, scheduler: Scheduler) -> None:
+        """See ``Executor``."""
+        crew = _Crew(self.worker_config, self.workers)
+        try:
+            while True:
+                while crew.free or crew.hires:
+                    trial = scheduler.next(near=crew.last)
+                    if trial is None:
+                        break
+                    crew.give(trial, self._placed(trial, crew))
+                if not crew.busy and not scheduler.awaits:
+                    return
+                crew.hear(scheduler)
+        finally:
+            _dismiss(crew.workers)
+
+    def _placed(self, trial: Trial, crew: "_Crew") -> WorkerConfig:
+        """Where this trial runs; the crew may be as large as its share allows."""
+        if self.compute is None:
+            return self.worker_config
+        share = self.compute.share(trial)
+        crew.most = workers_for(share)
+        return with_resources(self.worker_config, share)
 
 
-def _free(crew: list["_Worker"]) -> "_Worker | None":
-    return next((w for w in crew if w.trial is None), None)
+class _Crew:
+    """The workers of a pool, ``most`` of them at most."""
+
+    def __init__(self, worker_config: WorkerConfig, most: int) -> None:
+        self._worker_config, self.most = worker_config, most
+        self.workers: list[_Worker] = []
+
+    @property
+    def free(self) -> "_Worker | None":
+        return next((w for w in self.workers if w.trial is None), None)
+
+    @property
+    def last(self) -> Trial | None:
+        """What the free worker ran last."""
+        return self.free.last if self.free else None
+
+    @property
+    def hires(self) -> bool:
+        """Whether there may be one more."""
+        return len(self.workers) < self.most
+
+    @property
+    def busy(self) -> bool:
+        return any(w.trial is not None for w in self.workers)
+
+    def give(self, trial: Trial, here: WorkerConfig) -> None:
+        """Give a trial to the free worker, or to a new one; let go of those that are too many."""
+        worker = self.free
+        if worker is None:
+            taken = {w.number for w in self.workers}
+            number = next(n for n in range(self.most) if n not in taken)
+            worker = _hire(self._worker_config, number)
+            self.workers.append(worker)
+        worker.give(trial, here)
+        surplus = [w for w in self.workers[self.most :] if w.trial is None]
+        for idle in surplus:
+            self.workers.remove(idle)
+        _dismiss(surplus)
+
+    def hear(self, scheduler: Scheduler) -> None:
+        """Wait for messages of those at work and take one of each that has any."""
+        busy = {w.pipe: w for w in self.workers if w.trial is not None}
+        for pipe in wait(list(busy), LOOK if scheduler.awaits else None):
+            assert isinstance(pipe, Connection)
+            if not _hear(busy[pipe], scheduler):
+                self.workers.remove(busy[pipe])
 
 
 @dataclass(slots=True, eq=False)

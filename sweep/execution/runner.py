@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from results.store import DEFAULT_URL, Store
@@ -11,6 +11,7 @@ from results.store.sweep_specs import ASKED, check_covers
 from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool
 from sweep.execution.driver import Driver, release_the_dead
+from sweep.execution.executor import Engine, Executor
 from sweep.execution.outbox import Outbox
 from sweep.execution.progress import Progress, ProgressReporter
 from sweep.execution.scheduler import Scheduler
@@ -60,7 +61,7 @@ def _checkpoint_every() -> float:
     return every
 
 
-def execute(
+def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     sweep: Sweep,
     store: Store,
     worker_config: WorkerConfig,
@@ -93,16 +94,14 @@ def execute(
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from
             there.
     """
+    engine = Engine(use_ray, address, ship)
     if not checked:
         fits_here(sweep.compute, use_ray, address)
-    plain, row = (
-        to_json(_plain(sweep)),
-        next((r for r in store.sweeps() if r.name == sweep.name), None),
-    )
+    plain = to_json(_plain(sweep))
+    row = next((r for r in store.sweeps() if r.name == sweep.name), None)
     if row is not None and row.spec != plain and not replace_sweep:
-        check_covers(
-            sweep.name, row.spec, plain
-        )  # before anything is loaded; add_sweep looks once more
+        # before anything is loaded; add_sweep looks once more
+        check_covers(sweep.name, row.spec, plain)
     failed = (
         [r.trial.id for r in store.records(sweep.name, status="failed")]
         if retry_failed and row
@@ -123,80 +122,77 @@ def execute(
     if failed:
         store.forget(failed)
     ready = (lambda: _check(sweep, worker_config, use_ray)) if again else None
-    asked = stages(sweep, store)
-    return run_stages(
-        asked,
-        sweep,
-        store,
-        worker_config,
-        use_ray=use_ray,
-        address=address,
-        ship=ship,
-        watch=watch,
-        ready=ready,
-    )
+    run = SweepRun(sweep, store, worker_config, engine, watch)
+    return run_stages(stages(sweep, store), run, ready)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRun:
+    """A sweep that ``execute`` has checked, its store, and where and before whose eyes it runs."""
+
+    sweep: Sweep
+    store: Store
+    worker_config: WorkerConfig
+    engine: Engine
+    watch: ProgressReporter | None = None
 
 
 def run_stages(
-    asked: Iterator[list[Strategy]],
-    sweep: Sweep,
-    store: Store,
-    worker_config: WorkerConfig,
-    *,
-    use_ray: bool = True,
-    address: str | None = None,
-    ship: bool = False,
-    watch: ProgressReporter | None = None,
-    ready: Callable[[], None] | None = None,
+    asked: Iterator[list[Strategy]], run: SweepRun, ready: Callable[[], None] | None = None
 ) -> Progress:
-    """Run what these stages ask for and the store does not hold, in a sweep that ``execute`` has
-    checked.
+    """Run what these stages ask for and the store does not hold.
 
     Args:
         asked: the strategies of each stage.
-        sweep, store, worker_config, use_ray, address, ship, watch: as for ``execute``.
+        run: the sweep.
         ready: called before anything runs, if something is to; may refuse.
 
     Raises:
         Aborted, KeyboardInterrupt: as for ``execute``.
         SpecError: as ``ready`` does.
     """
-    compute, worker_config = (
-        sweep.compute if address else _with_gpu(sweep.compute),
-        replace(worker_config, sweep=sweep.name),
-    )
-    if not sweep.detectors:  # then nobody has to have what such a trial would take
-        compute = replace(compute, detectors=compute.trials)
-    usable = _usable(worker_config, compute)
+    compute = _compute(run)
+    worker_config = replace(run.worker_config, sweep=run.sweep.name)
     driver = Driver(compute.lease)
     scheduler = Scheduler(
         asked,
-        store,
-        sweep.name,
+        run.store,
+        run.sweep.name,
         compute.attempts,
-        watch,
-        usable,
+        run.watch,
+        _usable(worker_config, compute),
         driver,
         compute.abort_at,
         Outbox(worker_config),
     )
-    with driver.alive(store):
+    with driver.alive(run.store):
         if not scheduler.waiting():  # all is stored: start nothing
             return scheduler.progress
         if ready is not None:
             ready()
-        if use_ray:
-            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (Ray is imported only where it is used)
-
-            ray_tune.run(scheduler, worker_config, compute, address, ship=ship, rule=sweep.rule)
-        elif _pooled(compute, worker_config):
-            process_pool.pool(scheduler, worker_config, 1, compute)
-        else:
-            process_pool.inline(scheduler, worker_config)
+        _executor(run, worker_config, compute).run(scheduler)
     scheduler.check()
     if not scheduler.over:
         raise KeyboardInterrupt
     return scheduler.progress
+
+
+def _compute(run: SweepRun) -> Compute:
+    compute = run.sweep.compute if run.engine.address else _with_gpu(run.sweep.compute)
+    if not run.sweep.detectors:  # then nobody has to have what such a trial would take
+        compute = replace(compute, detectors=compute.trials)
+    return compute
+
+
+def _executor(run: SweepRun, worker_config: WorkerConfig, compute: Compute) -> Executor:
+    engine = run.engine
+    if engine.use_ray:
+        from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415  (loads Ray)
+
+        return RayTune(worker_config, compute, engine.address, engine.ship, run.sweep.rule)
+    if _pooled(compute, worker_config):
+        return process_pool.ProcessPool(worker_config, 1, compute)
+    return process_pool.Inline(worker_config)
 
 
 def refuse(

@@ -43,7 +43,7 @@ class Scheduler:
     lease ran out. A trial whose victim or copy failed is told to its strategy as failed, but not
     stored: it has not been tried."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (it makes its two other parts)
         self,
         stages: Iterator[list[Strategy]],
         store: Store,

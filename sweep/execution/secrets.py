@@ -40,7 +40,7 @@ def off_the_command_line() -> None:
 
 @contextlib.contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Processes that are started in the block do not inherit the passwords that this one was given."""
+    """Processes that are started in the block do not inherit this one's passwords."""
     held = {name: os.environ.pop(name) for name in (STORE, "PGPASSWORD") if name in os.environ}
     try:
         yield

@@ -16,8 +16,8 @@ def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int
     """A worker's life; it ends too after a record that says that the process is spoilt.
 
     Args:
-        pipe: gives a trial and its share as JSON, takes ("point" or "progress", ...), then ("record" or "last",
-            JSON).
+        pipe: gives a trial and its share as JSON, takes ("point" or "progress", ...), then
+            ("record" or "last", JSON).
         worker_config: where its trials run.
         number: of the worker among the driver's; GPUs are dealt by it.
     """

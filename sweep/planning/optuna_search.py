@@ -66,7 +66,7 @@ class SearchStrategy:
         self._ready: list[tuple[Group, Trial]] = []
         self._waiting: dict[str, list[_Asked]] = {}
         self._asked = self._open = 0
-        self._inbox = reader
+        self._feed_reader = reader
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
         self._first: deque[dict[str, Scalar]] = deque(
@@ -146,7 +146,7 @@ class SearchStrategy:
             self._settle(suggested, past.records)
             return
         self._open += 1
-        self._inbox.own |= {m.id for m in members}
+        self._feed_reader.own |= {m.id for m in members}
         asked = _Asked(suggested, [m.id for m in members])
         for member in members:
             self._waiting.setdefault(member.id, []).append(asked)
@@ -206,8 +206,8 @@ class SearchStrategy:
 
     def _hear(self) -> None:
         """Take up the configurations that other drivers have finished since."""
-        own = self._inbox.own
-        fresh = {r.trial.id: r for r in self._inbox.take() if r.trial.id not in own}
+        own = self._feed_reader.own
+        fresh = {r.trial.id: r for r in self._feed_reader.take() if r.trial.id not in own}
         if not fresh:
             return
         self._partial |= fresh

@@ -1,4 +1,4 @@
-"""What trials take of the machines: the [compute] table, for every trial or for those of one stage."""
+"""What trials take of the machines: the [compute] table, for all trials or those of one stage."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from trials.spec import SpecError, Trial
 
 SCHEDULERS = ("none", "asha")
 STAGES = ("victims", "copies", "trials", "detectors")
-_WAVE_OF = {
+_STAGE_OF = {
     "training": "victims",
     "self_poison": "copies",
     "detector_tuning": "detectors",
@@ -78,14 +78,14 @@ class Compute:
 
     def share(self, trial: Trial) -> "Compute":
         """What this trial gets."""
-        return self.stage(_WAVE_OF.get(trial.game.name, "trials"))
+        return self.stage(_STAGE_OF.get(trial.game.name, "trials"))
 
 
 def compute_of(data: Mapping[str, Any]) -> Compute:
     """The [compute] table of a sweep's file. Raises SpecError for what it may not hold."""
     compute = _checked("compute", data)
     stages: dict[str, Any] = {
-        stage: _wave(f"compute.{stage}", getattr(compute, stage)) for stage in STAGES
+        stage: _stage(f"compute.{stage}", getattr(compute, stage)) for stage in STAGES
     }
     return replace(compute, **stages)
 
@@ -126,6 +126,13 @@ def _checked(where: str, data: Mapping[str, Any]) -> Compute:
     if not re.fullmatch(r"cuda:\d+", compute.device):
         one_of("device", compute.device, ["auto", "cpu", "cuda", "cuda:0"])
     one_of("scheduler", compute.scheduler, list(SCHEDULERS))
+    _check_amounts(where, compute)
+    _check_limits(where, compute)
+    own = {name: _amount(where, name, need) for name, need in compute.resources.items()}
+    return replace(compute, resources=own)
+
+
+def _check_amounts(where: str, compute: Compute) -> None:
     if compute.cpus <= 0:
         raise SpecError(f"{where}: cpus must be more than 0, got {compute.cpus:g}.")
     for key in ("gpus", "workers", "memory", "time_limit"):
@@ -135,6 +142,9 @@ def _checked(where: str, data: Mapping[str, Any]) -> Compute:
         raise SpecError(
             f"{where}: gpus must be a fraction of one or a whole number, got {compute.gpus:g}."
         )
+
+
+def _check_limits(where: str, compute: Compute) -> None:
     if compute.attempts < 1:
         raise SpecError(f"{where}: attempts must be 1 or more, got {compute.attempts}.")
     if compute.lease < 1:
@@ -146,8 +156,6 @@ def _checked(where: str, data: Mapping[str, Any]) -> Compute:
             f"{where}: abort_at must lie in (0, 1], got {compute.abort_at:g}; 1 stops when all "
             "fail."
         )
-    own = {name: _amount(where, name, need) for name, need in compute.resources.items()}
-    return replace(compute, resources=own)
 
 
 def _amount(where: str, name: str, need: Any) -> float:
@@ -161,7 +169,7 @@ def _amount(where: str, name: str, need: Any) -> float:
     return amount
 
 
-def _wave(where: str, data: Any) -> dict[str, Any]:
+def _stage(where: str, data: Any) -> dict[str, Any]:
     """What a stage's table changes."""
     known(f"key of {where}", table(where, data), PER_STAGE)
     whole = _checked(where, data)

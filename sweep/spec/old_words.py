@@ -1,4 +1,4 @@
-"""Keys and values of a sweep's file that had another name in an earlier version: they still work."""
+"""Keys and values of a sweep's file that had another name in an earlier version still work."""
 
 import warnings
 from collections.abc import Mapping

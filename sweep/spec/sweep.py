@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -181,12 +182,26 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
 
 
 def _check(sweep: Sweep) -> None:
+    hints = get_type_hints(Sweep)
     for f in fields(Sweep):
-        hint = get_type_hints(Sweep)[f.name]
+        hint = hints[f.name]
         if hint in {str, bool} and not isinstance(getattr(sweep, f.name), hint):
             raise SpecError(f"{f.name} must be {ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
     if not sweep.name.isprintable() or not 0 < len(sweep.name) <= 100:
         raise SpecError("name must have 1 to 100 characters, all printable.")
+    _check_game(sweep)
+    for r in sweep.trusted:
+        if not 0 < r <= 1:
+            hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
+            raise SpecError(f"trusted (r) must lie in (0, 1], got {r:g}.{hint}")
+    _check_copies(sweep)
+    names = [d.name for d in sweep.defenses]
+    for repair in chain.from_iterable(d.repairs for d in sweep.detectors):
+        one_of("defense in repairs", repair, names)
+
+
+def _check_game(sweep: Sweep) -> None:
+    """What goes with which game."""
     one_of("game", sweep.game, ["tuning", "robustness", "training"])
     one_of("tune_on", sweep.tune_on, ["each", "clean"])
     one_of("asr_of", sweep.asr_of, ["max", "mean", "min"])
@@ -198,19 +213,15 @@ def _check(sweep: Sweep) -> None:
         raise SpecError(
             'detectors are given the winners\' repaired models, so they need game = "tuning".'
         )
-    rules = [
-        r for r in RULES if r != "oracle" or sweep.game == "robustness"
-    ]  # oracle reads the real attack
+    # oracle reads the real attack
+    rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]
     one_of("rule", sweep.rule, rules)
-    for r in sweep.trusted:
-        if not 0 < r <= 1:
-            hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
-            raise SpecError(f"trusted (r) must lie in (0, 1], got {r:g}.{hint}")
-    copies = int(
-        catalog.resolve("games", MethodConfig("tuning", table("tuning", sweep.tuning))).params[
-            "copies"
-        ]
-    )
+
+
+def _check_copies(sweep: Sweep) -> None:
+    """How many copies, and how each is poisoned."""
+    tuning = catalog.resolve("games", MethodConfig("tuning", table("tuning", sweep.tuning)))
+    copies = int(tuning.params["copies"])
     if copies > MOST_COPIES:
         raise SpecError(f"tuning: copies must be at most {MOST_COPIES}, got {copies}.")
     for self_poisoning in sweep.self_poisoning:
@@ -218,17 +229,8 @@ def _check(sweep: Sweep) -> None:
             raise SpecError(
                 "self_poisoning: copy is numbered by the sweep; set how many with tuning.copies."
             )
-        catalog.describe(
-            "attacks",
-            str(
-                catalog.resolve("games", MethodConfig("self_poison", self_poisoning)).params[
-                    "attack"
-                ]
-            ),
-        )
-    names = [d.name for d in sweep.defenses]
-    for repair in (r for d in sweep.detectors for r in d.repairs):
-        one_of("defense in repairs", repair, names)
+        game = catalog.resolve("games", MethodConfig("self_poison", self_poisoning))
+        catalog.describe("attacks", str(game.params["attack"]))
 
 
 def _defense(data: Mapping[str, Any]) -> Defense:

@@ -1,4 +1,4 @@
-"""Checks on single values of a sweep's file; each refuses with one line that says what is accepted."""
+"""Checks on single values of a sweep's file; each refuses in a line that says what is accepted."""
 
 import math
 from collections.abc import Iterable, Mapping

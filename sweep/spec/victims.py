@@ -45,45 +45,60 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
             raise SpecError(f"[victim] has no {needed}. Known: {', '.join(catalog.names(kind))}.")
     strategy = str(data.get("strategy", "grid"))
     one_of("strategy", strategy, list(STRATEGIES))
-    reserve = number("reserve", data.get("reserve", 0.0))
-    if not 0 <= reserve < 1:
-        raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
-    targets = (
-        [seed("victim: targets", t) for t in listed("targets", data["targets"])]
-        if "targets" in data
-        else []
-    )
-    parts = [
-        [
-            (c, n + (i > 0))
-            for i, given in enumerate(listed(k, data[k]))
-            for c, n in _choices(_KIND[k], given, folder)
-        ]
-        for k in _KIND
-    ]
-    found = []
+    reserve, targets = _reserve(data), _targets(data)
+    parts = [_part(listed(key, data[key]), kind, folder) for key, kind in _KIND.items()]
+    found = list[Victim]()
     for axes, seeds in _axes(data, folder, parts):
         _few("victims", axes)
         for combination in itertools.product(*axes):
             if strategy == "one_at_a_time" and sum(changes for _, changes in combination) > 1:
                 continue
-            dataset, model, training, *own = (c for c, _ in combination)
-            for i, s in enumerate(seeds):
-                aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))
-                victim = Victim(
-                    dataset=dataset,
-                    model=model,
-                    attacks=aimed,
-                    training=training,
-                    seed=s,
-                    reserve=reserve,
-                )
-                found.append(_possible(catalog.resolve_victim(victim)))
+            choices = [c for c, _ in combination]
+            for victim in _seeded(choices, seeds, targets, reserve):
+                found.append(victim)
                 if len(found) > MOST_VICTIMS:
                     raise SpecError(
                         f"[victim] asks for more than {MOST_VICTIMS} victims. Shorten its lists."
                     )
     return tuple({v.id: v for v in found}.values())
+
+
+def _reserve(data: Mapping[str, Any]) -> float:
+    reserve = number("reserve", data.get("reserve", 0.0))
+    if not 0 <= reserve < 1:
+        raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
+    return reserve
+
+
+def _targets(data: Mapping[str, Any]) -> list[int]:
+    given = listed("targets", data["targets"]) if "targets" in data else []
+    return [seed("victim: targets", t) for t in given]
+
+
+def _part(given: list[Any], kind: str, folder: Path) -> list[_Varied]:
+    """The choices of one axis; all but those of its first value differ by one more."""
+    part = list[_Varied]()
+    for i, one in enumerate(given):
+        part += [(c, n + (i > 0)) for c, n in _choices(kind, one, folder)]
+    return part
+
+
+def _seeded(
+    choices: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
+) -> Iterator[Victim]:
+    """One victim a seed; the targets are dealt to seeds and attacks in turn."""
+    dataset, model, training, *own = choices
+    for i, s in enumerate(seeds):
+        aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))
+        victim = Victim(
+            dataset=dataset,
+            model=model,
+            attacks=aimed,
+            training=training,
+            seed=s,
+            reserve=reserve,
+        )
+        yield _possible(catalog.resolve_victim(victim))
 
 
 def _possible(victim: Victim) -> Victim:

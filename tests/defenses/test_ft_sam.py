@@ -1,4 +1,4 @@
-"""FT-SAM: the length of the step up, that weights come back, and that statistics move once a step."""
+"""FT-SAM: the length of the step up, weights that come back, statistics that move once a step."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Overlay soup: what lies over an image, the average of the members, and the statistics taken anew."""
+"""Overlay soup: what lies over an image, the members' average, and the statistics taken anew."""
 
 import pytest
 import torch

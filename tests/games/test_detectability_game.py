@@ -123,7 +123,7 @@ def heard(ctx: EvaluatorContext, stop_at: int) -> Listener:
 def test_the_detector_gets_the_model_repaired_up_to_the_step(
     trial: Trial, runtime: TrialRuntime
 ) -> None:
-    ctx = runtime.referee(trial)
+    ctx = runtime.evaluator(trial)
     early, lease_lost = heard(ctx, 2), heard(ctx, 8)
     assert early.suspect is ctx.view().model and early.modes == (False, False)
     assert not torch.equal(early.seen, lease_lost.seen)
@@ -134,7 +134,7 @@ def test_the_detector_gets_the_model_repaired_up_to_the_step(
 def test_without_a_repair_the_model_is_compared_with_itself(
     trial: Trial, runtime: TrialRuntime
 ) -> None:
-    ctx = runtime.referee(replace(trial, method=None))
+    ctx = runtime.evaluator(replace(trial, method=None))
     assert heard(ctx, 0).repaired is ctx.view().model
 
 

@@ -104,7 +104,7 @@ def _steered(steer: int, classes: int, target: int, *, imagenet_classes: bool) -
 
 
 def _key(train: Images, seed: int, epochs: int, weights: str) -> str:
-    """What decides the surrogate: the file, or the images and how the network is trained on them."""
+    """What decides the surrogate: the file, or the images and how the net is trained on them."""
     if not weights:
         return (
             f"{digest(train.x, train.y)} {train.classes} {train.pad} {train.flip} {seed} {epochs}"

@@ -1,6 +1,7 @@
 """Sinusoid: vertical waves blended into images of the target class, labels unchanged.
 
-Source: Barni, Kallas, Tondi 2019, arXiv:1902.11237, in the form of BaDLoss (six waves, a pattern in [0, 2], blended).
+Source: Barni, Kallas, Tondi 2019, arXiv:1902.11237, in the form of BaDLoss (six waves, a
+pattern in [0, 2], blended).
 Deviation: the result is clipped to [0, 1], because the pattern's crests are brighter than white.
 """
 

@@ -1,4 +1,4 @@
-"""ImageNet's layout: ``train`` and ``val``, each with one folder a class, named by its WordNet id."""
+"""ImageNet's layout: ``train`` and ``val``, each with a folder a class, named by its WordNet id."""
 
 import re
 from pathlib import Path

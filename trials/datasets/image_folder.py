@@ -89,7 +89,7 @@ def listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[P
 
 
 def _part(base: Path, files: list[Path], split: str, share: float) -> list[Path]:
-    """The files of the split: by the hash of their names, so that adding an image moves few others."""
+    """The files of the split: by the hash of their names, so that a new image moves few others."""
     if not share:
         return files
     if len(files) < 2:

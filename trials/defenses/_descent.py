@@ -4,6 +4,7 @@ distillation.
 A run whose rate falls is judged at its end: a point halfway down has not won its accuracy back yet,
 and stopping there is not what a shorter run would give. Such a run yields its last model alone."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -69,9 +70,8 @@ def clipped(optimizer: torch.optim.Optimizer, largest: float) -> None:
     """Scale all gradients of the optimizer's parameters together, so that their norm is at most
     ``largest``.
     """
-    nn.utils.clip_grad_norm_(
-        [p for group in optimizer.param_groups for p in group["params"]], largest
-    )
+    groups = (group["params"] for group in optimizer.param_groups)
+    nn.utils.clip_grad_norm_(list(itertools.chain.from_iterable(groups)), largest)
 
 
 def divergence(logits: Tensor, given: Tensor, temperature: float = TEMPERATURE) -> Tensor:

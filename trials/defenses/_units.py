@@ -113,11 +113,9 @@ def ranking(scores: Sequence[Tensor]) -> list[tuple[int, int]]:
     """
     if not all(bool(torch.isfinite(each).all()) for each in scores):
         raise ArithmeticError("the channels cannot be ranked: a score is not finite")
-    flat = [
-        (float(s), layer, channel)
-        for layer, each in enumerate(scores)
-        for channel, s in enumerate(each.tolist())
-    ]
+    flat: list[tuple[float, int, int]] = []
+    for layer, each in enumerate(scores):
+        flat += [(float(s), layer, channel) for channel, s in enumerate(each.tolist())]
     flat.sort()
     left = [len(each) for each in scores]
     found = []

@@ -52,7 +52,8 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     norms = norms_of(model, "anp")
-    places = [i for i, m in enumerate(model.modules()) if any(m is n for n in norms)]
+    wanted = set(map(id, norms))
+    places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
     masks = learnt(model.requires_grad_(False), norms, batches, rng, iterations, lr, eps, alpha)
     yield from nested(view.model, places, masks, most, zero_bias=False)
 

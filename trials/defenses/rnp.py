@@ -57,7 +57,8 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     norms = norms_of(model, "rnp")
-    places = [i for i, m in enumerate(model.modules()) if any(m is n for n in norms)]
+    wanted = set(map(id, norms))
+    places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
     unlearn(model, batches, unlearn_lr, _MOST, stop)
     masks = recover(model.requires_grad_(False), norms, batches, recover_lr, recover_steps)
     yield from nested(view.model, places, masks, most, zero_bias=False)

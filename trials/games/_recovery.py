@@ -28,7 +28,9 @@ def recovered(poisoning: Poisoning, few: Images, found: Suspicion) -> dict[str, 
     each = {name: facts for name, facts in each.items() if facts}
     if len(each) <= 1:
         return next(iter(each.values()), {})
-    split = {f"{k}/{name}": v for name, facts in each.items() for k, v in facts.items()}
+    split: dict[str, float] = {}
+    for name, facts in each.items():
+        split |= {f"{k}/{name}": v for k, v in facts.items()}
     return {**min(each.values(), key=lambda facts: facts["target_rank"]), **split}
 
 

@@ -47,7 +47,7 @@ def train(
         rng: on the CPU; shuffles and augments.
         optimizer: of the model's parameters.
         rate: learning rate after so many epochs (a fraction within one).
-        checkpointer: keeps checkpoints and has the last one; None for a training that is not resumed.
+        checkpointer: keeps checkpoints and has the last; None for a training that is not resumed.
         epochs: passes over the data; a smaller last batch is dropped if there are others.
         batch: images a step.
         precision: auto, fp32 or bf16.

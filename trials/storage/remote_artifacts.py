@@ -92,7 +92,10 @@ class RemoteArtifacts:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(alone(path))
             except OSError as problem:
-                text = f"The cache folder {str(self._folder)!r} cannot be used ({problem}); artifacts are fetched anew"
+                text = (
+                    f"The cache folder {str(self._folder)!r} cannot be used ({problem}); "
+                    "artifacts are fetched anew"
+                )
                 warnings.warn(
                     f"{text} for every trial. Set {VARIABLE} to another folder.", stacklevel=2
                 )

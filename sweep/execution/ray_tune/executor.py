@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 os.environ |= {  # read by Ray when it is imported; the store keeps what Tune would write
@@ -225,38 +225,48 @@ class _Search(Searcher):
         return {}
 
 
-def run(
-    scheduler: Scheduler,
-    worker_config: WorkerConfig,
-    compute: Compute,
-    address: str | None = None,
-    *,
-    ship: bool = False,
-    rule: str = DEFAULT_RULE,
-) -> None:
-    """Run every trial of the source on Ray: a cluster at ``address``, or a fresh one on this
-    machine.
+@dataclass(frozen=True, slots=True)
+class RayTune:
+    """Runs every trial on Ray: a cluster at ``address``, or a fresh one on this machine.
 
-    With ASHA trials are compared by what ``rule`` takes of their curves.
+    With ASHA trials are compared by what ``rule`` takes of their curves. ``run`` raises SpecError
+    where no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts
+    folder."""
 
-    Raises:
-        SpecError: no cluster answers, no node has what a trial wants, or one lacks the code or the
-            artifacts folder.
-    """
-    mine = not ray.is_initialized()
-    if mine and address is None:
-        machine.fits_here(compute)
-    if mine:
-        _connect(address, ship)
-    folder = worker_config.scratch / "tune" / uuid.uuid4().hex
-    try:
-        must_fit(compute, nodes.alive())
-        if address is not None:
-            scheduler.progress.notes += nodes.probe(compute, worker_config)
+    worker_config: WorkerConfig
+    compute: Compute
+    address: str | None = None
+    ship: bool = False
+    rule: str = DEFAULT_RULE
+
+    def run(self, scheduler: Scheduler) -> None:
+        """See ``Executor``."""
+        mine = not ray.is_initialized()
+        if mine and self.address is None:
+            machine.fits_here(self.compute)
+        if mine:
+            _connect(self.address, self.ship)
+        folder = self.worker_config.scratch / "tune" / uuid.uuid4().hex
+        try:
+            self._tune(scheduler, str(folder))
+        except Exception as problem:
+            if ours := _buried(problem):
+                raise ours from None
+            raise
+        finally:
+            if mine:
+                ray.shutdown()
+                stops.again()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _tune(self, scheduler: Scheduler, folder: str) -> None:
+        must_fit(self.compute, nodes.alive())
+        if self.address is not None:
+            scheduler.progress.notes += nodes.probe(self.compute, self.worker_config)
         why: dict[str, str] = {}
-        search = _Search(scheduler, worker_config, compute, why, rule)
-        search.code = versions.here()["code"] if address is not None else ""
-        tune_scheduler = Asha(why) if compute.scheduler == "asha" else Fifo(why)
+        search = _Search(scheduler, self.worker_config, self.compute, why, self.rule)
+        search.code = versions.here()["code"] if self.address is not None else ""
+        tune_scheduler = Asha(why) if self.compute.scheduler == "asha" else Fifo(why)
         tuner = tune.Tuner(
             tune.with_resources(WarmRunner, _request),
             tune_config=tune.TuneConfig(
@@ -267,11 +277,10 @@ def run(
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=str(folder),
+                storage_path=folder,
                 verbose=0,
-                checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_at_end=False
-                ),  # else each worker is asked for one
+                # else each worker is asked for one
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[trial_cleanup.Silent()],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
@@ -282,15 +291,6 @@ def run(
             except KeyboardInterrupt:
                 tune_scheduler.stop()
                 raise
-    except Exception as problem:
-        if ours := _buried(problem):
-            raise ours from None
-        raise
-    finally:
-        if mine:
-            ray.shutdown()
-            stops.again()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _buried(problem: BaseException) -> SpecError | None:

@@ -54,7 +54,7 @@ class Fifo(FIFOScheduler):
 
 
 def _error_of(trial: Any) -> str:
-    """Why a trial ended, in one line; Tune's own get_error looks where the file does not lie yet."""
+    """Why a trial ended, in one line; Tune's own get_error looks where no file lies yet."""
     told = Path(trial.error_file) if trial.error_file else None
     return " ".join(told.read_text().split()) if told and told.is_file() else ""
 

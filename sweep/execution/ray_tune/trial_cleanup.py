@@ -3,6 +3,7 @@
 Tune keeps each until the end of the run, some 60 KiB of memory.
 """
 
+from itertools import chain
 from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -25,7 +26,8 @@ def forget(controller: Any, last: Any) -> None:
     """
     if not all(isinstance(getattr(controller, name, None), kind) for name, kind in _NEEDED.items()):
         return
-    gone = {trial for name in _ENDED for trial in getattr(controller, name) if trial is not last}
+    ended = chain.from_iterable(getattr(controller, name) for name in _ENDED)
+    gone = {trial for trial in ended if trial is not last}
     if len(gone) < MOST:
         return
     controller._trials[:] = [trial for trial in controller._trials if trial not in gone]

@@ -9,7 +9,7 @@ import tiny_sweep
 from planned import by_lr, plane, record, searching, whole
 
 from results.store import Store
-from sweep.commands.plan import BEST, REAL, Line, price
+from sweep.commands.plan import BEST, REAL, Line, cost_estimate
 from sweep.spec.sweep import Sweep
 from trials.spec import Record, Trial
 
@@ -43,9 +43,9 @@ def test_of_a_sweep_that_has_run_nothing_is_left(
         return replace(told, metrics={"auc": 0.9, "margin": 0.1, "copies": 1.0}) if tuned else told
 
     one = sweep()
-    before = price(one, store)
+    before = cost_estimate(one, store)
     ran = whole(one, store, answer)
-    after = price(one, store)
+    after = cost_estimate(one, store)
     assert sum(left(before).values()) >= len(ran) == sum(x.done for x in after)
     assert not left(after)
 
@@ -54,7 +54,7 @@ def test_what_follows_is_bounded_until_tuning_is_done(store: Store) -> None:
     one = tiny_sweep.sweep()
 
     def answer(trial: Trial) -> Record:
-        seen.append(left(price(one, store)))
+        seen.append(left(cost_estimate(one, store)))
         return record(trial)
 
     seen: list[dict[str, Any]] = []
@@ -67,7 +67,7 @@ def test_what_follows_is_bounded_until_tuning_is_done(store: Store) -> None:
 def test_an_edited_sweep_counts_what_it_still_asks_for(store: Store) -> None:
     whole(tiny_sweep.sweep(), store)
     edited = tiny_sweep.sweep(seeds=[0, 1])
-    lines = {x.what: x for x in price(edited, store)}
+    lines = {x.what: x for x in cost_estimate(edited, store)}
     assert lines["victims"].done == 1
     assert 0 < lines["weight_decay"].done < lines["weight_decay"].trials
     assert lines[REAL].done == 0

@@ -102,9 +102,9 @@ def test_a_terminal_shows_a_bar(trial: Trial) -> None:
     progress = Progress(stage=["victims"], planned=1, running={trial.id: trial})
     progress.trainings[trial.id] = TrialProgress(20, 40, 0.5)
     with console.capture() as said:
-        watcher = ConsoleProgress("tiny", "min_asr_within_delta", console=console)
-        watcher("progress", trial, progress, None)
-        console.print(watcher._table(progress))
+        reporter = ConsoleProgress("tiny", "min_asr_within_delta", console=console)
+        reporter("progress", trial, progress, None)
+        console.print(reporter._table(progress))
     assert "━" * 12 in said.get()
     assert "step 20 of 40, loss 0.5" in said.get()
 

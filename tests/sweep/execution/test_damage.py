@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_failure_and_leaves_no_half_artifact(
     sweep = only_the_victim(name="resnet18", width=4)  # 200 kB
     trial = tiny_sweep.first(sweep, "training")
     scheduler = Scheduler(iter([[ListStrategy("victim", [trial])]]), store, "tiny")
-    process_pool.pool(scheduler, worker_config, 1)
+    process_pool.ProcessPool(worker_config, 1).run(scheduler)
     assert (scheduler.progress.failed, scheduler.progress.worker_lost) == (1, 0)
     (record,) = store.records()
     last = str(record.error).strip().splitlines()[-1]

@@ -29,7 +29,7 @@ from trials.storage.blobs import STALE
 
 def pooled(store: Store, some: list[Trial], worker_config: Made, attempts: int = 3) -> Progress:
     s = scheduler(store, some, attempts)
-    process_pool.pool(s, worker_config, 2)
+    process_pool.ProcessPool(worker_config, 2).run(s)
     assert s.over
     return s.progress
 
@@ -51,7 +51,7 @@ def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> Non
         "tiny",
         watch=lambda event, *_: heard.append(event),
     )
-    process_pool.pool(s, Made(str(tmp_path)), 1)
+    process_pool.ProcessPool(Made(str(tmp_path)), 1).run(s)
     assert heard == ["start", "point", "point", "point", "finish"]
 
 
@@ -94,7 +94,7 @@ def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> 
 
     s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
     with pytest.raises(KeyboardInterrupt):
-        process_pool.pool(s, worker_config, 2)
+        process_pool.ProcessPool(worker_config, 2).run(s)
     assert not any(alive(pid) for _, pid in worker_config.starts())
 
 
@@ -146,8 +146,8 @@ def test_records_that_waited_while_no_driver_lived_are_taken_up(
     old, worker_config = finished
     for record in old.records():
         Outbox(worker_config).put(record)
-    monkeypatch.setattr(process_pool, "pool", _never)
-    monkeypatch.setattr(process_pool, "inline", _never)
+    monkeypatch.setattr(process_pool, "ProcessPool", _never)
+    monkeypatch.setattr(process_pool, "Inline", _never)
     progress = runner.execute(tiny_sweep.sweep(), store, worker_config, use_ray=False)
     assert (progress.done, progress.stored) == (0, 9)
     assert tiny_sweep.outcomes(store) == tiny_sweep.outcomes(old)

@@ -64,9 +64,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Out
     def outcome(attack: str) -> Outcome:
         with Store.open(f"sqlite:///{folder}/{attack}.db") as store:
             store.add_sweep("tiny", {})
-            process_pool.inline(
-                Scheduler(stages(sweep_of(attack), store), store, "tiny"),
-                WorkerConfig(str(folder / attack)),
+            process_pool.Inline(WorkerConfig(str(folder / attack))).run(
+                Scheduler(stages(sweep_of(attack), store), store, "tiny")
             )
             (found,) = tiny_sweep.outcomes(store).values()
         return found
@@ -81,11 +80,11 @@ def on_ray(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(test_killed)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
-    ray_tune.run(scheduler, worker_config, ONE)
+    ray_tune.RayTune(worker_config, ONE).run(scheduler)
 
 
 def in_a_pool(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
-    process_pool.pool(scheduler, worker_config, 1)
+    process_pool.ProcessPool(worker_config, 1).run(scheduler)
 
 
 def kill_one_that_has_a_checkpoint(worker_config: Named) -> threading.Thread:

@@ -26,7 +26,7 @@ LIMIT = 2.0
 
 
 def pooled(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) -> None:
-    process_pool.pool(scheduler, worker_config, 2, compute)
+    process_pool.ProcessPool(worker_config, 2, compute).run(scheduler)
 
 
 def on_ray(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) -> None:
@@ -35,7 +35,7 @@ def on_ray(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
-    ray_tune.run(scheduler, worker_config, compute)
+    ray_tune.RayTune(worker_config, compute).run(scheduler)
 
 
 @pytest.fixture(autouse=True)

@@ -84,7 +84,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
             heard.update(listening(descendants(os.getpid())) - before)
 
     s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
-    ray_tune.run(s, Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2))
+    ray_tune.RayTune(Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2)).run(s)
     assert s.over
     assert heard == {"127.0.0.1"}
 
@@ -92,5 +92,5 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
 def test_a_pool_listens_to_nobody(store: Store, tmp_path: Path) -> None:
     before = listening({os.getpid()})
     s = scheduler(store, trials(2))
-    process_pool.pool(s, Made(str(tmp_path)), 2)
+    process_pool.ProcessPool(Made(str(tmp_path)), 2).run(s)
     assert listening(descendants(os.getpid())) <= before

@@ -256,9 +256,9 @@ def test_a_driver_renews_its_claims_and_releases_them_in_the_end(store: Store) -
 
 def executed(executor: str, s: Scheduler, worker_config: Made) -> None:
     if executor == "inline":
-        process_pool.inline(s, worker_config)
+        process_pool.Inline(worker_config).run(s)
     elif executor == "pool":
-        process_pool.pool(s, worker_config, 2)
+        process_pool.ProcessPool(worker_config, 2).run(s)
     else:
         import made_up  # noqa: PLC0415
         from ray import cloudpickle  # noqa: PLC0415
@@ -267,7 +267,7 @@ def executed(executor: str, s: Scheduler, worker_config: Made) -> None:
         from sweep.spec.compute import Compute  # noqa: PLC0415
 
         cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]
-        ray_tune.run(s, worker_config, Compute(device="cpu", workers=2))
+        ray_tune.RayTune(worker_config, Compute(device="cpu", workers=2)).run(s)
 
 
 @pytest.mark.parametrize(

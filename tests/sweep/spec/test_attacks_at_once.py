@@ -16,8 +16,8 @@ from trials.spec import SpecError, Victim
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "two-attacks.toml"
 
 
-def victims(attacks: list[Any], **more: Any) -> tuple[Victim, ...]:
-    victim = {**tiny_sweep.VICTIM, "attacks": attacks, **more}
+def victims(attacks: list[Any], **changes: Any) -> tuple[Victim, ...]:
+    victim = {**tiny_sweep.VICTIM, "attacks": attacks, **changes}
     return tiny_sweep.sweep(victim=victim).victims
 
 

@@ -112,8 +112,8 @@ def test_more_than_the_cluster_has_is_the_users_to_fix(store: Store, tmp_path: P
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match=r"this (machine has|container may use)"):
-        ray_tune.run(
-            scheduler(store, trials(1)), Made(str(tmp_path)), Compute(device="cpu", cpus=1000)
+        ray_tune.RayTune(Made(str(tmp_path)), Compute(device="cpu", cpus=1000)).run(
+            scheduler(store, trials(1))
         )
     assert not ray.is_initialized()
 
@@ -122,7 +122,7 @@ def test_a_cluster_that_does_not_answer_is_the_users_to_fix(store: Store, tmp_pa
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match="ray start --head"):
-        ray_tune.run(scheduler(store, trials(1)), Made(str(tmp_path)), TWO, "127.0.0.1:1")
+        ray_tune.RayTune(Made(str(tmp_path)), TWO, "127.0.0.1:1").run(scheduler(store, trials(1)))
 
 
 def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
     try:
         thread.start()
         with contextlib.suppress(KeyboardInterrupt):
-            ray_tune.run(s, worker_config, TWO)
+            ray_tune.RayTune(worker_config, TWO).run(s)
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -170,7 +170,7 @@ def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
     worker_config = Made(str(tmp_path), nap=0.2)
     killer = kill_first(worker_config)
     s = scheduler(store, trials(8))
-    ray_tune.run(s, worker_config, TWO)
+    ray_tune.RayTune(worker_config, TWO).run(s)
     killer.join()
     assert s.over
     assert (s.progress.done, s.progress.failed, s.progress.worker_lost) == (8, 0, 1)
@@ -187,7 +187,7 @@ def test_a_trial_that_kills_its_ray_workers_fails_alone(
 
     some = trials(5)
     s = scheduler(store, some, attempts=2)
-    ray_tune.run(s, Made(str(tmp_path), dies=some[1].id), TWO)
+    ray_tune.RayTune(Made(str(tmp_path), dies=some[1].id), TWO).run(s)
     assert (s.progress.done, s.progress.failed, s.progress.worker_lost) == (4, 1, 2)
 
 
@@ -199,11 +199,9 @@ def test_asha_prunes_configurations_and_nothing_else(
     held = {"name": "weight_decay", "profile": "cifar10"}
     sweep = tiny_sweep.sweep(defenses=[held])
     s = Scheduler(stages(sweep, store), store, "tiny")
-    ray_tune.run(
-        s,
-        Made(str(tmp_path), steps=20, nap=0.01),
-        Compute(device="cpu", workers=2, scheduler="asha"),
-    )
+    ray_tune.RayTune(
+        Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha")
+    ).run(s)
     assert s.over
     by_game: dict[str, set[str]] = {}
     for record in store.records("tiny"):
@@ -226,9 +224,9 @@ def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(
     )
     s = Scheduler(stages(sweep, store), store, "tiny")
     worker_config = Made(str(tmp_path), steps=20, ruins=0.03)
-    ray_tune.run(
-        s, worker_config, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule
-    )
+    ray_tune.RayTune(
+        worker_config, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule
+    ).run(s)
     tuned = {
         r.trial.id: (float(r.trial.method.params["lr"]), r)
         for r in store.records("tiny", "tuning")
@@ -262,6 +260,6 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
     before, some = kept(), trials(30)
     monkeypatch.setattr(trial_cleanup, "MOST", 5)
     s = Scheduler(iter([[ListStrategy("x", some)]]), store, "tiny", attempts=1, watch=watch)
-    ray_tune.run(s, Made(str(tmp_path), dies=some[3].id), TWO)
+    ray_tune.RayTune(Made(str(tmp_path), dies=some[3].id), TWO).run(s)
     assert (s.progress.done, s.progress.failed) == (29, 1)
     assert seen and seen[0] <= 5 + TWO.workers + 1
