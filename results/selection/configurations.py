@@ -13,6 +13,8 @@ from results.selection.rules import curve_of, delta_of, find_rule
 from results.stats.intervals import mean_sd
 from trials.spec import MethodConfig, Point, Record, Trial, Victim, content_id
 
+OF_ATTACK = "asr/"  # before an attack's name: its own ASR, in the points of victims of several
+
 
 class SelectionTask(NamedTuple):
     """One question that a sweep answers: which defense for this victim, with this much trusted
@@ -131,6 +133,8 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
         row = [s[step] for s in by_step]
         seen = [p.extra["val_cda"] for p in row if "val_cda" in p.extra]
         extra = {"val_cda": fmean(seen)} if len(seen) == len(row) else {}
+        attacks = [k for k in row[0].extra if k.startswith(OF_ATTACK)]
+        extra |= {k: fmean(p.extra[k] for p in row) for k in attacks}
         seconds = fmean(p.seconds for p in row)
         points.append(
             Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, extra)

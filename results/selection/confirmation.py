@@ -9,13 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from results.selection.configurations import least, of_game, spread
+from results.selection.configurations import OF_ATTACK, least, of_game, spread
 from results.selection.rules import curve_of
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
 from trials.spec import Point, Record, Victim
-
-OF_ATTACK = "asr/"  # before an attack's name: its own ASR, in the points of victims of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

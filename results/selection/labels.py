@@ -55,6 +55,11 @@ def attack(victim: Victim) -> str:
     return " + ".join(shown) or "clean"
 
 
+def of_attack(one: str, victim: Victim) -> str:
+    """'badnets in badnets (m = 50) + wanet', one of several attacks; all of them for ''."""
+    return f"{one} in {attack(victim)}" if one else attack(victim)
+
+
 def victim_name(victim: Victim) -> str:
     """'cifar10, resnet18, badnets (m = 50), seed 0'."""
     return f"{victim.dataset.name}, {victim.model.name}, {attack(victim)}, seed {victim.seed}"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from results.reference import paper
 from results.selection.confirmation import HeldOutResult, confirmed, each_attack, frozen, pooled
-from results.selection.labels import attack, percents
+from results.selection.labels import attack, of_attack, percents
 from results.selection.winners import Winner, winners
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Record, Victim
@@ -57,7 +57,7 @@ def _row(w: Winner, j: Winner | HeldOutResult, victim: Victim, split: str) -> di
     known = paper.left(victim, w.defense, w.trusted) if split == "test" else None
     return {
         **of_victim(victim, w.trusted),
-        "attack": f"{one} in {attack(victim)}" if one else attack(victim),
+        "attack": of_attack(one, victim),
         "defense": w.defense,
         "split": SPLITS[split],
         "step": w.step,

@@ -4,14 +4,21 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: the
 oracle's point; that stands in ``oracle``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from results.selection.configurations import configurations, least, spread
-from results.selection.labels import percents, settings
+from results.selection.configurations import (
+    OF_ATTACK,
+    Configuration,
+    configurations,
+    least,
+    spread,
+)
+from results.selection.labels import of_attack, percents, settings
 from results.stats.intervals import wilson
 from results.tables._columns import frame, of_victim, points
-from trials.spec import Record
+from trials.spec import Point, Record
 
 COLUMNS = (
     *(
@@ -40,7 +47,7 @@ COLUMNS = (
 
 def table(records: Sequence[Record], /, *, rule: str = "last_before_delta") -> pd.DataFrame:
     """One row a configuration that ran to its end (not one frozen by tuning), grouped by task and
-    defense.
+    defense; where a victim has several attacks, one more for each.
 
     Raises:
         SpecError: unknown rule.
@@ -50,25 +57,32 @@ def table(records: Sequence[Record], /, *, rule: str = "last_before_delta") -> p
     for c in configurations(whole, rule, game="robustness"):
         if c.point is None:
             continue
-        n = least(c.records, "n_triggered")
-        rows.append(
-            {
-                **of_victim(c.victim, c.task.trusted),
-                "defense": c.choice.name,
-                "η: ASR left (%)": points(c.point.asr),
-                "95 % interval (%)": percents(wilson(c.point.asr, n)) if n else None,
-                "sd (pp)": points(spread(c.records, c.point.step)),
-                "triggered images": n,
-                "seeds": len(c.records),
-                "CDA (%)": points(c.point.cda),
-                "CDA lost (pp)": points(c.curve[0].cda - c.point.cda),
-                "ASR before (%)": points(c.curve[0].asr),
-                "step": c.point.step,
-                "rule": rule,
-                "settings": settings(c.choice),
-            }
-        )
+        names = [k.removeprefix(OF_ATTACK) for k in c.point.extra if k.startswith(OF_ATTACK)]
+        rows += [_row(c, c.point, rule, name) for name in ("", *names)]
     return frame(
         sorted(rows, key=lambda row: (row["dataset"], row["attack"], row["r (%)"], row["defense"])),
         COLUMNS,
     )
+
+
+def _row(c: Configuration, point: Point, rule: str, one: str) -> dict[str, Any]:
+    """The row of a configuration; ``one`` is the attack that it is about, empty for all."""
+    start = c.curve[0]
+    asr, asr0 = (p.extra[OF_ATTACK + one] if one else p.asr for p in (point, start))
+    n = least(c.records, f"n_triggered/{one}" if one else "n_triggered")
+    return {
+        **of_victim(c.victim, c.task.trusted),
+        "attack": of_attack(one, c.victim),
+        "defense": c.choice.name,
+        "η: ASR left (%)": points(asr),
+        "95 % interval (%)": percents(wilson(asr, n)) if n else None,
+        "sd (pp)": None if one else points(spread(c.records, point.step)),
+        "triggered images": n,
+        "seeds": len(c.records),
+        "CDA (%)": points(point.cda),
+        "CDA lost (pp)": points(start.cda - point.cda),
+        "ASR before (%)": points(asr0),
+        "step": point.step,
+        "rule": rule,
+        "settings": settings(c.choice),
+    }

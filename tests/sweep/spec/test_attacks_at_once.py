@@ -8,7 +8,7 @@ import pytest
 import tiny_sweep
 
 from results.store import Store
-from results.tables import judged
+from results.tables import judged, robustness
 from sweep.cli import main
 from sweep.spec import sweep as sweep_file
 from trials.spec import SpecError, Victim
@@ -103,6 +103,21 @@ def test_a_sweep_of_two_attacks_comes_to_a_report_with_a_row_each(tmp_path: Path
         assert f"{name} in badnets" in page.read_text()
     left = [row["η: ASR left (%)"] for row in each.values()]
     assert rows.loc[both]["η: ASR left (%)"] == max(left)
+
+
+def test_a_sweep_on_the_real_attacks_has_a_row_each_too(tmp_path: Path) -> None:
+    file, store = short(tmp_path), f"sqlite:///{tmp_path}/store.db"
+    file.write_text('game = "robustness"\n' + file.read_text())
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(file), "--local", "--store", store])
+    assert ended.value.code == 0
+    with Store.read(store) as opened:
+        records = opened.records("two")
+    (real,) = [r for r in records if r.trial.game.name == "robustness"]
+    rows = robustness.table(records, rule="last").set_index("attack")["η: ASR left (%)"]
+    both, end = "badnets (m = 100) + a_blend (m = 150)", real.curve[-1]
+    wanted = {f"{n} in {both}": end.extra[f"asr/{n}"] for n in ("badnets", "a_blend")}
+    assert dict(rows) == {k: round(100 * v, 2) for k, v in {**wanted, both: end.asr}.items()}
 
 
 def test_the_example_is_a_victim_of_two_attacks() -> None:
