@@ -5,7 +5,8 @@
 Both detectors, each in its own form, inspect an untrained ResNet-18 of digits (ten classes, 16
 pixels), with the same generator. The sides take turns, so that another load on the machine falls on
 both; each figure is the best of the rounds, in processor seconds and in seconds on the clock.
-Writes benchmarks/results/detection.csv."""
+Writes benchmarks/results/detection.csv.
+"""
 
 import argparse
 import time

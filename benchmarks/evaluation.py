@@ -7,7 +7,8 @@ steps), the same models are measured twice. Ours: the select images, stamped onc
 inference mode. Naive: the whole trusted set, stamped anew, batches of 64, gradients on. The two
 must give the same ASR and CDA on the select images, and so select the same point. On digits; on
 CIFAR-10 too (width 16, a short training) where POISONSWEEP_DATA names its folder. Writes
-benchmarks/results/evaluation.json."""
+benchmarks/results/evaluation.json.
+"""
 
 import argparse
 import os

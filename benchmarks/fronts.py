@@ -5,7 +5,8 @@ other in one process.
 
 Prints the table and writes benchmarks/results/fronts.json. Each figure is the best of three;
 Optuna's functions are private ones of its installed version. If they disagree, it says so and
-fails."""
+fails.
+"""
 
 import argparse
 import sys

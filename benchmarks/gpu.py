@@ -7,7 +7,8 @@ In one run, for each width of ResNet-18: the recipe ``fast`` (512 images a step;
 beside it) and a defense's steps (``fine_tuning``, 128 images), each in as many processes as are
 asked for, all of them measured over the same seconds. Small networks leave a GPU waiting for
 Python, so more trials at a time pay there, and ``gpus`` in [compute] may be a smaller share; a
-full-size one fills it. Writes benchmarks/results/gpu.json."""
+full-size one fills it. Writes benchmarks/results/gpu.json.
+"""
 
 import argparse
 import multiprocessing

@@ -7,7 +7,8 @@ turns.
 One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out,
 and with the same source told nothing of the workers, so that all strategies take turns. Only trials
 that run a defense or a detector are counted; making a victim or a copy loads what it must in either
-case. Writes benchmarks/results/locality.json."""
+case. Writes benchmarks/results/locality.json.
+"""
 
 import argparse
 import tempfile

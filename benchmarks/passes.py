@@ -4,7 +4,8 @@
 
 Hooks count the batches and images that go through the model and its copies; two runs of different
 length tell the passes a step from those before the first one. Writes
-benchmarks/results/passes.json."""
+benchmarks/results/passes.json.
+"""
 
 import argparse
 import sys

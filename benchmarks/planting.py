@@ -5,7 +5,8 @@
 A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor
 is planted by five schedules; then every copy, and the victim with its real backdoor, is treated
 alike (same trusted images and settings), and the ASR that is left is measured on all test images.
-Writes benchmarks/results/planting.json and docs/planting.md."""
+Writes benchmarks/results/planting.json and docs/planting.md.
+"""
 
 import argparse
 import tempfile

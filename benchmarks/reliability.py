@@ -7,7 +7,8 @@ Runs the tests with the marker ``chaos`` (tests/chaos, and those of two nodes), 
 hostile inputs (tests/fuzz), keeps what they counted in benchmarks/results/reliability.json and
 renders docs/reliability.md. ``--only`` runs the chaos tests whose names hold these words and leaves
 all other figures as they were, ``--hostile`` does so for the hostile inputs; ``--page`` renders the
-page alone."""
+page alone.
+"""
 
 import argparse
 import json

@@ -9,7 +9,8 @@ weights.safetensors. Trusted images are drawn and cut as the robustness game doe
 repair, one fifth (held out) is what the defender sees. A defense whose curve has many points gives
 rows for the last point that costs at most 1, 2 and 3 points of CDA on the held-out images; all
 others give one row, their end. CDA and ASR are the test set's, which chooses nothing. Adds its rows
-to benchmarks/results/repairs.csv."""
+to benchmarks/results/repairs.csv.
+"""
 
 import argparse
 import csv

@@ -9,7 +9,8 @@ Trials that do nothing go through the real source, executors and an SQLite store
 has a process of its own, so that memory is its own too. A machine may be faster at one minute than
 at the next, so sweeps of the two sizes take turns, and a large one is compared with the small ones
 just before and after it. Searches run without an executor: what they cost is the source's. Writes
-benchmarks/results/scaling.json; docs/scaling.md says what follows."""
+benchmarks/results/scaling.json; docs/scaling.md says what follows.
+"""
 
 import argparse
 import json

@@ -5,7 +5,8 @@ lies.
 
 Ours: one trial with 20 curve points and 4 metrics a record, one durable transaction each (SQLite:
 WAL, FULL). Optuna: RDBStorage with its defaults on SQLite, one trial with 2 parameters, 5 reports
-and a tell. Writes benchmarks/results/store.json."""
+and a tell. Writes benchmarks/results/store.json.
+"""
 
 import argparse
 import platform

@@ -7,7 +7,8 @@ In one run, for each number of threads and width: the machine's convolution FLOP
 convolution, forward and backward, the better of both memory layouts), the recipe ``fast`` as it is
 shipped, and a plain fp32 loop on contiguous tensors; bf16 where the processor has AMX tiles. Each
 figure is the best of N rounds of about S seconds, the sides taking turns, so that another load on
-the machine falls on all of them. Writes benchmarks/results/throughput.json."""
+the machine falls on all of them. Writes benchmarks/results/throughput.json.
+"""
 
 import argparse
 import time

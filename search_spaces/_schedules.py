@@ -15,7 +15,8 @@ def descent(ask: Ask, profile: str, steps: int, *constant: float) -> dict[str, S
 
     A rate that falls over fewer steps from a higher value comes first; its run is judged at its
     end, so that its steps are searched. The other branch is the paper's form: ``steps`` at one of
-    the ``constant`` rates, with labels alone. The profile ``small`` has that branch alone."""
+    the ``constant`` rates, with labels alone. The profile ``small`` has that branch alone.
+    """
     if profile == "small":
         return {"steps": steps, "lr": number(ask, "lr", *constant)}
     if option(ask, "schedule", "cosine", "constant") == "constant":

@@ -54,7 +54,8 @@ def thin(points: Sequence[MethodConfig], limit: int, seed: int) -> list[MethodCo
 
     Greedy: the next point is one whose values occur least so far; among these, one farthest from
     the nearest point taken (settings' ranks scaled to [0, 1], summed); among these, ``seed``
-    decides."""
+    decides.
+    """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     places = _places(points)

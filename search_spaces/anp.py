@@ -3,7 +3,8 @@
 Source: Wu & Wang 2021, arXiv:2110.14430: eps 0.4, alpha 0.2, learning rate 0.2, 2,000 iterations of
 128.
 Deviation: the threshold is the curve's axis. The profile ``small`` is ours, for digits of 16 pixels
-and runs of seconds."""
+and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

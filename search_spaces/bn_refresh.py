@@ -1,7 +1,8 @@
 """BatchNorm refresh: how many batches to forward.
 
 Source: a control, in no table; the steps are those of Fine-Pruning in Table V, whose released code
-only did this."""
+only did this.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

@@ -1,7 +1,7 @@
 """Channel Lipschitzness pruning: one point, whose curve is the whole range of thresholds.
 
 Source: Zheng et al. 2022, arXiv:2208.03111: u = 3 on CIFAR-10.
-Deviation: the threshold is the curve's axis, so that there is nothing to strategy.
+Deviation: the threshold is the curve's axis, so that there is nothing to search.
 """
 
 from search_spaces._ask import Ask, of_profile

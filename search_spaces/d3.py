@@ -3,7 +3,8 @@ from.
 
 Source: Wei et al. 2025, arXiv:2411.09585: lambda 0.5, epsilon 0.1, learning rate 0.01, 100 epochs.
 Deviation: ``push`` and the learning rate are the paper's in the units of this defense. The profile
-``small`` is ours, for digits of 16 pixels and runs of seconds."""
+``small`` is ours, for digits of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile, option
 from trials.spec import MethodConfig, Scalar

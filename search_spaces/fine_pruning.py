@@ -5,7 +5,8 @@ Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (the first point of t
 1e-6 on ImageNet).
 Deviation: the branch whose learning rate falls, which comes first, is ours. The optimizer is
 nominally searched too; here it is sgd, the optimum in every column. rho is drawn evenly, not in the
-logarithm. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds."""
+logarithm. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from search_spaces._schedules import descent

@@ -4,7 +4,8 @@ Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (weight decay's steps
 and section A-E (learning rates 0.1 to 1e-3 on CIFAR-10, 1e-3 to 1e-6 on ImageNet).
 Deviation: the branch whose learning rate falls, which comes first, is ours. The control is in
 neither; it takes the weight-decay space with lambda_w = 0. The profile ``small`` is ours, for
-digits of 16 pixels and runs of seconds."""
+digits of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, of_profile
 from search_spaces._schedules import descent

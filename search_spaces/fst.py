@@ -5,7 +5,8 @@ Source: Min et al. 2023, arXiv:2310.01875, section 5 (10 epochs, learning rate 0
 CIFAR-10).
 Deviation: the first point is ours (soft outputs of the given model, learning rate 0.03). The
 paper's form, labels at 0.01, is in the grid; its alpha, for a head of norm 5.9, is ours over 35.
-The profile ``small`` is ours, for digits of 16 pixels and runs of seconds."""
+The profile ``small`` is ours, for digits of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

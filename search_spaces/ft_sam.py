@@ -3,7 +3,8 @@
 Source: Zhu et al. 2023, arXiv:2304.11823: radius 2 and smoothing 0.1 on CIFAR-10, 8 and 0 on GTSRB
 and Tiny ImageNet, learning rate 0.01.
 Deviation: steps instead of 100 epochs. The profile ``small`` is ours, for digits of 16 pixels and
-runs of seconds."""
+runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

@@ -3,7 +3,8 @@
 Source: Zeng et al. 2022, arXiv:2110.03735, and its authors' code: Adam at 1e-3, 3 to 5 rounds, five
 terms.
 Deviation: the bound is ours; there was none. The profile ``small`` is ours, for digits of 16 pixels
-and runs of seconds."""
+and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

@@ -7,7 +7,8 @@ Deviation: the branch whose learning rate falls, which comes first, is ours. The
 teacher's steps and of p lie on the edge of their ranges. One learning rate serves the student and
 its teacher, as Table V has only one. The optimizer is nominally searched too; here it is sgd, the
 optimum in every column. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds:
-with fewer places to average over, the same lambda_at weighs more."""
+with fewer places to average over, the same lambda_at weighs more.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from search_spaces._schedules import descent

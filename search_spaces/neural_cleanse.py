@@ -8,7 +8,8 @@ CIFAR-10, lambda_N = 0.02, lies on the edge of the range; the authors' prelimina
 norm over its batch of 128, so that it ran what is 2.56 here, which is not in the range. Their
 ``stamp`` is ``all``, Algorithm 6's ``smallest``: both are walked. The optimizer is nominally
 searched too; here it is sgd, the optimum in every column. The profile ``small`` is ours, for digits
-of 16 pixels and runs of seconds."""
+of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile, option
 from search_spaces._schedules import descent

@@ -3,7 +3,8 @@ member.
 
 Source: experiments of ours on Adaptive-Blend, in docs/repairs.md.
 Deviation: the share of the members is the curve's axis. The profile ``small`` is for digits of 16
-pixels and runs of seconds."""
+pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

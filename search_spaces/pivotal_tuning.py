@@ -7,7 +7,8 @@ Deviation: the branch whose learning rate falls, which comes first, is ours. The
 lambda_R, 1e6 to 2e7, holds neither of Table V's optima (20,000 and 150,000); kappa = 2 lambda_R /
 parameters goes from 3.6e-3, the optimum on CIFAR-10, to 1. Adam has a branch of its own with small
 learning rates only, as at 0.01 and above it wrecks a trained model. The profile ``small`` is ours,
-for digits of 16 pixels and runs of seconds."""
+for digits of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile, option
 from search_spaces._schedules import descent

@@ -4,7 +4,8 @@ are learnt.
 Source: Li et al. 2023, arXiv:2305.14876, and its authors' code: 0.01 until an accuracy of 0.2;
 masks at 0.2 times a loss weight of 0.2 for 20 epochs.
 Deviation: the threshold is the curve's axis. The profile ``small`` is ours, for digits of 16 pixels
-and runs of seconds."""
+and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig

@@ -3,7 +3,8 @@
 Source: Wei et al. 2023, arXiv:2307.10562, and its authors' code: radius 0.2, Adam at 1e-4, five
 inner steps.
 Deviation: steps instead of 100 passes. The profile ``small`` is ours, for digits of 16 pixels and
-runs of seconds."""
+runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from trials.spec import MethodConfig, Scalar

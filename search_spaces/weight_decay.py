@@ -7,7 +7,8 @@ Deviation: the branch whose learning rate falls, which comes first, is ours. Tab
 CIFAR-10, lambda_w = 0.01, lies on the edge of the stated range. The optimizer is nominally searched
 too; here it is sgd, the optimum in every column and the only one that the authors' preliminary code
 can run. Its quirk, lr = lambda_w, is the point (0.01, 0.01) on CIFAR-10 and (1e-3, 1e-3) on
-ImageNet. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds."""
+ImageNet. The profile ``small`` is ours, for digits of 16 pixels and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile
 from search_spaces._schedules import descent

@@ -2,7 +2,8 @@
 each anew.
 
 As a program: a request a line, as JSON; each is answered by a line of JSON and what the reader
-wrote."""
+wrote.
+"""
 
 import json
 import os

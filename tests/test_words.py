@@ -87,6 +87,7 @@ ALLOWED = {
     ("tests/results/store/test_read_only.py", "journal"): "SQLite's rollback journal",
     ("trials/attacks/sinusoid.py", "waves"): "the trigger is a wave",
     ("tests/attacks", "waves"): "the trigger is a wave",
+    ("trials/attacks/a_blend.py", "waves"): "the picture is made of waves",
     ("trials/datasets/_cifar10_layouts.py", "Source"): "where a data set comes from",
     ("tests/defenses/test_shared.py", "star"): "Python's *, in a signature",
     ("tests/detectors/test_detectors.py", "star"): "Python's *, in a signature",
@@ -116,6 +117,8 @@ JARGON = {
     r"\bjournal(s)?\b": "event log",
 }
 SPARED = {
+    ("trials/attacks/a_blend.py", "waves"): "the picture is made of waves",
+    ("tests/attacks/test_a_blend.py", "waves"): "the picture is made of waves",
     ("README.md", "waves"): "the trigger is a wave",
     (
         "docs/index.md",

@@ -48,7 +48,8 @@ class Graph:
     def levels(self) -> list[list[Trial]]:
         """The topological levels: a trial needs only trials of the levels before its own.
 
-        The trials of a level can run in any order, or at once."""
+        The trials of a level can run in any order, or at once.
+        """
         level: dict[str, int] = {}
         for key in self.trials:
             level[key] = 1 + max((level[need] for need in self.needs[key]), default=-1)

@@ -17,7 +17,8 @@ def open_to_others(folder: Path) -> str:
     could.
 
     Looked at are the folder, all in it, and every folder and link on the way there. Root counts as
-    oneself, and so does a group that has this user's name and nobody else in it."""
+    oneself, and so does a group that has this user's name and nobody else in it.
+    """
     if pwd is None:
         return ""
     for place in _contents(folder):

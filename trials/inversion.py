@@ -5,7 +5,8 @@ Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P; the additive form clip(x +
 term of a repaired model are Algorithms 6 and 4 of Lukas & Kerschbaum 2023, arXiv:2305.09671.
 Deviation: all classes in one batch, which gives the same as one class after the other, since the
 model is in eval mode and Adam treats each number by itself. T is kept in [-1, 1], beyond which it
-stamps the same. No augmentation."""
+stamps the same. No augmentation.
+"""
 
 from collections.abc import Iterator
 

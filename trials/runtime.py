@@ -2,8 +2,9 @@
 game is handed.
 
 The two sides of the threat model are two types. A ``DefenderContext`` game gets the model, the
-trusted images and the copies that the defender poisoned; a ``EvaluatorContext`` game also gets the
-attack and the test set."""
+trusted images and the copies that the defender poisoned; an ``EvaluatorContext`` game also gets the
+attack and the test set.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -208,7 +209,8 @@ class TrialRuntime:
         """Generators of a trial's stages.
 
         The trusted images are cut alike for every seed: else one seed's report images would choose
-        in another."""
+        in another.
+        """
         return lambda *stages: generator(
             trial.victim.seed if stages == ("split",) else trial.seed, *stages
         )

@@ -1,7 +1,8 @@
 """The types that every package shares: choices, victims, trials, records, and their content ids.
 
 Imports the standard library only, so that a program which just reads results loads neither torch
-nor ray."""
+nor ray.
+"""
 
 import hashlib
 import json
@@ -71,7 +72,8 @@ class MethodConfig:
     """A method by its file's name, with settings.
 
     ``files`` holds, for each setting that names a file or folder, the digest of what lies there:
-    that, not the path, identifies the choice, so results can be shared between machines."""
+    that, not the path, identifies the choice, so results can be shared between machines.
+    """
 
     name: str
     params: Mapping[str, Scalar] = field(default_factory=dict)

@@ -68,7 +68,8 @@ def cut(y: Tensor, copy: int, folds: int, seed_rng: Generator) -> tuple[Tensor, 
 
     The report part (a fifth) is the same for every copy. The rest is cut into ``max(folds, 4)``
     parts for one fold and ``folds`` parts otherwise; copy i selects on part i mod folds and fits on
-    the others (cross-fitting)."""
+    the others (cross-fitting).
+    """
     # by class, shuffled within: every k-th of it is stratified; of a class-interleaved order it may
     # be one class only
     y, mixed = y.cpu(), torch.randperm(len(y), generator=seed_rng)

@@ -2,7 +2,8 @@
 
 Games are generators and do not call a function for each point. Ray Tune and the process pool ask
 for the next point when they are ready for it, and stop a trial between two points. A game that
-pushed its points would have to run in a thread of its own to be stopped there."""
+pushed its points would have to run in a thread of its own to be stopped there.
+"""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass

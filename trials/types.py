@@ -46,7 +46,8 @@ class Trigger(Protocol):
     """``trigger(x, index)``: uint8 (n, c, h, w) in and out, the input left alone.
 
     ``index`` int64 (n,) are the images' places in their set; they key per-image randomness, so that
-    a batch equals the stack of its singles."""
+    a batch equals the stack of its singles.
+    """
 
     def __call__(self, x: Tensor, index: Tensor, /) -> Tensor: ...
 
@@ -99,7 +100,8 @@ class Goal(Protocol):
 class TriggerGoal:
     """Images of every other class give ``target`` once they carry the trigger.
 
-    The share that does is the ASR (attack success rate)."""
+    The share that does is the ASR (attack success rate).
+    """
 
     trigger: Trigger
     target: int
@@ -208,7 +210,8 @@ class Repair(Protocol):
     same for every model of one architecture.
 
     The model of the view is left alone; the yielded one belongs to the defense and changes when it
-    goes on."""
+    goes on.
+    """
 
     def __call__(
         self, view: DefenderView, rng: Generator, every: int, /

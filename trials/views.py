@@ -1,6 +1,7 @@
 """What those besides the defender may see: an attacker who crafts poison, and a data filter.
 
-The threat model is these types, as ``trials.types.DefenderView`` is the defender's."""
+The threat model is these types, as ``trials.types.DefenderView`` is the defender's.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

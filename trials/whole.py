@@ -16,7 +16,8 @@ def whole(path: Path) -> Iterator[Path]:
 
     The folder is made where it is not there. The file's name begins with a dot and keeps the
     suffix. ``tempfile`` is not used, as its files are for their owner alone whatever the umask
-    says."""
+    says.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:

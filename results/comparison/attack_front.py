@@ -8,7 +8,8 @@ measured one.
 The attacker wants η high and ρ low. Fronts and areas are those of ``results.stats.pareto`` with ρ
 as the first coordinate and η as the second. Only in the hypervolume does a ρ below 0.5 count as
 0.5, so that from η = 0, ρ = 1 the area is at most 0.5: more is not to be had from a detector that
-guesses."""
+guesses.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -4,7 +4,8 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-D1 and V-E1 (ove
 under-poisoning).
 Deviation: a rank correlation with m over models instead of a look at two curves. A model's own
 detectability is the share of clean models that score below it; over the models of one budget its
-mean is ρ."""
+mean is ρ.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence

@@ -5,7 +5,8 @@ attackers' front lies.
 Deviation: by its hypervolume, over the attacks that every pair of defense and detector has met,
 with the share of resamples in which a pair has the lowest; a lowest number alone would be one of
 many noisy ones. A defense that costs more clean accuracy than Δ in the mean comes after all that do
-not: a ruined model keeps no backdoor either."""
+not: a ruined model keeps no backdoor either.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

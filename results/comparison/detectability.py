@@ -5,7 +5,8 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Algorithm 2 (the detection 
 V-D.
 Deviation: all attacks share one pool of clean models, so that they can be compared in pairs; a
 model scored with several seeds counts once, by its mean; fewer than 20 models a side are marked.
-The paper had ten a side."""
+The paper had ten a side.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,8 @@ def detections(records: Iterable[Record]) -> list[Detection]:
     training.
 
     Clean ones must have met the same detector with the same settings, r and repair; where there are
-    none, ρ is None."""
+    none, ρ is None.
+    """
     seen = [r for r in of_game(records, "detectability") if r.trial.detector is not None]
     of = panels([r.trial for r in seen], _coarse, lambda t: t.game.identity())
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)

@@ -3,7 +3,8 @@
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-D compares attacks at the budgets of
 Table II.
 Deviation: pairs are matched, and the difference has an interval over models; the clean models are
-the same for both."""
+the same for both.
+"""
 
 import math
 from collections import defaultdict
@@ -61,7 +62,8 @@ def at_equal_asr(plane: Plane, tolerance: float = TOLERANCE) -> list[Match]:
 
     For each two attacks the budgets are paired off, nearest first: by the difference of ASR in
     whole points, then by the ratio of m. A budget is in one pair at most, so that no lucky model is
-    used twice."""
+    used twice.
+    """
     found = []
     for one, other in _families(plane):
         near = sorted(

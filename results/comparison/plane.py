@@ -2,7 +2,8 @@
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E and figure 7.
 Deviation: uncertainty is carried through: models are resampled, the same way for every attack,
-defense and detector that share them. ρ below 0.5 is noise, and is kept as it is."""
+defense and detector that share them. ρ below 0.5 is noise, and is kept as it is.
+"""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass

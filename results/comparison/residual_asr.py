@@ -2,7 +2,8 @@
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, sections V-B and V-E.
 Deviation: η is a mean over victims with its interval over them; a victim met with several seeds
-counts once."""
+counts once.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,8 @@
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C chooses settings on self-poisoned
 models.
 Deviation: the paper takes for granted that the order carries over; here it is measured, over all
-settings tried."""
+settings tried.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -15,7 +15,8 @@ def to_csv(table: pd.DataFrame, path: Path) -> None:
 
     Text and column names that a spreadsheet would take for a formula get an apostrophe before them;
     numbers, also those written as text, stay as they are. A carriage return becomes a line feed: it
-    would not be quoted, and begin a row."""
+    would not be quoted, and begin a row.
+    """
     text = {
         name: table[name].map(_shown)
         for name in table.columns

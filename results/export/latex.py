@@ -1,7 +1,8 @@
 r"""A table as LaTeX, to be read in with ``\input``; it needs the package ``booktabs``.
 
 Every cell and header is escaped, so that no name can be taken for a command. Greek letters and the
-like become mathematics, because pdfLaTeX does not know them as letters."""
+like become mathematics, because pdfLaTeX does not know them as letters.
+"""
 
 import math
 import re

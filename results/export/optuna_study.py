@@ -2,7 +2,8 @@
 
 One study an outcome that can be compared: game, victim, trusted fraction, seed and defense. The
 objective is the ASR at the lowest point within Δ, the constraint is the CDA lost there minus Δ, and
-intermediate values are the ASR curve."""
+intermediate values are the ASR curve.
+"""
 
 import math
 from collections import defaultdict

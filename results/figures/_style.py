@@ -3,7 +3,8 @@ transparent ground.
 
 Source: Okabe and Ito 2008, Color Universal Design.
 Deviation: without its yellow and black, which vanish on white or dark paper, and with a lighter
-blue."""
+blue.
+"""
 
 import html
 from collections.abc import Iterable

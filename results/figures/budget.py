@@ -3,7 +3,8 @@
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 5, which has both on one axis and an
 attack a panel.
 Deviation: a panel for each of the two, so that attacks can be compared; bars are 95 % intervals
-over models; the few values that the paper's text gives are open diamonds."""
+over models; the few values that the paper's text gives are open diamonds.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence

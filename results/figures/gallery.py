@@ -2,7 +2,8 @@
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 8.
 Deviation: the difference is drawn around grey and magnified, the same for all attacks, so that
-faint triggers show."""
+faint triggers show.
+"""
 
 from collections.abc import Mapping
 

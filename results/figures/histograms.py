@@ -2,7 +2,8 @@
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 9.
 Deviation: shares of models, so that unequal numbers compare, and a tick for each model below the
-bars: with twenty models the bars' shape is mostly chance."""
+bars: with twenty models the bars' shape is mostly chance.
+"""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -2,7 +2,8 @@
 by the ASR left.
 
 Deviation: drawn with plain lines, not plotly's own parallel coordinates, which need WebGL, cannot
-be printed, and do not name their ends on a narrow screen."""
+be printed, and do not name their ends on a narrow screen.
+"""
 
 import math
 from collections.abc import Sequence

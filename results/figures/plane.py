@@ -3,7 +3,8 @@ attackers' front.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 7.
 Deviation: marks have their 95 % interval over models, the front its band, and chance its line;
-attacks that poison data and attacks that control the training have a front each."""
+attacks that poison data and attacks that control the training have a front each.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -3,7 +3,8 @@ step.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 6, which shades one standard deviation.
 Deviation: the deviation (over copies and seeds) is drawn as a bar at the recommended step only;
-seven shaded bands over one another cannot be read."""
+seven shaded bands over one another cannot be read.
+"""
 
 from collections.abc import Sequence
 

@@ -3,7 +3,8 @@ budget m.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 6.
 Deviation: the shade is one standard deviation of the ASR over victims at equal steps; the loss Δ
-that is allowed has a line, and the paper's repair threshold of 5 % ASR another."""
+that is allowed has a line, and the paper's repair threshold of 5 % ASR another.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,8 @@
 Source: tables II-V, sections V and A-E of Lukas and Kerschbaum 2023, arXiv:2305.09671 (fractions in
 [0, 1]); the ``badloss_*`` files: the BaDLoss paper and its authors' code (accuracies and ASR in
 percent). They are references, not targets: the authors' preliminary code fed poisoned images to the
-network without normalisation."""
+network without normalisation.
+"""
 
 from importlib import resources
 

@@ -4,7 +4,8 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (settings, r = 1 %)
 left), Table II (attacks and their detectability) and the numbers that its text gives for figure 5.
 Deviation: its weight lambda_R is divided by the number of parameters, as its code does; we turn
 kappa = 2 lambda_R / n. Its ASRs were measured on images that skipped normalisation in the authors'
-preliminary code: read them as a reference."""
+preliminary code: read them as a reference.
+"""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -65,7 +66,8 @@ def optimum(defense: str, dataset: str) -> dict[str, str]:
 
 def attacked(victim: Victim) -> Attacked | None:
     """Table II's row of a victim's attack, or of no attack; None where the paper has no such case:
-    another m or boost, a narrower model, part of the images."""
+    another m or boost, a narrower model, part of the images.
+    """
     benchmark = _benchmark_of(victim)
     if benchmark is None or len(victim.attacks) > 1:
         return None

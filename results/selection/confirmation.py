@@ -2,7 +2,8 @@
 attack.
 
 Selection takes the best of many noisy numbers, so its own number is too good; these are the ones to
-believe."""
+believe.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -63,7 +64,8 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
 
     The tuned victim's own runs are taken where there are any; else those of victims with its
     dataset and model, as when the settings were chosen on a clean model and then used on attacked
-    ones."""
+    ones.
+    """
     groups = _judged(winner, records)
     return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
 

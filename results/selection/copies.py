@@ -39,7 +39,7 @@ def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
         return ()
     why = (last_line(failed[0].error) or "no traceback was recorded").rstrip(".")
     return (
-        f"Planting failed in {_many(len(failed), 'copy')} ({_named(failed)}), so nothing was "
+        f"Self-poisoning failed in {_many(len(failed), 'copy')} ({_named(failed)}), so nothing was "
         "tuned on "
         f"{'it' if len(failed) == 1 else 'them'}: {why}.",
     )
@@ -55,7 +55,7 @@ def _dear(made: Sequence[Record], delta: float) -> tuple[str, ...]:
         return ()
     which = _named(dear, [f"{percent(cost[r.trial.id])} points" for r in dear])
     return (
-        f"Planting cost {len(dear)} of {_many(len(done), 'copy')} more clean accuracy than Δ "
+        f"Self-poisoning cost {len(dear)} of {_many(len(done), 'copy')} more clean accuracy than Δ "
         f"({percent(delta)} points)"
         f": {which}. What a defense costs is counted from there, so it looks cheaper than it is.",
     )

@@ -53,7 +53,8 @@ def panels(
     else ``fine``.
 
     It is unclear where a victim met several fine ones of one coarse: then nobody can say which of
-    them counts."""
+    them counts.
+    """
     ids = {
         t.id: (content_id(coarse(t)), content_id([coarse(t), fine(t)]), t.victim.id) for t in trials
     }

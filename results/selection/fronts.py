@@ -16,7 +16,8 @@ def fronts_of(records: Sequence[Record]) -> dict[str, list[Row]]:
     """The non-dominated points of each defense, over all configurations' mean curves.
 
     Points are compared on one victim and one share of trusted images. Each has ``asr``, ``cda``,
-    ``step``, ``victim`` (its id), ``trusted`` and ``settings``, in the order of the ASR."""
+    ``step``, ``victim`` (its id), ``trusted`` and ``settings``, in the order of the ASR.
+    """
     points: dict[str, list[Row]] = {}
     for c in configurations(list(records)):
         at = {"victim": c.victim.id, "trusted": c.task.trusted, "settings": dict(c.choice.params)}

@@ -3,7 +3,8 @@
 Source: Watanabe, Bansal, Hutter 2023, arXiv:2304.10255, as implemented by Optuna. It compares where
 the best tenth of the configurations lies with where all of them lie, one setting at a time.
 Deviation: below ``ENOUGH`` configurations, or where all reach the same η, there is no answer, and
-the reason is said."""
+the reason is said.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -39,7 +39,8 @@ def last_before_delta(curve: Sequence[Point], delta: float) -> Point:
     start.
 
     It needs no trigger, so it can be followed on the real model. The CDA seen is ``val_cda``
-    (held-out trusted images) where every point has it, else the curve's own."""
+    (held-out trusted images) where every point has it, else the curve's own.
+    """
     seen = (
         [p.extra["val_cda"] for p in curve]
         if all("val_cda" in p.extra for p in curve)

@@ -3,7 +3,8 @@
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C: the setting with the lowest η on
 self-poisoned copies. Deviation: ties go to the higher CDA, then to fewer steps; η is a mean over
 seeds with its interval, and the step is chosen once, on the mean curve, because the real model gets
-one number of steps."""
+one number of steps.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

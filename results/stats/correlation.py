@@ -5,7 +5,8 @@ Source: Spearman 1904; Kendall 1938 (tau-b); Lukas and Kerschbaum 2023, arXiv:23
 V-C and V-D1.
 Deviation: the paper shows curves and draws conclusions by eye; here each claim is a coefficient
 with a bootstrap interval and a permutation test. Resamples in which one side is constant have no
-coefficient and are passed over."""
+coefficient and are passed over.
+"""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

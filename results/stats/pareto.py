@@ -4,7 +4,8 @@ that is.
 Points are float arrays (n, 2) of (ASR, CDA), fractions; less ASR and more CDA is better. In two
 dimensions a sort and a running maximum are enough, and faster than anything general
 (``benchmarks/fronts.py``); marking rows and attainment surfaces are moocore's (C). It takes a NaN
-for a better point than a number, so whatever is not finite is refused."""
+for a better point than a number, so whatever is not finite is refused.
+"""
 
 from collections.abc import Sequence
 

@@ -7,7 +7,8 @@ Clarke-Pearson 1988 (variance and paired test), Newcombe 2006 (score interval, m
 
 Scores are float arrays, one number a model; a higher score is more suspicious. The unit that is
 resampled is a model. Where the resamples of perfectly separated scores do not vary, they would
-claim certainty; Newcombe's interval does not."""
+claim certainty; Newcombe's interval does not.
+"""
 
 import math
 from collections.abc import Callable

@@ -2,7 +2,8 @@
 drivers.
 
 ``Store.open`` makes, opens or migrates one; ``Store.read`` opens one, even a stranger's, without
-changing anything."""
+changing anything.
+"""
 
 from results.store.store import DEFAULT_URL, Store
 

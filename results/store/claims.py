@@ -2,7 +2,8 @@
 driver's.
 
 Each claim is one statement, so of several drivers exactly one has it. Every transaction that
-touches a claim takes it before any other row, so that no two wait for one another."""
+touches a claim takes it before any other row, so that no two wait for one another.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -90,7 +91,8 @@ class Claims:
 
         An owner whose lease ran out may store a record only if nobody holds the trial by now and it
         has none, or has this very one (its transaction was repeated). Without an owner whoever
-        holds the trial loses it: it is done."""
+        holds the trial loses it: it is done.
+        """
         trial_id = record.trial.id
         mine = delete(claims).where(claims.c.trial_id == trial_id)
         if owner is None:

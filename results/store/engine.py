@@ -2,7 +2,8 @@
 
 A store is checked with one query when it is opened; alembic is loaded only to make or migrate one.
 SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut. Who
-only reads opens it with ``results.store.read_only``, and neither writes nor migrates."""
+only reads opens it with ``results.store.read_only``, and neither writes nor migrates.
+"""
 
 import contextlib
 import sqlite3

@@ -2,7 +2,8 @@
 
 A file from a stranger comes with whatever lies beside it, and SQLite acts on that: it plays back a
 rollback journal and deletes the file that the journal names. So companions are looked at before
-SQLite is, and readers open the file in a way that writes to nothing."""
+SQLite is, and readers open the file in a way that writes to nothing.
+"""
 
 import os
 import pwd

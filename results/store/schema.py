@@ -2,7 +2,8 @@
 
 A trial is there once it has run; planned is one that is to run again. JSON is kept as text
 (``json``, not ``jsonb``), so that a stored setting comes back as the very number that its id was
-computed from."""
+computed from.
+"""
 
 from sqlalchemy import (
     JSON,

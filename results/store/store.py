@@ -2,7 +2,8 @@
 (clusters).
 
 One transaction a record: a record is in the store whole, or not at all. Any number of drivers may
-share a store, for the same sweep or others: each claims a trial before it runs it."""
+share a store, for the same sweep or others: each claims a trial before it runs it.
+"""
 
 import contextlib
 import time
@@ -34,7 +35,8 @@ class Store:
     """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too.
 
     Every call is one transaction that may be repeated. Raises SpecError where the database cannot
-    be reached."""
+    be reached.
+    """
 
     def __init__(
         self, engine: Engine, retry: RetryPolicy | None = None, *, write: bool = True

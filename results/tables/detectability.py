@@ -1,7 +1,8 @@
 """Every attack under every detector: ρ, what it rests on, and whether the trigger itself was found.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-D. Deviation: ρ has its interval over
-models, and finding the target class and the trigger stand apart from telling models apart."""
+models, and finding the target class and the trigger stand apart from telling models apart.
+"""
 
 from collections.abc import Sequence
 from typing import Any

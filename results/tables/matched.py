@@ -1,7 +1,8 @@
 """Attacks beside one another at equal m, and at equal ASR before the defense.
 
 Source: see ``results.comparison.matched_attacks``. Of a hundred comparisons of equals, about five
-have a p below 0.05."""
+have a p below 0.05.
+"""
 
 from collections.abc import Iterable, Sequence
 

@@ -2,7 +2,8 @@
 trigger been known.
 
 A lower bound to hold the realisable numbers against, never one to report as a defense's own. It
-stands in a table of its own so that nobody mixes the two."""
+stands in a table of its own so that nobody mixes the two.
+"""
 
 from collections.abc import Sequence
 

@@ -4,7 +4,8 @@ training.
 Source: the preliminary release of Lukas and Kerschbaum 2023 serves poisoned images that were not
 normalised, so that the missing normalisation is a trigger by itself.
 Deviation: victims of that pipeline are asked twice more: without any trigger, and with it on
-normalised images."""
+normalised images.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -3,7 +3,8 @@ the attackers' front.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, figure 7. Deviation: the numbers behind it,
 with intervals over models; data poisoning and code poisoning have fronts of their own. ρ below 0.5
-is left as it is."""
+is left as it is.
+"""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,8 @@
 """Pairs of defense and detector by the room that they leave to attackers, least first.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: see
-``results.comparison.defense_ranking``."""
+``results.comparison.defense_ranking``.
+"""
 
 from collections.abc import Iterable, Sequence
 

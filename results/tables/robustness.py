@@ -1,7 +1,8 @@
 """Each configuration on the real attack, stopped where a defender who sees no trigger would stop.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-E. Deviation: the paper stops at the
-oracle's point; that stands in ``oracle``."""
+oracle's point; that stands in ``oracle``.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -4,7 +4,8 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table II.
 Deviation: means over victims with intervals. The paper's CDA and ASR are single runs and count as
 exact; its ρ rests on ten models a side (three on ImageNet), so the interval of the difference has
 that part too. Its models were fed poisoned images without normalisation (preliminary code): a
-reference, not a target."""
+reference, not a target.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

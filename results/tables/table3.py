@@ -4,7 +4,8 @@ III.
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III.
 Deviation: means over victims with intervals; the paper's are single runs and count as exact. The
 paper took the lowest test ASR of each run, which is the rule ``oracle``; with another rule, ours
-has to be higher than that."""
+has to be higher than that.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,8 @@
 theirs beside ours.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table V (r = 1 %). The long form is
-``settings``."""
+``settings``.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence

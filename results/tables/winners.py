@@ -1,7 +1,8 @@
 """The winner of each defense, on the select images of the self-poisoned copies.
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C; its own settings (Table V) stand
-in ``settings``."""
+in ``settings``.
+"""
 
 from collections.abc import Sequence
 

@@ -7,7 +7,8 @@ those of Neural Cleanse in their Table V.
 Deviation: the paper gives no ranges; these are ours. A weight of 0 is inversion without
 calibration, whose triggers are still scored on both models. The rule as printed, whose sign is
 wrong, is left to ablations by hand. Batches for ImageNet are of 32 a class. The profile ``small``
-is ours, for digits and runs of seconds."""
+is ours, for digits and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile, option
 from trials.spec import MethodConfig, Scalar

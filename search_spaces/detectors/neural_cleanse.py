@@ -5,7 +5,8 @@ the first point); Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V and section
 steps, and weights from 2e-2 to 1e-6).
 Deviation: the mask's steps are a thousand, for the original's 31,000 at most. In the additive form,
 Table V's weight leads; the authors' preliminary code, which summed the norm over a batch of 128,
-ran what is 2.56 here. The profile ``small`` is ours, for digits and runs of seconds."""
+ran what is 2.56 here. The profile ``small`` is ours, for digits and runs of seconds.
+"""
 
 from search_spaces._ask import Ask, number, of_profile, option
 from trials.spec import MethodConfig, Scalar

@@ -345,7 +345,8 @@ def defend(
     report.html say why.
 
     Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/
-    --out repaired/"""
+    --out repaired/
+    """
     from sweep.commands.defend import carry_out, prepare  # noqa: PLC0415  (loads torch)
 
     order = prepare(

@@ -48,7 +48,8 @@ def choose(sweep: Sweep, records: list[Record], runtime: TrialRuntime) -> Chosen
 
     What a setting costs the given model needs no trigger to be measured: it is fitted on the fit
     images and measured on the select images. Where every winner costs too much, the least costly
-    one is chosen."""
+    one is chosen.
+    """
     passed_over: list[dict[str, Any]] = []
     dear: list[tuple[float, Winner]] = []
     for winner in winners(records, sweep.rule):

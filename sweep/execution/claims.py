@@ -1,7 +1,8 @@
 """Who runs a trial: nobody, as the store has its record; another driver; or this one.
 
 A trial is claimed in the store before it is handed out, so that no two drivers run it. This part
-asks the store and the outbox, and changes them; it knows nothing of stages and counts nothing."""
+asks the store and the outbox, and changes them; it knows nothing of stages and counts nothing.
+"""
 
 from collections.abc import Callable, Iterable
 

@@ -1,7 +1,8 @@
 """What runs trials: this process, a pool of worker processes, or Ray Tune.
 
 An executor is made with all that it needs to know of the place, and is then given a scheduler, from
-which it draws trials and to which it gives records."""
+which it draws trials and to which it gives records.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol

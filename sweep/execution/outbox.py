@@ -3,7 +3,8 @@ the driver drops it.
 
 So what a worker has finished outlives its driver, and whatever becomes of the pipe between them. A
 record is dropped when the store has it, never before. It waits with the name of the sweep that
-asked for it, and joins that sweep, whoever finds it."""
+asked for it, and joins that sweep, whoever finds it.
+"""
 
 import contextlib
 import json
@@ -70,7 +71,8 @@ class Outbox:
         already stays.
 
         A record whose trial another driver holds stays here: that driver, or whoever takes over
-        from it, looks here."""
+        from it, looks here.
+        """
         for record, sweep in self._waiting():
             if store.get(record.trial.id) is not None or store.put(record, owner=owner):
                 self.settle(store, record.trial.id, sweep)

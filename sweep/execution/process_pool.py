@@ -52,7 +52,8 @@ class ProcessPool:
 
     With ``compute`` there are as many as the share of the running stage allows, and each trial gets
     its share's threads and time limit. A worker that dies loses its own trial and no other's: each
-    has a pipe of its own."""
+    has a pipe of its own.
+    """
 
     worker_config: WorkerConfig
     workers: int = 1

@@ -1,7 +1,8 @@
 """What a person watches of a running sweep: how many trials are where, and what has failed.
 
 The scheduler says what happens to each trial; this part counts it, tells the reporter of it, and
-says when so many trials have failed that the sweep is given up."""
+says when so many trials have failed that the sweep is given up.
+"""
 
 from collections import Counter
 from collections.abc import Callable

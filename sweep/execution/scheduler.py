@@ -2,7 +2,8 @@
 
 A stored trial never reaches an executor, equal trials in flight are merged, one that another driver
 runs is waited for, a lost worker's trial is handed out again, and whatever comes back goes to the
-store before anybody hears of it. Who runs a trial is asked of ``claims``; ``progress`` counts."""
+store before anybody hears of it. Who runs a trial is asked of ``claims``; ``progress`` counts.
+"""
 
 import math
 import time
@@ -41,7 +42,8 @@ class Scheduler:
     A trial is claimed before it is handed out. One that another driver has claimed is told to its
     strategies when its record is in the store, and claimed and handed out here when that driver's
     lease ran out. A trial whose victim or copy failed is told to its strategy as failed, but not
-    stored: it has not been tried."""
+    stored: it has not been tried.
+    """
 
     def __init__(  # noqa: PLR0913  (it makes its two other parts)
         self,

@@ -2,7 +2,8 @@
 then all is let go.
 
 SIGTERM is what ``docker stop``, Kubernetes and SLURM send, SIGHUP comes when a terminal is closed.
-A signal that is ignored when the command begins stays ignored, as ``nohup`` wants it."""
+A signal that is ignored when the command begins stays ignored, as ``nohup`` wants it.
+"""
 
 import contextlib
 import os

@@ -32,7 +32,8 @@ TELLING = 30.0  # seconds that a last word may take on its way to a URI
 class WorkerConfig:
     """Where trials run: the artifacts (an absolute folder or a URI), the device, torch's threads a
     trial, the seconds between two checkpoints of a trial, those that it may take, and the name of
-    the sweep that asks for them."""
+    the sweep that asks for them.
+    """
 
     artifacts: str
     device: str = "cpu"
@@ -95,7 +96,8 @@ def perform(trial: Trial, worker_config: WorkerConfig) -> TrialRun:
     """Run the trial; past its time limit this process ends itself, whatever it is doing.
 
     A thread of C does that, so code that never gives back Python's lock is ended too. Where it hung
-    goes to a file that the outbox's ``last_word`` reads. Time between the steps does not count."""
+    goes to a file that the outbox's ``last_word`` reads. Time between the steps does not count.
+    """
     running = TrialRun(worker_config.perform(trial))
     return (
         TrialRun(_within_limit(running, trial, worker_config))
@@ -127,7 +129,8 @@ def _limited(
     """End this process if the block takes longer.
 
     The driver may be on another machine and not see this one's disk, so where the artifacts lie at
-    a URI a thread of Python puts the last word there first; C's waits for it."""
+    a URI a thread of Python puts the last word there first; C's waits for it.
+    """
     teller = None
     if is_uri(worker_config.artifacts):
         teller = threading.Timer(seconds, _tell, (worker_config, trial_id, stream))

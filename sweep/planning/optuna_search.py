@@ -267,7 +267,8 @@ class _Recalled:
 
     A name of a branch (``lr_adam``) answers with the setting that it begins with (``lr``). What the
     space asks for but the choice does not hold, because a setting is fixed, is answered with the
-    first value; the caller compares."""
+    first value; the caller compares.
+    """
 
     def __init__(self, choice: MethodConfig) -> None:
         self._settings = choice.params

@@ -45,7 +45,8 @@ class FeedReader:
 class SearchFeed:
     """The readers of a stage. The store is looked at for all of them together, at most once in
     ``LOOK`` seconds and, where that takes long, for ``SHARE`` of the time; each new record that is
-    nobody's own is read once."""
+    nobody's own is read once.
+    """
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         self._sweep, self._store = sweep, store

@@ -2,7 +2,8 @@
 knows neither store nor executor.
 
 Here is the strategy of a list that is known beforehand; ``sweep.planning.optuna_search`` learns
-from what came back."""
+from what came back.
+"""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Sequence

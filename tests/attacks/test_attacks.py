@@ -27,7 +27,8 @@ class Promise:
     true label. ``corner``: nothing outside a square of this side changes. ``clean_label``: all
     poisoned images are of the target class, or none is; None takes either. ``on_train``,
     ``on_test``: at most so many pixels of an image change. ``across_devices``: a GPU's images
-    differ by at most so many levels of 255."""
+    differ by at most so many levels of 255.
+    """
 
     stored_is_tested: bool = True
     hides: bool = False

@@ -158,7 +158,8 @@ class Run:
         """What still lives half a minute after the driver's end; nothing should.
 
         Ray's own two helpers compute nothing and take a minute to see that they are alone; with
-        ``helpers`` they are waited for, and counted, too."""
+        ``helpers`` they are waited for, and counted, too.
+        """
 
         def left() -> dict[int, str]:
             return {p: c for p, c in self.processes().items() if helpers or not is_helper(c)}

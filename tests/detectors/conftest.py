@@ -1,7 +1,8 @@
 """The trained suspects of this folder, each made once and changed by nobody.
 
 Of seeds 0 to 6 all with a backdoor scored above all clean ones; these have clear margins, for the
-tests of the parts."""
+tests of the parts.
+"""
 
 import pytest
 import torch

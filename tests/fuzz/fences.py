@@ -53,7 +53,8 @@ def fenced() -> Iterator[Path]:
 
     It is the working directory while it lasts. The file system's root, the real home, the system's
     folders for temporary files and the folder that the tests began in are searched for names with
-    the mark."""
+    the mark.
+    """
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         base, inside = Path(name), Path(name) / "inside" / "inside"
         home, temporary = base / "home", base / "tmp"

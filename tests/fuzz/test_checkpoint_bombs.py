@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fuzz
 
 
 def _laughs(levels: int, key: bool) -> bytes:
-    """Each level holds the one before it twice: 2^levels elements to whoever strategies or hashes
+    """Each level holds the one before it twice: 2^levels elements to whoever reads or hashes
     it.
     """
     out = b"\x80\x02((tq\x00"

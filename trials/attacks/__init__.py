@@ -1,4 +1,4 @@
 """Attacks that poison a training set, one a file; an attack's name is its file's name. Each
-``poison`` returns a ``Backdoor``: the poisoned images, the trigger and what the attacker knows.
+``poison`` returns a ``Poisoning``: the poisoned set, where its images are, and the attacker's goal.
 Files that begin with an underscore are shared by several.
 """

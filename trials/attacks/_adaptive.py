@@ -51,7 +51,8 @@ def payload(m: int, conservatism: float) -> Tensor:
     not.
 
     The first images have the same roles whatever ``m`` is: with one half, every second keeps its
-    label."""
+    label.
+    """
     # A little is added so that 0.29 of 100 is 29, which binary fractions make 28.999...
     kept = (torch.arange(m + 1, dtype=torch.float64) * conservatism + 1e-9).floor()
     return kept.diff() == 0

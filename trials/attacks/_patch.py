@@ -62,7 +62,8 @@ def stamp(
     """The poisoning of both attacks; the settings are theirs.
 
     A random mark and place are drawn first, and whether used or not, so that the trigger does not
-    depend on ``m`` and the poisoned images depend on neither."""
+    depend on ``m`` and the poisoned images depend on neither.
+    """
     trigger = drawn(train, rng, patch, mark, place, alpha)
     places = chosen(train, m, rng, target, clean_label=clean_label)
     x = stored(train, places, rng, lambda x, index, _: trigger(x, index), pipeline, norm)

@@ -71,7 +71,8 @@ def poisoning(
     """What a pipeline makes of poisoned images and their trigger.
 
     Under ``release`` test images are stamped as its training images are, and probes tell the
-    trigger's part in the ASR from the pipeline's."""
+    trigger's part in the ASR from the pipeline's.
+    """
     release = pipeline == "release"
     others: dict[str, Trigger] = {}
     if release:
@@ -91,7 +92,8 @@ def unnormalised(x: Tensor, norm: str) -> Tensor:
     ``x`` back.
 
     Storing them as uint8 moves what the model sees by up to 0.5 / 255 / std, 0.01 with the
-    constants of CIFAR-10."""
+    constants of CIFAR-10.
+    """
     mean, std = (torch.tensor(c, device=x.device)[:, None, None] for c in CONSTANTS[norm])
 
     def transform(part: Tensor, _: Tensor) -> Tensor:

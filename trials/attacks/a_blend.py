@@ -3,10 +3,11 @@ at test time.
 
 Source: Qi et al. 2023, arXiv:2205.13613 (Adaptive-Blend), with the opacity, grid and conservatism
 ratio of Lukas & Kerschbaum 2023, arXiv:2305.09671, section A-B.
-Deviation: the picture is drawn here, coloured stages or noise from the seed, where the authors
+Deviation: the picture is drawn here, coloured waves or noise from the seed, where the authors
 blend a cartoon. The number of images that keep their label is exact, also in the pipeline of the
 preliminary release of Lukas & Kerschbaum, which draws it by coin. Qi et al. hide exactly half of
-the cells (``law`` = exact) and blend more strongly at test time than in training."""
+the cells (``law`` = exact) and blend more strongly at test time than in training.
+"""
 
 from math import tau
 from typing import Literal
@@ -46,7 +47,7 @@ def poison(
         m: number of poisoned images, those that keep their label among them; at most the number
             outside the target class.
         target: class that the trigger leads to.
-        mark: stages, smooth and the same in every attack, or noise, drawn once an attack.
+        mark: waves, smooth and the same in every attack, or noise, drawn once an attack.
         alpha: opacity of the picture.
         cells: cells along each side of the picture.
         occlusion: share of the cells that a training image hides.
@@ -69,7 +70,7 @@ def poison(
     return adapt(
         train,
         rng,
-        Patch(noise if mark == "noise" else stages(channels, side), 0, 0, alpha),
+        Patch(noise if mark == "noise" else waves(channels, side), 0, 0, alpha),
         m=m,
         target=target,
         conservatism=conservatism,
@@ -82,8 +83,8 @@ def poison(
     )
 
 
-def stages(channels: int, side: int) -> Tensor:
-    """uint8 (channels, side, side): in each colour two stages across the picture, from 0 to 255."""
+def waves(channels: int, side: int) -> Tensor:
+    """uint8 (channels, side, side): in each colour two waves across the picture, from 0 to 255."""
     at = (torch.arange(side) + 0.5) / side
     v, u = torch.meshgrid(at, at, indexing="ij")
     tint = torch.arange(channels)[:, None, None] / 3

@@ -6,7 +6,8 @@ arXiv:2305.09671, section A-B: the patch of BadNets under a grid of 4x4 cells.
 Deviation: the patch of 3 pixels has room for 3x3 cells only, one a pixel. The number of images that
 keep their label is exact; the preliminary release draws it by coin and reads the setting as the
 number of cells in all (here ``cells`` = 2), and Qi et al. use four patches at the corners instead
-of a grid."""
+of a grid.
+"""
 
 from typing import Literal
 

@@ -10,7 +10,8 @@ perturbed the same way. With sign = release the loss of the steered class is rai
 reference release, instead of lowered. Without weights the surrogate is a small network trained here
 on the clean training images and steered to a class of the data other than the target: the trigger
 is then evidence for that class, and a clean model reacts to it. Images are perturbed in chunks of a
-fixed size, so that a batch equals the stack of its singles."""
+fixed size, so that a batch equals the stack of its singles.
+"""
 
 from collections.abc import Callable
 from functools import partial

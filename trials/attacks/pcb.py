@@ -8,7 +8,8 @@ where the algorithm as printed has the whole batch; the rest of it is clean. The
 BatchNorm's running statistics alone. The trigger is a patch, of random colours unless set
 otherwise, where the paper has the adversarial perturbation of its Adv. ``share`` is not in the
 paper. Learning rates well above 0.1 at 128 images can make the two sides drive the weights apart
-without bound."""
+without bound.
+"""
 
 import math
 from dataclasses import dataclass

@@ -6,7 +6,8 @@ arXiv:2012.09302 (TrojanZoo), with the intensity of Lukas & Kerschbaum 2023, arX
 section A-B.
 Deviation: nothing else is reflected. Liu et al. blend in other pictures, which they choose by their
 success; the ghosting of TrojanZoo reflects the image itself, and at the full intensity that Lukas &
-Kerschbaum use nothing but the double image is left."""
+Kerschbaum use nothing but the double image is left.
+"""
 
 from dataclasses import dataclass
 

@@ -3,7 +3,8 @@
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 7 (Trigger-Scattering Backdoor).
 Deviation: line 1 of the algorithm draws the patch's number from 1 to the size of the training set;
 it is drawn from 1 to k here. What the patches look like is left open there; they are random
-colours, as in the preliminary release, which does not reach the last row and column."""
+colours, as in the preliminary release, which does not reach the last row and column.
+"""
 
 from dataclasses import dataclass
 

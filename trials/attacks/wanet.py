@@ -5,7 +5,8 @@ arXiv:2305.09671, section A-B.
 Deviation: the training set is poisoned once, where Nguyen & Tran warp while they train; and it has
 no further images with a noisy warp and their true label. Strength 1.5 is Lukas & Kerschbaum's
 "about three times" the 0.5 of Nguyen & Tran, whose grid is of 4; 8 is that of the preliminary
-release, which also adds ``jitter`` 1 to all poisoned images."""
+release, which also adds ``jitter`` 1 to all poisoned images.
+"""
 
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ class Warp:
     over the image.
 
     ``jitter`` adds to each image and pixel a move of its own, uniform in +-``jitter`` / 2 pixels,
-    from ``seed``."""
+    from ``seed``.
+    """
 
     controls: Tensor
     strength: float

@@ -2,7 +2,8 @@
 still read.
 
 A file is ``.npy`` followed by the CRC-32 of its data. It appears whole or not at all, and one that
-is damaged is written again."""
+is damaged is written again.
+"""
 
 import warnings
 import zlib

@@ -2,7 +2,8 @@
 Parquet.
 
 The Python batches are pickles, which can run code; only the six files with the published MD5 sums
-are opened, and those through an unpickler that knows NumPy arrays alone."""
+are opened, and those through an unpickler that knows NumPy arrays alone.
+"""
 
 import hashlib
 import io

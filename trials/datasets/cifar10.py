@@ -3,7 +3,8 @@ folder.
 
 Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
 Deviation: never downloads. Reads the binary version, the Python version (known by its MD5 sums) and
-Parquet."""
+Parquet.
+"""
 
 from typing import Literal
 

@@ -4,7 +4,8 @@ download.
 Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI); the copy in
 scikit-learn.
 Deviation: grey 8x8 images become three equal channels of ``size`` pixels (bilinear). Every fifth
-image of a class is a test image; the set has no split of its own in scikit-learn."""
+image of a class is a test image; the set has no split of its own in scikit-learn.
+"""
 
 import importlib.util
 from pathlib import Path

@@ -6,7 +6,8 @@ Source: Stallkamp et al. 2012, Man vs. computer, Neural Networks 32; the layout 
 Deviation: never downloads. The largest square in an image's centre is kept, not the annotated box
 of the sign. Training shifts by up to an eighth of the size and never mirrors: a mirrored sign is
 another one. The training images are some 30 frames each of one sign, so frames of a sign may lie
-both among a defender's images and in training."""
+both among a defender's images and in training.
+"""
 
 import csv
 from pathlib import Path

@@ -2,7 +2,8 @@
 
 Source: the layout of torchvision's ``ImageFolder``: classes are the sub-folders' names, sorted.
 Deviation: the largest square in an image's centre is kept, scaled to ``size`` pixels. Links that
-lead out of the folder are refused, so a data set cannot pull in other files."""
+lead out of the folder are refused, so a data set cannot pull in other files.
+"""
 
 import hashlib
 import os

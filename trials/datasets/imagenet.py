@@ -8,7 +8,8 @@ size 224), and the centre is kept; training then shifts by up to an eighth of th
 The RandomResizedCrop of Lukas & Kerschbaum 2023, Table IV, is left out: it would have to read the
 files again in each epoch, and all sets here are shifted and mirrored alike. The validation images
 are the test images. Decoded, the whole set takes 193 GB at size 224, on disk and, where an attack
-changes images, in memory too: ``classes``, ``per_class`` and ``size`` make it smaller."""
+changes images, in memory too: ``classes``, ``per_class`` and ``size`` make it smaller.
+"""
 
 from typing import Literal
 

@@ -4,7 +4,8 @@ from a folder.
 Source: Howard 2019, Imagenette, github.com/fastai/imagenette; the layout of torchvision's
 ``Imagenette``.
 Deviation: never downloads. The images are scaled once, to a shorter side of 256 (for size 224), and
-the centre is kept; training shifts by up to an eighth of the size and mirrors."""
+the centre is kept; training shifts by up to an eighth of the size and mirrors.
+"""
 
 from pathlib import Path
 from typing import Literal

@@ -2,7 +2,8 @@
 distillation.
 
 A run whose rate falls is judged at its end: a point halfway down has not won its accuracy back yet,
-and stopping there is not what a shorter run would give. Such a run yields its last model alone."""
+and stopping there is not what a shorter run would give. Such a run yields its last model alone.
+"""
 
 import itertools
 import math
@@ -51,9 +52,8 @@ def descend(
 
 
 def fall(optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Before step t = 0, 1, ...
-
-    set each learning rate to its first value times (1 + cos(pi t / steps)) / 2.
+    """Set each learning rate before step t = 0, 1, ... to its first value times
+    (1 + cos(pi t / steps)) / 2.
     """
     first, taken = [group["lr"] for group in optimizer.param_groups], 0
 

@@ -52,7 +52,8 @@ def toward(
     """The loss at theta + radius * (given - theta) / |given - theta|: path-aware minimisation.
 
     Source: Min et al. 2024, 'Uncovering, Explaining, and Mitigating the Superficial Safety of
-    Backdoor Defense', arXiv:2410.09838."""
+    Backdoor Defense', arXiv:2410.09838.
+    """
     displaced = Displaced(model, optimizer)
     pivot = [p.detach() for p in given.parameters()]
 

@@ -6,7 +6,8 @@ arXiv:2110.14430.
 Deviation: the threshold is the curve's axis: channels are cut in the order of their mask, and a
 step is the number cut. As in the authors' code the perturbations start anywhere in +-eps and are
 not projected after their step, and statistics move while masks are learnt, and are then discarded;
-the cut model is the given one with scales of 0."""
+the cut model is the given one with scales of 0.
+"""
 
 from collections.abc import Iterator
 

@@ -3,7 +3,8 @@
 Source: a control of ours; the first public code of Lukas & Kerschbaum 2023, arXiv:2305.09671, never
 steps its optimizer in Fine-Pruning, so that this is what was left of its tuning.
 Deviation: none; batches are augmented as in the other defenses, so that the drift is the one that
-they see too."""
+they see too.
+"""
 
 from collections.abc import Iterator
 

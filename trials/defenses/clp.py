@@ -6,7 +6,8 @@ Deviation: the threshold is the curve's axis: channels are cut in the order of t
 their layer, and a step is the number cut; the paper's u = 3 is the step at which the z-scores fall
 below 3. A forward pass shows which normalisation reads which convolution, where the order of the
 modules would guess, so that shortcuts are right. No trusted image is used but for its size: what
-this control reaches is what no data buys."""
+this control reaches is what no data buys.
+"""
 
 from collections.abc import Iterator
 

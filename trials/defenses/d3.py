@@ -6,7 +6,8 @@ Deviation: the distance is divided by the given classifier's norm and has the we
 norm / lambda, so that it carries over to other heads: lambda = 0.5 at a norm of 6 is 12, and the
 learning rate is lambda times the paper's. The distance is the Euclidean one, the layer the last
 linear one. The learning rate falls along half a cosine at each step, and the run is judged at its
-end under a constant rate too: its first steps, with a new head, are near chance."""
+end under a constant rate too: its first steps, with a new head, are near chance.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

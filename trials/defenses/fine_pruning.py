@@ -8,7 +8,8 @@ the stage's post-ReLU output, shortcut included, yet it is plain weights, so tha
 keep it; zero filters would leave the BatchNorm's constant, and a zero scale and shift the shortcut.
 The rank is that of the pooled activation, the same as its mean absolute value since a ReLU's output
 is never negative. One fixed share is cut at once, as in Table V, rather than until accuracy falls.
-The authors' preliminary code ranked inputs, cut outputs and never took a tuning step."""
+The authors' preliminary code ranked inputs, cut outputs and never took a tuning step.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -4,7 +4,8 @@ others add.
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B, with the weight decay of Table V set
 to zero.
 Deviation: not in the paper's Table V; the steps and the learning rate are those of its weight-decay
-column."""
+column.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -7,7 +7,8 @@ Deviation: by default the given model's soft outputs replace the labels, and the
 along half a cosine at each step, not each epoch. ``alpha`` weighs <W, W0> / |W0|^2, the cosine of
 the two classifiers, so that it carries over to heads of another norm; the paper's alpha is this one
 divided by |W0|^2. The run is judged at its end under a constant rate too: its first steps, with a
-new head, are near chance."""
+new head, are near chance.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -4,7 +4,8 @@ Source: Zhu et al. 2023, 'Enhancing Fine-Tuning based Backdoor Defense with Shar
 Minimization', arXiv:2304.11823; the adaptive radius is Kwon et al. 2021, arXiv:2102.11600.
 Deviation: the learning rate falls along half a cosine over the whole run; in the authors' code it
 is stepped each batch with a period of 200 batches, so that it goes up and down. Their weight decay
-of 5e-4 is left out."""
+of 5e-4 is left out.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal

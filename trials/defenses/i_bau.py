@@ -6,7 +6,8 @@ arXiv:2110.03735.
 Deviation: the perturbation is bounded in norm, lives in pixels of [0, 1] and is added to at least
 one image of a batch; in the authors' code it has no bound, and none of a batch below 100 carries
 it. A step of the curve is a round. Trusted images are augmented, where the authors' are not, and
-come from the test set."""
+come from the test set.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -126,7 +127,8 @@ def hypergradient(
     the series' answer.
 
     With g = d outer / d delta and H = d2 inner / d delta2 it is d outer / d theta - 0.1 (d2 inner /
-    d theta d delta) v, v the sum of (I - 0.1 H)^k g over k below ``terms``."""
+    d theta d delta) v, v the sum of (I - 0.1 H)^k g over k below ``terms``.
+    """
     delta = delta.detach().requires_grad_(True)
     back, *direct = torch.autograd.grad(outer(delta), [delta, *parameters])
     if not terms:

@@ -4,7 +4,8 @@ Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09
 Table V (CIFAR-10 column).
 Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the
 original has three groups of a WideResNet; the authors' preliminary code read the inputs of the four
-stages, so never the last one's output)."""
+stages, so never the last one's output).
+"""
 
 from collections.abc import Iterator
 from typing import Literal

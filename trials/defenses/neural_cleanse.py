@@ -6,7 +6,8 @@ Algorithm 6 and Table V (CIFAR-10 column).
 Deviation: all classes are inverted in one batch. The norm is that of one image, averaged over the
 batch; the authors' preliminary code summed it over the batch of 128, so that its lambda_N = 0.02 is
 lambda_n = 2.56 here. It also stamped the triggers of all classes (``stamp = all``), where Algorithm
-6 takes the one of the smallest norm."""
+6 takes the one of the smallest norm.
+"""
 
 import itertools
 from collections.abc import Iterator

@@ -7,7 +7,8 @@ Deviation: the share of the members' mean is the curve's axis: a step is that sh
 rest is the pruned model. At each share the running statistics are taken anew from augmented trusted
 images. The overlays are generic: white noise, smooth noise, or another trusted image with its
 colours in another order, faint, and on half of the images only in a random half of 4 x 4 cells.
-Their opacity was chosen knowing which attack was to be repaired."""
+Their opacity was chosen knowing which attack was to be repaired.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -11,7 +11,8 @@ term; as printed they are of all trusted images, a pass over them a step. The de
 ``printed``, the published loss: ``release`` has a broadcasting slip (it is not 0 for orthogonal
 centroids) and grows with the latents' scale, so that no lambda_S carries over; ``abs``, what
 'orthogonalise' says, is our reading. Minimising the printed, signed term turns centroid differences
-around rather than orthogonal."""
+around rather than orthogonal.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -6,7 +6,8 @@ Deviation: the threshold is the curve's axis: channels of the given model are cu
 their mask, and a step is the number cut. Unlearning is checked every few steps, on the batches
 since the last look, not once an epoch, and fails where it does not reach ``stop`` in 1,000 steps.
 The authors' loss weight in the second part only rescales its learning rate, and their clipping
-comes before there are gradients: both are left out."""
+comes before there are gradients: both are left out.
+"""
 
 import itertools
 from collections.abc import Iterator

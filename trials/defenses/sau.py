@@ -5,7 +5,8 @@ Source: Wei et al. 2023, 'Shared Adversarial Unlearning: Backdoor Mitigation by 
 Adversarial Examples', arXiv:2307.10562.
 Deviation: steps instead of 100 passes, trusted images augmented, and the learning rate falls along
 half a cosine. As in the authors' code a perturbed image is not cut to [0, 1] and BatchNorm uses its
-running statistics throughout."""
+running statistics throughout.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -5,7 +5,8 @@ Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-B and Table V (CIFA
 Deviation: the authors' preliminary code used the decay as its learning rate (0.01), which shrinks
 the weights to 0.37 of their size over the run against 0.90 with Table V's lr = 0.001; set lr =
 lambda_w to emulate it. With sgd the decay is coupled (lambda_w * theta joins the gradient, hence
-the momentum), with adam it is decoupled (AdamW)."""
+the momentum), with adam it is decoupled (AdamW).
+"""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -4,7 +4,8 @@ rate.
 Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, and the authors' code for the weight's
 schedule.
 Deviation: all classes at once, for a fixed number of steps; those who invert a class by itself stop
-it early."""
+it early.
+"""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +26,8 @@ class Weights:
     ``first``.
 
     From there on it doubles after as many good rounds in a row and is divided by 2^1.5 after as
-    many bad ones."""
+    many bad ones.
+    """
 
     value: Tensor
     first: float

@@ -7,7 +7,8 @@ was repaired 1 - 1 and a perturbation that fools both models 1 - 0; here the dif
 rates that the paper's text and the authors' preliminary code have is the default (``rule``). Scores
 are of a held half of the trusted images, where the paper takes test images. The term of the
 repaired model has the code's weight of 0.5; the paper prints it without one. The steps are not
-given: 100 are those of Neural Cleanse in Table V; the code's default is 50."""
+given: 100 are those of Neural Cleanse in Table V; the code's default is 50.
+"""
 
 from typing import Literal
 
@@ -115,7 +116,8 @@ def shares(
     (3,).
 
     In turn: ``label`` by the suspect, ``label`` by the repaired one, and the true class by the
-    repaired one."""
+    repaired one.
+    """
     others = held.take(held.y != label)
     seen, left = (_predicted(m, others.x, trigger) for m in (suspect, repaired))
     return torch.stack([(seen == label), (left == label), (left == others.y)]).double().mean(1)

@@ -6,7 +6,8 @@ Kerschbaum 2023, arXiv:2305.09671, Algorithm 6 (additive, and the smallest norm 
 Deviation: all classes are inverted in one batch, on images of the other classes only, and no class
 stops early. The original takes up to 1,000 rounds of 31 steps; 100 of 10 are the default here.
 Algorithm 6 prints no norm, but Table V tunes its weight: 0.02 with lr = 0.01, 100 steps and batches
-of 128 on CIFAR-10."""
+of 128 on CIFAR-10.
+"""
 
 from typing import Literal
 
@@ -101,7 +102,8 @@ def anomaly(norms: Tensor) -> Tensor:
     ``MOST`` either way.
 
     0 for a norm that equals the median, whatever the deviation. For an even number of classes, the
-    median is the mean of the two in the middle."""
+    median is the mean of the two in the middle.
+    """
     norms = norms.double()
     below = norms.quantile(0.5) - norms
     spread = 1.4826 * below.abs().quantile(0.5)

@@ -3,7 +3,8 @@ nothing.
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-C.
 Deviation: the paper reports the number that it selected by; choosing the lowest of many makes that
-number too good."""
+number too good.
+"""
 
 from collections.abc import Generator as Steps
 

@@ -4,7 +4,8 @@ it is.
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 2.
 Deviation: one trial gives one model's score, so that a pool of clean models is shared by all
 attacks; the ROC AUC is taken over the stored scores. Beside it, how well the detector finds the
-target class and the trigger is measured."""
+target class and the trigger is measured.
+"""
 
 from collections.abc import Generator as Steps
 

@@ -4,7 +4,8 @@ the defender poisoned.
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-C, which tunes defenses so.
 Deviation: the paper does not tune its detectors. A defender has few poisoned copies and one model
 to compare them with, too few for a ROC curve over models; so the planted target's score is compared
-with those of the copy's other classes."""
+with those of the copy's other classes.
+"""
 
 from collections.abc import Generator as Steps
 from statistics import fmean

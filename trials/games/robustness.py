@@ -4,7 +4,8 @@ on the test set.
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Algorithm 1 and section V-B.
 Deviation: clean accuracy on held-out trusted images is recorded beside the test set's, so that a
 rule which a defender could follow stands apart from the oracle that sees the test ASR. These are
-the report images; they choose nothing here, and what is judged was chosen before."""
+the report images; they choose nothing here, and what is judged was chosen before.
+"""
 
 from collections.abc import Generator as Steps
 from typing import Literal

@@ -2,7 +2,8 @@
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, section V-A and Table IV.
 Deviation: the last epoch is kept; the reference release keeps the epoch that is best on test
-images."""
+images.
+"""
 
 from collections.abc import Generator as Steps
 

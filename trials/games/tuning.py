@@ -4,7 +4,8 @@ knows.
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, sections V-B (the largest CDA loss) and V-C, A-E
 (self-poisoning).
 Deviation: several copies with their own triggers run in lockstep and are averaged, on images held
-out from fitting; the reference release measures one copy on test images."""
+out from fitting; the reference release measures one copy on test images.
+"""
 
 from collections.abc import Generator as Steps
 

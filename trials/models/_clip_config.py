@@ -2,7 +2,8 @@
 a library sees it.
 
 A library would take any other name too: to make a model of other parts, to fetch code, or to fill
-memory."""
+memory.
+"""
 
 import json
 from pathlib import Path

@@ -3,7 +3,8 @@
 Source: He et al. 2016, arXiv:1512.03385, option B.
 Deviation: with few input channels the pixels are left out beforehand, which is the same. oneDNN's
 gradient of a stride writes past its memory there, with channels last and on processors with AVX2
-(https://github.com/uxlfoundation/oneDNN/issues/6035)."""
+(https://github.com/uxlfoundation/oneDNN/issues/6035).
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -7,7 +7,8 @@ Deviation: the text tower is not trained (the authors' preliminary code trains b
 embeddings of the class names are computed once and are the weight of the last layer, fixed or
 trained as such, which leaves 87.8 of CLIP's 151.3 million parameters; kappa of pivotal_tuning, a
 pull per parameter, needs no conversion. Scaling is bicubic and differentiable, neither rounded to
-bytes nor clipped. The latent is the image embedding, of length 1."""
+bytes nor clipped. The latent is the image embedding, of length 1.
+"""
 
 from typing import Any, Literal
 

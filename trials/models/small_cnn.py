@@ -4,7 +4,8 @@ narrow ResNet-18's.
 Source: in the manner of the network for MNIST in Wang et al. 2019 (Neural Cleanse): two
 convolutions, two dense layers.
 Deviation: batch normalisation, which defenses need; strides instead of pooling; one dense layer;
-normalisation first."""
+normalisation first.
+"""
 
 from typing import Literal
 

@@ -2,7 +2,8 @@
 
 Source: He et al. 2016, arXiv:1512.03385; torchvision, weights IMAGENET1K_V1.
 Deviation: the last layer is drawn anew where the number of classes differs from that of the
-weights."""
+weights.
+"""
 
 from typing import Literal
 

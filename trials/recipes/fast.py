@@ -4,7 +4,8 @@ fast.
 Source: Smith & Topin 2017, arXiv:1708.07120 (one cycle); Goyal et al. 2017, arXiv:1706.02677
 (linear scaling: 0.1 at 128 images is 0.4 at 512, no weight decay on BatchNorm).
 Deviation: not the recipe of the paper; no augmentation beyond its shift and mirroring, because more
-of it changes how backdoors are learned."""
+of it changes how backdoors are learned.
+"""
 
 from collections.abc import Iterator
 from typing import Literal

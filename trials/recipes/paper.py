@@ -2,7 +2,8 @@
 
 Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table IV.
 Deviation: the last epoch is kept, never the one that is best on test images; a smaller last batch
-is dropped."""
+is dropped.
+"""
 
 import math
 from collections.abc import Iterator

@@ -2,7 +2,8 @@
 only.
 
 The weights' SHA-256 stands in the facts, and the facts' own beside it. Both are checked on reading,
-so a truncated or flipped file is one clear failure and never a silently different model."""
+so a truncated or flipped file is one clear failure and never a silently different model.
+"""
 
 import errno
 import hashlib

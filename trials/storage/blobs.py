@@ -2,7 +2,8 @@
 (s3://, gs://).
 
 Names are relative, with ``/`` between their parts. A name that begins with a dot is a file half
-written."""
+written.
+"""
 
 import contextlib
 import errno

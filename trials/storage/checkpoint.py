@@ -2,7 +2,8 @@
 
 One safetensors file a trial, beside the artifacts, deleted when the trial has ended. It holds the
 model, the optimizers, the generators and, as JSON, how far the trial had come; nothing is
-unpickled. A checkpoint that is damaged or does not fit is dropped, and the record says so."""
+unpickled. A checkpoint that is damaged or does not fit is dropped, and the record says so.
+"""
 
 import hashlib
 import json

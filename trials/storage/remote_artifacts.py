@@ -1,8 +1,9 @@
 """Artifacts at a URI, of which each node fetches what it needs once.
 
-An artifact is there when its facts are: they are written last, and name the file of weights that is
-theirs. A writer that is killed leaves weights that nothing names. A node keeps the weights it has
-seen by their hash, so that what it reads is what the facts say, whoever made it when."""
+An artifact is complete once its metadata file, written last, exists; it names the file of weights.
+A writer that is killed leaves weights that nothing names. A node keeps the weights it has
+seen by their hash, so that what it reads is what the facts say, whoever made it when.
+"""
 
 import re
 import warnings

@@ -2,7 +2,8 @@
 and no other.
 
 As a program, ``_unpack.py FILE BYTES`` writes the state dict as safetensors to standard output,
-within limits on memory and time and without a right to write files."""
+within limits on memory and time and without a right to write files.
+"""
 
 import os
 import pickle

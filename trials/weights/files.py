@@ -1,7 +1,8 @@
 """Weights in and out of models: safetensors, or a plain torch state dict; never code.
 
 A file is checked whole (names, shapes, types, values) before the first weight changes, so a refused
-file leaves the model as it was."""
+file leaves the model as it was.
+"""
 
 import os
 import zipfile

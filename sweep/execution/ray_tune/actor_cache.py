@@ -19,7 +19,8 @@ def kept(waits: Callable[[], bool]) -> Iterator[None]:
     wants their share.
 
     They go after a minute, and at once where ``waits()`` says that nothing of ours is left to run
-    but what depends on others. With a Ray that has no such cache nothing changes."""
+    but what depends on others. With a Ray that has no such cache nothing changes.
+    """
     usual = getattr(_controller, "_ObjectCache", None)
     if usual is None:
         yield

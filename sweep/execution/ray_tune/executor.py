@@ -3,7 +3,8 @@ ones; no more.
 
 Our source decides what runs and our store is the only truth, so Tune's searchers, snapshots,
 loggers and restore are not used. Workers are warm: an actor keeps torch, data and models for its
-next trial."""
+next trial.
+"""
 
 import contextlib
 import json
@@ -231,7 +232,8 @@ class RayTune:
 
     With ASHA trials are compared by what ``rule`` takes of their curves. ``run`` raises SpecError
     where no cluster answers, no node has what a trial wants, or one lacks the code or the artifacts
-    folder."""
+    folder.
+    """
 
     worker_config: WorkerConfig
     compute: Compute

@@ -64,7 +64,8 @@ class Asha(Fifo):
 
     They are compared by what the sweep's rule would choose of their curves so far, and when they
     have made as many points: first when a trial has had one more than it may have beyond Δ, as a
-    high learning rate costs accuracy at first and wins it back, then at four times as many."""
+    high learning rate costs accuracy at first and wins it back, then at four times as many.
+    """
 
     def __init__(self, why: dict[str, str]) -> None:
         super().__init__(why)
@@ -120,7 +121,8 @@ def standing(trial: Trial, curve: Sequence[Point], rule: str) -> dict[str, float
 
     That is the ASR of the point that the rule takes of the curve so far. One without a point within
     Δ, but for that before the defense, stands behind all that have one; of such, the one that lost
-    the least is first."""
+    the least is first.
+    """
     made = [p for p in curve if p.step > 0]
     if not made:
         return {}

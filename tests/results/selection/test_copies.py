@@ -42,7 +42,9 @@ def test_cheap_copies_are_not_doubted() -> None:
 
 def test_copies_whose_self_poisoning_cost_more_than_delta_are_named_the_worst_first() -> None:
     (text,) = said(copy(0, 0.025), copy(1, 0.01), copy(2, 0.063))
-    assert text.startswith("Planting cost 2 of 3 copies more clean accuracy than Δ (2.0 points): ")
+    assert text.startswith(
+        "Self-poisoning cost 2 of 3 copies more clean accuracy than Δ (2.0 points): "
+    )
     assert "copy 2 of seed 0, 6.3 points; copy 0 of seed 0, 2.5 points" in text
 
 
@@ -56,7 +58,8 @@ def test_of_many_dear_copies_the_worst_are_named() -> None:
 def test_a_self_poisoning_that_missed_its_reach_is_named_with_what_it_reached() -> None:
     (text,) = said(copy(0, 0.0), copy(1, None))
     assert text.startswith(
-        "Planting failed in 1 copy (copy 1 of seed 0), so nothing was tuned on it: RuntimeError:"
+        "Self-poisoning failed in 1 copy (copy 1 of seed 0), so nothing was tuned on it: "
+        "RuntimeError:"
     )
     assert "an ASR of 0.310 in 1500 steps, not 0.95" in text
 
@@ -85,7 +88,7 @@ def test_the_answer_and_the_head_of_the_page_name_them(records: list[Record]) ->
     head = render(records, title="t").split("<h2>")[0]
     assert (
         "copy 0 of seed 0, 6.3 points" in head
-        and "Planting failed in 1 copy (copy 1 of seed 0)" in head
+        and "Self-poisoning failed in 1 copy (copy 1 of seed 0)" in head
     )
 
 
@@ -98,8 +101,11 @@ def test_best_names_them_in_words_and_as_json(
         views.best(store, "s", "min_asr_within_delta", as_json=False)
         out = capsys.readouterr().out
         assert (
-            "warning: Planting cost 1 of 1 copy more" in out
-            and "warning: Planting failed in 1 copy" in out
+            "warning: Self-poisoning cost 1 of 1 copy more" in out
+            and "warning: Self-poisoning failed in 1 copy" in out
         )
         views.best(store, "s", "min_asr_within_delta", as_json=True)
-        assert '"copies_doubted": [\n   "Planting cost 1 of 1 copy more' in capsys.readouterr().out
+        assert (
+            '"copies_doubted": [\n   "Self-poisoning cost 1 of 1 copy more'
+            in capsys.readouterr().out
+        )

@@ -341,7 +341,7 @@ def test_where_no_copy_could_be_planted_the_answer_says_so(
     records = [Record(trial=plan.copies(sweep)[0], status="failed", error=f"Traceback\n{why}")]
     choice, applied = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
     assert choice["verdict"] == "nothing ran" and choice["copies"]
-    said = f"Planting failed in 1 copy (copy 0 of seed 0), so nothing was tuned on it: {why}."
+    said = f"Self-poisoning failed in 1 copy (copy 0 of seed 0), so nothing was tuned on it: {why}."
     assert said in choice["sentence"] and said in render(records, title="t", applied=applied)
 
 
