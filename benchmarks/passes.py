@@ -51,7 +51,7 @@ FEWEST = {
     "clp": Fewest(0, 1 / BATCH, "one image, to see which normalisation reads which convolution"),
     "i_bau": Fewest(
         0,
-        1 + 10 * 2 + 10 * 3,
+        10 * 2 + 10 * 3,
         "a round of ten batches: answer and slope; perturbed, answer and slope again",
     ),
     "sau": Fewest(

@@ -29,6 +29,7 @@ def pytest_configure() -> None:
     sys.addaudithook(_refuse_programs)
 
 
+@pytest.hookimpl(trylast=True)  # once the folders' own conftest.py have given their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Raises pytest.UsageError, which ends the run, with a line for each missing marker."""
     lines = [

@@ -134,7 +134,8 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
         seen = [p.extra["val_cda"] for p in row if "val_cda" in p.extra]
         extra = {"val_cda": fmean(seen)} if len(seen) == len(row) else {}
         attacks = [k for k in row[0].extra if k.startswith(OF_ATTACK)]
-        extra |= {k: fmean(p.extra[k] for p in row) for k in attacks}
+        for name in attacks:
+            extra[name] = fmean(p.extra[name] for p in row)
         seconds = fmean(p.seconds for p in row)
         points.append(
             Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, extra)
