@@ -47,7 +47,7 @@ pytest: install
 
 # what kills and mistreats things is bounded in time
 test-slow: install
-	$(PYTEST) -m "not gpu and ($(SLOW))" --most 600
+	$(PYTEST) -m "not gpu and ($(SLOW))" --rounds 10 --most 900
 
 test-all: test
 	@$(MAKE) --no-print-directory test-slow

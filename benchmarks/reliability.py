@@ -272,9 +272,9 @@ else.
 
 {inputs}
 
-The test suite holds all of this at 20 kills of a driver and some 1,900 inputs.
+The test suite holds all of this at 10 kills of a driver and some 1,900 inputs.
 `make test-slow` prints for how long any of its chaos and fuzz tests ran (6 minutes on two slow
-cores), and fails at ten.
+cores), and fails at fifteen.
 
 Nothing of this is about a power cut: SIGKILL leaves what the operating system has taken to be
 written. Figures by {processor}, {cores} cores, with other work beside it; they are in

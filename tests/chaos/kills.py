@@ -30,7 +30,7 @@ class Tally:
     executions: int = 0  # starts of a trial in a worker
     cut_short: int = 0  # of these, of trials that were in flight when a kill came
     pending: int = 0  # records that at the kill were on disk, but not yet in the store
-    worker_lost: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Tally:
     def clean(self) -> bool:
         """True when nothing went wrong."""
         return not (
-            self.worker_lost
+            self.lost
             or self.changed
             or self.twice
             or self.stale
@@ -149,7 +149,7 @@ class Killing:
         tally.damaged += not run.intact()
         there, started = frozen(run.records()), run.started()[began:]
         tally.executions += len(started)
-        tally.worker_lost += [i for i in known if i not in there]
+        tally.lost += [i for i in known if i not in there]
         tally.changed += [i for i in known if i in there and there[i] != known[i]]
         tally.twice += [i for i, n in Counter(started).items() if i in known or n > 1]
         if killed:
