@@ -62,7 +62,7 @@ def test_what_was_kept_is_clean(records: list[Record], tmp_path: Path) -> None:
 def test_a_lost_record_is_seen(records: list[Record], tmp_path: Path) -> None:
     killing = looking(run := left(tmp_path, records[:1], [], []))
     killing._look(run, frozen({r.trial.id: r for r in records[:2]}), 0, True)
-    assert killing.tally.worker_lost == [records[1].trial.id]
+    assert killing.tally.lost == [records[1].trial.id]
     assert not killing.tally.clean()
 
 
