@@ -76,7 +76,7 @@ def away(problem: DBAPIError) -> bool:
     if problem.connection_invalidated:
         return True
     if isinstance(problem.orig, sqlite3.OperationalError):
-        code = problem.orig.sqlite_errorcode
+        code = getattr(problem.orig, "sqlite_errorcode", 0)  # text that is not UTF-8 has none
         return code & 0xFF in _LITE or code in _UNWRITTEN
     state = getattr(problem.orig, "sqlstate", None)
     lost = type(problem.orig).__name__ == "OperationalError" and state is None

@@ -62,12 +62,7 @@ class Tally:
     def clean(self) -> bool:
         """True when nothing went wrong."""
         return not (
-            self.lost
-            or self.changed
-            or self.twice
-            or self.stale
-            or self.damaged
-            or self.differ
+            self.lost or self.changed or self.twice or self.stale or self.damaged or self.differ
         )
 
 

@@ -84,12 +84,13 @@ def test_two_drivers_of_one_sweep_run_each_trial_once(url: str, tmp_path: Path) 
     assert [d.returncode for d in drivers] == [0, 0], said
     ran = [i for i, _ in traced.starts(tmp_path / "artifacts")]
     assert len(ran) == len(set(ran)) == ALL
-    assert len({driver for _, driver in traced.starts(tmp_path / "artifacts")}) == 2
+    shared = len({driver for _, driver in traced.starts(tmp_path / "artifacts")}) == 2
     with Store.open(url, create=False) as store:
         assert {r.trial.id for r in store.records("tiny")} == set(ran)
         assert all(r.status == "done" for r in store.records())
         assert store.claimed(ran) == set()
-    assert any("were run by other drivers" in out for out, _ in said)
+    # a driver that loads slowly may find that the other has run them all
+    assert not shared or any("were run by other drivers" in out for out, _ in said)
 
 
 def test_a_killed_drivers_trials_are_finished_by_the_other(url: str, tmp_path: Path) -> None:

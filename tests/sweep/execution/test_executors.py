@@ -179,7 +179,11 @@ def test_a_second_run_runs_nothing_and_starts_nobody(
 
     from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
 
-    for module, name in ((process_pool, "pool"), (process_pool, "inline"), (ray_tune, "run")):
+    for module, name in (
+        (process_pool, "ProcessPool"),
+        (process_pool, "Inline"),
+        (ray_tune, "RayTune"),
+    ):
         monkeypatch.setattr(module, name, _never)
     store, worker_config = finished
     progress = runner.execute(tiny_sweep.sweep(), store, worker_config, use_ray=use_ray)
