@@ -59,8 +59,8 @@ Location = Annotated[str, "a file or folder; its content, not its name, enters t
 
 
 # Settings that these defenses were given later, each at the value that stands for what they did
-# before: there it stays
-# out of the id, so that what a store holds is found.
+# before. At that value a setting stays out of the id, so that stored records are found; it stays in
+# the params, from which a search recalls its configurations.
 EARLIER = frozenset(
     {"fine_pruning", "fine_tuning", "nad", "neural_cleanse", "pivotal_tuning", "weight_decay"}
 )
