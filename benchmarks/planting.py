@@ -9,6 +9,7 @@ Writes benchmarks/results/planting.json and docs/planting.md.
 """
 
 import argparse
+import itertools
 import tempfile
 import textwrap
 from collections import defaultdict
@@ -23,8 +24,8 @@ from sweep.spec.sweep import Sweep
 from trials import catalog, train
 from trials.games import self_poison
 from trials.metrics import accuracy, success
-from trials.runtime import TrialRuntime, generator, self_poisoning_layout
-from trials.self_poisoning import Layout
+from trials.runtime import TrialRuntime, generator
+from trials.self_poisoning.layout import Layout, layout_of
 from trials.spec import MethodConfig, Scalar
 from trials.types import DefenderView, Goal, Images
 
@@ -70,19 +71,15 @@ def self_poisoning(
     game = catalog.resolve(
         "games", MethodConfig("self_poison", {**sweep.self_poisoning[0], "copy": copy})
     )
-    layout = self_poisoning_layout(ctx.view.trusted, ctx.rng, game)
+    layout = layout_of(ctx.view.trusted, ctx.rng, game)
     if not schedule.lr:
         ctx = replace(ctx, save=lambda model, _: kept.append(train.frozen(model)))
         points = list(catalog.find("games", "self_poison")(ctx, **game.params))
         return kept[0], layout, points[-1].step
     model, select = train.clone(ctx.view.model), ctx.view.trusted.take(layout.select)
-    batches = self_poison._mixed(
-        ctx.view.trusted.take(layout.fit),
-        layout,
-        int(game.params["batch"]),
-        schedule.share,
-        ctx.rng("mix", copy),
-    )
+    clean, batch = ctx.view.trusted.take(layout.fit), int(game.params["batch"])
+    number, always = max(1, round(schedule.share * batch)), itertools.repeat(True)
+    batches = self_poison._mixed(clean, layout, batch, number, always, ctx.rng("mix", copy))
     triggered, before = layout.goal.cases(select), accuracy(model, select)
     optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
     for step, _ in train.tune(model, batches, optimizer, most, LOOK, freeze_bn=schedule.freeze_bn):

@@ -16,6 +16,7 @@ ZERO = {
     "trials.spec",
     "trials.catalog",
     "trials.dependencies",
+    "trials.self_poisoning",
     "trials.whole",
     "trials.guarded",
     "trials.digests",

@@ -17,7 +17,7 @@ from torch import Generator, nn
 from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
 from trials.poisoning import poisoned
-from trials.self_poisoning import Layout, layout
+from trials.self_poisoning.layout import layout_of
 from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
@@ -30,14 +30,6 @@ Save = Callable[[nn.Module, Mapping[str, Any]], None]
 def generator(seed: int, *stages: str | int) -> Generator:
     """A CPU generator for one stage."""
     return Generator().manual_seed(derive(seed, *stages))
-
-
-def self_poisoning_layout(
-    trusted: Images, rng: Callable[..., Generator], game: MethodConfig
-) -> Layout:
-    """The layout of the copy that a resolved ``self_poison`` game makes."""
-    p = game.params
-    return layout(trusted, rng, int(p["copy"]), int(p["folds"]), str(p["attack"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +185,10 @@ class TrialRuntime:
         model = self.fresh(trial.victim)
         tensors, facts = self._artifact(trial, "self-poisoned copy")
         model.load_state_dict(tensors)
-        plan = self_poisoning_layout(self.trusted(trial), self.rng(trial), trial.game)
+        redrawn = int(facts.get("redrawn", 0))
+        plan = layout_of(self.trusted(trial), self.rng(trial), trial.game, redrawn)
         model.eval().requires_grad_(False)
-        return Copy(model, plan.goal, plan.fit, plan.select, plan.report, facts)
+        return Copy(model, plan.kind, plan.goal, plan.fit, plan.select, plan.report, facts)
 
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):

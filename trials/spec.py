@@ -58,13 +58,21 @@ PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]
 Location = Annotated[str, "a file or folder; its content, not its name, enters the id"]
 
 
-# Settings that these defenses were given later, each at the value that stands for what they did
+# Settings that these methods were given later, each at the value that stands for what they did
 # before. At that value a setting stays out of the id, so that stored records are found; it stays in
 # the params, from which a search recalls its configurations.
-EARLIER = frozenset(
-    {"fine_pruning", "fine_tuning", "nad", "neural_cleanse", "pivotal_tuning", "weight_decay"}
-)
-LATER: Mapping[str, Scalar] = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+_DESCENT: Mapping[str, Scalar] = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+LATER: Mapping[str, Mapping[str, Scalar]] = {
+    "fine_pruning": _DESCENT,
+    "fine_tuning": _DESCENT,
+    "nad": _DESCENT,
+    "neural_cleanse": _DESCENT,
+    "pivotal_tuning": _DESCENT,
+    "weight_decay": _DESCENT,
+    "self_poison": {"scheme": "labels"},
+    "tuning": {"cost": "copies"},
+    "confirmation": {"cost": "copies"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class MethodConfig:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        later = LATER if self.name in EARLIER else {}
+        later = LATER.get(self.name, {})
         params = {k: v for k, v in self.params.items() if k not in self.files and later.get(k) != v}
         return {
             "name": self.name,

@@ -258,6 +258,7 @@ class Copy:
 
     Attributes:
         model: the poisoned copy.
+        kind: of its trigger, or the attack that was planted.
         goal: the planted trigger and its target class.
         fit, select, report: int64 places in the trusted set; disjoint. ``report`` is the same for
             every copy.
@@ -266,6 +267,7 @@ class Copy:
     """
 
     model: nn.Module
+    kind: str
     goal: TriggerGoal
     fit: Tensor
     select: Tensor

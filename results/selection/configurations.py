@@ -58,7 +58,7 @@ class Configuration:
 
 def task_of(trial: Trial) -> SelectionTask:
     """The trial's task; ``stop_at`` says where a run ends, not what it is, so it is left out."""
-    game = {k: v for k, v in trial.game.params.items() if k != "stop_at"}
+    game = {k: v for k, v in trial.game.identity()["params"].items() if k != "stop_at"}
     self_poisoning = trial.self_poisoning.identity() if trial.self_poisoning else None
     return SelectionTask(
         trial.victim.id, trial.trusted, content_id([trial.game.name, game, self_poisoning])

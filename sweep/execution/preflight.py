@@ -15,7 +15,8 @@ from sweep.spec.sweep import Sweep
 from trials import catalog, splits
 from trials.classifier import require
 from trials.dependencies import training_of
-from trials.runtime import TrialRuntime, self_poisoning_layout
+from trials.runtime import TrialRuntime
+from trials.self_poisoning.layout import layout_of
 from trials.spec import MethodConfig, SpecError, Trial, Victim
 from trials.types import Images
 
@@ -40,7 +41,7 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         for kind, name in _methods(sweep):
             require(name, model, catalog.describe(kind, name).needs, victim.model.name)
     for trial in plan.copies(sweep):
-        self_poisoning_layout(runtime.trusted(trial), runtime.rng(trial), trial.game)
+        layout_of(runtime.trusted(trial), runtime.rng(trial), trial.game)
     for victim, r, s in (
         itertools.product(alike, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ()
     ):

@@ -53,6 +53,7 @@ def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     ):
         params = {
             "copies": trial.game.params["copies"],
+            "cost": trial.game.params.get("cost", "copies"),
             "stop_at": winner.step,
             **plan.every(sweep),
         }

@@ -14,6 +14,7 @@ from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims as victims_of
 from trials import catalog
+from trials.self_poisoning import KINDS, MIXED
 from trials.spec import MethodConfig, SpecError, Victim
 
 STRATEGIES = ("grid", "one_at_a_time", "search")
@@ -230,7 +231,9 @@ def _check_copies(sweep: Sweep) -> None:
                 "self_poisoning: copy is numbered by the sweep; set how many with tuning.copies."
             )
         game = catalog.resolve("games", MethodConfig("self_poison", self_poisoning))
-        catalog.describe("attacks", str(game.params["attack"]))
+        attack = str(game.params["attack"])
+        if attack not in (MIXED, *KINDS):
+            catalog.describe("attacks", attack)
 
 
 def _defense(data: Mapping[str, Any]) -> Defense:

@@ -6,7 +6,7 @@ import torch
 from planted import only, trigger_of
 from torch import Generator
 
-from trials.attacks import a_blend
+from trials.attacks import _pictures, a_blend
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import Patch
 from trials.attacks._pipeline import unnormalised
@@ -38,7 +38,7 @@ def white_over(x: Images, pipeline: str) -> Poisoning:
 
 def test_the_waves_are_smooth_coloured_and_use_the_whole_range() -> None:
     for side in (16, 32, 224):
-        mark = a_blend.waves(3, side).int()
+        mark = _pictures.waves(3, side).int()
         assert (mark.amin((1, 2)).tolist(), mark.amax((1, 2)).tolist()) == ([0] * 3, [255] * 3)
         steepest = max(int(mark.diff(dim=d).abs().max()) for d in (1, 2))
         assert steepest < 32 * 70 / side
@@ -55,7 +55,7 @@ def test_the_noise_differs_between_seeds_and_the_waves_do_not() -> None:
 def test_test_images_carry_the_whole_picture_at_the_same_opacity() -> None:
     x, index = grey().x[:3], torch.arange(3)
     out = trigger_of(poisoned())(x, index)
-    expected = 0.7 * 90 + 0.3 * a_blend.waves(3, 32).double()
+    expected = 0.7 * 90 + 0.3 * _pictures.waves(3, 32).double()
     assert (out.double() - expected).abs().max() <= 0.5 + 1e-4
     assert torch.equal(trigger_of(poisoned(alpha=0.0))(x, index), x)
 

@@ -30,7 +30,7 @@ def curve(
         view=DefenderView(victim, trusted),
         repair=functools.partial(catalog.find("defenses", name), **params),
         inspect=None,
-        copy=lambda _: Copy(victim, TriggerGoal(patch, TARGET), fit, select, report),
+        copy=lambda _: Copy(victim, "badnets", TriggerGoal(patch, TARGET), fit, select, report),
         rng=lambda *stages: Generator().manual_seed(derive(0, *stages)),
         save=lambda *_: None,
         checkpointer=None,

@@ -20,7 +20,8 @@ from trials import runtime as trial_runtime
 from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
 from trials.run import run
-from trials.runtime import DefenderContext, TrialRuntime, self_poisoning_layout
+from trials.runtime import DefenderContext, TrialRuntime
+from trials.self_poisoning.layout import layout_of
 from trials.spec import MethodConfig, Point, Record, Trial, to_json, trial_from_json
 from trials.storage.artifacts import Artifacts
 from trials.types import DefenderView
@@ -149,7 +150,7 @@ def test_what_a_defender_is_handed_holds_no_attack(
     }
     assert {f.name for f in fields(DefenderView)} == {"model", "trusted"}
     plain = {f.name for f in fields(type(ctx.copy(0)))}
-    assert plain == {"model", "goal", "fit", "select", "report", "facts"}
+    assert plain == {"model", "kind", "goal", "fit", "select", "report", "facts"}
 
 
 def test_fit_select_and_report_are_disjoint_in_every_copy(
@@ -166,7 +167,7 @@ def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_choo
     first, second = tuning_trial, replace(tuning_trial, seed=tuning_trial.seed + 1)
     assert torch.equal(runtime.trusted(first).x, runtime.trusted(second).x)
     plans = [
-        self_poisoning_layout(runtime.trusted(t), runtime.rng(t), tiny_sweep.first_plant(t))
+        layout_of(runtime.trusted(t), runtime.rng(t), tiny_sweep.first_plant(t))
         for t in (first, second)
     ]
     assert torch.equal(plans[0].report, plans[1].report)

@@ -94,7 +94,9 @@ def drawn(train: Images, rng: Generator, patch: int, mark: str, place: str, alph
     row, col = (int(torch.randint(n - side + 1, (), generator=rng)) for n in (height, width))
     if mark == "apple":
         colours = (apple(side) * 255).to(torch.uint8).expand(channels, side, side).clone()
-    return Patch(colours, row, col, alpha) if place == "random" else Patch(colours, 0, 0, alpha)
+    if place == "any_corner":  # the nearest
+        row, col = (n - side if 2 * at > n - side else 0 for n, at in ((height, row), (width, col)))
+    return Patch(colours, 0, 0, alpha) if place == "corner" else Patch(colours, row, col, alpha)
 
 
 def apple(side: int) -> Tensor:

@@ -9,14 +9,14 @@ preliminary release of Lukas & Kerschbaum, which draws it by coin. Qi et al. hid
 the cells (``law`` = exact) and blend more strongly at test time than in training.
 """
 
-from math import tau
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from trials.attacks._adaptive import adapt
 from trials.attacks._patch import Patch
+from trials.attacks._pictures import picture_of
 from trials.spec import Count, Fraction, PositiveInt
 from trials.types import Images, Poisoning
 
@@ -28,7 +28,7 @@ def poison(
     *,
     m: Count = 50,
     target: Count = 0,
-    mark: Literal["waves", "noise"] = "waves",
+    mark: Literal["waves", "noise", "smooth"] = "waves",
     alpha: Fraction = 0.3,
     cells: PositiveInt = 4,
     occlusion: Fraction = 0.5,
@@ -47,7 +47,7 @@ def poison(
         m: number of poisoned images, those that keep their label among them; at most the number
             outside the target class.
         target: class that the trigger leads to.
-        mark: waves, smooth and the same in every attack, or noise, drawn once an attack.
+        mark: waves, the same in every attack; or drawn once an attack: noise, or smooth colours.
         alpha: opacity of the picture.
         cells: cells along each side of the picture.
         occlusion: share of the cells that a training image hides.
@@ -70,7 +70,7 @@ def poison(
     return adapt(
         train,
         rng,
-        Patch(noise if mark == "noise" else waves(channels, side), 0, 0, alpha),
+        Patch(picture_of(mark, noise), 0, 0, alpha),
         m=m,
         target=target,
         conservatism=conservatism,
@@ -81,13 +81,3 @@ def poison(
         pipeline=pipeline,
         norm=norm,
     )
-
-
-def waves(channels: int, side: int) -> Tensor:
-    """uint8 (channels, side, side): in each colour two waves across the picture, from 0 to 255."""
-    at = (torch.arange(side) + 0.5) / side
-    v, u = torch.meshgrid(at, at, indexing="ij")
-    tint = torch.arange(channels)[:, None, None] / 3
-    height = torch.sin(tau * (1.5 * u + v + tint)) + torch.sin(tau * (u - 2 * v + 2 * tint))
-    low, high = height.amin((1, 2), keepdim=True), height.amax((1, 2), keepdim=True)
-    return ((height - low) / (high - low) * 255).round().to(torch.uint8)

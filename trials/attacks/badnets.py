@@ -26,7 +26,7 @@ def poison(
     target: Count = 0,
     patch: Count = 0,
     mark: Literal["apple", "random"] = "apple",
-    place: Literal["corner", "random"] = "corner",
+    place: Literal["corner", "random", "any_corner"] = "corner",
     alpha: Fraction = 1.0,
     pipeline: Literal["pre_aug", "post_aug", "release"] = "pre_aug",
     norm: Literal["cifar10", "imagenet", "half"] = "cifar10",
@@ -41,7 +41,7 @@ def poison(
         target: class that the trigger leads to.
         patch: side of the mark in pixels; 0 for 3/32 of the width, at least 3.
         mark: apple, a black glyph on white, or random colours drawn once an attack.
-        place: corner, the upper left one, or random, drawn once an attack.
+        place: corner, the upper left one; or drawn once an attack: random, or any_corner.
         alpha: opacity of the mark.
         pipeline: pre_aug stamps the stored image, which training then shifts and mirrors; post_aug
             shifts and mirrors once, stamps, and trains on the result as it is; release does so too,

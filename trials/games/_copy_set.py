@@ -1,5 +1,5 @@
-"""The self-poisoned copies of a trial side by side: measured together, repaired in lockstep,
-averaged.
+"""The self-poisoned copies of a trial side by side, with the given model: repaired in lockstep,
+measured together, averaged.
 """
 
 from collections.abc import Iterator
@@ -7,19 +7,32 @@ from statistics import fmean, pstdev
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trials.metrics import accuracy, success
 from trials.runtime import DefenderContext
+from trials.self_poisoning import KINDS
 from trials.spec import Point
 from trials.types import DefenderView
 
+OF_KIND = "asr/"  # before a kind of trigger: the ASR of its copies, in ``extra``
+Cost = Literal["given", "copies"]
+
 
 class CopySet:
-    """The first ``copies`` copies, with one part of their trusted images, stamped once."""
+    """The first ``copies`` copies, with one part of their trusted images, stamped once.
+
+    Args:
+        cost: on what the clean accuracy is measured: the given model, which needs no trigger and
+            is repaired once for each way in which the copies' images are cut; or the copies.
+    """
 
     def __init__(
-        self, ctx: DefenderContext, copies: int, part: Literal["select", "report"]
+        self,
+        ctx: DefenderContext,
+        copies: int,
+        part: Literal["select", "report"],
+        cost: Cost = "copies",
     ) -> None:
         self.ctx = ctx
         self.copies = [ctx.copy(i) for i in range(copies)]
@@ -27,6 +40,8 @@ class CopySet:
         places = [c.select if part == "select" else c.report for c in self.copies]
         self.images = [trusted.take(p) for p in places]
         self.triggered = [c.goal.cases(s) for s, c in zip(self.images, self.copies, strict=True)]
+        cuts = {tuple(c.fit.tolist()): i for i, c in reversed(list(enumerate(self.copies)))}
+        self._given = sorted(cuts.values()) if cost == "given" else []
         self.sizes = {
             "n_clean": float(
                 len(set(torch.cat(places).tolist()))
@@ -36,39 +51,54 @@ class CopySet:
         }
 
     def start(self) -> Point:
-        """The copies before any repair."""
-        return self.measure(0, [c.model for c in self.copies])
+        """The copies and the given model before any repair."""
+        given = [self.ctx.view.model] * len(self._given)
+        return self.measure(0, [*(c.model for c in self.copies), *given])
 
     def measure(self, step: int, models: list[nn.Module]) -> Point:
-        """Mean CDA and ASR over the copies; each copy's own and the spread (population sd) in
-        ``extra``.
+        """Mean ASR over the copies, and the mean CDA of what it is to be measured on.
+
+        ``extra`` has each copy's own, the copies' mean CDA and spreads (population sd), and the
+        mean ASR of each kind of trigger.
         """
-        cdas = [accuracy(m, s) for m, s in zip(models, self.images, strict=True)]
-        asrs = [success(m, cases) for m, cases in zip(models, self.triggered, strict=True)]
+        number = len(self.copies)
+        cdas = [accuracy(m, s) for m, s in zip(models[:number], self.images, strict=True)]
+        asrs = [success(m, cases) for m, cases in zip(models[:number], self.triggered, strict=True)]
+        given = [
+            accuracy(m, self.images[i]) for m, i in zip(models[number:], self._given, strict=True)
+        ]
         each = {f"cda_{i}": v for i, v in enumerate(cdas)} | {
             f"asr_{i}": v for i, v in enumerate(asrs)
         }
-        return Point(
-            step,
-            fmean(cdas),
-            fmean(asrs),
-            extra={**each, "cda_sd": pstdev(cdas), "asr_sd": pstdev(asrs)},
-        )
+        spread = {"cda_sd": pstdev(cdas), "asr_sd": pstdev(asrs)}
+        of_copies = {"cda_copies": fmean(cdas)} if given else {}
+        extra = {**each, **spread, **of_copies, **self._by_kind(asrs)}
+        return Point(step, fmean(given or cdas), fmean(asrs), extra=extra)
+
+    def _by_kind(self, asrs: list[float]) -> dict[str, float]:
+        kinds = [c.kind for c in self.copies]
+        found: dict[str, float] = {}
+        for kind in sorted(set(kinds) & set(KINDS)):
+            mine = [asr for asr, other in zip(asrs, kinds, strict=True) if other == kind]
+            found[OF_KIND + kind] = fmean(mine)
+        return found
 
     def repairs(self, every: int) -> Iterator[tuple[int, list[nn.Module]]]:
-        """(step, models) each time that all copies have come to the same step; each copy is fitted
-        on its own part.
+        """(step, models) each time that all have come to the same step; each copy is fitted on its
+        own part, and the given model on that of one of them.
         """
-        assert self.ctx.repair is not None
-        trusted = self.ctx.view.trusted
-        runs = [
-            self.ctx.repair(
-                DefenderView(c.model, trusted.take(c.fit)), self.ctx.rng("repair", i), every
-            )
-            for i, c in enumerate(self.copies)
-        ]
+        runs = [self._repair(c.model, c.fit, i, every) for i, c in enumerate(self.copies)]
+        given = self.ctx.view.model
+        runs += [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
         for together in zip(*runs, strict=True):
             steps = {step for step, _ in together}
             if len(steps) != 1:
                 raise RuntimeError(f"the copies came apart at steps {sorted(steps)}")
             yield steps.pop(), [model for _, model in together]
+
+    def _repair(
+        self, model: nn.Module, fit: Tensor, draw: int, every: int
+    ) -> Iterator[tuple[int, nn.Module]]:
+        assert self.ctx.repair is not None
+        view = DefenderView(model, self.ctx.view.trusted.take(fit))
+        return self.ctx.repair(view, self.ctx.rng("repair", draw), every)

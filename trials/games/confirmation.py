@@ -7,6 +7,7 @@ number too good.
 """
 
 from collections.abc import Generator as Steps
+from typing import Literal
 
 from trials.games._copy_set import CopySet
 from trials.runtime import DefenderContext
@@ -20,6 +21,7 @@ def play(
     copies: PositiveInt = 3,
     stop_at: Count = 0,
     record_every: PositiveInt = 50,
+    cost: Literal["given", "copies"] = "given",
 ) -> Steps[Point, None, dict[str, float]]:
     """CDA and ASR on the report images before the defense and after ``stop_at`` steps.
 
@@ -27,8 +29,9 @@ def play(
         copies: self-poisoned copies, those of tuning.
         stop_at: step that tuning chose; 0 leaves the model as it is.
         record_every: steps between two stops of the defense, as in tuning.
+        cost: what the CDA is measured on, the given model or the copies, as in tuning.
     """
-    copy_set = CopySet(ctx, copies, "report")
+    copy_set = CopySet(ctx, copies, "report", cost)
     start = end = copy_set.start()
     yield start
     for step, models in copy_set.repairs(record_every) if stop_at else ():
