@@ -1,5 +1,6 @@
 """What ``from sweep import ...`` gives: a sweep run and its winners in one call each."""
 
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import Winner, winners
 from results.store import DEFAULT_URL, Store
 from sweep.execution.opening import opened
@@ -31,7 +32,7 @@ def run(
         )
 
 
-def best(sweep: str, store: str = DEFAULT_URL, rule: str = "min_asr_within_delta") -> list[Winner]:
+def best(sweep: str, store: str = DEFAULT_URL, rule: str = DEFAULT_RULE) -> list[Winner]:
     """The winner of each defense, the best one first.
 
     Raises SpecError for an unknown sweep or rule.

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from trials.train import to_float
 from trials.types import Cases, Images
 
-
 # images a batch; on a CPU, more of them leave its caches (1.7 times as slow with 512)
 BATCH, BATCH_CPU = 512, 64
 

@@ -13,6 +13,7 @@ from itertools import product
 
 from results.selection.configurations import Configuration, configurations, of_game
 from results.selection.grouping import benchmark_of
+from results.selection.rules import DEFAULT_RULE
 from results.stats.correlation import Correlation, correlation
 from trials.spec import Record, Victim, content_id
 
@@ -42,7 +43,7 @@ class Transfer:
 
 def transfers(
     records: Iterable[Record],
-    rule: str = "min_asr_within_delta",
+    rule: str = DEFAULT_RULE,
     real_rule: str = "last_before_delta",
     seed: int = 0,
 ) -> list[Transfer]:

@@ -9,11 +9,12 @@ import pandas as pd
 
 from results.export.csv_file import to_csv
 from results.export.latex import latex
+from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record, SpecError
 
 
 def to_tables(
-    records: Sequence[Record], folder: str | Path, rule: str = "min_asr_within_delta"
+    records: Sequence[Record], folder: str | Path, rule: str = DEFAULT_RULE
 ) -> list[Path]:
     """Write every table that has a row to ``folder`` as NAME.csv, NAME.parquet and NAME.tex; the
     files written.
@@ -32,11 +33,7 @@ def to_tables(
         for name in names():
             module = importlib.import_module(f"results.tables.{name}")
             takes = signature(module.table).parameters.get("rule")
-            given = (
-                {"rule": rule}
-                if takes is not None and takes.default == "min_asr_within_delta"
-                else {}
-            )
+            given = {"rule": rule} if takes is not None and takes.default == DEFAULT_RULE else {}
             table: pd.DataFrame = module.table(records, **given)
             if not len(table):
                 continue

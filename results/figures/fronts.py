@@ -12,6 +12,7 @@ from results.figures._style import Look, asr_axis, cda_axis, hover, layout, look
 from results.figures._style import text as shown
 from results.selection.configurations import Configuration, configurations
 from results.selection.labels import task_names
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import winners
 from results.stats.pareto import front
 from trials.spec import Record
@@ -19,7 +20,7 @@ from trials.spec import Record
 MOST = 400  # marks a defense: beyond that a chart is a blot, and slow; the best are kept
 
 
-def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> go.Figure:
+def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figure:
     """A dot a configuration, a stepped line a defense over all points of its curves, a ring round
     each winner.
 

@@ -11,10 +11,11 @@ from plotly.subplots import make_subplots
 from results.figures._style import layout, looks
 from results.figures._style import text as shown
 from results.selection.importance import Importance, importance
+from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record
 
 
-def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> go.Figure:
+def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figure:
     """Bars in percent that sum to 100 within a defense; a figure without traces where nothing can
     be said.
 

@@ -16,6 +16,7 @@ from results.figures._style import text as shown
 from results.selection.configurations import Configuration, configurations
 from results.selection.importance import varied
 from results.selection.labels import value
+from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record, Scalar
 
 MOST = 120  # lines: the best by the rule; more cannot be told apart
@@ -26,9 +27,7 @@ _SCALE = [
 ]  # seen alike by all, on light and on dark
 
 
-def figure(
-    records: Sequence[Record], /, *, defense: str, rule: str = "min_asr_within_delta"
-) -> go.Figure:
+def figure(records: Sequence[Record], /, *, defense: str, rule: str = DEFAULT_RULE) -> go.Figure:
     """One axis a setting that was varied, and the ASR left as the last; a figure without traces
     where none was.
 

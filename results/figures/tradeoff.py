@@ -14,11 +14,12 @@ from results.figures._style import asr_axis, cda_axis, hover, layout, looks
 from results.figures._style import text as shown
 from results.selection.configurations import configurations
 from results.selection.labels import task_names
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import Winner, winners
 from trials.spec import Point, Record
 
 
-def figure(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> go.Figure:
+def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figure:
     """A line a winner, ASR across and CDA up; the large mark is the recommended step.
 
     Raises:

@@ -40,12 +40,13 @@ GLOSSARY = (
     ),
     (
         "Rule",
-        "How the point of a run that counts was chosen. 'min_asr_within_delta': lowest ASR while "
-        "the CDA loss stays "
-        "within Δ. 'last_before_delta': last point before the visible CDA falls by more than Δ. "
+        "How the point of a run that counts was chosen. 'worst_kind_within_delta': lowest ASR of "
+        "the kind of trigger of which most is left, while the CDA loss stays within Δ; "
+        "'mean_within_delta' takes the mean over the kinds, 'min_asr_within_delta' the mean over "
+        "the copies. 'last_before_delta': last point before the visible CDA falls by more than Δ. "
         "'last': the final "
-        "step. 'oracle': like the first, but with the real trigger and the test images, which no "
-        "defender has.",
+        "step. 'oracle': lowest ASR within Δ, but with the real trigger and the test images, which "
+        "no defender has.",
     ),
     ("Front", "The points of a defense that no other point of it beats in both ASR and CDA."),
     (

@@ -23,7 +23,7 @@ from results.report.sections import sections
 from results.report.verdicts import Applied, headline, notes, verdict_of
 from results.selection.configurations import of_game, tasks
 from results.selection.labels import task_names
-from results.selection.rules import find_rule
+from results.selection.rules import DEFAULT_RULE, find_rule
 from results.selection.winners import winners
 from results.tables import _classes, failures, oracle, robustness, self_poison, victims
 from trials.spec import Record, SpecError
@@ -34,7 +34,7 @@ def render(
     records: Sequence[Record],
     *,
     title: str,
-    rule: str = "min_asr_within_delta",
+    rule: str = DEFAULT_RULE,
     generated: str = "at an unknown time",
     applied: Applied | None = None,
 ) -> str:
@@ -103,7 +103,7 @@ def write(
     path: str | os.PathLike[str],
     *,
     title: str,
-    rule: str = "min_asr_within_delta",
+    rule: str = DEFAULT_RULE,
     generated: str | None = None,
     applied: Applied | None = None,
 ) -> Path:

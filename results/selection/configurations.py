@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from results.selection.rules import curve_of, delta_of, find_rule
+from results.selection.rules import (
+    DEFAULT_RULE,
+    OF_ATTACK,
+    curve_of,
+    delta_of,
+    find_rule,
+    kinds_of,
+    seen_by,
+)
 from results.stats.intervals import mean_sd
 from trials.spec import MethodConfig, Point, Record, Trial, Victim, content_id
-
-OF_ATTACK = "asr/"  # before an attack's name: its own ASR, in the points of victims of several
 
 
 class SelectionTask(NamedTuple):
@@ -42,6 +48,15 @@ class Configuration:
     rule: str
     failed: int
     pruned: int
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """Of copies that carry several kinds of trigger, the ASR that is left of each."""
+        return kinds_of(self.point) if self.point and self.game == "tuning" else {}
+
+    @property
+    def game(self) -> str:
+        return self.records[0].trial.game.name if self.records else ""
 
     @property
     def within_delta(self) -> bool:
@@ -80,7 +95,7 @@ def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask
 
 def configurations(
     records: Iterable[Record],
-    rule: str = "min_asr_within_delta",
+    rule: str = DEFAULT_RULE,
     delta: float | None = None,
     game: str = "tuning",
 ) -> list[Configuration]:
@@ -103,7 +118,7 @@ def configurations(
             (r for r in group if r.status == "done" and r.curve),
             key=lambda r: (r.trial.seed, r.trial.id),
         )
-        curve = mean_curve([curve_of(r) for r in done]) if done else ()
+        curve = seen_by(rule, mean_curve([curve_of(r) for r in done]), game) if done else ()
         assert trial.method is not None
         found.append(
             Configuration(

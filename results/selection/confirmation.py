@@ -6,12 +6,12 @@ believe.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from results.selection.configurations import OF_ATTACK, least, of_game, spread
-from results.selection.rules import curve_of
+from results.selection.configurations import least, of_game, spread
+from results.selection.rules import OF_ATTACK, curve_of, kinds_of, seen_by
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
 from trials.spec import Point, Record, Victim
@@ -38,6 +38,7 @@ class HeldOutResult:
     # of more than one, all numbers are means over models; interval and sd are over models too
     n_models: int = 1
     attack: str = ""  # one of several attacks on the victim; empty: all of them, as one ASR
+    kinds: Mapping[str, float] = field(default_factory=dict)  # of copies: ASR by kind of trigger
 
     @property
     def cda_loss(self) -> float:
@@ -150,7 +151,7 @@ def _judge(
     def asr(point: Point) -> float:
         return point.extra[OF_ATTACK + attack] if attack else point.asr
 
-    curves = [curve_of(r) for r in records]
+    curves = [seen_by(winner.rule, curve_of(r), r.trial.game.name) for r in records]
     ends = [c[0] if winner.step == 0 else c[-1] for c in curves]
     n = len(records)
     eta, cda = sum(map(asr, ends)) / n, sum(p.cda for p in ends) / n
@@ -172,4 +173,10 @@ def _judge(
         sd=mean_sd([asr(p) for p in ends])[1] if attack else spread(records, ends[0].step),
         delta=winner.delta,
         attack=attack,
+        kinds=_means([kinds_of(p) for p in ends]) if split == "report" else {},
     )
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each name over the rows, which have the same ones."""
+    return {name: fmean(row[name] for row in rows) for name in rows[0]}

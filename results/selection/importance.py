@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from results.selection.configurations import Configuration, configurations
+from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record, Scalar
 
 ENOUGH = 10  # fewer configurations put less than one in the best tenth
@@ -29,7 +30,7 @@ class Importance:
 
 
 def importance(
-    records: Iterable[Record], rule: str = "min_asr_within_delta", enough: int = ENOUGH
+    records: Iterable[Record], rule: str = DEFAULT_RULE, enough: int = ENOUGH
 ) -> dict[str, Importance]:
     """The importance of every setting for η, by defense, over all configurations that finished.
 

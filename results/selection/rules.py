@@ -8,12 +8,15 @@ trigger on the test set; here that is ``oracle``, apart from the rules that a de
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from trials.catalog import unknown
 from trials.spec import Point, Record, SpecError
 
+DEFAULT_RULE = "worst_kind_within_delta"
+OF_ATTACK = "asr/"  # before an attack's name, or a kind's: its own ASR, in a point's ``extra``
 DELTA = 0.02  # largest loss of CDA allowed unless the trial says otherwise: 2 points
 SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
 Rule = Callable[[Sequence[Point], float], Point]
@@ -63,8 +66,33 @@ def oracle(curve: Sequence[Point], delta: float) -> Point:
 
 
 RULES: dict[str, Rule] = {
-    f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)
+    DEFAULT_RULE: min_asr_within_delta,
+    "mean_within_delta": min_asr_within_delta,
+    **{f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)},
 }
+# what these rules take for the ASR of copies that carry several kinds of trigger
+_OF_KINDS: dict[str, Callable[[Iterable[float]], float]] = {
+    DEFAULT_RULE: max,
+    "mean_within_delta": fmean,
+}
+_ON_COPIES = ("tuning", "confirmation")
+
+
+def kinds_of(point: Point) -> dict[str, float]:
+    """The ASR of each kind of trigger, of copies, or of each attack of several on one victim."""
+    found = (k for k in point.extra if k.startswith(OF_ATTACK))
+    return {k.removeprefix(OF_ATTACK): point.extra[k] for k in found}
+
+
+def seen_by(rule: str, curve: Sequence[Point], game: str) -> tuple[Point, ...]:
+    """The curve as a rule reads it: on copies of several kinds of trigger, the worst kind's ASR, or
+    the mean over kinds, is each point's; ``min_asr_within_delta`` takes the mean over copies.
+    """
+    made_of = _OF_KINDS.get(rule)
+    if made_of is None or game not in _ON_COPIES:
+        return tuple(curve)
+    known = ((p, kinds_of(p)) for p in curve)
+    return tuple(replace(p, asr=made_of(k.values())) if k else p for p, k in known)
 
 
 def find_rule(name: str) -> Rule:
@@ -102,9 +130,7 @@ def curve_of(record: Record) -> tuple[Point, ...]:
     return curve
 
 
-def pick(
-    record: Record, rule: str = "min_asr_within_delta", delta: float | None = None
-) -> Pick | None:
+def pick(record: Record, rule: str = DEFAULT_RULE, delta: float | None = None) -> Pick | None:
     """The point that ``rule`` takes from the record, or None where the trial failed, was pruned or
     has no curve.
 
@@ -126,6 +152,7 @@ def pick(
             f"Use one of: {others}."
         )
     curve = curve_of(record) if record.status == "done" else ()
+    curve = seen_by(rule, curve, record.trial.game.name)
     return (
         Pick(record, take(curve, delta_of(record) if delta is None else delta), rule)
         if curve

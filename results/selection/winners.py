@@ -7,8 +7,8 @@ one number of steps.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from results.selection.configurations import (
     Configuration,
@@ -18,7 +18,7 @@ from results.selection.configurations import (
     of_game,
     spread,
 )
-from results.selection.rules import RULES, Pick, find_rule, pick
+from results.selection.rules import DEFAULT_RULE, RULES, Pick, find_rule, pick
 from results.stats.intervals import Interval, wilson
 from trials.spec import MethodConfig, Record, Trial, Victim
 
@@ -58,6 +58,7 @@ class Winner:
     tried: int  # configurations of this defense, failed and pruned ones too
     failed: int  # records
     pruned: int  # records
+    kinds: Mapping[str, float] = field(default_factory=dict)  # ASR left by kind of trigger
 
     @property
     def victim(self) -> Victim:
@@ -75,7 +76,7 @@ class Winner:
 
 
 def winners(
-    records: Iterable[Record], rule: str = "min_asr_within_delta", delta: float | None = None
+    records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float | None = None
 ) -> list[Winner]:
     """The best configuration of each defense in each task, best defense first.
 
@@ -158,4 +159,5 @@ def _winner(group: list[Configuration]) -> Winner | None:
         tried=len(group),
         failed=sum(c.failed for c in group),
         pruned=sum(c.pruned for c in group),
+        kinds=won.kinds,
     )

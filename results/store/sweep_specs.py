@@ -10,6 +10,8 @@ ASKED = (
     "asked"  # every field of a sweep that decides its trials; specs of the first version lack it
 )
 _RENAMED = {"planting": "self_poisoning", "star": "one_at_a_time", "walk": "strategy"}
+# for copies of one kind of trigger, all that earlier versions knew, the two choose alike
+_ALIKE = ({"min_asr_within_delta", "worst_kind_within_delta"},)
 _DIGEST = "digest"  # of the same, for the first version
 
 
@@ -53,6 +55,8 @@ def _modern(spec: Spec) -> Spec:
         return spec
     asked = {_RENAMED.get(k, k): v for k, v in spec[ASKED].items()}
     asked["defenses"] = [_modern_defense(d) for d in asked.get("defenses", [])]
+    if "tuning" in asked:
+        asked["tuning"] = {"cost": "copies", **asked["tuning"]}
     return {**spec, ASKED: asked}
 
 
@@ -76,7 +80,7 @@ def _difference(field: str, old: Any, new: Any) -> str:
             return f"{field}: {named}"
         if field == "victims":
             return f"victims: {len(gone)} of {len(old)} are other ones, or not asked for any more"
-    elif old == new or (old, new) == (False, True):
+    elif old == new or (old, new) == (False, True) or (field == "rule" and {old, new} in _ALIKE):
         return ""
     return f"{field}: {_short(old)} there, {_short(new)} here"
 

@@ -14,6 +14,7 @@ import pandas as pd
 from results.reference import paper
 from results.selection.confirmation import HeldOutResult, confirmed, each_attack, frozen, pooled
 from results.selection.labels import attack, of_attack, percents
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import Winner, winners
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Record, Victim
@@ -33,7 +34,7 @@ COLUMNS = (
 SPLITS = {"select": "chosen: select", "report": "confirmed: report", "test": "real attack: test"}
 
 
-def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
+def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataFrame:
     """Up to three rows a defense and task, and after these one for each attack where a victim has
     several; defenses that were neither confirmed nor judged are left out.
 

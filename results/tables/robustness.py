@@ -9,14 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from results.selection.configurations import (
-    OF_ATTACK,
-    Configuration,
-    configurations,
-    least,
-    spread,
-)
+from results.selection.configurations import Configuration, configurations, least, spread
 from results.selection.labels import of_attack, percents, settings
+from results.selection.rules import OF_ATTACK
 from results.stats.intervals import wilson
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Point, Record

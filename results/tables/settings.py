@@ -9,6 +9,7 @@ import pandas as pd
 
 from results.reference import paper
 from results.selection.labels import value
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import winners
 from results.tables._columns import frame, of_victim
 from trials.spec import Record
@@ -19,7 +20,7 @@ COLUMNS = (
 )
 
 
-def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
+def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataFrame:
     """One row a defense and setting; the step at which to stop is the first. None where the paper
     names none.
 

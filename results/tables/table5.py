@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.selection.rules import DEFAULT_RULE
 from results.tables import settings
 from results.tables._columns import frame
 from trials.spec import Record
@@ -20,7 +21,7 @@ KEYS = ("defense", "setting", "r (%)")
 COLUMNS = (*KEYS, "rule")  # and two a dataset between them
 
 
-def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
+def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataFrame:
     """One row a defense, setting and r. Where victims of one dataset chose differently, all choices
     are listed.
 

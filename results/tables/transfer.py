@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from results.comparison.transfer import transfers
+from results.selection.rules import DEFAULT_RULE
 from results.tables._columns import frame, of_victim, points
 from results.tables._ranges import share, span
 from trials.spec import Record
@@ -29,7 +30,7 @@ def table(
     records: Sequence[Record],
     /,
     *,
-    rule: str = "min_asr_within_delta",
+    rule: str = DEFAULT_RULE,
     real_rule: str = "last_before_delta",
 ) -> pd.DataFrame:
     """One row a planted attack, victim, r and defense; ``all`` orders the settings of all defenses

@@ -10,6 +10,7 @@ import pandas as pd
 
 from results.reference import paper
 from results.selection.labels import percents, settings
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import CONTROLS, winners
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Record
@@ -40,7 +41,7 @@ COLUMNS = (
 )
 
 
-def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -> pd.DataFrame:
+def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataFrame:
     """One row a defense and task, best first. Percent and points are floats; missing values are
     None.
 

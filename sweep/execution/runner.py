@@ -20,7 +20,8 @@ from sweep.planning.stages import stages
 from sweep.planning.strategy import Strategy
 from sweep.spec.compute import STAGES, Compute
 from sweep.spec.sweep import Sweep
-from trials.spec import Record, SpecError, content_id, to_json
+from trials import catalog
+from trials.spec import MethodConfig, Record, SpecError, content_id, to_json
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
 from trials.storage.remote_artifacts import artifacts_at
 
@@ -271,6 +272,8 @@ def _plain(sweep: Sweep) -> dict[str, object]:
     """What a person would want to see of the sweep again, and all that decides its trials."""
     left_out = {"name", "compute", "victims", "defenses", "detectors"}
     every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
+    tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
+    every["tuning"] = {"cost": tuning.params["cost"], **sweep.tuning}  # its default was another
     methods = {
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import RULES
 from sweep.spec.compute import Compute, compute_of
 from sweep.spec.old_words import modern
@@ -75,7 +76,7 @@ class Sweep:
     self_poisoning: tuple[Mapping[str, Any], ...] = (
         {},
     )  # each is a way to poison copies; defenses are tuned on each apart
-    rule: str = "min_asr_within_delta"
+    rule: str = DEFAULT_RULE
     # tuning; robustness: every configuration on the real attack; training: only victims
     game: str = "tuning"
     # each victim for itself, or once on a clean one, whose winners all victims get (clean)

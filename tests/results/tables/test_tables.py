@@ -63,7 +63,7 @@ def test_percent_and_points_are_those_of_the_winner() -> None:
     )
     assert shown == pytest.approx((3.4, 94.0, 1.0, 98.0, 1.0))
     assert row["sd (pp)"] is None
-    assert row["rule"] == "min_asr_within_delta"
+    assert row["rule"] == "worst_kind_within_delta"
 
 
 def test_table_five_stands_beside_our_settings_under_our_names() -> None:
@@ -93,7 +93,7 @@ def test_judged_shows_each_split_once_and_oracle_stays_in_its_own_table(
 ) -> None:
     frame = judged.table(records)
     assert set(frame["split"]) == set(judged.SPLITS.values())
-    assert set(frame["rule"]) == {"min_asr_within_delta"}
+    assert set(frame["rule"]) == {"worst_kind_within_delta"}
     assert set(oracle.table(records)["rule"]) == {"oracle"}
     assert all(
         "oracle" in c

@@ -16,7 +16,7 @@ from sweep.planning.optuna_search import SearchStrategy
 from sweep.planning.search_feed import FeedReader
 from sweep.planning.stages import strategy_of
 from sweep.spec.sweep import Sweep
-from trials.spec import Record, Trial
+from trials.spec import Record, Trial, content_id
 
 # enough that each sampler learns: tpe and gp after ten, nsga2 after a generation of fifty
 SAMPLERS = [("random", 8), ("tpe", 18), ("nsga2", 56), ("gp", 16)]
@@ -50,7 +50,10 @@ def strategy(sweep: Sweep, before: list[Record] | None = None) -> SearchStrategy
 def answer(trial: Trial) -> Record:
     """What a trial gives, by its settings alone; one in seven fails, and one is pruned."""
     assert trial.method is not None
-    chance, lr = int(trial.id[:8], 16) % 7, float(trial.method.params.get("lr", 0.0))
+    chance, lr = (
+        int(content_id(trial.method.identity())[:8], 16) % 7,
+        float(trial.method.params.get("lr", 0.0)),
+    )
     status = {0: "failed", 1: "pruned"}.get(chance, "done")
     return record(
         trial, asr=min(1.0, abs(lr - 0.05) * 5 + chance / 100), cda=0.9 - lr / 5, status=status

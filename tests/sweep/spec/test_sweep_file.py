@@ -43,7 +43,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"seeds": -1}, r"\[0, 2\^63\)"),
     ({"seeds": 2**64}, r"\[0, 2\^63\)"),
     ({"rule": "min_asr_within_dleta"}, "Did you mean 'min_asr_within_delta'"),
-    ({"rule": "oracle"}, "Known: min_asr_within_delta"),
+    ({"rule": "oracle"}, "Known: worst_kind_within_delta"),
     ({"game": "tunning"}, "Did you mean 'tuning'"),
     ({"victim": 3}, "victim must be a table"),
     (victim(datset="digits"), "Did you mean 'dataset'"),
