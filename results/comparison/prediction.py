@@ -1,0 +1,255 @@
+"""Do self-poisoned copies predict what a setting leaves of the real attack?
+
+Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C, takes for granted that they do.
+Deviation: here each setting that ran on copies and on the real attack is a pair, and the pairs are
+judged: how far apart, in which direction, in which order, and what the choice on the copies gives
+away.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from results.selection.configurations import Configuration, configurations, of_game
+from results.selection.forecast import Known, forecast
+from results.selection.labels import attack, settings
+from results.selection.rules import DEFAULT_RULE, SLACK, curve_of, seen_by
+from results.stats.correlation import correlation
+from trials import catalog
+from trials.spec import Point, Record, content_id
+
+CONTROLS = "control"  # the family of what repairs nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One setting of a defense on the copies of a victim and on the victim; fractions.
+
+    Attributes:
+        victim: id of the victim; ``attack`` and ``victim_seed`` say which.
+        scheme: how the copies were poisoned.
+        kinds: of trigger on the copies, joined by a plus sign.
+        defense, family, settings: what was done; ``settings`` as 'lr = 0.1, steps = 100'.
+        step: at which both were measured.
+        eta_copy_worst, eta_copy_mean: ASR left on the copies, of the worst kind and on the mean.
+        eta_real: ASR left of the real attack, on ``n_real`` triggered test images.
+        cda_loss_copy, cda_loss_given: clean accuracy lost by the copies, on select images, and by
+            the given model on held-out trusted images.
+        cda_loss_real: that by the given model on test images.
+    """
+
+    victim: str
+    attack: str
+    victim_seed: int
+    scheme: str
+    kinds: str
+    defense: str
+    family: str
+    settings: str
+    step: int
+    eta_copy_worst: float
+    eta_copy_mean: float
+    eta_real: float
+    cda_loss_copy: float
+    cda_loss_given: float
+    cda_loss_real: float
+    n_real: int
+
+    def as_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.02) -> list[Pair]:
+    """Each setting that ran on copies of a victim and, to its end, on the victim itself.
+
+    Both are measured at the step of the copies' curve that leaves the least of the worst kind among
+    those that cost the given model no more than ``delta`` on held-out images; where all cost more,
+    at the one that costs least.
+
+    Args:
+        records: tuning, and whole runs of the robustness game (``judge_all``).
+        rule: what the ASR of copies of several kinds is.
+        delta: largest CDA loss, a fraction.
+    """
+    records = list(records)
+    real: dict[tuple[str, float, str], list[Record]] = defaultdict(list)
+    for r in of_game(records, "robustness"):
+        if r.status == "done" and r.trial.method and not r.trial.game.params.get("stop_at"):
+            real[r.trial.victim.id, r.trial.trusted, _id(r)].append(r)
+    found = []
+    for c in configurations(records, rule):
+        key = (c.victim.id, c.task.trusted, content_id(c.choice.identity()))
+        if c.curve and key in real:
+            found += _paired(c, real[key], delta)
+    return found
+
+
+def _id(record: Record) -> str:
+    assert record.trial.method is not None
+    return content_id(record.trial.method.identity())
+
+
+def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair]:
+    """The pair, where both curves have a step in common besides their start; else none."""
+    runs = [{p.step: p for p in curve_of(r)} for r in real]
+    known = set.intersection(*map(set, runs))
+    both = [p for p in c.curve[1:] if p.step in known]
+    if not both:
+        return []
+    cost = {p.step: _lost(runs, p.step, "val_cda") for p in both}
+    within = [p for p in both if cost[p.step] <= delta + SLACK]
+    chosen = min(within, key=lambda p: (p.asr, cost[p.step])) if within else None
+    at = chosen or min(both, key=lambda p: cost[p.step])
+    planted = c.records[0].trial.self_poisoning
+    params: Mapping[str, Any] = planted.params if planted else {}
+    return [
+        Pair(
+            victim=c.victim.id,
+            attack=attack(c.victim),
+            victim_seed=c.victim.seed,
+            scheme=str(params.get("scheme", "labels")),
+            kinds="+".join(sorted(c.kinds)) or str(params.get("attack", "badnets")),
+            defense=c.choice.name,
+            family=catalog.describe("defenses", c.choice.name).family,
+            settings=settings(c.choice),
+            step=at.step,
+            eta_copy_worst=at.asr,
+            eta_copy_mean=_mean_over_copies(c, at.step),
+            eta_real=fmean(run[at.step].asr for run in runs),
+            cda_loss_copy=_of_copies(c.curve[0]) - _of_copies(at),
+            cda_loss_given=cost[at.step],
+            cda_loss_real=_lost(runs, at.step, "cda"),
+            n_real=int(real[0].metrics.get("n_triggered", 0)),
+        )
+    ]
+
+
+def _lost(runs: Sequence[Mapping[int, Point]], step: int, what: str) -> float:
+    """Mean loss since step 0 of ``cda``, or of a number in ``extra``."""
+
+    def value(point: Point) -> float:
+        return point.cda if what == "cda" else point.extra[what]
+
+    return fmean(value(run[0]) - value(run[step]) for run in runs)
+
+
+def _of_copies(point: Point) -> float:
+    return point.extra.get("cda_copies", point.cda)
+
+
+def _mean_over_copies(c: Configuration, step: int) -> float:
+    curves = (seen_by("min_asr_within_delta", curve_of(r), "tuning") for r in c.records)
+    return fmean(p.asr for curve in curves for p in curve if p.step == step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How well one scheme's copies predict; fractions, over ``victims``.
+
+    Attributes:
+        error, bias: mean absolute and mean difference, copies' worst kind less real, of the pairs.
+        tau: Kendall's rank correlation of a victim's settings, the mean over victims.
+        shuffled: the same with the settings of the copies in random order, the mean of many.
+        regret: real η of the setting that the copies choose within Δ, less the lowest of any
+            within Δ: the median over victims.
+        worst_regret: the largest.
+        covered: share of the pairs whose real η lies in the interval made from the other victims.
+    """
+
+    scheme: str
+    victims: int
+    n: int
+    error: float
+    bias: float
+    tau: float | None
+    shuffled: float | None
+    regret: float | None
+    worst_regret: float | None
+    covered: float | None
+
+
+def qualities(
+    found: Sequence[Pair], delta: float = 0.02, families: Iterable[str] | None = None
+) -> list[Quality]:
+    """The quality of each scheme, in order of error.
+
+    Args:
+        found: pairs; those of the family ``control`` are left out.
+        delta: largest loss of clean accuracy of the given model that a choice may cost.
+        families: families of defenses to look at; None for all.
+    """
+    wanted = None if families is None else set(families)
+    some = [p for p in found if p.family != CONTROLS and (wanted is None or p.family in wanted)]
+    schemes = sorted({p.scheme for p in some})
+    return sorted(
+        (_quality(s, [p for p in some if p.scheme == s], delta) for s in schemes),
+        key=lambda q: q.error,
+    )
+
+
+def _quality(scheme: str, mine: Sequence[Pair], delta: float) -> Quality:
+    by_victim: dict[str, list[Pair]] = defaultdict(list)
+    for p in mine:
+        by_victim[p.victim].append(p)
+    taus = [t for group in by_victim.values() if (t := _tau(group)) is not None]
+    regrets = [r for group in by_victim.values() if (r := regret(group, delta)) is not None]
+    apart = [p.eta_copy_worst - p.eta_real for p in mine]
+    covered = [
+        interval.low - 1e-9 <= p.eta_real <= interval.high + 1e-9
+        for p in mine
+        if (interval := forecast(p.eta_copy_worst, p.family, _others(mine, p))) is not None
+    ]
+    return Quality(
+        scheme=scheme,
+        victims=len(by_victim),
+        n=len(mine),
+        error=fmean(map(abs, apart)),
+        bias=fmean(apart),
+        tau=fmean(taus) if taus else None,
+        shuffled=_shuffled(by_victim.values()),
+        regret=float(np.median(regrets)) if regrets else None,
+        worst_regret=max(regrets, default=None),
+        covered=fmean(covered) if covered else None,
+    )
+
+
+def _others(mine: Sequence[Pair], p: Pair) -> list[Known]:
+    """The pairs of other victims."""
+    others = (o for o in mine if o.victim != p.victim)
+    return [Known(o.victim, o.scheme, o.family, o.eta_copy_worst, o.eta_real) for o in others]
+
+
+def _tau(group: Sequence[Pair]) -> float | None:
+    """Kendall's tau-b over one victim's settings; None where one side is constant."""
+    copies, real = [p.eta_copy_worst for p in group], [p.eta_real for p in group]
+    return correlation(copies, real, "kendall", draws=1).value
+
+
+def _shuffled(groups: Iterable[Sequence[Pair]], draws: int = 200) -> float | None:
+    """The mean rank correlation once the copies' numbers are shuffled within each victim."""
+    rng, taus = np.random.default_rng(0), list[float]()
+    for group in groups:
+        copies = np.array([p.eta_copy_worst for p in group])
+        real = [p.eta_real for p in group]
+        drawn = (
+            correlation(rng.permutation(copies), real, "kendall", draws=1) for _ in range(draws)
+        )
+        taus += [c.value for c in drawn if c.value is not None]
+    return fmean(taus) if taus else None
+
+
+def regret(group: Sequence[Pair], delta: float) -> float | None:
+    """What choosing on copies gives away: the real η of the setting with the lowest η on the copies
+    among those that cost the given model at most ``delta``, less the lowest real η of these.
+
+    None where none costs as little.
+    """
+    within = [p for p in group if p.cda_loss_given <= delta + SLACK]
+    if not within:
+        return None
+    chosen = min(within, key=lambda p: (p.eta_copy_worst, p.cda_loss_given))
+    return chosen.eta_real - min(p.eta_real for p in within)
