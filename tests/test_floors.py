@@ -15,6 +15,11 @@ METHODS = ("datasets", "models", "recipes", "attacks", "sanitizers", "defenses",
 ZERO = {
     "trials.spec",
     "trials.catalog",
+    "trials.catalog.folders",
+    "trials.catalog.kinds",
+    "trials.catalog.methods",
+    "trials.catalog.resolving",
+    "trials.catalog.signatures",
     "trials.dependencies",
     "trials.whole",
     "trials.guarded",
@@ -80,8 +85,9 @@ def imports(file: Path) -> Iterator[str]:
             assert node.level == 0, f"{file}: write imports in full"
             base = node.module or ""
             for alias in node.names:
-                inside = ROOT.joinpath(*base.split("."), f"{alias.name}.py")
-                yield f"{base}.{alias.name}" if inside.exists() else base
+                inside = ROOT.joinpath(*base.split("."), alias.name)
+                module = inside.with_suffix(".py").exists() or (inside / "__init__.py").exists()
+                yield f"{base}.{alias.name}" if module else base
 
 
 def own_imports(file: Path) -> Iterator[str]:

@@ -29,7 +29,6 @@ NOT_YET: frozenset[str] = frozenset(
         "sweep/planning/stages.py",
         "sweep/planning/trials.py",
         "sweep/spec/compute.py",
-        "trials/catalog.py",
         "trials/datasets/_survey.py",
         "trials/datasets/_train_val.py",
         "trials/datasets/gtsrb.py",
