@@ -4,13 +4,13 @@ arguments.
 Reads the source with ``ast`` instead of importing it, so listing, planning and checking a sweep
 costs no torch import and runs no method's code. ``find`` imports the one module that a trial names.
 
-``kinds`` names the kinds of methods, ``folders`` finds their files, ``signatures`` reads what a
+``method_kinds`` names the kinds, ``method_files`` finds the files, ``signatures`` reads what a
 file declares (``COMPARES``, ``NEEDS``, ``ADDED_LATER`` and its settings), ``methods`` looks one up,
 and ``resolving`` checks a choice against it.
 """
 
-from trials.catalog.folders import OWN, own_folders
-from trials.catalog.kinds import KINDS, NEEDS, unknown
+from trials.catalog.method_files import OWN, own_folders
+from trials.catalog.method_kinds import KINDS, NEEDS, unknown
 from trials.catalog.methods import describe, find, names
 from trials.catalog.resolving import resolve, resolve_trial, resolve_victim
 from trials.catalog.signatures import Method, Setting

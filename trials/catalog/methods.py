@@ -4,8 +4,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from trials.catalog.folders import files_of
-from trials.catalog.kinds import KINDS, unknown
+from trials.catalog.method_files import files_of
+from trials.catalog.method_kinds import KINDS, unknown
 from trials.catalog.signatures import Method, read
 from trials.spec import SpecError
 

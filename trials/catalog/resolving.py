@@ -4,7 +4,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from trials.catalog.kinds import unknown
+from trials.catalog.method_kinds import unknown
 from trials.catalog.methods import describe
 from trials.catalog.signatures import Setting
 from trials.digests import digest_of

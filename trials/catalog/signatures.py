@@ -4,7 +4,8 @@ A file may declare, as constants:
     COMPARES = True: a detector that is given the repaired model beside the suspect; without it, the
         detector runs on a model once, and gets the suspect itself in the repaired one's place.
     NEEDS = frozenset({"stages"}): what a defense or detector needs of a model, names in
-        ``trials.catalog.NEEDS``. A sweep that puts it on a model without is refused before anything runs.
+        ``trials.catalog.NEEDS``. A sweep that puts it on a model without is refused before anything
+        runs.
     ADDED_LATER = frozenset({"clip"}): settings that the method was given after results were stored
         with it. At their default, which stands for what was done before, they stay out of the id.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
-from trials.catalog.kinds import KINDS, NEEDS, unknown
+from trials.catalog.method_kinds import KINDS, NEEDS, unknown
 from trials.spec import Location, Range, Scalar
 
 _DECLARED = ("ADDED_LATER", "COMPARES", "NEEDS")

@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from trials.catalog.kinds import KINDS
+from trials.catalog.method_kinds import KINDS
 from trials.guarded import open_to_others
 from trials.spec import SpecError
 
