@@ -8,7 +8,7 @@ from trials.catalog.method_kinds import unknown
 from trials.catalog.methods import describe
 from trials.catalog.signatures import Setting
 from trials.digests import digest_of
-from trials.spec import MethodConfig, Scalar, SpecError, Trial, Victim
+from trials.spec import KIND_OF, MethodConfig, Scalar, SpecError, Trial, Victim
 
 
 def resolve(kind: str, choice: MethodConfig) -> MethodConfig:
@@ -50,14 +50,15 @@ def resolve_victim(victim: Victim) -> Victim:
 
 def resolve_trial(trial: Trial) -> Trial:
     """The trial with every choice resolved; only a resolved trial's id is compared."""
+    roles = {role: resolve(KIND_OF[role], choice) for role, choice in trial.roles.items()}
     return Trial(
         game=resolve("games", trial.game),
         victim=resolve_victim(trial.victim),
-        method=resolve("defenses", trial.method) if trial.method else None,
+        method=roles.get("defense"),
         trusted=float(trial.trusted),
         seed=trial.seed,
-        self_poisoning=resolve("games", trial.self_poisoning) if trial.self_poisoning else None,
-        detector=resolve("detectors", trial.detector) if trial.detector else None,
+        self_poisoning=roles.get("self_poisoning"),
+        detector=roles.get("detector"),
     )
 
 
