@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-METHODS = ("datasets", "models", "recipes", "attacks", "sanitizers", "defenses", "detectors")
+METHODS = ("datasets", "models", "recipes", "attacks", "filters", "defenses", "detectors")
 ZERO = {
     "trials.spec",
     "trials.catalog",

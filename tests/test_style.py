@@ -35,7 +35,6 @@ NOT_YET: frozenset[str] = frozenset(
         "trials/datasets/gtsrb.py",
         "trials/detectors/_masks.py",
         "trials/games/self_poison.py",
-        "trials/provenance.py",
         "trials/spec.py",
         "trials/storage/checkpoint.py",
     }

@@ -1,6 +1,7 @@
 """How methods are listed."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from rich.text import Text
@@ -23,26 +24,39 @@ def methods(kind: str, as_json: bool) -> None:
         return
     console = Plain()
     for k, entries in found.items():
-        console.print(f"[bold]{k}[/bold]")
-        longest = max(map(len, entries), default=0)
-        beside = not kind and 2 * longest < console.width
-        at = longest + 4 if beside else 6  # the column where the summaries begin
-        for name, entry in entries.items():
-            head = name.ljust(at - 4) if at > 6 else name
-            console.print(
-                Hanging(Text.assemble((head, "bold cyan"), f"  {shown(entry['summary'])}"), 2, at)
-            )
-            if kind and entry.get("source"):
-                console.print(Hanging(Text(f"Source: {shown(entry['source'])}", "dim"), 6, 10))
-            if kind and entry.get("needs"):
-                text = f"Needs of a model: {', '.join(entry['needs'])}"
-                console.print(Hanging(Text(text, "dim"), 6, 10))
-            for setting in entry.get("settings", []) if kind else []:
-                text = (
-                    f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  "
-                    f"{setting['doc']}"
-                )
-                console.print(Hanging(Text(shown(text)), 6, 10))
+        if kind:
+            _show_with_settings(console, k, entries)
+        elif entries:
+            _show_summaries(console, k, entries)
+
+
+def _show_summaries(console: Plain, kind: str, entries: Mapping[str, Any]) -> None:
+    console.print(f"[bold]{kind}[/bold]")
+    longest = max(map(len, entries))
+    beside = 2 * longest < console.width
+    at = longest + 4 if beside else 6  # the column where the summaries begin
+    for name, entry in entries.items():
+        _show_head(console, name.ljust(longest) if beside else name, entry, at)
+
+
+def _show_with_settings(console: Plain, kind: str, entries: Mapping[str, Any]) -> None:
+    console.print(f"[bold]{kind}[/bold]")
+    for name, entry in entries.items():
+        _show_head(console, name, entry, 6)
+        if entry.get("source"):
+            console.print(Hanging(Text(f"Source: {shown(entry['source'])}", "dim"), 6, 10))
+        if entry.get("needs"):
+            text = f"Needs of a model: {', '.join(entry['needs'])}"
+            console.print(Hanging(Text(text, "dim"), 6, 10))
+        for setting in entry.get("settings", []):
+            value = f"{setting['name']} = {setting['default']!r}"
+            text = f"{value}  ({setting['accepts']})  {setting['doc']}"
+            console.print(Hanging(Text(shown(text)), 6, 10))
+
+
+def _show_head(console: Plain, name: str, entry: Mapping[str, Any], at: int) -> None:
+    text = Text.assemble((name, "bold cyan"), f"  {shown(entry['summary'])}")
+    console.print(Hanging(text, 2, at))
 
 
 def _described(kind: str) -> dict[str, Any]:

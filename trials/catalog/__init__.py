@@ -9,7 +9,7 @@ file declares (``COMPARES``, ``NEEDS``, ``ADDED_LATER`` and its settings), ``met
 and ``resolving`` checks a choice against it.
 """
 
-from trials.catalog.method_files import OWN, own_folders
+from trials.catalog.method_files import OWN, own_code
 from trials.catalog.method_kinds import KINDS, NEEDS, unknown
 from trials.catalog.methods import describe, find, names
 from trials.catalog.resolving import resolve, resolve_trial, resolve_victim
@@ -24,7 +24,7 @@ __all__ = [
     "describe",
     "find",
     "names",
-    "own_folders",
+    "own_code",
     "resolve",
     "resolve_trial",
     "resolve_victim",

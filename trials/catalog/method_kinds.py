@@ -8,6 +8,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "models": ("trials.models", ("build",)),
     "recipes": ("trials.recipes", ("fit",)),
     "attacks": ("trials.attacks", ("poison", "implant")),
+    "filters": ("trials.filters", ("score",)),
     "defenses": ("trials.defenses", ("repair",)),
     "detectors": ("trials.detectors", ("score",)),
     "games": ("trials.games", ("play",)),

@@ -13,7 +13,7 @@ from trials.spec import SpecError
 def names(kind: str) -> list[str]:
     """The methods of a kind, sorted: its public files.
 
-    Raises SpecError for what ``POISONSWEEP_METHODS`` has wrong.
+    Raises SpecError for what ``POISONSWEEP_METHODS`` or an installed package has wrong.
     """
     return sorted(files_of(kind))
 
@@ -21,9 +21,8 @@ def names(kind: str) -> list[str]:
 def find(kind: str, name: str) -> Callable[..., Any]:
     """The method's function; imports its module. Raises SpecError for an unknown name."""
     method = describe(kind, name)
-    function: Callable[..., Any] = getattr(
-        importlib.import_module(f"{KINDS[kind][0]}.{name}"), method.verb
-    )
+    module = importlib.import_module(files_of(kind)[name].module)
+    function: Callable[..., Any] = getattr(module, method.verb)
     return function
 
 
@@ -36,7 +35,7 @@ def describe(kind: str, name: str) -> Method:
         raise SpecError(unknown("kind", kind, list(KINDS)))
     if name not in names(kind):
         raise SpecError(unknown(kind.removesuffix("s"), name, names(kind)))
-    path = files_of(kind)[name]
+    path = files_of(kind)[name].path
     try:
         return read(kind, name, path)
     except (LookupError, SyntaxError, ValueError) as problem:
