@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-METHODS = ("datasets", "models", "recipes", "attacks", "sanitizers", "defenses", "detectors")
+METHODS = ("datasets", "models", "recipes", "attacks", "filters", "defenses", "detectors")
 ZERO = {
     "trials.spec",
     "trials.catalog",
+    "trials.catalog.method_files",
+    "trials.catalog.method_kinds",
+    "trials.catalog.methods",
+    "trials.catalog.resolving",
+    "trials.catalog.signatures",
     "trials.dependencies",
     "trials.self_poisoning",
     "trials.whole",
@@ -81,8 +86,9 @@ def imports(file: Path) -> Iterator[str]:
             assert node.level == 0, f"{file}: write imports in full"
             base = node.module or ""
             for alias in node.names:
-                inside = ROOT.joinpath(*base.split("."), f"{alias.name}.py")
-                yield f"{base}.{alias.name}" if inside.exists() else base
+                inside = ROOT.joinpath(*base.split("."), alias.name)
+                module = inside.with_suffix(".py").exists() or (inside / "__init__.py").exists()
+                yield f"{base}.{alias.name}" if module else base
 
 
 def own_imports(file: Path) -> Iterator[str]:

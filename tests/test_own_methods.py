@@ -187,6 +187,23 @@ profile = "small"
 """
 
 
+CHECK = """
+from pathlib import Path
+from sweep.execution.preflight import check
+from sweep.execution.worker import WorkerConfig
+from sweep.spec.sweep import read
+check(read({file!r}), WorkerConfig({out!r}, "cpu", 1))
+print(sum(f.is_file() for f in Path({out!r}).rglob("*")), "files")
+"""
+
+
+def checked(own: Path, sweep: str) -> str:
+    """What preflight says of a sweep, and how many files it has left."""
+    file = own.parent / "sweep.toml"
+    file.write_text(sweep)
+    return called(CHECK.format(file=str(file), out=str(own.parent / "out")), str(own))
+
+
 @pytest.mark.parametrize(
     ("defense", "model", "lacks"),
     [
@@ -202,20 +219,47 @@ def test_a_defense_on_a_model_that_lacks_what_it_needs_is_refused_before_any_com
 ) -> None:
     (tmp_path / "own" / "models").mkdir(parents=True)
     (tmp_path / "own" / "models" / "small_vgg.py").write_text(VGG)
-    file, out = tmp_path / "sweep.toml", tmp_path / "out"
-    file.write_text(SWEEP.format(model=model, defense=defense))
-    code = f"""
-from pathlib import Path
-from sweep.execution.preflight import check
-from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import read
-check(read({str(file)!r}), WorkerConfig({str(out)!r}, "cpu", 1))
-print(sum(f.is_file() for f in Path({str(out)!r}).rglob("*")), "files")
-"""
-    said = called(code, str(tmp_path / "own"))
+    said = checked(tmp_path / "own", SWEEP.format(model=model, defense=defense))
     if not lacks:
         assert said == "0 files\n"
         return
     last = said.splitlines()[-1]
     assert last.startswith(f"trials.spec.SpecError: {defense} needs a model with ")
     assert lacks in last
+
+
+DETECTOR_SPACE = '''"""Mine: one value."""
+
+from trials.spec import MethodConfig
+
+
+def space(ask, profile, /):
+    return MethodConfig("mine", {})
+'''
+DETECTIONS = """
+[[detectors]]
+name = "mine"
+profile = "small"
+repairs = ["fine_tuning"]
+"""
+
+
+@pytest.mark.parametrize(("need", "lacks"), [("stages", "at least two stages"), ("head", "")])
+def test_a_detector_on_a_model_that_lacks_what_it_needs_is_refused_before_any_compute(
+    tmp_path: Path, need: str, lacks: str
+) -> None:
+    own = tmp_path / "own"
+    for folder in ("detectors", "search_spaces/detectors"):
+        (own / folder).mkdir(parents=True)
+    detector = DETECTOR.format(constant=f'NEEDS = frozenset({{"{need}"}})', body="del repaired")
+    (own / "detectors" / "mine.py").write_text(detector)
+    (own / "search_spaces" / "detectors" / "mine.py").write_text(DETECTOR_SPACE)
+    (own / "models").mkdir()
+    (own / "models" / "small_vgg.py").write_text(VGG)
+    said = checked(own, SWEEP.format(model='"small_vgg"', defense="fine_tuning") + DETECTIONS)
+    if not lacks:
+        assert said == "0 files\n"
+        return
+    last = said.splitlines()[-1]
+    assert last.startswith("trials.spec.SpecError: mine needs a model with ")
+    assert lacks in last and "small_vgg has none" in last

@@ -1,5 +1,5 @@
 """One loop a comprehension, and none inside an f-string: what a reader would want to print has a
-name.
+name. No file is long.
 """
 
 import ast
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("trials", "sweep", "results", "search_spaces", "benchmarks")
+PACKAGES = ("trials", "sweep", "results", "search_spaces", "poisonsweep", "benchmarks")
 FILES = sorted(chain.from_iterable((ROOT / p).rglob("*.py") for p in PACKAGES))
+LONGEST = 300  # lines of a file
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 # files that are not yet so; a file leaves the list once it is, and none comes to it
 NOT_YET: frozenset[str] = frozenset(
@@ -29,13 +30,11 @@ NOT_YET: frozenset[str] = frozenset(
         "sweep/planning/stages.py",
         "sweep/planning/trials.py",
         "sweep/spec/compute.py",
-        "trials/catalog.py",
         "trials/datasets/_survey.py",
         "trials/datasets/_train_val.py",
         "trials/datasets/gtsrb.py",
         "trials/detectors/_masks.py",
         "trials/games/self_poison.py",
-        "trials/provenance.py",
         "trials/spec.py",
         "trials/storage/checkpoint.py",
     }
@@ -85,3 +84,8 @@ def test_the_list_of_files_that_are_not_yet_so_only_shrinks() -> None:
 )
 def test_what_counts_as_dense(code: str, faults: int) -> None:
     assert len(list(dense(ast.parse(code)))) == faults
+
+
+def test_a_file_is_short_enough_to_be_about_one_thing() -> None:
+    lines = {name(f): len(f.read_text().splitlines()) for f in FILES}
+    assert {file: n for file, n in lines.items() if n > LONGEST} == {}

@@ -1,14 +1,13 @@
 """What a model offers to defenses and detectors, whatever its architecture, and what it lacks."""
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.spec import SpecError
-from trials.types import last_linear
 
 _FEWEST = 2  # stages; one stage is the whole model
 # what NEEDS of a method may name, in the words of an error
@@ -112,3 +111,52 @@ def require(method: str, model: nn.Module, needs: Collection[str], name: str = "
             f"{method} needs a model with {WHAT[need]}, and {name} has none: leave {method} out, "
             "or choose another model."
         )
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The model's last ``nn.Linear`` in definition order: its input is the latent.
+
+    Raises LookupError if none.
+    """
+    found = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    if not found:
+        raise LookupError("the model has no linear layer, so it has no latents")
+    return found[-1]
+
+
+def with_latents(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents (n, d), the input of the last linear layer, and logits (n, classes), from one forward
+    pass.
+    """
+    caught: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        caught.append(args[0])
+
+    handle = last_linear(model).register_forward_pre_hook(keep)
+    try:
+        logits: Tensor = model(x)
+    finally:
+        handle.remove()
+    return caught[0], logits
+
+
+def with_features(
+    model: nn.Module, layers: list[nn.Module], x: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Outputs of ``layers`` and logits, from one forward pass."""
+    caught: dict[int, Tensor] = {}
+
+    def keeper(i: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def keep(_m: nn.Module, _i: tuple[Tensor, ...], out: Tensor) -> None:
+            caught[i] = out
+
+        return keep
+
+    handles = [layer.register_forward_hook(keeper(i)) for i, layer in enumerate(layers)]
+    try:
+        logits: Tensor = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [caught[i] for i in range(len(layers))], logits

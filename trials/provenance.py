@@ -6,8 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from trials.catalog import own_folders
-from trials.digests import digest_of
+from trials.catalog import own_code
 from trials.spec import content_id
 
 LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "numpy")
@@ -25,10 +24,8 @@ def of_code() -> dict[str, str]:
         facts["dirty"] = (
             "yes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "no"
         )
-    if own := own_folders():
-        facts["methods"] = content_id(
-            [digest_of(f) for folder in own for f in sorted(folder.rglob("*.py"))]
-        )
+    if own := own_code():
+        facts["methods"] = content_id(own)
     return facts | {name: _version(name) for name in LIBRARIES}
 
 

@@ -153,14 +153,16 @@ class Trial:
     )  # once somebody has asked for it
 
     def identity(self) -> dict[str, Any]:
+        roles = {role: method.identity() for role, method in self.roles.items()}
+        detector = {"detector": roles["detector"]} if "detector" in roles else {}
         return {
-            **({"detector": self.detector.identity()} if self.detector else {}),
+            **detector,
             "game": self.game.identity(),
             "victim": self.victim.identity(),
-            "method": self.method.identity() if self.method else None,
+            "method": roles.get("defense"),
             "trusted": self.trusted,
             "seed": self.seed,
-            "plant": self.self_poisoning.identity() if self.self_poisoning else None,
+            "plant": roles.get("self_poisoning"),
         }
 
     @property
@@ -246,6 +248,10 @@ def method_config_from_json(data: Mapping[str, Any]) -> MethodConfig:
     return MethodConfig(data["name"], dict(data["params"]), dict(data.get("files", {})))
 
 
+def _if_given(data: Mapping[str, Any] | None) -> MethodConfig | None:
+    return method_config_from_json(data) if data else None
+
+
 def victim_from_json(data: Mapping[str, Any]) -> Victim:
     return Victim(
         dataset=method_config_from_json(data["dataset"]),
@@ -254,7 +260,7 @@ def victim_from_json(data: Mapping[str, Any]) -> Victim:
         training=method_config_from_json(data["training"]),
         seed=data["seed"],
         reserve=data["reserve"],
-        filter=method_config_from_json(data["filter"]) if data.get("filter") else None,
+        filter=_if_given(data.get("filter")),
     )
 
 
@@ -262,11 +268,11 @@ def trial_from_json(data: Mapping[str, Any]) -> Trial:
     return Trial(
         game=method_config_from_json(data["game"]),
         victim=victim_from_json(data["victim"]),
-        method=method_config_from_json(data["method"]) if data["method"] else None,
+        method=_if_given(data["method"]),
         trusted=data["trusted"],
         seed=data["seed"],
-        self_poisoning=method_config_from_json(data["plant"]) if data["plant"] else None,
-        detector=method_config_from_json(data["detector"]) if data.get("detector") else None,
+        self_poisoning=_if_given(data["plant"]),
+        detector=_if_given(data.get("detector")),
     )
 
 

@@ -12,7 +12,7 @@ from results.export.csv_file import to_csv
 from results.export.optuna_study import to_optuna
 from results.export.tensorboard_logs import to_tensorboard
 from results.selection.labels import last_line
-from trials.spec import Record, SpecError
+from trials.spec import Record, Role, Scalar, SpecError
 
 __all__ = ["SUFFIXES", "curve_frame", "frame", "to_file", "to_optuna", "to_tensorboard"]
 
@@ -24,6 +24,8 @@ _ROW = (
     *("id", "status", "game", "dataset", "model", "attacks", "m", "victim_seed", "victim"),
     *("trusted", "seed", "defense", "detector", "seconds", "error"),
 )
+# of the columns of a method's settings, by what it does in the trial
+_PREFIXES: Mapping[Role, str] = {"defense": "set", "detector": "detector"}
 _CURVE = ("id", "step", "cda", "asr", "seconds")
 
 
@@ -77,6 +79,7 @@ def to_file(records: Iterable[Record], path: str | Path) -> Path:
 def _row(record: Record) -> dict[str, Any]:
     trial, victim = record.trial, record.trial.victim
     budgets = [a.params["m"] for a in victim.attacks if "m" in a.params]
+    names = {role: method.name for role, method in trial.roles.items()}
     values = (
         trial.id,
         record.status,
@@ -89,16 +92,16 @@ def _row(record: Record) -> dict[str, Any]:
         victim.id,
         trial.trusted,
         trial.seed,
-        trial.method.name if trial.method else None,
-        trial.detector.name if trial.detector else None,
+        names.get("defense"),
+        names.get("detector"),
         record.seconds,
         last_line(record.error),
     )
     row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
-    settings = {f"set.{k}": v for k, v in trial.method.params.items()} if trial.method else {}
-    settings |= (
-        {f"detector.{k}": v for k, v in trial.detector.params.items()} if trial.detector else {}
-    )
+    settings = dict[str, Scalar]()
+    for role, method in trial.roles.items():
+        if role in _PREFIXES:
+            settings |= {f"{_PREFIXES[role]}.{k}": v for k, v in method.params.items()}
     if len(victim.attacks) == 1:
         settings |= {f"attack.{k}": v for k, v in victim.attacks[0].params.items() if k != "m"}
     return row | settings | {_free(k, row, "metric"): v for k, v in record.metrics.items()}

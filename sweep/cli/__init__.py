@@ -1,7 +1,8 @@
-"""The command line: ``app`` declares the commands and their options, ``views`` prints what they
-find.
+"""The command line: ``app`` lists the commands, the files ``*_commands`` declare their options, the
+files ``*_views`` print what they find, and ``entry`` turns what goes wrong into exit codes.
 """
 
-from sweep.cli.app import app, main
+from sweep.cli.app import app
+from sweep.cli.entry import main
 
 __all__ = ["app", "main"]

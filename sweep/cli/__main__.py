@@ -1,6 +1,6 @@
 """``python -m sweep.cli``."""
 
-from sweep.cli.app import main
+from sweep.cli import main
 
 if __name__ == "__main__":
     main()

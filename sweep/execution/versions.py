@@ -38,10 +38,9 @@ def must_match(node: str, theirs: Facts) -> None:
         )
     if theirs["methods"] != ours["methods"]:
         raise SpecError(
-            f"the node {node} has other methods in POISONSWEEP_METHODS (digest "
-            f"{theirs['methods']}) than this driver "
-            f"({ours['methods']}). Put the same files into the folder that the variable names "
-            "there."
+            f"the node {node} has other methods of its own (digest {theirs['methods']}) than this "
+            f"driver ({ours['methods']}). Put the same files into the folder that "
+            "POISONSWEEP_METHODS names there, and install the same packages with methods."
         )
 
 

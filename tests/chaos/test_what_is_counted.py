@@ -16,7 +16,7 @@ from counting import VERDICTS, repeated
 from harness import MARK, ROOT, Run, frozen, is_helper
 from kills import Killing
 
-from benchmarks import reliability
+from benchmarks import _reliability_page as page
 from results.store import Store
 from sweep.execution.event_log import note
 from sweep.execution.outbox import Outbox
@@ -91,7 +91,7 @@ def test_a_start_that_no_lost_worker_accounts_for_is_seen(
 
 def test_a_removed_node_has_its_row_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT)
-    from benchmarks.reliability import worker_rows  # noqa: PLC0415  (no part of the package)
+    from benchmarks._reliability_page import worker_rows  # noqa: PLC0415  (no part of the package)
 
     line = {
         "what": "a node is removed in a trial, Ray",
@@ -148,11 +148,11 @@ def test_each_verdict_of_hostile_input_has_its_column_on_the_page() -> None:
             "crashed": 1,
         },  # counted before there was such a column
     }
-    assert reliability.VERDICTS == VERDICTS
-    assert reliability.hostile_rows({"kinds": kinds}) == [
+    assert page.VERDICTS == VERDICTS
+    assert page.hostile_rows({"kinds": kinds}) == [
         "| a | 1,003 | 1,000 | 2 | 1 | 0 |",
         "| b | 5 | 4 | 0 | 0 | 1 |",
         "| **all** | 1,008 | 1,004 | 2 | 1 | 1 |",
     ]
-    head = next(line for line in reliability.TEXT.splitlines() if line.startswith("| input"))
+    head = next(line for line in page.TEXT.splitlines() if line.startswith("| input"))
     assert head == f"| input | tried | {' | '.join(VERDICTS)} |"

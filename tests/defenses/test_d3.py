@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator
 
+from trials.classifier import last_linear
 from trials.defenses.d3 import repair
-from trials.types import last_linear
 
 from .tiny import fresh_view, run
 

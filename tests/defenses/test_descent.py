@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, nn
 
+from trials.classifier import last_linear
 from trials.defenses._descent import CleanLoss, descend, divergence
 from trials.defenses._heads import redraw, rescale
 from trials.train import clone, make_optimizer, stream
-from trials.types import last_linear
 
 from .tiny import fresh_view, run, same, state
 

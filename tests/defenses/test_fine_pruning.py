@@ -10,12 +10,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torchvision.models import resnet18 as torchvision_resnet18
 
+from trials.classifier import last_linear
 from trials.defenses.fine_pruning import mean_activity, repair
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.models.resnet18 import build
 from trials.spec import SpecError
 from trials.train import clone, make_optimizer, stream, tune
-from trials.types import DefenderView, Images, last_linear
+from trials.types import DefenderView, Images
 
 from .tiny import fresh_view, noise, run, same, state
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Generator
 
+from trials.classifier import last_linear
 from trials.defenses import d3, fst
 from trials.defenses._heads import redraw
 from trials.defenses.fst import repair
 from trials.models import clip_vit_b32
 from trials.spec import SpecError
-from trials.types import DefenderView, Images, last_linear
+from trials.types import DefenderView, Images
 
 from .tiny import Calls, fresh_view, noise, run
 

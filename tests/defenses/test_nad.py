@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from trials.classifier import Classifier
+from trials.classifier import Classifier, with_features
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.nad import attention, attention_distance, repair
 from trials.models import small_cnn
 from trials.spec import SpecError
-from trials.types import DefenderView, Images, with_features
+from trials.types import DefenderView, Images
 
 from .tiny import Calls, fresh_view, noise, run, same
 

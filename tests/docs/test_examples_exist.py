@@ -13,6 +13,7 @@ from blocks import ALL, OTHERS, PAGES, ROOT, RUNNABLE, Block, commands, inline
 from sweep.cli import app
 from sweep.spec import sweep as sweep_file
 from sweep.spec.compute import compute_of
+from trials import catalog
 
 NOT_RUN = 21  # blocks that carry a reason; one more is one more that may rot
 CLI = typer.main.get_command(app)
@@ -120,6 +121,9 @@ def test_every_toml_block_is_read_by_the_spec_reader(
         assert table == tomllib.loads((ROOT / "docs" / "methods" / "sweep.toml").read_text())
     elif set(table) == {"compute"}:
         assert compute_of(table["compute"]).time_limit == table["compute"]["time_limit"]
+    elif set(table) == {"project"}:  # a package's methods
+        groups = table["project"]["entry-points"]
+        assert [g for g in groups if g.removeprefix("poisonsweep.") not in catalog.KINDS] == []
     elif "victim" in table:
         assert sweep_file.parse(table, "page", tmp_path).defenses
     else:  # one for `defend`, which brings the victim and knows flip

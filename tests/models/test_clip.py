@@ -13,12 +13,13 @@ from PIL import Image
 from torch import nn
 
 from trials import catalog
+from trials.classifier import last_linear, with_latents
 from trials.models._clip import FixedLinear, Preprocess
 from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
 from trials.storage.artifacts import Artifacts
 from trials.train import clone
-from trials.types import DefenderView, Images, last_linear, with_latents
+from trials.types import DefenderView, Images
 from trials.weights.files import load_weights, save_weights
 
 

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trials.classifier import last_linear
 from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
-from trials.types import last_linear
 
 NAMES = ("tench", "dog 2", "tea house")
 

@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from trials import catalog
-from trials.classifier import Classifier, require
+from trials.classifier import Classifier, require, with_features, with_latents
 from trials.models import resnet18, torchvision_resnet18
 from trials.models._shortcut import shortcut
 from trials.spec import SpecError
-from trials.types import with_features, with_latents
 from trials.weights.files import load_weights, save_weights
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -15,9 +15,9 @@ def running_ray() -> Iterator[None]:
     """
     import ray  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.connection import connect  # noqa: PLC0415
 
-    ray_tune._connect(None, ship=False)
+    connect(None, ship=False)
     yield
     ray.shutdown()
 

@@ -17,7 +17,8 @@ from trials.trial_run import Reports
 class Traced(WorkerConfig):
     """Leaves a file named by trial and process when a trial starts, and runs it as any place does.
 
-    The file holds the worker's environment, if that says TRACE_ENVIRONMENT.
+    The file holds the worker's environment, if that says TRACE_ENVIRONMENT. If it says
+    TRACE_DRIVERS=N, a trial that tunes waits until N drivers have started one.
     """
 
     def perform(self, trial: Trial) -> Reports[Record]:
@@ -26,6 +27,11 @@ class Traced(WorkerConfig):
         driver = os.getpid() if multiprocessing.parent_process() is None else os.getppid()
         noted = str(dict(os.environ)) if "TRACE_ENVIRONMENT" in os.environ else ""
         (marks / f"{trial.id}.{driver}.{time.time_ns()}").write_text(noted)
+        wanted, end = int(os.environ.get("TRACE_DRIVERS", "0")), time.monotonic() + 200
+        while trial.game.name == "tuning" and time.monotonic() < end:
+            if len({driver for _, driver in starts(Path(self.artifacts))}) >= wanted:
+                break
+            time.sleep(0.05)
         return (yield from super().perform(trial))
 
 

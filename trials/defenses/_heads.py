@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import last_linear
 from trials.spec import SpecError
-from trials.types import last_linear
 
 
 def redraw(model: nn.Module, rng: Generator, defense: str) -> tuple[nn.Linear, Tensor]:

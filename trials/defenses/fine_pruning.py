@@ -17,12 +17,12 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.classifier import Classifier, require
+from trials.classifier import Classifier, require, with_latents
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
-from trials.types import DefenderView, with_latents
+from trials.types import DefenderView
 
 NEEDS = frozenset({"prunable"})
 

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.classifier import Classifier, require
+from trials.classifier import Classifier, require, with_features
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import clone, frozen, make_optimizer
-from trials.types import DefenderView, with_features
+from trials.types import DefenderView
 
 NEEDS = frozenset({"stages"})
 

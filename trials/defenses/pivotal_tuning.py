@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.classifier import with_latents
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
-from trials.types import DefenderView, with_latents
+from trials.types import DefenderView
 
 NEEDS = frozenset({"head"})
 

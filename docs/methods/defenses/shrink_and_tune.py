@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, nn
 
+from trials.classifier import last_linear
 from trials.defenses._start import start
 from trials.spec import Fraction, PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
-from trials.types import DefenderView, last_linear
+from trials.types import DefenderView
 
 
 def repair(

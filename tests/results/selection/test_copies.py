@@ -13,7 +13,7 @@ from results.report.recommendation import answer
 from results.selection.copies import doubts
 from results.selection.winners import winners
 from results.store import Store
-from sweep.cli import views
+from sweep.cli import result_views
 from trials.spec import MethodConfig, Record
 
 TUNED = synthetic.tuned([(0, 0.9, 1.0), (100, 0.89, 0.01)])
@@ -98,13 +98,13 @@ def test_best_names_them_in_words_and_as_json(
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         store.add_sweep("s", {})
         store.put_many(records, "s")
-        views.best(store, "s", "min_asr_within_delta", as_json=False)
+        result_views.best(store, "s", "min_asr_within_delta", as_json=False)
         out = capsys.readouterr().out
         assert (
             "warning: Self-poisoning cost 1 of 1 copy more" in out
             and "warning: Self-poisoning failed in 1 copy" in out
         )
-        views.best(store, "s", "min_asr_within_delta", as_json=True)
+        result_views.best(store, "s", "min_asr_within_delta", as_json=True)
         assert (
             '"copies_doubted": [\n   "Self-poisoning cost 1 of 1 copy more'
             in capsys.readouterr().out

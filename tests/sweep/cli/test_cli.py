@@ -26,7 +26,7 @@ import poisonsweep
 import sweep
 from results.selection.rules import RULES
 from results.store import Store
-from sweep.cli import app, views
+from sweep.cli import app, method_views
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import runner
@@ -365,14 +365,14 @@ def test_what_there_is_wraps_under_its_column(
     lines = capsys.readouterr().out.splitlines()
     known = {
         name
-        for kind in views.KINDS
+        for kind in method_views.KINDS
         for name in ([*RULES] if kind == "rules" else catalog.names(kind))
     }
     for line in lines:
         assert len(line) <= columns and line == line.rstrip()
         indent = len(line) - len(line.lstrip())
         assert indent in (0, 2) or indent >= 6
-        assert indent or line in views.KINDS
+        assert indent or line in method_views.KINDS
         assert indent != 2 or line.split()[0] in known
 
 

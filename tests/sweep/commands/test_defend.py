@@ -1,6 +1,7 @@
 """The product in one call, on a small checkpoint of real digits and a folder of PNGs."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import pytest
 import torch
 from given_model import ARCH, TOML, asked, make, words
 from markupsafe import escape
+from programs import Program
 from safetensors.torch import load_file
 
 from results.report.page import render
 from results.store import Store
 from sweep import defend
 from sweep.cli import main
-from sweep.commands.asked import sweep_of
+from sweep.commands.asked import DEFENSES, sweep_of
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import limit
 from sweep.execution.runner import worker_config_of
@@ -393,6 +395,65 @@ def test_a_spec_that_asks_for_what_defend_cannot_do_is_refused(
     with pytest.raises(ValueError, match=r"remove|needs game") as refused:
         defend(out=tmp_path / "out", **asked(given, spec=spec))
     assert "\n" not in str(refused.value)
+
+
+PLAIN = '''"""Plain: two linear layers, without stages, convolutions or normalisation."""
+from torch import nn
+
+
+def build(classes, size, /, *, width: int = 64):
+    layers = nn.Linear(3 * size * size, width), nn.ReLU(), nn.Linear(width, classes)
+    return nn.Sequential(nn.Flatten(), *layers)
+'''
+PREPARED = """
+import sys
+import torch
+from sweep.commands.defend import prepare
+from trials import catalog
+from trials.spec import SpecError
+from trials.weights.files import save_weights
+
+trusted, folder = sys.argv[1:]
+torch.manual_seed(0)
+images = catalog.find("datasets", "image_folder")("train", root=trusted, size=16)
+model = catalog.find("models", "plain")(10, 16)
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+for _ in range(60):
+    loss = torch.nn.functional.cross_entropy(model(images.x / 255), images.y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+save_weights(model, f"{folder}/plain.safetensors")
+asked = f"{folder}/plain.safetensors", "plain", trusted, f"{folder}/out"
+order = prepare(*asked, size=16, flip=False)
+print(*order.left_out, sep="\\n")
+print(*(defense.name for defense in order.sweep.defenses))
+try:
+    prepare(*asked, size=16, flip=False, spec=f"{folder}/nad.toml")
+except SpecError as problem:
+    print("refused:", problem)
+"""
+
+
+def test_a_defense_that_the_model_cannot_bear_is_left_out_unless_it_was_asked_for(
+    given: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own" / "models").mkdir(parents=True)
+    (tmp_path / "own" / "models" / "plain.py").write_text(PLAIN)
+    (tmp_path / "nad.toml").write_text(TOML.replace('"none"', '"nad"\nprofile = "small"'))
+    program = Program(
+        ["-c", PREPARED, str(given / "trusted"), str(tmp_path)],
+        Path(__file__).parents[3],
+        {**os.environ, "POISONSWEEP_METHODS": str(tmp_path / "own")},
+    )
+    out, errors = program.communicate(300)
+    assert program.returncode == 0, errors
+    pruning, nad, kept, refused = out.splitlines()
+    assert pruning.startswith("fine_pruning is left out: fine_pruning needs a model with one")
+    assert nad.startswith("nad is left out: nad needs a model with at least two stages")
+    assert "plain has none" in pruning and "plain has none" in nad
+    assert kept.split() == [d for d in DEFENSES if d not in {"fine_pruning", "nad"}]
+    assert refused.startswith("refused: nad needs a model with at least two stages")
 
 
 def test_a_good_model_of_two_classes_is_not_refused() -> None:

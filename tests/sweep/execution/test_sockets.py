@@ -83,12 +83,12 @@ def test_without_a_short_folder_one_line_says_what_to_do(
 def test_a_ray_of_our_own_starts(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.connection import connect  # noqa: PLC0415
 
     monkeypatch.setenv("TMPDIR", str(long))
     sockets.for_ray.cache_clear()
     try:
-        ray_tune._connect(None, ship=False)
+        connect(None, ship=False)
         folder = sockets.for_ray()
         assert folder is not None
         assert Path(folder).parent.stat().st_mode & 0o777 == 0o700

@@ -55,7 +55,7 @@ def test_a_version_that_does_not_say_which_it_is_is_refused() -> None:
 def test_other_methods_of_ones_own_are_refused(ours: dict[str, str]) -> None:
     with pytest.raises(
         SpecError,
-        match=r"other methods in POISONSWEEP_METHODS \(digest ee\) than this driver \(none\)",
+        match=r"other methods of its own \(digest ee\) than this driver \(none\)",
     ):
         must_match("10.0.0.2", {**ours, "methods": "ee"})
 

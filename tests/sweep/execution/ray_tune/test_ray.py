@@ -62,11 +62,11 @@ def test_ray_gives_the_records_of_one_process(
 def test_a_finished_record_stays_in_the_outbox_until_it_is_stored(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune import searcher  # noqa: PLC0415
 
     (trial,), worker_config = trials(1), Made(str(tmp_path))
     s = scheduler(store, [trial])
-    search = ray_tune._Search(s, worker_config, TWO, {})
+    search = searcher.SchedulerSearch(s, worker_config, TWO, {}, "min_asr_within_delta")
     search.suggest("a")
     record = Record(trial=trial, status="done", metrics={"cda0": 0.5})
     told = {"points": [], "record": Outbox(worker_config).put(record)}
@@ -81,8 +81,7 @@ def test_a_finished_record_stays_in_the_outbox_until_it_is_stored(
 
 
 def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_path: Path) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
-    from sweep.execution.ray_tune import nodes  # noqa: PLC0415
+    from sweep.execution.ray_tune import nodes, searcher  # noqa: PLC0415
 
     told: list[str] = []
 
@@ -90,9 +89,8 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
         told.extend([progress.unschedulable] if event == "unschedulable" else [])
 
     s = Scheduler(iter([[ListStrategy("x", trials(3))]]), store, "tiny", watch=watch)
-    search = ray_tune._Search(
-        s, Made(str(tmp_path)), Compute(device="cpu", gpus=0.5, workers=1), {}
-    )
+    compute = Compute(device="cpu", gpus=0.5, workers=1)
+    search = searcher.SchedulerSearch(s, Made(str(tmp_path)), compute, {}, "min_asr_within_delta")
     left: list[dict[str, float]] = [{"CPU": 2, "GPU": 1}]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(nodes, "alive", lambda: left)

@@ -1,7 +1,6 @@
-"""What the commands print: tables for people, JSON for programs."""
+"""What is in a store: tables for people, JSON for programs."""
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -13,107 +12,13 @@ from results.report.recommendation import COPIES_ALONE
 from results.selection.copies import doubts
 from results.selection.fronts import fronts_of
 from results.selection.labels import last_line
-from results.selection.rules import RULES
-from results.selection.understood import Understood
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
-from sweep.commands.rerun import Comparison
-from sweep.commands.run import Ran
+from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
 from sweep.console.terminal import Hanging, Plain, shown
 from trials import catalog
 from trials.spec import Record, SpecError
-
-KINDS = [*catalog.KINDS, "rules"]  # of methods, for ``list``
-SHOWN = 20  # differences that a table shows
-
-
-def methods(kind: str, as_json: bool) -> None:
-    """Print the methods of a kind, or of every kind."""
-    if kind and kind not in KINDS:
-        raise SpecError(catalog.unknown("kind", kind, KINDS))
-    found = {k: _described(k) for k in ([kind] if kind else KINDS)}
-    if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    console = Plain()
-    for k, entries in found.items():
-        console.print(f"[bold]{k}[/bold]")
-        longest = max(map(len, entries), default=0)
-        at = (
-            longest + 4 if not kind and 2 * longest < console.width else 6
-        )  # where the summaries stand
-        for name, entry in entries.items():
-            head = name.ljust(at - 4) if at > 6 else name
-            console.print(
-                Hanging(Text.assemble((head, "bold cyan"), f"  {shown(entry['summary'])}"), 2, at)
-            )
-            if kind and entry.get("source"):
-                console.print(Hanging(Text(f"Source: {shown(entry['source'])}", "dim"), 6, 10))
-            if kind and entry.get("needs"):
-                text = f"Needs of a model: {', '.join(entry['needs'])}"
-                console.print(Hanging(Text(text, "dim"), 6, 10))
-            for setting in entry.get("settings", []) if kind else []:
-                text = (
-                    f"{setting['name']} = {setting['default']!r}  ({setting['accepts']})  "
-                    f"{setting['doc']}"
-                )
-                console.print(Hanging(Text(shown(text)), 6, 10))
-
-
-def _described(kind: str) -> dict[str, Any]:
-    if kind == "rules":
-        return {n: {"summary": (f.__doc__ or "").splitlines()[0]} for n, f in RULES.items()}
-    entries = {}
-    for name in catalog.names(kind):
-        m = catalog.describe(kind, name)
-        settings = [
-            {"name": s.name, "default": s.default, "accepts": s.accepts, "doc": s.doc}
-            for s in m.settings.values()
-        ]
-        entries[name] = {
-            "summary": m.summary,
-            "source": m.source,
-            "deviation": m.deviation,
-            "needs": sorted(m.needs),
-            "compares": m.compares,
-            "settings": settings,
-        }
-    return entries
-
-
-def ran(sweep: str, done: Ran) -> None:
-    """Say what a run did and what to do next."""
-    p = done.progress
-    number = p.done + p.failed + p.pruned
-    parts = [
-        f"sweep {sweep}: ran {number} trials ({p.failed} failed, {p.pruned} pruned), {p.stored} "
-        "were in the store"
-    ]
-    if p.remote_done:
-        parts.append(f", {p.remote_done} were run by other drivers")
-    if p.worker_lost:
-        parts.append(f"; {p.worker_lost} lost workers' trials were started again")
-    print(f"{''.join(parts)}.")
-    if p.failed:
-        print(
-            f"failures: poisonsweep status --sweep {sweep}; after mending, run again "
-            "with --retry-failed."
-        )
-    elif done.failed:
-        print("some stored trials have failed; --retry-failed runs them again.")
-    for line in _to_mend(done.failed):
-        print(line)
-    print(f"next: poisonsweep best --sweep {sweep}, poisonsweep report --sweep {sweep}")
-
-
-def _to_mend(failed: list[Record]) -> list[str]:
-    """The errors that say what to do, such as those of a damaged artifact or a full disk, each
-    once, with its count.
-    """
-    last = ("".join((r.error or "").strip().splitlines()[-1:]).partition(": ")[2] for r in failed)
-    counts = Counter(line for line in last if "run again with --retry-failed" in line)
-    return [f"{count} failed: {line}." for line, count in counts.items()]
 
 
 def status(store: Store, name: str, as_json: bool) -> None:
@@ -157,7 +62,7 @@ def status(store: Store, name: str, as_json: bool) -> None:
 
 def _failure(sweep: str, record: Record) -> dict[str, str]:
     error = last_line(record.error) or "no traceback"
-    return {"sweep": sweep, "trial": record.trial.id, "what": _what(record), "error": error}
+    return {"sweep": sweep, "trial": record.trial.id, "what": trial_label(record), "error": error}
 
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
@@ -262,59 +167,6 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
             print(shown(str(path)))
 
 
-def understood(seen: Understood, *, to_stderr: bool) -> None:
-    """Say what was made of a given model and its images before anything is spent, and warn."""
-    console = Plain(stderr=to_stderr)
-    for text in seen.lines():
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    taken = "others mostly taken for"
-    table = Grid("class", "images", "right", taken, words={"class", taken}, right=True)
-    for c in seen.shown():
-        table.add(c.name, c.images, f"{c.recall:.1%}", c.taken_for)
-    console.print(table)
-    if len(seen.shown()) < len(seen.classes):
-        console.print(
-            f"The {len(seen.shown())} of {len(seen.classes)} classes that it knows least.",
-            highlight=False,
-        )
-    for text in seen.warnings:
-        console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
-
-
-def defended(choice: dict[str, Any], as_json: bool) -> None:
-    """Say what ``defend`` chose and wrote."""
-    if as_json:
-        print(json.dumps(choice, indent=1))
-        return
-    for text in (*choice["said"], *(f"- {note}" for note in choice["notes"]), *choice["files"]):
-        print(shown(text))
-
-
-def compared(c: Comparison, as_json: bool) -> None:
-    """Say whether a trial that was run again gave what is stored, and what may be why not."""
-    if as_json:
-        print(json.dumps(c.as_json(), indent=1))
-        return
-    console = Plain()
-    how = f"within {c.tolerance:g}" if c.tolerance else "bit for bit"
-    what = f"status, {len(c.stored.metrics)} metrics, {len(c.stored.curve)} points of the curve"
-    head = f"trial {c.stored.trial.id} ({_what(c.stored)})"
-    if not c.differences:
-        console.print(
-            f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True
-        )
-        return
-    console.print(f"{head}: not equal {how}.", markup=False, highlight=False, soft_wrap=True)
-    table = Grid("what", "stored", "now", words={"what", "stored", "now"})
-    for d in c.differences[:SHOWN]:
-        table.add(d.what, d.stored, d.now)
-    if len(c.differences) > SHOWN:
-        table.add(f"and {len(c.differences) - SHOWN} more (--json has them all)")
-    for d in c.reasons:
-        table.add(f"likely reason: {d.what}", d.stored, d.now)
-    console.print(table)
-
-
 def _winner(w: Winner) -> dict[str, Any]:
     plain = {
         k: getattr(w, k)
@@ -342,8 +194,3 @@ def _name(store: Store, name: str) -> str:
     if name and name not in known:
         raise SpecError(catalog.unknown("sweep", name, known))
     return name or known[-1]
-
-
-def _what(record: Record) -> str:
-    trial = record.trial
-    return f"{trial.game.name} {trial.method or trial.victim.dataset.name}"

@@ -1,0 +1,192 @@
+"""What runs trials, or says what they would cost: ``plan``, ``run``, ``rerun``, ``defend``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from results.store import DEFAULT_URL, Store
+from sweep.cli import run_views
+from sweep.cli.options import Artifacts, Json, SpecFile, StoreUrl
+from sweep.console.progress import ConsoleProgress
+from sweep.execution import runner
+from sweep.execution.process_pool import workers_for
+from sweep.spec import sweep as sweep_file
+from trials.spec import SpecError
+
+
+def plan(spec: SpecFile, store: StoreUrl = DEFAULT_URL, as_json: Json = False) -> None:
+    """What a sweep would run, how much of it is done, and what it will cost. Runs nothing.
+
+    Example: poisonsweep plan examples/digits.toml
+    """
+    from sweep.commands import plan as plan_command  # noqa: PLC0415
+
+    plan_command.show_plan(sweep_file.read(spec), store, as_json)
+
+
+def run(
+    spec: SpecFile,
+    store: StoreUrl = DEFAULT_URL,
+    address: Annotated[
+        str, typer.Option("--address", help="A running Ray cluster; a fresh Ray here if left out.")
+    ] = "",
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Worker processes of this machine, no Ray; same records."),
+    ] = False,
+    ship: Annotated[
+        bool,
+        typer.Option(
+            "--ship", help="With --address: send this package's code to nodes that lack it."
+        ),
+    ] = False,
+    artifacts: Artifacts = "",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run this sweep's failed trials again.")
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take over the name of a stored sweep with another spec."),
+    ] = False,
+) -> None:
+    """Run what is not in the store yet. A second time it runs nothing; after a stop it goes on.
+
+    Example: poisonsweep run examples/digits.toml --local
+    """
+    if local and address:
+        raise SpecError("--local and --address exclude each other: --local runs without Ray.")
+    if ship and not address:
+        raise SpecError(
+            "--ship sends code to the nodes of a cluster: give its --address, or leave --ship out."
+        )
+    sweep = sweep_file.read(spec)
+    executor = {"use_ray": not local, "address": address or None, "ship": ship}
+    from sweep.commands.run import run_sweep  # noqa: PLC0415  (loads the planner)
+
+    how = {**executor, "retry_failed": retry_failed, "replace_sweep": replace}
+    run_views.ran(sweep.name, run_sweep(sweep, store, artifacts, how))
+
+
+def rerun(
+    trial: Annotated[
+        str, typer.Argument(help="A trial's id, or enough of it to be the only one.", metavar="ID")
+    ],
+    store: StoreUrl = DEFAULT_URL,
+    artifacts: Artifacts = "",
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Make the victim and copies that it needs again too."),
+    ] = False,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda; left out: as it ran.")
+    ] = "",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            help="By how much a number may differ; left out: 0 on the CPU, 0.01 on a GPU.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a stored trial again and compare; the stored record stays. Exit code 1 if they differ.
+
+    Example: poisonsweep rerun 3f2a
+    """
+    from sweep.commands.rerun import rerun as again  # noqa: PLC0415
+
+    where = runner.artifacts_of(store, artifacts)
+    with Store.read(store) as opened:
+        found = again(
+            opened, trial, where, from_scratch=from_scratch, device=device, tolerance=tolerance
+        )
+    run_views.compared(found, as_json)
+    raise typer.Exit(1 if found.differences else 0)
+
+
+def defend(
+    model: Annotated[
+        Path, typer.Option("--model", help="Checkpoint: safetensors, or a plain torch state dict.")
+    ],
+    arch: Annotated[
+        str,
+        typer.Option(
+            "--arch", help="A model of 'poisonsweep list models', settings as NAME:key=value,..."
+        ),
+    ],
+    trusted: Annotated[
+        Path, typer.Option("--trusted", help="Folder of trusted images, one sub-folder a class.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder for repaired.safetensors, choice.json, report.html."),
+    ],
+    spec: Annotated[
+        Path | None,
+        typer.Option("--spec", help="A sweep without [victim]: defenses, tuning, compute."),
+    ] = None,
+    size: Annotated[int, typer.Option("--size", help="Side of the model's input, in pixels.")] = 32,
+    local: Annotated[bool, typer.Option("--local/--ray", help="Without Ray, or with it.")] = True,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Training mirrors half of the images; not for signs and text."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", help="Of triggers, targets and batches; left out: the spec's, or 0."
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda; left out: the spec's, or auto.")
+    ] = "",
+    plan_only: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Say what was understood, and what it would cost; leave --out alone."
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed in a run before.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Repair a stranger's checkpoint with a few trusted images: tune on self-poisoned copies, apply
+    the winner.
+
+    Exit code 0 only where the model was repaired; 3 where it was not, and choice.json and
+    report.html say why.
+
+    Example: poisonsweep defend --model model.safetensors --arch resnet18:width=16 --trusted images/
+    --out repaired/
+    """
+    from sweep.commands.defend import carry_out, prepare  # noqa: PLC0415  (loads torch)
+
+    order = prepare(
+        model,
+        arch,
+        trusted,
+        out,
+        spec=spec,
+        size=size,
+        use_ray=not local,
+        seed=seed,
+        device=device,
+        flip=flip,
+    )
+    run_views.understood(order.understood, to_stderr=as_json)
+    if plan_only:
+        from sweep.commands import plan as plan_command  # noqa: PLC0415
+
+        plan_command.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
+        return
+    with ConsoleProgress(
+        order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)
+    ) as reporter:
+        choice = carry_out(order, reporter, retry_failed=retry_failed)
+    run_views.defended(choice, as_json)
+    raise typer.Exit(choice["exit_code"])
