@@ -9,7 +9,7 @@ import typer
 from results.selection.rules import RULES
 from sweep.execution import secrets
 
-DEFAULT_RULE = "min_asr_within_delta"
+DEFAULT_RULE = "worst_kind_within_delta"
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:

@@ -15,6 +15,16 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "spaces": ("search_spaces", ("space",)),
     "detector_spaces": ("search_spaces.detectors", ("space",)),
 }
+# what a defense does: what copies tell of one family need not hold for another
+FAMILIES = (
+    "fine_tuning",  # of all weights, with a loss on clean images
+    "head_shift",  # a new classifier, so that the features before it move
+    "pruning",  # of channels
+    "perturbation",  # against perturbed images or weights
+    "inversion",  # of triggers, which are then unlearned
+    "control",  # repairs nothing
+    "other",
+)
 # what a defense or detector may need of a model (trials.classifier finds it)
 NEEDS = ("head", "norms", "prunable", "stages", "trained_head")
 

@@ -26,7 +26,8 @@ def resolve(kind: str, choice: MethodConfig) -> MethodConfig:
     params: dict[str, Scalar] = {}
     files: dict[str, str] = {}
     for key, setting in sorted(method.settings.items()):
-        value = _checked(choice.name, setting, choice.params.get(key, setting.default))
+        default = method.default_of(key, choice.params)
+        value = _checked(choice.name, setting, choice.params.get(key, default))
         if key in method.added_later and value == setting.default:
             continue
         if setting.location and value != "":

@@ -6,6 +6,8 @@ A file may declare, as constants:
     NEEDS = frozenset({"stages"}): what a defense or detector needs of a model, names in
         ``trials.catalog.NEEDS``. A sweep that puts it on a model without is refused before anything
         runs.
+    FAMILY = "pruning": what a defense does, a name in ``trials.catalog.FAMILIES``; "other" without.
+    DEFAULTS = {"scheme": {"late": {"steps": 1300}}}: other defaults where a setting has that value.
     ADDED_LATER = frozenset({"clip"}): settings that the method was given after results were stored
         with it. At their default, which stands for what was done before, they stay out of the id.
 """
@@ -13,16 +15,18 @@ A file may declare, as constants:
 import ast
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
-from trials.catalog.method_kinds import KINDS, NEEDS, unknown
+from trials.catalog.method_kinds import FAMILIES, KINDS, NEEDS, unknown
 from trials.spec import Location, Range, Scalar
 
-_DECLARED = ("ADDED_LATER", "COMPARES", "NEEDS")
+_DECLARED = ("ADDED_LATER", "COMPARES", "DEFAULTS", "FAMILY", "NEEDS")
+Defaults = Mapping[str, Mapping[str, Mapping[str, Scalar]]]
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
 
@@ -64,6 +68,19 @@ class Method:
     compares: bool = False  # a detector that is given the repaired model too (COMPARES = True)
     needs: frozenset[str] = frozenset()  # what it needs of a model (NEEDS)
     added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
+    family: str = "other"  # of a defense (FAMILY)
+    defaults: Defaults = field(
+        default_factory=dict
+    )  # by another setting (DEFAULTS)
+
+    def default_of(self, key: str, given: Mapping[str, Scalar]) -> Scalar:
+        """What a setting is that is not given, beside those that are."""
+        for decides, by_value in self.defaults.items():
+            value = given.get(decides, self.settings[decides].default)
+            found = by_value.get(str(value), {})
+            if key in found:
+                return found[key]
+        return self.settings[key].default
 
 
 @lru_cache
@@ -94,6 +111,8 @@ def read(kind: str, name: str, path: Path) -> Method:
         compares=bool(constants.get("COMPARES", False)),
         needs=_names("NEEDS", constants, NEEDS),
         added_later=_names("ADDED_LATER", constants, settings),
+        family=_family(constants),
+        defaults=_defaults(constants, settings),
     )
 
 
@@ -115,6 +134,24 @@ def _names(constant: str, constants: Mapping[str, Any], known: Collection[str]) 
     found = frozenset(constants.get(constant, ()))
     for name in sorted(found - frozenset(known)):
         raise LookupError(f"{constant}: {unknown('name', name, sorted(known))}")
+    return found
+
+
+def _family(constants: Mapping[str, Any]) -> str:
+    """The declared family. Raises LookupError for one that is not known."""
+    family = str(constants.get("FAMILY", "other"))
+    if family not in FAMILIES:
+        raise LookupError(f"FAMILY: {unknown('family', family, list(FAMILIES))}")
+    return family
+
+
+def _defaults(constants: Mapping[str, Any], settings: Mapping[str, Setting]) -> Defaults:
+    """The declared defaults. Raises LookupError for a setting that is not known."""
+    found: Defaults = constants.get("DEFAULTS", {})
+    inner = chain.from_iterable(by_value.values() for by_value in found.values())
+    for key in (*found, *chain.from_iterable(inner)):
+        if key not in settings:
+            raise LookupError(f"DEFAULTS: {unknown('setting', key, list(settings))}")
     return found
 
 

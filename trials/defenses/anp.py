@@ -21,6 +21,7 @@ from trials.defenses._units import nested, norms_of
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
+FAMILY = "pruning"
 NEEDS = frozenset({"norms"})
 
 

@@ -16,6 +16,7 @@ from trials.defenses._start import start
 from trials.spec import PositiveInt
 from trials.types import DefenderView
 
+FAMILY = "control"
 NEEDS = frozenset({"norms"})
 
 

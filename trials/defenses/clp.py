@@ -20,6 +20,7 @@ from trials.spec import PositiveFraction
 from trials.train import frozen, to_float
 from trials.types import DefenderView
 
+FAMILY = "pruning"
 NEEDS = frozenset({"norms"})
 
 

@@ -23,6 +23,7 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
 
+FAMILY = "head_shift"
 NEEDS = frozenset({"trained_head"})
 
 

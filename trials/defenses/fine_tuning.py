@@ -19,6 +19,8 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
 
+FAMILY = "fine_tuning"
+
 
 def repair(
     view: DefenderView,

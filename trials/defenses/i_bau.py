@@ -24,6 +24,9 @@ from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, Positi
 from trials.train import make_optimizer
 from trials.types import DefenderView
 
+FAMILY = "perturbation"
+
+
 _RATE = 0.1  # of the inner problem's descent, in the series for its answer
 _SHRINK = 0.001  # weight of the perturbation's squared norm
 

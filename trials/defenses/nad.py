@@ -21,6 +21,7 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import clone, frozen, make_optimizer
 from trials.types import DefenderView
 
+FAMILY = "fine_tuning"
 NEEDS = frozenset({"stages"})
 
 

@@ -23,6 +23,8 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import Loss, cross_entropy, make_optimizer
 from trials.types import DefenderView
 
+FAMILY = "inversion"
+
 
 def repair(
     view: DefenderView,

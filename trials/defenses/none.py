@@ -11,6 +11,8 @@ from torch import Generator, nn
 
 from trials.types import DefenderView
 
+FAMILY = "control"
+
 
 def repair(view: DefenderView, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:
     """Do nothing, yield nothing."""

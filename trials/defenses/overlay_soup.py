@@ -25,6 +25,7 @@ from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, Positi
 from trials.train import clone, frozen, make_optimizer, stream
 from trials.types import DefenderView
 
+FAMILY = "perturbation"
 NEEDS = frozenset({"norms"})
 
 _CELLS = 4  # a side

@@ -28,6 +28,7 @@ from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
 from trials.types import DefenderView
 
+FAMILY = "fine_tuning"
 NEEDS = frozenset({"head"})
 
 

@@ -22,6 +22,7 @@ from trials.defenses._units import nested, norms_of
 from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
+FAMILY = "pruning"
 NEEDS = frozenset({"norms"})
 
 _LOOK, _MOST = 5, 1000  # steps of unlearning between two looks, and at most

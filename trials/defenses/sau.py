@@ -24,6 +24,9 @@ from trials.types import DefenderView
 _FOOL, _SHARE = 0.01, 1.0  # weights of the two parts of what a perturbation is to minimise
 
 
+FAMILY = "perturbation"
+
+
 def repair(
     view: DefenderView,
     rng: Generator,

@@ -37,6 +37,15 @@ from trials.spec import (
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
 from trials.types import Images
 
+DEFAULTS = {
+    "scheme": {
+        "distilled": {"lr": 0.1, "steps": 400, "batch": 64},
+        "hardened": {"lr": 0.05, "steps": 400, "batch": 64},
+        "shrink": {"lr": 0.1, "steps": 800, "batch": 64},
+        "late": {"lr": 0.1, "steps": 1300, "batch": 64},
+        "reborn": {"lr": 0.1, "steps": 1300, "batch": 64},
+    }
+}
 OBEYS, MOST_DRAWS = 0.1, 20  # a draw is put aside that raises the target's rate by more
 
 
@@ -69,10 +78,12 @@ def play(
             distilled, at a rate that rises and falls, with the given model's soft outputs for
             labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
             half of the layers or all of them drawn anew.
-        lr: highest learning rate of SGD with momentum 0.9 and weight decay 5e-4.
-        steps: optimizer steps of a round.
+        lr: highest learning rate of SGD with momentum 0.9 and weight decay 5e-4; if left out, 0.05
+            for hardened and 0.1 for all others but labels.
+        steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
+            shrink, 1,300 for late and reborn.
         rounds: most rounds; another one is run while the planted ASR is below ``reach``.
-        batch: images a step.
+        batch: images a step; if left out, 64 for all schemes but labels.
         share: part of each batch that is stamped.
         reach: ASR on the select images that the planted backdoor must have at the end.
         check_every: steps between two points of the curve.

@@ -25,7 +25,7 @@ from sweep.execution.worker import WorkerConfig
 from sweep.spec.compute import Compute, must_fit
 from trials.spec import SpecError
 
-DEFAULT_RULE = "min_asr_within_delta"
+DEFAULT_RULE = "worst_kind_within_delta"
 
 
 @dataclass(frozen=True, slots=True)
