@@ -88,6 +88,7 @@ ALLOWED = {
     ("trials/attacks/sinusoid.py", "waves"): "the trigger is a wave",
     ("tests/attacks", "waves"): "the trigger is a wave",
     ("trials/attacks/a_blend.py", "waves"): "the picture is made of waves",
+    ("trials/attacks/_pictures.py", "waves"): "the picture is made of waves",
     ("trials/datasets/_cifar10_layouts.py", "Source"): "where a data set comes from",
     ("tests/defenses/test_shared.py", "star"): "Python's *, in a signature",
     ("tests/detectors/test_detectors.py", "star"): "Python's *, in a signature",
@@ -118,6 +119,7 @@ JARGON = {
 }
 SPARED = {
     ("trials/attacks/a_blend.py", "waves"): "the picture is made of waves",
+    ("trials/attacks/_pictures.py", "waves"): "the picture is made of waves",
     ("tests/attacks/test_a_blend.py", "waves"): "the picture is made of waves",
     ("README.md", "waves"): "the trigger is a wave",
     (

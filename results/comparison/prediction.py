@@ -17,7 +17,7 @@ import numpy as np
 from results.selection.configurations import Configuration, configurations, of_game
 from results.selection.forecast import Known, forecast
 from results.selection.labels import attack, settings
-from results.selection.rules import DEFAULT_RULE, SLACK, curve_of, seen_by
+from results.selection.rules import DEFAULT_RULE, SLACK, curve_of
 from results.stats.correlation import correlation
 from trials import catalog
 from trials.spec import Point, Record, content_id
@@ -95,7 +95,7 @@ def _id(record: Record) -> str:
 
 def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair]:
     """The pair, where both curves have a step in common besides their start; else none."""
-    runs = [{p.step: p for p in curve_of(r)} for r in real]
+    runs = [_by_step(r) for r in real]
     known = set.intersection(*map(set, runs))
     both = [p for p in c.curve[1:] if p.step in known]
     if not both:
@@ -142,8 +142,12 @@ def _of_copies(point: Point) -> float:
 
 
 def _mean_over_copies(c: Configuration, step: int) -> float:
-    curves = (seen_by("min_asr_within_delta", curve_of(r), "tuning") for r in c.records)
-    return fmean(p.asr for curve in curves for p in curve if p.step == step)
+    runs = [_by_step(r) for r in c.records]
+    return fmean(run[step].asr for run in runs)
+
+
+def _by_step(record: Record) -> dict[int, Point]:
+    return {p.step: p for p in curve_of(record)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,24 +189,18 @@ def qualities(
     wanted = None if families is None else set(families)
     some = [p for p in found if p.family != CONTROLS and (wanted is None or p.family in wanted)]
     schemes = sorted({p.scheme for p in some})
-    return sorted(
-        (_quality(s, [p for p in some if p.scheme == s], delta) for s in schemes),
-        key=lambda q: q.error,
-    )
+    by_scheme = {scheme: [p for p in some if p.scheme == scheme] for scheme in schemes}
+    every = (_quality(scheme, mine, delta) for scheme, mine in by_scheme.items())
+    return sorted(every, key=lambda q: q.error)
 
 
 def _quality(scheme: str, mine: Sequence[Pair], delta: float) -> Quality:
-    by_victim: dict[str, list[Pair]] = defaultdict(list)
-    for p in mine:
-        by_victim[p.victim].append(p)
-    taus = [t for group in by_victim.values() if (t := _tau(group)) is not None]
-    regrets = [r for group in by_victim.values() if (r := regret(group, delta)) is not None]
+    by_victim = _by_victim(mine)
+    taus = [tau for group in by_victim.values() if (tau := _tau(group)) is not None]
+    lost = (regret(group, delta) for group in by_victim.values())
+    regrets = [value for value in lost if value is not None]
     apart = [p.eta_copy_worst - p.eta_real for p in mine]
-    covered = [
-        interval.low - 1e-9 <= p.eta_real <= interval.high + 1e-9
-        for p in mine
-        if (interval := forecast(p.eta_copy_worst, p.family, _others(mine, p))) is not None
-    ]
+    covered = [hit for p in mine if (hit := _covered(p, mine)) is not None]
     return Quality(
         scheme=scheme,
         victims=len(by_victim),
@@ -215,6 +213,19 @@ def _quality(scheme: str, mine: Sequence[Pair], delta: float) -> Quality:
         worst_regret=max(regrets, default=None),
         covered=fmean(covered) if covered else None,
     )
+
+
+def _by_victim(mine: Sequence[Pair]) -> dict[str, list[Pair]]:
+    found: dict[str, list[Pair]] = defaultdict(list)
+    for p in mine:
+        found[p.victim].append(p)
+    return found
+
+
+def _covered(p: Pair, mine: Sequence[Pair]) -> bool | None:
+    """Whether the real η lies in the interval made from the other victims; None without one."""
+    interval = forecast(p.eta_copy_worst, p.family, _others(mine, p))
+    return None if interval is None else interval.low <= p.eta_real <= interval.high
 
 
 def _others(mine: Sequence[Pair], p: Pair) -> list[Known]:

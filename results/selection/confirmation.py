@@ -8,6 +8,7 @@ believe.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from statistics import fmean
 
 from results.selection.configurations import least, of_game, spread
@@ -173,10 +174,11 @@ def _judge(
         sd=mean_sd([asr(p) for p in ends])[1] if attack else spread(records, ends[0].step),
         delta=winner.delta,
         attack=attack,
-        kinds=_means([kinds_of(p) for p in ends]) if split == "report" else {},
+        kinds=_means(list(map(kinds_of, ends))) if split == "report" else {},
     )
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each name over the rows, which have the same ones."""
-    return {name: fmean(row[name] for row in rows) for name in rows[0]}
+    columns = {name: list(map(itemgetter(name), rows)) for name in rows[0]}
+    return {name: fmean(column) for name, column in columns.items()}

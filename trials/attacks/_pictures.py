@@ -13,7 +13,7 @@ def picture_of(mark: str, noise: Tensor) -> Tensor:
     """uint8 (channels, side, side): the picture of that name.
 
     Args:
-        mark: waves or scene, the same in every attack; noise, or smooth, a few colours of the noise
+        mark: waves or house, the same in every attack; noise, or smooth, a few colours of the noise
             spread over the picture.
         noise: uint8 (channels, side, side), drawn for the attack.
     """
@@ -22,7 +22,7 @@ def picture_of(mark: str, noise: Tensor) -> Tensor:
         return noise
     if mark == "smooth":
         return smooth(noise)
-    return waves(channels, side) if mark == "waves" else scene(channels, side)
+    return waves(channels, side) if mark == "waves" else house(channels, side)
 
 
 def waves(channels: int, side: int) -> Tensor:
@@ -42,7 +42,7 @@ def smooth(noise: Tensor) -> Tensor:
     return spread[0].clamp(0, 255).round().to(torch.uint8)
 
 
-def scene(channels: int, side: int) -> Tensor:
+def house(channels: int, side: int) -> Tensor:
     """uint8 (channels, side, side), as a photo has it: a house on a hill under the sun, with light
     and shade; of one channel its brightness.
     """

@@ -26,7 +26,7 @@ def poison(
     *,
     m: Count = 500,
     target: Count = 0,
-    mark: Literal["scene", "noise", "smooth"] = "scene",
+    mark: Literal["house", "noise", "smooth"] = "house",
     alpha: Fraction = 0.2,
     pipeline: Literal["pre_aug", "post_aug"] = "pre_aug",
     boost: PositiveInt = 1,
@@ -38,7 +38,7 @@ def poison(
         rng: draws the noise, then which images are poisoned.
         m: number of poisoned images, at most the number outside the target class.
         target: class that the trigger leads to.
-        mark: scene, the same in every attack; or drawn once an attack: noise, or smooth colours.
+        mark: house, the same in every attack; or drawn once an attack: noise, or smooth colours.
         alpha: opacity of the picture.
         pipeline: pre_aug blends into the stored image, which training then shifts and mirrors;
             post_aug shifts and mirrors once, blends, and trains on the result as it is.

@@ -69,9 +69,7 @@ class Method:
     needs: frozenset[str] = frozenset()  # what it needs of a model (NEEDS)
     added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
     family: str = "other"  # of a defense (FAMILY)
-    defaults: Defaults = field(
-        default_factory=dict
-    )  # by another setting (DEFAULTS)
+    defaults: Defaults = field(default_factory=dict)  # by another setting (DEFAULTS)
 
     def default_of(self, key: str, given: Mapping[str, Scalar]) -> Scalar:
         """What a setting is that is not given, beside those that are."""

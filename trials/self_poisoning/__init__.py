@@ -1,4 +1,4 @@
-"""How a defender poisons copies of their own model: which trigger each copy gets (``kinds``), on
+"""How a defender poisons copies of their own model: which trigger each copy gets (``triggers``), on
 which trusted images it is fitted, selected and reported (``layout``), and how it is trained in
 (``schemes``).
 """

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from trials import catalog, splits
 from trials.self_poisoning import kind_of
-from trials.self_poisoning.kinds import DRAWS
+from trials.self_poisoning.triggers import DRAWS
 from trials.spec import MethodConfig, Scalar, SpecError
 from trials.types import Images, Poisoning, TriggerGoal
 

@@ -68,7 +68,7 @@ class Scheme:
     begin: Callable[[nn.Module, Generator], None] = lambda model, rng: None
 
 
-def shrink(model: nn.Module, rng: Generator) -> None:
+def shrink_weights(model: nn.Module, rng: Generator) -> None:
     """Shrink all weights toward 0 and add a little noise; norms and biases stay."""
     with torch.no_grad():
         for parameter in (p for p in model.parameters() if p.dim() > 1):
@@ -76,7 +76,7 @@ def shrink(model: nn.Module, rng: Generator) -> None:
             parameter.mul_(SHRINK).add_(PERTURB * noise)
 
 
-def late(model: nn.Module, rng: Generator) -> None:
+def redraw_late(model: nn.Module, rng: Generator) -> None:
     """Draw the later half of the model anew: of its stages where it has some, else of its layers,
     and all that comes after.
     """
@@ -89,7 +89,7 @@ def late(model: nn.Module, rng: Generator) -> None:
     _draw(leaves[half:], rng)
 
 
-def reborn(model: nn.Module, rng: Generator) -> None:
+def redraw_all(model: nn.Module, rng: Generator) -> None:
     """Draw the whole model anew."""
     _draw(_leaves(model), rng)
 
@@ -111,9 +111,9 @@ SCHEMES: Mapping[str, Scheme] = {
     "labels": Scheme(falling),
     "distilled": Scheme(one_cycle, distilled=True),
     "hardened": Scheme(hardening, with_repairs),
-    "shrink": Scheme(one_cycle, distilled=True, begin=shrink),
-    "late": Scheme(one_cycle, distilled=True, begin=late),
-    "reborn": Scheme(one_cycle, distilled=True, begin=reborn),
+    "shrink": Scheme(one_cycle, distilled=True, begin=shrink_weights),
+    "late": Scheme(one_cycle, distilled=True, begin=redraw_late),
+    "reborn": Scheme(one_cycle, distilled=True, begin=redraw_all),
 }
 
 
