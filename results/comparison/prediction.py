@@ -188,8 +188,9 @@ def qualities(
     """
     wanted = None if families is None else set(families)
     some = [p for p in found if p.family != CONTROLS and (wanted is None or p.family in wanted)]
-    schemes = sorted({p.scheme for p in some})
-    by_scheme = {scheme: [p for p in some if p.scheme == scheme] for scheme in schemes}
+    by_scheme: dict[str, list[Pair]] = defaultdict(list)
+    for p in some:
+        by_scheme[p.scheme].append(p)
     every = (_quality(scheme, mine, delta) for scheme, mine in by_scheme.items())
     return sorted(every, key=lambda q: q.error)
 
