@@ -24,6 +24,7 @@ def numbers(figures: Any) -> Iterator[float]:
         yield float(figures)
 
 
+@pytest.mark.examples
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in NAMES])
 def test_every_benchmark_runs_and_keeps_nothing_of_a_tiny_run(name: str) -> None:

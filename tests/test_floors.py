@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,13 @@ def module(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def imports(file: Path) -> list[str]:
     """Modules that a file imports at any depth of it, but for typing only."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return list(_imports(ast.parse(file.read_text(encoding="utf-8")), file))
+
+
+def _imports(tree: ast.Module, file: Path) -> Iterator[str]:
     typing = [
         n
         for n in ast.walk(tree)

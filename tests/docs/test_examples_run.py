@@ -91,6 +91,7 @@ def retake() -> ModuleType:
     return module
 
 
+@pytest.mark.examples
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=lambda p: p.name)
 def test_a_page_runs_from_its_first_line_to_its_last(page: Path, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_the_hooks_before_a_commit_are_tools_that_make_install_has() -> None:
     assert [t for t in tools if t not in wanted] == []
 
 
+@pytest.mark.examples
 @pytest.mark.slow
 def test_the_site_is_built_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="no mkdocs: `make docs` installs it")
