@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -257,7 +258,8 @@ def _files(kind: str) -> dict[str, Path]:
     own = [str(folder / inside) for folder in own_folders()]
     package.__path__ += [folder for folder in own if folder not in package.__path__]
     found: dict[str, Path] = {}
-    for file in (f for folder in package.__path__ for f in Path(folder).glob("[!_]*.py")):
+    files = chain.from_iterable(Path(folder).glob("[!_]*.py") for folder in package.__path__)
+    for file in files:
         if file.stem in found:
             raise SpecError(
                 f"{OWN}: {str(file)!r} has the name of {str(found[file.stem])!r}. Rename one."

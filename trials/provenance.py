@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
+from itertools import chain
 from pathlib import Path
 
 from trials.catalog import own_folders
@@ -26,9 +27,8 @@ def of_code() -> dict[str, str]:
             "yes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "no"
         )
     if own := own_folders():
-        facts["methods"] = content_id(
-            [digest_of(f) for folder in own for f in sorted(folder.rglob("*.py"))]
-        )
+        files = chain.from_iterable(sorted(folder.rglob("*.py")) for folder in own)
+        facts["methods"] = content_id([digest_of(file) for file in files])
     return facts | {name: _version(name) for name in LIBRARIES}
 
 

@@ -89,7 +89,8 @@ class MethodConfig:
         }
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.params.items())})"
+        settings = [f"{key}={value}" for key, value in self.params.items()]
+        return f"{self.name}({', '.join(settings)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,8 +104,9 @@ def _same_model(out: Path, sweep: Sweep) -> bool:
     """False where the folder's store was made for another model, or for other images."""
     if not (out / STORE).exists():
         return True
+    victims = {v.id for v in sweep.victims}
     with Store.open(url_of(out), create=False) as store:
-        if all(_victims(row.spec) <= {v.id for v in sweep.victims} for row in store.sweeps()):
+        if all(_victims(row.spec) <= victims for row in store.sweeps()):
             return True
         release_the_dead(store)
         if store.owners():

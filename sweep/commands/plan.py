@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from statistics import fmean
 
@@ -94,9 +94,12 @@ def _durations(store: Store) -> dict[tuple[str, str], float]:
     seen: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for trial, mean, number in store.durations():
         seen[_group(trial)].append((mean, number))
-    return {
-        group: sum(m * n for m, n in some) / sum(n for _, n in some) for group, some in seen.items()
-    }
+    return {group: _weighted_mean(some) for group, some in seen.items()}
+
+
+def _weighted_mean(pairs: Sequence[tuple[float, int]]) -> float:
+    """The mean of means, each with the number of what it is the mean of."""
+    return sum(mean * number for mean, number in pairs) / sum(number for _, number in pairs)
 
 
 def _tuned(sweep: Sweep, store: Store | None) -> list[Record]:
@@ -116,13 +119,14 @@ def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[st
     }
     first, seen = detector_tuning(sweep, tuned), {r.trial.id for r in detected}
     for detector in sweep.detectors:
-        mine = [
-            [t for t in some if t.detector and t.detector.name == detector.name]
-            for some in (first, found)
-        ]
-        if {t.id for t in mine[0]} <= seen:
-            trials[_DETECTOR.format(detector.name)] = mine[0] + mine[1]
+        tuning, looking = _with(detector.name, first), _with(detector.name, found)
+        if {t.id for t in tuning} <= seen:
+            trials[_DETECTOR.format(detector.name)] = tuning + looking
     return trials
+
+
+def _with(detector: str, trials: Iterable[Trial]) -> list[Trial]:
+    return [t for t in trials if t.detector and t.detector.name == detector]
 
 
 def _at_most(sweep: Sweep) -> Iterator[Line]:
@@ -166,15 +170,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     lines = cost_estimate(sweep, _maybe(url))
     workers = process_pool.workers_for(sweep.compute)
     if as_json:
-        print(
-            json.dumps(
-                [
-                    {**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds}
-                    for x in lines
-                ],
-                indent=1,
-            )
-        )
+        print(json.dumps([{**asdict(x), "seconds": x.seconds} for x in lines], indent=1))
         return
     table = Grid(
         "what", "trials", "done", "to run", "each", "time", "how", words={"what", "how"}, right=True

@@ -32,9 +32,8 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
     runtime.artifacts.check()
     for defense in sweep.defenses:
         plan.configurations(sweep, defense)
-    alike = tuple(
-        {v.id: v for v in (replace(v, seed=0) for v in sweep.victims)}.values()
-    )  # no seed fails otherwise
+    of_one_seed = [replace(v, seed=0) for v in sweep.victims]  # what fails does so for every seed
+    alike = list({v.id: v for v in of_one_seed}.values())
     for victim in alike:
         model = _victim(victim, runtime)
         for kind, name in _methods(sweep):

@@ -2,6 +2,7 @@
 on every victim.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,7 +30,9 @@ def detector_tuning(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
             params = {**plan.every(sweep), "stop_at": stop_at, "copies": copies}
             game = catalog.resolve("games", MethodConfig("detector_tuning", params))
             base = replace(winner.trial, game=game, method=method)
-            found += [replace(base, detector=p, seed=s) for p in points for s in sweep.seeds]
+            found += [
+                replace(base, detector=p, seed=s) for p, s in itertools.product(points, sweep.seeds)
+            ]
     return plan.distinct(found)
 
 
@@ -78,9 +81,7 @@ def detections(detector: Detector) -> list[MethodConfig]:
         grid(catalog.find("detector_spaces", detector.name), detector.profile), detector.limit, 0
     )
     chosen = [MethodConfig(p.name, {**p.params, **detector.fixed}) for p in points]
-    return list(
-        {str(c.identity()): c for c in (catalog.resolve("detectors", c) for c in chosen)}.values()
-    )
+    return plan.distinct_configs(catalog.resolve("detectors", c) for c in chosen)
 
 
 def _wanted(sweep: Sweep, detector: Detector, winner: Winner) -> bool:

@@ -4,6 +4,7 @@ they repaired.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from results.selection.winners import Winner, overall, winners
 from sweep.planning import trials as plan
@@ -23,7 +24,8 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
             need them.
     """
     ranked = winners(records, sweep.rule)
-    found = [t for w in overall(ranked) if sweep.confirm for t in confirmations(sweep, w)]
+    best = overall(ranked) if sweep.confirm else []
+    found = list(chain.from_iterable(confirmations(sweep, winner) for winner in best))
     for winner in ranked:
         for victim in plan.meets(sweep, winner.victim):
             if victim.attacks and sweep.judge:

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import optuna
@@ -69,27 +70,22 @@ class SearchStrategy:
         self._feed_reader = reader
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
-        self._first: deque[dict[str, Scalar]] = deque(
-            [first.params]
-        )  # to be asked before what the sampler has
+        # what is asked before the sampler draws
+        self._first: deque[dict[str, Scalar]] = deque([first.params])
         members = trials_of(space(first))
-        self._groups = list(
-            dict.fromkeys(map(group_of, members))
-        )  # of every configuration's trials
+        # the same for every configuration's trials
+        self._groups = list(dict.fromkeys(map(group_of, members)))
         self._seeds = len(members)
         self._drawn: set[str] = set()  # first ids of the configurations that were asked for
         self._past = self._recalled(reader.before)
-        self._partial = {
-            r.trial.id: r for p in self._past.values() if not p.whole for r in p.records
-        }  # lack a seed
+        torn = [p.records for p in self._past.values() if not p.whole]
+        # records of configurations that lack a seed
+        self._partial = {r.trial.id: r for r in chain.from_iterable(torn)}
         reader.before = []
-        self._stored = sum(
-            p.whole for p in self._past.values()
-        )  # configurations of the past that lack nothing
-        self.size, self.known = (
-            max(defense.trials, self._stored) * self._seeds,
-            self._stored * self._seeds,
-        )
+        # configurations of the past that lack nothing
+        self._stored = sum(p.whole for p in self._past.values())
+        self.size = max(defense.trials, self._stored) * self._seeds
+        self.known = self._stored * self._seeds
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         if not self._ready:

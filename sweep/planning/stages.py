@@ -2,7 +2,9 @@
 more.
 """
 
+import itertools
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from results.store import Store
@@ -43,11 +45,8 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:
     """One strategy a defense and cell."""
     feed = SearchFeed(sweep, store) if any(d.strategy == "search" for d in sweep.defenses) else None
-    return [
-        strategy_of(sweep, defense, task, feed)
-        for task in plan.tasks(sweep)
-        for defense in sweep.defenses
-    ]
+    pairs = itertools.product(plan.tasks(sweep), sweep.defenses)
+    return [strategy_of(sweep, defense, task, feed) for task, defense in pairs]
 
 
 def strategy_of(
@@ -60,7 +59,8 @@ def strategy_of(
 
     label = defense.name
     if defense.strategy != "search" or feed is None:
-        return ListStrategy(label, [t for c in plan.configurations(sweep, defense) for t in of(c)])
+        configs = plan.configurations(sweep, defense)
+        return ListStrategy(label, list(chain.from_iterable(map(of, configs))))
     from sweep.planning.optuna_search import SearchStrategy  # noqa: PLC0415  (loads optuna)
 
     space = plan.space_of(defense)

@@ -5,7 +5,8 @@ Nothing runs here. The first three stages of a grid are known at once, so a swee
 priced before anything is spent; a search's configurations and the winners are found while it runs.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -51,18 +52,16 @@ def tasks(sweep: Sweep) -> list[TuningTask]:
             if not v.attacks:
                 clean.setdefault(kin(v), v)
         found = tuple(clean.values())
-    plants: list[MethodConfig | None] = [None]
+    poisonings: list[MethodConfig | None] = [None]
     if sweep.game == "tuning":
-        plants = [
+        poisonings = [
             catalog.resolve("games", MethodConfig("self_poison", p)) for p in sweep.self_poisoning
         ]
-    first = found[0] if found else None
+    axes = itertools.product(enumerate(found), enumerate(sweep.trusted), enumerate(poisonings))
     return [
         TuningTask(v, r, p)
-        for v in found
-        for i, r in enumerate(sweep.trusted)
-        for j, p in enumerate(plants)
-        if not sweep.one_at_a_time or (v is not first) + (i > 0) + (j > 0) <= 1
+        for (h, v), (i, r), (j, p) in axes
+        if not sweep.one_at_a_time or (h > 0) + (i > 0) + (j > 0) <= 1
     ]
 
 
@@ -118,7 +117,7 @@ def configurations(sweep: Sweep, defense: Defense) -> list[MethodConfig]:
     )
     if defense.strategy == "grid" and defense.limit:
         points = thin(points, defense.limit, 0)
-    return list({str(c.identity()): c for c in (settled(defense, p) for p in points)}.values())
+    return distinct_configs(settled(defense, p) for p in points)
 
 
 def trials_of(sweep: Sweep, task: TuningTask, choice: MethodConfig) -> list[Trial]:
@@ -188,5 +187,9 @@ def every(sweep: Sweep) -> dict[str, Any]:
     return {"record_every": params["record_every"]}
 
 
-def distinct(trials: Any) -> list[Trial]:
+def distinct(trials: Iterable[Trial]) -> list[Trial]:
     return list({t.id: t for t in trials}.values())
+
+
+def distinct_configs(configs: Iterable[MethodConfig]) -> list[MethodConfig]:
+    return list({key_of(c): c for c in configs}.values())

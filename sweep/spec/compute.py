@@ -106,15 +106,16 @@ def must_fit(
         if any(fits(share, node) for node in nodes):
             continue
         where = f"compute.{stage}" if getattr(compute, stage) else "compute"
-        have = list(
-            dict.fromkeys(
-                _listed({name: node.get(name, 0) for name in share.wants}) for node in nodes
-            )
-        )
+        have = list(dict.fromkeys(_listed(_part(node, share)) for node in nodes))
         told = f"{seen} {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
         raise SpecError(
             f"{where}: a trial wants {share.wanted}, but {told}. Lower it, or add such a node."
         )
+
+
+def _part(node: Node, share: Compute) -> dict[str, float]:
+    """What the node has of that which the share names."""
+    return {name: node.get(name, 0) for name in share.wants}
 
 
 def _checked(where: str, data: Mapping[str, Any]) -> Compute:

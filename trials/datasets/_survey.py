@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -47,7 +48,7 @@ def survey(top: Path, base: Path, files: Iterable[Path], size: int) -> Survey:
     known = sorted(files, key=lambda file: file.relative_to(base).as_posix())
     with ThreadPoolExecutor(_THREADS) as pool:
         seen = list(pool.map(lambda file: _seen(file, size), known))
-    converted: Counter[str] = Counter(change for _, changes in seen for change in changes)
+    converted = Counter[str](chain.from_iterable(changes for _, changes in seen))
     state = hashlib.sha256()
     for file, (digest, _) in zip(known, seen, strict=True):
         state.update(

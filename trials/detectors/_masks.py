@@ -157,8 +157,8 @@ def _start(
 def _joined(parts: list[BestMasks]) -> BestMasks:
     """The chunks' classes as one."""
     return BestMasks(
-        *(
-            torch.cat([getattr(p, name) for p in parts])
-            for name in ("masks", "patterns", "rates", "reached")
-        )
+        torch.cat([p.masks for p in parts]),
+        torch.cat([p.patterns for p in parts]),
+        torch.cat([p.rates for p in parts]),
+        torch.cat([p.reached for p in parts]),
     )

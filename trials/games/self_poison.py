@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trials.metrics import accuracy, success
 from trials.runtime import DefenderContext
@@ -108,24 +108,28 @@ def play(
     if point.asr < reach:
         raise RuntimeError(
             f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not "
-            f"{reach:g}: "
-            "give self-poisoning more steps or a higher lr, or lower its reach"
+            f"{reach:g}: give self-poisoning more steps or a higher lr, or lower its reach"
         )
-    a, b = (
-        torch.cat([p.detach().flatten().double() for p in m.parameters()])
-        for m in (view.model, model)
-    )
     metrics = {
         "cda_before": before,
         "cda": point.cda,
         "asr": point.asr,
         "asr_before": success(view.model, triggered),
         "steps": point.step,
-        "cosine": 1 - float(torch.nn.functional.cosine_similarity(a, b, 0)),
+        "cosine": 1 - _cosine(view.model, model),
         "target": plan.goal.target,
     }
     ctx.save(model, metrics)
     return metrics
+
+
+def _cosine(one: nn.Module, other: nn.Module) -> float:
+    """Cosine of the angle between the weights of two models."""
+    return float(nn.functional.cosine_similarity(_weights(one), _weights(other), 0))
+
+
+def _weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().double() for p in model.parameters()])
 
 
 def _mixed(

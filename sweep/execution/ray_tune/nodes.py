@@ -50,16 +50,16 @@ class NodeCapacity:
         """At least one: a trial that no node can run waits for one that can."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._nodes, self._looked = alive(), time.monotonic()
-        room = sum(fits(self.share, node) for node in self._nodes)
-        self.empty, self.told = not room, self.told and not room
-        return max(1, min(room, self.share.workers or room))
+        slots = sum(fits(self.share, node) for node in self._nodes)
+        self.empty, self.told = not slots, self.told and not slots
+        return max(1, min(slots, self.share.workers or slots))
 
 
 def shipped() -> dict[str, object]:
     """The runtime environment that sends this package's code to every node."""
     root = Path(__file__).resolve().parents[3]
     return {
-        "py_modules": [str(root / room) for room in versions.PACKAGES],
+        "py_modules": [str(root / package) for package in versions.PACKAGES],
         "excludes": ["**/__pycache__"],
     }
 
@@ -73,8 +73,7 @@ def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
     Raises:
         SpecError: naming the node that lacks one of them, or has another version of the code.
     """
-    shares = [compute.stage(stage) for stage in STAGES]
-    wanted = [n for n in _alive() if any(fits(share, n["Resources"]) for share in shares)]
+    wanted = [node for node in _alive() if _gets_trials(node["Resources"], compute)]
     folder, mark = blobs_at(worker_config.artifacts), f"seen-{uuid.uuid4().hex}"
     folder.put(mark, b"")
     found: list[tuple[str, versions.Facts]] = []
@@ -108,6 +107,11 @@ def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
     finally:
         folder.drop(mark)
     return versions.notes(found)
+
+
+def _gets_trials(node: Node, compute: Compute) -> bool:
+    """True where the node has what a trial of some stage wants."""
+    return any(fits(compute.stage(stage), node) for stage in STAGES)
 
 
 def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[tuple[bool, versions.Facts]]":
