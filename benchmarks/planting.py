@@ -133,9 +133,8 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
                 for schedule in SCHEDULES:
                     model, layout, took = self_poisoning(runtime, sweep, schedule, copy, asked.most)
                     steps[schedule.name].append(took)
-                    fitted = view.trusted.take(
-                        layout.fit
-                    )  # the cut of this copy, the same for every schedule
+                    # the cut of this copy, the same for every schedule
+                    fitted = view.trusted.take(layout.fit)
                     treat(
                         model,
                         fitted,

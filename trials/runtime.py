@@ -133,9 +133,8 @@ class TrialRuntime:
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
         train = self.images(_Key(victim.dataset), "train")
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # else a trial would draw other numbers after a load than without one
+        with torch.random.fork_rng(devices=[]):
+            # else a trial would draw other numbers after a load than without one
             torch.default_generator.manual_seed(derive(victim.seed, "weights"))
             model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -12,9 +12,8 @@ from trials import catalog, splits
 from trials.spec import SpecError
 from trials.types import Images, Poisoning, TriggerGoal
 
-CROSS_FIT_BELOW = (
-    1000  # trusted images; with fewer, one select part is too small to tell configurations apart
-)
+# trusted images; with fewer, one select part is too small to tell configurations apart
+CROSS_FIT_BELOW = 1000
 
 
 @dataclass(frozen=True, slots=True)

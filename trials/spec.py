@@ -102,13 +102,11 @@ class Victim:
     attacks: tuple[MethodConfig, ...]  # () is the clean model
     training: MethodConfig
     seed: int
-    reserve: float = (
-        0.0  # share of the training images kept out of training, for trusted images never seen
-    )
+    # share of the training images kept out of training, for trusted images never seen
+    reserve: float = 0.0
     filter: MethodConfig | None = None  # what its training set went through before training
-    _id: str = field(
-        default="", init=False, repr=False, compare=False
-    )  # once somebody has asked for it
+    # set when ``id`` is first read
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -137,13 +135,11 @@ class Trial:
     method: MethodConfig | None
     trusted: float  # r: trusted images / training images, a fraction
     seed: int
-    self_poisoning: MethodConfig | None = (
-        None  # how the defender poisons copies of the model (tuning only)
-    )
+    # how the defender poisons copies of the model (tuning only)
+    self_poisoning: MethodConfig | None = None
     detector: MethodConfig | None = None  # what inspects the model (detectability only)
-    _id: str = field(
-        default="", init=False, repr=False, compare=False
-    )  # once somebody has asked for it
+    # set when ``id`` is first read
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         return {

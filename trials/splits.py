@@ -20,9 +20,8 @@ def stratified_order(y: Tensor, candidates: Tensor, rng: Generator) -> Tensor:
     rank = torch.empty(len(shuffled), dtype=torch.float64)
     for label in set(labels.tolist()):
         mine = (labels == label).nonzero().flatten()
-        offset = torch.rand(
-            1, generator=rng, dtype=torch.float64
-        )  # else rounding favours the first classes
+        # else rounding favours the first classes
+        offset = torch.rand(1, generator=rng, dtype=torch.float64)
         rank[mine] = (torch.arange(len(mine), dtype=torch.float64) + offset) / len(mine)
     return shuffled[rank.argsort(stable=True)]
 

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-_LOG_ABOVE = (
-    100.0  # a setting whose largest value is this many times its smallest is shown on a log scale
-)
+# a setting whose largest value is this many times its smallest is shown on a log scale
+_LOG_ABOVE = 100.0
 
 
 def to_optuna(records: Iterable[Record], path: str | Path) -> int:

@@ -19,11 +19,12 @@ from results.selection.labels import value
 from trials.spec import Record, Scalar
 
 MOST = 120  # lines: the best by the rule; more cannot be told apart
+# seen alike by all, on light and on dark
 _SCALE = [
     [0.0, "#1B83C6"],
     [0.5, "#9a9a9a"],
     [1.0, "#E69F00"],
-]  # seen alike by all, on light and on dark
+]
 
 
 def figure(

@@ -34,9 +34,8 @@ class Configuration:
     victim: Victim
     choice: MethodConfig
     records: tuple[Record, ...]  # finished ones, one a seed
-    curve: tuple[
-        Point, ...
-    ]  # mean over seeds, at the steps that all of them recorded; () if none finished
+    # mean over seeds, at the steps that all of them recorded; () if none finished
+    curve: tuple[Point, ...]
     point: Point | None  # what the rule takes from the curve
     delta: float
     rule: str

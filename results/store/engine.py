@@ -173,9 +173,8 @@ def _pragmas(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     immediate, wanted = options.get(_IMMEDIATE), options.get(_SYNCHRONOUS, "FULL")
-    if (
-        immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted
-    ):  # the pool's next user may want the other
+    if immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted:
+        # the pool's next user may want the other
         connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
         connection.info[_SYNCHRONOUS] = wanted
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -25,9 +25,8 @@ from results.store.url import file_of, reason, shown
 from trials.spec import Record, SpecError, Status, Trial, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
-CHECKPOINT_SECONDS = (
-    10.0  # least time between two checkpoints of SQLite's log that a store asks for
-)
+# least time between two checkpoints of SQLite's log that a store asks for
+CHECKPOINT_SECONDS = 10.0
 T = TypeVar("T")
 
 
@@ -50,9 +49,8 @@ class Store:
         self._claim = store_engine.claiming(engine)
         self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
-        self._victims: set[str] = (
-            set()
-        )  # those known to be in the store, so that they are not sent again
+        # those known to be in the store, so that they are not sent again
+        self._victims: set[str] = set()
 
     @classmethod
     def open(cls, url: str = DEFAULT_URL, *, create: bool = True) -> Self:
@@ -284,9 +282,8 @@ class Store:
         if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
             return
         self._checkpointed = time.monotonic()
-        with contextlib.suppress(
-            DBAPIError
-        ):  # what was written is safe in the log; the next time will do
+        with contextlib.suppress(DBAPIError):
+            # what was written is safe in the log; the next time will do
             store_engine.checkpoint(self._engine)
 
     def __enter__(self) -> Self:

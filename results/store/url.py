@@ -20,9 +20,8 @@ def parse(address: str) -> URL:
     """
     if "://" not in address:
         if not address.endswith(".db"):
-            given = (
-                "" if "@" in address else f" {address!r}"
-            )  # a URL without its beginning may hold a password
+            # a URL without its beginning may hold a password
+            given = "" if "@" in address else f" {address!r}"
             raise SpecError(f"store{given} is not an address. Write {ACCEPTED}.")
         try:
             return URL.create("sqlite", database=str(Path(address).expanduser()))

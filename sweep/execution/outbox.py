@@ -18,9 +18,8 @@ from trials.storage.blobs import is_uri
 if TYPE_CHECKING:
     from results.store import Store
 
-Waiting = tuple[
-    Record, str
-]  # and the name of the sweep that asked for it; "" where nobody said, as formerly
+# a record, and the name of the sweep that asked for it; "" in files that older versions wrote
+Waiting = tuple[Record, str]
 PAUSES = (0.2, 1.0)  # seconds before a file that could not be read is tried again
 
 

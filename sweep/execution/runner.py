@@ -115,9 +115,8 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     if row is None:
         store.add_sweep(sweep.name, plain)
     release_the_dead(store)
-    Outbox(worker_config).take_up(
-        store, Driver().name
-    )  # before the sweep is another, as what waits was asked for by this one
+    # before the sweep is another, as what waits was asked for by this one
+    Outbox(worker_config).take_up(store, Driver().name)
     store.add_sweep(sweep.name, plain, replace=replace_sweep)
     if failed:
         store.forget(failed)

@@ -11,12 +11,10 @@ from typing import Protocol, TypeVar
 
 from trials.spec import Record, Trial, canonical
 
-Group = tuple[
-    str, str
-]  # what a worker must have loaded: a victim's id, and all that names copies of it
-NOTHING, COPIES, VICTIM, SHARED, NONE = range(
-    5
-)  # what a trial makes a worker load; SHARED: a victim others are at
+# what a worker must have loaded: a victim's id, and all that names copies of it
+Group = tuple[str, str]
+# what a trial makes a worker load; SHARED: a victim others are at
+NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)
 
 
 class Strategy(Protocol):
@@ -80,9 +78,8 @@ class ListStrategy:
     def __init__(self, label: str, trials: Sequence[Trial]) -> None:
         self.label, self.size, self.known = label, len(trials), 0
         self._open = len(trials)
-        self._groups: dict[Group, _Queue] = defaultdict(
-            OrderedDict
-        )  # places in the list, so in its order
+        # places in the list, so in its order
+        self._groups: dict[Group, _Queue] = defaultdict(OrderedDict)
         self._victims: dict[str, _Queue] = defaultdict(OrderedDict)
         for place, trial in enumerate(trials):
             group = group_of(trial)

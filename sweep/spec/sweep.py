@@ -32,15 +32,13 @@ class Defense:
     name: str
     profile: str = "cifar10"
     strategy: str = "grid"
-    limit: int = (
-        0  # grid: at most this many points, spread over the grid, the paper's optimum first; 0: all
-    )
+    # grid: at most this many points, spread over the grid, the paper's optimum first; 0: all
+    limit: int = 0
     trials: int = 20  # search: configurations asked for
     sampler: str = "tpe"
     objectives: tuple[str, ...] = ("asr",)
-    fixed: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # settings held at a value, over the space's
+    # settings held at a value, over the space's
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +52,8 @@ class Detector:
     # points of the grid, the paper's first; of several the best on self-poisoned copies is taken
     limit: int = 1
     tune: bool = True  # false: all points are run on every model, as an ablation
-    fixed: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # settings held at a value, over the space's
+    # settings held at a value, over the space's
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()  # defenses; none named: all that are no controls
 
 
@@ -71,9 +68,8 @@ class Sweep:
     defenses: tuple[Defense, ...] = ()
     detectors: tuple[Detector, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
-    self_poisoning: tuple[Mapping[str, Any], ...] = (
-        {},
-    )  # each is a way to poison copies; defenses are tuned on each apart
+    # each is a way to poison copies; defenses are tuned on each apart
+    self_poisoning: tuple[Mapping[str, Any], ...] = ({},)
     rule: str = "min_asr_within_delta"
     # tuning; robustness: every configuration on the real attack; training: only victims
     game: str = "tuning"
@@ -116,18 +112,15 @@ def table_of(path: Path) -> dict[str, Any]:
         if any(
             part.count(".") - part.count("..") > MOST_PARTS for part in re.split(r"[\n=,#]", text)
         ):
-            raise SpecError(
-                f"{path}: a key has more than {MOST_PARTS} parts between dots."
-            )  # tomllib takes n^2 time
+            # tomllib takes n^2 time
+            raise SpecError(f"{path}: a key has more than {MOST_PARTS} parts between dots.")
         return tomllib.loads(text)
     except OSError as problem:
         raise SpecError(f"{path}: cannot be read: {problem.strerror or problem}.") from problem
     except SpecError:
         raise
-    except (
-        ValueError,
-        RecursionError,
-    ) as problem:  # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
+    except (ValueError, RecursionError) as problem:
+        # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
         raise SpecError(f"{path}: not a TOML file: {problem}.") from problem
 
 

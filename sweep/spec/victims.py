@@ -17,9 +17,8 @@ STRATEGIES = ("grid", "one_at_a_time")
 MOST_COMBINATIONS = 100_000  # gone through; one_at_a_time keeps few of them
 MOST_VICTIMS = 10_000
 _KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
-_Varied = tuple[
-    MethodConfig, int
-]  # a choice, and how many of its settings differ from the first one's
+# a method's configuration, and how many of its settings differ from the first one's
+_Varied = tuple[MethodConfig, int]
 
 
 def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:

@@ -141,12 +141,8 @@ def test_an_outbox_that_says_other_than_the_store_is_seen(
 def test_each_verdict_of_hostile_input_has_its_column_on_the_page() -> None:
     kinds = {
         "a": {"tried": 1003, "refused": 1000, "contained": 2, "accepted": 1, "crashed": 0},
-        "b": {
-            "tried": 5,
-            "refused": 4,
-            "accepted": 0,
-            "crashed": 1,
-        },  # counted before there was such a column
+        # counted before there was such a column
+        "b": {"tried": 5, "refused": 4, "accepted": 0, "crashed": 1},
     }
     assert reliability.VERDICTS == VERDICTS
     assert reliability.hostile_rows({"kinds": kinds}) == [

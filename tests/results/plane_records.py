@@ -15,15 +15,10 @@ from trials.spec import MethodConfig, Point, Record, Trial, Victim
 SEEDS = 24
 BUDGETS = (50, 150, 500)
 CHANNELS: dict[str, Channel] = {"pcb": "code"}
-DEFENSES = {
-    "none": 1.0,
-    "weight_decay": 1.5,
-    "pivotal_tuning": 0.6,
-}  # factor on what an attack keeps
-DETECTORS = {
-    "calibrated_inversion": 1.0,
-    "neural_cleanse": 0.6,
-}  # factor on how far scores lie apart
+# factor on what an attack keeps
+DEFENSES = {"none": 1.0, "weight_decay": 1.5, "pivotal_tuning": 0.6}
+# factor on how far scores lie apart
+DETECTORS = {"calibrated_inversion": 1.0, "neural_cleanse": 0.6}
 
 
 @dataclass(frozen=True)

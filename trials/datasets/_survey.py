@@ -106,10 +106,8 @@ def _changes(image: Image.Image, size: int) -> list[str]:
         found.append(f"{'palette' if image.mode == 'P' else image.mode} to RGB")
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         found.append("first frame of several taken")
-    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (
-        0,
-        1,
-    ):  # of a PNG all is decoded for it
+    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        # of a PNG all is decoded for it
         found.append("taken as stored, not turned as its EXIF orientation says")
     if image.width != image.height:
         found.append("cropped to the square in its centre")

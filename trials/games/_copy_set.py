@@ -28,9 +28,8 @@ class CopySet:
         self.images = [trusted.take(p) for p in places]
         self.triggered = [c.goal.cases(s) for s, c in zip(self.images, self.copies, strict=True)]
         self.sizes = {
-            "n_clean": float(
-                len(set(torch.cat(places).tolist()))
-            ),  # distinct images: the binomial's n
+            # distinct images: the binomial's n
+            "n_clean": float(len(set(torch.cat(places).tolist()))),
             "n_triggered": fmean(len(x) for x in self.triggered),
             "copies": float(copies),
         }

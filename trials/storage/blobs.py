@@ -18,11 +18,8 @@ from typing import Any, Protocol
 from trials.spec import SpecError
 from trials.whole import durably, whole
 
-NO_ROOM = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-}  # the disk is full, or what a user or a file may take of it
+# the disk is full, or what a user or a file may take of it
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STALE = 24 * 3600  # seconds after which an unfinished file has no writer any more
 # seconds between two checkpoints of a trial, and before its first: a short one writes none
 CHECKPOINT_EVERY = 60.0

@@ -179,9 +179,8 @@ def _put_back(
         momenta.append((optimizers[int(i)], places[int(j)], what, tensors[name]))
     model.load_state_dict(given)
     for optimizer, parameter, what, value in momenta:
-        alike = (
-            value.shape == parameter.shape
-        )  # then as the parameter lies in memory: sums are rounded alike
+        # then as the parameter lies in memory: sums are rounded alike
+        alike = value.shape == parameter.shape
         optimizer.state[parameter][what] = (
             torch.empty_like(parameter).copy_(value) if alike else value
         )

@@ -7,9 +7,8 @@ from typing import Any
 
 from ray.tune.execution import tune_controller
 
-IDLE_SECONDS = (
-    60.0  # a worker without a trial is kept so long; others may want its share of the cluster
-)
+# a worker without a trial is kept so long; others may want its share of the cluster
+IDLE_SECONDS = 60.0
 _controller: Any = tune_controller  # its cache of workers is no setting of Tune's
 
 
@@ -41,9 +40,8 @@ def cache(usual: Any, waits: Callable[[], bool], **given: Any) -> Any:
         latest = 0.0
 
         def cache_object(self, key: Any, obj: Any) -> bool:
-            self.latest = (
-                time.monotonic()
-            )  # of either kind: one that Tune itself wants to keep is not late
+            # of either kind: one that Tune itself wants to keep is not late
+            self.latest = time.monotonic()
             if self._awaited_by_others(key) or waits():
                 return bool(super().cache_object(key, obj))
             self._cached_objects[key].append(obj)

@@ -16,9 +16,8 @@ from sweep.spec.compute import STAGES, Compute, Node, fits
 from trials.spec import SpecError
 from trials.storage.blobs import blobs_at, shown
 
-PROBE_SECONDS = (
-    300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
-)
+# a node may have to unpack the code that it is sent, and to load torch from a slow disk
+PROBE_SECONDS = 300
 LOOK_SECONDS = 5.0  # nodes come and go; how often that is looked up
 
 
@@ -92,9 +91,8 @@ def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
                     "the versions that are "
                     "installed here, or send its code with --ship."
                 ) from problem
-            sees, facts = (
-                said if isinstance(said, tuple) else (said, {})
-            )  # formerly nobody said which version it is
+            # formerly nobody said which version it is
+            sees, facts = said if isinstance(said, tuple) else (said, {})
             versions.must_match(host, facts)
             found.append((host, facts))
             if not sees:

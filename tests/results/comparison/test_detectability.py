@@ -48,9 +48,8 @@ def test_rho_and_the_rate_at_five_percent_by_hand() -> None:
 
 
 def test_seed_and_target_are_repetitions_and_other_settings_are_not() -> None:
-    same = [
-        detected(victim("badnets", 50, s, alpha=1.0), 5.0 + s) for s in range(3)
-    ]  # each with its own target
+    # each with its own target
+    same = [detected(victim("badnets", 50, s, alpha=1.0), 5.0 + s) for s in range(3)]
     faint = detected(victim("badnets", 50, 0, alpha=0.5), 1.0)
     extra = detected(victim("badnets", 150, 0, alpha=1.0), 2.0)
     found = detections([*CLEAN, *same, faint, extra])

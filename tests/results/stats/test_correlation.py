@@ -47,9 +47,8 @@ def test_perfect_orders_are_one_and_minus_one_and_are_no_certainty() -> None:
 
 def test_the_interval_covers_and_the_test_keeps_its_level() -> None:
     rng, hits, errors = np.random.default_rng(0), 0, 0
-    truth = (
-        6 / math.pi * math.asin(0.25)
-    )  # Spearman's coefficient of two normals with correlation 0.5
+    # Spearman's coefficient of two normals with correlation 0.5
+    truth = 6 / math.pi * math.asin(0.25)
     for i in range(150):
         x = rng.standard_normal(60)
         y = 0.5 * x + math.sqrt(0.75) * rng.standard_normal(60)
@@ -94,9 +93,8 @@ def test_more_poison_is_found_harder_to_repair_and_easier_to_detect(records: lis
     found = {(t.of, t.method, t.victim.attacks[0].name): t for t in trends(records)}
     certain = found["η", "none", "badnets"].models
     assert certain.interval is not None
-    assert (
-        certain.interval.high - certain.interval.low < 0.01
-    )  # budgets part the victims, whichever are drawn
+    # budgets part the victims, whichever are drawn
+    assert certain.interval.high - certain.interval.low < 0.01
     eta = found["η", "weight_decay", "badnets"]
     assert eta.budgets == made.BUDGETS
     assert eta.models.n == 90

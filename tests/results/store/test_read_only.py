@@ -91,9 +91,8 @@ def hot_journal(file: Path, victim: Path) -> None:
             link.execute(f"PRAGMA {pragma}").fetchall()
         link.execute("BEGIN IMMEDIATE")
         link.execute("CREATE TABLE filler (x)")
-        for _ in range(
-            200
-        ):  # pages are spilt, so that the journal is synced while the transaction is open
+        for _ in range(200):
+            # pages are spilt, so that the journal is synced while the transaction is open
             link.execute("INSERT INTO filler VALUES (randomblob(4000))")
         shutil.copy(work, file)
         journal = Path(f"{work}-journal").read_bytes()

@@ -251,9 +251,8 @@ def test_a_plane_of_single_victims_is_drawn() -> None:
 
 
 def test_an_attack_looks_the_same_in_every_figure_of_a_page(records: list[Record]) -> None:
-    unscored = [
-        trained(victim("a_blend", 50, s), 0.94, 0.9) for s in range(2)
-    ]  # in the budget figure alone
+    # in the budget figure alone
+    unscored = [trained(victim("a_blend", 50, s), 0.94, 0.9) for s in range(2)]
     some = [*records, *unscored]
     marks = [
         {t.name: t.marker.color for t in f(some).data if t.marker.color}

@@ -168,9 +168,8 @@ def test_the_choice_does_not_see_the_report_images(ctx: tuple[Sweep, TrialRuntim
     passed_over = choose(
         sweep, [records[0], tuned(sweep, MethodConfig("none"), 0.9)], runtime
     ).passed_over
-    assert passed_over[0]["n"] == pytest.approx(
-        0.2 * len(trusted), abs=2
-    )  # a quarter of four fifths: select
+    # a quarter of four fifths: select
+    assert passed_over[0]["n"] == pytest.approx(0.2 * len(trusted), abs=2)
 
 
 def broken(sweep: Sweep, choice: MethodConfig) -> Record:

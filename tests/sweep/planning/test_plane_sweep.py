@@ -61,9 +61,8 @@ def test_one_at_a_time_changes_one_thing() -> None:
         assert (task.victim != first.victim) + (task.trusted != first.trusted) + (
             task.self_poisoning != first.self_poisoning
         ) <= 1
-    assert (
-        len(seen) == 1 + 2 + 2 + 1
-    )  # the first; another width or m; another r; another planted attack
+    # the first; another width or m; another r; another planted attack
+    assert len(seen) == 1 + 2 + 2 + 1
     whole = tiny_sweep.sweep(
         victim={**one, "strategy": "grid"},
         trusted=[0.3, 0.4, 0.5],
@@ -164,9 +163,8 @@ def test_several_ways_of_self_poisoning_are_tuned_apart_and_judged_on_the_same_a
     assert plants == {"badnets", "c_badnets"}
     judged = [t for t in ran if t.game.name == "robustness"]
     whole_curves = [t for t in judged if t.game.params["stop_at"] == 0]
-    assert (
-        len(whole_curves) == 9 * 4
-    )  # attacked victims x configurations, once for both self-poisonings
+    # attacked victims x configurations, once for both self-poisonings
+    assert len(whole_curves) == 9 * 4
     assert len(judged) == len({t.id for t in judged})
 
 

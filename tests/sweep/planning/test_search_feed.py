@@ -84,9 +84,8 @@ def test_the_store_is_not_looked_at_for_every_trial(store: Store, calls: Counter
 def test_a_look_takes_its_share_of_the_time_and_no_more(
     store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(
-        [0.0, 1.0, 3.0, 202.9, 203.0, 203.0]
-    )  # made; a look from 1 to 3, so 200 seconds none; the next
+    # made; a look from 1 to 3, so 200 seconds none; the next
+    clock = iter([0.0, 1.0, 3.0, 202.9, 203.0, 203.0])
     monkeypatch.setattr(
         "sweep.planning.search_feed.time", SimpleNamespace(monotonic=lambda: next(clock))
     )

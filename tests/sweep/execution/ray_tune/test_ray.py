@@ -54,9 +54,8 @@ def test_ray_gives_the_records_of_one_process(
     assert not ray.is_initialized()
     assert not Outbox(worker_config).pending()
     assert not list((tmp_path / "ray" / "tune").glob("*"))
-    assert (
-        len({line["pid"] for line in event_log(tmp_path / "ray")}) == 1
-    )  # none was started for a later stage
+    # none was started for a later stage
+    assert len({line["pid"] for line in event_log(tmp_path / "ray")}) == 1
 
 
 def test_a_finished_record_stays_in_the_outbox_until_it_is_stored(
@@ -142,9 +141,8 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 
     pressed: list[float] = []
     thread = threading.Thread(target=interrupt)
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a caller in the background ignores it
+    # a caller in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         thread.start()
         with contextlib.suppress(KeyboardInterrupt):
