@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from sweep.execution.progress import Progress, ProgressReporter
-from sweep.planning import trials as plan
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.run import run
 from trials.runtime import TrialRuntime
@@ -35,7 +35,7 @@ _read = functools.lru_cache(sweep_file.read)
 def runtime_of(sweep: Sweep, folder: str | Path) -> TrialRuntime:
     """A runtime whose artifacts lie in ``folder``, with the sweep's first victim trained."""
     runtime = TrialRuntime(Artifacts(folder))
-    must(run(plan.victims(sweep)[0], runtime))
+    must(run(expansion.victims(sweep)[0], runtime))
     return runtime
 
 

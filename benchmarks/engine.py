@@ -217,13 +217,11 @@ def main() -> None:
                 stock("class", number, asked.workers),
             )
         ray.shutdown()
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
 
     compute = Compute(device="cpu", workers=asked.workers)
     for number in asked.trials:
-        add(
-            "ours, Ray Tune", number, ours(lambda s, p: ray_tune.RayTune(p, compute).run(s), number)
-        )
+        add("ours, Ray Tune", number, ours(lambda s, p: RayTune(p, compute).run(s), number))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from sweep.execution.runner import MAKES_ARTIFACTS
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.compute import Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial
 from trials.trial_run import Reports
 
@@ -91,9 +91,9 @@ def measure(sweep: Sweep, kind: type[Scheduler], workers: int, ray: bool) -> dic
         scheduler, worker_config = kind(stages(sweep, store), store, sweep.name), Counting(folder)
         began = time.perf_counter()
         if ray:
-            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (loads Ray)
+            from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415  (loads Ray)
 
-            ray_tune.RayTune(worker_config, Compute(device="cpu", workers=workers)).run(scheduler)
+            RayTune(worker_config, Compute(device="cpu", workers=workers)).run(scheduler)
         else:
             process_pool.ProcessPool(worker_config, workers).run(scheduler)
         seconds = time.perf_counter() - began

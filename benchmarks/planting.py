@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog, train
 from trials.games import self_poison
 from trials.metrics import accuracy, success

@@ -28,8 +28,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks._shared import OUTPUT, TINY, digits, parsed, runtime_of, trial_of
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.metrics import accuracy, success
 from trials.runtime import TrialRuntime, generator

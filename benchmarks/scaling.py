@@ -31,7 +31,7 @@ from sweep.execution import process_pool
 from sweep.execution.scheduler import Scheduler
 from sweep.planning.stages import tuned_strategies
 from sweep.planning.strategy import ListStrategy
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.compute import Compute
 from trials.spec import Point, Record
 
@@ -58,13 +58,13 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         some = trials(number)
         compute, worker_config = Compute(device="cpu", workers=workers), Idle(folder)
         if executor == "ray":  # Ray is loaded before memory is looked at
-            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+            from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
         before = _resident()
         scheduler = Scheduler(
             iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends, spent)
         )
         if executor == "ray":
-            ray_tune.RayTune(worker_config, compute).run(scheduler)
+            RayTune(worker_config, compute).run(scheduler)
         else:
             process_pool.ProcessPool(worker_config, workers).run(scheduler)
         grown = _resident() - before

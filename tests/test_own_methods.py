@@ -208,7 +208,7 @@ def test_a_defense_on_a_model_that_lacks_what_it_needs_is_refused_before_any_com
 from pathlib import Path
 from sweep.execution.preflight import check
 from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import read
+from sweep.spec.sweep_file import read
 check(read({str(file)!r}), WorkerConfig({str(out)!r}, "cpu", 1))
 print(sum(f.is_file() for f in Path({str(out)!r}).rglob("*")), "files")
 """

@@ -6,9 +6,9 @@ from typing import Any
 
 from results.store import Store
 from sweep.execution.worker import WorkerConfig
-from sweep.planning import trials as plan
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials.spec import MethodConfig, Record, Trial
 
 VICTIM: dict[str, Any] = {
@@ -51,11 +51,11 @@ def sweep(**changes: Any) -> Sweep:
 def first(of: Sweep, game: str) -> Trial:
     """The first trial of a game in a sweep."""
     if game == "training":
-        return plan.victims(of)[0]
+        return expansion.victims(of)[0]
     if game == "self_poison":
-        return plan.copies(of)[0]
-    choice = plan.configurations(of, of.defenses[0])[0]
-    return plan.trials_of(of, plan.tasks(of)[0], choice)[0]
+        return expansion.copies(of)[0]
+    choice = expansion.configurations(of, of.defenses[0])[0]
+    return expansion.trials_of(of, expansion.tasks(of)[0], choice)[0]
 
 
 def first_plant(trial: Trial) -> MethodConfig:

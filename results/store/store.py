@@ -13,9 +13,9 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results.store import engine as store_engine
 from results.store import queries, read_only, sweep_specs
 from results.store.claims import Claims
+from results.store.engine import checkpoint, claiming, connect, reading, writing
 from results.store.queries import SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
@@ -44,9 +44,9 @@ class Store:
         self._retry = retry or RetryPolicy()
         self._file = None if write else file_of(engine.url)  # of a store that is only read
         self._checkpointed = time.monotonic()
-        self._read = store_engine.reading(engine)
-        self._write = store_engine.writing(engine)
-        self._claim = store_engine.claiming(engine)
+        self._read = reading(engine)
+        self._write = writing(engine)
+        self._claim = claiming(engine)
         self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
         # those known to be in the store, so that they are not sent again
@@ -60,7 +60,7 @@ class Store:
             SpecError: not a database, a newer schema, a folder that cannot be written, or no store
                 and not ``create``.
         """
-        return cls(store_engine.connect(url, create=create))
+        return cls(connect(url, create=create))
 
     @classmethod
     def read(cls, url: str = DEFAULT_URL) -> Self:
@@ -71,7 +71,7 @@ class Store:
             SpecError: as ``open``; a schema that only migration makes readable; no right to read
                 it.
         """
-        return cls(store_engine.connect(url, create=False, write=False), write=False)
+        return cls(connect(url, create=False, write=False), write=False)
 
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
         """The same store; a call that cannot reach the database is repeated for up to so many
@@ -284,7 +284,7 @@ class Store:
         self._checkpointed = time.monotonic()
         with contextlib.suppress(DBAPIError):
             # what was written is safe in the log; the next time will do
-            store_engine.checkpoint(self._engine)
+            checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self

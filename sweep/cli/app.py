@@ -23,7 +23,7 @@ from sweep.console.terminal import line, shown
 from sweep.execution import runner, secrets, stops
 from sweep.execution.process_pool import workers_for
 from sweep.execution.progress import Aborted
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.old_words import OldWord
 from trials.spec import SpecError
 

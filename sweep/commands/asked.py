@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import Scalar, SpecError
 

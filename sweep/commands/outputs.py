@@ -11,7 +11,7 @@ from typing import Any
 from results.store import Store
 from sweep.execution.driver import release_the_dead
 from sweep.spec.compute import Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError, content_id
 
 WEIGHTS, CHOICE, REPORT, STORE, ARTIFACTS = (

@@ -20,7 +20,7 @@ from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
 from results.stats.intervals import wilson
 from sweep.commands.outputs import CHOICE, WEIGHTS, run_of
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.games._frozen import repaired
 from trials.metrics import accuracy

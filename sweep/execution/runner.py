@@ -19,7 +19,7 @@ from sweep.execution.worker import WorkerConfig, device_for
 from sweep.planning.stages import stages
 from sweep.planning.strategy import Strategy
 from sweep.spec.compute import STAGES, Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError, content_id, to_json
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
 from trials.storage.remote_artifacts import artifacts_at

@@ -9,8 +9,8 @@ from dataclasses import replace
 from results.comparison.tuned_detectors import tuned_detectors
 from results.selection.winners import CONTROLS, Winner, winners
 from search_spaces._strategies import grid, thin
-from sweep.planning import trials as plan
-from sweep.spec.sweep import Detector, Sweep
+from sweep.planning import expansion
+from sweep.spec.sweep_file import Detector, Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Trial, Victim
 
@@ -27,13 +27,13 @@ def detector_tuning(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
             if len(points) == 1 or not detector.tune or not _wanted(sweep, detector, winner):
                 continue
             method, stop_at = _repair(detector, winner)
-            params = {**plan.every(sweep), "stop_at": stop_at, "copies": copies}
+            params = {**expansion.every(sweep), "stop_at": stop_at, "copies": copies}
             game = catalog.resolve("games", MethodConfig("detector_tuning", params))
             base = replace(winner.trial, game=game, method=method)
             found += [
                 replace(base, detector=p, seed=s) for p, s in itertools.product(points, sweep.seeds)
             ]
-    return plan.distinct(found)
+    return expansion.distinct(found)
 
 
 def inspections(
@@ -46,7 +46,7 @@ def inspections(
             continue
         method, stop_at = _repair(detector, winner)
         game = catalog.resolve(
-            "games", MethodConfig("detectability", {**plan.every(sweep), "stop_at": stop_at})
+            "games", MethodConfig("detectability", {**expansion.every(sweep), "stop_at": stop_at})
         )
         for choice in _chosen(detector, winner, method, detected):
             found += [
@@ -81,7 +81,7 @@ def detections(detector: Detector) -> list[MethodConfig]:
         grid(catalog.find("detector_spaces", detector.name), detector.profile), detector.limit, 0
     )
     chosen = [MethodConfig(p.name, {**p.params, **detector.fixed}) for p in points]
-    return plan.distinct_configs(catalog.resolve("detectors", c) for c in chosen)
+    return expansion.distinct_configs(catalog.resolve("detectors", c) for c in chosen)
 
 
 def _wanted(sweep: Sweep, detector: Detector, winner: Winner) -> bool:
@@ -102,11 +102,11 @@ def _chosen(
     points = detections(detector)
     if len(points) == 1 or not detector.tune:
         return points
-    key = plan.key_of(method)
+    key = expansion.key_of(method)
     mine = [
         t.choice
         for t in tuned_detectors(detected)
         if t.victim == winner.victim.id and t.trusted == winner.trusted
-        if t.choice in points and plan.key_of(t.repair) == key
+        if t.choice in points and expansion.key_of(t.repair) == key
     ]
     return mine[:1]

@@ -20,7 +20,7 @@ from results.selection.winners import pick
 from sweep.planning.samplers import drawn
 from sweep.planning.search_feed import FeedReader
 from sweep.planning.strategy import NONE, Group, group_of, load_of
-from sweep.spec.sweep import Defense
+from sweep.spec.sweep_file import Defense
 from trials.spec import MethodConfig, Record, Scalar, Trial
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from results.store import Store
-from sweep.planning import trials as plan
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial
 
 LOOK = 1.0  # seconds between two looks at what other drivers have stored, at least
@@ -53,14 +53,14 @@ class SearchFeed:
         records = store.records(sweep.name, sweep.game)
         self._seen = {r.trial.id for r in records}
         self._before: dict[Where, list[Record]] = defaultdict(list)
-        for record in plan.own(sweep, records):
+        for record in expansion.own(sweep, records):
             self._before[_where(record.trial)].append(record)
         self._boxes: dict[_Row, list[tuple[Where, FeedReader]]] = defaultdict(list)
         self._next = time.monotonic() + LOOK
 
-    def reader(self, task: plan.TuningTask, method: str) -> FeedReader:
+    def reader(self, task: expansion.TuningTask, method: str) -> FeedReader:
         """One for the search of a method in a cell."""
-        where = (task.victim.id, method, task.trusted), plan.key_of(task.self_poisoning)
+        where = (task.victim.id, method, task.trusted), expansion.key_of(task.self_poisoning)
         box = FeedReader(self._before[where], _feed=self)
         self._boxes[where[0]].append((where, box))
         return box
@@ -93,7 +93,7 @@ class SearchFeed:
         if record is None:  # taken back to planned since: heard of when it has run again
             self._seen.discard(trial_id)
             return
-        if not plan.own(self._sweep, [record]):
+        if not expansion.own(self._sweep, [record]):
             return
         for where, box in takers:
             if where == _where(record.trial):
@@ -101,6 +101,8 @@ class SearchFeed:
 
 
 def _where(trial: Trial) -> Where:
-    return (trial.victim.id, trial.method.name if trial.method else "", trial.trusted), plan.key_of(
-        trial.self_poisoning
-    )
+    return (
+        trial.victim.id,
+        trial.method.name if trial.method else "",
+        trial.trusted,
+    ), expansion.key_of(trial.self_poisoning)

@@ -21,7 +21,7 @@ _KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
 _Varied = tuple[MethodConfig, int]
 
 
-def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
+def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     """Resolved victims, each once; relative paths are taken from ``folder``.
 
     Any value of a table may be a list, an axis of the sweep; so may the dataset, model and training

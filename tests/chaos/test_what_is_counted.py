@@ -21,13 +21,13 @@ from results.store import Store
 from sweep.execution.event_log import note
 from sweep.execution.outbox import Outbox
 from sweep.execution.worker import WorkerConfig
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from trials.spec import Record
 
 
 @pytest.fixture
 def records() -> list[Record]:
-    trials = plan.victims(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]}))
+    trials = expansion.victims(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]}))
     return [Record(trial=t, status="done", metrics={"cda": 0.5}, seconds=1.0) for t in trials]
 
 

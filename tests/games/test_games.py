@@ -14,9 +14,8 @@ from planted import trigger_of
 from tiny_sweep import outcome
 from torch import Generator, nn
 
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials import runtime as trial_runtime
 from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
 from trials.run import run
@@ -206,7 +205,7 @@ def test_a_game_measures_its_own_part_and_repairs_on_fit(
         yield 2, view.model
 
     monkeypatch.setattr(_copy_set, "accuracy", accuracy)
-    monkeypatch.setattr(trial_runtime, "_in_role", lambda role, _: only(role, repair))
+    monkeypatch.setattr("trials.runtime._in_role", lambda role, _: only(role, repair))
     record = run(
         of_game(tuning_trial, game, **({"stop_at": 2} if game == "confirmation" else {})), runtime
     )
@@ -261,7 +260,7 @@ def test_a_defense_that_draws_from_the_global_generator_repeats_too(
         drawn.append(float(torch.rand(1)))
         yield 2, view.model
 
-    monkeypatch.setattr(trial_runtime, "_in_role", lambda role, _: only(role, repair))
+    monkeypatch.setattr("trials.runtime._in_role", lambda role, _: only(role, repair))
     run(tuning_trial, runtime)  # loads the victim and the copy
     run(tuning_trial, runtime)  # has them
     assert drawn[0] == drawn[1]
@@ -304,7 +303,7 @@ def only(role: str, repair: Callable[..., Any]) -> Callable[..., Any] | None:
 def _failing(
     trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, repair: Callable[..., Any]
 ) -> Record:
-    monkeypatch.setattr(trial_runtime, "_in_role", lambda role, _: only(role, repair))
+    monkeypatch.setattr("trials.runtime._in_role", lambda role, _: only(role, repair))
     return run(trial, runtime)
 
 

@@ -30,7 +30,7 @@ from sweep.cli import app, views
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import runner
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials import catalog
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

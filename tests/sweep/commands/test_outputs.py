@@ -16,7 +16,7 @@ from sweep import defend
 from sweep.cli import main
 from sweep.commands.outputs import refuse, run_of, settle
 from sweep.execution.driver import Driver
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError
 
 RESULTS = ("choice.json", "repaired.safetensors", "report.html")

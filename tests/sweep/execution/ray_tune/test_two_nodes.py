@@ -28,7 +28,7 @@ from sweep.execution import runner, versions
 from sweep.execution.progress import Progress
 from sweep.execution.ray_tune import nodes
 from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError, Trial
 from trials.trial_run import Reports
 

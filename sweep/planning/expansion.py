@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from search_spaces._strategies import grid, one_at_a_time, thin
-from sweep.spec.sweep import Defense, Sweep
+from sweep.spec.sweep_file import Defense, Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, SpecError, Trial, Victim, content_id
 

@@ -12,7 +12,7 @@ from results.selection.winners import RULES
 from sweep.spec.compute import Compute, compute_of
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
-from sweep.spec.victims import victims as victims_of
+from sweep.spec.victims import victims_of
 from trials import catalog
 from trials.spec import MethodConfig, SpecError, Victim
 
