@@ -69,11 +69,11 @@ def trial_of(sweep: Sweep, method: MethodConfig, **tuning: Any) -> Trial:
     """A tuning trial of the sweep's first victim."""
     game = catalog.resolve("games", MethodConfig("tuning", {**sweep.tuning, **tuning}))
     self_poisoning = catalog.resolve("games", MethodConfig("self_poison", sweep.self_poisoning[0]))
-    choice = catalog.resolve("defenses", method)
+    config = catalog.resolve("defenses", method)
     return Trial(
         game=game,
         victim=sweep.victims[0],
-        method=choice,
+        method=config,
         trusted=sweep.trusted[0],
         seed=sweep.seeds[0],
         self_poisoning=self_poisoning,
@@ -81,7 +81,7 @@ def trial_of(sweep: Sweep, method: MethodConfig, **tuning: Any) -> Trial:
 
 
 def ending(ends: list[float], spent: list[float] | None = None) -> ProgressReporter:
-    """What a source is to be watched with: adds the time of each trial's end to ``ends``, the CPU's
+    """Reports to a scheduler's caller: adds the time of each trial's end to ``ends``, the CPU's
     to ``spent``.
     """
 

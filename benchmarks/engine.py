@@ -3,10 +3,11 @@ same run.
 
     python -m benchmarks.engine [--trials 100 1000] [--workers 2] [--stock 40]
 
-Ours: source, SQLite store (one durable transaction a record) and each executor, warm workers, three
-points a trial. Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's defaults, as a
-function (a process a trial) and as a class with reused actors. Clocks run from the first end of a
-trial to the last, so starting workers counts for nobody. Writes benchmarks/results/engine.json.
+Ours: scheduler, SQLite store (one durable transaction a record) and each executor, warm workers,
+three points a trial. Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's
+defaults, as a function (a process a trial) and as a class with reused actors. Clocks run from the
+first end of a trial to the last, so starting workers counts for nobody. Writes
+benchmarks/results/engine.json.
 """
 
 import argparse

@@ -5,9 +5,9 @@ turns.
     pool ray]
 
 One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out,
-and with the same source told nothing of the workers, so that all strategies take turns. Only trials
-that run a defense or a detector are counted; making a victim or a copy loads what it must in either
-case. Writes benchmarks/results/locality.json.
+and with a scheduler that is told nothing of the workers, so that all strategies take turns. Only
+trials that run a defense or a detector are counted; making a victim or a copy loads what it must in
+either case. Writes benchmarks/results/locality.json.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Counting(WorkerConfig):
 
 
 class InTurns(Scheduler):
-    """A source that does not look at what workers have loaded."""
+    """A scheduler that does not look at what workers have loaded."""
 
     def next(self, near: Trial | None = None) -> Trial | None:
         trial = super().next()

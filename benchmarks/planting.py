@@ -251,7 +251,7 @@ def main() -> None:
     )
     words.add_argument("--victims", type=int, default=2)
     words.add_argument("--copies", type=int, default=2)
-    words.add_argument("--most", type=int, default=1000, help="steps that a planting may take")
+    words.add_argument("--most", type=int, default=1000, help="steps that self-poisoning may take")
     words.add_argument("--steps", type=int, default=100, help="of a treatment")
     asked = parsed(words, victims=1, copies=1, most=10, steps=5)
     torch.set_num_threads(1)

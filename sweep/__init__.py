@@ -7,7 +7,7 @@ The same in Python as on the command line::
     sweep = read("examples/digits.toml")
     run(sweep, store="runs/poisonsweep.db")
     for winner in best(sweep.name, store="runs/poisonsweep.db"):
-        print(winner.defense, winner.eta, winner.cda_loss, dict(winner.choice.params))
+        print(winner.defense, winner.eta, winner.cda_loss, dict(winner.method.params))
 
     defend("model.safetensors", "resnet18:width=16", "trusted/", "repaired/")
 """

@@ -54,11 +54,11 @@ def first(of: Sweep, game: str) -> Trial:
         return expansion.victims(of)[0]
     if game == "self_poison":
         return expansion.copies(of)[0]
-    choice = expansion.configurations(of, of.defenses[0])[0]
-    return expansion.trials_of(of, expansion.tasks(of)[0], choice)[0]
+    config = expansion.configurations(of, of.defenses[0])[0]
+    return expansion.trials_of(of, expansion.tasks(of)[0], config)[0]
 
 
-def first_plant(trial: Trial) -> MethodConfig:
+def first_self_poisoning(trial: Trial) -> MethodConfig:
     """How the first copy of a tuning trial is made."""
     assert trial.self_poisoning is not None
     return MethodConfig(trial.self_poisoning.name, {**trial.self_poisoning.params, "copy": 0})

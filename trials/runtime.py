@@ -159,7 +159,9 @@ class TrialRuntime:
     def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
         victim: Victim = key.value
         whole = self.images(_Key(victim.dataset), "train")
-        banned = self._kept(victim, whole) if victim.reserve else self.poisoning(victim).places
+        banned = (
+            self._trained_on(victim, whole) if victim.reserve else self.poisoning(victim).places
+        )
         return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
 
     def copy(self, trial: Trial, index: int) -> Copy:
@@ -170,7 +172,7 @@ class TrialRuntime:
         images: Images = catalog.find("datasets", dataset.value.name)(split, **dataset.value.params)
         return images
 
-    def _kept(self, victim: Victim, whole: Images) -> torch.Tensor:
+    def _trained_on(self, victim: Victim, whole: Images) -> torch.Tensor:
         """Places that are trained on: all but the reserve."""
         order = splits.stratified_order(
             whole.y, torch.arange(len(whole)), generator(victim.seed, "reserve")
@@ -179,7 +181,7 @@ class TrialRuntime:
 
     def _trainable(self, victim: Victim) -> Images:
         whole = self.images(_Key(victim.dataset), "train")
-        return whole.take(self._kept(victim, whole)) if victim.reserve else whole
+        return whole.take(self._trained_on(victim, whole)) if victim.reserve else whole
 
     def _load_victim(self, key: "_Key") -> nn.Module:
         model = self.fresh(key.value)
@@ -232,9 +234,9 @@ class _Key:
         return hash(self.text)
 
 
-def _bound(kind: str, choice: MethodConfig) -> Callable[..., Any]:
-    function = catalog.find(kind, choice.name)
-    return functools.partial(function, **choice.params)
+def _bound(kind: str, config: MethodConfig) -> Callable[..., Any]:
+    function = catalog.find(kind, config.name)
+    return functools.partial(function, **config.params)
 
 
 def _in_role(role: Role, trial: Trial) -> Callable[..., Any] | None:

@@ -1,4 +1,5 @@
-"""The types that every package shares: choices, victims, trials, records, and their content ids.
+"""The types that every package shares: configurations of methods, victims, trials, records, and
+their content ids.
 
 Imports the standard library only, so that a program which just reads results loads neither torch
 nor ray.
@@ -72,7 +73,7 @@ class MethodConfig:
     """A method by its file's name, with settings.
 
     ``files`` holds, for each setting that names a file or folder, the digest of what lies there:
-    that, not the path, identifies the choice, so results can be shared between machines.
+    that, not the path, identifies the configuration, so results can be shared between machines.
     """
 
     name: str
@@ -219,7 +220,7 @@ _STORED_IF_GIVEN = ("filter",)  # earlier versions have no such field
 
 
 def to_json(value: Any) -> Any:
-    """A plain JSON value of a choice, victim, trial, point or record; ``from_json`` undoes it."""
+    """A configuration, victim, trial, point or record as plain JSON; ``from_json`` undoes it."""
     if isinstance(value, (MethodConfig, Victim, Trial, Point, Record)):
         names = [f.name for f in fields(value) if f.init]
         names = [n for n in names if n not in _STORED_IF_GIVEN or getattr(value, n) is not None]

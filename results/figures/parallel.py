@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from results.figures._style import hover, layout
-from results.figures._style import text as shown
+from results.figures._style import escaped, hover, layout
 from results.selection.configurations import Configuration, configurations
 from results.selection.importance import varied
 from results.selection.labels import value
@@ -37,7 +36,7 @@ def figure(
         SpecError: unknown rule.
         ValueError: a measurement is not finite.
     """
-    group = [c for c in configurations(records, rule) if c.choice.name == defense and c.point]
+    group = [c for c in configurations(records, rule) if c.method.name == defense and c.point]
     names = varied(group)
     chart = go.Figure(
         layout=layout(height=352, showlegend=False, margin={"l": 8, "r": 8, "t": 12, "b": 24})
@@ -46,7 +45,7 @@ def figure(
         return chart
     columns = {}
     for name in names:
-        columns[name] = [c.choice.params[name] for c in group]
+        columns[name] = [c.method.params[name] for c in group]
     places = {n: _places(column) for n, column in columns.items()}
     order = sorted(
         range(len(group)), key=lambda i: (group[i].failed + group[i].pruned > 0, group[i].rank)
@@ -73,7 +72,7 @@ def _line(c: Configuration, heights: list[float], best: bool) -> go.Scatter:
         marker={"size": 8 if best else 4},
         opacity=1.0 if best else 0.7,
         hoverinfo="text",
-        hovertext=hover(c.choice, c.point),
+        hovertext=hover(c.method, c.point),
     )
 
 
@@ -98,10 +97,15 @@ def _axis(chart: go.Figure, x: int, name: str, column: Sequence[Scalar]) -> None
     )
     for y, label, side in ((0, ends[0][1], "top"), (1, ends[-1][1], "bottom")):
         chart.add_annotation(
-            x=x, y=y, text=shown(_end(label)), showarrow=False, yanchor=side, font={"size": 11}
+            x=x, y=y, text=escaped(_end(label)), showarrow=False, yanchor=side, font={"size": 11}
         )
     chart.add_annotation(
-        x=x, y=-0.1, text=f"<b>{shown(name)}</b>", showarrow=False, yanchor="top", font={"size": 12}
+        x=x,
+        y=-0.1,
+        text=f"<b>{escaped(name)}</b>",
+        showarrow=False,
+        yanchor="top",
+        font={"size": 12},
     )
 
 

@@ -21,7 +21,7 @@ from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
 from results.store.statements import Statements
-from results.store.url import file_of, reason, shown
+from results.store.url import file_of, masked, reason
 from trials.spec import Record, SpecError, Status, Trial, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
@@ -246,11 +246,11 @@ class Store:
             raise
         except DBAPIError as problem:
             why = reason(problem, self._engine.url)
-            raise SpecError(f"store {shown(self._engine.url)} cannot be read: {why}.") from problem
+            raise SpecError(f"store {masked(self._engine.url)} cannot be read: {why}.") from problem
         except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
             why = f"{type(problem).__name__}: {problem}"
             raise SpecError(
-                f"store {shown(self._engine.url)} is damaged, or not ours ({why})."
+                f"store {masked(self._engine.url)} is damaged, or not ours ({why})."
             ) from problem
 
     def _writing(self, work: Callable[[Connection], T]) -> T:
@@ -265,7 +265,7 @@ class Store:
         except DBAPIError as problem:
             why = reason(problem, self._engine.url)
             raise SpecError(
-                f"store {shown(self._engine.url)} cannot be written: {why}."
+                f"store {masked(self._engine.url)} cannot be written: {why}."
             ) from problem
 
     def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -293,4 +293,4 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Store({shown(self._engine.url)})"
+        return f"Store({masked(self._engine.url)})"

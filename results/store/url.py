@@ -39,7 +39,7 @@ def parse(address: str) -> URL:
     return url
 
 
-def shown(url: URL) -> str:
+def masked(url: URL) -> str:
     """The URL for people: no password, and no query, which may hold one."""
     return url.set(query={}).render_as_string(hide_password=True)
 
@@ -53,7 +53,7 @@ def file_of(url: URL) -> Path | None:
 
 def missing(url: URL) -> str:
     """The line for a store that is not there."""
-    return f"there is no store at {shown(url)}. `poisonsweep run SPEC.toml` makes one."
+    return f"there is no store at {masked(url)}. `poisonsweep run SPEC.toml` makes one."
 
 
 def reason(problem: DBAPIError, url: URL) -> str:

@@ -30,7 +30,7 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
     for w in winners(records, rule):
         optimum = paper.optimum(w.defense, w.victim.dataset.name)
         # at step 0 the model is as it was, whatever the settings
-        used = w.choice.params if w.step else {}
+        used = w.method.params if w.step else {}
         ours = {"stop at step": str(w.step)} | {k: value(v) for k, v in used.items()}
         # a weight of 0 is no setting
         unused = [k for k, v in optimum.items() if k not in ours and v != "0"]

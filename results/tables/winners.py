@@ -70,7 +70,7 @@ def table(records: Sequence[Record], /, *, rule: str = "min_asr_within_delta") -
                 "failed": w.failed,
                 "pruned": w.pruned,
                 "rule": w.rule,
-                "settings": settings(w.choice),
+                "settings": settings(w.method),
                 "Table V of the paper": ", ".join(f"{k} = {v}" for k, v in optimum.items()) or None,
             }
         )

@@ -197,7 +197,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     console.print(table)
     for w in found:
         if id(w) in tops:
-            settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
+            settings = ", ".join(f"{k}={v}" for k, v in w.method.params.items())
             how = (
                 f"stopped at step {w.step}: {settings}"
                 if w.step
@@ -269,12 +269,12 @@ def understood(seen: Understood, *, to_stderr: bool) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     taken = "others mostly taken for"
     table = Grid("class", "images", "right", taken, words={"class", taken}, right=True)
-    for c in seen.shown():
+    for c in seen.listed():
         table.add(c.name, c.images, f"{c.recall:.1%}", c.taken_for)
     console.print(table)
-    if len(seen.shown()) < len(seen.classes):
+    if len(seen.listed()) < len(seen.classes):
         console.print(
-            f"The {len(seen.shown())} of {len(seen.classes)} classes that it knows least.",
+            f"The {len(seen.listed())} of {len(seen.classes)} classes that it knows least.",
             highlight=False,
         )
     for text in seen.warnings:
@@ -319,7 +319,7 @@ def _winner(w: Winner) -> dict[str, Any]:
     plain = {
         k: getattr(w, k)
         for k in w.__slots__
-        if k not in {"cell", "trial", "choice", "interval", "cda_interval"}
+        if k not in {"cell", "trial", "method", "interval", "cda_interval"}
     }
     bands = {k: i._asdict() if (i := getattr(w, k)) else None for k in ("interval", "cda_interval")}
     return {
@@ -327,7 +327,7 @@ def _winner(w: Winner) -> dict[str, Any]:
         **bands,
         "cda_loss": w.cda_loss,
         "victim": w.victim.id,
-        "settings": dict(w.choice.params),
+        "settings": dict(w.method.params),
     }
 
 

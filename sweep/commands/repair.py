@@ -180,7 +180,7 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
     told = judged or winner
     return {
         "defense": winner.defense,
-        "settings": dict(winner.choice.params),
+        "settings": dict(winner.method.params),
         "stop_at_step": winner.step,
         "rule": winner.rule,
         "delta": winner.delta,
@@ -221,7 +221,7 @@ def _ctx(
     trial = Trial(
         game=MethodConfig("tuning"),
         victim=winner.victim,
-        method=winner.choice,
+        method=winner.method,
         trusted=1.0,
         seed=sweep.seeds[0],
     )

@@ -16,7 +16,7 @@ from sweep.execution.worker import device_for
 from trials import catalog
 from trials.dependencies import dependencies
 from trials.spec import MethodConfig, Record, SpecError, Trial
-from trials.storage.blobs import shown
+from trials.storage.blobs import masked
 
 if TYPE_CHECKING:
     from trials.runtime import TrialRuntime
@@ -175,7 +175,7 @@ def _provide(trial: Trial, runtime: "TrialRuntime", from_scratch: bool, artifact
             raise SpecError(
                 f"trial {trial.id} needs the artifact {need.id} ({need.game.name}), which is not "
                 "in "
-                f"{shown(artifacts)!r}. Name another place with --artifacts, or make it again "
+                f"{masked(artifacts)!r}. Name another place with --artifacts, or make it again "
                 "with --from-scratch."
             )
 

@@ -48,7 +48,7 @@ def inspections(
         game = catalog.resolve(
             "games", MethodConfig("detectability", {**expansion.every(sweep), "stop_at": stop_at})
         )
-        for choice in _chosen(detector, winner, method, detected):
+        for config in _chosen(detector, winner, method, detected):
             found += [
                 Trial(
                     game=game,
@@ -56,7 +56,7 @@ def inspections(
                     method=method,
                     trusted=winner.trusted,
                     seed=s,
-                    detector=choice,
+                    detector=config,
                 )
                 for s in sweep.seeds
             ]
@@ -92,7 +92,7 @@ def _repair(detector: Detector, winner: Winner) -> tuple[MethodConfig | None, in
     """The defense whose model the detector compares with, and its step; none where it does not, or
     it does nothing.
     """
-    return (winner.choice, winner.step) if compares(detector) and winner.step else (None, 0)
+    return (winner.method, winner.step) if compares(detector) and winner.step else (None, 0)
 
 
 def _chosen(
@@ -104,9 +104,9 @@ def _chosen(
         return points
     key = expansion.key_of(method)
     mine = [
-        t.choice
+        t.detector
         for t in tuned_detectors(detected)
         if t.victim == winner.victim.id and t.trusted == winner.trusted
-        if t.choice in points and expansion.key_of(t.repair) == key
+        if t.detector in points and expansion.key_of(t.repair) == key
     ]
     return mine[:1]

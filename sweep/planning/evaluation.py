@@ -29,9 +29,9 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
     for winner in ranked:
         for victim in expansion.meets(sweep, winner.victim):
             if victim.attacks and sweep.judge:
-                found += expansion.real(sweep, victim, winner.trusted, winner.choice, winner.step)
+                found += expansion.real(sweep, victim, winner.trusted, winner.method, winner.step)
                 if sweep.oracle:
-                    found += expansion.real(sweep, victim, winner.trusted, winner.choice, 0)
+                    found += expansion.real(sweep, victim, winner.trusted, winner.method, 0)
             found += inspections(sweep, victim, winner, detected)
     if sweep.judge_all:
         tried = {
@@ -51,7 +51,7 @@ def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     for trial in expansion.trials_of(
         sweep,
         expansion.TuningTask(winner.victim, winner.trusted, winner.trial.self_poisoning),
-        winner.choice,
+        winner.method,
     ):
         params = {
             "copies": trial.game.params["copies"],

@@ -123,10 +123,10 @@ class SearchStrategy:
     def _draw(self) -> None:
         """Ask the study for a configuration; its trials are ready unless its records are there."""
         params = self._first.popleft() if self._first else None
-        suggested, choice = drawn(
+        suggested, config = drawn(
             self.study, self._defense.sampler, self._seed, self._space, params
         )
-        members = self._trials_of(choice)
+        members = self._trials_of(config)
         first = members[0].id
         if heard := self._others.pop(first, None):  # counted when it was heard of
             self._settle(suggested, heard)
@@ -193,12 +193,12 @@ class SearchStrategy:
                 )
         return found
 
-    def _params(self, choice: MethodConfig) -> dict[str, Scalar] | None:
-        """The study's parameters of a choice; None for one of another space, which cannot be asked
-        for here.
+    def _params(self, config: MethodConfig) -> dict[str, Scalar] | None:
+        """The study's parameters of a configuration; None for one of another space, which cannot be
+        asked for here.
         """
-        recalling = _Recalled(choice)
-        return recalling.params if self._space(recalling).identity() == choice.identity() else None
+        recalling = _Recalled(config)
+        return recalling.params if self._space(recalling).identity() == config.identity() else None
 
     def _hear(self) -> None:
         """Take up the configurations that other drivers have finished since."""
@@ -251,23 +251,23 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class _First:
-    """An ``ask`` that takes the first choice of everything: the paper's optimum."""
+    """An ``ask`` that takes the first value of everything: the paper's optimum."""
 
     def choose(self, name: str, choices: Sequence[object]) -> object:
         return choices[0]
 
 
 class _Recalled:
-    """An ``ask`` that answers with the settings of a known choice, and keeps the parameters as a
-    study knows them.
+    """An ``ask`` that answers with the settings of a known configuration, and keeps the
+    parameters as a study knows them.
 
     A name of a branch (``lr_adam``) answers with the setting that it begins with (``lr``). What the
-    space asks for but the choice does not hold, because a setting is fixed, is answered with the
-    first value; the caller compares.
+    space asks for but the configuration does not hold, because a setting is fixed, is answered with
+    the first value; the caller compares.
     """
 
-    def __init__(self, choice: MethodConfig) -> None:
-        self._settings = choice.params
+    def __init__(self, config: MethodConfig) -> None:
+        self._settings = config.params
         self.params: dict[str, Scalar] = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:

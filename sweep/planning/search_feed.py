@@ -16,7 +16,7 @@ LOOK = 1.0  # seconds between two looks at what other drivers have stored, at le
 SHARE = 0.01  # of its time a driver looks at most, however many records there are
 
 _Row = tuple[str, str, float]  # what of a trial is cheap to read: victim, method, trusted
-Where = tuple[_Row, str]  # and the plant
+Where = tuple[_Row, str]  # and the self-poisoning
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class SearchFeed:
         self._next = time.monotonic() + LOOK
 
     def reader(self, task: expansion.TuningTask, method: str) -> FeedReader:
-        """One for the search of a method in a cell."""
+        """The reader of the search of a method's settings for a task."""
         where = (task.victim.id, method, task.trusted), expansion.key_of(task.self_poisoning)
         box = FeedReader(self._before[where], _feed=self)
         self._boxes[where[0]].append((where, box))

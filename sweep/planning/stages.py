@@ -43,7 +43,7 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 
 
 def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:
-    """One strategy a defense and cell."""
+    """One strategy for each defense and tuning task."""
     feed = SearchFeed(sweep, store) if any(d.strategy == "search" for d in sweep.defenses) else None
     pairs = itertools.product(expansion.tasks(sweep), sweep.defenses)
     return [strategy_of(sweep, defense, task, feed) for task, defense in pairs]
@@ -52,10 +52,10 @@ def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:
 def strategy_of(
     sweep: Sweep, defense: Defense, task: expansion.TuningTask, feed: SearchFeed | None
 ) -> Strategy:
-    """The strategy of a defense's configurations in a cell; a search needs ``feed``."""
+    """The strategy of a defense's configurations for a task; a search needs ``feed``."""
 
-    def of(choice: MethodConfig) -> list[Trial]:
-        return expansion.trials_of(sweep, task, choice)
+    def of(config: MethodConfig) -> list[Trial]:
+        return expansion.trials_of(sweep, task, config)
 
     label = defense.name
     if defense.strategy != "search" or feed is None:

@@ -18,7 +18,7 @@ NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)
 
 
 class Strategy(Protocol):
-    """What an executor's source draws from."""
+    """What the scheduler draws trials from."""
 
     label: str
     size: int  # trials in all
@@ -70,7 +70,7 @@ def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
 
 
 class ListStrategy:
-    """Trials known beforehand: victims, copies, a grid, a star.
+    """Trials known beforehand: victims, copies, a grid, or one setting varied at a time.
 
     Of many, one is handed out as fast as of few.
     """

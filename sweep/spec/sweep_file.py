@@ -27,7 +27,7 @@ OBJECTIVES = ("asr", "cda_loss", "seconds")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defense:
-    """One defense and how its space is walked."""
+    """One defense and how its space is searched."""
 
     name: str
     profile: str = "cifar10"

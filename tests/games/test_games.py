@@ -165,7 +165,9 @@ def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_choo
     first, second = tuning_trial, replace(tuning_trial, seed=tuning_trial.seed + 1)
     assert torch.equal(runtime.trusted(first).x, runtime.trusted(second).x)
     plans = [
-        self_poisoning_layout(runtime.trusted(t), runtime.rng(t), tiny_sweep.first_plant(t))
+        self_poisoning_layout(
+            runtime.trusted(t), runtime.rng(t), tiny_sweep.first_self_poisoning(t)
+        )
         for t in (first, second)
     ]
     assert torch.equal(plans[0].report, plans[1].report)

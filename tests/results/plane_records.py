@@ -141,7 +141,7 @@ def sweep(
     """Victims, repairs and scores of all attacks at all budgets, and a pool of clean victims.
 
     Args:
-        seeds: victims a setup.
+        seeds: victims of each attack, model and budget.
         attacks, defenses, detectors: which.
         seed: of the made-up noise.
         whole: also runs of the defenses to their end, with every step.

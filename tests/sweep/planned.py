@@ -20,8 +20,8 @@ ATTACKS = ["none", {"name": "badnets", "m": [20, 60]}, {"name": "c_badnets", "m"
 def trials(number: int = 6) -> list[Trial]:
     """Trials of a tuning game, of which a made-up place runs any."""
     sweep = tiny_sweep.sweep(seeds=list(range(number)))
-    choice = expansion.configurations(sweep, sweep.defenses[0])[0]
-    return expansion.trials_of(sweep, expansion.tasks(sweep)[0], choice)
+    config = expansion.configurations(sweep, sweep.defenses[0])[0]
+    return expansion.trials_of(sweep, expansion.tasks(sweep)[0], config)
 
 
 def scheduler(store: Store, some: list[Trial], attempts: int = 3) -> Scheduler:
@@ -47,7 +47,7 @@ def record(trial: Trial, asr: float = 0.5, cda: float = 0.9, status: Any = "done
 
 
 def drained(scheduler: Scheduler, answer: Any = record) -> list[Trial]:
-    """Run a source with made-up records; the trials that it handed out, in order."""
+    """Run a scheduler with made-up records; the trials that it handed out, in order."""
     ran = []
     while (trial := scheduler.next()) is not None:
         ran.append(trial)

@@ -14,7 +14,7 @@ from sweep.execution import versions
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.compute import STAGES, Compute, Node, fits
 from trials.spec import SpecError
-from trials.storage.blobs import blobs_at, shown
+from trials.storage.blobs import blobs_at, masked
 
 # a node may have to unpack the code that it is sent, and to load torch from a slow disk
 PROBE_SECONDS = 300
@@ -98,7 +98,7 @@ def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
             if not sees:
                 raise SpecError(
                     f"the node {host} does not see the artifacts folder "
-                    f"{shown(worker_config.artifacts)!r}: every node must "
+                    f"{masked(worker_config.artifacts)!r}: every node must "
                     "have it at that path, on a file system that they share. Choose another with "
                     "--artifacts, or a URI."
                 )

@@ -108,10 +108,10 @@ def ctx(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, T
     return sweep, runtime, out
 
 
-def tuned(sweep: Sweep, choice: MethodConfig, asr: float) -> Record:
+def tuned(sweep: Sweep, config: MethodConfig, asr: float) -> Record:
     """What tuning would say of a setting that costs the copies nothing."""
     trial = expansion.trials_of(
-        sweep, expansion.tasks(sweep)[0], catalog.resolve("defenses", choice)
+        sweep, expansion.tasks(sweep)[0], catalog.resolve("defenses", config)
     )[0]
     curve = (Point(0, 0.9, 1.0), Point(8, 0.9, asr))
     return Record(
@@ -174,8 +174,8 @@ def test_the_choice_does_not_see_the_report_images(ctx: tuple[Sweep, TrialRuntim
     assert passed_over[0]["n"] == pytest.approx(0.2 * len(trusted), abs=2)
 
 
-def broken(sweep: Sweep, choice: MethodConfig) -> Record:
-    trial = tuned(sweep, choice, 0.0).trial
+def broken(sweep: Sweep, config: MethodConfig) -> Record:
+    trial = tuned(sweep, config, 0.0).trial
     return Record(
         trial=trial,
         status="failed",

@@ -1,4 +1,4 @@
-"""The source runs nothing twice, loses nothing, and tells a strategy only what is stored."""
+"""The scheduler runs nothing twice, loses nothing, and tells a strategy only what is stored."""
 
 import pytest
 import tiny_sweep
@@ -177,9 +177,9 @@ def test_counts_add_up_to_the_plan(store: Store) -> None:
 
 def test_a_worker_is_given_what_it_has_loaded_and_others_something_else(store: Store) -> None:
     sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1]}, seeds=[0, 1])
-    choices = expansion.configurations(sweep, sweep.defenses[0])[:2]
+    configs = expansion.configurations(sweep, sweep.defenses[0])[:2]
     strategies = [
-        ListStrategy("a", [t for c in choices for t in expansion.trials_of(sweep, task, c)])
+        ListStrategy("a", [t for c in configs for t in expansion.trials_of(sweep, task, c)])
         for task in expansion.tasks(sweep)
     ]
     s = scheduler(store, *strategies)

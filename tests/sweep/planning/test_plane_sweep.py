@@ -153,14 +153,14 @@ def test_one_at_a_time_over_victims_changes_one_setting_at_a_time() -> None:
 def test_several_ways_of_self_poisoning_are_tuned_apart_and_judged_on_the_same_attacks(
     store: Store,
 ) -> None:
-    plantings = [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "attack": "c_badnets"}]
-    ran = whole(plane(self_poisoning=plantings, judge_all=True, detectors=[]), store)
-    plants = {
+    poisonings = [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "attack": "c_badnets"}]
+    ran = whole(plane(self_poisoning=poisonings, judge_all=True, detectors=[]), store)
+    attacks = {
         str(t.self_poisoning.params["attack"])
         for t in ran
         if t.self_poisoning and t.game.name == "tuning"
     }
-    assert plants == {"badnets", "c_badnets"}
+    assert attacks == {"badnets", "c_badnets"}
     judged = [t for t in ran if t.game.name == "robustness"]
     whole_curves = [t for t in judged if t.game.params["stop_at"] == 0]
     # attacked victims x configurations, once for both self-poisonings
@@ -241,7 +241,7 @@ def test_a_detector_with_several_settings_is_tuned_on_the_copies_and_its_best_is
     used = [t for t in ran if t.game.name == "detectability"]
     assert len(used) == 12 and {str(t.detector) for t in used} == {str(good)}
     best = tuned_detectors(store.records("tiny"))[0]
-    assert (best.choice, best.auc, best.n_seeds, best.failed) == (good, 0.9, 1, 0)
+    assert (best.detector, best.auc, best.n_seeds, best.failed) == (good, 0.9, 1, 0)
 
 
 def test_an_ablation_of_a_detector_runs_all_its_settings_untuned(store: Store) -> None:

@@ -66,7 +66,7 @@ def drained(
     there, new, busy = {r.trial.id: r for r in known}, list[Record](), list[Trial]()
     while len(new) < most:
         while len(busy) < workers and (trial := asking.ask()) is not None:
-            if trial.id in there:  # as a source does
+            if trial.id in there:  # as a scheduler does
                 asking.tell(there[trial.id])
             elif trial in busy:
                 asking._waiting[trial.id].pop()  # told with the other

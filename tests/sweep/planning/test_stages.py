@@ -59,8 +59,8 @@ def test_what_is_counted_is_what_runs(store: Store) -> None:
     assert games.count("training") == len(expansion.victims(sweep)) == 2
     assert games.count("self_poison") == len(expansion.copies(sweep)) == 2 * 2 * 2
     assert games.count("tuning") == configurations * 2 * 2 * 2
-    assert games.count("robustness") == 2 * 2 * 2 * 2  # defenses, cells, seeds
-    # cells, seeds: the report images are for the best defense alone
+    assert games.count("robustness") == 2 * 2 * 2 * 2  # defenses, tasks, seeds
+    # tasks, seeds: the report images are for the best defense alone
     assert games.count("confirmation") == 2 * 2 * 2
     assert len({t.id for t in ran}) == len(ran)
 
