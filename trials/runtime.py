@@ -42,7 +42,7 @@ def self_poisoning_layout(
 
 @dataclass(frozen=True, slots=True)
 class DefenderContext:
-    """All that a game on the defender's side is handed: no attack, no test set.
+    """All that a game on the defender's side may use; it holds no attack and no test set.
 
     Attributes:
         view: the model and the trusted images.
@@ -134,7 +134,7 @@ class TrialRuntime:
         """The victim's model before training, its weights drawn from the victim's seed."""
         train = self.images(_Key(victim.dataset), "train")
         with torch.random.fork_rng(devices=[]):
-            # else a trial would draw other numbers after a load than without one
+            # so that loading a model does not change what the trial draws next
             torch.default_generator.manual_seed(derive(victim.seed, "weights"))
             model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -48,7 +48,7 @@ def to_optuna(records: Iterable[Record], path: str | Path) -> int:
         )
     try:
         with whole(path) as part:
-            part.touch()  # SQLite itself would let nobody else write
+            part.touch()  # with the user's umask; SQLite would deny others the right to write
             _write(studies, part)
     except OSError as problem:
         raise SpecError(f"cannot write {str(path)!r}: {problem.strerror or problem}.") from problem

@@ -148,8 +148,8 @@ def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:
-    """The smallest count among the records that have it, rounded down: intervals err on the wide
-    side.
+    """The smallest count among the records that have it, rounded down, so that an interval is too
+    wide rather than too narrow.
     """
     return min((int(r.metrics[metric]) for r in records if metric in r.metrics), default=None)
 

@@ -106,7 +106,7 @@ def connect(file: Path) -> sqlite3.Connection:
     if not _in_use(real):
         return _opened(real, "immutable=1")
     if not Path(f"{real}{_INDEX}").exists():
-        # so nobody has it open, and SQLite would make an index of the log
+        # without an index of the log nobody has the store open, and SQLite would make an index
         return _in_memory(real)
     try:
         link = _opened(real, "mode=ro")

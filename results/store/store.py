@@ -49,7 +49,7 @@ class Store:
         self._claim = claiming(engine)
         self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
-        # those known to be in the store, so that they are not sent again
+        # ids of victims known to be in the store, so that their rows are not sent again
         self._victims: set[str] = set()
 
     @classmethod
@@ -74,8 +74,8 @@ class Store:
         return cls(connect(url, create=False, write=False), write=False)
 
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
-        """The same store; a call that cannot reach the database is repeated for up to so many
-        seconds.
+        """The same store, which repeats a call for up to so many seconds while the database cannot
+        be reached.
 
         ``say`` is told one line when that begins.
         """

@@ -14,7 +14,7 @@ ACCEPTED = (
 
 
 def parse(address: str) -> URL:
-    """The URL of an address.
+    """The URL that SQLAlchemy needs for a store's address, which is a URL or the path of a file.
 
     Raises SpecError, without repeating it (it may hold a password), if it is none.
     """

@@ -35,7 +35,7 @@ class FeedReader:
     _feed: "SearchFeed | None" = None
 
     def take(self) -> list[Record]:
-        """What was stored since the last call, as far as somebody has looked."""
+        """What other drivers stored since the last call, as of the latest look at the store."""
         if self._feed is not None:
             self._feed.look()
         taken, self.new = self.new, []

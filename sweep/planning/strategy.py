@@ -22,7 +22,7 @@ class Strategy(Protocol):
 
     label: str
     size: int  # trials in all
-    known: int  # of these, stored ones that a strategy took up by itself and never hands out
+    known: int  # of these, trials whose stored records it read by itself; never handed out
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         """The next trial, or None while there is none (wait for records, or done).

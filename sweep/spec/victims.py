@@ -85,7 +85,7 @@ def _part(given: list[Any], kind: str, folder: Path) -> list[_Varied]:
 def _seeded(
     configs: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
 ) -> Iterator[Victim]:
-    """One victim a seed; the targets are dealt to seeds and attacks in turn."""
+    """One victim for each seed; the target classes are assigned to seeds and attacks in turn."""
     dataset, model, training, *own = configs
     for i, s in enumerate(seeds):
         aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))

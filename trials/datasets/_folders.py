@@ -21,7 +21,7 @@ from trials.spec import SpecError, content_id
 _ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 _CHUNK = 256  # images decoded together, at most
 _BYTES = 256 * 2**20  # of images decoded together
-_LARGEST = 4096  # pixels; a side beyond it is a slip of the pen
+_LARGEST = 4096  # pixels of a side; a larger one is taken for a typing error
 
 
 def folders(path: Path) -> list[Path]:

@@ -72,7 +72,7 @@ def _reader(file: Path, most: int) -> "subprocess.CompletedProcess[bytes]":
 
 
 def _environment() -> dict[str, str]:
-    """What that process inherits: no password, whatever its name."""
+    """The environment variables of that process, without those whose names suggest a secret."""
     return {
         name: value
         for name, value in os.environ.items()

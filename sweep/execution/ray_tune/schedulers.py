@@ -37,7 +37,7 @@ class Fifo(FIFOScheduler):
         checkpoints are written.
         """
         with contextlib.suppress(Exception):
-            # where it was interrupted, whatever that left half done
+            # Tune's state may be half changed where the run was interrupted
             self._controller.cleanup()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
