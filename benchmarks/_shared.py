@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from sweep.execution.progress import Progress, ProgressReporter
-from sweep.planning import trials as plan
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.run import run
 from trials.runtime import TrialRuntime
@@ -35,7 +35,7 @@ _read = functools.lru_cache(sweep_file.read)
 def runtime_of(sweep: Sweep, folder: str | Path) -> TrialRuntime:
     """A runtime whose artifacts lie in ``folder``, with the sweep's first victim trained."""
     runtime = TrialRuntime(Artifacts(folder))
-    must(run(plan.victims(sweep)[0], runtime))
+    must(run(expansion.victims(sweep)[0], runtime))
     return runtime
 
 
@@ -69,11 +69,11 @@ def trial_of(sweep: Sweep, method: MethodConfig, **tuning: Any) -> Trial:
     """A tuning trial of the sweep's first victim."""
     game = catalog.resolve("games", MethodConfig("tuning", {**sweep.tuning, **tuning}))
     self_poisoning = catalog.resolve("games", MethodConfig("self_poison", sweep.self_poisoning[0]))
-    choice = catalog.resolve("defenses", method)
+    config = catalog.resolve("defenses", method)
     return Trial(
         game=game,
         victim=sweep.victims[0],
-        method=choice,
+        method=config,
         trusted=sweep.trusted[0],
         seed=sweep.seeds[0],
         self_poisoning=self_poisoning,
@@ -81,7 +81,7 @@ def trial_of(sweep: Sweep, method: MethodConfig, **tuning: Any) -> Trial:
 
 
 def ending(ends: list[float], spent: list[float] | None = None) -> ProgressReporter:
-    """What a source is to be watched with: adds the time of each trial's end to ``ends``, the CPU's
+    """Reports to a scheduler's caller: adds the time of each trial's end to ``ends``, the CPU's
     to ``spent``.
     """
 

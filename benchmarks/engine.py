@@ -3,10 +3,11 @@ same run.
 
     python -m benchmarks.engine [--trials 100 1000] [--workers 2] [--stock 40]
 
-Ours: source, SQLite store (one durable transaction a record) and each executor, warm workers, three
-points a trial. Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's defaults, as a
-function (a process a trial) and as a class with reused actors. Clocks run from the first end of a
-trial to the last, so starting workers counts for nobody. Writes benchmarks/results/engine.json.
+Ours: scheduler, SQLite store (one durable transaction a record) and each executor, warm workers,
+three points a trial. Stock: Tuner with OptunaSearch (random sampler, in memory) and Tune's
+defaults, as a function (a process a trial) and as a class with reused actors. Clocks run from the
+first end of a trial to the last, so starting workers counts for nobody. Writes
+benchmarks/results/engine.json.
 """
 
 import argparse
@@ -217,13 +218,11 @@ def main() -> None:
                 stock("class", number, asked.workers),
             )
         ray.shutdown()
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415  (sets Ray's switches, which stock Tune must not see)
 
     compute = Compute(device="cpu", workers=asked.workers)
     for number in asked.trials:
-        add(
-            "ours, Ray Tune", number, ours(lambda s, p: ray_tune.RayTune(p, compute).run(s), number)
-        )
+        add("ours, Ray Tune", number, ours(lambda s, p: RayTune(p, compute).run(s), number))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks._shared import digits, must, parsed, runtime_of, trial_of, width, write
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials.dependencies import copy_of
 from trials.games._copy_set import CopySet
 from trials.run import run

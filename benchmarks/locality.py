@@ -5,9 +5,9 @@ turns.
     pool ray]
 
 One tiny sweep over several victims, each run twice from nothing: as the engine hands trials out,
-and with the same source told nothing of the workers, so that all strategies take turns. Only trials
-that run a defense or a detector are counted; making a victim or a copy loads what it must in either
-case. Writes benchmarks/results/locality.json.
+and with a scheduler that is told nothing of the workers, so that all strategies take turns. Only
+trials that run a defense or a detector are counted; making a victim or a copy loads what it must in
+either case. Writes benchmarks/results/locality.json.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from sweep.execution.runner import MAKES_ARTIFACTS
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.compute import Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial
 from trials.trial_run import Reports
 
@@ -55,7 +55,7 @@ class Counting(WorkerConfig):
 
 
 class InTurns(Scheduler):
-    """A source that does not look at what workers have loaded."""
+    """A scheduler that does not look at what workers have loaded."""
 
     def next(self, near: Trial | None = None) -> Trial | None:
         trial = super().next()
@@ -91,9 +91,9 @@ def measure(sweep: Sweep, kind: type[Scheduler], workers: int, ray: bool) -> dic
         scheduler, worker_config = kind(stages(sweep, store), store, sweep.name), Counting(folder)
         began = time.perf_counter()
         if ray:
-            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415  (loads Ray)
+            from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415  (loads Ray)
 
-            ray_tune.RayTune(worker_config, Compute(device="cpu", workers=workers)).run(scheduler)
+            RayTune(worker_config, Compute(device="cpu", workers=workers)).run(scheduler)
         else:
             process_pool.ProcessPool(worker_config, workers).run(scheduler)
         seconds = time.perf_counter() - began

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog, train
 from trials.games import self_poison
 from trials.metrics import accuracy, success
@@ -130,9 +130,8 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Left], dict[str, list[
                 for schedule in SCHEDULES:
                     model, layout, took = self_poisoning(runtime, sweep, schedule, copy, asked.most)
                     steps[schedule.name].append(took)
-                    fitted = view.trusted.take(
-                        layout.fit
-                    )  # the cut of this copy, the same for every schedule
+                    # the cut of this copy, the same for every schedule
+                    fitted = view.trusted.take(layout.fit)
                     treat(
                         model,
                         fitted,
@@ -249,7 +248,7 @@ def main() -> None:
     )
     words.add_argument("--victims", type=int, default=2)
     words.add_argument("--copies", type=int, default=2)
-    words.add_argument("--most", type=int, default=1000, help="steps that a planting may take")
+    words.add_argument("--most", type=int, default=1000, help="steps that self-poisoning may take")
     words.add_argument("--steps", type=int, default=100, help="of a treatment")
     asked = parsed(words, victims=1, copies=1, most=10, steps=5)
     torch.set_num_threads(1)

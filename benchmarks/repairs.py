@@ -28,8 +28,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks._shared import OUTPUT, TINY, digits, parsed, runtime_of, trial_of
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.metrics import accuracy, success
 from trials.runtime import TrialRuntime, generator
@@ -106,7 +106,7 @@ def given(words: str, images: int, folder: str) -> Victim:
     return victim_of(Path(weights).resolve().name, sweep, runtime, model, images)
 
 
-def choice(words: str) -> MethodConfig:
+def method_config(words: str) -> MethodConfig:
     """The defense of ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``."""
     name, _, rest = words.partition(":")
     pairs = (pair.split("=") for pair in rest.split(",") if pair)
@@ -222,7 +222,7 @@ def main() -> None:
         else:
             victims = [given(v, asked.images, folder) for v in asked.victim]
         for victim in victims:
-            for wanted in map(choice, asked.defense):
+            for wanted in map(method_config, asked.defense):
                 for seed in asked.seeds:
                     rows = list(rows_of(victim, wanted, seed))
                     for row in rows:

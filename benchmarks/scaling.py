@@ -5,11 +5,11 @@ reading.
     ray] [--parts lists]
         [--searches tpe:1:200]
 
-Trials that do nothing go through the real source, executors and an SQLite store. Each measurement
-has a process of its own, so that memory is its own too. A machine may be faster at one minute than
-at the next, so sweeps of the two sizes take turns, and a large one is compared with the small ones
-just before and after it. Searches run without an executor: what they cost is the source's. Writes
-benchmarks/results/scaling.json; docs/scaling.md says what follows.
+Trials that do nothing go through the real scheduler, executors and an SQLite store. Each
+measurement has a process of its own, so that memory is its own too. A machine may be faster at one
+minute than at the next, so sweeps of the two sizes take turns, and a large one is compared with the
+small ones just before and after it. Searches run without an executor: what is measured is what the
+scheduler costs. Writes benchmarks/results/scaling.json; docs/scaling.md says what follows.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from sweep.execution import process_pool
 from sweep.execution.scheduler import Scheduler
 from sweep.planning.stages import tuned_strategies
 from sweep.planning.strategy import ListStrategy
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.compute import Compute
 from trials.spec import Point, Record
 
@@ -58,13 +58,13 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
         some = trials(number)
         compute, worker_config = Compute(device="cpu", workers=workers), Idle(folder)
         if executor == "ray":  # Ray is loaded before memory is looked at
-            from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+            from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
         before = _resident()
         scheduler = Scheduler(
             iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends, spent)
         )
         if executor == "ray":
-            ray_tune.RayTune(worker_config, compute).run(scheduler)
+            RayTune(worker_config, compute).run(scheduler)
         else:
             process_pool.ProcessPool(worker_config, workers).run(scheduler)
         grown = _resident() - before
@@ -112,8 +112,8 @@ def stored(number: int) -> dict[str, float]:
 
 
 def search(sampler: str, strategies: int, each: int) -> dict[str, Any]:
-    """Figures of searches for ``each`` configurations in so many cells; what Optuna takes of the
-    time, apart.
+    """Figures of ``strategies`` searches, one for each tuning task, of ``each`` configurations; the
+    time that Optuna takes is given apart.
     """
     from optuna import Study, Trial  # noqa: PLC0415
 
@@ -126,7 +126,7 @@ def search(sampler: str, strategies: int, each: int) -> dict[str, Any]:
         "training": "fast",
         "attacks": ["badnets"],
     }
-    victim["seeds"] = list(range(strategies))  # each is a cell, and so has a search
+    victim["seeds"] = list(range(strategies))  # each is a tuning task, and so has a search
     sweep = sweep_file.parse({"victim": victim, "defenses": [asked]}, "idle")
     put = _clocked(Store, "put")
     optuna = [_clocked(Study, name) for name in ("ask", "tell")]
@@ -256,7 +256,7 @@ def main() -> None:
     words.add_argument(
         "--one", nargs=3, metavar=("WHAT", "TRIALS", "WORKERS"), help=argparse.SUPPRESS
     )
-    words.add_argument("--searches", nargs="+", default=SEARCHES, metavar="SAMPLER:CELLS:TRIALS")
+    words.add_argument("--searches", nargs="+", default=SEARCHES, metavar="SAMPLER:TASKS:TRIALS")
     asked = parsed(words, trials=[10, 20], rounds=1, executors=["pool"], searches=["tpe:1:12"])
     if asked.rounds < 1 or asked.trials[0] >= asked.trials[1]:
         words.error("--rounds is at least 1, and SMALL less than LARGE")

@@ -169,9 +169,8 @@ def main() -> None:
                     flush=True,
                 )
             figures = {"rows": rows, "precision": why(), "amx": bool(low)}
-            write(
-                "throughput", figures, tiny=asked.tiny
-            )  # each time, so that a stopped run keeps its rows
+            # each time, so that a stopped run keeps its rows
+            write("throughput", figures, tiny=asked.tiny)
 
 
 if __name__ == "__main__":

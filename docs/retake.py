@@ -31,10 +31,10 @@ def rows(records: list[Record]) -> list[str]:
     found = winners(records)
     best = {id(w) for w in overall(found)}
     for w in found:
-        mine = [r for r in records if r.trial.method == w.choice and r.status == "done" and r.curve]
+        mine = [r for r in records if r.trial.method == w.method and r.status == "done" and r.curve]
         by_game = {r.trial.game.name: r for r in mine}
         report, real = by_game.get("confirmation"), by_game.get("robustness")
-        settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
+        settings = ", ".join(f"{k}={v}" for k, v in w.method.params.items())
         cells = ["best" if id(w) in best else "", w.defense, f"{w.eta:.1%}", f"{w.cda_loss:+.1%}"]
         cells += [
             f"{report.curve[-1].asr:.1%}" if report else "-",

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Chooser(Protocol):
-    """Visits a space value by value; the first choice is the default."""
+    """Visits a space value by value; the first value is the default."""
 
     def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar: ...
 

@@ -10,13 +10,13 @@ Space = Callable[[Chooser, str], MethodConfig]
 
 
 class _Path:
-    """A chooser that takes the ``turns``-th choice where one is given, the default elsewhere, and
+    """A chooser that takes the ``turns``-th value where one is given, the default elsewhere, and
     keeps a log.
     """
 
     def __init__(self, turns: Mapping[str, int]) -> None:
         self.turns = turns
-        self.asked: dict[str, int] = {}  # name -> number of choices, in the order of asking
+        self.asked: dict[str, int] = {}  # name -> number of values, in the order of asking
 
     def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar:
         if name in self.asked:
@@ -79,7 +79,7 @@ def thin(points: Sequence[MethodConfig], limit: int, seed: int) -> list[MethodCo
 
 
 def _following(turns: Mapping[str, int], asked: Mapping[str, int]) -> dict[str, int] | None:
-    """The next path, the last choice first; None after the last path."""
+    """The next path, the last value first; None after the last path."""
     names = list(asked)
     for depth in reversed(range(len(names))):
         turn = turns.get(names[depth], 0) + 1

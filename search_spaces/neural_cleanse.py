@@ -6,7 +6,7 @@ Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, Table V (the first point of t
 Deviation: the branch whose learning rate falls, which comes first, is ours. Table V's optimum on
 CIFAR-10, lambda_N = 0.02, lies on the edge of the range; the authors' preliminary code summed the
 norm over its batch of 128, so that it ran what is 2.56 here, which is not in the range. Their
-``stamp`` is ``all``, Algorithm 6's ``smallest``: both are walked. The optimizer is nominally
+``stamp`` is ``all``, Algorithm 6's ``smallest``: both are tried. The optimizer is nominally
 searched too; here it is sgd, the optimum in every column. The profile ``small`` is ours, for digits
 of 16 pixels and runs of seconds.
 """

@@ -7,7 +7,7 @@ The same in Python as on the command line::
     sweep = read("examples/digits.toml")
     run(sweep, store="runs/poisonsweep.db")
     for winner in best(sweep.name, store="runs/poisonsweep.db"):
-        print(winner.defense, winner.eta, winner.cda_loss, dict(winner.choice.params))
+        print(winner.defense, winner.eta, winner.cda_loss, dict(winner.method.params))
 
     defend("model.safetensors", "resnet18:width=16", "trusted/", "repaired/")
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sweep.api import best, run
     from sweep.commands.defend import defend
     from sweep.execution.progress import Progress
-    from sweep.spec.sweep import Sweep, parse, read
+    from sweep.spec.sweep_file import Sweep, parse, read
 
 __all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
 
@@ -27,9 +27,9 @@ __all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
 _FROM = {
     "best": "sweep.api",
     "run": "sweep.api",
-    "Sweep": "sweep.spec.sweep",
-    "parse": "sweep.spec.sweep",
-    "read": "sweep.spec.sweep",
+    "Sweep": "sweep.spec.sweep_file",
+    "parse": "sweep.spec.sweep_file",
+    "read": "sweep.spec.sweep_file",
     "defend": "sweep.commands.defend",
     "Progress": "sweep.execution.progress",
 }

@@ -6,7 +6,7 @@ from results.store import DEFAULT_URL, Store
 from sweep.execution.opening import opened
 from sweep.execution.progress import Progress
 from sweep.execution.runner import execute, worker_config_of
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 
 
 def run(

@@ -17,15 +17,11 @@ from forked_reader import Reader
 from hypothesis import settings
 
 torch.set_num_threads(1)
-LONGEST = (
-    "test_driver_killed.py",
-    "test_two_nodes.py",
-    "test_two_namespaces.py",
-)  # of those that are bounded
+# of those that are bounded
+LONGEST = ("test_driver_killed.py", "test_two_nodes.py", "test_two_namespaces.py")
 settings.register_profile("short", max_examples=60)
-settings.register_profile(
-    "long", max_examples=1000
-)  # of tests/fuzz: many more inputs, others each time
+# of tests/fuzz: many more inputs, others each time
+settings.register_profile("long", max_examples=1000)
 settings.load_profile("short")
 
 

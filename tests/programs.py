@@ -18,9 +18,8 @@ class Program(subprocess.Popen[bytes]):
     def __init__(
         self, words: list[str], cwd: Path, env: Mapping[str, str], output: BinaryIO | None = None
     ) -> None:
-        self._said = (
-            [] if output else [os.memfd_create(name) for name in ("out", "err")]
-        )  # a pipe may fill up
+        # a pipe may fill up
+        self._said = [] if output else [os.memfd_create(name) for name in ("out", "err")]
         out, err = self._said or (output, output)
         super().__init__(
             [sys.executable, *words],

@@ -12,9 +12,9 @@ from trials.spec import Location, MethodConfig, SpecError, Victim
 EVERY = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
 
 
-def refused(says: str, kind: str, choice: MethodConfig) -> None:
+def refused(says: str, kind: str, config: MethodConfig) -> None:
     with pytest.raises(SpecError, match=says) as caught:
-        catalog.resolve(kind, choice)
+        catalog.resolve(kind, config)
     assert "\n" not in str(caught.value)
 
 

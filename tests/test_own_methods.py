@@ -191,7 +191,7 @@ CHECK = """
 from pathlib import Path
 from sweep.execution.preflight import check
 from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import read
+from sweep.spec.sweep_file import read
 check(read({file!r}), WorkerConfig({out!r}, "cpu", 1))
 print(sum(f.is_file() for f in Path({out!r}).rglob("*")), "files")
 """

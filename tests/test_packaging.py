@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("poisonsweep", "trials", "search_spaces", "results", "sweep")

@@ -206,15 +206,8 @@ def test_thinning_keeps_the_default_and_balances_each_setting(name: str, profile
     assert len({canonical(p.identity()) for p in few}) == 20
     assert few == thin(points, 20, 0)
     for key in few[0].params:
-        if key in {
-            "lr",
-            "steps",
-            "teacher_lr",
-            "schedule",
-            "distill",
-            "clip",
-            "optimizer",
-        }:  # these differ between the branches
+        if key in {"lr", "steps", "teacher_lr", "schedule", "distill", "clip", "optimizer"}:
+            # these differ between the branches
             continue
         counts = Counter(p.params[key] for p in few)
         assert set(counts) == {p.params[key] for p in points}

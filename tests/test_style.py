@@ -14,31 +14,6 @@ PACKAGES = ("trials", "sweep", "results", "search_spaces", "poisonsweep", "bench
 FILES = sorted(chain.from_iterable((ROOT / p).rglob("*.py") for p in PACKAGES))
 LONGEST = 300  # lines of a file
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-# files that are not yet so; a file leaves the list once it is, and none comes to it
-NOT_YET: frozenset[str] = frozenset(
-    {
-        "sweep/commands/orders.py",
-        "sweep/commands/outputs.py",
-        "sweep/commands/plan.py",
-        "sweep/commands/rerun.py",
-        "sweep/execution/preflight.py",
-        "sweep/execution/ray_tune/nodes.py",
-        "sweep/execution/versions.py",
-        "sweep/planning/detection.py",
-        "sweep/planning/evaluation.py",
-        "sweep/planning/optuna_search.py",
-        "sweep/planning/stages.py",
-        "sweep/planning/trials.py",
-        "sweep/spec/compute.py",
-        "trials/datasets/_survey.py",
-        "trials/datasets/_train_val.py",
-        "trials/datasets/gtsrb.py",
-        "trials/detectors/_masks.py",
-        "trials/games/self_poison.py",
-        "trials/spec.py",
-        "trials/storage/checkpoint.py",
-    }
-)
 
 
 def dense(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -57,17 +32,10 @@ def name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if name(f) not in NOT_YET], ids=name)
+@pytest.mark.parametrize("file", FILES, ids=name)
 def test_a_comprehension_has_one_loop_and_is_in_no_other(file: Path) -> None:
     found = [f"line {line}: {fault}" for line, fault in dense(ast.parse(file.read_text()))]
     assert not found, f"{name(file)}: {'; '.join(found)}"
-
-
-def test_the_list_of_files_that_are_not_yet_so_only_shrinks() -> None:
-    known = {name(f): f for f in FILES}
-    for listed in sorted(NOT_YET):
-        assert listed in known, f"{listed} is no more: take it off the list"
-        assert list(dense(ast.parse(known[listed].read_text()))), f"take {listed} off the list"
 
 
 @pytest.mark.parametrize(

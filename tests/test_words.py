@@ -17,7 +17,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("trials", "sweep", "results", "search_spaces", "poisonsweep", "benchmarks", "tests")
 FILES = sorted(chain.from_iterable((ROOT / package).rglob("*.py") for package in PACKAGES))
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+GLOBS = (
+    *("*.md", "docs/*.md", "examples/*.toml", "results/report/*.j2"),
+    *("Makefile", "mkdocs.yml", "pyproject.toml"),
+)
+PAGES = sorted(chain.from_iterable(ROOT.glob(pattern) for pattern in GLOBS))
 
 # a part of an identifier, between underscores or capitals: what it is called now
 PARTS = {
@@ -31,10 +35,14 @@ PARTS = {
     "lab": "context",
     "leftovers": "pending",
     "news": "search_feed",
+    "plant": "self_poisoning",
     "planting": "self_poisoning",
+    "plantings": "self_poisonings",
+    "plants": "self_poisonings",
     "price": "cost estimate",
     "referee": "evaluator context",
     "roof": "package",
+    "room": "package",
     "rooms": "packages",
     "scene": "benchmark",
     "setups": "attack configs",
@@ -55,6 +63,7 @@ PARTS = {
 # a whole identifier, as the word is too common to forbid as a part of one
 WHOLE = {
     "Choice": "MethodConfig",
+    "setup": "game",
     "Defender": "DefenderContext",
     "Entry": "Cell",
     "Far": "RemoteBlobStore",
@@ -68,6 +77,8 @@ WHOLE = {
     "View": "DefenderView",
     "Watch": "ProgressReporter",
     "Writes": "Statements",
+    "_source": "scheduler",
+    "choice": "config, or the method of a Winner",
     "late": "lease_lost",
     "more": "extra",
     "placed": "with_resources",
@@ -83,6 +94,27 @@ ALLOWED = {
     ("", "walk"): "ast.walk, os.walk",
     ("benchmarks/planting.py", "planting"): "the address of its page, docs/planting.md",
     ("results/store/engine.py", "walk_revisions"): "Alembic's",
+    ("sweep/execution/ray_tune/executor.py", "setup"): "Tune's",
+    ("benchmarks/engine.py", "setup"): "Tune's",
+    ("tests/chaos/test_worker_killed.py", "choice"): "random's",
+    ("tests/results/synthetic.py", "choice"): "random's",
+    ("tests/results/selection/test_importance.py", "choice"): "random's",
+    ("tests/sweep/commands/test_defend.py", "choice"): "what defend chose: choice.json",
+    ("trials/catalog.py", "choice"): "not yet renamed",
+    ("sweep/execution/ray_tune/executor.py", "room"): "not yet renamed",
+    ("sweep/execution/ray_tune/executor.py", "_source"): "not yet renamed",
+    ("sweep/cli", "choice"): "what defend chose: choice.json",
+    ("sweep/commands/defend.py", "choice"): "what defend chose: choice.json",
+    ("sweep/commands/repair.py", "choice"): "what defend chose: choice.json",
+    ("sweep/console/grid.py", "room"): "of a line, in columns",
+    ("sweep/execution/sockets.py", "room"): "of a path, in bytes",
+    ("trials/storage", "room"): "of a disk",
+    ("trials/recipes/_loop.py", "room"): "on the GPU",
+    ("tests/forked_reader.py", "room"): "of memory",
+    ("tests/fuzz", "room"): "of memory",
+    ("tests/models/test_checkpoints.py", "room"): "of memory",
+    ("tests/results/store/test_full_disk.py", "room"): "on a disk",
+    ("results/figures", "star"): "a symbol",
     ("results/store/read_only.py", "_JOURNAL"): "SQLite's rollback journal",
     ("tests/results/store/test_read_only.py", "journal"): "SQLite's rollback journal",
     ("trials/attacks/sinusoid.py", "waves"): "the trigger is a wave",
@@ -101,7 +133,14 @@ ALLOWED = {
 # comments, docstrings and pages: what can be nothing but the old jargon
 JARGON = {
     r"\bthe bench\b": "the runtime",
-    r"\bwalks?\b(?! (through|over|along|away))": "strategy",
+    r"\bwalk(s|ed|ing)?\b(?! (through|over|along|away))": "strategy",
+    r"\bstars?\b": "one_at_a_time",
+    r"(?<![./])\bplanting\b(?!\.(md|py|json))": "self-poisoning",
+    r"\b(a|the|our|real|same|executor's) source\b(?! of\b)": "scheduler",
+    r"\bjudg(e?ments?|ing)\b": "held-out result, confirmation",
+    r"\b(a|an|the|no|and|same|this|each|every|of) plants?\b(?! a\b)": "self-poisoning",
+    r"\b(in|is|per|and) (a |each |every |one )?cell\b|\bmany cells\b": "task",
+    r"\b(a|trials a|victims a|same|per) setups?\b": "game",
     r"\bwalkers?\b": "chooser",
     r"\bwaves?\b": "stage",
     r"\bspool(s|ed|ing)?\b": "outbox",
@@ -117,15 +156,15 @@ JARGON = {
     r"\bno news\b|\bthe news\b": "records of other drivers",
     r"\bjournal(s)?\b": "event log",
 }
+# a file whose prose may hold a word, and why
 SPARED = {
     ("trials/attacks/a_blend.py", "waves"): "the picture is made of waves",
     ("trials/attacks/_pictures.py", "waves"): "the picture is made of waves",
     ("tests/attacks/test_a_blend.py", "waves"): "the picture is made of waves",
     ("README.md", "waves"): "the trigger is a wave",
-    (
-        "docs/index.md",
-        "journal",
-    ): "a field of BibTeX",  # a file whose prose may hold a word, and why
+    ("docs/index.md", "journal"): "a field of BibTeX",
+    ("sweep/execution/ray_tune/executor.py", "our source"): "not yet renamed",
+    ("trials/catalog.py", "the source"): "of a method: a paper",
     ("docs/cluster.md", "rooms"): "of nodes",
     ("trials/attacks/sinusoid.py", "wave"): "the trigger is one",
     ("trials/attacks/sinusoid.py", "waves"): "the trigger is one",
@@ -187,9 +226,9 @@ def old_names(file: Path) -> Iterator[str]:
 
 
 def prose(file: Path) -> Iterator[tuple[int, str]]:
-    """Comments, docstrings and messages of a module; the lines of a page."""
+    """Comments, docstrings and messages of a module; the lines of any other file."""
     text = file.read_text(encoding="utf-8")
-    if file.suffix == ".md":
+    if file.suffix != ".py":
         yield from enumerate(text.splitlines(), 1)
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -6,9 +6,9 @@ from typing import Any
 
 from results.store import Store
 from sweep.execution.worker import WorkerConfig
-from sweep.planning import trials as plan
-from sweep.spec import sweep as sweep_file
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
 from trials.spec import MethodConfig, Record, Trial
 
 VICTIM: dict[str, Any] = {
@@ -51,14 +51,14 @@ def sweep(**changes: Any) -> Sweep:
 def first(of: Sweep, game: str) -> Trial:
     """The first trial of a game in a sweep."""
     if game == "training":
-        return plan.victims(of)[0]
+        return expansion.victims(of)[0]
     if game == "self_poison":
-        return plan.copies(of)[0]
-    choice = plan.configurations(of, of.defenses[0])[0]
-    return plan.trials_of(of, plan.tasks(of)[0], choice)[0]
+        return expansion.copies(of)[0]
+    config = expansion.configurations(of, of.defenses[0])[0]
+    return expansion.trials_of(of, expansion.tasks(of)[0], config)[0]
 
 
-def first_plant(trial: Trial) -> MethodConfig:
+def first_self_poisoning(trial: Trial) -> MethodConfig:
     """How the first copy of a tuning trial is made."""
     assert trial.self_poisoning is not None
     return MethodConfig(trial.self_poisoning.name, {**trial.self_poisoning.params, "copy": 0})

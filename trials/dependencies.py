@@ -20,7 +20,9 @@ def training_of(victim: Victim) -> Trial:
 def copy_of(trial: Trial, copy: int) -> Trial:
     """The trial that makes self-poisoned copy ``copy`` for a tuning or confirmation trial."""
     if trial.self_poisoning is None:
-        raise ValueError(f"a trial of the game {trial.game.name} has no plant, so it has no copies")
+        raise ValueError(
+            f"a trial of the game {trial.game.name} has no self-poisoning, so it has no copies"
+        )
     game = replace(trial.self_poisoning, params={**trial.self_poisoning.params, "copy": copy})
     return catalog.resolve_trial(
         replace(trial, game=game, method=None, self_poisoning=None, detector=None)

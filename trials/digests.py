@@ -7,9 +7,8 @@ from pathlib import Path
 
 from trials.spec import SpecError
 
-_LARGEST = (
-    16 * 2**30
-)  # bytes of one file; a sparse one costs its maker nothing, and its reader hours
+# bytes of one file; a sparse one costs its maker nothing, and its reader hours
+_LARGEST = 16 * 2**30
 _SAMPLED = 10_000  # files of a large folder that are looked into
 _PIECE = 4096  # bytes of each of the three pieces that are read of such a file
 

@@ -68,7 +68,7 @@ def invert(
         trigger = trigger.to(found).requires_grad_(True)
         adam = torch.optim.Adam([trigger], lr=lr, betas=(0.5, 0.9))
         for step in range(steps):
-            x, y = shown(images, draws[:, step], like)
+            x, y = batch_at(images, draws[:, step], like)
             stamped = stamp_on(x, trigger.repeat_interleave(batch, 0))
             loss = (
                 F.cross_entropy(model(stamped), labels.repeat_interleave(batch), reduction="sum")
@@ -126,7 +126,7 @@ def draw(images: Images, label: int, steps: int, batch: int, own: Generator) -> 
     return others[torch.randint(len(others), (steps, batch), generator=own)]
 
 
-def shown(images: Images, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+def batch_at(images: Images, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """The images at ``places`` (labels, batch) in one batch, as floats like ``like``, and their
     true classes.
     """

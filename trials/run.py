@@ -68,9 +68,8 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
         raise
     except Exception as raised:
         error = traceback.format_exc()
-        may_go_on = isinstance(
-            raised, OSError
-        )  # a full disk or a lost network: the next run takes the checkpoint
+        # a full disk or a lost network: the next run takes the checkpoint
+        may_go_on = isinstance(raised, OSError)
         if runtime.device.startswith("cuda"):
             torch.cuda.empty_cache()
     finally:

@@ -34,7 +34,7 @@ def generator(seed: int, *stages: str | int) -> Generator:
 
 @dataclass(frozen=True, slots=True)
 class DefenderContext:
-    """All that a game on the defender's side is handed: no attack, no test set.
+    """All that a game on the defender's side may use; it holds no attack and no test set.
 
     Attributes:
         view: the model and the trusted images.
@@ -125,9 +125,8 @@ class TrialRuntime:
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
         train = self.images(_Key(victim.dataset), "train")
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # else a trial would draw other numbers after a load than without one
+        with torch.random.fork_rng(devices=[]):
+            # so that loading a model does not change what the trial draws next
             torch.default_generator.manual_seed(derive(victim.seed, "weights"))
             model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -152,7 +151,9 @@ class TrialRuntime:
     def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
         victim: Victim = key.value
         whole = self.images(_Key(victim.dataset), "train")
-        banned = self._kept(victim, whole) if victim.reserve else self.poisoning(victim).places
+        banned = (
+            self._trained_on(victim, whole) if victim.reserve else self.poisoning(victim).places
+        )
         return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
 
     def copy(self, trial: Trial, index: int) -> Copy:
@@ -163,7 +164,7 @@ class TrialRuntime:
         images: Images = catalog.find("datasets", dataset.value.name)(split, **dataset.value.params)
         return images
 
-    def _kept(self, victim: Victim, whole: Images) -> torch.Tensor:
+    def _trained_on(self, victim: Victim, whole: Images) -> torch.Tensor:
         """Places that are trained on: all but the reserve."""
         order = splits.stratified_order(
             whole.y, torch.arange(len(whole)), generator(victim.seed, "reserve")
@@ -172,7 +173,7 @@ class TrialRuntime:
 
     def _trainable(self, victim: Victim) -> Images:
         whole = self.images(_Key(victim.dataset), "train")
-        return whole.take(self._kept(victim, whole)) if victim.reserve else whole
+        return whole.take(self._trained_on(victim, whole)) if victim.reserve else whole
 
     def _load_victim(self, key: "_Key") -> nn.Module:
         model = self.fresh(key.value)
@@ -226,9 +227,9 @@ class _Key:
         return hash(self.text)
 
 
-def _bound(kind: str, choice: MethodConfig) -> Callable[..., Any]:
-    function = catalog.find(kind, choice.name)
-    return functools.partial(function, **choice.params)
+def _bound(kind: str, config: MethodConfig) -> Callable[..., Any]:
+    function = catalog.find(kind, config.name)
+    return functools.partial(function, **config.params)
 
 
 def _in_role(role: Role, trial: Trial) -> Callable[..., Any] | None:

@@ -1,4 +1,5 @@
-"""The types that every package shares: choices, victims, trials, records, and their content ids.
+"""The types that every package shares: configurations of methods, victims, trials, records, and
+their content ids.
 
 Imports the standard library only, so that a program which just reads results loads neither torch
 nor ray.
@@ -80,7 +81,7 @@ class MethodConfig:
     """A method by its file's name, with settings.
 
     ``files`` holds, for each setting that names a file or folder, the digest of what lies there:
-    that, not the path, identifies the choice, so results can be shared between machines.
+    that, not the path, identifies the configuration, so results can be shared between machines.
     """
 
     name: str
@@ -97,7 +98,8 @@ class MethodConfig:
         }
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.params.items())})"
+        settings = [f"{key}={value}" for key, value in self.params.items()]
+        return f"{self.name}({', '.join(settings)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +111,11 @@ class Victim:
     attacks: tuple[MethodConfig, ...]  # () is the clean model
     training: MethodConfig
     seed: int
-    reserve: float = (
-        0.0  # share of the training images kept out of training, for trusted images never seen
-    )
+    # share of the training images kept out of training, for trusted images never seen
+    reserve: float = 0.0
     filter: MethodConfig | None = None  # what its training set went through before training
-    _id: str = field(
-        default="", init=False, repr=False, compare=False
-    )  # once somebody has asked for it
+    # set when ``id`` is first read
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -144,13 +144,11 @@ class Trial:
     method: MethodConfig | None
     trusted: float  # r: trusted images / training images, a fraction
     seed: int
-    self_poisoning: MethodConfig | None = (
-        None  # how the defender poisons copies of the model (tuning only)
-    )
+    # how the defender poisons copies of the model (tuning only)
+    self_poisoning: MethodConfig | None = None
     detector: MethodConfig | None = None  # what inspects the model (detectability only)
-    _id: str = field(
-        default="", init=False, repr=False, compare=False
-    )  # once somebody has asked for it
+    # set when ``id`` is first read
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         roles = {role: method.identity() for role, method in self.roles.items()}
@@ -232,7 +230,7 @@ _STORED_IF_GIVEN = ("filter",)  # earlier versions have no such field
 
 
 def to_json(value: Any) -> Any:
-    """A plain JSON value of a choice, victim, trial, point or record; ``from_json`` undoes it."""
+    """A configuration, victim, trial, point or record as plain JSON; ``from_json`` undoes it."""
     if isinstance(value, (MethodConfig, Victim, Trial, Point, Record)):
         names = [f.name for f in fields(value) if f.init]
         names = [n for n in names if n not in _STORED_IF_GIVEN or getattr(value, n) is not None]

@@ -20,9 +20,8 @@ def stratified_order(y: Tensor, candidates: Tensor, rng: Generator) -> Tensor:
     rank = torch.empty(len(shuffled), dtype=torch.float64)
     for label in set(labels.tolist()):
         mine = (labels == label).nonzero().flatten()
-        offset = torch.rand(
-            1, generator=rng, dtype=torch.float64
-        )  # else rounding favours the first classes
+        # else rounding favours the first classes
+        offset = torch.rand(1, generator=rng, dtype=torch.float64)
         rank[mine] = (torch.arange(len(mine), dtype=torch.float64) + offset) / len(mine)
     return shuffled[rank.argsort(stable=True)]
 
@@ -70,8 +69,8 @@ def cut(y: Tensor, copy: int, folds: int, seed_rng: Generator) -> tuple[Tensor, 
     parts for one fold and ``folds`` parts otherwise; copy i selects on part i mod folds and fits on
     the others (cross-fitting).
     """
-    # by class, shuffled within: every k-th of it is stratified; of a class-interleaved order it may
-    # be one class only
+    # sorted by class, shuffled within each: so every k-th image is a stratified sample, while in an
+    # order that alternates between classes every k-th image may be of one class
     y, mixed = y.cpu(), torch.randperm(len(y), generator=seed_rng)
     order = mixed[y[mixed].argsort(stable=True)]
     n_report = round(REPORT_SHARE * len(y))

@@ -62,14 +62,14 @@ T = TypeVar("T", ResidualAsr, Detection)
 
 
 def _along(
-    rows: Sequence[T], choices: Callable[[T], tuple[object, ...]]
+    rows: Sequence[T], configs: Callable[[T], tuple[object, ...]]
 ) -> Iterable[tuple[str, list[T]]]:
     """Rows of one attack, benchmark, r and method that differ in m, by rising m."""
     benchmarks: dict[tuple[str, float], list[T]] = defaultdict(list)
     for row in rows:
         benchmarks[row.attack_config.benchmark, row.trusted].append(row)
     for _, group in sorted(benchmarks.items()):
-        for name, panel in labels(group, choices).items():  # type: ignore[arg-type]
+        for name, panel in labels(group, configs).items():  # type: ignore[arg-type]
             families: dict[AttackConfig, list[T]] = defaultdict(list)
             for row in panel:
                 if row.m is not None:

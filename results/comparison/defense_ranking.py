@@ -32,7 +32,7 @@ class Defended:
     volume: Volume
     # share of resamples in which no rival has a lower hypervolume; None where nothing can be said
     lowest: float | None
-    marks: tuple[Mark, ...]  # behind the volume: attacks that all rivals have met
+    marks: tuple[Mark, ...]  # the attacks that the volume is of: those measured for all rivals
     left_out: tuple[str, ...]  # pairs that met fewer attacks
 
     @property

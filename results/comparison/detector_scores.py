@@ -43,9 +43,8 @@ class Detection:
     clean: Mapping[str, float]
     refused: int  # finished rows without a finite score, poisoned and clean
     failed: int  # rows that failed or were pruned
-    facts: Mapping[
-        str, Mapping[str, float]
-    ]  # by poisoned victim: located (share of its rows), cosine, iou
+    # by poisoned victim: located (share of its rows), cosine, iou
+    facts: Mapping[str, Mapping[str, float]]
 
     @property
     def m(self) -> int | None:

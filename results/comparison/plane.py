@@ -78,9 +78,8 @@ class Plane:
     detector: str
     rule: str
     marks: tuple[Mark, ...]
-    refusals: tuple[
-        str, ...
-    ]  # by attack: rows that count for nothing, and whether it is missing because of them
+    # by attack: rows that count for nothing, and whether it is missing because of them
+    refusals: tuple[str, ...]
 
     @property
     def benchmark(self) -> tuple[str, float]:

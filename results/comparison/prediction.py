@@ -82,7 +82,7 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
             real[r.trial.victim.id, r.trial.trusted, _id(r)].append(r)
     found = []
     for c in configurations(records, rule):
-        key = (c.victim.id, c.task.trusted, content_id(c.choice.identity()))
+        key = (c.victim.id, c.task.trusted, content_id(c.method.identity()))
         if c.curve and key in real:
             found += _paired(c, real[key], delta)
     return found
@@ -113,9 +113,9 @@ def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair
             victim_seed=c.victim.seed,
             scheme=str(params.get("scheme", "labels")),
             kinds="+".join(sorted(c.kinds)) or str(params.get("attack", "badnets")),
-            defense=c.choice.name,
-            family=catalog.describe("defenses", c.choice.name).family,
-            settings=settings(c.choice),
+            defense=c.method.name,
+            family=catalog.describe("defenses", c.method.name).family,
+            settings=settings(c.method),
             step=at.step,
             eta_copy_worst=at.asr,
             eta_copy_mean=_mean_over_copies(c, at.step),

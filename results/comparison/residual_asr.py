@@ -136,7 +136,9 @@ def _residual_asr(panel: str, group: list[Record], rule: str) -> ResidualAsr:
 
 
 def _ends(record: Record, rule: str) -> tuple[Point, Point] | None:
-    """First and chosen point; None where the record gives none that can be believed."""
+    """The first and the chosen point; None for a frozen run that did not reach its step, or where a
+    measurement is not finite.
+    """
     if rule == FROZEN and not _arrived(record):
         return None
     try:
@@ -149,7 +151,7 @@ def _ends(record: Record, rule: str) -> tuple[Point, Point] | None:
 
 
 def _arrived(record: Record) -> bool:
-    """A frozen run counts only if it came to its step."""
+    """True where a frozen run reached the step at which it is to stop."""
     return max((p.step for p in record.curve), default=-1) >= int(
         record.trial.game.params.get("stop_at", 0)
     )

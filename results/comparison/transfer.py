@@ -70,18 +70,18 @@ def transfers(
         if c.point:
             groups[c.victim.id, c.task.trusted].append(c)
     found = []
-    plants = dict.fromkeys(_plant(c) for c in planted)
-    for self_poisoning, (_, real) in product(plants, sorted(groups.items())):
-        on_copies = _planted(real[0], [c for c in planted if _plant(c) == self_poisoning])
-        for defense in [*sorted({c.choice.name for c in real}), None]:
-            some = [c for c in real if defense in (None, c.choice.name)]
+    poisonings = dict.fromkeys(_poisoning(c) for c in planted)
+    for self_poisoning, (_, real) in product(poisonings, sorted(groups.items())):
+        on_copies = _planted(real[0], [c for c in planted if _poisoning(c) == self_poisoning])
+        for defense in [*sorted({c.method.name for c in real}), None]:
+            some = [c for c in real if defense in (None, c.method.name)]
             pairs = [(on_copies[k], _eta(c)) for c in some if (k := _key(c)) in on_copies]
             if len(pairs) > 2:
                 found.append(_transfer(self_poisoning, real[0], defense, pairs, seed))
     return found
 
 
-def _plant(c: Configuration) -> str:
+def _poisoning(c: Configuration) -> str:
     trial = c.records[0].trial
     return (
         str(trial.self_poisoning.params.get("attack", "badnets"))
@@ -101,7 +101,7 @@ def _planted(real: Configuration, planted: list[Configuration]) -> dict[str, flo
 
 
 def _key(c: Configuration) -> str:
-    return content_id(c.choice.identity())
+    return content_id(c.method.identity())
 
 
 def _eta(c: Configuration) -> float:

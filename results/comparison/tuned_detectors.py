@@ -16,7 +16,7 @@ class TunedDetector:
     victim: str  # Victim.id
     trusted: float
     repair: MethodConfig | None  # whose repaired model it compared with
-    choice: MethodConfig
+    detector: MethodConfig
     auc: float  # share of a copy's other classes that score below the planted target
     margin: float  # target's score less the highest other, in the detector's unit
     n_copies: int
@@ -46,7 +46,7 @@ def tuned_detectors(records: Iterable[Record]) -> list[TunedDetector]:
                 victim=t.victim.id,
                 trusted=t.trusted,
                 repair=t.method,
-                choice=t.detector,
+                detector=t.detector,
                 auc=fmean(r.metrics["auc"] for r in done),
                 margin=fmean(r.metrics["margin"] for r in done),
                 n_copies=int(sum(r.metrics["copies"] for r in done)),
@@ -55,5 +55,5 @@ def tuned_detectors(records: Iterable[Record]) -> list[TunedDetector]:
             )
         )
     return sorted(
-        found, key=lambda d: (d.victim, d.trusted, d.choice.name, d.failed > 0, -d.auc, -d.margin)
+        found, key=lambda d: (d.victim, d.trusted, d.detector.name, d.failed > 0, -d.auc, -d.margin)
     )

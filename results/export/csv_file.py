@@ -18,14 +18,14 @@ def to_csv(table: pd.DataFrame, path: Path) -> None:
     would not be quoted, and begin a row.
     """
     text = {
-        name: table[name].map(_shown)
+        name: table[name].map(_harmless)
         for name in table.columns
         if table[name].dtype.kind not in "biufM"
     }
-    table.assign(**text).rename(columns=_shown).to_csv(path, index=False)
+    table.assign(**text).rename(columns=_harmless).to_csv(path, index=False)
 
 
-def _shown(cell: Any) -> Any:
+def _harmless(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     text = cell.replace("\r\n", "\n").replace("\r", "\n")

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-_LOG_ABOVE = (
-    100.0  # a setting whose largest value is this many times its smallest is shown on a log scale
-)
+# a setting whose largest value is this many times its smallest is shown on a log scale
+_LOG_ABOVE = 100.0
 
 
 def to_optuna(records: Iterable[Record], path: str | Path) -> int:
@@ -49,7 +48,7 @@ def to_optuna(records: Iterable[Record], path: str | Path) -> int:
         )
     try:
         with whole(path) as part:
-            part.touch()  # SQLite itself would let nobody else write
+            part.touch()  # with the user's umask; SQLite would deny others the right to write
             _write(studies, part)
     except OSError as problem:
         raise SpecError(f"cannot write {str(path)!r}: {problem.strerror or problem}.") from problem

@@ -10,19 +10,16 @@ from results.stats.roc import Floats
 from trials.spec import Victim
 
 CLEAN = Look(_GREY, "circle")
-_MARKS = (
-    *_SYMBOLS,
-    "triangle-down",
-    "hourglass",
-    "star",
-)  # eleven, so that marks differ where colours recur
+# eleven, so that marks differ where colours recur
+_MARKS = (*_SYMBOLS, "triangle-down", "hourglass", "star")
+# from little to much, seen alike by all
 _ORDER = (
     "#56B4E9",
     "#1B83C6",
     "#CC79A7",
     "#D55E00",
     "#E69F00",
-)  # from little to much, seen alike by all
+)
 
 
 def attack_looks(victims: Iterable[Victim]) -> dict[str, Look]:

@@ -54,24 +54,24 @@ def looks(records: Iterable[Record]) -> dict[str, Look]:
     return found | {n: Look(_GREY, *_CONTROL_LOOKS[n]) for n in names if n in CONTROLS}
 
 
-def text(given: object) -> str:
+def escaped(given: object) -> str:
     """A name as plotly shall show it: plotly reads <b>, <a href> and the like in labels, so they
     are escaped.
     """
     return html.escape(str(given), quote=False)
 
 
-def hover(choice: MethodConfig, point: Point, *extra: str) -> str:
+def hover(config: MethodConfig, point: Point, *extra: str) -> str:
     """What a mark says when pointed at; already escaped. At step 0 no setting had been used."""
-    used = choice.params if point.step else {}
+    used = config.params if point.step else {}
     lines = [
-        f"<b>{text(choice.name)}</b>",
-        *(f"{text(k)} = {text(_short(v))}" for k, v in used.items()),
+        f"<b>{escaped(config.name)}</b>",
+        *(f"{escaped(k)} = {escaped(_short(v))}" for k, v in used.items()),
     ]
     lines += [
         f"step {point.step}",
         f"ASR {100 * point.asr:.1f} %, CDA {100 * point.cda:.1f} %",
-        *map(text, extra),
+        *map(escaped, extra),
     ]
     return "<br>".join(lines)
 

@@ -15,8 +15,7 @@ from plotly.subplots import make_subplots
 
 from results.comparison.detectability import detections
 from results.figures._attacks import CLEAN, attack_looks, faded, named_looks
-from results.figures._style import Look, layout
-from results.figures._style import text as shown
+from results.figures._style import Look, escaped, layout
 from results.reference import paper
 from results.selection.configurations import of_game
 from results.selection.disambiguation import labels
@@ -57,7 +56,7 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
     rows = 2 if areas else 1
     theirs = {name: paper.along_budget(v) for name, v in victims.items()}
     ms = _budgets([*rates.values(), *areas.values()], theirs.values())
-    chart = _panels(rows, ms, f"ρ: AUC of {shown(name)}")
+    chart = _panels(rows, ms, f"ρ: AUC of {escaped(name)}")
     said: set[str] = set()
     looks = _looks(victims, attack_looks(r.trial.victim for r in records))
     for i, (attack, (look, dash)) in enumerate(looks.items()):
@@ -66,12 +65,12 @@ def figure(records: Sequence[Record], /, *, detector: str | None = None) -> go.F
             if values:
                 first = row == 1 or attack not in rates
                 scale = 100 if row == 1 else 1
-                line = _line(values, shown(attack), look, dash, scale, beside)
+                line = _line(values, escaped(attack), look, dash, scale, beside)
                 chart.add_trace(line.update(showlegend=first), row=row, col=1)
         plain = attack_name(victims[attack])
         if plain not in said:  # of which family the paper's are it does not say
             alone = sum(attack_name(v) == plain for v in victims.values()) == 1
-            _paper(chart, theirs[attack], shown(plain), look if alone else CLEAN, rows)
+            _paper(chart, theirs[attack], escaped(plain), look if alone else CLEAN, rows)
         said.add(plain)
     if areas:
         _chance(chart)

@@ -8,8 +8,7 @@ from itertools import chain
 import numpy as np
 import plotly.graph_objects as go
 
-from results.figures._style import Look, asr_axis, cda_axis, hover, layout, looks
-from results.figures._style import text as shown
+from results.figures._style import Look, asr_axis, cda_axis, escaped, hover, layout, looks
 from results.selection.configurations import Configuration, configurations
 from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE
@@ -32,8 +31,8 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
     names, styles = task_names(records, "tuning"), looks(records)
     found = [c for c in configurations(records, rule) if c.point]
     for w in winners(records, rule):  # best first, so the legend is a ranking
-        group = [c for c in found if c.task == w.task and c.choice.name == w.defense]
-        label = shown(", ".join(filter(None, [w.defense, names[w.task]])))
+        group = [c for c in found if c.task == w.task and c.method.name == w.defense]
+        label = escaped(", ".join(filter(None, [w.defense, names[w.task]])))
         chart.add_traces(_traces(group, styles[w.defense], label))
         chart.add_scatter(
             x=[100 * w.eta],
@@ -87,7 +86,7 @@ def _traces(group: list[Configuration], look: Look, label: str) -> list[go.Scatt
         name=label,
         legendgroup=label,
         hoverinfo="text",
-        hovertext=[hover(c.choice, p) for c, p in zip(kept, points, strict=True)],
+        hovertext=[hover(c.method, p) for c, p in zip(kept, points, strict=True)],
     )
     return [line, dots]
 

@@ -12,8 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from results.figures._style import layout
-from results.figures._style import text as shown
+from results.figures._style import escaped, layout
 
 Picture = NDArray[np.uint8]
 ROWS = ("clean", "with the trigger", "difference")
@@ -28,7 +27,7 @@ def figure(columns: Mapping[str, tuple[Picture, Picture]], /, *, gain: float = 3
     """
     if not columns:
         return go.Figure(layout=layout(height=120))
-    titles = [shown(name) for name in columns]
+    titles = [escaped(name) for name in columns]
     chart = make_subplots(
         rows=3,
         cols=len(columns),

@@ -15,8 +15,7 @@ from plotly.subplots import make_subplots
 from results.comparison.detectability import detections
 from results.comparison.detector_scores import Detection
 from results.figures._attacks import CLEAN, faded
-from results.figures._style import Look, layout
-from results.figures._style import text as shown
+from results.figures._style import Look, escaped, layout
 from results.selection.disambiguation import labels
 from results.selection.grouping import attack_name, names
 from trials.spec import Record
@@ -69,7 +68,7 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
     chart = make_subplots(
         rows=rows, cols=columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.04,
         vertical_spacing=60 / height,
-        subplot_titles=[f"{shown(called[d.attack_config])}<br>ρ = {d.rho:.2f}" for d in chosen],
+        subplot_titles=[f"{escaped(called[d.attack_config])}<br>ρ = {d.rho:.2f}" for d in chosen],
     )  # fmt: skip
     base = layout(
         height=height,
@@ -94,7 +93,7 @@ def _drawn(chosen: Sequence[Detection], detector: str) -> go.Figure:
     top = 100 * max(_shares(side, edges).max() for side in sides)
     chart.update_yaxes(range=[-9, top + 4], tickvals=list(range(0, 101, 20 if top > 45 else 10)))
     chart.update_xaxes(
-        title={"text": f"score of {shown(detector)}", "standoff": 8, "font": {"size": 13}},
+        title={"text": f"score of {escaped(detector)}", "standoff": 8, "font": {"size": 13}},
         row=rows,
         col=1,
     )

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results.figures._style import layout, looks
-from results.figures._style import text as shown
+from results.figures._style import escaped, layout, looks
 from results.selection.importance import Importance, importance
 from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record
@@ -34,7 +33,7 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
         shared_xaxes=True,
         row_heights=counts,
         vertical_spacing=gap,
-        subplot_titles=[f"{shown(i.defense)}  ({i.n} configurations)" for i in known],
+        subplot_titles=[f"{escaped(i.defense)}  ({i.n} configurations)" for i in known],
     )
     base = layout(height=_height(counts), showlegend=False)
     axis = base.xaxis.to_plotly_json()
@@ -60,7 +59,7 @@ def _bars(item: Importance, colour: str) -> go.Bar:
     shares = item.shares or {}
     return go.Bar(
         x=[100 * v for v in shares.values()],
-        y=[shown(k) for k in shares],
+        y=[escaped(k) for k in shares],
         orientation="h",
         marker={"color": colour},
         text=[f"{100 * v:.0f}" for v in shares.values()],

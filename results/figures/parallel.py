@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from results.figures._style import hover, layout
-from results.figures._style import text as shown
+from results.figures._style import escaped, hover, layout
 from results.selection.configurations import Configuration, configurations
 from results.selection.importance import varied
 from results.selection.labels import value
@@ -20,11 +19,12 @@ from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record, Scalar
 
 MOST = 120  # lines: the best by the rule; more cannot be told apart
+# seen alike by all, on light and on dark
 _SCALE = [
     [0.0, "#1B83C6"],
     [0.5, "#9a9a9a"],
     [1.0, "#E69F00"],
-]  # seen alike by all, on light and on dark
+]
 
 
 def figure(records: Sequence[Record], /, *, defense: str, rule: str = DEFAULT_RULE) -> go.Figure:
@@ -35,7 +35,7 @@ def figure(records: Sequence[Record], /, *, defense: str, rule: str = DEFAULT_RU
         SpecError: unknown rule.
         ValueError: a measurement is not finite.
     """
-    group = [c for c in configurations(records, rule) if c.choice.name == defense and c.point]
+    group = [c for c in configurations(records, rule) if c.method.name == defense and c.point]
     names = varied(group)
     chart = go.Figure(
         layout=layout(height=352, showlegend=False, margin={"l": 8, "r": 8, "t": 12, "b": 24})
@@ -44,7 +44,7 @@ def figure(records: Sequence[Record], /, *, defense: str, rule: str = DEFAULT_RU
         return chart
     columns = {}
     for name in names:
-        columns[name] = [c.choice.params[name] for c in group]
+        columns[name] = [c.method.params[name] for c in group]
     places = {n: _places(column) for n, column in columns.items()}
     order = sorted(
         range(len(group)), key=lambda i: (group[i].failed + group[i].pruned > 0, group[i].rank)
@@ -71,7 +71,7 @@ def _line(c: Configuration, heights: list[float], best: bool) -> go.Scatter:
         marker={"size": 8 if best else 4},
         opacity=1.0 if best else 0.7,
         hoverinfo="text",
-        hovertext=hover(c.choice, c.point),
+        hovertext=hover(c.method, c.point),
     )
 
 
@@ -96,10 +96,15 @@ def _axis(chart: go.Figure, x: int, name: str, column: Sequence[Scalar]) -> None
     )
     for y, label, side in ((0, ends[0][1], "top"), (1, ends[-1][1], "bottom")):
         chart.add_annotation(
-            x=x, y=y, text=shown(_end(label)), showarrow=False, yanchor=side, font={"size": 11}
+            x=x, y=y, text=escaped(_end(label)), showarrow=False, yanchor=side, font={"size": 11}
         )
     chart.add_annotation(
-        x=x, y=-0.1, text=f"<b>{shown(name)}</b>", showarrow=False, yanchor="top", font={"size": 12}
+        x=x,
+        y=-0.1,
+        text=f"<b>{escaped(name)}</b>",
+        showarrow=False,
+        yanchor="top",
+        font={"size": 12},
     )
 
 

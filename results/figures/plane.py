@@ -15,8 +15,7 @@ from results.comparison.attack_front import band, front
 from results.comparison.defense_ranking import rankings
 from results.comparison.plane import Mark, Plane, planes
 from results.figures._attacks import attack_looks, faded, staircase
-from results.figures._style import Look, layout
-from results.figures._style import text as shown
+from results.figures._style import Look, escaped, layout
 from results.selection.grouping import Channel, attack_name
 from results.selection.labels import percents
 from trials.spec import Record
@@ -65,11 +64,11 @@ def drawn(plane: Plane, looks: Mapping[str, Look]) -> go.Figure:
     chart = go.Figure(
         layout=layout(
             xaxis={
-                "title": {"text": f"η: ASR left by {shown(plane.defense)} (%)"},
+                "title": {"text": f"η: ASR left by {escaped(plane.defense)} (%)"},
                 "range": [-0.03 * high, min(103, 1.1 * high)],
             },
             yaxis={
-                "title": {"text": f"ρ: AUC of {shown(plane.detector)}"},
+                "title": {"text": f"ρ: AUC of {escaped(plane.detector)}"},
                 "range": [low - 0.03, 1.03],
                 "dtick": 0.1,
             },
@@ -83,7 +82,7 @@ def drawn(plane: Plane, looks: Mapping[str, Look]) -> go.Figure:
     for name, look in looks.items():
         group = [m for m in plane.marks if attack_name(m.victim) == name]
         if group:
-            chart.add_trace(_attack(group, shown(name), look))
+            chart.add_trace(_attack(group, escaped(name), look))
     chart.add_hline(
         y=0.5,
         line={"dash": "dot", "width": 1.2, "color": "rgba(128,128,128,0.9)"},
@@ -180,5 +179,5 @@ def _said(m: Mark) -> str:
     models = f"{len(m.found.poisoned)} poisoned, {len(m.found.clean)} clean models"
     before = f"ASR before {100 * m.asr0:.1f} %"
     return "<br>".join(
-        [f"<b>{shown(m.name)}</b>", before, eta, rho, models + (" (few)" if m.found.few else "")]
+        [f"<b>{escaped(m.name)}</b>", before, eta, rho, models + (" (few)" if m.found.few else "")]
     )

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from results.figures._style import asr_axis, cda_axis, hover, layout, looks
-from results.figures._style import text as shown
+from results.figures._style import asr_axis, cda_axis, escaped, hover, layout, looks
 from results.selection.configurations import configurations
 from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE
@@ -28,10 +27,10 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=440))
     names, styles = task_names(records, "tuning"), looks(records)
-    curves = {(c.task, str(c.choice.identity())): c.curve for c in configurations(records, rule)}
+    curves = {(c.task, str(c.method.identity())): c.curve for c in configurations(records, rule)}
     for w in winners(records, rule):
-        curve, look = curves[w.task, str(w.choice.identity())], styles[w.defense]
-        label = shown(", ".join(filter(None, [w.defense, names[w.task]])))
+        curve, look = curves[w.task, str(w.method.identity())], styles[w.defense]
+        label = escaped(", ".join(filter(None, [w.defense, names[w.task]])))
         chart.add_scatter(
             x=[100 * p.asr for p in curve],
             y=[100 * p.cda for p in curve],
@@ -41,7 +40,7 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
             name=label,
             legendgroup=label,
             hoverinfo="text",
-            hovertext=[hover(w.choice, p) for p in curve],
+            hovertext=[hover(w.method, p) for p in curve],
         )
         chart.add_trace(_chosen(w, look.colour, label))
     return chart
@@ -64,5 +63,5 @@ def _chosen(w: Winner, colour: str, label: str) -> go.Scatter:
         showlegend=False,
         legendgroup=label,
         hoverinfo="text",
-        hovertext=[hover(w.choice, Point(w.step, w.cda, w.eta), "the recommended step")],
+        hovertext=[hover(w.method, Point(w.step, w.cda, w.eta), "the recommended step")],
     )

@@ -13,8 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from results.figures._attacks import faded, ranked_looks
-from results.figures._style import Look, asr_axis, cda_axis, layout
-from results.figures._style import text as shown
+from results.figures._style import Look, asr_axis, cda_axis, escaped, layout
 from results.selection.configurations import mean_curve, of_game
 from results.selection.grouping import attack_name, budget
 from results.selection.rules import curve_of, delta_of
@@ -35,7 +34,7 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
         ValueError: a measurement is not finite.
     """
     chart = go.Figure(
-        layout=layout(xaxis=asr_axis(f"ASR of {shown(attack)} (%)"), yaxis=cda_axis(), height=440)
+        layout=layout(xaxis=asr_axis(f"ASR of {escaped(attack)} (%)"), yaxis=cda_axis(), height=440)
     )
     groups: dict[int, list[tuple[Point, ...]]] = defaultdict(list)
     floors = []

@@ -28,14 +28,10 @@ _NAMES = {
     "prune_rate": "rho",
     "sampled_batches": "ranking_batches",
 }
-_KAPPA = {
-    "cifar10": "0.00358",
-    "imagenet": "0.0257",
-}  # 2 lambda_R / n, n = 11.17 and 11.69 million parameters
-_PER_SIDE = {
-    "cifar10": 10,
-    "imagenet": 3,
-}  # models a side behind a rho (caption of figure 5, section V-D1)
+# 2 lambda_R / n, n = 11.17 and 11.69 million parameters
+_KAPPA = {"cifar10": "0.00358", "imagenet": "0.0257"}
+# models a side behind a rho (caption of figure 5, section V-D1)
+_PER_SIDE = {"cifar10": 10, "imagenet": 3}
 
 
 class Attacked(NamedTuple):

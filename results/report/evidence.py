@@ -57,7 +57,7 @@ def inert(value: object) -> Markup:
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # nothing of HTML is left in it
+    return Markup(text)  # it has no character that HTML gives a meaning
 
 
 def evidence(

@@ -191,9 +191,8 @@ def _cell(name: str, given: Any) -> Cell:
     if isinstance(given, float):
         return Cell(_float(name, given), "number")
     if name in _TEXT:
-        return Cell(
-            str(given).replace(" = ", "\u00a0=\u00a0"), "text"
-        )  # no line ends inside a setting
+        # no line ends inside a setting
+        return Cell(str(given).replace(" = ", "\u00a0=\u00a0"), "text")
     return Cell(str(given), "number" if "interval" in name else "word")
 
 

@@ -170,7 +170,7 @@ def _short(answers: Sequence[Answer]) -> ReportTable | None:
 
 
 def _understood(applied: Applied | None) -> Mapping[str, Any] | None:
-    """What was made of a given model and its images before anything was spent."""
+    """How a given model and its images were understood, before any trial ran."""
     seen = applied.understood if applied else None
     if seen is None:
         return None

@@ -77,7 +77,7 @@ def answer(
         verdict=verdict,
         headline=headline,
         sentences=tuple(sentences),
-        settings=() if left else tuple((k, value(v)) for k, v in w.choice.params.items()),
+        settings=() if left else tuple((k, value(v)) for k, v in w.method.params.items()),
         facts=(
             *_own(applied.own if applied else None, left),
             *_facts(w, seen, applied is not None),

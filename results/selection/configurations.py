@@ -1,6 +1,7 @@
 """Records of one defense's settings over several seeds, as one configuration with one mean curve.
 
-Only like is put with like: same victim, same share of trusted images, same game settings and plant.
+Only like is put with like: same victim, same share of trusted images, same game settings and
+self-poisoning.
 """
 
 from collections import defaultdict
@@ -29,7 +30,7 @@ class SelectionTask(NamedTuple):
 
     victim: str  # Victim.id
     trusted: float  # r, a fraction
-    setup: str  # id of the game's settings and the plant
+    game: str  # id of the game, its settings and the self-poisoning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +39,10 @@ class Configuration:
 
     task: SelectionTask
     victim: Victim
-    choice: MethodConfig
+    method: MethodConfig
     records: tuple[Record, ...]  # finished ones, one a seed
-    curve: tuple[
-        Point, ...
-    ]  # mean over seeds, at the steps that all of them recorded; () if none finished
+    # mean over seeds, at the steps that all of them recorded; () if none finished
+    curve: tuple[Point, ...]
     point: Point | None  # what the rule takes from the curve
     delta: float
     rule: str
@@ -86,7 +86,7 @@ def of_game(records: Iterable[Record], *games: str) -> list[Record]:
 
 
 def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask, list[Record]]:
-    """The game's records by task, in order of victim, trusted share and setup."""
+    """The game's records by task, in order of victim, trusted share and game."""
     groups: dict[SelectionTask, list[Record]] = defaultdict(list)
     for record in of_game(records, game):
         groups[task_of(record.trial)].append(record)
@@ -124,7 +124,7 @@ def configurations(
             Configuration(
                 task=task,
                 victim=trial.victim,
-                choice=trial.method,
+                method=trial.method,
                 records=tuple(done),
                 curve=curve,
                 point=take(curve, allowed) if curve else None,
@@ -163,8 +163,8 @@ def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:
-    """The smallest count among the records that have it, rounded down: intervals err on the wide
-    side.
+    """The smallest count among the records that have it, rounded down, so that an interval is too
+    wide rather than too narrow.
     """
     return min((int(r.metrics[metric]) for r in records if metric in r.metrics), default=None)
 

@@ -62,7 +62,7 @@ def confirmed(winner: Winner, records: Iterable[Record]) -> HeldOutResult | None
 
 
 def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
-    """The winner, frozen, against the real attack on the test set: one judgement a victim.
+    """The winner, frozen, against the real attack on the test set: one result a victim.
 
     The tuned victim's own runs are taken where there are any; else those of victims with its
     dataset and model, as when the settings were chosen on a clean model and then used on attacked
@@ -73,7 +73,7 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
 
 
 def each_attack(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
-    """As ``frozen``, for each attack on the victims of several: one judgement a victim and attack.
+    """As ``frozen``, for each attack on the victims of several: one result a victim and attack.
 
     Victims of one attack have none here: their one attack is in ``frozen``.
     """
@@ -102,7 +102,7 @@ def _judged(winner: Winner, records: Iterable[Record]) -> dict[str, list[Record]
 
 
 def pooled(group: Sequence[HeldOutResult]) -> HeldOutResult:
-    """Judgements of one winner on several victims as one: means over victims, intervals by
+    """The results of one winner on several victims as one: means over victims, intervals by
     bootstrap over them.
     """
     if len(group) == 1:
@@ -129,7 +129,7 @@ def _of(winner: Winner, records: Iterable[Record], game: str) -> list[Record]:
         and r.curve
         and r.trial.trusted == winner.trusted
         and r.trial.method is not None
-        and r.trial.method.identity() == winner.choice.identity()
+        and r.trial.method.identity() == winner.method.identity()
     ]
 
 

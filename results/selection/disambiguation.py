@@ -21,24 +21,24 @@ T = TypeVar("T", bound=HasTask)
 
 
 def labels(
-    rows: Sequence[T], choices: Callable[[T], tuple[MethodConfig | None, ...]]
+    rows: Sequence[T], configs: Callable[[T], tuple[MethodConfig | None, ...]]
 ) -> dict[str, list[T]]:
     """Rows by panel, under a name that tells the panels apart: 'nad', or 'nad (lr = 0.1)' beside
     'nad (lr = 0.01)'.
 
     Args:
         rows: of one benchmark and r.
-        choices: a row's method, then the one whose outcome it was given, if any.
+        configs: a row's method, then the one whose outcome it was given, if any.
     """
     panels: dict[str, list[T]] = defaultdict(list)
     for row in rows:
         panels[row.panel].append(row)
     alike: dict[str, list[str]] = defaultdict(list)
     for panel, group in panels.items():
-        alike[first.name if (first := choices(group[0])[0]) else "none"].append(panel)
+        alike[first.name if (first := configs(group[0])[0]) else "none"].append(panel)
     found: dict[str, list[T]] = {}
     for name, several in sorted(alike.items()):
-        given = {p: choices(panels[p][0]) for p in several}
+        given = {p: configs(panels[p][0]) for p in several}
         for panel in several:
             said = _varied(given[panel], list(given.values()))
             label = name if len(several) == 1 else f"{name} ({said})" if said else name

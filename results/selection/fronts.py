@@ -9,7 +9,7 @@ from results.stats.pareto import nondominated
 from trials.spec import Record
 
 Row = dict[str, Any]
-_CELL = itemgetter("victim", "trusted")
+_COMPARED = itemgetter("victim", "trusted")
 
 
 def fronts_of(records: Sequence[Record]) -> dict[str, list[Row]]:
@@ -20,18 +20,18 @@ def fronts_of(records: Sequence[Record]) -> dict[str, list[Row]]:
     """
     points: dict[str, list[Row]] = {}
     for c in configurations(list(records)):
-        at = {"victim": c.victim.id, "trusted": c.task.trusted, "settings": dict(c.choice.params)}
-        found = points.setdefault(c.choice.name, [])
+        at = {"victim": c.victim.id, "trusted": c.task.trusted, "settings": dict(c.method.params)}
+        found = points.setdefault(c.method.name, [])
         found += [{"asr": p.asr, "cda": p.cda, "step": p.step, **at} for p in c.curve]
     return {name: list(_front(found)) for name, found in points.items()}
 
 
 def _front(points: list[Row]) -> Iterator[Row]:
-    """The front in each cell, the cells in the order in which they occur."""
-    cells: dict[Any, list[Row]] = {}
+    """The front of each victim and share of trusted images, in the order in which these occur."""
+    groups: dict[Any, list[Row]] = {}
     for point in points:
-        cells.setdefault(_CELL(point), []).append(point)
-    for cell in cells.values():
-        keep = nondominated([[p["asr"], p["cda"]] for p in cell])
-        kept = [point for point, is_kept in zip(cell, keep, strict=True) if is_kept]
+        groups.setdefault(_COMPARED(point), []).append(point)
+    for group in groups.values():
+        keep = nondominated([[p["asr"], p["cda"]] for p in group])
+        kept = [point for point, is_kept in zip(group, keep, strict=True) if is_kept]
         yield from sorted(kept, key=itemgetter("asr"))

@@ -94,9 +94,8 @@ def _told_apart(
     found: dict[AttackConfig, str] = {}
     for name, group in alike.items():
         benchmarks = {s.benchmark for s in group}
-        several = len(group) > len(
-            benchmarks
-        )  # one attack in several benchmarks is told apart by the benchmark
+        # one attack in several benchmarks is told apart by the benchmark
+        several = len(group) > len(benchmarks)
         found |= {
             s: f"{name}, {_more(v, list(group.values()), *but)}" if several else name
             for s, v in group.items()

@@ -43,19 +43,19 @@ def importance(
     groups: dict[str, list[Configuration]] = defaultdict(list)
     for c in configurations(records, rule):
         if c.point is not None:
-            groups[c.choice.name].append(c)
+            groups[c.method.name].append(c)
     return {name: _of(name, group, enough) for name, group in sorted(groups.items())}
 
 
 def varied(group: Sequence[Configuration]) -> list[str]:
     """Settings that take more than one value in the group, sorted."""
-    names = sorted(set.intersection(*(set(c.choice.params) for c in group))) if group else []
+    names = sorted(set.intersection(*(set(c.method.params) for c in group))) if group else []
     return [name for name in names if len(_values(group, name)) > 1]
 
 
 def _values(group: Sequence[Configuration], name: str) -> set[tuple[type, Scalar]]:
     """A setting's values with their types, as 1, 1.0 and True are equal in Python."""
-    values = [c.choice.params[name] for c in group]
+    values = [c.method.params[name] for c in group]
     return {(type(v), v) for v in values}
 
 
@@ -89,7 +89,7 @@ def _ped_anova(
 
     columns = {}
     for name in turned:
-        columns[name] = [c.choice.params[name] for c in group]
+        columns[name] = [c.method.params[name] for c in group]
     spaces = {t: _distribution(column) for t, column in columns.items()}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -34,9 +34,9 @@ def value(given: Scalar) -> str:
     return f"{given:g}" if isinstance(given, float) else str(given)
 
 
-def settings(choice: MethodConfig) -> str:
+def settings(config: MethodConfig) -> str:
     """'lr = 0.01, steps = 2000'; empty where there are none."""
-    return ", ".join(f"{k} = {value(v)}" for k, v in choice.params.items())
+    return ", ".join(f"{k} = {value(v)}" for k, v in config.params.items())
 
 
 def last_line(error: str | None) -> str | None:
@@ -90,7 +90,7 @@ def task_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask,
         named[task] = ", ".join(telling)
     repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
     return {
-        c: f"{n} [{c.setup[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n
+        c: f"{n} [{c.game[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n
         for c, n in named.items()
     }
 

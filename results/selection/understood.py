@@ -84,7 +84,7 @@ class Understood:
             ),
         )
 
-    def shown(self) -> tuple[Class, ...]:
+    def listed(self) -> tuple[Class, ...]:
         """The classes that a table shows: all, or of many those that the model knows least."""
         if len(self.classes) <= 2 * SHOWN:
             return self.classes

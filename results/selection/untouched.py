@@ -13,7 +13,7 @@ Seen = Winner | HeldOutResult
 
 
 def expect(seen: Seen) -> str:
-    """How it stands on the copies."""
+    """A sentence with the ASR and CDA on the copies."""
     return (
         f"On copies of the model that carry a planted backdoor, the attack success rate stays at "
         f"{percent(seen.eta)} %"
@@ -22,7 +22,7 @@ def expect(seen: Seen) -> str:
 
 
 def reals(real: Sequence[HeldOutResult], many: int) -> list[str]:
-    """How the real attacks stand: each, or the mean of more than ``many``."""
+    """A sentence for each real attack, or one for the mean of more than ``many``."""
     if len(real) > many:
         every = pooled(real)
         return [
@@ -39,11 +39,11 @@ def reals(real: Sequence[HeldOutResult], many: int) -> list[str]:
 
 
 def within(seen: Seen) -> str:
-    """The interval of the ASR, to stand behind it; empty where it is not known."""
+    """The interval of the ASR in brackets, to follow the number; empty where it is not known."""
     return f" (95 % interval {percents(seen.interval)} %)" if seen.interval else ""
 
 
 def sure(interval: Interval | None, images: int | None, kind: str) -> str:
-    """How sure a rate over so many images of a kind is."""
+    """The interval of a rate, and how many images of a kind it was counted on."""
     counted = f"{images} {kind} images" if images else "number of images not recorded"
     return f"95 % interval {percents(interval)} %; {counted}" if interval else counted

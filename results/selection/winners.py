@@ -39,7 +39,7 @@ class Winner:
     trial: Trial  # one of its trials, to run the winner again from
     trusted: float  # r
     defense: str
-    choice: MethodConfig
+    method: MethodConfig
     step: int  # stop here
     eta: float  # η: ASR left at the step
     cda: float
@@ -94,7 +94,7 @@ def winners(
         records = [r for r in real if not r.trial.game.params.get("stop_at")] or real
     groups: dict[tuple[SelectionTask, str], list[Configuration]] = defaultdict(list)
     for c in configurations(records, rule, delta, "robustness" if rule == "oracle" else "tuning"):
-        groups[c.task, c.choice.name].append(c)
+        groups[c.task, c.method.name].append(c)
     found = [w for group in groups.values() if (w := _winner(group)) is not None]
     return sorted(found, key=lambda w: (w.task, _rank(w)))
 
@@ -139,8 +139,8 @@ def _winner(group: list[Configuration]) -> Winner | None:
         task=won.task,
         trial=won.records[0].trial,
         trusted=won.task.trusted,
-        defense=won.choice.name,
-        choice=won.choice,
+        defense=won.method.name,
+        method=won.method,
         step=point.step,
         eta=point.asr,
         cda=point.cda,

@@ -17,7 +17,7 @@ from results.stats.roc import DRAWS, Difference, Floats, auc_draws, quantiles, r
 
 
 class Paired(NamedTuple):
-    """The difference of two detectors' AUCs, judged twice."""
+    """The difference of two detectors' AUCs, tested in two ways."""
 
     delong: Difference
     bootstrap: Difference
@@ -26,7 +26,7 @@ class Paired(NamedTuple):
 
 
 def compared(poisoned: ArrayLike, clean: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Paired:
-    """Both judgements of the first of two detectors minus the second."""
+    """The first of two detectors' AUC minus the second's, by DeLong's test and by bootstrap."""
     tested, drawn = (
         delong_difference(poisoned, clean),
         bootstrap_difference(poisoned, clean, draws=draws, seed=seed),

@@ -47,9 +47,8 @@ def front(points: ArrayLike) -> Floats:
     order = np.argsort(asr)
     asr, cda = asr[order], cda[order]
     record = np.flatnonzero(np.concatenate([[True], cda[1:] > np.maximum.accumulate(cda)[:-1]]))
-    last = np.concatenate(
-        [asr[record][1:] > asr[record][:-1], [True]]
-    )  # of equal ASR the last record is the highest
+    # of equal ASR the last record is the highest
+    last = np.concatenate([asr[record][1:] > asr[record][:-1], [True]])
     return np.column_stack([asr[record[last]], cda[record[last]]])
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from results.store import read_only
 from results.store.schema import READABLE, REVISION, VERSION_TABLE, metadata
-from results.store.url import file_of, missing, parse, reason, shown
+from results.store.url import file_of, masked, missing, parse, reason
 from trials.spec import SpecError, canonical
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -57,10 +57,10 @@ def connect(address: str, *, create: bool, write: bool = True) -> Engine:
     except ModuleNotFoundError as problem:
         install = "pip install 'poisonsweep[postgres]'"
         raise SpecError(
-            f"store {shown(url)} needs the package {problem.name!r}: {install}."
+            f"store {masked(url)} needs the package {problem.name!r}: {install}."
         ) from None
     except (ArgumentError, TypeError, ValueError):
-        raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
+        raise SpecError(_BAD_OPTIONS.format(masked(url))) from None
     try:
         with _made(file if create else None, url):
             _prepare(engine, url, create=create, write=write)
@@ -69,10 +69,10 @@ def connect(address: str, *, create: bool, write: bool = True) -> Engine:
         raise
     except (ArgumentError, TypeError, ValueError):
         engine.dispose()
-        raise SpecError(_BAD_OPTIONS.format(shown(url))) from None
+        raise SpecError(_BAD_OPTIONS.format(masked(url))) from None
     except DBAPIError as problem:
         engine.dispose()
-        raise SpecError(f"store {shown(url)} cannot be used: {reason(problem, url)}.") from None
+        raise SpecError(f"store {masked(url)} cannot be used: {reason(problem, url)}.") from None
     except BaseException:
         engine.dispose()
         raise
@@ -94,14 +94,14 @@ def _may_open(file: Path, url: URL, *, create: bool, write: bool) -> None:
     dangerous lies.
     """
     if right := read_only.missing_right(file, write=write):
-        raise SpecError(f"store {shown(url)} cannot be {'used' if write else 'read'}: {right}.")
+        raise SpecError(f"store {masked(url)} cannot be {'used' if write else 'read'}: {right}.")
     if not create and not file.exists():
         raise SpecError(missing(url))
     if create:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise SpecError(_NO_FOLDER.format(shown(url), problem.strerror or problem)) from None
+            raise SpecError(_NO_FOLDER.format(masked(url), problem.strerror or problem)) from None
     read_only.check_companions(file)
 
 
@@ -118,7 +118,7 @@ def _made(file: Path | None, url: URL) -> Iterator[None]:
             file.touch()
     except OSError as problem:
         raise SpecError(
-            f"store {shown(url)}: {problem.strerror or problem}. Choose a folder that can be "
+            f"store {masked(url)}: {problem.strerror or problem}. Choose a folder that can be "
             "written."
         ) from None
     try:
@@ -173,9 +173,8 @@ def _pragmas(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     immediate, wanted = options.get(_IMMEDIATE), options.get(_SYNCHRONOUS, "FULL")
-    if (
-        immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted
-    ):  # the pool's next user may want the other
+    if immediate and connection.info.get(_SYNCHRONOUS, "FULL") != wanted:
+        # the pool's next user may want the other
         connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
         connection.info[_SYNCHRONOUS] = wanted
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
@@ -218,12 +217,12 @@ def _must_be_known(url: URL, version: str | None, known: Collection[str], *, wri
     """Raise SpecError for a newer version's schema, or one that has to be migrated first."""
     if version is not None and version not in known:
         raise SpecError(
-            f"store {shown(url)} was written by a newer poisonsweep (schema {version}, this one "
+            f"store {masked(url)} was written by a newer poisonsweep (schema {version}, this one "
             f"knows {REVISION}). Upgrade poisonsweep, or name another store."
         )
     if not write:
         raise SpecError(
-            f"store {shown(url)} has the schema {version} of an older poisonsweep, and this "
+            f"store {masked(url)} has the schema {version} of an older poisonsweep, and this "
             "command only reads. `poisonsweep run SPEC.toml` on it brings it to the present one; "
             "copy it first if the older must read it."
         )
@@ -251,7 +250,7 @@ def _no_tables(url: URL) -> str:
     if file is None or file.stat().st_size == 0:
         return missing(url)
     return (
-        f"there is no store at {shown(url)}: the file holds none of its tables. If it was copied "
+        f"there is no store at {masked(url)}: the file holds none of its tables. If it was copied "
         "from a store in use, "
         f"its content is still in the log beside the original: copy with sqlite3 ORIGINAL.db "
         f"'.backup {file.name}'."
@@ -267,7 +266,7 @@ def _version(connection: Connection, url: URL) -> str | None:
         )
         if odd is not None:
             raise SpecError(
-                f"store {shown(url)} holds the view or trigger {odd!r}, which poisonsweep never "
+                f"store {masked(url)} holds the view or trigger {odd!r}, which poisonsweep never "
                 "makes."
             )
     if VERSION_TABLE in names:
@@ -276,5 +275,5 @@ def _version(connection: Connection, url: URL) -> str | None:
     taken = sorted(names & set(metadata.tables))
     if taken:
         what = f"another program's table {taken[0]!r}"
-        raise SpecError(f"store {shown(url)} holds {what}. Name another file or database.")
+        raise SpecError(f"store {masked(url)} holds {what}. Name another file or database.")
     return None

@@ -57,9 +57,8 @@ def _dangerous(file: Path) -> str:
             continue
         except OSError:  # a folder that may not be entered: opening the file says so
             return ""
-        if (
-            not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
-        ):  # SQLite would write to what is linked
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            # SQLite would write to what is linked
             return f"{beside.name!r}, which is no regular file of its own,"
         if ending == _JOURNAL and found.st_size:
             return f"the rollback journal {beside.name!r}"
@@ -106,9 +105,8 @@ def connect(file: Path) -> sqlite3.Connection:
     real = file.resolve()
     if not _in_use(real):
         return _opened(real, "immutable=1")
-    if not Path(
-        f"{real}{_INDEX}"
-    ).exists():  # so nobody has it open, and SQLite would make an index of the log
+    if not Path(f"{real}{_INDEX}").exists():
+        # without an index of the log nobody has the store open, and SQLite would make an index
         return _in_memory(real)
     try:
         link = _opened(real, "mode=ro")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from results.store.url import reason, shown
+from results.store.url import masked, reason
 from trials.spec import SpecError
 
 T = TypeVar("T")
@@ -56,13 +56,13 @@ class RetryPolicy:
                 if left <= 0:
                     after = f" for {self.seconds:g} s" if self.seconds else ""
                     raise SpecError(
-                        f"store {shown(url)} could not be used{after}: {why}. Everything stored "
+                        f"store {masked(url)} could not be used{after}: {why}. Everything stored "
                         "is safe; when the "
                         "database is back, the same command goes on from there."
                     ) from None
                 if pause == FIRST:
                     self.say(
-                        f"store {shown(url)} cannot be used now ({why}); trying for up to "
+                        f"store {masked(url)} cannot be used now ({why}); trying for up to "
                         f"{self.seconds:g} s"
                     )
             time.sleep(min(pause, left))

@@ -133,10 +133,10 @@ def asked(trial: Trial) -> Row:
     }
 
 
-def _asked(kind: str, choice: MethodConfig) -> Row:
-    usual = defaults(kind, choice.name)
-    params = {k: v for k, v in choice.params.items() if k not in usual or not _same(usual[k], v)}
-    return {"name": choice.name, "params": params}
+def _asked(kind: str, config: MethodConfig) -> Row:
+    usual = defaults(kind, config.name)
+    params = {k: v for k, v in config.params.items() if k not in usual or not _same(usual[k], v)}
+    return {"name": config.name, "params": params}
 
 
 def _same(default: Scalar, value: Scalar) -> bool:

@@ -13,21 +13,20 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results.store import engine as store_engine
 from results.store import queries, read_only, sweep_specs
 from results.store.claims import Claims
+from results.store.engine import checkpoint, claiming, connect, reading, writing
 from results.store.queries import SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
 from results.store.statements import Statements
-from results.store.url import file_of, reason, shown
+from results.store.url import file_of, masked, reason
 from trials.spec import Record, SpecError, Status, Trial, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
-CHECKPOINT_SECONDS = (
-    10.0  # least time between two checkpoints of SQLite's log that a store asks for
-)
+# least time between two checkpoints of SQLite's log that a store asks for
+CHECKPOINT_SECONDS = 10.0
 T = TypeVar("T")
 
 
@@ -45,14 +44,13 @@ class Store:
         self._retry = retry or RetryPolicy()
         self._file = None if write else file_of(engine.url)  # of a store that is only read
         self._checkpointed = time.monotonic()
-        self._read = store_engine.reading(engine)
-        self._write = store_engine.writing(engine)
-        self._claim = store_engine.claiming(engine)
+        self._read = reading(engine)
+        self._write = writing(engine)
+        self._claim = claiming(engine)
         self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
-        self._victims: set[str] = (
-            set()
-        )  # those known to be in the store, so that they are not sent again
+        # ids of victims known to be in the store, so that their rows are not sent again
+        self._victims: set[str] = set()
 
     @classmethod
     def open(cls, url: str = DEFAULT_URL, *, create: bool = True) -> Self:
@@ -62,7 +60,7 @@ class Store:
             SpecError: not a database, a newer schema, a folder that cannot be written, or no store
                 and not ``create``.
         """
-        return cls(store_engine.connect(url, create=create))
+        return cls(connect(url, create=create))
 
     @classmethod
     def read(cls, url: str = DEFAULT_URL) -> Self:
@@ -73,11 +71,11 @@ class Store:
             SpecError: as ``open``; a schema that only migration makes readable; no right to read
                 it.
         """
-        return cls(store_engine.connect(url, create=False, write=False), write=False)
+        return cls(connect(url, create=False, write=False), write=False)
 
     def patient(self, seconds: float, say: Callable[[str], None] | None = None) -> Self:
-        """The same store; a call that cannot reach the database is repeated for up to so many
-        seconds.
+        """The same store, which repeats a call for up to so many seconds while the database cannot
+        be reached.
 
         ``say`` is told one line when that begins.
         """
@@ -248,11 +246,11 @@ class Store:
             raise
         except DBAPIError as problem:
             why = reason(problem, self._engine.url)
-            raise SpecError(f"store {shown(self._engine.url)} cannot be read: {why}.") from problem
+            raise SpecError(f"store {masked(self._engine.url)} cannot be read: {why}.") from problem
         except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
             why = f"{type(problem).__name__}: {problem}"
             raise SpecError(
-                f"store {shown(self._engine.url)} is damaged, or not ours ({why})."
+                f"store {masked(self._engine.url)} is damaged, or not ours ({why})."
             ) from problem
 
     def _writing(self, work: Callable[[Connection], T]) -> T:
@@ -267,7 +265,7 @@ class Store:
         except DBAPIError as problem:
             why = reason(problem, self._engine.url)
             raise SpecError(
-                f"store {shown(self._engine.url)} cannot be written: {why}."
+                f"store {masked(self._engine.url)} cannot be written: {why}."
             ) from problem
 
     def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -284,10 +282,9 @@ class Store:
         if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
             return
         self._checkpointed = time.monotonic()
-        with contextlib.suppress(
-            DBAPIError
-        ):  # what was written is safe in the log; the next time will do
-            store_engine.checkpoint(self._engine)
+        with contextlib.suppress(DBAPIError):
+            # what was written is safe in the log; the next time will do
+            checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self
@@ -296,4 +293,4 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Store({shown(self._engine.url)})"
+        return f"Store({masked(self._engine.url)})"

@@ -6,9 +6,8 @@ from typing import Any
 from trials.spec import SpecError
 
 Spec = Mapping[str, Any]
-ASKED = (
-    "asked"  # every field of a sweep that decides its trials; specs of the first version lack it
-)
+# every field of a sweep that decides its trials; specs of the first version lack it
+ASKED = "asked"
 _RENAMED = {"planting": "self_poisoning", "star": "one_at_a_time", "walk": "strategy"}
 # for copies of one kind of trigger, all that earlier versions knew, the two choose alike
 _ALIKE = ({"min_asr_within_delta", "worst_kind_within_delta"},)
@@ -43,9 +42,8 @@ def differences(stored: Spec, given: Spec) -> list[str]:
     old, new = (
         spec[ASKED] if ASKED in stored and ASKED in given else spec for spec in (stored, given)
     )
-    fields = [
-        f for f in old if f not in {ASKED, _DIGEST} and f in new
-    ]  # a field that the older did not have is new
+    # a field that the older did not have is new
+    fields = [f for f in old if f not in {ASKED, _DIGEST} and f in new]
     return [phrase for f in fields if (phrase := _difference(f, old[f], new[f]))]
 
 
@@ -94,10 +92,8 @@ def _covers(old: Any, new: Any) -> bool:
     changed = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)}
     if not changed <= {"trials", "limit"}:
         return False
-    whole, more_points = (
-        new.get("limit") == 0,
-        new.get("limit", 0) > old.get("limit", 0) > 0,
-    )  # they are nested
+    # a grid cut to more points holds those of the one that is cut to fewer
+    whole, more_points = new.get("limit") == 0, new.get("limit", 0) > old.get("limit", 0) > 0
     return ("limit" not in changed or whole or more_points) and bool(
         new.get("trials", 0) >= old.get("trials", 0)
     )

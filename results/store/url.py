@@ -14,15 +14,14 @@ ACCEPTED = (
 
 
 def parse(address: str) -> URL:
-    """The URL of an address.
+    """The URL that SQLAlchemy needs for a store's address, which is a URL or the path of a file.
 
     Raises SpecError, without repeating it (it may hold a password), if it is none.
     """
     if "://" not in address:
         if not address.endswith(".db"):
-            given = (
-                "" if "@" in address else f" {address!r}"
-            )  # a URL without its beginning may hold a password
+            # a URL without its beginning may hold a password
+            given = "" if "@" in address else f" {address!r}"
             raise SpecError(f"store{given} is not an address. Write {ACCEPTED}.")
         try:
             return URL.create("sqlite", database=str(Path(address).expanduser()))
@@ -40,7 +39,7 @@ def parse(address: str) -> URL:
     return url
 
 
-def shown(url: URL) -> str:
+def masked(url: URL) -> str:
     """The URL for people: no password, and no query, which may hold one."""
     return url.set(query={}).render_as_string(hide_password=True)
 
@@ -54,7 +53,7 @@ def file_of(url: URL) -> Path | None:
 
 def missing(url: URL) -> str:
     """The line for a store that is not there."""
-    return f"there is no store at {shown(url)}. `poisonsweep run SPEC.toml` makes one."
+    return f"there is no store at {masked(url)}. `poisonsweep run SPEC.toml` makes one."
 
 
 def reason(problem: DBAPIError, url: URL) -> str:

@@ -17,7 +17,7 @@ _COUNTS = ("n_", "copies", "steps", "step")
 def check(record: Record) -> None:
     """Raises ValueError for a record that no trial can have given."""
     trial, victim = record.trial, record.trial.victim
-    choices = [
+    configs = [
         ("games", trial.game),
         ("datasets", victim.dataset),
         ("models", victim.model),
@@ -25,8 +25,8 @@ def check(record: Record) -> None:
         *(("attacks", attack) for attack in victim.attacks),
         *((KIND_OF[role], method) for role, method in trial.roles.items()),
     ]
-    for kind, choice in choices:
-        _choice(kind, choice)
+    for kind, config in configs:
+        _config(kind, config)
     _number("trusted", trial.trusted, 0, 1)
     _number("reserve", victim.reserve, 0, 1)
     for seed in (trial.seed, victim.seed):
@@ -44,18 +44,18 @@ def check(record: Record) -> None:
     )
 
 
-def _choice(kind: str, choice: MethodConfig) -> None:
+def _config(kind: str, config: MethodConfig) -> None:
     _need(
-        isinstance(choice.name, str) and 0 < len(choice.name) <= 1000 and _is_text(choice.name),
+        isinstance(config.name, str) and 0 < len(config.name) <= 1000 and _is_text(config.name),
         "a method's name",
     )
-    for key, digest in choice.files.items():
+    for key, digest in config.files.items():
         _need(
             isinstance(key, str) and isinstance(digest, str) and _is_text(key + digest),
             "a file's digest",
         )
-    known = defaults(kind, choice.name)
-    for key, value in choice.params.items():
+    known = defaults(kind, config.name)
+    for key, value in config.params.items():
         _need(isinstance(key, str) and _is_text(key), "a setting's name")
         _need(isinstance(value, (str, int, float)), f"the setting {key!r}")
         if isinstance(value, str):

@@ -19,6 +19,6 @@ def of(understood: Understood, /) -> pd.DataFrame:
             "right (%)": points(c.recall),
             "others mostly taken for": c.taken_for or None,
         }
-        for c in understood.shown()
+        for c in understood.listed()
     ]
     return frame(rows, COLUMNS)

@@ -37,7 +37,7 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
             "CDA lost (pp)": points(w.cda_loss),
             "oracle step": w.step,
             "rule": w.rule,
-            "settings": settings(w.choice),
+            "settings": settings(w.method),
         }
         for w in winners(records, "oracle")
     ]

@@ -69,7 +69,7 @@ def _row(c: Configuration, point: Point, rule: str, one: str) -> dict[str, Any]:
     return {
         **of_victim(c.victim, c.task.trusted),
         "attack": of_attack(one, c.victim),
-        "defense": c.choice.name,
+        "defense": c.method.name,
         "η: ASR left (%)": points(asr),
         "95 % interval (%)": percents(wilson(asr, n)) if n else None,
         "sd (pp)": None if one else points(spread(c.records, point.step)),
@@ -80,5 +80,5 @@ def _row(c: Configuration, point: Point, rule: str, one: str) -> dict[str, Any]:
         "ASR before (%)": points(asr0),
         "step": point.step,
         "rule": rule,
-        "settings": settings(c.choice),
+        "settings": settings(c.method),
     }

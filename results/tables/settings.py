@@ -30,13 +30,11 @@ def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataF
     rows = []
     for w in winners(records, rule):
         optimum = paper.optimum(w.defense, w.victim.dataset.name)
-        used = (
-            w.choice.params if w.step else {}
-        )  # at step 0 the model is as it was, whatever the settings
+        # at step 0 the model is as it was, whatever the settings
+        used = w.method.params if w.step else {}
         ours = {"stop at step": str(w.step)} | {k: value(v) for k, v in used.items()}
-        unused = [
-            k for k, v in optimum.items() if k not in ours and v != "0"
-        ]  # a weight of 0 is no setting
+        # a weight of 0 is no setting
+        unused = [k for k, v in optimum.items() if k not in ours and v != "0"]
         for name in [*ours, *unused]:
             rows.append(
                 {

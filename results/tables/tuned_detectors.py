@@ -30,9 +30,9 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     """
     rows = [
         {
-            "detector": d.choice.name,
+            "detector": d.detector.name,
             "repaired by": d.repair.name if d.repair else None,
-            "settings": settings(d.choice),
+            "settings": settings(d.detector),
             "AUC over classes (%)": points(d.auc),
             "margin": round(d.margin, 4),
             "copies": d.n_copies,

@@ -71,7 +71,7 @@ def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataF
                 "failed": w.failed,
                 "pruned": w.pruned,
                 "rule": w.rule,
-                "settings": settings(w.choice),
+                "settings": settings(w.method),
                 "Table V of the paper": ", ".join(f"{k} = {v}" for k, v in optimum.items()) or None,
             }
         )

@@ -102,7 +102,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     console.print(table)
     for w in found:
         if id(w) in tops:
-            settings = ", ".join(f"{k}={v}" for k, v in w.choice.params.items())
+            settings = ", ".join(f"{k}={v}" for k, v in w.method.params.items())
             how = (
                 f"stopped at step {w.step}: {settings}"
                 if w.step
@@ -171,7 +171,7 @@ def _winner(w: Winner) -> dict[str, Any]:
     plain = {
         k: getattr(w, k)
         for k in w.__slots__
-        if k not in {"cell", "trial", "choice", "interval", "cda_interval"}
+        if k not in {"cell", "trial", "method", "interval", "cda_interval"}
     }
     bands = {k: i._asdict() if (i := getattr(w, k)) else None for k in ("interval", "cda_interval")}
     return {
@@ -179,7 +179,7 @@ def _winner(w: Winner) -> dict[str, Any]:
         **bands,
         "cda_loss": w.cda_loss,
         "victim": w.victim.id,
-        "settings": dict(w.choice.params),
+        "settings": dict(w.method.params),
     }
 
 

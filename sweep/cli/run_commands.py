@@ -12,7 +12,7 @@ from sweep.cli.options import Artifacts, Json, SpecFile, StoreUrl
 from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.process_pool import workers_for
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials.spec import SpecError
 
 

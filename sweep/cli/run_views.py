@@ -55,12 +55,12 @@ def understood(seen: Understood, *, to_stderr: bool) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     taken = "others mostly taken for"
     table = Grid("class", "images", "right", taken, words={"class", taken}, right=True)
-    for c in seen.shown():
+    for c in seen.listed():
         table.add(c.name, c.images, f"{c.recall:.1%}", c.taken_for)
     console.print(table)
-    if len(seen.shown()) < len(seen.classes):
+    if len(seen.listed()) < len(seen.classes):
         console.print(
-            f"The {len(seen.shown())} of {len(seen.classes)} classes that it knows least.",
+            f"The {len(seen.listed())} of {len(seen.classes)} classes that it knows least.",
             highlight=False,
         )
     for text in seen.warnings:

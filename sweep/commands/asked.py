@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import Scalar, SpecError
 
@@ -72,18 +72,14 @@ def sweep_of(
         "model": {"name": name, **params},
         "training": {"name": "given", "weights": str(model.resolve())},
     }
-    fixed = {
-        "victim": victim,
-        "trusted": 1.0,
-        "confirm": False,
-    }  # confirmed is what is applied, once that is known
+    # confirmed is what is applied, once that is known
+    fixed = {"victim": victim, "trusted": 1.0, "confirm": False}
     asked = {k: v for k, v in data.items() if k not in _OWN}
     if seed is not None:
         asked["seeds"] = seed
     compute = data.get("compute", {})
-    if isinstance(
-        compute, Mapping
-    ):  # a defense that does not fit the model must not end the others
+    if isinstance(compute, Mapping):
+        # a defense that does not fit the model must not end the others
         asked["compute"] = {"abort_at": 1.0, **compute, **({"device": device} if device else {})}
     return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
 

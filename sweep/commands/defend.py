@@ -23,7 +23,7 @@ from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ def make(dataset: str, out: Path, index: int = 0) -> Path:
     Raises:
         SpecError: unknown data set, no such image, or a page that cannot be written.
     """
-    choice = catalog.resolve("datasets", MethodConfig(dataset))
+    config = catalog.resolve("datasets", MethodConfig(dataset))
     load = catalog.find("datasets", dataset)
-    train, test = load("train", **choice.params), load("test", **choice.params)
+    train, test = load("train", **config.params), load("test", **config.params)
     if not 0 <= index < len(test):
         raise SpecError(f"--image must be in 0..{len(test) - 1}, got {index}.")
     columns = {

@@ -30,8 +30,9 @@ def exchanged(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> list[str]:
     if not moved:
         return []
     n = len(y)
-    won, kept = (sum(int(counts[i, j[i]]) for i in moved) for j in (order, range(k)))
-    if won - kept <= SURE * (won + kept) ** 0.5:
+    right_moved = sum(int(counts[i, order[i]]) for i in moved)
+    right_now = sum(int(counts[i, i]) for i in moved)
+    if right_moved - right_now <= SURE * (right_moved + right_now) ** 0.5:
         return []
     before = int(counts.trace())
     share = {i: percent(counts[i, order[i]] / counts[i].sum(), 0) for i in moved}
@@ -45,10 +46,10 @@ def exchanged(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> list[str]:
         if len(moved) == 2
         else f"{len(moved)} class folders look out of order"
     )
+    after = before - right_now + right_moved
     said = (
-        f"{what}: {', '.join(seen)}{extra}. In that order {percent((before - kept + won) / n)} % "
-        "would be right, as "
-        f"they are {percent(before / n)} %."
+        f"{what}: {', '.join(seen)}{extra}. In that order {percent(after / n)} % would be right, "
+        f"as they are {percent(before / n)} %."
     )
     return [f"{said} {_remedy(order, names)}"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from results.store import Store
 from sweep.execution.driver import release_the_dead
 from sweep.spec.compute import Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError, content_id
 
 WEIGHTS, CHOICE, REPORT, STORE, ARTIFACTS = (
@@ -104,8 +104,9 @@ def _same_model(out: Path, sweep: Sweep) -> bool:
     """False where the folder's store was made for another model, or for other images."""
     if not (out / STORE).exists():
         return True
+    victims = {v.id for v in sweep.victims}
     with Store.open(url_of(out), create=False) as store:
-        if all(_victims(row.spec) <= {v.id for v in sweep.victims} for row in store.sweeps()):
+        if all(_victims(row.spec) <= victims for row in store.sweeps()):
             return True
         release_the_dead(store)
         if store.owners():

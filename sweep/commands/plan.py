@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from statistics import fmean
 
@@ -12,10 +12,10 @@ from results.store.url import file_of, parse
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import process_pool
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial
 
@@ -40,7 +40,7 @@ class Line:
 
 def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     """A row for the victims, the copies, each defense and the winners."""
-    plan.bounded(sweep)
+    expansion.bounded(sweep)
     times = _durations(store) if store else {}
 
     def line(what: str, trials: list[Trial], note: str = "") -> Line:
@@ -52,15 +52,15 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
         )
 
     tuned = _tuned(sweep, store)
-    lines = [line("victims", plan.victims(sweep))]
+    lines = [line("victims", expansion.victims(sweep))]
     if sweep.game == "tuning":
-        lines.append(line("self-poisoned copies", plan.copies(sweep)))
+        lines.append(line("self-poisoned copies", expansion.copies(sweep)))
     for defense in sweep.defenses:
         if defense.strategy == "search":
             mine = [
                 r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name
             ]
-            number = defense.trials * len(plan.tasks(sweep)) * len(sweep.seeds)
+            number = defense.trials * len(expansion.tasks(sweep)) * len(sweep.seeds)
             note = f"asked by {defense.sampler} while it runs"
             lines.append(
                 Line(
@@ -72,10 +72,10 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
                 )
             )
             continue
-        points = plan.configurations(sweep, defense)
+        points = expansion.configurations(sweep, defense)
         trials = list[Trial]()
-        for task in plan.tasks(sweep):
-            trials += chain.from_iterable(plan.trials_of(sweep, task, c) for c in points)
+        for task in expansion.tasks(sweep):
+            trials += chain.from_iterable(expansion.trials_of(sweep, task, c) for c in points)
         lines.append(
             line(defense.name, trials, f"{_count(len(points), 'point')}, {defense.strategy}")
         )
@@ -94,16 +94,21 @@ def _durations(store: Store) -> dict[tuple[str, str], float]:
     seen: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for trial, mean, number in store.durations():
         seen[_group(trial)].append((mean, number))
-    return {
-        group: sum(m * n for m, n in some) / sum(n for _, n in some) for group, some in seen.items()
-    }
+    return {group: _weighted_mean(some) for group, some in seen.items()}
+
+
+def _weighted_mean(pairs: Sequence[tuple[float, int]]) -> float:
+    """The mean of means, each with the number of what it is the mean of."""
+    return sum(mean * number for mean, number in pairs) / sum(number for _, number in pairs)
 
 
 def _tuned(sweep: Sweep, store: Store | None) -> list[Record]:
     """The sweep's configurations that have run."""
     known = store is not None and any(row.name == sweep.name for row in store.sweeps())
     return (
-        plan.own(sweep, store.records(sweep.name, "tuning")) if store is not None and known else []
+        expansion.own(sweep, store.records(sweep.name, "tuning"))
+        if store is not None and known
+        else []
     )
 
 
@@ -116,26 +121,27 @@ def _after(sweep: Sweep, tuned: list[Record], detected: list[Record]) -> dict[st
     }
     first, seen = detector_tuning(sweep, tuned), {r.trial.id for r in detected}
     for detector in sweep.detectors:
-        mine = [
-            [t for t in some if t.detector and t.detector.name == detector.name]
-            for some in (first, found)
-        ]
-        if {t.id for t in mine[0]} <= seen:
-            trials[_DETECTOR.format(detector.name)] = mine[0] + mine[1]
+        tuning, looking = _with(detector.name, first), _with(detector.name, found)
+        if {t.id for t in tuning} <= seen:
+            trials[_DETECTOR.format(detector.name)] = tuning + looking
     return trials
+
+
+def _with(detector: str, trials: Iterable[Trial]) -> list[Trial]:
+    return [t for t in trials if t.detector and t.detector.name == detector]
 
 
 def _at_most(sweep: Sweep) -> Iterator[Line]:
     """What follows tuning, at most: defenses of which nothing finishes have no winner."""
-    tasks = plan.tasks(sweep)
-    met = list(chain.from_iterable(plan.meets(sweep, c.victim) for c in tasks))
+    tasks = expansion.tasks(sweep)
+    met = list(chain.from_iterable(expansion.meets(sweep, c.victim) for c in tasks))
     attacked = sum(bool(v.attacks) for v in met) * len(sweep.seeds)
     if sweep.confirm:
         yield Line(BEST, len(tasks) * len(sweep.seeds), 0, None)
     if sweep.judge or sweep.judge_all:
         each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
         each += sweep.judge_all * sum(
-            len(plan.configurations(sweep, d)) or d.trials for d in sweep.defenses
+            len(expansion.configurations(sweep, d)) or d.trials for d in sweep.defenses
         )
         yield Line(REAL, each * attacked, 0, None, "at most")
     for detector in sweep.detectors:
@@ -166,15 +172,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     lines = cost_estimate(sweep, _maybe(url))
     workers = process_pool.workers_for(sweep.compute)
     if as_json:
-        print(
-            json.dumps(
-                [
-                    {**{k: getattr(x, k) for k in Line.__slots__}, "seconds": x.seconds}
-                    for x in lines
-                ],
-                indent=1,
-            )
-        )
+        print(json.dumps([{**asdict(x), "seconds": x.seconds} for x in lines], indent=1))
         return
     table = Grid(
         "what", "trials", "done", "to run", "each", "time", "how", words={"what", "how"}, right=True

@@ -20,7 +20,7 @@ from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
 from results.stats.intervals import wilson
 from sweep.commands.outputs import CHOICE, WEIGHTS, run_of
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.games._frozen import repaired
 from trials.metrics import accuracy
@@ -180,7 +180,7 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
     told = judged or winner
     return {
         "defense": winner.defense,
-        "settings": dict(winner.choice.params),
+        "settings": dict(winner.method.params),
         "stop_at_step": winner.step,
         "rule": winner.rule,
         "delta": winner.delta,
@@ -221,7 +221,7 @@ def _ctx(
     trial = Trial(
         game=MethodConfig("tuning"),
         victim=winner.victim,
-        method=winner.choice,
+        method=winner.method,
         trusted=1.0,
         seed=sweep.seeds[0],
     )

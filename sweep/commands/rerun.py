@@ -6,7 +6,7 @@ The store and its artifacts are only read.
 import difflib
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from results.store import Store
 from sweep.execution.worker import device_for
 from trials import catalog
 from trials.dependencies import dependencies
-from trials.spec import MethodConfig, Point, Record, SpecError, Trial
-from trials.storage.blobs import shown
+from trials.spec import MethodConfig, Record, SpecError, Trial
+from trials.storage.blobs import masked
 
 if TYPE_CHECKING:
     from trials.runtime import TrialRuntime
@@ -54,16 +54,14 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """All of it for programs."""
-        plain = {
-            name: [asdict(d) for d in getattr(self, name)] for name in ("differences", "reasons")
-        }
         trial, equal = self.stored.trial, not self.differences
         return {
             "trial": trial.id,
             "game": trial.game.name,
             "equal": equal,
             "tolerance": self.tolerance,
-            **plain,
+            "differences": [asdict(d) for d in self.differences],
+            "reasons": [asdict(d) for d in self.reasons],
         }
 
 
@@ -177,7 +175,7 @@ def _provide(trial: Trial, runtime: "TrialRuntime", from_scratch: bool, artifact
             raise SpecError(
                 f"trial {trial.id} needs the artifact {need.id} ({need.game.name}), which is not "
                 "in "
-                f"{shown(artifacts)!r}. Name another place with --artifacts, or make it again "
+                f"{masked(artifacts)!r}. Name another place with --artifacts, or make it again "
                 "with --from-scratch."
             )
 
@@ -207,11 +205,12 @@ def _differences(stored: Record, now: Record, tolerance: float) -> Iterator[Diff
         a, b = stored.metrics.get(name), now.metrics.get(name)
         if apart(a, b):
             yield Difference(name, a, b)
-    curves: list[Mapping[int, Point]] = [{p.step: p for p in r.curve} for r in (stored, now)]
-    for step in sorted(curves[0].keys() | curves[1].keys()):
-        one, other = curves[0].get(step), curves[1].get(step)
+    before = {p.step: p for p in stored.curve}
+    after = {p.step: p for p in now.curve}
+    for step in sorted(before.keys() | after.keys()):
+        one, other = before.get(step), after.get(step)
         for name in ("cda", "asr"):
-            a, b = (getattr(p, name) if p else None for p in (one, other))
+            a, b = getattr(one, name, None), getattr(other, name, None)
             if apart(a, b):
                 yield Difference(f"{name} at step {step}", a, b)
 

@@ -14,7 +14,7 @@ from sweep.console.running import span
 from sweep.execution import process_pool, runner
 from sweep.execution.opening import opened
 from sweep.execution.progress import Progress
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError
 
 SHARE = 50  # a look at the whole plan takes at most one part in so many of the time

@@ -25,7 +25,7 @@ from sweep.execution.stops import ENDING, GRACE
 from trials.spec import Record, SpecError, Trial
 
 EVERY = 5.0  # seconds between two plain lines of counts
-WAITING = 60.0  # and while nothing happens here, as other drivers run the rest
+WAITING = 60.0  # the same while only other drivers run trials
 PROGRESS_VARIABLE = "POISONSWEEP_PROGRESS_SECONDS"
 PROGRESS_EVERY = 60.0  # seconds between two reports of the running trials in plain lines
 REFRESH = 1.0  # and on a terminal

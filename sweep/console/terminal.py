@@ -27,9 +27,8 @@ class Hanging:
         self._text, self._first, self._rest = text, first, rest
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        head, body = (*self._text.divide([self._rest - self._first]), Text())[
-            :2
-        ]  # what stands left of the other lines
+        # what stands left of the other lines
+        head, body = (*self._text.divide([self._rest - self._first]), Text())[:2]
         lines = body.wrap(console, max(1, options.max_width - self._rest), overflow="fold") or [
             Text()
         ]

@@ -47,20 +47,22 @@ class Claims:
         return self._store.claim(trial.id, self._driver.name, self._driver.lease)
 
     def release(self, trial: Trial) -> None:
-        """Let a claimed trial go."""
+        """End the claim on a trial without a record."""
         self._store.release(self._driver.name, trial.id)
 
     def held(self, trial_ids: Iterable[str]) -> set[str]:
-        """Those of these trials that a driver holds now."""
+        """The trials among these that some driver has claimed."""
         return set(self._store.claimed(trial_ids))
 
     def left_behind(self, trial: Trial) -> Waiting | None:
-        """The record that a driver which was killed since has left of a trial that is now ours."""
+        """The pending record that a killed driver left of a trial that is now ours; or None."""
         waiting = self._outbox.found(trial.id) if self._outbox else None
         return waiting if waiting is not None and self._usable(waiting[0]) else None
 
     def settle(self, trial: Trial, sweep: str) -> None:
-        """The store has what was left behind: it joins its sweep."""
+        """Link a trial's pending record, which the store has now, to its sweep, and delete it from
+        the outbox.
+        """
         if self._outbox:
             self._outbox.settle(self._store, trial.id, sweep)
 

@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-def note(worker_config: Path, trial_id: str, event: str) -> None:
+def note(scratch: Path, trial_id: str, event: str) -> None:
     """Add a line to this process's file; a disk that is full costs the line, not the trial.
 
     Args:
-        worker_config: the artifacts folder, or with artifacts at a URI the node's own cache.
+        scratch: the artifacts folder, or with artifacts at a URI the node's own cache.
         trial_id: the trial.
         event: ``started``, or the status it ended with. A start without an end is a worker that was
             lost.
     """
-    folder = worker_config / "events"
+    folder = scratch / "events"
     line = json.dumps({"time": datetime.now(UTC).isoformat(), "trial": trial_id, "event": event})
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

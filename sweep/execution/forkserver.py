@@ -156,7 +156,7 @@ def _answer(pipe: "Connection[Any, Any]", function: Callable[..., Any], *given: 
 
 @contextlib.contextmanager
 def _without_main(used: list[Any]) -> Iterator[None]:
-    """The block's processes do not run the main module again, unless something that they use was
+    """Processes started in the block do not import the main module again, unless what they use was
     defined there.
     """
     main = sys.modules["__main__"]

@@ -11,7 +11,7 @@ from results.store import Store
 from results.store.url import file_of, parse
 from sweep.execution import runner
 from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError
 from trials.storage.blobs import is_uri
 

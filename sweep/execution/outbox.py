@@ -1,9 +1,9 @@
-"""Finished records beside the artifacts: a worker puts each there before the driver hears of it,
-the driver drops it.
+"""Finished records on disk, beside the artifacts, until the store has them.
 
-So what a worker has finished outlives its driver, and whatever becomes of the pipe between them. A
-record is dropped when the store has it, never before. It waits with the name of the sweep that
-asked for it, and joins that sweep, whoever finds it.
+A worker writes each record here before it tells the driver, and the driver deletes it once the
+store has it, never before. So a record is not lost where the driver dies or the pipe between the
+two breaks. It is kept with the name of the sweep that asked for it, and whichever driver finds it
+links it to that sweep.
 """
 
 import contextlib
@@ -18,9 +18,8 @@ from trials.storage.blobs import is_uri
 if TYPE_CHECKING:
     from results.store import Store
 
-Waiting = tuple[
-    Record, str
-]  # and the name of the sweep that asked for it; "" where nobody said, as formerly
+# a record, and the name of the sweep that asked for it; "" in files that older versions wrote
+Waiting = tuple[Record, str]
 PAUSES = (0.2, 1.0)  # seconds before a file that could not be read is tried again
 
 

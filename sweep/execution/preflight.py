@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from sweep.execution.worker import WorkerConfig, make_runtime
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.detection import detections
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
 from trials.dependencies import training_of
@@ -28,19 +28,18 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
     Raises:
         SpecError: with one line, for the first thing that could not run.
     """
-    plan.bounded(sweep)
+    expansion.bounded(sweep)
     runtime = make_runtime(replace(worker_config, device="cpu"))
     runtime.artifacts.check()
     for defense in sweep.defenses:
-        plan.configurations(sweep, defense)
-    alike = tuple(
-        {v.id: v for v in (replace(v, seed=0) for v in sweep.victims)}.values()
-    )  # no seed fails otherwise
+        expansion.configurations(sweep, defense)
+    of_one_seed = [replace(v, seed=0) for v in sweep.victims]  # what fails does so for every seed
+    alike = list({v.id: v for v in of_one_seed}.values())
     for victim in alike:
         model = _victim(victim, runtime)
         for kind, name in _methods(sweep):
             require(name, model, catalog.describe(kind, name).needs, victim.model.name)
-    for trial in plan.copies(sweep):
+    for trial in expansion.copies(sweep):
         layout_of(runtime.trusted(trial), runtime.rng(trial), trial.game)
     for victim, r, s in (
         itertools.product(alike, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ()

@@ -1,4 +1,4 @@
-"""What a person watches of a running sweep: how many trials are where, and what has failed.
+"""The progress of a running sweep: how many trials are in which state, and what has failed.
 
 The scheduler says what happens to each trial; this part counts it, tells the reporter of it, and
 says when so many trials have failed that the sweep is given up.
@@ -131,7 +131,7 @@ class Counts:
             self._errors[((record.error or "").strip().splitlines() or ["no traceback"])[-1]] += 1
 
     def found(self, record: Record) -> None:
-        """A trial's record is in the store: another driver has run it by now, or it was there."""
+        """Count a trial whose record is in the store, be it old or from another driver."""
         trial = record.trial
         if self.progress.awaited.pop(trial.id, None):
             self.progress.remote_done += 1

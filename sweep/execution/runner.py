@@ -19,7 +19,7 @@ from sweep.execution.worker import WorkerConfig, device_for
 from sweep.planning.stages import stages
 from sweep.planning.strategy import Strategy
 from sweep.spec.compute import STAGES, Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, SpecError, content_id, to_json
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
@@ -116,9 +116,8 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     if row is None:
         store.add_sweep(sweep.name, plain)
     release_the_dead(store)
-    Outbox(worker_config).take_up(
-        store, Driver().name
-    )  # before the sweep is another, as what waits was asked for by this one
+    # before the sweep is another, as what waits was asked for by this one
+    Outbox(worker_config).take_up(store, Driver().name)
     store.add_sweep(sweep.name, plain, replace=replace_sweep)
     if failed:
         store.forget(failed)

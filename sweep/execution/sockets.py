@@ -16,9 +16,8 @@ from trials.spec import SpecError
 _LONGEST = 107 if sys.platform == "linux" else 103  # bytes
 _SHORT = ("/var/tmp", "/dev/shm")
 _FORKS = len("/pymp-12345678/listener-12345678")
-_RAYS = (
-    len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store") + 8
-)  # some to spare
+# bytes of the longest path that Ray makes below its folder, and some to spare
+_RAYS = len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store") + 8
 
 
 @contextlib.contextmanager

@@ -61,13 +61,14 @@ def notes(nodes: Iterable[tuple[str, Facts]]) -> list[str]:
     for node, theirs in nodes:
         other = [name for name in ("python", *LIBRARIES) if theirs.get(name) != ours[name]]
         if other:
-            has, had = (
-                ", ".join(f"{name} {facts.get(name)}" for name in other) for facts in (theirs, ours)
-            )
-            alike[
-                f"has {has}, this driver {had}: the same trial may give other numbers there"
-            ].append(node)
+            has, had = _versions(other, theirs), _versions(other, ours)
+            what = f"has {has}, this driver {had}: the same trial may give other numbers there"
+            alike[what].append(node)
     return [f"the node {' and '.join(_few(names))} {what}" for what, names in alike.items()]
+
+
+def _versions(names: Iterable[str], facts: Facts) -> str:
+    return ", ".join(f"{name} {facts.get(name)}" for name in names)
 
 
 def _few(names: list[str]) -> list[str]:
@@ -82,11 +83,10 @@ def _version(facts: Facts) -> str:
 
 def _digest() -> str:
     state = hashlib.sha256()
-    for room in (
-        PACKAGES
-    ):  # each where it is imported from: code that is sent to a node is not all in one folder
-        folder = Path(importlib.import_module(room).__file__ or "").parent
+    # each package where it is imported from: code that is sent to a node is not all in one folder
+    for package in PACKAGES:
+        folder = Path(importlib.import_module(package).__file__ or "").parent
         for file in sorted(folder.rglob("*.py")):
-            state.update(f"{room}/{file.relative_to(folder).as_posix()}\0".encode())
+            state.update(f"{package}/{file.relative_to(folder).as_posix()}\0".encode())
             state.update(hashlib.sha256(file.read_bytes()).digest())
     return state.hexdigest()[:16]

@@ -44,16 +44,16 @@ class WorkerConfig:
 
     @property
     def outbox(self) -> BlobStore:
-        """Beside the artifacts, so that the driver reads what any node has finished."""
+        """The folder of pending records: beside the artifacts, so the driver sees every node's."""
         return blobs_at(f"{self.artifacts.rstrip('/')}/outbox")
 
     @property
     def scratch(self) -> Path:
-        """A folder of this machine, for what an executor writes and forgets."""
+        """A folder of this machine for an executor's temporary files and for the event log."""
         return node_cache.folder() if is_uri(self.artifacts) else Path(self.artifacts)
 
     def timeout_trace(self, trial_id: str) -> Path:
-        """Where a trial leaves its last word at its time limit."""
+        """The file into which a trial writes its traceback when it reaches its time limit."""
         return self.scratch / "outbox" / timeout_trace_name(trial_id)
 
     def perform(self, trial: Trial) -> Reports[Record]:

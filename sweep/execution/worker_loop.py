@@ -1,4 +1,6 @@
-"""A pool's worker: a trial in, its points and its record out, until the driver hangs up."""
+"""The loop of a pool's worker: it receives a trial, sends its points and its record, and ends when
+the driver closes the connection.
+"""
 
 import contextlib
 import json

@@ -2,14 +2,15 @@
 on every victim.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 from results.comparison.tuned_detectors import tuned_detectors
 from results.selection.winners import CONTROLS, Winner, winners
 from search_spaces._strategies import grid, thin
-from sweep.planning import trials as plan
-from sweep.spec.sweep import Detector, Sweep
+from sweep.planning import expansion
+from sweep.spec.sweep_file import Detector, Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Trial, Victim
 
@@ -26,11 +27,13 @@ def detector_tuning(sweep: Sweep, records: Sequence[Record]) -> list[Trial]:
             if len(points) == 1 or not detector.tune or not _wanted(sweep, detector, winner):
                 continue
             method, stop_at = _repair(detector, winner)
-            params = {**plan.every(sweep), "stop_at": stop_at, "copies": copies}
+            params = {**expansion.every(sweep), "stop_at": stop_at, "copies": copies}
             game = catalog.resolve("games", MethodConfig("detector_tuning", params))
             base = replace(winner.trial, game=game, method=method)
-            found += [replace(base, detector=p, seed=s) for p in points for s in sweep.seeds]
-    return plan.distinct(found)
+            found += [
+                replace(base, detector=p, seed=s) for p, s in itertools.product(points, sweep.seeds)
+            ]
+    return expansion.distinct(found)
 
 
 def inspections(
@@ -43,9 +46,9 @@ def inspections(
             continue
         method, stop_at = _repair(detector, winner)
         game = catalog.resolve(
-            "games", MethodConfig("detectability", {**plan.every(sweep), "stop_at": stop_at})
+            "games", MethodConfig("detectability", {**expansion.every(sweep), "stop_at": stop_at})
         )
-        for choice in _chosen(detector, winner, method, detected):
+        for config in _chosen(detector, winner, method, detected):
             found += [
                 Trial(
                     game=game,
@@ -53,7 +56,7 @@ def inspections(
                     method=method,
                     trusted=winner.trusted,
                     seed=s,
-                    detector=choice,
+                    detector=config,
                 )
                 for s in sweep.seeds
             ]
@@ -78,9 +81,7 @@ def detections(detector: Detector) -> list[MethodConfig]:
         grid(catalog.find("detector_spaces", detector.name), detector.profile), detector.limit, 0
     )
     chosen = [MethodConfig(p.name, {**p.params, **detector.fixed}) for p in points]
-    return list(
-        {str(c.identity()): c for c in (catalog.resolve("detectors", c) for c in chosen)}.values()
-    )
+    return expansion.distinct_configs(catalog.resolve("detectors", c) for c in chosen)
 
 
 def _wanted(sweep: Sweep, detector: Detector, winner: Winner) -> bool:
@@ -91,7 +92,7 @@ def _repair(detector: Detector, winner: Winner) -> tuple[MethodConfig | None, in
     """The defense whose model the detector compares with, and its step; none where it does not, or
     it does nothing.
     """
-    return (winner.choice, winner.step) if compares(detector) and winner.step else (None, 0)
+    return (winner.method, winner.step) if compares(detector) and winner.step else (None, 0)
 
 
 def _chosen(
@@ -101,11 +102,11 @@ def _chosen(
     points = detections(detector)
     if len(points) == 1 or not detector.tune:
         return points
-    key = plan.key_of(method)
+    key = expansion.key_of(method)
     mine = [
-        t.choice
+        t.detector
         for t in tuned_detectors(detected)
         if t.victim == winner.victim.id and t.trusted == winner.trusted
-        if t.choice in points and plan.key_of(t.repair) == key
+        if t.detector in points and expansion.key_of(t.repair) == key
     ]
     return mine[:1]

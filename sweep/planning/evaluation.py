@@ -4,11 +4,12 @@ they repaired.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from results.selection.winners import Winner, overall, winners
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.detection import inspections
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Trial
 
@@ -23,39 +24,40 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
             need them.
     """
     ranked = winners(records, sweep.rule)
-    found = [t for w in overall(ranked) if sweep.confirm for t in confirmations(sweep, w)]
+    best = overall(ranked) if sweep.confirm else []
+    found = list(chain.from_iterable(confirmations(sweep, winner) for winner in best))
     for winner in ranked:
-        for victim in plan.meets(sweep, winner.victim):
+        for victim in expansion.meets(sweep, winner.victim):
             if victim.attacks and sweep.judge:
-                found += plan.real(sweep, victim, winner.trusted, winner.choice, winner.step)
+                found += expansion.real(sweep, victim, winner.trusted, winner.method, winner.step)
                 if sweep.oracle:
-                    found += plan.real(sweep, victim, winner.trusted, winner.choice, 0)
+                    found += expansion.real(sweep, victim, winner.trusted, winner.method, 0)
             found += inspections(sweep, victim, winner, detected)
     if sweep.judge_all:
         tried = {
-            (r.trial.victim.id, r.trial.trusted, plan.key_of(r.trial.method)): r.trial
+            (r.trial.victim.id, r.trial.trusted, expansion.key_of(r.trial.method)): r.trial
             for r in records
         }
         for trial in tried.values():
-            for victim in (v for v in plan.meets(sweep, trial.victim) if v.attacks):
+            for victim in (v for v in expansion.meets(sweep, trial.victim) if v.attacks):
                 assert trial.method is not None
-                found += plan.real(sweep, victim, trial.trusted, trial.method, 0)
-    return plan.distinct(found)
+                found += expansion.real(sweep, victim, trial.trusted, trial.method, 0)
+    return expansion.distinct(found)
 
 
 def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     """The winner's trials on the report images, one for each base seed."""
     found = []
-    for trial in plan.trials_of(
+    for trial in expansion.trials_of(
         sweep,
-        plan.TuningTask(winner.victim, winner.trusted, winner.trial.self_poisoning),
-        winner.choice,
+        expansion.TuningTask(winner.victim, winner.trusted, winner.trial.self_poisoning),
+        winner.method,
     ):
         params = {
             "copies": trial.game.params["copies"],
             "cost": trial.game.params.get("cost", "copies"),
             "stop_at": winner.step,
-            **plan.every(sweep),
+            **expansion.every(sweep),
         }
         found.append(
             replace(trial, game=catalog.resolve("games", MethodConfig("confirmation", params)))

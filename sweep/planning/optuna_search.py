@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import optuna
@@ -19,7 +20,7 @@ from results.selection.winners import pick
 from sweep.planning.samplers import drawn
 from sweep.planning.search_feed import FeedReader
 from sweep.planning.strategy import NONE, Group, group_of, load_of
-from sweep.spec.sweep import Defense
+from sweep.spec.sweep_file import Defense
 from trials.spec import MethodConfig, Record, Scalar, Trial
 
 
@@ -69,27 +70,22 @@ class SearchStrategy:
         self._feed_reader = reader
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
         first = _Recalled(space(_First()))
-        self._first: deque[dict[str, Scalar]] = deque(
-            [first.params]
-        )  # to be asked before what the sampler has
+        # what is asked before the sampler draws
+        self._first: deque[dict[str, Scalar]] = deque([first.params])
         members = trials_of(space(first))
-        self._groups = list(
-            dict.fromkeys(map(group_of, members))
-        )  # of every configuration's trials
+        # the same for every configuration's trials
+        self._groups = list(dict.fromkeys(map(group_of, members)))
         self._seeds = len(members)
         self._drawn: set[str] = set()  # first ids of the configurations that were asked for
         self._past = self._recalled(reader.before)
-        self._partial = {
-            r.trial.id: r for p in self._past.values() if not p.whole for r in p.records
-        }  # lack a seed
+        torn = [p.records for p in self._past.values() if not p.whole]
+        # records of configurations that lack a seed
+        self._partial = {r.trial.id: r for r in chain.from_iterable(torn)}
         reader.before = []
-        self._stored = sum(
-            p.whole for p in self._past.values()
-        )  # configurations of the past that lack nothing
-        self.size, self.known = (
-            max(defense.trials, self._stored) * self._seeds,
-            self._stored * self._seeds,
-        )
+        # configurations of the past that lack nothing
+        self._stored = sum(p.whole for p in self._past.values())
+        self.size = max(defense.trials, self._stored) * self._seeds
+        self.known = self._stored * self._seeds
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         if not self._ready:
@@ -127,10 +123,10 @@ class SearchStrategy:
     def _draw(self) -> None:
         """Ask the study for a configuration; its trials are ready unless its records are there."""
         params = self._first.popleft() if self._first else None
-        suggested, choice = drawn(
+        suggested, config = drawn(
             self.study, self._defense.sampler, self._seed, self._space, params
         )
-        members = self._trials_of(choice)
+        members = self._trials_of(config)
         first = members[0].id
         if heard := self._others.pop(first, None):  # counted when it was heard of
             self._settle(suggested, heard)
@@ -197,12 +193,12 @@ class SearchStrategy:
                 )
         return found
 
-    def _params(self, choice: MethodConfig) -> dict[str, Scalar] | None:
-        """The study's parameters of a choice; None for one of another space, which cannot be asked
-        for here.
+    def _params(self, config: MethodConfig) -> dict[str, Scalar] | None:
+        """The study's parameters of a configuration; None for one of another space, which cannot be
+        asked for here.
         """
-        recalling = _Recalled(choice)
-        return recalling.params if self._space(recalling).identity() == choice.identity() else None
+        recalling = _Recalled(config)
+        return recalling.params if self._space(recalling).identity() == config.identity() else None
 
     def _hear(self) -> None:
         """Take up the configurations that other drivers have finished since."""
@@ -255,23 +251,23 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class _First:
-    """An ``ask`` that takes the first choice of everything: the paper's optimum."""
+    """An ``ask`` that takes the first value of everything: the paper's optimum."""
 
     def choose(self, name: str, choices: Sequence[object]) -> object:
         return choices[0]
 
 
 class _Recalled:
-    """An ``ask`` that answers with the settings of a known choice, and keeps the parameters as a
-    study knows them.
+    """An ``ask`` that answers with the settings of a known configuration, and keeps the
+    parameters as a study knows them.
 
     A name of a branch (``lr_adam``) answers with the setting that it begins with (``lr``). What the
-    space asks for but the choice does not hold, because a setting is fixed, is answered with the
-    first value; the caller compares.
+    space asks for but the configuration does not hold, because a setting is fixed, is answered with
+    the first value; the caller compares.
     """
 
-    def __init__(self, choice: MethodConfig) -> None:
-        self._settings = choice.params
+    def __init__(self, config: MethodConfig) -> None:
+        self._settings = config.params
         self.params: dict[str, Scalar] = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:

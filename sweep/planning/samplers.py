@@ -34,7 +34,7 @@ def drawn(
         study: with no trial in its queue.
         name: of the sampler.
         seed: of the search; each ask is seeded by it and the number of the ask.
-        space: makes a choice of a trial.
+        space: makes a method's configuration from a trial.
         params: known settings to ask for instead of the sampler's.
     """
     number = len(study.get_trials(deepcopy=False))

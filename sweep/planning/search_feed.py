@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from results.store import Store
-from sweep.planning import trials as plan
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial
 
 LOOK = 1.0  # seconds between two looks at what other drivers have stored, at least
 SHARE = 0.01  # of its time a driver looks at most, however many records there are
 
 _Row = tuple[str, str, float]  # what of a trial is cheap to read: victim, method, trusted
-Where = tuple[_Row, str]  # and the plant
+Where = tuple[_Row, str]  # and the self-poisoning
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class FeedReader:
     _feed: "SearchFeed | None" = None
 
     def take(self) -> list[Record]:
-        """What was stored since the last call, as far as somebody has looked."""
+        """What other drivers stored since the last call, as of the latest look at the store."""
         if self._feed is not None:
             self._feed.look()
         taken, self.new = self.new, []
@@ -53,14 +53,14 @@ class SearchFeed:
         records = store.records(sweep.name, sweep.game)
         self._seen = {r.trial.id for r in records}
         self._before: dict[Where, list[Record]] = defaultdict(list)
-        for record in plan.own(sweep, records):
+        for record in expansion.own(sweep, records):
             self._before[_where(record.trial)].append(record)
         self._boxes: dict[_Row, list[tuple[Where, FeedReader]]] = defaultdict(list)
         self._next = time.monotonic() + LOOK
 
-    def reader(self, task: plan.TuningTask, method: str) -> FeedReader:
-        """One for the search of a method in a cell."""
-        where = (task.victim.id, method, task.trusted), plan.key_of(task.self_poisoning)
+    def reader(self, task: expansion.TuningTask, method: str) -> FeedReader:
+        """The reader of the search of a method's settings for a task."""
+        where = (task.victim.id, method, task.trusted), expansion.key_of(task.self_poisoning)
         box = FeedReader(self._before[where], _feed=self)
         self._boxes[where[0]].append((where, box))
         return box
@@ -93,7 +93,7 @@ class SearchFeed:
         if record is None:  # taken back to planned since: heard of when it has run again
             self._seen.discard(trial_id)
             return
-        if not plan.own(self._sweep, [record]):
+        if not expansion.own(self._sweep, [record]):
             return
         for where, box in takers:
             if where == _where(record.trial):
@@ -101,6 +101,8 @@ class SearchFeed:
 
 
 def _where(trial: Trial) -> Where:
-    return (trial.victim.id, trial.method.name if trial.method else "", trial.trusted), plan.key_of(
-        trial.self_poisoning
-    )
+    return (
+        trial.victim.id,
+        trial.method.name if trial.method else "",
+        trial.trusted,
+    ), expansion.key_of(trial.self_poisoning)

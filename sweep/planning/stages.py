@@ -2,16 +2,18 @@
 more.
 """
 
+import itertools
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from results.store import Store
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.sweep import Defense, Sweep
+from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
 
@@ -24,14 +26,14 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 
     What configurations build on is known at once: those stages are the levels of its graph.
     """
-    copies = plan.copies(sweep) if sweep.game == "tuning" else []
-    for level in graph([*plan.victims(sweep), *copies]).levels():
+    copies = expansion.copies(sweep) if sweep.game == "tuning" else []
+    for level in graph([*expansion.victims(sweep), *copies]).levels():
         yield [ListStrategy(_LABELS[level[0].game.name], level)]
     if sweep.game == "training":
         return
     yield tuned_strategies(sweep, store)
     if sweep.game == "tuning":
-        tuned = plan.own(sweep, store.records(sweep.name, "tuning"))
+        tuned = expansion.own(sweep, store.records(sweep.name, "tuning"))
         yield [ListStrategy("detectors on copies", detector_tuning(sweep, tuned))]
         yield [
             ListStrategy(
@@ -41,32 +43,30 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 
 
 def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:
-    """One strategy a defense and cell."""
+    """One strategy for each defense and tuning task."""
     feed = SearchFeed(sweep, store) if any(d.strategy == "search" for d in sweep.defenses) else None
-    return [
-        strategy_of(sweep, defense, task, feed)
-        for task in plan.tasks(sweep)
-        for defense in sweep.defenses
-    ]
+    pairs = itertools.product(expansion.tasks(sweep), sweep.defenses)
+    return [strategy_of(sweep, defense, task, feed) for task, defense in pairs]
 
 
 def strategy_of(
-    sweep: Sweep, defense: Defense, task: plan.TuningTask, feed: SearchFeed | None
+    sweep: Sweep, defense: Defense, task: expansion.TuningTask, feed: SearchFeed | None
 ) -> Strategy:
-    """The strategy of a defense's configurations in a cell; a search needs ``feed``."""
+    """The strategy of a defense's configurations for a task; a search needs ``feed``."""
 
-    def of(choice: MethodConfig) -> list[Trial]:
-        return plan.trials_of(sweep, task, choice)
+    def of(config: MethodConfig) -> list[Trial]:
+        return expansion.trials_of(sweep, task, config)
 
     label = defense.name
     if defense.strategy != "search" or feed is None:
-        return ListStrategy(label, [t for c in plan.configurations(sweep, defense) for t in of(c)])
+        configs = expansion.configurations(sweep, defense)
+        return ListStrategy(label, list(chain.from_iterable(map(of, configs))))
     from sweep.planning.optuna_search import SearchStrategy  # noqa: PLC0415  (loads optuna)
 
-    space = plan.space_of(defense)
+    space = expansion.space_of(defense)
 
     def settled(ask: Any) -> MethodConfig:
-        return plan.settled(defense, space(ask, defense.profile))
+        return expansion.settled(defense, space(ask, defense.profile))
 
     seed = derive(sweep.seeds[0], task.victim.id, str(task.trusted), defense.name)
     reader = feed.reader(task, defense.name)

@@ -11,20 +11,18 @@ from typing import Protocol, TypeVar
 
 from trials.spec import Record, Trial, canonical
 
-Group = tuple[
-    str, str
-]  # what a worker must have loaded: a victim's id, and all that names copies of it
-NOTHING, COPIES, VICTIM, SHARED, NONE = range(
-    5
-)  # what a trial makes a worker load; SHARED: a victim others are at
+# what a worker must have loaded: a victim's id, and all that names copies of it
+Group = tuple[str, str]
+# what a trial makes a worker load; SHARED: a victim others are at
+NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)
 
 
 class Strategy(Protocol):
-    """What an executor's source draws from."""
+    """What the scheduler draws trials from."""
 
     label: str
     size: int  # trials in all
-    known: int  # of these, stored ones that a strategy took up by itself and never hands out
+    known: int  # of these, trials whose stored records it read by itself; never handed out
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         """The next trial, or None while there is none (wait for records, or done).
@@ -72,7 +70,7 @@ def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
 
 
 class ListStrategy:
-    """Trials known beforehand: victims, copies, a grid, a star.
+    """Trials known beforehand: victims, copies, a grid, or one setting varied at a time.
 
     Of many, one is handed out as fast as of few.
     """
@@ -80,9 +78,8 @@ class ListStrategy:
     def __init__(self, label: str, trials: Sequence[Trial]) -> None:
         self.label, self.size, self.known = label, len(trials), 0
         self._open = len(trials)
-        self._groups: dict[Group, _Queue] = defaultdict(
-            OrderedDict
-        )  # places in the list, so in its order
+        # places in the list, so in its order
+        self._groups: dict[Group, _Queue] = defaultdict(OrderedDict)
         self._victims: dict[str, _Queue] = defaultdict(OrderedDict)
         for place, trial in enumerate(trials):
             group = group_of(trial)

@@ -20,9 +20,8 @@ _STAGE_OF = {
 PER_STAGE = ("cpus", "gpus", "memory", "resources", "workers", "time_limit")
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-Node = Mapping[
-    str, float
-]  # what a machine has: CPU, GPU, memory in bytes, and resources of the user's own names
+# what a machine has: CPU, GPU, memory in bytes, and resources of the user's own names
+Node = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +31,25 @@ class Compute:
     device: str = "auto"  # auto, cpu, cuda
     cpus: float = 1  # cores a trial, and torch's threads in it
     gpus: float = 0  # GPUs a trial, may be a fraction; set for you where device is cuda
-    memory: float = (
-        0  # bytes a trial, or text such as "2 GiB"; by it trials are placed, not stopped
-    )
-    resources: Mapping[str, float] = field(
-        default_factory=dict
-    )  # a trial's share of what the cluster's nodes name
+    # bytes a trial, or text such as "2 GiB"; by it trials are placed, not stopped
+    memory: float = 0
+    # a trial's share of the resources that the cluster's nodes name
+    resources: Mapping[str, float] = field(default_factory=dict)
     workers: int = 0  # trials at a time; 0: as many as the cores (or GPUs) allow
-    time_limit: float = (
-        0  # seconds of a trial's own time, after which it is ended and has failed; 0: none
-    )
+    # seconds of a trial's own time, after which it is ended and has failed; 0: none
+    time_limit: float = 0
     scheduler: str = "none"  # asha stops configurations that the rule would pass over; on Ray
     attempts: int = 3  # how often a trial whose worker was lost is started
     # seconds after which a lost machine's trials are free for the others that share the store
     lease: float = 420
     outage: float = 300  # seconds that a database which went away is waited for
-    abort_at: float = (
-        0.5  # share of failures among ten or more finished trials at which the sweep stops
-    )
-    victims: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # other values while victims are trained,
-    copies: Mapping[str, Any] = field(default_factory=dict)  # ... while copies are poisoned,
-    trials: Mapping[str, Any] = field(default_factory=dict)  # ... for the trials of defenses,
-    detectors: Mapping[str, Any] = field(default_factory=dict)  # ... and for those of detectors
+    # share of failures among ten or more finished trials at which the sweep stops
+    abort_at: float = 0.5
+    # other values for the trials of one stage:
+    victims: Mapping[str, Any] = field(default_factory=dict)  # those that train victims
+    copies: Mapping[str, Any] = field(default_factory=dict)  # those that poison copies
+    trials: Mapping[str, Any] = field(default_factory=dict)  # those that run defenses
+    detectors: Mapping[str, Any] = field(default_factory=dict)  # those that run detectors
 
     @property
     def threads(self) -> int:
@@ -106,15 +100,16 @@ def must_fit(
         if any(fits(share, node) for node in nodes):
             continue
         where = f"compute.{stage}" if getattr(compute, stage) else "compute"
-        have = list(
-            dict.fromkeys(
-                _listed({name: node.get(name, 0) for name in share.wants}) for node in nodes
-            )
-        )
+        have = list(dict.fromkeys(_listed(_part(node, share)) for node in nodes))
         told = f"{seen} {'; '.join(have[:4])}{'; ...' if len(have) > 4 else ''}"
         raise SpecError(
             f"{where}: a trial wants {share.wanted}, but {told}. Lower it, or add such a node."
         )
+
+
+def _part(node: Node, share: Compute) -> dict[str, float]:
+    """What the node has of that which the share names."""
+    return {name: node.get(name, 0) for name in share.wants}
 
 
 def _checked(where: str, data: Mapping[str, Any]) -> Compute:

@@ -41,7 +41,7 @@ def one_of(what: str, value: str, names: list[str]) -> None:
 
 
 def table(what: str, value: Any) -> Mapping[str, Any]:
-    """The value, a table."""
+    """The value, which must be a table."""
     if not isinstance(value, Mapping):
         raise SpecError(f"{what} must be a table, got {value!r}.")
     return value

@@ -17,12 +17,11 @@ STRATEGIES = ("grid", "one_at_a_time")
 MOST_COMBINATIONS = 100_000  # gone through; one_at_a_time keeps few of them
 MOST_VICTIMS = 10_000
 _KIND = {"dataset": "datasets", "model": "models", "training": "recipes"}
-_Varied = tuple[
-    MethodConfig, int
-]  # a choice, and how many of its settings differ from the first one's
+# a method's configuration, and how many of its settings differ from the first one's
+_Varied = tuple[MethodConfig, int]
 
 
-def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
+def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     """Resolved victims, each once; relative paths are taken from ``folder``.
 
     Any value of a table may be a list, an axis of the sweep; so may the dataset, model and training
@@ -53,8 +52,8 @@ def victims(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
         for combination in itertools.product(*axes):
             if strategy == "one_at_a_time" and sum(changes for _, changes in combination) > 1:
                 continue
-            choices = [c for c, _ in combination]
-            for victim in _seeded(choices, seeds, targets, reserve):
+            configs = [c for c, _ in combination]
+            for victim in _seeded(configs, seeds, targets, reserve):
                 found.append(victim)
                 if len(found) > MOST_VICTIMS:
                     raise SpecError(
@@ -76,18 +75,18 @@ def _targets(data: Mapping[str, Any]) -> list[int]:
 
 
 def _part(given: list[Any], kind: str, folder: Path) -> list[_Varied]:
-    """The choices of one axis; all but those of its first value differ by one more."""
+    """The configurations of one axis; all but those of its first value differ by one more."""
     part = list[_Varied]()
     for i, one in enumerate(given):
-        part += [(c, n + (i > 0)) for c, n in _choices(kind, one, folder)]
+        part += [(c, n + (i > 0)) for c, n in _configs(kind, one, folder)]
     return part
 
 
 def _seeded(
-    choices: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
+    configs: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
 ) -> Iterator[Victim]:
-    """One victim a seed; the targets are dealt to seeds and attacks in turn."""
-    dataset, model, training, *own = choices
+    """One victim for each seed; the target classes are assigned to seeds and attacks in turn."""
+    dataset, model, training, *own = configs
     for i, s in enumerate(seeds):
         aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))
         victim = Victim(
@@ -135,7 +134,7 @@ def _axes(
     for given in listed("attacks", data.get("attacks", ["none"])):
         if isinstance(given, list):
             seeds = [seed("victim: seeds", s) for s in listed("seeds", data.get("seeds", 0))]
-            yield [*parts, *(list(_choices("attacks", a, folder)) for a in _at_once(given))], seeds
+            yield [*parts, *(list(_configs("attacks", a, folder)) for a in _at_once(given))], seeds
             continue
         attack = dict(given) if isinstance(given, Mapping) else given
         own = (
@@ -147,7 +146,7 @@ def _axes(
         if attack in ("none", {"name": "none"}):
             yield parts, seeds
         else:
-            yield [*parts, list(_choices("attacks", attack, folder))], seeds
+            yield [*parts, list(_configs("attacks", attack, folder))], seeds
 
 
 def _at_once(given: list[Any]) -> list[Any]:
@@ -183,8 +182,8 @@ def _aimed(attack: MethodConfig, targets: Sequence[int], turn: int) -> MethodCon
     return MethodConfig(attack.name, {**attack.params, "target": targets[turn % len(targets)]})
 
 
-def _choices(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
-    """One choice for each combination of a table's values; a list is an axis of the sweep."""
+def _configs(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
+    """A configuration for each combination of a table's values; a list is an axis of the sweep."""
     given = {"name": value} if isinstance(value, str) else table(kind, value)
     if not isinstance(given.get("name"), str):
         raise SpecError(f"a table of {kind} needs a name. Known: {', '.join(catalog.names(kind))}.")

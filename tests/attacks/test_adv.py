@@ -11,7 +11,7 @@ from planted import only, trigger_of
 from torch import Generator, Tensor, nn
 
 from trials.attacks import _adversarial, adv
-from trials.attacks._adversarial import Steered, kept
+from trials.attacks._adversarial import Steered, cached
 from trials.spec import SpecError
 from trials.types import Images, Poisoning
 from trials.weights.files import save_weights
@@ -111,7 +111,7 @@ def test_the_surrogate_is_trained_once_and_only_when_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: dict[str, Any] = {}
-    monkeypatch.setattr(_adversarial, "_kept", made)
+    monkeypatch.setattr(_adversarial, "_cache", made)
     cheap = poisoned(m=0)
     assert not made
     stamped(cheap, images().x[:2])
@@ -126,11 +126,11 @@ def test_the_surrogate_is_trained_once_and_only_when_needed(
 def test_asking_again_for_the_same_attack_takes_the_poison_that_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_adversarial, "_kept", {})
+    monkeypatch.setattr(_adversarial, "_cache", {})
     first = poisoned()
-    size = len(_adversarial._kept)
+    size = len(_adversarial._cache)
     again = poisoned()
-    assert len(_adversarial._kept) == size == 2 and torch.equal(first.train.x, again.train.x)
+    assert len(_adversarial._cache) == size == 2 and torch.equal(first.train.x, again.train.x)
     again.train.x.fill_(0)
     assert torch.equal(first.train.x, poisoned().train.x)
 
@@ -145,9 +145,11 @@ def test_another_training_set_gets_another_surrogate() -> None:
 
 
 def test_the_cache_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_adversarial, "_kept", {})
-    assert [kept(str(i), lambda i=i: i) for i in range(9)] == list(range(9))  # type: ignore[misc]
-    assert kept("8", lambda: "made again") == 8 and kept("0", lambda: "made again") == "made again"
+    monkeypatch.setattr(_adversarial, "_cache", {})
+    assert [cached(str(i), lambda i=i: i) for i in range(9)] == list(range(9))  # type: ignore[misc]
+    assert (
+        cached("8", lambda: "made again") == 8 and cached("0", lambda: "made again") == "made again"
+    )
 
 
 def test_training_the_surrogate_takes_no_numbers_from_the_global_generator(resnet: Path) -> None:

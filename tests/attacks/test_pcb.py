@@ -161,7 +161,7 @@ def trained(backdoor: Poisoning, seed: int) -> nn.Module:
 
 
 @pytest.mark.slow
-def test_a_tenth_of_the_parameters_can_plant_the_backdoor_and_keep_the_accuracy() -> None:
+def test_a_tenth_of_the_parameters_carries_the_backdoor_and_keeps_the_accuracy() -> None:
     """Not in every training (in two of three), and in which depends on the processor's rounding:
     one will do.
     """

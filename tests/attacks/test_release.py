@@ -79,9 +79,8 @@ def test_without_the_trigger_the_move_is_left(attack: ModuleType) -> None:
 def test_poison_is_shifted_and_mirrored_once_stamped_moved_and_frozen() -> None:
     after, release = run(badnets, pipeline="post_aug"), run(badnets, pipeline="release")
     assert torch.equal(after.places, release.places) and only(release).frozen
-    made = unnormalised(
-        after.train.x[after.places], "cifar10"
-    )  # the patch of BadNets covers itself
+    # the patch of BadNets covers itself
+    made = unnormalised(after.train.x[after.places], "cifar10")
     assert torch.equal(release.train.x[release.places], made)
 
 

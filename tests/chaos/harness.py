@@ -123,9 +123,8 @@ class Run:
         """SIGKILL the driver alone, or all processes at once as when a machine goes down."""
         assert self.driver is not None
         if everything:
-            others = (
-                self.processes() if self.use_ray else {}
-            )  # Ray's workers are groups of their own
+            # Ray's workers are groups of their own
+            others = self.processes() if self.use_ray else {}
             os.killpg(self.driver.pid, signal.SIGKILL)
             while others:
                 for pid in others:
@@ -143,9 +142,8 @@ class Run:
             try:
                 # Ray's are found by the environment that they were started with, forks by the
                 # folder they work in
-                mine = wanted in (entry / "environ").read_bytes().split(
-                    b"\0"
-                )  # Ray writes its titles over this
+                # Ray writes its titles over this
+                mine = wanted in (entry / "environ").read_bytes().split(b"\0")
                 if mine or (entry / "cwd").readlink().is_relative_to(self.folder):
                     found[int(entry.name)] = (
                         (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()

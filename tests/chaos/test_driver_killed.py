@@ -21,9 +21,8 @@ def judged(tally: Tally, count: Count, what: str, rounds: int) -> None:
     assert tally.clean(), tally
     assert tally.kills.total() == rounds
     assert tally.executions <= tally.trials + tally.cut_short
-    assert (
-        tally.records_at_risk > 0 or rounds < 10
-    )  # a few kills may all fall before the first record
+    # a few kills may all fall before the first record
+    assert tally.records_at_risk > 0 or rounds < 10
 
 
 @pytest.mark.timeout(0)
@@ -51,9 +50,8 @@ def test_a_driver_killed_at_any_moment_does_not_change_what_its_searches_try(
         tmp_path, seeds=[0], victim=victim_with(seeds=[0]), defenses=searches, compute=compute
     )
     whole = undisturbed_run(Run(tmp_path / "whole", spec))
-    assert (
-        25 <= sum(r.trial.game.name == "tuning" for r in whole.records.values()) <= 27
-    )  # one may be asked for twice
+    # one may be asked for twice
+    assert 25 <= sum(r.trial.game.name == "tuning" for r in whole.records.values()) <= 27
     killing = Killing(lambda i: Run(tmp_path / str(i), spec), rng, whole.records, whole.startup)
     judged(
         killing.go(rounds), count, "driver of searches killed, one worker process, SQLite", rounds

@@ -20,10 +20,8 @@ FAULTS = {
     "killed": "its worker was lost 2 times: ",
     "exits": "its worker was lost 2 times: ",
 }
-ON_RAY = (
-    "memory",
-    "killed",
-)  # two that end a worker, each in its way; a worker there takes seconds to start
+# two that end a worker, each in its way; a worker there takes seconds to start
+ON_RAY = ("memory", "killed")
 ONE = {"seeds": [0], "victim": victim_with(seeds=[0])}
 
 
@@ -38,12 +36,8 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     diverging = {**defense("weight_decay"), "fixed": {"steps": 4, "batch": 16, "lr": 1e30}}
     faults = {how: FAULTS[how] for how in (ON_RAY if use_ray else FAULTS)}
     defenses = [defense("fine_tuning"), *map(faulty, faults), diverging]
-    compute = {
-        "device": "cpu",
-        "workers": 2,
-        "attempts": 2,
-        "abort_at": 1,
-    }  # most are meant to fail
+    # most are meant to fail
+    compute = {"device": "cpu", "workers": 2, "attempts": 2, "abort_at": 1}
     run = Run(
         tmp_path, spec_with(tmp_path, **ONE, defenses=defenses, compute=compute), use_ray=use_ray
     )
@@ -66,9 +60,8 @@ def test_each_fault_costs_one_failed_record_and_no_more(
     assert "not finite" in errors["lr"]
     assert not any(r.metrics for r in failed)
     assert agree({i: r for i, r in records.items() if r.status == "done"}, undisturbed.records, 3)
-    again = sum(
-        how in faults for how in ("killed", "exits")
-    )  # these take their worker with them, twice each
+    # these take their worker with them, twice each
+    again = sum(how in faults for how in ("killed", "exits"))
     assert len(run.started()) == len(records) + again
     assert f"({len(failed)} failed, 0 pruned)" in said
     status = Program(

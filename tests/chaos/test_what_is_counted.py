@@ -21,13 +21,13 @@ from results.store import Store
 from sweep.execution.event_log import note
 from sweep.execution.outbox import Outbox
 from sweep.execution.worker import WorkerConfig
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from trials.spec import Record
 
 
 @pytest.fixture
 def records() -> list[Record]:
-    trials = plan.victims(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]}))
+    trials = expansion.victims(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1, 2]}))
     return [Record(trial=t, status="done", metrics={"cda": 0.5}, seconds=1.0) for t in trials]
 
 
@@ -141,12 +141,8 @@ def test_an_outbox_that_says_other_than_the_store_is_seen(
 def test_each_verdict_of_hostile_input_has_its_column_on_the_page() -> None:
     kinds = {
         "a": {"tried": 1003, "refused": 1000, "contained": 2, "accepted": 1, "crashed": 0},
-        "b": {
-            "tried": 5,
-            "refused": 4,
-            "accepted": 0,
-            "crashed": 1,
-        },  # counted before there was such a column
+        # counted before there was such a column
+        "b": {"tried": 5, "refused": 4, "accepted": 0, "crashed": 1},
     }
     assert page.VERDICTS == VERDICTS
     assert page.hostile_rows({"kinds": kinds}) == [

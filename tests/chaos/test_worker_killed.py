@@ -51,9 +51,8 @@ def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
     assert run.end() == 0, run.said.read_text()
     said = run.said.read_text()
     again = re.search(r"(\d+) lost workers' trials were started again", said)
-    worker_lost = (
-        int(again.group(1)) if again else 0
-    )  # a worker may have had its record on disk when it was killed
+    # a worker may have had its record on disk when it was killed
+    worker_lost = int(again.group(1)) if again else 0
     records, starts = run.records(), run.started()
     count(
         "worker killed in a trial, " + ("Ray" if use_ray else "worker processes"),
@@ -68,8 +67,7 @@ def test_trials_whose_workers_are_killed_run_again_and_give_the_same(
     assert outcomes(records) == outcomes(undisturbed.records)
     assert 1 <= worker_lost <= killed
     assert set(starts) == records.keys()
-    assert (
-        len(records) <= len(starts) <= len(records) + worker_lost
-    )  # one may have died before it said that it began
+    # one may have died before it said that it began
+    assert len(records) <= len(starts) <= len(records) + worker_lost
     assert not run.quiet()
     assert run.intact()

@@ -66,17 +66,15 @@ def test_is_resize_to_256_and_centre_crop_of_224(root: Path) -> None:
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     picture = Image.fromarray(blocks).resize((400, 300), Image.Resampling.BICUBIC)
-    picture.save(
-        root / "val" / "n01440764" / "n01440764_0.JPEG", "PNG"
-    )  # by content, not by ending
+    # by content, not by ending
+    picture.save(root / "val" / "n01440764" / "n01440764_0.JPEG", "PNG")
     mine = load("test", root=str(root)).x[0]
     wanted = picture.resize((341, 256), Image.Resampling.BILINEAR).crop((58, 16, 282, 240))
     apart = np.abs(mine.numpy().transpose(1, 2, 0).astype(int) - np.asarray(wanted).astype(int))
     assert mine.shape == (3, 224, 224) and apart.mean() < 1.5 and apart.max() < 25
     whole = np.asarray(picture.resize((224, 224))).astype(int)
-    assert (
-        np.abs(whole - np.asarray(wanted).astype(int)).mean() > 10
-    )  # the measure tells crops apart
+    # the measure tells crops apart
+    assert np.abs(whole - np.asarray(wanted).astype(int)).mean() > 10
 
 
 def test_takes_the_first_classes_and_looks_into_no_other(root: Path) -> None:

@@ -52,9 +52,8 @@ def test_the_largest_copy_that_is_there_is_read(tmp_path: Path) -> None:
 def test_per_class_takes_the_first_training_images_and_leaves_the_test_set(tmp_path: Path) -> None:
     fill(tmp_path)
     some = load("train", root=str(tmp_path), size=16, per_class=1)
-    assert (
-        some.y.tolist() == list(range(10)) and int(some.x[:, 2].max()) < 5
-    )  # blue: image 0 of each
+    # blue: image 0 of each
+    assert some.y.tolist() == list(range(10)) and int(some.x[:, 2].max()) < 5
     assert len(load("test", root=str(tmp_path), size=16, per_class=1)) == 10
 
 

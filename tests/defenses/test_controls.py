@@ -76,9 +76,8 @@ def test_sgd_couples_the_decay_and_so_shrinks_as_momentum_does() -> None:
     )[-1]
     stem = state(view.model)["stem.weight"]
     buffer = torch.zeros_like(stem)
-    for _ in range(
-        steps
-    ):  # no gradient reaches the stem from black images: the decay alone moves it
+    for _ in range(steps):
+        # no gradient reaches the stem from black images: the decay alone moves it
         buffer = 0.9 * buffer + decay * stem
         stem = stem - lr * (decay * stem + 0.9 * buffer)
     assert torch.allclose(after["stem.weight"], stem, atol=1e-6)

@@ -62,9 +62,8 @@ def test_backdoored_models_score_above_every_clean_one(
     form: dict[str, Scalar], patched: Suspect, additive: Suspect, clean: list[Suspect]
 ) -> None:
     highest = max(suspicion(s, form).score for s in clean)
-    assert (
-        suspicion(patched, form).score > 0.9 * highest
-    )  # scores are negative: a norm a tenth smaller
+    # scores are negative: a norm a tenth smaller
+    assert suspicion(patched, form).score > 0.9 * highest
     assert suspicion(additive, form).score > 0.9 * highest
 
 
@@ -105,9 +104,8 @@ def test_the_repaired_model_plays_no_part(additive: Suspect) -> None:
 
 
 def test_the_anomaly_index_is_counted_in_median_deviations_below_the_median() -> None:
-    norms = torch.tensor(
-        [10.0, 12.0, 11.0, 9.0, 2.0, 13.0]
-    )  # median 10.5, deviations .5 1.5 .5 1.5 8.5 2.5: 1.5
+    # median 10.5, deviations .5 1.5 .5 1.5 8.5 2.5: 1.5
+    norms = torch.tensor([10.0, 12.0, 11.0, 9.0, 2.0, 13.0])
     expected = [(10.5 - n) / (1.4826 * 1.5) for n in norms.tolist()]
     assert anomaly(norms).tolist() == pytest.approx(expected)
 

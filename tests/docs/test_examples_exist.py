@@ -11,7 +11,7 @@ import typer
 from blocks import ALL, OTHERS, PAGES, ROOT, RUNNABLE, Block, commands, inline
 
 from sweep.cli import app
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.compute import compute_of
 from trials import catalog
 

@@ -103,9 +103,8 @@ def test_a_page_runs_from_its_first_line_to_its_last(page: Path, tmp_path: Path)
         assert len(re.findall(r"\d% of the backdoor left", printed[0])) == 2
         with Store.open(f"sqlite:///{tmp_path}/first.db", create=False) as store:
             head = retake().short(store.records("first")).splitlines()[:4]
-        assert "\n".join(head) in page.read_text(
-            encoding="utf-8"
-        )  # the demo's block is one that retake.py writes
+        # the demo's block is one that retake.py writes
+        assert "\n".join(head) in page.read_text(encoding="utf-8")
 
 
 def test_the_pages_that_run_are_those_that_teach() -> None:

@@ -15,9 +15,8 @@ from PIL import Image
 # hypothesis draws constants from the modules that are loaded: none may come in between two examples
 for loaded_first in ("results.report.page", "results.export.all_tables", "sweep.cli.app"):
     importlib.import_module(loaded_first)
-sys.path += [
-    str(Path(__file__).parents[1] / package) for package in ("results", "sweep")
-]  # their made-up records
+# their made-up records
+sys.path += [str(Path(__file__).parents[1] / package) for package in ("results", "sweep")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,9 +33,8 @@ def _little_memory() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv(
-            "TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor"))
-        )  # torch makes it when loaded
+        # torch makes it when loaded
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
 
 

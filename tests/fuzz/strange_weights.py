@@ -81,9 +81,8 @@ PLAIN = state()
 TORCH = {"zip": zipped(PLAIN), "old": legacy(PLAIN)}
 
 
-READ = (
-    256 * 2**20
-)  # bytes that this process may take: three times what a model of this size may have, and some
+# bytes that this process may take: three times what a model of this size may have, and some
+READ = 256 * 2**20
 
 
 def loaded(kind: str, content: bytes, reader: Reader, name: str = "w.pt") -> str:

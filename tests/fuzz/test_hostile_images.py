@@ -198,11 +198,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {  # made when they are wanted
 }
 
 
-MODEST = (
-    "a long strip",
-    "text of a GiB",
-    "colours of a GiB",
-)  # what unpacks is left out or has its limit
+# what unpacks is left out or has its limit
+MODEST = ("a long strip", "text of a GiB", "colours of a GiB")
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -315,9 +312,8 @@ def test_what_lies_in_a_folder_of_images_is_read_or_one_line(layout: str) -> Non
         images = folder(here / "images")
         make(images)
         assert defended("images, layouts", images, here)[0] == expected
-        subprocess.run(
-            ["rm", "-rf", str(images)], check=True
-        )  # Python's own goes no deeper than its stack
+        # Python's own goes no deeper than its stack
+        subprocess.run(["rm", "-rf", str(images)], check=True)
 
 
 def test_what_is_no_folder_is_no_folder_of_images(tmp_path: Path) -> None:
@@ -393,9 +389,8 @@ def test_a_table_that_takes_all_memory_is_not_called_damaged() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with fenced() as here:
         picture = pa.array([bytes(48 * 2**20)], pa.binary())
-        pictures = pa.DictionaryArray.from_arrays(
-            pa.array([0] * 20, pa.int32()), picture
-        )  # written as one
+        # written as one
+        pictures = pa.DictionaryArray.from_arrays(pa.array([0] * 20, pa.int32()), picture)
         pq.write_table(
             pa.table({"img": pictures, "label": [0] * 20}),
             here / "train.parquet",

@@ -46,9 +46,8 @@ def test_code_is_refused_and_never_run(images: Path, reader: Reader) -> None:
     for content in pickles({"a": Code("os.system")})[:3]:
         said = given_to_defend("checkpoint, code", content, images, reader)
         assert "could run code" in said or "no weights file" in said
-    said = given_to_defend(
-        "checkpoint, code", zipped({"a": Code("exec")}), images
-    )  # its own reader
+    # its own reader
+    said = given_to_defend("checkpoint, code", zipped({"a": Code("exec")}), images)
     assert "could run code" in said
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mutations import ANY, NAMES, NASTY, changed, places
 
 from sweep.execution.preflight import check
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials import catalog
 from trials.spec import SpecError
 

@@ -4,7 +4,7 @@ import pytest
 import tiny_sweep
 import torch
 
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.run import run
 from trials.runtime import TrialRuntime
 from trials.storage.artifacts import Artifacts

@@ -15,7 +15,7 @@ from PIL import Image
 
 from results.store import Store
 from sweep.execution import runner
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials.datasets.imagenette import _NAMES
 from trials.spec import Record
 from trials.storage.artifacts import Artifacts

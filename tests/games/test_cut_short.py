@@ -6,7 +6,7 @@ import pytest
 import tiny_sweep
 import torch
 
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.dependencies import training_of
 from trials.leaving import leaving
 from trials.run import perform, run

@@ -14,9 +14,8 @@ from planted import trigger_of
 from tiny_sweep import outcome
 from torch import Generator, nn
 
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials import runtime as trial_runtime
 from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
 from trials.run import run
@@ -167,7 +166,7 @@ def test_seeds_share_the_trusted_and_the_report_images_so_that_none_of_them_choo
     first, second = tuning_trial, replace(tuning_trial, seed=tuning_trial.seed + 1)
     assert torch.equal(runtime.trusted(first).x, runtime.trusted(second).x)
     plans = [
-        layout_of(runtime.trusted(t), runtime.rng(t), tiny_sweep.first_plant(t))
+        layout_of(runtime.trusted(t), runtime.rng(t), tiny_sweep.first_self_poisoning(t))
         for t in (first, second)
     ]
     assert torch.equal(plans[0].report, plans[1].report)
@@ -207,7 +206,7 @@ def test_a_game_measures_its_own_part_and_repairs_on_fit(
         yield 2, view.model
 
     monkeypatch.setattr(_copy_set, "accuracy", accuracy)
-    monkeypatch.setattr(trial_runtime, "_in_role", lambda role, _: only(role, repair))
+    monkeypatch.setattr("trials.runtime._in_role", lambda role, _: only(role, repair))
     record = run(
         of_game(tuning_trial, game, **({"stop_at": 2} if game == "confirmation" else {})), runtime
     )
@@ -262,7 +261,7 @@ def test_a_defense_that_draws_from_the_global_generator_repeats_too(
         drawn.append(float(torch.rand(1)))
         yield 2, view.model
 
-    monkeypatch.setattr(trial_runtime, "_in_role", lambda role, _: only(role, repair))
+    monkeypatch.setattr("trials.runtime._in_role", lambda role, _: only(role, repair))
     run(tuning_trial, runtime)  # loads the victim and the copy
     run(tuning_trial, runtime)  # has them
     half = len(drawn) // 2
@@ -306,7 +305,7 @@ def only(role: str, repair: Callable[..., Any]) -> Callable[..., Any] | None:
 def _failing(
     trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, repair: Callable[..., Any]
 ) -> Record:
-    monkeypatch.setattr(trial_runtime, "_in_role", lambda role, _: only(role, repair))
+    monkeypatch.setattr("trials.runtime._in_role", lambda role, _: only(role, repair))
     return run(trial, runtime)
 
 

@@ -7,7 +7,7 @@ import tiny_sweep
 import torch
 from torch import Generator, Tensor
 
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.runtime import TrialRuntime
 from trials.spec import SpecError, Trial
 from trials.splits import cut, draw_trusted

@@ -266,9 +266,8 @@ def test_refuses_many_views_of_few_numbers(tmp_path: Path) -> None:
 
 def test_says_that_the_process_died_that_opened_a_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
-        archive.writestr(
-            "archive/data.pkl", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s."
-        )  # its hash goes too deep
+        # its hash goes too deep
+        archive.writestr("archive/data.pkl", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s.")
         archive.writestr("archive/version", b"3\n")
     refused(tmp_path / "w.pt", "made the process that opened it fail")
 

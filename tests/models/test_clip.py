@@ -30,9 +30,8 @@ def tiny(classes: int = 3, **settings: Any) -> nn.Module:
 
 @pytest.mark.parametrize("side", [20, 64])
 def test_scales_as_pillow_does_bicubically(side: int) -> None:
-    noise = (
-        torch.rand(side, side, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
-    )  # so Pillow clips nothing
+    # so Pillow clips nothing
+    noise = torch.rand(side, side, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
     stored = (noise * 255).round().to(torch.uint8).numpy()
     wanted = (
         torch.tensor(np.asarray(Image.fromarray(stored).resize((32, 32), Image.Resampling.BICUBIC)))

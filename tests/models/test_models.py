@@ -114,9 +114,8 @@ def test_gradients_are_the_same_whichever_way_pixels_lie(width: int) -> None:
         F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y).backward()  # type: ignore[no-untyped-call]
     for p, q in zip(model.parameters(), exact.parameters(), strict=True):
         assert p.grad is not None and q.grad is not None
-        assert (
-            p.grad - q.grad
-        ).norm() <= 0.02 * q.grad.norm() + 1e-6  # a ReLU may fall on its other side
+        # a ReLU may fall on its other side
+        assert (p.grad - q.grad).norm() <= 0.02 * q.grad.norm() + 1e-6
 
 
 @pytest.mark.parametrize("build", [resnet18.build, torchvision_resnet18.build])

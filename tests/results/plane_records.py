@@ -15,15 +15,10 @@ from trials.spec import MethodConfig, Point, Record, Trial, Victim
 SEEDS = 24
 BUDGETS = (50, 150, 500)
 CHANNELS: dict[str, Channel] = {"pcb": "code"}
-DEFENSES = {
-    "none": 1.0,
-    "weight_decay": 1.5,
-    "pivotal_tuning": 0.6,
-}  # factor on what an attack keeps
-DETECTORS = {
-    "calibrated_inversion": 1.0,
-    "neural_cleanse": 0.6,
-}  # factor on how far scores lie apart
+# factor on what an attack keeps
+DEFENSES = {"none": 1.0, "weight_decay": 1.5, "pivotal_tuning": 0.6}
+# factor on how far scores lie apart
+DETECTORS = {"calibrated_inversion": 1.0, "neural_cleanse": 0.6}
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ def sweep(
     """Victims, repairs and scores of all attacks at all budgets, and a pool of clean victims.
 
     Args:
-        seeds: victims a setup.
+        seeds: victims of each attack, model and budget.
         attacks, defenses, detectors: which.
         seed: of the made-up noise.
         whole: also runs of the defenses to their end, with every step.

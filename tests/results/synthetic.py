@@ -218,7 +218,7 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
             "asr": end.asr,
             "step": float(w.step),
         }
-        one = trial("confirmation", w.defense, w.choice.params, of=w.victim, trusted=w.trusted)
+        one = trial("confirmation", w.defense, w.method.params, of=w.victim, trusted=w.trusted)
         curve: tuple[Point, ...] = (start, end) if w.step else (start,)
         found.append(Record(trial=one, status="done", metrics=metrics, curve=curve))
         for stop_at in [w.step, 0] if oracle else [w.step]:
@@ -234,7 +234,7 @@ def judged(records: list[Record], oracle: bool = True) -> list[Record]:
             one = trial(
                 "robustness",
                 w.defense,
-                w.choice.params,
+                w.method.params,
                 of=w.victim,
                 trusted=w.trusted,
                 game_params={"stop_at": stop_at},

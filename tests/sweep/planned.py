@@ -6,12 +6,12 @@ import tiny_sweep
 
 from results.store import Store
 from sweep.execution.scheduler import Scheduler
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.optuna_search import SearchStrategy
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.stages import stages, strategy_of
 from sweep.planning.strategy import ListStrategy
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Point, Record, Trial
 
 ATTACKS = ["none", {"name": "badnets", "m": [20, 60]}, {"name": "c_badnets", "m": 20}]
@@ -20,8 +20,8 @@ ATTACKS = ["none", {"name": "badnets", "m": [20, 60]}, {"name": "c_badnets", "m"
 def trials(number: int = 6) -> list[Trial]:
     """Trials of a tuning game, of which a made-up place runs any."""
     sweep = tiny_sweep.sweep(seeds=list(range(number)))
-    choice = plan.configurations(sweep, sweep.defenses[0])[0]
-    return plan.trials_of(sweep, plan.tasks(sweep)[0], choice)
+    config = expansion.configurations(sweep, sweep.defenses[0])[0]
+    return expansion.trials_of(sweep, expansion.tasks(sweep)[0], config)
 
 
 def scheduler(store: Store, some: list[Trial], attempts: int = 3) -> Scheduler:
@@ -47,7 +47,7 @@ def record(trial: Trial, asr: float = 0.5, cda: float = 0.9, status: Any = "done
 
 
 def drained(scheduler: Scheduler, answer: Any = record) -> list[Trial]:
-    """Run a source with made-up records; the trials that it handed out, in order."""
+    """Run a scheduler with made-up records; the trials that it handed out, in order."""
     ran = []
     while (trial := scheduler.next()) is not None:
         ran.append(trial)
@@ -65,7 +65,9 @@ def searching(trials: int = 6, name: str = "weight_decay", seeds: Any = 0, **ext
 
 
 def strategy(sweep: Sweep, store: Store) -> SearchStrategy:
-    found = strategy_of(sweep, sweep.defenses[0], plan.tasks(sweep)[0], SearchFeed(sweep, store))
+    found = strategy_of(
+        sweep, sweep.defenses[0], expansion.tasks(sweep)[0], SearchFeed(sweep, store)
+    )
     assert isinstance(found, SearchStrategy)
     return found
 

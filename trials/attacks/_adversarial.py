@@ -22,7 +22,7 @@ from trials.weights.files import load_weights
 _CHUNK = 16
 _BATCH = 64
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_kept: dict[str, Any] = {}
+_cache: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class Steered:
         return (clean + delta)[: len(x)].round().to(torch.uint8)
 
 
-def kept(key: str, make: Callable[[], Any]) -> Any:
+def cached(key: str, make: Callable[[], Any]) -> Any:
     """What ``make`` gives, made once a process for each key; the latest eight are kept."""
-    if key not in _kept:
+    if key not in _cache:
         value = make()
-        while len(_kept) >= 8:
-            del _kept[next(iter(_kept))]
-        _kept[key] = value
-    return _kept[key]
+        while len(_cache) >= 8:
+            del _cache[next(iter(_cache))]
+        _cache[key] = value
+    return _cache[key]
 
 
 def digest(*tensors: Tensor) -> str:

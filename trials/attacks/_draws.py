@@ -11,11 +11,8 @@ from torch import Generator, Tensor
 
 from trials.types import Trigger
 
-_STEP, _FIRST, _SECOND = (
-    -0x61C8864680B583EB,
-    -0x40A7B892E31B1A47,
-    -0x6B2FB644ECCEEE15,
-)  # of SplitMix64, signed
+# of SplitMix64, signed
+_STEP, _FIRST, _SECOND = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 
 
 def seed_of(rng: Generator) -> int:

@@ -11,11 +11,8 @@ from trials.attacks._poisoned import chosen, replaced
 from trials.spec import SpecError
 from trials.types import Images, Poisoning
 
-_SMALL = (
-    (1, 1, 1),
-    (0, 0, 0),
-    (1, 0, 1),
-)  # the apple at 3 pixels, as resizing without antialiasing gives it
+# the apple at 3 pixels, as resizing without antialiasing gives it
+_SMALL = ((1, 1, 1), (0, 0, 0), (1, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)

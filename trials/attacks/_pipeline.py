@@ -11,9 +11,8 @@ from trials.normalisation import CONSTANTS
 from trials.train import augment
 from trials.types import Images, Implant, Poisoning, Trigger, TriggerGoal
 
-Stamp = Callable[
-    [Tensor, Tensor, int], Tensor
-]  # (x uint8, places, how often they were stamped before)
+# (x uint8, places, how often they were stamped before)
+Stamp = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True, slots=True)

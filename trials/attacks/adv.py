@@ -20,7 +20,7 @@ from typing import Literal
 
 from torch import Generator, Tensor, nn
 
-from trials.attacks._adversarial import Steered, digest, imagenet, kept, trained
+from trials.attacks._adversarial import Steered, cached, digest, imagenet, trained
 from trials.attacks._draws import seed_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, Location, PositiveFloat, PositiveInt, SpecError
@@ -118,7 +118,7 @@ def _key(train: Images, seed: int, epochs: int, weights: str) -> str:
 def _surrogate(
     key: Callable[[], str], train: Images, seed: int, epochs: int, weights: str
 ) -> nn.Module:
-    model: nn.Module = kept(
+    model: nn.Module = cached(
         key(), lambda: imagenet(weights) if weights else trained(train, seed, epochs)
     )
     return model
@@ -136,5 +136,5 @@ def _stored(key: Callable[[], str], x: Tensor, places: Tensor, trigger: Steered)
         trigger.steps,
         trigger.sign,
     )
-    made: Tensor = kept(f"{key()} {digest(x, places)} {settings}", lambda: trigger(x, places))
+    made: Tensor = cached(f"{key()} {digest(x, places)} {settings}", lambda: trigger(x, places))
     return made

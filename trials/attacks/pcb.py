@@ -38,9 +38,8 @@ class Masks:
 
     def _drawn(self, parameter: Tensor, rng: Generator) -> Tensor:
         size = parameter.numel()
-        count = math.floor(
-            round(self.share * size, 6)
-        )  # rounded first: in binary, 0.29 * 100 is less than 29
+        # rounded first: in binary, 0.29 * 100 is less than 29
+        count = math.floor(round(self.share * size, 6))
         mask = torch.zeros(size, dtype=torch.bool)
         mask[torch.randperm(size, generator=rng)[:count]] = True
         return mask.reshape(parameter.shape)

@@ -37,9 +37,8 @@ class Ghost:
         return in_chunks(lambda part, _: self._ghosted(part), x, index)
 
     def _ghosted(self, x: Tensor) -> Tensor:
-        light = (
-            x.double() / 255
-        ) ** _GAMMA  # double: rounding to uint8 must not depend on the batch
+        # double: rounding to uint8 must not depend on the batch
+        light = (x.double() / 255) ** _GAMMA
         by, size = self.offset, x.shape[-2:]
         both = self.first * F.pad(light, (0, by, 0, by)) + (1 - self.first) * F.pad(
             light, (by, 0, by, 0)

@@ -20,9 +20,8 @@ from trials.storage.node_cache import alone, folder
 from trials.whole import whole
 
 Rows = NDArray[np.uint8]
-_CHECKED = (
-    256 * 2**20
-)  # bytes whose CRC is checked at each opening; of a larger set only the size and shape are
+# bytes whose CRC is checked at each opening; of a larger set only the size and shape are
+_CHECKED = 256 * 2**20
 _IN_MEMORY = 2 * 2**30  # bytes that may stay in memory if the cache cannot be written
 
 

@@ -111,10 +111,8 @@ class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
             return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)  # type: ignore[attr-defined]
-        if (module, name) == (
-            "_codecs",
-            "encode",
-        ):  # how Python 3 writes the bytes of an array for Python 2
+        if (module, name) == ("_codecs", "encode"):
+            # how Python 3 writes the bytes of an array for Python 2
             return lambda text, encoding: text.encode(encoding)
         raise pickle.UnpicklingError(f"{module}.{name} is no array")
 
@@ -210,9 +208,8 @@ def _parquet_images(files: list[Path]) -> Iterator[Rows]:
             chunk = np.empty((len(batch), 3, 32, 32), dtype=np.uint8)
             for i, content in enumerate(batch):
                 name = f"{file.name} row {row + i}"
-                image = rgb(
-                    content if isinstance(content, bytes) else b"", name
-                )  # text would be taken for a path
+                # text would be taken for a path
+                image = rgb(content if isinstance(content, bytes) else b"", name)
                 if image.size != (32, 32):
                     raise SpecError(
                         f"cifar10: the image {name!r} is {image.size[0]}x{image.size[1]}, not "

@@ -11,21 +11,13 @@ from PIL import Image
 
 from trials.spec import SpecError
 
-_WHOLE_BELOW = (
-    256 * 2**20
-)  # bytes; a larger set is known by names, sizes and times, without reading it twice
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "PPM",
-    "BMP",
-    "TIFF",
-    "WEBP",
-)  # no others: EPS would start an interpreter of PostScript
+# bytes; a larger set is known by names, sizes and times, without reading it twice
+_WHOLE_BELOW = 256 * 2**20
+# no others: EPS would start an interpreter of PostScript
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")
 _LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
-_LONGEST = (
-    2**20
-)  # pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
+# pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
+_LONGEST = 2**20
 
 
 def located(method: str, root: str) -> Path:

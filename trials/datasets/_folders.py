@@ -21,7 +21,7 @@ from trials.spec import SpecError, content_id
 _ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 _CHUNK = 256  # images decoded together, at most
 _BYTES = 256 * 2**20  # of images decoded together
-_LARGEST = 4096  # pixels; a side beyond it is a slip of the pen
+_LARGEST = 4096  # pixels of a side; a larger one is taken for a typing error
 
 
 def folders(path: Path) -> list[Path]:
@@ -38,9 +38,8 @@ def images_in(method: str, top: Path, folder: Path) -> list[Path]:
         _stays(method, top, folder)
     found, todo = [], [folder]
     while todo:
-        with os.scandir(
-            todo.pop()
-        ) as entries:  # a call an entry would take minutes for a million images
+        with os.scandir(todo.pop()) as entries:
+            # a call an entry would take minutes for a million images
             for entry in entries:
                 path = Path(entry.path)
                 if entry.is_symlink():
@@ -77,9 +76,8 @@ def decoded(method: str, base: Path, files: list[Path], size: int, share: float 
 
     def chunks() -> Iterator[NDArray[np.uint8]]:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool, warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of odd palettes and tags: an image can be decoded or it cannot
+            # of odd palettes and tags: an image can be decoded or it cannot
+            warnings.simplefilter("ignore")
             for start in range(0, len(files), chunk):
                 part = files[start : start + chunk]
                 yield np.stack(list(pool.map(lambda file: _square(file, size, share), part)))
@@ -104,9 +102,8 @@ def _stays(method: str, top: Path, link: Path) -> None:
 
 def _square(file: Path, size: int, share: float) -> NDArray[np.uint8]:
     image = rgb(file, str(file))
-    side = (
-        min(image.size) * share
-    )  # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
+    # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
+    side = min(image.size) * share
     left, upper = (image.width - side) // 2, (image.height - side) // 2
     image = image.resize(
         (size, size), Image.Resampling.BILINEAR, box=(left, upper, left + side, upper + side)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -47,7 +48,7 @@ def survey(top: Path, base: Path, files: Iterable[Path], size: int) -> Survey:
     known = sorted(files, key=lambda file: file.relative_to(base).as_posix())
     with ThreadPoolExecutor(_THREADS) as pool:
         seen = list(pool.map(lambda file: _seen(file, size), known))
-    converted: Counter[str] = Counter(change for _, changes in seen for change in changes)
+    converted = Counter[str](chain.from_iterable(changes for _, changes in seen))
     state = hashlib.sha256()
     for file, (digest, _) in zip(known, seen, strict=True):
         state.update(
@@ -105,10 +106,8 @@ def _changes(image: Image.Image, size: int) -> list[str]:
         found.append(f"{'palette' if image.mode == 'P' else image.mode} to RGB")
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         found.append("first frame of several taken")
-    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (
-        0,
-        1,
-    ):  # of a PNG all is decoded for it
+    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        # of a PNG all is decoded for it
         found.append("taken as stored, not turned as its EXIF orientation says")
     if image.width != image.height:
         found.append("cropped to the square in its centre")

@@ -1,6 +1,7 @@
 """ImageNet's layout: ``train`` and ``val``, each with a folder a class, named by its WordNet id."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -48,7 +49,7 @@ def read(
     if split == "train" and per_class:
         of_class = [files[:per_class] for files in of_class]
     counts = torch.tensor([len(files) for files in of_class])
-    x = decoded(method, base, [file for files in of_class for file in files], size, _KEPT)
+    x = decoded(method, base, list(chain.from_iterable(of_class)), size, _KEPT)
     return x, torch.arange(len(classes)).repeat_interleave(counts)
 
 

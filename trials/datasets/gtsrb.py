@@ -10,6 +10,7 @@ both among a defender's images and in training.
 """
 
 import csv
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -73,8 +74,8 @@ def _training(base: Path) -> tuple[list[Path], list[int]]:
             f"{'missing' if lone[0] in _FOLDERS else 'none of them'}. Needed: 00000 to 00042."
         )
     of_class = [images_in("gtsrb", base, top / name) for name in _FOLDERS]
-    labels = [label for label, files in enumerate(of_class) for _ in files]
-    return [file for files in of_class for file in files], labels
+    labels = chain.from_iterable([label] * len(files) for label, files in enumerate(of_class))
+    return list(chain.from_iterable(of_class)), list(labels)
 
 
 def _test(base: Path) -> tuple[list[Path], list[int]]:

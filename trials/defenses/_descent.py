@@ -128,7 +128,6 @@ class CleanLoss:
         )
 
     def _labels(self, logits: Tensor, y: Tensor, reduction: str) -> Tensor:
-        spread = (
-            self._smoothing * logits.shape[1] / (logits.shape[1] - 1)
-        )  # PyTorch's is over all classes
+        # PyTorch's is over all classes
+        spread = self._smoothing * logits.shape[1] / (logits.shape[1] - 1)
         return F.cross_entropy(logits, y, reduction=reduction, label_smoothing=spread)

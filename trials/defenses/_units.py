@@ -44,9 +44,8 @@ def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d
     Raises:
         SpecError: there is no such pair.
     """
-    made: dict[
-        int, tuple[nn.Conv2d, Tensor]
-    ] = {}  # the tensors are kept, so that no id is used twice
+    # the tensors are kept, so that no id is used twice
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     found: list[tuple[nn.Conv2d, _BatchNorm]] = []
 
     def keep(module: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:

@@ -132,8 +132,7 @@ def latent_term(latents: Tensor, given: Tensor, y: Tensor, form: str) -> Tensor:
 def centroids(latents: Tensor, y: Tensor) -> Tensor:
     """Mean latent of each class in the batch, in at least float32: (classes present, d)."""
     latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
-    present = (y[:, None] == torch.unique(y)).to(
-        latents.dtype
-    )  # a product, not index_add: the same bits each run
+    # a product, not index_add: the same bits each run
+    present = (y[:, None] == torch.unique(y)).to(latents.dtype)
     means: Tensor = present.T @ latents / present.sum(0)[:, None]
     return means

@@ -128,8 +128,7 @@ def shared_error(given: nn.Module, logits: Tensor, x: Tensor, x_bad: Tensor, y: 
     with torch.no_grad():
         now, before = given(x_bad).argmax(1), given(x).argmax(1)
     wrong = (now != y) & (now != before)
-    others = logits.scatter(1, now[:, None], -torch.inf).logsumexp(1) - logits.logsumexp(
-        1
-    )  # log(1 - p), exact
+    # log(1 - p), exact
+    others = logits.scatter(1, now[:, None], -torch.inf).logsumexp(1) - logits.logsumexp(1)
     error: Tensor = -(others * wrong).mean()
     return error

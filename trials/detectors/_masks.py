@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.inversion import chunks, draw, shown
+from trials.inversion import batch_at, chunks, draw
 from trials.train import frozen
 from trials.types import Images
 
@@ -119,7 +119,7 @@ def invert_masks(
         for step in range(1, steps + 1):
             inside = raw.tanh() * 0.5 + 0.5
             masks, patterns = inside[:, :1], inside[:, 1:]
-            x, _ = shown(images, draws[:, step - 1], like)
+            x, _ = batch_at(images, draws[:, step - 1], like)
             stamped = torch.lerp(
                 x, patterns.repeat_interleave(batch, 0), masks.repeat_interleave(batch, 0)
             )
@@ -157,8 +157,8 @@ def _start(
 def _joined(parts: list[BestMasks]) -> BestMasks:
     """The chunks' classes as one."""
     return BestMasks(
-        *(
-            torch.cat([getattr(p, name) for p in parts])
-            for name in ("masks", "patterns", "rates", "reached")
-        )
+        torch.cat([p.masks for p in parts]),
+        torch.cat([p.patterns for p in parts]),
+        torch.cat([p.rates for p in parts]),
+        torch.cat([p.reached for p in parts]),
     )

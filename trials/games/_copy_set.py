@@ -43,9 +43,8 @@ class CopySet:
         cuts = {tuple(c.fit.tolist()): i for i, c in reversed(list(enumerate(self.copies)))}
         self._given = sorted(cuts.values()) if cost == "given" else []
         self.sizes = {
-            "n_clean": float(
-                len(set(torch.cat(places).tolist()))
-            ),  # distinct images: the binomial's n
+            # distinct images: the binomial's n
+            "n_clean": float(len(set(torch.cat(places).tolist()))),
             "n_triggered": fmean(len(x) for x in self.triggered),
             "copies": float(copies),
         }

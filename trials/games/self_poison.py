@@ -138,8 +138,7 @@ def play(
     if point.asr < reach:
         raise RuntimeError(
             f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not "
-            f"{reach:g}: "
-            "give self-poisoning more steps or a higher lr, or lower its reach"
+            f"{reach:g}: give self-poisoning more steps or a higher lr, or lower its reach"
         )
     metrics = {
         "cda_before": accuracy(view.model, select),

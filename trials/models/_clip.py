@@ -67,9 +67,8 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.vision(pixel_values=self.normalize(x)).pooler_output  # type: ignore[operator]
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # a scale of 100 makes bf16 steps as large as 0.1
+        with torch.autocast(x.device.type, enabled=False):
+            # a scale of 100 makes bf16 steps as large as 0.1
             latents = F.normalize(self.projection(pooled.float()), dim=1)  # type: ignore[operator]
             logits: Tensor = self.logit_scale.exp() * self.head(latents)  # type: ignore[operator]
         return logits

@@ -15,10 +15,8 @@ from trials.spec import SpecError
 
 WEIGHTS = "model.safetensors"
 _BYTES = 2**20  # of config.json; CLIP's own have some 4 KiB
-_DEEPEST, _LONGEST_SEQUENCE = (
-    128,
-    4096,
-)  # layers of a tower; its tokens or patches. The largest CLIP has 48 and 729
+# layers of a tower; its tokens or patches. The largest CLIP has 48 and 729
+_DEEPEST, _LONGEST_SEQUENCE = (128, 4096)
 _LARGEST = 2**40  # of any size: no product of them takes memory before it is compared with the file
 _SCALE = 20.0  # of the logarithm of the logits' scale; CLIP's is at most log 100
 _ACTIVATIONS = ("quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")

@@ -98,9 +98,8 @@ def text_embeddings(folder: str, words: tuple[str, ...]) -> Tensor:
     return _embedded(folder, words, changed)
 
 
-@lru_cache(
-    8
-)  # a worker builds the model for each victim and copy; a thousand prompts take some 20 s on a core
+# a worker builds the model for each victim and copy; a thousand prompts take some 20 s on a core
+@lru_cache(8)
 @torch.no_grad()
 def _embedded(folder: str, words: tuple[str, ...], changed: frozenset[tuple[str, int]]) -> Tensor:
     clip, tokenizer = clip_from(folder).eval(), _tokenizer(folder)
@@ -115,10 +114,8 @@ def _embedded(folder: str, words: tuple[str, ...], changed: frozenset[tuple[str,
             return_tensors="pt",
         )
         ids, mask = given["input_ids"], given["attention_mask"]
-        if int(ids.max()) >= text.vocab_size or text.eos_token_id not in (
-            2,
-            tokenizer.eos_token_id,
-        ):  # 2: old configs
+        ends = (2, tokenizer.eos_token_id)  # old configurations say 2
+        if int(ids.max()) >= text.vocab_size or text.eos_token_id not in ends:
             raise SpecError(
                 f"clip_vit_b32: the tokenizer in {folder!r} is of another model. Copy both from "
                 "one place."

@@ -23,7 +23,7 @@ from trials.spec import SpecError
 from trials.storage.blobs import NO_ROOM, STALE, BlobStore, LocalBlobStore
 from trials.whole import durably
 
-if TYPE_CHECKING:  # a driver asks only what there is, and does without torch
+if TYPE_CHECKING:  # a driver only asks which artifacts exist, and need not load torch
     from torch import Tensor
 
 _PART = ".part-"

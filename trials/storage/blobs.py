@@ -18,11 +18,8 @@ from typing import Any, Protocol
 from trials.spec import SpecError
 from trials.whole import durably, whole
 
-NO_ROOM = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-}  # the disk is full, or what a user or a file may take of it
+# the disk is full, or what a user or a file may take of it
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STALE = 24 * 3600  # seconds after which an unfinished file has no writer any more
 # seconds between two checkpoints of a trial, and before its first: a short one writes none
 CHECKPOINT_EVERY = 60.0
@@ -50,7 +47,7 @@ def is_uri(where: str) -> bool:
     return "://" in where
 
 
-def shown(where: str) -> str:
+def masked(where: str) -> str:
     """A path or URI for people: no name or password in it."""
     return re.sub(r"://([^/@\s]*:[^@\s]*|[^/@]*)@", "://", where)
 
@@ -98,7 +95,7 @@ class RemoteBlobStore:
     def __init__(self, uri: str) -> None:
         import fsspec  # noqa: PLC0415  (a second, which those who keep all on this machine need not wait)
 
-        self._said, protocol = shown(uri), uri.split("://", maxsplit=1)[0]
+        self._said, protocol = masked(uri), uri.split("://", maxsplit=1)[0]
         if protocol == "memory":
             raise SpecError(
                 "artifacts in memory:// are lost with their process. Write a folder, or s3://, "
@@ -156,4 +153,4 @@ class RemoteBlobStore:
 
 
 def _line(problem: Exception) -> str:
-    return shown((str(problem).strip().splitlines() or [type(problem).__name__])[0])
+    return masked((str(problem).strip().splitlines() or [type(problem).__name__])[0])

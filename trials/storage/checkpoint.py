@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -178,9 +179,8 @@ def _put_back(
         momenta.append((optimizers[int(i)], places[int(j)], what, tensors[name]))
     model.load_state_dict(given)
     for optimizer, parameter, what, value in momenta:
-        alike = (
-            value.shape == parameter.shape
-        )  # then as the parameter lies in memory: sums are rounded alike
+        # then as the parameter lies in memory: sums are rounded alike
+        alike = value.shape == parameter.shape
         optimizer.state[parameter][what] = (
             torch.empty_like(parameter).copy_(value) if alike else value
         )
@@ -191,7 +191,7 @@ def _put_back(
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
+    return list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
 
 
 def _packed(tensors: Tensors, facts: Mapping[str, Any]) -> bytes:

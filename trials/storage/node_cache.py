@@ -11,9 +11,8 @@ from pathlib import Path
 
 try:
     import fcntl
-except (
-    ImportError
-):  # Windows: two processes may then do the same work, and the last one's file stays
+except ImportError:
+    # Windows: two processes may then do the same work, and the last one's file stays
     fcntl = None  # type: ignore[assignment]
 
 VARIABLE = "POISONSWEEP_CACHE"
@@ -32,8 +31,7 @@ def alone(path: Path) -> Iterator[None]:
     """
     with path.with_suffix(".lock").open("w") as stream:
         if fcntl is not None:
-            with contextlib.suppress(
-                OSError
-            ):  # a file system without locks: the work is done twice
+            with contextlib.suppress(OSError):
+                # a file system without locks: the work is done twice
                 fcntl.flock(stream, fcntl.LOCK_EX)
         yield

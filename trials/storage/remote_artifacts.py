@@ -23,7 +23,13 @@ from trials.storage.artifacts import (
     told,
     written,
 )
-from trials.storage.blobs import BlobStore, LocalBlobStore, RemoteBlobStore, is_uri, shown
+from trials.storage.blobs import (
+    BlobStore,
+    LocalBlobStore,
+    RemoteBlobStore,
+    is_uri,
+    masked,
+)
 from trials.storage.node_cache import VARIABLE, alone, folder
 
 if TYPE_CHECKING:
@@ -39,7 +45,7 @@ class RemoteArtifacts:
     """Artifacts at a URI that fsspec knows, with copies on this node's disk."""
 
     def __init__(self, uri: str) -> None:
-        self._said = shown(uri).rstrip("/")
+        self._said = masked(uri).rstrip("/")
         self.files: BlobStore = RemoteBlobStore(uri)
         self._folder = folder() / "artifacts"
 

@@ -72,7 +72,7 @@ def _reader(file: Path, most: int) -> "subprocess.CompletedProcess[bytes]":
 
 
 def _environment() -> dict[str, str]:
-    """What that process inherits: no password, whatever its name."""
+    """The environment variables of that process, without those whose names suggest a secret."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -129,9 +129,8 @@ def _limit(most: int) -> None:
         here = int(pages.read_text().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = here + _SLACK + 3 * most
     for what, value in limits.items():
-        hard = resource.getrlimit(what)[
-            1
-        ]  # whoever started this process may allow less, which cannot be raised
+        # whoever started this process may allow less, which cannot be raised
+        hard = resource.getrlimit(what)[1]
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(what, (least, least))
 
@@ -141,9 +140,8 @@ def _main(file: str, most: str) -> None:
     _limit(int(most))
     try:
         found = read(file)
-        if sum(v.numel() * v.element_size() for v in found.values()) > int(
-            most
-        ):  # many views of few numbers
+        if sum(v.numel() * v.element_size() for v in found.values()) > int(most):
+            # many views of few numbers
             raise Refused(TOO_MUCH)
         state = {k: v.detach().contiguous().clone() for k, v in found.items()}
         sys.stdout.buffer.write(save_tensors(state))

@@ -1,4 +1,4 @@
-"""Ray workers between two trials: kept for the next stage instead of being started anew."""
+"""Keeps Ray's workers between two trials, so that the next stage need not start new ones."""
 
 import contextlib
 import time
@@ -7,10 +7,9 @@ from typing import Any
 
 from ray.tune.execution import tune_controller
 
-IDLE_SECONDS = (
-    60.0  # a worker without a trial is kept so long; others may want its share of the cluster
-)
-_controller: Any = tune_controller  # its cache of workers is no setting of Tune's
+# a worker without a trial ends after this time, as others may want its share of the cluster
+IDLE_SECONDS = 60.0
+_controller: Any = tune_controller  # Any: its cache of workers is private to Tune
 
 
 @contextlib.contextmanager
@@ -33,17 +32,16 @@ def kept(waits: Callable[[], bool]) -> Iterator[None]:
 
 
 def cache(usual: Any, waits: Callable[[], bool], **given: Any) -> Any:
-    """Tune's cache of workers, which are filed under the shares that they hold, with another rule
-    of what it keeps.
+    """Tune's cache of workers, by the share of the cluster that each holds, with another rule for
+    which it keeps.
     """
 
     class Idle(usual):  # type: ignore[misc]
         latest = 0.0
 
         def cache_object(self, key: Any, obj: Any) -> bool:
-            self.latest = (
-                time.monotonic()
-            )  # of either kind: one that Tune itself wants to keep is not late
+            # set for every worker: also one that Tune keeps by its own rule is idle from now on
+            self.latest = time.monotonic()
             if self._awaited_by_others(key) or waits():
                 return bool(super().cache_object(key, obj))
             self._cached_objects[key].append(obj)

@@ -14,11 +14,10 @@ from sweep.execution import versions
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.compute import STAGES, Compute, Node, fits
 from trials.spec import SpecError
-from trials.storage.blobs import blobs_at, shown
+from trials.storage.blobs import blobs_at, masked
 
-PROBE_SECONDS = (
-    300  # a node may have to unpack the code that it is sent, and to load torch from a slow disk
-)
+# a node may have to unpack the code that it is sent, and to load torch from a slow disk
+PROBE_SECONDS = 300
 LOOK_SECONDS = 5.0  # nodes come and go; how often that is looked up
 
 
@@ -50,16 +49,16 @@ class NodeCapacity:
         """At least one: a trial that no node can run waits for one that can."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._nodes, self._looked = alive(), time.monotonic()
-        room = sum(fits(self.share, node) for node in self._nodes)
-        self.empty, self.told = not room, self.told and not room
-        return max(1, min(room, self.share.workers or room))
+        slots = sum(fits(self.share, node) for node in self._nodes)
+        self.empty, self.told = not slots, self.told and not slots
+        return max(1, min(slots, self.share.workers or slots))
 
 
 def shipped() -> dict[str, object]:
     """The runtime environment that sends this package's code to every node."""
     root = Path(__file__).resolve().parents[3]
     return {
-        "py_modules": [str(root / room) for room in versions.PACKAGES],
+        "py_modules": [str(root / package) for package in versions.PACKAGES],
         "excludes": ["**/__pycache__"],
     }
 
@@ -73,8 +72,7 @@ def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
     Raises:
         SpecError: naming the node that lacks one of them, or has another version of the code.
     """
-    shares = [compute.stage(stage) for stage in STAGES]
-    wanted = [n for n in _alive() if any(fits(share, n["Resources"]) for share in shares)]
+    wanted = [node for node in _alive() if _gets_trials(node["Resources"], compute)]
     folder, mark = blobs_at(worker_config.artifacts), f"seen-{uuid.uuid4().hex}"
     folder.put(mark, b"")
     found: list[tuple[str, versions.Facts]] = []
@@ -93,21 +91,25 @@ def probe(compute: Compute, worker_config: WorkerConfig) -> list[str]:
                     "the versions that are "
                     "installed here, or send its code with --ship."
                 ) from problem
-            sees, facts = (
-                said if isinstance(said, tuple) else (said, {})
-            )  # formerly nobody said which version it is
+            # formerly nobody said which version it is
+            sees, facts = said if isinstance(said, tuple) else (said, {})
             versions.must_match(host, facts)
             found.append((host, facts))
             if not sees:
                 raise SpecError(
                     f"the node {host} does not see the artifacts folder "
-                    f"{shown(worker_config.artifacts)!r}: every node must "
+                    f"{masked(worker_config.artifacts)!r}: every node must "
                     "have it at that path, on a file system that they share. Choose another with "
                     "--artifacts, or a URI."
                 )
     finally:
         folder.drop(mark)
     return versions.notes(found)
+
+
+def _gets_trials(node: Node, compute: Compute) -> bool:
+    """True where the node has what a trial of some stage wants."""
+    return any(fits(compute.stage(stage), node) for stage in STAGES)
 
 
 def _ask(node: str, where: str, mark: str) -> "ray.ObjectRef[tuple[bool, versions.Facts]]":

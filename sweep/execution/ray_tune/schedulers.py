@@ -36,9 +36,8 @@ class Fifo(FIFOScheduler):
         """Stop all workers after their step, if that takes a few seconds at most, so that
         checkpoints are written.
         """
-        with contextlib.suppress(
-            Exception
-        ):  # where it was interrupted, whatever that left half done
+        with contextlib.suppress(Exception):
+            # Tune's state may be half changed where the run was interrupted
             self._controller.cleanup()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

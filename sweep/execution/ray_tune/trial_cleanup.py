@@ -1,4 +1,4 @@
-"""Tune's trials that have ended: let go of.
+"""Forget Tune's trials that have ended.
 
 Tune keeps each until the end of the run, some 60 KiB of memory.
 """
@@ -38,8 +38,8 @@ def forget(controller: Any, last: Any) -> None:
 
 
 class Silent(TrialProgressCallback):
-    """In the place of Tune's own printer of progress, which keeps every trial; our progress comes
-    from the scheduler.
+    """Replaces Tune's own printer of progress, which keeps every trial in memory; what we print
+    comes from the scheduler.
     """
 
     def on_trial_result(self, *_: Any, **__: Any) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-import plane_records as made
+import plane_records
 import pytest
 from plane_records import ATTACKS, BUDGETS, detected, victim
 
@@ -13,8 +13,7 @@ from results.comparison.detectability import detections, difference
 from results.comparison.detector_scores import resampled
 from results.figures import histograms
 from results.stats import roc
-from results.tables import detectability as table
-from results.tables import detectors
+from results.tables import detectability, detectors
 from trials.spec import MethodConfig, Record
 
 CLEAN = [detected(victim(seed=s), float(s)) for s in range(10)]
@@ -26,14 +25,16 @@ def attacked(score: float, seed: int = 0, attack: str = "badnets", **extra: Any)
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    return made.sweep(seeds=100, defenses=(), seed=5)
+    return plane_records.sweep(seeds=100, defenses=(), seed=5)
 
 
 def test_rho_is_what_the_scores_were_made_with(records: list[Record]) -> None:
     found = detections(records)
     assert len(found) == len(ATTACKS) * len(BUDGETS) * 2
     for d in found:
-        truth = made.area(made.apart(d.victim.attacks[0].name, d.m or 0, d.detector.name))
+        truth = plane_records.area(
+            plane_records.apart(d.victim.attacks[0].name, d.m or 0, d.detector.name)
+        )
         low, high = d.rho_interval(draws=400) or (0, 0)
         assert d.rho == pytest.approx(truth, abs=4 * roc.hanley_mcneil(truth, 100, 100))
         assert low < (d.rho or 0) < high
@@ -48,15 +49,14 @@ def test_rho_and_the_rate_at_five_percent_by_hand() -> None:
 
 
 def test_seed_and_target_are_repetitions_and_other_settings_are_not() -> None:
-    same = [
-        detected(victim("badnets", 50, s, alpha=1.0), 5.0 + s) for s in range(3)
-    ]  # each with its own target
+    # each with its own target
+    same = [detected(victim("badnets", 50, s, alpha=1.0), 5.0 + s) for s in range(3)]
     faint = detected(victim("badnets", 50, 0, alpha=0.5), 1.0)
     extra = detected(victim("badnets", 150, 0, alpha=1.0), 2.0)
     found = detections([*CLEAN, *same, faint, extra])
     assert sorted(len(d.poisoned) for d in found) == [1, 1, 3]
     assert all(len(d.clean) == 10 for d in found)
-    names = sorted(table.table([*CLEAN, *same, faint, extra])["attack"])
+    names = sorted(detectability.table([*CLEAN, *same, faint, extra])["attack"])
     assert names == [
         "badnets (m = 150)",
         "badnets (m = 50), alpha = 0.5",
@@ -84,7 +84,7 @@ def test_only_clean_models_that_met_the_same_detector_count() -> None:
 def test_without_clean_models_there_is_no_rho() -> None:
     (d,) = detections([attacked(1.0), attacked(2.0, 1)])
     assert (d.rho, d.rho_interval(), d.tpr(), d.few) == (None, None, None, True)
-    row = table.table([attacked(1.0)]).iloc[0]
+    row = detectability.table([attacked(1.0)]).iloc[0]
     assert row["ρ (AUC)"] is None
     assert row["clean models"] == 0
     assert not histograms.figure([attacked(1.0)]).data
@@ -98,7 +98,11 @@ def test_a_model_scored_with_several_seeds_counts_once_by_its_mean() -> None:
 
 
 def test_what_is_not_finite_is_refused_and_counted_and_failures_too() -> None:
-    bad = [attacked(math.nan, 1), attacked(math.inf, 2), made.without(attacked(1.0, 3), "score")]
+    bad = [
+        attacked(math.nan, 1),
+        attacked(math.inf, 2),
+        plane_records.without(attacked(1.0, 3), "score"),
+    ]
     failed = dataclasses.replace(attacked(9.9, 4), status="failed", metrics={})
     clean = detected(victim(seed=77), math.nan)
     (d,) = detections([*CLEAN, attacked(3.5), *bad, failed, clean])
@@ -118,7 +122,7 @@ def test_the_same_models_always_get_the_same_resamples() -> None:
 
 def test_order_and_repetition_of_records_change_nothing() -> None:
     records = [*CLEAN, *(attacked(s + 0.5, s) for s in range(5)), attacked(2.5, 1, "adv")]
-    one, other = table.table(records), table.table([*records, *records][::-1])
+    one, other = detectability.table(records), detectability.table([*records, *records][::-1])
     assert one.to_dict("records") == other.to_dict("records")
 
 
@@ -170,7 +174,7 @@ def test_the_better_detector_is_found_on_many_models(records: list[Record]) -> N
 
 
 def test_histograms_show_every_model_of_each_attack_once() -> None:
-    records = made.sweep(seeds=6, defenses=())
+    records = plane_records.sweep(seeds=6, defenses=())
     chart = histograms.figure(records, detector="neural_cleanse")
     bars = [t for t in chart.data if t.type == "bar"]
     assert len(bars) == 2 * len(ATTACKS)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-import plane_records as made
+import plane_records
 import pytest
 from plane_records import detected, repaired, victim
 
@@ -54,7 +54,9 @@ def attack(
 
 def plane(*records: Iterable[Record]) -> Plane:
     (one,) = planes(
-        [*clean(), *(r for some in records for r in some)], channels=made.CHANNELS, draws=200
+        [*clean(), *(r for some in records for r in some)],
+        channels=plane_records.CHANNELS,
+        draws=200,
     )
     return one
 
@@ -131,7 +133,8 @@ def test_code_poisoning_has_a_front_of_its_own() -> None:
 
 def test_bands_surround_the_front_and_the_better_share_dominates() -> None:
     p = planes(
-        made.sweep(seeds=12, defenses=("weight_decay",), detectors=("neural_cleanse",)), draws=300
+        plane_records.sweep(seeds=12, defenses=("weight_decay",), detectors=("neural_cleanse",)),
+        draws=300,
     )[0]
     surfaces = band(p.marks, (0.025, 0.5, 0.975))
     areas = [pareto.hypervolume(surfaces[s], (1.0, 0.0)) for s in (0.025, 0.5, 0.975)]
@@ -149,8 +152,8 @@ def test_a_staircase_encloses_the_hypervolume() -> None:
 
 
 def test_the_weaker_attackers_mark_the_better_pair() -> None:
-    records = made.sweep(seeds=16, seed=2)
-    (ranked,) = rankings(planes(records, channels=made.CHANNELS, draws=400), "data")
+    records = plane_records.sweep(seeds=16, seed=2)
+    (ranked,) = rankings(planes(records, channels=plane_records.CHANNELS, draws=400), "data")
     assert len(ranked) == 6
     assert {d.plane.defense for d in ranked[:2]} == {"pivotal_tuning"}
     assert {d.plane.defense for d in ranked[-2:]} <= {"none", "weight_decay"}

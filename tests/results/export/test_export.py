@@ -69,10 +69,8 @@ def test_files_read_back(
     read: Callable[[Path], pd.DataFrame],
     make_record: Make,
 ) -> None:
-    records = [
-        *records,
-        make_record(5, lr="auto"),
-    ]  # a setting that is a number here and a word there
+    # a setting that is a number here and a word there
+    records = [*records, make_record(5, lr="auto")]
     path = tmp_path / "new" / f"sweep{suffix}"
     beside = to_file(records, path)
     assert beside == tmp_path / "new" / f"sweep.curves{suffix}"

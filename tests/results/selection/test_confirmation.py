@@ -49,7 +49,7 @@ def test_a_winner_of_a_clean_victim_is_judged_on_victims_like_it() -> None:
     ]
     far = end_of(50, 0.3, "robustness", of=victim(dataset="gtsrb"), game_params={"stop_at": 50})
     assert {j.victim.attacks[0].name for j in frozen(won, [*attacked, far])} == {"badnets", "wanet"}
-    assert won.choice == MethodConfig("weight_decay", {"lr": 0.1})
+    assert won.method == MethodConfig("weight_decay", {"lr": 0.1})
 
 
 def test_many_victims_of_one_attack_are_pooled_over_models() -> None:

@@ -15,7 +15,7 @@ from trials.spec import Record
 def test_the_lowest_mean_over_seeds_wins_not_the_luckiest_seed() -> None:
     records = [config(0.1, 0.0, 0), config(0.1, 0.6, 1), config(0.2, 0.2, 0), config(0.2, 0.2, 1)]
     (won,) = winners(records)
-    assert (won.choice.params["lr"], won.n_seeds, won.tried) == (0.2, 2, 2)
+    assert (won.method.params["lr"], won.n_seeds, won.tried) == (0.2, 2, 2)
     assert won.eta == pytest.approx(0.2)
 
 
@@ -23,7 +23,7 @@ def test_ties_between_configurations_go_to_the_higher_cda() -> None:
     (won,) = winners(
         [config(0.1, 0.2, cda=0.935), config(0.2, 0.2, cda=0.94), config(0.3, 0.2, cda=0.93)]
     )
-    assert won.choice.params["lr"] == 0.2
+    assert won.method.params["lr"] == 0.2
 
 
 def test_order_and_repetition_of_records_change_nothing() -> None:
@@ -40,7 +40,7 @@ def test_failed_and_pruned_never_win_but_are_counted() -> None:
     )
     pruned = dataclasses.replace(config(0.3, 0.0), status="pruned", metrics={})
     (won,) = winners([good, failed, pruned])
-    assert (won.choice.params["lr"], won.tried, won.failed, won.pruned) == (0.1, 3, 1, 1)
+    assert (won.method.params["lr"], won.tried, won.failed, won.pruned) == (0.1, 3, 1, 1)
     assert winners([failed, pruned]) == []
     assert pick(failed) is None
     assert pick(pruned) is None
@@ -49,14 +49,14 @@ def test_failed_and_pruned_never_win_but_are_counted() -> None:
 def test_a_configuration_that_failed_on_one_seed_gives_way_to_a_whole_one() -> None:
     failed = Record(trial=config(0.1, 0.0, seed=1).trial, status="failed", error="diverged")
     lucky, whole = config(0.1, 0.0), config(0.2, 0.3)
-    assert winners([lucky, failed, whole])[0].choice.params["lr"] == 0.2
-    assert winners([lucky, failed])[0].choice.params["lr"] == 0.1
+    assert winners([lucky, failed, whole])[0].method.params["lr"] == 0.2
+    assert winners([lucky, failed])[0].method.params["lr"] == 0.1
 
 
 def test_a_point_outside_delta_does_not_beat_one_inside() -> None:
     dear = tuned([(0, 0.95, 1.0), (50, 0.5, 0.0)], "tuning", "weight_decay", {"lr": 1.0})
     won = winners([dear, config(0.1, 0.4)], "last")[0]
-    assert won.choice.params["lr"] == 0.1
+    assert won.method.params["lr"] == 0.1
     assert not winners([dear], "last")[0].within_delta
 
 

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-import plane_records as made
+import plane_records
 import pytest
 import scipy.stats
 import synthetic
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from results.comparison.budget_trends import trends
 from results.comparison.transfer import transfers
-from results.stats import correlation as correlations
-from results.stats.correlation import correlation
+from results.stats.correlation import _counts, correlation
 from results.tables import transfer as transfer_table
 from results.tables import trends as trends_table
 from trials.spec import Record
@@ -47,9 +46,8 @@ def test_perfect_orders_are_one_and_minus_one_and_are_no_certainty() -> None:
 
 def test_the_interval_covers_and_the_test_keeps_its_level() -> None:
     rng, hits, errors = np.random.default_rng(0), 0, 0
-    truth = (
-        6 / math.pi * math.asin(0.25)
-    )  # Spearman's coefficient of two normals with correlation 0.5
+    # Spearman's coefficient of two normals with correlation 0.5
+    truth = 6 / math.pi * math.asin(0.25)
     for i in range(150):
         x = rng.standard_normal(60)
         y = 0.5 * x + math.sqrt(0.75) * rng.standard_normal(60)
@@ -62,8 +60,8 @@ def test_the_interval_covers_and_the_test_keeps_its_level() -> None:
 
 def test_resampling_within_strata_keeps_every_stratum_at_its_size() -> None:
     strata = ["low"] * 3 + ["high"] * 5
-    within = correlations._counts(strata, 8, 300, np.random.default_rng(0))
-    free = correlations._counts(None, 8, 300, np.random.default_rng(0))
+    within = _counts(strata, 8, 300, np.random.default_rng(0))
+    free = _counts(None, 8, 300, np.random.default_rng(0))
     assert (within[:, :3].sum(axis=1) == 3).all()
     assert (within[:, 3:].sum(axis=1) == 5).all()
     assert set(free[:, :3].sum(axis=1)) > {1, 2, 3, 4, 5}
@@ -87,18 +85,19 @@ def test_what_is_not_finite_or_not_of_one_length_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    return made.sweep(seeds=30, attacks={k: made.ATTACKS[k] for k in ("badnets", "wanet")}, seed=3)
+    return plane_records.sweep(
+        seeds=30, attacks={k: plane_records.ATTACKS[k] for k in ("badnets", "wanet")}, seed=3
+    )
 
 
 def test_more_poison_is_found_harder_to_repair_and_easier_to_detect(records: list[Record]) -> None:
     found = {(t.of, t.method, t.victim.attacks[0].name): t for t in trends(records)}
     certain = found["η", "none", "badnets"].models
     assert certain.interval is not None
-    assert (
-        certain.interval.high - certain.interval.low < 0.01
-    )  # budgets part the victims, whichever are drawn
+    # budgets part the victims, whichever are drawn
+    assert certain.interval.high - certain.interval.low < 0.01
     eta = found["η", "weight_decay", "badnets"]
-    assert eta.budgets == made.BUDGETS
+    assert eta.budgets == plane_records.BUDGETS
     assert eta.models.n == 90
     assert eta.models.value is not None
     assert eta.models.value > 0.3
@@ -112,8 +111,8 @@ def test_more_poison_is_found_harder_to_repair_and_easier_to_detect(records: lis
 
 
 def test_shuffled_budgets_have_no_trend() -> None:
-    flat = {"badnets": made.Attack(0.99, 0.2, 0.0)}  # scores do not depend on m
-    seen = [t for t in trends(made.sweep(seeds=30, attacks=flat, seed=9)) if t.of == "ρ"]
+    flat = {"badnets": plane_records.Attack(0.99, 0.2, 0.0)}  # scores do not depend on m
+    seen = [t for t in trends(plane_records.sweep(seeds=30, attacks=flat, seed=9)) if t.of == "ρ"]
     assert len(seen) == 2
     assert all(abs(t.models.value or 0) < 0.3 for t in seen)
     assert all(
@@ -131,7 +130,7 @@ def test_the_mean_of_placements_is_rho(records: list[Record]) -> None:
     }
     some = [t for t in trends(records) if (t.of, t.method) == ("ρ", "neural_cleanse")]
     (t,) = [t for t in some if t.victim.attacks[0].name == "wanet"]
-    assert t.means == pytest.approx([by_m["neural_cleanse", m] for m in made.BUDGETS])
+    assert t.means == pytest.approx([by_m["neural_cleanse", m] for m in plane_records.BUDGETS])
 
 
 def test_the_table_of_trends_says_each_claim_once(records: list[Record]) -> None:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from results.stats import delong, roc
 
-SCORES = st.lists(
-    st.integers(-3, 3).map(float), min_size=1, max_size=12
-)  # few values, so that ties happen
+# few values, so that ties happen
+SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)
 
 
 def test_the_area_counts_pairs_and_ties_half() -> None:
@@ -31,9 +30,8 @@ def test_negated_scores_mirror_the_area_and_swapped_sides_too(
     area = roc.auc(p, c)
     assert roc.auc([-v for v in p], [-v for v in c]) == pytest.approx(1 - area)
     assert roc.auc(c, p) == pytest.approx(1 - area)
-    assert roc.auc([v**3 + 1 for v in p], [v**3 + 1 for v in c]) == pytest.approx(
-        area
-    )  # only ranks count
+    # only ranks count
+    assert roc.auc([v**3 + 1 for v in p], [v**3 + 1 for v in c]) == pytest.approx(area)
 
 
 @given(SCORES, SCORES)

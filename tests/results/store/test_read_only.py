@@ -18,7 +18,7 @@ from alembic.command import upgrade
 from alembic.config import Config
 
 from results.store import Store, read_only
-from results.store import engine as store_engine
+from results.store.engine import MIGRATIONS, _engine, writing
 from results.store.schema import VERSION_TABLE
 from results.store.url import parse
 from trials.spec import Record, SpecError
@@ -91,9 +91,8 @@ def hot_journal(file: Path, victim: Path) -> None:
             link.execute(f"PRAGMA {pragma}").fetchall()
         link.execute("BEGIN IMMEDIATE")
         link.execute("CREATE TABLE filler (x)")
-        for _ in range(
-            200
-        ):  # pages are spilt, so that the journal is synced while the transaction is open
+        for _ in range(200):
+            # pages are spilt, so that the journal is synced while the transaction is open
             link.execute("INSERT INTO filler VALUES (randomblob(4000))")
         shutil.copy(work, file)
         journal = Path(f"{work}-journal").read_bytes()
@@ -240,7 +239,7 @@ class TestReading:
         self, tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = old_store(tmp_path / "old.db", make_record())
-        monkeypatch.setattr(store_engine, "READABLE", ())
+        monkeypatch.setattr("results.store.engine.READABLE", ())
         with pytest.raises(
             SpecError, match=r"schema 0001 of an older poisonsweep.*`poisonsweep run"
         ):
@@ -249,10 +248,10 @@ class TestReading:
 
 def old_store(path: Path, record: Record) -> Path:
     """A store as the first schema had it."""
-    engine = store_engine._engine(parse(str(path)))
+    engine = _engine(parse(str(path)))
     config = Config()
-    config.set_main_option("script_location", str(store_engine.MIGRATIONS))
-    with store_engine.writing(engine).begin() as connection:
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with writing(engine).begin() as connection:
         config.attributes["connection"] = connection
         upgrade(config, "0001")
     store = Store(engine)

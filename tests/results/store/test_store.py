@@ -21,7 +21,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from results.store import Store
-from results.store import engine as store_engine
+from results.store.engine import MIGRATIONS, _engine, writing
 from results.store.schema import REVISION, VERSION_TABLE, metadata
 from results.store.url import parse
 from trials.spec import MethodConfig, Point, Record, SpecError
@@ -244,15 +244,15 @@ class TestEveryStore:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         store.put(make_record())
-        later = shutil.copytree(store_engine.MIGRATIONS, tmp_path / "later")
+        later = shutil.copytree(MIGRATIONS, tmp_path / "later")
         step = (
             f"import sqlalchemy as sa\nfrom alembic import op\nrevision = "
             f"'next'\ndown_revision = '{REVISION}'\n"
         )
         step += "def upgrade():\n    op.add_column('trials', sa.Column('note', sa.Text))\n"
         (later / "versions" / "next_note.py").write_text(step)
-        monkeypatch.setattr(store_engine, "MIGRATIONS", later)
-        monkeypatch.setattr(store_engine, "REVISION", "next")
+        monkeypatch.setattr("results.store.engine.MIGRATIONS", later)
+        monkeypatch.setattr("results.store.engine.REVISION", "next")
         with Store.open(url, create=False) as migrated:
             assert query(migrated, "SELECT note FROM trials") == [(None,)]
             assert migrated.records() == [make_record()]
@@ -260,12 +260,12 @@ class TestEveryStore:
     def test_migrates_a_store_of_the_first_schema_which_had_no_claims(
         self, url: str, make_record: Make
     ) -> None:
-        engine = store_engine._engine(parse(url))
+        engine = _engine(parse(url))
         if engine.dialect.name == "sqlite":
             Path(url.removeprefix("sqlite:///")).parent.mkdir()
         config = Config()
-        config.set_main_option("script_location", str(store_engine.MIGRATIONS))
-        with store_engine.writing(engine).begin() as connection:
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with writing(engine).begin() as connection:
             config.attributes["connection"] = connection
             upgrade(config, "0001")
         old, record = Store(engine), make_record()
@@ -285,7 +285,7 @@ class TestEveryStore:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         store.put(make_record())
-        later = shutil.copytree(store_engine.MIGRATIONS, tmp_path / "later")
+        later = shutil.copytree(MIGRATIONS, tmp_path / "later")
         step = (
             f"import sqlalchemy as sa\nfrom alembic import op\nrevision = "
             f"'next'\ndown_revision = '{REVISION}'\n"
@@ -296,8 +296,8 @@ class TestEveryStore:
         )
         (later / "versions" / "next_note.py").write_text(step)
         with monkeypatch.context() as patch:
-            patch.setattr(store_engine, "MIGRATIONS", later)
-            patch.setattr(store_engine, "REVISION", "next")
+            patch.setattr("results.store.engine.MIGRATIONS", later)
+            patch.setattr("results.store.engine.REVISION", "next")
             with pytest.raises(RuntimeError, match="half"):
                 Store.open(url)
         with Store.open(url) as again:
@@ -310,7 +310,7 @@ class TestEveryStore:
             assert compare_metadata(context, metadata) == []
 
     def test_leaves_another_programs_database_alone(self, url: str) -> None:
-        engine = store_engine._engine(parse(url))
+        engine = _engine(parse(url))
         if engine.dialect.name == "sqlite":
             Path(url.removeprefix("sqlite:///")).parent.mkdir()
         with engine.begin() as connection:

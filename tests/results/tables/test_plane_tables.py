@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plane_records as made
+import plane_records
 import pytest
 import synthetic
 from plane_records import detected, repaired, trained, victim
@@ -42,7 +42,9 @@ TABLES = (plane, rivals, matched, detectability, detectors, table2, table3, tren
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    return made.sweep(seeds=8, attacks={k: made.ATTACKS[k] for k in ("badnets", "adv")}, whole=True)
+    return plane_records.sweep(
+        seeds=8, attacks={k: plane_records.ATTACKS[k] for k in ("badnets", "adv")}, whole=True
+    )
 
 
 @pytest.mark.parametrize("module", TABLES)
@@ -247,13 +249,12 @@ def test_each_front_has_a_band_around_it(records: list[Record]) -> None:
 
 
 def test_a_plane_of_single_victims_is_drawn() -> None:
-    assert plane_figure.figure(made.sweep(seeds=1)).data
+    assert plane_figure.figure(plane_records.sweep(seeds=1)).data
 
 
 def test_an_attack_looks_the_same_in_every_figure_of_a_page(records: list[Record]) -> None:
-    unscored = [
-        trained(victim("a_blend", 50, s), 0.94, 0.9) for s in range(2)
-    ]  # in the budget figure alone
+    # in the budget figure alone
+    unscored = [trained(victim("a_blend", 50, s), 0.94, 0.9) for s in range(2)]
     some = [*records, *unscored]
     marks = [
         {t.name: t.marker.color for t in f(some).data if t.marker.color}
@@ -272,7 +273,7 @@ def test_the_budget_figure_has_the_papers_values_and_marks_beside_one_another(
     assert [list(t.x) for t in theirs] == [[5, 20], [5, 20]]
     lines = [t for t in chart.data if t.name in ("adv", "badnets")]
     assert len(lines) == 4
-    assert all(list(t.customdata) == list(made.BUDGETS) for t in lines)
+    assert all(list(t.customdata) == list(plane_records.BUDGETS) for t in lines)
     assert len({t.x[0] for t in lines}) == 2
 
 

@@ -30,7 +30,7 @@ from sweep.cli import app, method_views
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import runner
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials import catalog
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -401,13 +401,11 @@ def test_tables_keep_their_numbers_at_any_width(
         assert called(*args) == 0
         out = capsys.readouterr().out
         assert all(len(line) <= width for line in out.splitlines())
-        out = out.replace(
-            "(95 %)", ""
-        )  # a head, which stands before each number where a row is a paragraph
+        # a head, which stands before each number where a row is a paragraph
+        out = out.replace("(95 %)", "")
         numbers[width] = sorted(re.findall(r"(?<![\w=.])[+-]?\d+(?:[.:-]\d+)*%?(?![\w.=])", out))
-    settings = {
-        x for x in numbers[1000] if command == "front" and x not in numbers[columns]
-    }  # these are cut
+    # these are cut
+    settings = {x for x in numbers[1000] if command == "front" and x not in numbers[columns]}
     assert (
         len(numbers[columns]) > 5
         and [x for x in numbers[1000] if x not in settings] == numbers[columns]
@@ -482,9 +480,8 @@ def test_a_front_shows_its_numbers_on_a_terminal_of_any_width(
         f"{points[0]['asr']:.1%}" in line and f"{points[0]['cda']:.1%}" in line for line in lines
     )
     assert all(len(line) <= columns for line in lines)
-    assert sum("weight_decay" in line or "fine_tuning" in line for line in lines) == len(
-        points
-    )  # a point is one line
+    # a point is one line
+    assert sum("weight_decay" in line or "fine_tuning" in line for line in lines) == len(points)
 
 
 def test_a_plan_makes_no_store_and_counts(

@@ -11,7 +11,7 @@ from PIL import Image
 from results.store import Store
 from sweep.cli import main
 from sweep.commands.asked import sweep_of
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "defend.toml"
 Capture = pytest.CaptureFixture[str]

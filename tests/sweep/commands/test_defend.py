@@ -22,8 +22,8 @@ from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import limit
 from sweep.execution.runner import worker_config_of
 from sweep.execution.worker import make_runtime
-from sweep.planning import trials as plan
-from sweep.spec.sweep import Sweep
+from sweep.planning import expansion
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.run import run
 from trials.runtime import TrialRuntime
@@ -106,13 +106,15 @@ def ctx(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, T
         given / "model.safetensors", ARCH, given / "trusted", given / "sweep.toml", size=16
     )
     runtime = make_runtime(worker_config_of(sweep, f"sqlite:///{out}/s.db"))
-    assert run(plan.victims(sweep)[0], runtime).status == "done"
+    assert run(expansion.victims(sweep)[0], runtime).status == "done"
     return sweep, runtime, out
 
 
-def tuned(sweep: Sweep, choice: MethodConfig, asr: float) -> Record:
+def tuned(sweep: Sweep, config: MethodConfig, asr: float) -> Record:
     """What tuning would say of a setting that costs the copies nothing."""
-    trial = plan.trials_of(sweep, plan.tasks(sweep)[0], catalog.resolve("defenses", choice))[0]
+    trial = expansion.trials_of(
+        sweep, expansion.tasks(sweep)[0], catalog.resolve("defenses", config)
+    )[0]
     curve = (Point(0, 0.9, 1.0), Point(8, 0.9, asr))
     return Record(
         trial=trial, status="done", curve=curve, metrics={"n_triggered": 50.0, "n_clean": 50.0}
@@ -170,13 +172,12 @@ def test_the_choice_does_not_see_the_report_images(ctx: tuple[Sweep, TrialRuntim
     passed_over = choose(
         sweep, [records[0], tuned(sweep, MethodConfig("none"), 0.9)], runtime
     ).passed_over
-    assert passed_over[0]["n"] == pytest.approx(
-        0.2 * len(trusted), abs=2
-    )  # a quarter of four fifths: select
+    # a quarter of four fifths: select
+    assert passed_over[0]["n"] == pytest.approx(0.2 * len(trusted), abs=2)
 
 
-def broken(sweep: Sweep, choice: MethodConfig) -> Record:
-    trial = tuned(sweep, choice, 0.0).trial
+def broken(sweep: Sweep, config: MethodConfig) -> Record:
+    trial = tuned(sweep, config, 0.0).trial
     return Record(
         trial=trial,
         status="failed",
@@ -340,7 +341,7 @@ def test_where_no_copy_could_be_planted_the_answer_says_so(
 ) -> None:
     sweep, runtime, _ = ctx
     why = "RuntimeError: the planted backdoor reached an ASR of 0.210 in 600 steps, not 0.3"
-    records = [Record(trial=plan.copies(sweep)[0], status="failed", error=f"Traceback\n{why}")]
+    records = [Record(trial=expansion.copies(sweep)[0], status="failed", error=f"Traceback\n{why}")]
     choice, applied = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
     assert choice["verdict"] == "nothing ran" and choice["copies"]
     said = f"Self-poisoning failed in 1 copy (copy 0 of seed 0), so nothing was tuned on it: {why}."

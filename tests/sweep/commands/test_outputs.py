@@ -16,7 +16,7 @@ from sweep import defend
 from sweep.cli import main
 from sweep.commands.outputs import refuse, run_of, settle
 from sweep.execution.driver import Driver
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError
 
 RESULTS = ("choice.json", "repaired.safetensors", "report.html")
@@ -133,9 +133,8 @@ def test_a_sweep_that_was_edited_takes_the_place_of_the_first(
     assert told["set_aside"] == str(out / "previous-1") and told["delta"] == 0.3
     assert told["defenses"]["weight_decay"] == {"done": 1, "failed": 0}
     with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
-        assert (
-            len({r.trial.id for r in store.records() if r.trial.game.name == "self_poison"}) == 1
-        )  # not made again
+        # not made again
+        assert len({r.trial.id for r in store.records() if r.trial.game.name == "self_poison"}) == 1
 
 
 def test_another_model_sets_all_aside_each_time_in_a_folder_of_its_own(

@@ -10,7 +10,7 @@ from planned import by_lr, plane, record, searching, whole
 
 from results.store import Store
 from sweep.commands.plan import BEST, REAL, Line, cost_estimate
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial
 
 COMPARING = {"name": "calibrated_inversion", "profile": "small", "limit": 3}

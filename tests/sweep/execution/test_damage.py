@@ -17,7 +17,7 @@ from sweep.execution import process_pool, runner
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.strategy import ListStrategy
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record
 
 pytestmark = pytest.mark.slow

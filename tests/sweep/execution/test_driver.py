@@ -14,9 +14,8 @@ from waiting import alive, eventually
 from results.store import Store
 
 pytestmark = pytest.mark.slow
-HALF = [
-    {**d, "fixed": {"steps": 60, "batch": 16}} for d in tiny_sweep.DEFENSES
-]  # seconds each, so that a signal meets one
+# seconds each, so that a signal meets one
+HALF = [{**d, "fixed": {"steps": 60, "batch": 16}} for d in tiny_sweep.DEFENSES]
 
 
 def start(folder: Path) -> Program:

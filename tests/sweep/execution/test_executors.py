@@ -22,7 +22,7 @@ from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.compute import Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError, Trial
 from trials.storage.blobs import STALE
 
@@ -177,14 +177,12 @@ def test_a_second_run_runs_nothing_and_starts_nobody(
 ) -> None:
     import ray  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
-
-    for module, name in (
-        (process_pool, "ProcessPool"),
-        (process_pool, "Inline"),
-        (ray_tune, "RayTune"),
+    for executor in (
+        "process_pool.ProcessPool",
+        "process_pool.Inline",
+        "ray_tune.executor.RayTune",
     ):
-        monkeypatch.setattr(module, name, _never)
+        monkeypatch.setattr(f"sweep.execution.{executor}", _never)
     store, worker_config = finished
     progress = runner.execute(tiny_sweep.sweep(), store, worker_config, use_ray=use_ray)
     assert (progress.done, progress.failed, progress.stored) == (0, 0, 9)

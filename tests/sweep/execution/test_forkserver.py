@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 
-import sweep as package
+import sweep
 from results.store import Store
 from sweep.execution import forkserver, runner, secrets, worker
 from sweep.execution.worker import WorkerConfig, device_for
@@ -70,10 +70,10 @@ DYING = """
 import os, signal, sys
 sys.path.insert(0, {folder!r})
 from sweep import cli
-from sweep.execution import forkserver as forks
+from sweep.execution import forkserver
 if sys.argv[1] == "eof":
-    forks.start = lambda *_: (_ for _ in ()).throw(EOFError("a bug"))
-forks.PRELOADED[:0] = ["dying"]
+    forkserver.start = lambda *_: (_ for _ in ()).throw(EOFError("a bug"))
+forkserver.PRELOADED[:0] = ["dying"]
 cli.main(["run", {spec!r}, "--local", "--store", "s.db"])
 """
 
@@ -235,9 +235,9 @@ def _refuse(*_: object) -> None:
 
 
 def test_every_name_of_the_package_is_there() -> None:
-    assert all(getattr(package, name) for name in package.__all__)
+    assert all(getattr(sweep, name) for name in sweep.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        package.nothing  # noqa: B018
+        sweep.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("shown", worker._DRIVERS)

@@ -11,7 +11,7 @@ import torch
 
 from results.store import Store
 from sweep.execution import runner
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials import catalog
 
 pytestmark = pytest.mark.gpu

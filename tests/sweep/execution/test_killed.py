@@ -20,7 +20,7 @@ from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
 from sweep.spec.compute import Compute
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial
 from trials.trial_run import Reports
 
@@ -77,10 +77,10 @@ def on_ray(scheduler: Scheduler, worker_config: WorkerConfig) -> None:
     import test_killed  # noqa: PLC0415
     from ray import cloudpickle  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(test_killed)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
-    ray_tune.RayTune(worker_config, ONE).run(scheduler)
+    RayTune(worker_config, ONE).run(scheduler)
 
 
 def in_a_pool(scheduler: Scheduler, worker_config: WorkerConfig) -> None:

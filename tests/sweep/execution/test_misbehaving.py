@@ -32,10 +32,10 @@ def pooled(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) 
 def on_ray(scheduler: Scheduler, worker_config: WorkerConfig, compute: Compute) -> None:
     from ray import cloudpickle  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
-    ray_tune.RayTune(worker_config, compute).run(scheduler)
+    RayTune(worker_config, compute).run(scheduler)
 
 
 @pytest.fixture(autouse=True)

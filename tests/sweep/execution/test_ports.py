@@ -74,7 +74,7 @@ def test_the_list_of_sockets_is_right() -> None:
 def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: Path) -> None:
     from ray import cloudpickle  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     before, heard = listening({os.getpid()}), set[str]()
@@ -84,7 +84,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
             heard.update(listening(descendants(os.getpid())) - before)
 
     s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
-    ray_tune.RayTune(Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2)).run(s)
+    RayTune(Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2)).run(s)
     assert s.over
     assert heard == {"127.0.0.1"}
 

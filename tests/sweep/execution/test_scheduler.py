@@ -1,4 +1,4 @@
-"""The source runs nothing twice, loses nothing, and tells a strategy only what is stored."""
+"""The scheduler runs nothing twice, loses nothing, and tells a strategy only what is stored."""
 
 import pytest
 import tiny_sweep
@@ -7,14 +7,14 @@ from planned import drained, record, whole
 from results.store import Store
 from sweep.execution.progress import Aborted, Progress
 from sweep.execution.scheduler import Scheduler
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy
 from trials.spec import Record, Trial
 
 
 def trials(number: int = 2) -> list[Trial]:
-    return plan.copies(tiny_sweep.sweep(tuning={"copies": number}))
+    return expansion.copies(tiny_sweep.sweep(tuning={"copies": number}))
 
 
 def scheduler(store: Store, *strategies: ListStrategy, attempts: int = 3) -> Scheduler:
@@ -177,10 +177,10 @@ def test_counts_add_up_to_the_plan(store: Store) -> None:
 
 def test_a_worker_is_given_what_it_has_loaded_and_others_something_else(store: Store) -> None:
     sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "seeds": [0, 1]}, seeds=[0, 1])
-    choices = plan.configurations(sweep, sweep.defenses[0])[:2]
+    configs = expansion.configurations(sweep, sweep.defenses[0])[:2]
     strategies = [
-        ListStrategy("a", [t for c in choices for t in plan.trials_of(sweep, task, c)])
-        for task in plan.tasks(sweep)
+        ListStrategy("a", [t for c in configs for t in expansion.trials_of(sweep, task, c)])
+        for task in expansion.tasks(sweep)
     ]
     s = scheduler(store, *strategies)
     one, two = s.next(), s.next()

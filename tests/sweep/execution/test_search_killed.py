@@ -15,7 +15,7 @@ from sweep.execution import runner
 from sweep.execution.outbox import Outbox
 from sweep.execution.progress import Progress
 from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Point, Record, Trial
 
 SEARCH = {

@@ -18,14 +18,13 @@ from waiting import eventually
 
 from results.store import Store
 from sweep.execution import process_pool
-from sweep.execution import scheduler as sources
 from sweep.execution.driver import Driver, dead
 from sweep.execution.progress import Progress
 from sweep.execution.scheduler import Scheduler
 from sweep.planning import search_feed
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError, Trial
 
 BOTH = pytest.mark.usefixtures("hasty")
@@ -34,7 +33,7 @@ BOTH = pytest.mark.usefixtures("hasty")
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at once what other drivers have done, as no time passes between the steps of a test."""
-    monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr("sweep.execution.scheduler.LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
 
 
@@ -50,7 +49,7 @@ def scheduler(store: Store, some: list[Trial], name: str, lease: float = 60.0) -
 
 
 def shared(*two: Scheduler) -> list[list[Trial]]:
-    """Run sources in turn, one trial each; the trials that each handed out."""
+    """Run schedulers in turn, one trial each; the trials that each handed out."""
     ran: list[list[Trial]] = [[] for _ in two]
     while not all(s.over for s in two):
         handed = [s.next() for s in two]
@@ -263,11 +262,11 @@ def executed(executor: str, s: Scheduler, worker_config: Made) -> None:
         import made_up  # noqa: PLC0415
         from ray import cloudpickle  # noqa: PLC0415
 
-        from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+        from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
         from sweep.spec.compute import Compute  # noqa: PLC0415
 
         cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]
-        ray_tune.RayTune(worker_config, Compute(device="cpu", workers=2)).run(s)
+        RayTune(worker_config, Compute(device="cpu", workers=2)).run(s)
 
 
 @pytest.mark.parametrize(

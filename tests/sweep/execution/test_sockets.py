@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[3]
 FORKS = """
 import os, sys, tempfile
 from pathlib import Path
-from sweep.execution import forkserver as forks
-forks.PRELOADED.clear()
-assert forks.ask(os.getppid) != os.getppid()
+from sweep.execution import forkserver
+forkserver.PRELOADED.clear()
+assert forkserver.ask(os.getppid) != os.getppid()
 print(tempfile.gettempdir(), multiprocessing.util.get_temp_dir())
 """
 

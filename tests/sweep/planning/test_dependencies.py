@@ -5,7 +5,7 @@ from dataclasses import replace
 import tiny_sweep
 
 from results.store import Store
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.stages import stages
 from trials.dependencies import copy_of, dependencies, graph, training_of
 
@@ -23,7 +23,7 @@ def test_a_tuning_trial_builds_on_its_victim_and_its_copies_and_these_on_the_vic
 
 
 def test_the_levels_of_many_trials_hold_each_once_and_in_order() -> None:
-    victims, copies = plan.victims(SWEEP), plan.copies(SWEEP)
+    victims, copies = expansion.victims(SWEEP), expansion.copies(SWEEP)
     tuning = tiny_sweep.first(SWEEP, "tuning")
     found = graph([tuning, *copies, *victims, tuning])
     first, second, third = ([t.id for t in level] for level in found.levels())
@@ -37,8 +37,8 @@ def test_the_levels_of_many_trials_hold_each_once_and_in_order() -> None:
 def test_the_first_stages_of_a_sweep_are_the_levels(store: Store) -> None:
     drawn = stages(SWEEP, store)
     for label, trials in (
-        ("victims", plan.victims(SWEEP)),
-        ("self-poisoned copies", plan.copies(SWEEP)),
+        ("victims", expansion.victims(SWEEP)),
+        ("self-poisoned copies", expansion.copies(SWEEP)),
     ):
         (strategy,) = next(drawn)
         assert strategy.label == label

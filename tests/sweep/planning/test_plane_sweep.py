@@ -9,7 +9,7 @@ from planned import ATTACKS, plane, record, whole
 
 from results.comparison.tuned_detectors import tuned_detectors
 from results.store import Store
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.detection import detections
 from trials.spec import Record, SpecError, Trial
 
@@ -33,15 +33,15 @@ def test_an_attack_may_have_seeds_of_its_own() -> None:
 
 
 def test_tuning_happens_once_on_the_first_clean_victim() -> None:
-    (task,) = plan.tasks(plane())
+    (task,) = expansion.tasks(plane())
     assert not task.victim.attacks and task.victim.seed == 0
     two_models = {
         **tiny_sweep.VICTIM,
         "attacks": ATTACKS,
         "model": {"name": "resnet18", "width": [4, 8]},
     }
-    assert len(plan.tasks(plane(victim=two_models))) == 2
-    assert len(plan.tasks(plane(tune_on="each"))) == 12
+    assert len(expansion.tasks(plane(victim=two_models))) == 2
+    assert len(expansion.tasks(plane(tune_on="each"))) == 12
 
 
 def test_one_at_a_time_changes_one_thing() -> None:
@@ -55,21 +55,20 @@ def test_one_at_a_time_changes_one_thing() -> None:
     sweep = tiny_sweep.sweep(
         victim=one, trusted=[0.3, 0.4, 0.5], self_poisoning=[{}, {"attack": "a_blend"}]
     )
-    seen = plan.tasks(sweep)
+    seen = expansion.tasks(sweep)
     first = seen[0]
     for task in seen:
         assert (task.victim != first.victim) + (task.trusted != first.trusted) + (
             task.self_poisoning != first.self_poisoning
         ) <= 1
-    assert (
-        len(seen) == 1 + 2 + 2 + 1
-    )  # the first; another width or m; another r; another planted attack
+    # the first; another width or m; another r; another planted attack
+    assert len(seen) == 1 + 2 + 2 + 1
     whole = tiny_sweep.sweep(
         victim={**one, "strategy": "grid"},
         trusted=[0.3, 0.4, 0.5],
         self_poisoning=list(sweep.self_poisoning),
     )
-    assert len(plan.tasks(whole)) == 4 * 3 * 2
+    assert len(expansion.tasks(whole)) == 4 * 3 * 2
 
 
 def test_models_may_be_a_list_of_different_ones() -> None:
@@ -98,7 +97,7 @@ def test_winners_meet_every_attack_and_detectors_every_model(store: Store) -> No
     by_game: dict[str, list[Trial]] = {}
     for trial in ran:
         by_game.setdefault(trial.game.name, []).append(trial)
-    assert {t.victim.id for t in by_game["tuning"]} == {plan.tasks(sweep)[0].victim.id}
+    assert {t.victim.id for t in by_game["tuning"]} == {expansion.tasks(sweep)[0].victim.id}
     assert len(by_game["robustness"]) == 2 * 9  # winners of two defenses x attacked victims
     assert all(t.game.params["stop_at"] == 4 for t in by_game["robustness"])
     alone = [
@@ -154,19 +153,18 @@ def test_one_at_a_time_over_victims_changes_one_setting_at_a_time() -> None:
 def test_several_ways_of_self_poisoning_are_tuned_apart_and_judged_on_the_same_attacks(
     store: Store,
 ) -> None:
-    plantings = [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "attack": "c_badnets"}]
-    ran = whole(plane(self_poisoning=plantings, judge_all=True, detectors=[]), store)
-    plants = {
+    poisonings = [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "attack": "c_badnets"}]
+    ran = whole(plane(self_poisoning=poisonings, judge_all=True, detectors=[]), store)
+    attacks = {
         str(t.self_poisoning.params["attack"])
         for t in ran
         if t.self_poisoning and t.game.name == "tuning"
     }
-    assert plants == {"badnets", "c_badnets"}
+    assert attacks == {"badnets", "c_badnets"}
     judged = [t for t in ran if t.game.name == "robustness"]
     whole_curves = [t for t in judged if t.game.params["stop_at"] == 0]
-    assert (
-        len(whole_curves) == 9 * 4
-    )  # attacked victims x configurations, once for both self-poisonings
+    # attacked victims x configurations, once for both self-poisonings
+    assert len(whole_curves) == 9 * 4
     assert len(judged) == len({t.id for t in judged})
 
 
@@ -239,11 +237,11 @@ def test_a_detector_with_several_settings_is_tuned_on_the_copies_and_its_best_is
     assert len(tuning) == 3 and all(
         t.self_poisoning and t.method and t.game.params["stop_at"] == 4 for t in tuning
     )
-    assert {t.victim.id for t in tuning} == {plan.tasks(sweep)[0].victim.id}
+    assert {t.victim.id for t in tuning} == {expansion.tasks(sweep)[0].victim.id}
     used = [t for t in ran if t.game.name == "detectability"]
     assert len(used) == 12 and {str(t.detector) for t in used} == {str(good)}
     best = tuned_detectors(store.records("tiny"))[0]
-    assert (best.choice, best.auc, best.n_seeds, best.failed) == (good, 0.9, 1, 0)
+    assert (best.detector, best.auc, best.n_seeds, best.failed) == (good, 0.9, 1, 0)
 
 
 def test_an_ablation_of_a_detector_runs_all_its_settings_untuned(store: Store) -> None:

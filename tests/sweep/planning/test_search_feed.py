@@ -11,14 +11,12 @@ import tiny_sweep
 from planned import record
 
 from results.store import Store
-from sweep.execution import scheduler as sources
 from sweep.execution.scheduler import Scheduler
-from sweep.planning import search_feed
-from sweep.planning import trials as plan
+from sweep.planning import expansion, search_feed
 from sweep.planning.optuna_search import SearchStrategy
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.stages import tuned_strategies
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Trial
 
 SEARCH = {
@@ -84,9 +82,8 @@ def test_the_store_is_not_looked_at_for_every_trial(store: Store, calls: Counter
 def test_a_look_takes_its_share_of_the_time_and_no_more(
     store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(
-        [0.0, 1.0, 3.0, 202.9, 203.0, 203.0]
-    )  # made; a look from 1 to 3, so 200 seconds none; the next
+    # made; a look from 1 to 3, so 200 seconds none; the next
+    clock = iter([0.0, 1.0, 3.0, 202.9, 203.0, 203.0])
     monkeypatch.setattr(
         "sweep.planning.search_feed.time", SimpleNamespace(monotonic=lambda: next(clock))
     )
@@ -99,7 +96,7 @@ def test_a_look_takes_its_share_of_the_time_and_no_more(
 def test_own_trials_are_not_read_back(
     store: Store, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr("sweep.execution.scheduler.LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
     strategies = searches(
         store,
@@ -118,7 +115,7 @@ def test_own_trials_are_not_read_back(
 def test_a_search_hears_of_its_own_cell_and_defense_only(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr("sweep.execution.scheduler.LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
     tasks: dict[str, Any] = {
         "victim": {**tiny_sweep.VICTIM, "seeds": [0, 1]},
@@ -126,7 +123,7 @@ def test_a_search_hears_of_its_own_cell_and_defense_only(
         "self_poisoning": [tiny_sweep.SELF_POISONING, {**tiny_sweep.SELF_POISONING, "share": 0.4}],
     }
     here, remote_done = searches(store, **tasks), searches(store, **tasks)
-    assert len(here) == 2 * len(plan.tasks(of(**tasks))) == 16
+    assert len(here) == 2 * len(expansion.tasks(of(**tasks))) == 16
     store.put(record(first(remote_done[5])), "tiny")
     for strategy in here:
         strategy.ask()
@@ -136,7 +133,7 @@ def test_a_search_hears_of_its_own_cell_and_defense_only(
 def test_two_searches_of_one_defense_hear_of_each_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LOOK", 0.0)
+    monkeypatch.setattr("sweep.execution.scheduler.LOOK", 0.0)
     monkeypatch.setattr(search_feed, "LOOK", 0.0)
     one, two = searches(store, defenses=[SEARCH, {**SEARCH, "sampler": "tpe"}])
     trials = [first(one), first(one)]

@@ -11,11 +11,11 @@ import tiny_sweep
 from optuna.trial import TrialState
 from planned import record
 
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.optuna_search import SearchStrategy
 from sweep.planning.search_feed import FeedReader
 from sweep.planning.stages import strategy_of
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial, content_id
 
 # enough that each sampler learns: tpe and gp after ten, nsga2 after a generation of fifty
@@ -42,7 +42,7 @@ def searching(sampler: str, trials: int, seeds: Any = 0, **extra: Any) -> Sweep:
 
 def strategy(sweep: Sweep, before: list[Record] | None = None) -> SearchStrategy:
     feed: Any = SimpleNamespace(reader=lambda *_: FeedReader(before or []))
-    found = strategy_of(sweep, sweep.defenses[0], plan.tasks(sweep)[0], feed)
+    found = strategy_of(sweep, sweep.defenses[0], expansion.tasks(sweep)[0], feed)
     assert isinstance(found, SearchStrategy)
     return found
 
@@ -69,7 +69,7 @@ def drained(
     there, new, busy = {r.trial.id: r for r in known}, list[Record](), list[Trial]()
     while len(new) < most:
         while len(busy) < workers and (trial := asking.ask()) is not None:
-            if trial.id in there:  # as a source does
+            if trial.id in there:  # as a scheduler does
                 asking.tell(there[trial.id])
             elif trial in busy:
                 asking._waiting[trial.id].pop()  # told with the other

@@ -8,7 +8,7 @@ from planned import record, whole
 
 from results.store import Store
 from search_spaces._strategies import grid
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from trials import catalog
 from trials.dependencies import dependencies
 from trials.spec import Record, Trial
@@ -16,8 +16,8 @@ from trials.spec import Record, Trial
 
 def test_a_limited_grid_has_so_many_points_and_the_papers_first() -> None:
     sweep = tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "small", "limit": 4}])
-    points = plan.configurations(sweep, sweep.defenses[0])
-    everything = plan.configurations(sweep, replace(sweep.defenses[0], limit=0))
+    points = expansion.configurations(sweep, sweep.defenses[0])
+    everything = expansion.configurations(sweep, replace(sweep.defenses[0], limit=0))
     assert (len(points), len(everything)) == (4, 9)
     assert points[0] == everything[0]
     assert {str(p) for p in points} <= {str(p) for p in everything}
@@ -27,7 +27,7 @@ def test_one_at_a_time_changes_one_setting() -> None:
     sweep = tiny_sweep.sweep(
         defenses=[{"name": "weight_decay", "profile": "small", "strategy": "one_at_a_time"}]
     )
-    first, *others = plan.configurations(sweep, sweep.defenses[0])
+    first, *others = expansion.configurations(sweep, sweep.defenses[0])
     assert others
     assert all(sum(first.params[k] != p.params[k] for k in first.params) == 1 for p in others)
 
@@ -35,7 +35,7 @@ def test_one_at_a_time_changes_one_setting() -> None:
 def test_fixed_settings_overrule_the_space_and_merge_its_points() -> None:
     held = {"name": "weight_decay", "profile": "small", "fixed": {"lr": 0.5}}
     sweep = tiny_sweep.sweep(defenses=[held])
-    points = plan.configurations(sweep, sweep.defenses[0])
+    points = expansion.configurations(sweep, sweep.defenses[0])
     assert {p.params["lr"] for p in points} == {0.5}
     assert len(points) == 3
 
@@ -44,7 +44,7 @@ def test_fixed_settings_overrule_the_space_and_merge_its_points() -> None:
 @pytest.mark.parametrize("name", catalog.names("spaces"))
 def test_every_space_has_a_grid_in_every_profile(name: str, profile: str) -> None:
     sweep = tiny_sweep.sweep(defenses=[{"name": name, "profile": profile}])
-    assert len(plan.configurations(sweep, sweep.defenses[0])) == len(
+    assert len(expansion.configurations(sweep, sweep.defenses[0])) == len(
         grid(catalog.find("spaces", name), profile)
     )
 
@@ -54,15 +54,14 @@ def test_what_is_counted_is_what_runs(store: Store) -> None:
         seeds=[0, 1], trusted=[0.1, 0.2], victim={**tiny_sweep.VICTIM, "seeds": [0, 1]}
     )
     ran = whole(sweep, store)
-    configurations = sum(len(plan.configurations(sweep, d)) for d in sweep.defenses)
+    configurations = sum(len(expansion.configurations(sweep, d)) for d in sweep.defenses)
     games = [t.game.name for t in ran]
-    assert games.count("training") == len(plan.victims(sweep)) == 2
-    assert games.count("self_poison") == len(plan.copies(sweep)) == 2 * 2 * 2
+    assert games.count("training") == len(expansion.victims(sweep)) == 2
+    assert games.count("self_poison") == len(expansion.copies(sweep)) == 2 * 2 * 2
     assert games.count("tuning") == configurations * 2 * 2 * 2
-    assert games.count("robustness") == 2 * 2 * 2 * 2  # defenses, cells, seeds
-    assert (
-        games.count("confirmation") == 2 * 2 * 2
-    )  # cells, seeds: the report images are for the best defense alone
+    assert games.count("robustness") == 2 * 2 * 2 * 2  # defenses, tasks, seeds
+    # tasks, seeds: the report images are for the best defense alone
+    assert games.count("confirmation") == 2 * 2 * 2
     assert len({t.id for t in ran}) == len(ran)
 
 

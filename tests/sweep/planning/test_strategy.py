@@ -10,7 +10,7 @@ from planned import by_lr, drained, lr, record, searching, strategy, whole
 
 from results.store import Store
 from sweep.execution.scheduler import Scheduler
-from sweep.planning import trials as plan
+from sweep.planning import expansion
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy
 
@@ -25,7 +25,7 @@ def test_every_sampler_asks_the_papers_optimum_first_and_so_many(
     sweep = searching(5, sampler=sampler, objectives=objectives)
     asking = strategy(sweep, store)
     ran = drained(Scheduler(iter([[asking]]), store, "tiny"), by_lr)
-    default = plan.configurations(
+    default = expansion.configurations(
         tiny_sweep.sweep(defenses=[{"name": "weight_decay", "profile": "small"}]), _grid()
     )[0]
     assert ran[0].method == default
@@ -172,7 +172,7 @@ def test_the_same_configuration_in_flight_twice_is_told_twice(store: Store) -> N
 
 
 def test_a_list_strategy_is_done_when_all_is_told() -> None:
-    trials = plan.copies(tiny_sweep.sweep(tuning={"copies": 2}))
+    trials = expansion.copies(tiny_sweep.sweep(tuning={"copies": 2}))
     listed = ListStrategy("x", trials)
     assert [listed.ask(), listed.ask(), listed.ask()] == [*trials, None]
     listed.tell(record(trials[0]))

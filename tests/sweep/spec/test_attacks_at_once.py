@@ -10,7 +10,7 @@ import tiny_sweep
 from results.store import Store
 from results.tables import judged, robustness
 from sweep.cli import main
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from trials.spec import SpecError, Victim
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "two-attacks.toml"

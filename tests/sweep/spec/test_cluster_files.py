@@ -147,13 +147,11 @@ def test_no_port_of_one_job_is_that_of_another(tmp_path: Path) -> None:
             *("port", "ray-client-server-port", "dashboard-port", "dashboard-agent-listen-port"),
             *("min-worker-port", "max-worker-port"),
         }
-        fixed = {
-            number for number in [*head.values(), *worker.values()] if number
-        }  # 0 lets the system choose
+        # 0 lets the system choose
+        fixed = {number for number in [*head.values(), *worker.values()] if number}
         assert len(fixed) == 4
-        assert all(
-            20_000 <= number < 32_768 for number in fixed
-        )  # below those that systems give away
+        # below those that systems give away
+        assert all(20_000 <= number < 32_768 for number in fixed)
         assert f"--address=10.0.0.1:{head['port']}" in said["worker"]
         assert f"--address 10.0.0.1:{head['port']} " in said["driver"]
         taken += fixed

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 from sweep.spec.old_words import OldWord
 from trials.spec import SpecError
 

@@ -9,8 +9,8 @@ import torch
 from forked_reader import Reader
 
 from sweep.execution.preflight import check
-from sweep.planning import trials as plan
-from sweep.spec import sweep as sweep_file
+from sweep.planning import expansion
+from sweep.spec import sweep_file
 from sweep.spec.compute import Compute, fits
 from trials.spec import SpecError
 from trials.weights import _unpack
@@ -205,7 +205,7 @@ def test_lists_are_axes() -> None:
         },
     )
     assert len(found.victims) == 2 * 4 * 2
-    assert len(plan.tasks(found)) == 2 * 4 * 2 * 2
+    assert len(expansion.tasks(found)) == 2 * 4 * 2 * 2
     assert sum(not v.attacks for v in found.victims) == 4
 
 

@@ -54,9 +54,8 @@ def test_ray_gives_the_records_of_one_process(
     assert not ray.is_initialized()
     assert not Outbox(worker_config).pending()
     assert not list((tmp_path / "ray" / "tune").glob("*"))
-    assert (
-        len({line["pid"] for line in event_log(tmp_path / "ray")}) == 1
-    )  # none was started for a later stage
+    # none was started for a later stage
+    assert len({line["pid"] for line in event_log(tmp_path / "ray")}) == 1
 
 
 def test_a_finished_record_stays_in_the_outbox_until_it_is_stored(
@@ -107,20 +106,20 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
 def test_more_than_the_cluster_has_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
     import ray  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match=r"this (machine has|container may use)"):
-        ray_tune.RayTune(Made(str(tmp_path)), Compute(device="cpu", cpus=1000)).run(
+        RayTune(Made(str(tmp_path)), Compute(device="cpu", cpus=1000)).run(
             scheduler(store, trials(1))
         )
     assert not ray.is_initialized()
 
 
 def test_a_cluster_that_does_not_answer_is_the_users_to_fix(store: Store, tmp_path: Path) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     with pytest.raises(SpecError, match="ray start --head"):
-        ray_tune.RayTune(Made(str(tmp_path)), TWO, "127.0.0.1:1").run(scheduler(store, trials(1)))
+        RayTune(Made(str(tmp_path)), TWO, "127.0.0.1:1").run(scheduler(store, trials(1)))
 
 
 def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path) -> None:
@@ -128,7 +127,7 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 
     import ray  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     worker_config = Made(str(tmp_path), nap=0.3)
     s = Scheduler(iter([[ListStrategy("x", trials(30))]]), store, "tiny")
@@ -140,13 +139,12 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 
     pressed: list[float] = []
     thread = threading.Thread(target=interrupt)
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a caller in the background ignores it
+    # a caller in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         thread.start()
         with contextlib.suppress(KeyboardInterrupt):
-            ray_tune.RayTune(worker_config, TWO).run(s)
+            RayTune(worker_config, TWO).run(s)
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -163,12 +161,12 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
 def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
     running_ray: None, store: Store, tmp_path: Path
 ) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     worker_config = Made(str(tmp_path), nap=0.2)
     killer = kill_first(worker_config)
     s = scheduler(store, trials(8))
-    ray_tune.RayTune(worker_config, TWO).run(s)
+    RayTune(worker_config, TWO).run(s)
     killer.join()
     assert s.over
     assert (s.progress.done, s.progress.failed, s.progress.worker_lost) == (8, 0, 1)
@@ -181,23 +179,23 @@ def test_a_killed_ray_worker_costs_its_own_trial_one_more_start(
 def test_a_trial_that_kills_its_ray_workers_fails_alone(
     running_ray: None, store: Store, tmp_path: Path
 ) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     some = trials(5)
     s = scheduler(store, some, attempts=2)
-    ray_tune.RayTune(Made(str(tmp_path), dies=some[1].id), TWO).run(s)
+    RayTune(Made(str(tmp_path), dies=some[1].id), TWO).run(s)
     assert (s.progress.done, s.progress.failed, s.progress.worker_lost) == (4, 1, 2)
 
 
 def test_asha_prunes_configurations_and_nothing_else(
     running_ray: None, store: Store, tmp_path: Path
 ) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     held = {"name": "weight_decay", "profile": "cifar10"}
     sweep = tiny_sweep.sweep(defenses=[held])
     s = Scheduler(stages(sweep, store), store, "tiny")
-    ray_tune.RayTune(
+    RayTune(
         Made(str(tmp_path), steps=20, nap=0.01), Compute(device="cpu", workers=2, scheduler="asha")
     ).run(s)
     assert s.over
@@ -215,16 +213,15 @@ def test_asha_prunes_configurations_and_nothing_else(
 def test_asha_does_not_take_a_ruined_model_for_a_repaired_one(
     running_ray: None, store: Store, tmp_path: Path
 ) -> None:
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     sweep = tiny_sweep.sweep(
         defenses=[{"name": "weight_decay", "profile": "cifar10"}], confirm=False, judge=False
     )
     s = Scheduler(stages(sweep, store), store, "tiny")
     worker_config = Made(str(tmp_path), steps=20, ruins=0.03)
-    ray_tune.RayTune(
-        worker_config, Compute(device="cpu", workers=2, scheduler="asha"), rule=sweep.rule
-    ).run(s)
+    compute = Compute(device="cpu", workers=2, scheduler="asha")
+    RayTune(worker_config, compute, rule=sweep.rule).run(s)
     tuned = {
         r.trial.id: (float(r.trial.method.params["lr"]), r)
         for r in store.records("tiny", "tuning")
@@ -243,8 +240,8 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
 ) -> None:
     from ray.tune.experiment import Trial as TunesTrial  # noqa: PLC0415
 
-    from sweep.execution.ray_tune import executor as ray_tune  # noqa: PLC0415
     from sweep.execution.ray_tune import trial_cleanup  # noqa: PLC0415
+    from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
 
     def kept() -> int:
         gc.collect()
@@ -258,6 +255,6 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
     before, some = kept(), trials(30)
     monkeypatch.setattr(trial_cleanup, "MOST", 5)
     s = Scheduler(iter([[ListStrategy("x", some)]]), store, "tiny", attempts=1, watch=watch)
-    ray_tune.RayTune(Made(str(tmp_path), dies=some[3].id), TWO).run(s)
+    RayTune(Made(str(tmp_path), dies=some[3].id), TWO).run(s)
     assert (s.progress.done, s.progress.failed) == (29, 1)
     assert seen and seen[0] <= 5 + TWO.workers + 1

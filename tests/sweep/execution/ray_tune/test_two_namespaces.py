@@ -13,7 +13,7 @@ from counting import repeated, started
 
 from results.store import Store
 from sweep.execution import runner
-from sweep.spec import sweep as sweep_file
+from sweep.spec import sweep_file
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 ROOT = Path(__file__).resolve().parents[4]

@@ -28,7 +28,7 @@ from sweep.execution import runner, versions
 from sweep.execution.progress import Progress
 from sweep.execution.ray_tune import nodes
 from sweep.execution.worker import WorkerConfig
-from sweep.spec.sweep import Sweep
+from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError, Trial
 from trials.trial_run import Reports
 
@@ -125,15 +125,15 @@ def test_a_node_is_removed_in_a_trial_and_nothing_is_lost_or_run_twice(
 
         driver = threading.Thread(target=run)
         driver.start()
+        # the other driver's trials run meanwhile
         runner.execute(
             sweep(3, workers=1), here, tiny_sweep.worker_config(tmp_path / "local"), use_ray=False
-        )  # meanwhile
+        )
         assert eventually(lambda: bool(worker_config.marks("held")), 120), worker_config.nodes()
         at_risk = len(worker_config.marks("held"))
         cluster.remove_node(other, allow_graceful=False)
-        for process in worker_config.processes(
-            other.node_id
-        ):  # at once, as with the machine; Ray takes a second to end them
+        for process in worker_config.processes(other.node_id):
+            # at once, as with the machine; Ray takes a second to end them
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         driver.join(200)
@@ -220,9 +220,8 @@ def test_each_stage_gets_what_its_table_says(cluster: Cluster, tmp_path: Path) -
 def test_a_node_that_came_later_with_other_code_computes_nothing(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        nodes, "probe", lambda *_: ["a node has another torch"]
-    )  # it was not there yet
+    # it was not there yet
+    monkeypatch.setattr(nodes, "probe", lambda *_: ["a node has another torch"])
     monkeypatch.setattr(versions, "here", lambda: {"code": "other"})
     small = sweep(1, attempts=1)
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
@@ -240,9 +239,8 @@ def stranger(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
     """A node whose Python has all libraries, but not this package."""
     venv.create(tmp_path / "bare", symlinks=True)
     python = tmp_path / "bare" / "bin" / "python"
-    site = Path(ray.__file__).parents[
-        1
-    ]  # its .pth files, by which this package may be installed, are not read
+    # its .pth files, by which this package may be installed, are not read
+    site = Path(ray.__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'old'}:{site}", "OMP_NUM_THREADS": "1"}
     if not subprocess.run(
         [python, "-c", "import sweep.execution.ray_tune.executor"],
@@ -276,9 +274,8 @@ def stranger(cluster: Cluster, tmp_path: Path) -> Iterator[None]:
 def test_a_node_without_the_package_or_with_another_is_named_and_is_sent_it_with_ship(
     cluster: Cluster, stranger: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(
-        tmp_path
-    )  # Ray puts the driver's folder on its workers' path, and this machine has it
+    # Ray puts the driver's folder on its workers' path, and this machine has it
+    monkeypatch.chdir(tmp_path)
     there = sweep(trials={"resources": {"bare": 1}})
     worker_config = tiny_sweep.worker_config(tmp_path / "artifacts")
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:

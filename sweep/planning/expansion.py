@@ -1,16 +1,18 @@
 """From a sweep to trials, in stages: victims, self-poisoned copies, configurations, and then the
 winners once more.
 
-Nothing runs here. The first three stages of a grid are known at once, so a sweep can be counted and
-priced before anything is spent; a search's configurations and the winners are found while it runs.
+Nothing runs here. The first three stages of a grid are known at once, so the trials can be counted,
+and their cost estimated, before anything is spent; a search's configurations and the winners are
+found while the sweep runs.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from search_spaces._strategies import grid, one_at_a_time, thin
-from sweep.spec.sweep import Defense, Sweep
+from sweep.spec.sweep_file import Defense, Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, SpecError, Trial, Victim, content_id
 
@@ -51,18 +53,16 @@ def tasks(sweep: Sweep) -> list[TuningTask]:
             if not v.attacks:
                 clean.setdefault(kin(v), v)
         found = tuple(clean.values())
-    plants: list[MethodConfig | None] = [None]
+    poisonings: list[MethodConfig | None] = [None]
     if sweep.game == "tuning":
-        plants = [
+        poisonings = [
             catalog.resolve("games", MethodConfig("self_poison", p)) for p in sweep.self_poisoning
         ]
-    first = found[0] if found else None
+    axes = itertools.product(enumerate(found), enumerate(sweep.trusted), enumerate(poisonings))
     return [
         TuningTask(v, r, p)
-        for v in found
-        for i, r in enumerate(sweep.trusted)
-        for j, p in enumerate(plants)
-        if not sweep.one_at_a_time or (v is not first) + (i > 0) + (j > 0) <= 1
+        for (h, v), (i, r), (j, p) in axes
+        if not sweep.one_at_a_time or (h > 0) + (i > 0) + (j > 0) <= 1
     ]
 
 
@@ -105,8 +105,8 @@ def copies(sweep: Sweep) -> list[Trial]:
 
 
 def configurations(sweep: Sweep, defense: Defense) -> list[MethodConfig]:
-    """The points of a grid or star strategy, resolved, the paper's optimum first; none of a search
-    are known beforehand.
+    """The points of a strategy grid or one_at_a_time, resolved, the paper's optimum first; none of
+    a search, whose points are not known beforehand.
     """
     space = space_of(defense)
     if defense.strategy == "search":
@@ -118,19 +118,19 @@ def configurations(sweep: Sweep, defense: Defense) -> list[MethodConfig]:
     )
     if defense.strategy == "grid" and defense.limit:
         points = thin(points, defense.limit, 0)
-    return list({str(c.identity()): c for c in (settled(defense, p) for p in points)}.values())
+    return distinct_configs(settled(defense, p) for p in points)
 
 
-def trials_of(sweep: Sweep, task: TuningTask, choice: MethodConfig) -> list[Trial]:
+def trials_of(sweep: Sweep, task: TuningTask, config: MethodConfig) -> list[Trial]:
     """A configuration's trials, one for each base seed."""
     if sweep.game == "robustness":
-        return real(sweep, task.victim, task.trusted, choice, 0)
+        return real(sweep, task.victim, task.trusted, config, 0)
     game = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
     return [
         Trial(
             game=game,
             victim=task.victim,
-            method=choice,
+            method=config,
             trusted=task.trusted,
             seed=s,
             self_poisoning=task.self_poisoning,
@@ -157,7 +157,7 @@ def own(sweep: Sweep, records: Sequence[Record]) -> list[Record]:
 
 
 def real(
-    sweep: Sweep, victim: Victim, trusted: float, choice: MethodConfig, stop_at: int
+    sweep: Sweep, victim: Victim, trusted: float, config: MethodConfig, stop_at: int
 ) -> list[Trial]:
     """A setting on the real attack, one trial a base seed; frozen at a step, or (0) its whole
     curve.
@@ -165,7 +165,7 @@ def real(
     params = {"delta": sweep.delta, **every(sweep), "stop_at": stop_at, "asr_of": sweep.asr_of}
     game = catalog.resolve("games", MethodConfig("robustness", params))
     return [
-        Trial(game=game, victim=victim, method=choice, trusted=trusted, seed=s) for s in sweep.seeds
+        Trial(game=game, victim=victim, method=config, trusted=trusted, seed=s) for s in sweep.seeds
     ]
 
 
@@ -173,14 +173,14 @@ def space_of(defense: Defense) -> Callable[..., MethodConfig]:
     return catalog.find("spaces", defense.name)
 
 
-def settled(defense: Defense, choice: MethodConfig) -> MethodConfig:
+def settled(defense: Defense, config: MethodConfig) -> MethodConfig:
     return catalog.resolve(
-        "defenses", MethodConfig(choice.name, {**choice.params, **defense.fixed})
+        "defenses", MethodConfig(config.name, {**config.params, **defense.fixed})
     )
 
 
-def key_of(choice: MethodConfig | None) -> str:
-    return str(choice.identity()) if choice else ""
+def key_of(config: MethodConfig | None) -> str:
+    return str(config.identity()) if config else ""
 
 
 def every(sweep: Sweep) -> dict[str, Any]:
@@ -188,5 +188,9 @@ def every(sweep: Sweep) -> dict[str, Any]:
     return {"record_every": params["record_every"]}
 
 
-def distinct(trials: Any) -> list[Trial]:
+def distinct(trials: Iterable[Trial]) -> list[Trial]:
     return list({t.id: t for t in trials}.values())
+
+
+def distinct_configs(configs: Iterable[MethodConfig]) -> list[MethodConfig]:
+    return list({key_of(c): c for c in configs}.values())

@@ -13,7 +13,7 @@ from results.selection.winners import RULES
 from sweep.spec.compute import Compute, compute_of
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
-from sweep.spec.victims import victims as victims_of
+from sweep.spec.victims import victims_of
 from trials import catalog
 from trials.self_poisoning import KINDS, MIXED
 from trials.spec import MethodConfig, SpecError, Victim
@@ -29,20 +29,18 @@ OBJECTIVES = ("asr", "cda_loss", "seconds")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defense:
-    """One defense and how its space is walked."""
+    """One defense and how its space is searched."""
 
     name: str
     profile: str = "cifar10"
     strategy: str = "grid"
-    limit: int = (
-        0  # grid: at most this many points, spread over the grid, the paper's optimum first; 0: all
-    )
+    # grid: at most this many points, spread over the grid, the paper's optimum first; 0: all
+    limit: int = 0
     trials: int = 20  # search: configurations asked for
     sampler: str = "tpe"
     objectives: tuple[str, ...] = ("asr",)
-    fixed: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # settings held at a value, over the space's
+    # settings held at a value, over the space's
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +54,8 @@ class Detector:
     # points of the grid, the paper's first; of several the best on self-poisoned copies is taken
     limit: int = 1
     tune: bool = True  # false: all points are run on every model, as an ablation
-    fixed: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # settings held at a value, over the space's
+    # settings held at a value, over the space's
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()  # defenses; none named: all that are no controls
 
 
@@ -118,18 +115,15 @@ def table_of(path: Path) -> dict[str, Any]:
         if any(
             part.count(".") - part.count("..") > MOST_PARTS for part in re.split(r"[\n=,#]", text)
         ):
-            raise SpecError(
-                f"{path}: a key has more than {MOST_PARTS} parts between dots."
-            )  # tomllib takes n^2 time
+            # tomllib takes n^2 time
+            raise SpecError(f"{path}: a key has more than {MOST_PARTS} parts between dots.")
         return tomllib.loads(text)
     except OSError as problem:
         raise SpecError(f"{path}: cannot be read: {problem.strerror or problem}.") from problem
     except SpecError:
         raise
-    except (
-        ValueError,
-        RecursionError,
-    ) as problem:  # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
+    except (ValueError, RecursionError) as problem:
+        # ValueError: no UTF-8, no TOML, or a number of 4,300 digits
         raise SpecError(f"{path}: not a TOML file: {problem}.") from problem
 
 
