@@ -94,7 +94,7 @@ ALLOWED = {
     ("", "walk"): "ast.walk, os.walk",
     ("benchmarks/planting.py", "planting"): "the address of its page, docs/planting.md",
     ("results/store/engine.py", "walk_revisions"): "Alembic's",
-    ("sweep/execution/ray_tune/executor.py", "setup"): "Tune's",
+    ("sweep/execution/ray_tune/warm_runner.py", "setup"): "Tune's",
     ("benchmarks/engine.py", "setup"): "Tune's",
     ("tests/chaos/test_worker_killed.py", "choice"): "random's",
     ("tests/results/synthetic.py", "choice"): "random's",

@@ -1,7 +1,7 @@
 """The one registry: a method's name is its file's name, its settings are its keyword-only
 arguments.
 
-Reads the source with ``ast`` instead of importing it, so listing, planning and checking a sweep
+Reads files with ``ast`` instead of importing it, so listing, planning and checking a sweep
 costs no torch import and runs no method's code. ``find`` imports the one module that a trial names.
 
 ``method_kinds`` names the kinds, ``method_files`` finds the files, ``signatures`` reads what a

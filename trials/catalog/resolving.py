@@ -11,33 +11,33 @@ from trials.digests import digest_of
 from trials.spec import KIND_OF, MethodConfig, Scalar, SpecError, Trial, Victim
 
 
-def resolve(kind: str, choice: MethodConfig) -> MethodConfig:
-    """The same choice with every default written out, each value checked, and files' digests filled
+def resolve(kind: str, config: MethodConfig) -> MethodConfig:
+    """The same config with every default written out, each value checked, and files' digests filled
     in.
 
     Raises:
         SpecError: unknown method or setting, a value of the wrong type or out of range, a file that
             is not there.
     """
-    method = describe(kind, choice.name)
-    for key in choice.params:
+    method = describe(kind, config.name)
+    for key in config.params:
         if key not in method.settings:
-            raise SpecError(unknown(f"setting of {choice.name}", key, list(method.settings)))
+            raise SpecError(unknown(f"setting of {config.name}", key, list(method.settings)))
     params: dict[str, Scalar] = {}
     files: dict[str, str] = {}
     for key, setting in sorted(method.settings.items()):
-        default = method.default_of(key, choice.params)
-        value = _checked(choice.name, setting, choice.params.get(key, default))
+        default = method.default_of(key, config.params)
+        value = _checked(config.name, setting, config.params.get(key, default))
         if key in method.added_later and value == setting.default:
             continue
         if setting.location and value != "":
-            value, files[key] = _located(choice.name, key, str(value))
+            value, files[key] = _located(config.name, key, str(value))
         params[key] = value
-    return MethodConfig(choice.name, params, files)
+    return MethodConfig(config.name, params, files)
 
 
 def resolve_victim(victim: Victim) -> Victim:
-    """The victim with every choice resolved."""
+    """The victim with every config resolved."""
     return Victim(
         dataset=resolve("datasets", victim.dataset),
         model=resolve("models", victim.model),
@@ -50,8 +50,8 @@ def resolve_victim(victim: Victim) -> Victim:
 
 
 def resolve_trial(trial: Trial) -> Trial:
-    """The trial with every choice resolved; only a resolved trial's id is compared."""
-    roles = {role: resolve(KIND_OF[role], choice) for role, choice in trial.roles.items()}
+    """The trial with every config resolved; only a resolved trial's id is compared."""
+    roles = {role: resolve(KIND_OF[role], config) for role, config in trial.roles.items()}
     return Trial(
         game=resolve("games", trial.game),
         victim=resolve_victim(trial.victim),

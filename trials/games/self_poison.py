@@ -175,10 +175,11 @@ def _drawn(ctx: DefenderContext, game: MethodConfig) -> tuple[Layout, int]:
 
 def _cosine(one: nn.Module, other: nn.Module) -> float:
     """Cosine distance of two models' parameters, each as one vector."""
-    a, b = (
-        torch.cat([p.detach().flatten().double() for p in m.parameters()]) for m in (one, other)
-    )
-    return 1 - float(torch.nn.functional.cosine_similarity(a, b, 0))
+    return 1 - float(nn.functional.cosine_similarity(_weights(one), _weights(other), 0))
+
+
+def _weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().double() for p in model.parameters()])
 
 
 def _mixed(
