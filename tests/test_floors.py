@@ -45,6 +45,7 @@ TOOLS = {
     "normalisation",
     "provenance",
     "leaving",
+    "reporting",
 }
 TOOLS |= {"storage", "weights"}
 PACKAGES = ("trials", "search_spaces", "results", "sweep")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from trials.metrics import accuracy, success
+from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Point
 from trials.types import DefenderView
@@ -55,15 +56,20 @@ class CopySet:
             extra={**each, "cda_sd": pstdev(cdas), "asr_sd": pstdev(asrs)},
         )
 
-    def repairs(self, every: int) -> Iterator[tuple[int, list[nn.Module]]]:
+    def repairs(self, every: int, stop_at: int = 0) -> Iterator[tuple[int, list[nn.Module]]]:
         """(step, models) each time that all copies have come to the same step; each copy is fitted
-        on its own part.
+        on its own part. The caller stops at ``stop_at``; 0 for the end.
         """
         assert self.ctx.repair is not None
         trusted = self.ctx.view.trusted
+        reporter.until(stop_at)
+        number = len(self.copies)
+        places = reporter.split(*(f"copy {i} of {number}" for i in range(1, number + 1)))
         runs = [
-            self.ctx.repair(
-                DefenderView(c.model, trusted.take(c.fit)), self.ctx.rng("repair", i), every
+            places[i].along(
+                self.ctx.repair(
+                    DefenderView(c.model, trusted.take(c.fit)), self.ctx.rng("repair", i), every
+                )
             )
             for i, c in enumerate(self.copies)
         ]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trials.metrics import accuracy, success
+from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning import Layout, layout
 from trials.spec import (
@@ -95,6 +96,8 @@ def play(
         done % steps or not done or curve[-1].asr < reach
     ):
         left = steps - done % steps
+        begun_at = f", from step {done % steps}" if done % steps else ""
+        reporter.part(f"round {done // steps + 1} of at most {rounds}{begun_at}", 0, 1)
         for step, _ in tune(
             model, batches, optimizer, left, check_every, after=lambda _: falling.step()
         ):

@@ -44,13 +44,14 @@ from ray.tune.search import Searcher
 
 from sweep.execution import machine, sockets, stops, versions
 from sweep.execution.outbox import Outbox
-from sweep.execution.ray_tune import actor_cache, nodes, trial_cleanup
+from sweep.execution.ray_tune import actor_cache, mailbox, nodes, trial_cleanup
 from sweep.execution.ray_tune.schedulers import Asha, Fifo, first_rung, group_of, standing
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.secrets import kept_from_children
 from sweep.execution.worker import WorkerConfig, perform, spoilt, with_resources
 from sweep.spec.compute import Compute, must_fit
 from trials.leaving import leaving
+from trials.reporting import TrialProgress, reporter
 from trials.spec import (
     Point,
     SpecError,
@@ -60,7 +61,7 @@ from trials.spec import (
     to_json,
     trial_from_json,
 )
-from trials.trial_run import Report, TrialProgress
+from trials.trial_run import Report
 
 _NO_CLUSTER = (
     "no Ray cluster answers at {!r}: start one with 'ray start --head', or leave --address out."
@@ -81,6 +82,7 @@ class WarmRunner(tune.Trainable):
         self._worker_config, self._patience, self._code = (
             new_config[key] for key in ("place", "patience", "code")
         )
+        self._listener = mailbox.post(new_config["letters"])
         self._trial, self._rule = (
             trial_from_json(json.loads(new_config["trial"])),
             new_config["rule"],
@@ -94,10 +96,11 @@ class WarmRunner(tune.Trainable):
             self._code
         )  # what is raised here, not in setup, reaches the driver with its text
         began, reports = time.monotonic(), list[Report]()
-        for report in self._running.reports():
-            reports.append(report)
-            if time.monotonic() - began >= self._patience:
-                return self._told(reports)
+        with reporter.heard_by(self._listener):
+            for report in self._running.reports():
+                reports.append(report)
+                if time.monotonic() - began >= self._patience:
+                    return self._told(reports)
         record = self._running.record
         text = Outbox(self._worker_config).put(record)
         if spoilt(record):
@@ -148,6 +151,7 @@ class _Search(Searcher):
         )
         self._rule = rule if compute.scheduler == "asha" else ""
         self._live: dict[str, tuple[Trial, WorkerConfig, list[Point]]] = {}
+        self._run = uuid.uuid4().hex
         self._room = nodes.NodeCapacity()
         self._freed: deque[Trial] = deque(
             maxlen=16
@@ -171,6 +175,7 @@ class _Search(Searcher):
         return {
             "trial": json.dumps(to_json(trial)),
             "place": here,
+            "letters": f"{self._run}/{trial_id}",
             "code": self.code,
             "patience": 0.0 if self._rule else REPORT_SECONDS,
             "rule": self._rule if group else "",
@@ -191,6 +196,7 @@ class _Search(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial, here, points = self._live.pop(trial_id)
+        mailbox.drop(f"{self._run}/{trial_id}")
         result, why = result or {}, self._why.pop(trial_id, "")
         # a trial's own exceptions are records; what comes here is a lost worker, perhaps with a
         # last word
@@ -211,6 +217,14 @@ class _Search(Searcher):
             self._source.worker_lost(trial, f"the worker process or its node died: {why[-1000:]}")
         else:
             self._source.pruned(trial, tuple(points), points[-1].seconds)
+
+    def letters(self) -> list[str]:
+        """Keys under which the trials that run now tell how far they are."""
+        return [f"{self._run}/{trial_id}" for trial_id in self._live]
+
+    def hear(self, letter: str, report: TrialProgress) -> None:
+        """A trial has told how far it is."""
+        self._source.report(self._live[letter.rpartition("/")[2]][0], report)
 
     def only_waits(self) -> bool:
         """True while nothing of ours runs, and what is left waits for other drivers."""
@@ -283,7 +297,10 @@ class RayTune:
                 verbose=0,
                 # else each worker is asked for one
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[trial_cleanup.Silent()],
+                callbacks=[
+                    trial_cleanup.Silent(),
+                    mailbox.Mailbox(search.letters, search.hear),
+                ],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
