@@ -52,6 +52,7 @@ TOOLS = {
     "normalisation",
     "provenance",
     "leaving",
+    "reporting",
 }
 TOOLS |= {"storage", "weights"}
 PACKAGES = ("trials", "search_spaces", "results", "sweep")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.reporting import reporter
 from trials.spec import SpecError
 from trials.train import frozen, to_float
 from trials.types import Images
@@ -63,7 +64,8 @@ def invert(
         frozen(repaired) if repaired is not None and repaired_weight else None,
     )
     found = torch.empty(images.classes, *images.x.shape[1:], device=like.device, dtype=like.dtype)
-    for labels, seeds in chunks(images, rng, like.device, batch, 1 if calm is None else 2):
+    together = list(chunks(images, rng, like.device, batch, 1 if calm is None else 2))
+    for number, (labels, seeds) in enumerate(together):
         trigger, draws = _start(images, labels.tolist(), seeds, steps, batch, first)
         trigger = trigger.to(found).requires_grad_(True)
         adam = torch.optim.Adam([trigger], lr=lr, betas=(0.5, 0.9))
@@ -85,6 +87,8 @@ def invert(
             adam.step()
             with torch.no_grad():
                 trigger.clamp_(-1, 1)
+            done = number * steps + step + 1
+            reporter.report(done, len(together) * steps, loss, len(labels))
         found[labels] = trigger.detach()
     return found
 

@@ -14,9 +14,10 @@ import torch
 from trials import catalog
 from trials.leaving import leaving
 from trials.provenance import of_code, of_device
+from trials.reporting import TrialProgress, reporter
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import Point, Record, Trial, derive
-from trials.trial_run import Reports, Steps, TrialProgress, TrialRun
+from trials.trial_run import Reports, Steps, TrialRun
 
 PROGRESS_SECONDS = 2.0  # a trial tells of its progress at most this often
 
@@ -39,6 +40,7 @@ def perform(trial: Trial, runtime: TrialRuntime) -> TrialRun:
 
 def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
     torch.manual_seed(derive(trial.seed, "torch"))
+    reporter.begin()
     curve: list[Point] = []
     metrics: Mapping[str, float] = {}
     error, may_go_on, told = None, False, -math.inf

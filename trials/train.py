@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.reporting import reporter
 from trials.spec import SpecError
 from trials.types import Images
 
@@ -119,13 +120,16 @@ def tune(
     norms = [
         m for m in model.modules() if freeze_bn and isinstance(m, nn.modules.batchnorm._BatchNorm)
     ]
+    last = reporter.upto(steps, every)
     for step, (x, y) in enumerate(itertools.islice(batches, steps), 1):
         model.train()
         for norm in norms:
             norm.eval()
         optimizer.zero_grad(set_to_none=True)
-        loss(model, x, y).backward()  # type: ignore[no-untyped-call]
+        value = loss(model, x, y)
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        reporter.report(step, last, value)
         if after is not None:
             after(model)
         if step % every == 0 or step == steps:

@@ -6,27 +6,12 @@ pushed its points would have to run in a thread of its own to be stopped there.
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
+from trials.reporting import TrialProgress
 from trials.spec import Point, Record
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class TrialProgress:
-    """How far a training has come, for a person who waits; no record holds it.
-
-    Attributes:
-        step: optimizer steps done.
-        steps: optimizer steps in all.
-        loss: mean loss of the present epoch.
-    """
-
-    step: int
-    steps: int
-    loss: float
 
 
 Report = Point | TrialProgress

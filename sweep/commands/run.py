@@ -17,6 +17,7 @@ from sweep.execution.progress import Progress
 from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError
 
+NAMED = 3  # kinds of trials without a measured time that are named
 SHARE = 50  # a look at the whole plan takes at most one part in so many of the time
 
 
@@ -60,7 +61,7 @@ class TimeLeft:
         self._text, self._next = "", 0.0
 
     def __call__(self) -> str:
-        """One line; empty where nothing is measured yet, or the database does not answer."""
+        """One line; empty where nothing is left, or the database does not answer."""
         began = time.monotonic()
         if began >= self._next:
             try:
@@ -76,10 +77,18 @@ class TimeLeft:
             line for line in cost_estimate(self._sweep, self._store) if line.trials > line.done
         ]
         measured = [line.seconds for line in lines if line.seconds is not None]
-        if not measured:
-            return ""
         unknown = [line.what for line in lines if line.seconds is None]
-        besides = f", besides what is not measured yet ({', '.join(unknown)})" if unknown else ""
+        if not measured:
+            told = (
+                f"sweep {self._sweep.name}: what is left of this stage, and {_unmeasured(unknown)}"
+            )
+            return told if unknown else ""
+        besides = f", besides {_unmeasured(unknown)}" if unknown else ""
         return (
             f"sweep {self._sweep.name}: about {span(sum(measured) / self._workers)} left{besides}"
         )
+
+
+def _unmeasured(kinds: list[str]) -> str:
+    more = f" and {len(kinds) - NAMED} more" if len(kinds) > NAMED else ""
+    return f"what is not measured yet ({', '.join(kinds[:NAMED])}{more})"

@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from results.selection.labels import last_line
 from results.selection.winners import pick
@@ -66,7 +67,7 @@ class ConsoleProgress:
         self._seconds = defaultdict[str, deque[float]](lambda: deque(maxlen=50))  # a game
         self._began = self._said = time.monotonic()
         self._live: Live | None = None
-        self._noted = 0
+        self._noted, self._sweep_left = 0, ""
         self._running, self._progress = Running(), Progress()
         self._lock, self._over = threading.RLock(), threading.Event()
         self._every = REFRESH if self.console.is_terminal else progress_seconds()
@@ -88,6 +89,8 @@ class ConsoleProgress:
         self._over.set()
         self._clock.join(GRACE)
         if self._live:
+            self._sweep_left = ""  # no longer true
+            self._live.update(self._table(self._progress))
             self._live.stop()
 
     def __call__(self, event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
@@ -118,14 +121,15 @@ class ConsoleProgress:
         """Show how far the running trials are, for as long as nothing else may happen."""
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the main thread hears them
         while not self._over.wait(self._every):
-            left = "" if self._live else self._left()
+            left = self._left()
             with self._lock:
+                self._sweep_left = left
                 if self._live:
                     self._live.update(self._table(self._progress))
                 elif self._progress.running:
-                    self._say_running(self._progress, left)
+                    self._say_running(self._progress)
 
-    def _say_running(self, progress: Progress, left: str) -> None:
+    def _say_running(self, progress: Progress) -> None:
         standings = list(self._running.standings(progress))
         for standing in standings[:MOST]:
             self._line(str(standing))
@@ -133,8 +137,8 @@ class ConsoleProgress:
             self._line(f"and {len(standings) - MOST} more run")
         self._said = time.monotonic()
         self._line(self._counts(progress))
-        if left:
-            self._line(left)
+        if self._sweep_left:
+            self._line(self._sweep_left)
 
     def say(self, text: str) -> None:
         """One line, whatever is shown besides."""
@@ -191,7 +195,8 @@ class ConsoleProgress:
         return f"about {span(seconds)} left of this stage"
 
     def _table(self, p: Progress) -> Group:
-        table = Table(title=f"{self._name}: {self._counts(p)}", title_justify="left", expand=False)
+        """What matters most comes first: a small terminal shows no more than its top."""
+        table = Table(expand=False)
         for head in ("defense", "best ASR so far", "CDA loss", "settings"):
             table.add_column(head)
         for name, (asr, record) in sorted(self._best.items(), key=lambda kv: kv[1][0]):
@@ -200,9 +205,10 @@ class ConsoleProgress:
             table.add_row(name, f"{asr:.3f}", f"{loss:+.3f}", str(record.trial.method))
         bars = Table.grid(padding=(0, 1))
         for standing in list(self._running.standings(p))[:MOST]:
-            bar = ProgressBar(standing.steps or None, standing.step or 0, width=BAR)
-            bars.add_row(bar, str(standing))
-        return Group(table, bars)
+            total = None if standing.done is None else 1.0
+            bars.add_row(ProgressBar(total, standing.done or 0.0, width=BAR), str(standing))
+        top = [Text(f"{self._name}: {self._counts(p)}"), *filter(None, [Text(self._sweep_left)])]
+        return Group(*top, bars, *([table] if self._best else []))
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

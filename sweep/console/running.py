@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sweep.execution.progress import Progress
+from trials.reporting import TrialProgress
 from trials.spec import Trial
 
 WINDOW = 10  # reports from which a trial's speed is taken
@@ -18,33 +19,22 @@ class Standing:
     Attributes:
         trial: the trial.
         elapsed: seconds since it was handed out.
-        step: steps done; None before its first report.
-        steps: steps in all; 0 where nobody can tell.
+        said: what its last reports say, such as ``step 20 of 50, loss 0.53``; empty before the
+            first.
+        done: share of its work that is done, in [0, 1]; None where nobody can tell.
         left: seconds to its end; None where nobody can tell.
-        facts: what its last report says, such as ``loss 0.53``.
     """
 
     trial: Trial
     elapsed: float
-    step: int | None
-    steps: int
+    said: str
+    done: float | None
     left: float | None
-    facts: str
 
     def __str__(self) -> str:
-        known = "" if self.step is None else f"{self.position()}, {self.facts}, "
+        known = f"{self.said}, " if self.said else ""
         left = "" if self.left is None else f", about {span(self.left)} left of it"
         return f"{what(self.trial)}: {known}running for {span(self.elapsed)}{left}"
-
-    def position(self) -> str:
-        """Epoch and step of how many, as far as they are known."""
-        if not self.steps:
-            return f"step {self.step}"
-        at = f"step {self.step} of {self.steps}"
-        epochs = self.trial.victim.training.params.get("epochs")
-        if self.trial.game.name != "training" or not isinstance(epochs, int) or self.step is None:
-            return at
-        return f"epoch {-(-self.step * epochs // self.steps)} of {epochs}, {at}"
 
 
 class Running:
@@ -52,7 +42,7 @@ class Running:
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
-        self._reports: dict[str, deque[tuple[float, int]]] = {}
+        self._reports: dict[str, deque[tuple[float, float]]] = {}  # times and shares done
 
     def take(self, progress: Progress) -> None:
         """Look at what has been reported since the last call."""
@@ -63,47 +53,63 @@ class Running:
         for trial_id, trial in progress.running.items():
             self._began.setdefault(trial_id, now)
             reports = self._reports.setdefault(trial_id, deque(maxlen=WINDOW))
-            step, _, _ = _reported(trial, progress)
-            if step and step not in {known for _, known in reports}:
-                reports.append((now, step))
+            done = _done(trial, progress)
+            if done is None:
+                continue
+            if reports and done < reports[-1][1]:  # it has begun again
+                reports.clear()
+            if not reports or done > reports[-1][1]:
+                reports.append((now, done))
 
     def standings(self, progress: Progress) -> Iterator[Standing]:
         """Of each running trial that ``take`` has seen, in the order in which they started."""
         now = time.monotonic()
         for trial_id, trial in list(progress.running.items()):
             if trial_id in self._began:
-                step, steps, facts = _reported(trial, progress)
-                left = self._left(trial_id, steps, now)
-                yield Standing(trial, now - self._began[trial_id], step, steps, left, facts)
+                done, said = _done(trial, progress), _said(trial, progress)
+                left = None if done is None else self._left(trial_id, now)
+                yield Standing(trial, now - self._began[trial_id], said, done, left)
 
-    def _left(self, trial_id: str, steps: int, now: float) -> float | None:
+    def _left(self, trial_id: str, now: float) -> float | None:
+        """By the time between reports: the first one came late, as its process had to load."""
         reports = self._reports[trial_id]
-        if not steps or not reports:
+        if len(reports) < 2:
             return None
-        heard, last = reports[-1]  # the first one came late, as its process had to load first
-        began, first = reports[0] if len(reports) > 1 else (self._began[trial_id], 0)
+        (began, first), (heard, last) = reports[0], reports[-1]
         speed = (last - first) / max(heard - began, 1e-9)
-        return max(0.0, (steps - last) / speed - (now - heard))
+        return max(0.0, (1 - last) / speed - (now - heard))
 
 
-def _reported(trial: Trial, progress: Progress) -> tuple[int | None, int, str]:
-    """Steps done, steps in all (0: unknown) and the facts of a trial's last report."""
-    training, point = progress.trainings.get(trial.id), progress.points.get(trial.id)
-    if training:
-        return training.step, training.steps, f"loss {training.loss:.3g}"
+def _done(trial: Trial, progress: Progress) -> float | None:
+    """Share of a trial's work that is done, as far as anybody can tell."""
+    loop, point = progress.loops.get(trial.id), progress.points.get(trial.id)
+    if loop:
+        return loop.done
+    stop_at = trial.game.params.get("stop_at")  # of a method that reports points alone
+    return (
+        min(1.0, point.step / stop_at) if point and isinstance(stop_at, int) and stop_at else None
+    )
+
+
+def _said(trial: Trial, progress: Progress) -> str:
+    """Epoch, step of how many and loss of the loop that a trial is in, and its last point."""
+    loop, point = progress.loops.get(trial.id), progress.points.get(trial.id)
+    facts = [_position(trial, loop)] if loop else []
+    if loop and loop.loss is not None:
+        facts.append(f"loss {loop.loss:.3g}")
     if point:
-        facts = f"ASR {point.asr:.3f}, CDA {point.cda:.3f}"
-        return point.step, _steps(trial, point.step), facts
-    return None, 0, ""
+        facts.append(f"at step {point.step} ASR {point.asr:.3f} and CDA {point.cda:.3f}")
+    return ", ".join(facts)
 
 
-def _steps(trial: Trial, step: int) -> int:
-    """Steps that a trial takes in all, by its settings; a copy's poisoning goes on in rounds."""
-    params = trial.method.params if trial.method else trial.game.params
-    steps = trial.game.params.get("stop_at") or params.get("steps")
-    if not isinstance(steps, int) or steps < 1:
-        return 0
-    return max(1, -(-step // steps)) * steps if trial.game.name == "self_poison" else steps
+def _position(trial: Trial, loop: TrialProgress) -> str:
+    at = f"step {loop.step} of {loop.steps}"
+    if loop.part:
+        return f"{loop.part}, {at}"
+    epochs = trial.victim.training.params.get("epochs")
+    if trial.game.name != "training" or not isinstance(epochs, int):
+        return at
+    return f"epoch {-(-loop.step * epochs // loop.steps)} of {epochs}, {at}"
 
 
 def what(trial: Trial) -> str:

@@ -1,6 +1,7 @@
 """Executors without Ray: in this process, or in a few worker processes of this machine."""
 
 import contextlib
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from sweep.execution.worker import WorkerConfig, perform, with_resources
 from sweep.execution.worker_loop import serve
 from sweep.spec.compute import Compute, fits
 from trials.leaving import leaving
+from trials.reporting import TrialProgress, reporter
 from trials.spec import Trial, point_from_json, record_from_json, to_json
-from trials.trial_run import TrialProgress
 
 
 def workers_for(compute: Compute) -> int:
@@ -40,8 +41,9 @@ class Inline:
                 time.sleep(LOOK)
                 continue
             running = perform(trial, self.worker_config)
-            for report in running.reports():
-                scheduler.report(trial, report)
+            with reporter.heard_by(functools.partial(scheduler.report, trial)):
+                for report in running.reports():
+                    scheduler.report(trial, report)
             scheduler.finish(running.record)
             leaving.go()
 

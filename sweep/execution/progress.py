@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from trials.reporting import TrialProgress
 from trials.spec import Point, Record, Trial
-from trials.trial_run import Report, TrialProgress
+from trials.trial_run import Report
 
 ENOUGH = 10  # finished trials before a share of failures says something
 
@@ -29,7 +30,7 @@ class Progress:
             stored.
         running: by trial id, as all that follows.
         points: the last point of each running trial.
-        trainings: how far each running training has come.
+        loops: how far the loop is that each running trial is in.
         awaited: trials that other drivers run now.
         unschedulable: what a trial wants and no node has.
         notes: how the nodes' libraries differ from this process's.
@@ -47,7 +48,7 @@ class Progress:
     lease_lost: int = 0
     running: dict[str, Trial] = field(default_factory=dict)
     points: dict[str, Point] = field(default_factory=dict)
-    trainings: dict[str, TrialProgress] = field(default_factory=dict)
+    loops: dict[str, TrialProgress] = field(default_factory=dict)
     awaited: dict[str, Trial] = field(default_factory=dict)
     unschedulable: str = ""
     notes: list[str] = field(default_factory=list)
@@ -115,12 +116,12 @@ class Counts:
             self.progress.points[trial.id] = report
             self.tell("point", trial)
         else:
-            self.progress.trainings[trial.id] = report
+            self.progress.loops[trial.id] = report
             self.tell("progress", trial)
 
     def let_go(self, trial: Trial) -> None:
         """A trial runs here no more."""
-        for table in (self.progress.running, self.progress.points, self.progress.trainings):
+        for table in (self.progress.running, self.progress.points, self.progress.loops):
             table.pop(trial.id, None)
 
     def ended(self, record: Record) -> None:

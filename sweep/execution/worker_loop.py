@@ -11,6 +11,7 @@ from typing import Any
 from sweep.execution.outbox import Outbox
 from sweep.execution.worker import WorkerConfig, device_for, perform, spoilt
 from trials.leaving import leaving
+from trials.reporting import TrialProgress, reporter
 from trials.spec import Point, to_json, trial_from_json
 
 
@@ -27,15 +28,20 @@ def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int
         import torch  # noqa: PLC0415
 
         worker_config = replace(worker_config, device=f"cuda:{number % torch.cuda.device_count()}")
+
+    def tell(report: TrialProgress) -> None:
+        pipe.send(("progress", asdict(report)))
+
     with contextlib.suppress(EOFError, OSError):
         while True:
             trial, share = json.loads(pipe.recv())
             running = perform(trial_from_json(trial), replace(worker_config, **share))
-            for report in running.reports():
-                if isinstance(report, Point):
-                    pipe.send(("point", to_json(report)))
-                else:
-                    pipe.send(("progress", asdict(report)))
+            with reporter.heard_by(tell):
+                for report in running.reports():
+                    if isinstance(report, Point):
+                        pipe.send(("point", to_json(report)))
+                    else:
+                        tell(report)
             text, last = Outbox(worker_config).put(running.record), spoilt(running.record)
             pipe.send(("last" if last else "record", text))
             leaving.go()

@@ -9,12 +9,12 @@ import torch
 from sweep.spec.sweep_file import Sweep
 from trials.dependencies import training_of
 from trials.leaving import leaving
+from trials.reporting import TrialProgress
 from trials.run import perform, run
 from trials.runtime import TrialRuntime
 from trials.spec import Trial
 from trials.storage.artifacts import Artifacts
 from trials.storage.blobs import LocalBlobStore
-from trials.trial_run import TrialProgress
 
 
 class Cut(BaseException):

@@ -13,6 +13,7 @@ import torchvision
 from torch import Generator, Tensor, nn
 
 from trials.attacks._draws import uniform
+from trials.reporting import reporter
 from trials.spec import derive
 from trials.train import make_optimizer, stream, tune
 from trials.types import Images
@@ -52,10 +53,12 @@ class Steered:
         if not len(x):
             return x.clone()
         model = self.surrogate().to(x.device)
-        starts = range(0, len(x), _CHUNK)
-        return torch.cat(
-            [self._moved(model, x[i : i + _CHUNK], index[i : i + _CHUNK]) for i in starts]
-        )
+        moved = []
+        with reporter.aside("perturbing images"):
+            for i in range(0, len(x), _CHUNK):
+                moved.append(self._moved(model, x[i : i + _CHUNK], index[i : i + _CHUNK]))
+                reporter.report(min(i + _CHUNK, len(x)), len(x))
+        return torch.cat(moved)
 
     def _moved(self, model: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         start = uniform(self.seed, index.to(x.device), math.prod(x.shape[1:])).reshape(x.shape)
@@ -113,8 +116,9 @@ def trained(train: Images, seed: int, epochs: int) -> nn.Module:
     model = nn.Sequential(*layers).double()
     batches = stream(train.to("cpu"), _BATCH, Generator().manual_seed(derive(seed, "batches")))
     steps = epochs * max(1, len(train) // _BATCH)
-    for _ in tune(model, batches, make_optimizer(model, "adam", 3e-3), steps, steps):
-        pass
+    with reporter.aside("surrogate"):
+        for _ in tune(model, batches, make_optimizer(model, "adam", 3e-3), steps, steps):
+            pass
     return model.eval().requires_grad_(False)
 
 

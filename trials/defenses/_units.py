@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trials.reporting import reporter
 from trials.spec import SpecError
 from trials.train import clone, to_float
 
@@ -93,12 +94,14 @@ def nested(
     order = ranking(scores)
     last = min(len(order), max(1, round(most * sum(len(s) for s in scores))))
     stride = math.ceil(last / POINTS)
+    end = reporter.upto(last)
     for number, (layer, channel) in enumerate(order[:last], 1):
         norm = layers[layer]
         assert isinstance(norm, _BatchNorm)
         norm.weight.data[channel] = 0
         if zero_bias:
             norm.bias.data[channel] = 0
+        reporter.report(number, end)
         if number % stride == 0 or number == last:
             yield number, pruned
 

@@ -17,7 +17,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.defenses._start import start
-from trials.defenses._units import nested, norms_of
+from trials.defenses._units import POINTS, nested, norms_of
+from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
@@ -56,7 +57,10 @@ def repair(
     norms = norms_of(model, "anp")
     wanted = set(map(id, norms))
     places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
+    learning = iterations / (iterations + POINTS)
+    reporter.part("learning masks", 0, learning)
     masks = learnt(model.requires_grad_(False), norms, batches, rng, iterations, lr, eps, alpha)
+    reporter.part("pruning", learning, 1)
     yield from nested(view.model, places, masks, most, zero_bias=False)
 
 
@@ -93,7 +97,7 @@ def learnt(
 
     still = [torch.zeros_like(s) for s in scales]
     model.train()
-    for _ in range(iterations):
+    for step in range(1, iterations + 1):
         x, y = next(batches)
         moved, turned = drawn(scales), drawn(shifts)
         if eps:
@@ -112,4 +116,5 @@ def learnt(
         with torch.no_grad():
             for mask in masks:
                 mask.clamp_(0, 1)
+        reporter.report(step, iterations, loss)
     return [mask.detach() for mask in masks]

@@ -13,6 +13,7 @@ from torch import Generator, nn
 
 from trials.classifier import require
 from trials.defenses._start import start
+from trials.reporting import reporter
 from trials.spec import PositiveInt
 from trials.types import DefenderView
 
@@ -45,5 +46,6 @@ def repair(
         model.train()
         with torch.no_grad():
             model(x)
+        reporter.report(step, reporter.upto(steps, every))
         if step % every == 0 or step == steps:
             yield step, model

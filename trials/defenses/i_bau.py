@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trials.defenses._descent import CleanLoss, clipped
 from trials.defenses._start import start
+from trials.reporting import reporter
 from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
@@ -70,18 +71,21 @@ def repair(
     model.eval()
     tuner, clean = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
     number = -(-len(view.trusted) // batch)
+    last, losses = reporter.upto(rounds), list[Tensor]()
     for step in range(1, rounds + 1):
+        reporter.part(f"round {step} of {last}", (step - 1) / last, step / last)
         first, _ = next(batches)
         delta = perturbation(
             model, itertools.chain([first], (x for x, _ in batches)), number, inner_lr, radius
         )
-        for x, y in itertools.islice(batches, number):
+        for done, (x, y) in enumerate(itertools.islice(batches, number), 1):
             some = (torch.randperm(len(x), generator=rng) < max(1, int(share * len(x)))).to(x)[
                 :, None, None, None
             ]
 
             def outer(d: Tensor, x: Tensor = x, y: Tensor = y, some: Tensor = some) -> Tensor:
-                return clean.of(model(x + some * d), x, y)
+                losses[:] = [clean.of(model(x + some * d), x, y)]
+                return losses[0]
 
             def inner(d: Tensor, x: Tensor = first) -> Tensor:
                 return misled(model, x, d)
@@ -93,6 +97,7 @@ def repair(
             if clip:
                 clipped(tuner, clip)
             tuner.step()
+            reporter.report(done, number, losses[0])
         yield step, model
 
 

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from trials.classifier import Classifier, require, with_features
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
+from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import clone, frozen, make_optimizer
 from trials.types import DefenderView
@@ -68,6 +69,8 @@ def repair(
     student, batches = start(view, rng, batch)
     inner, learner = list(Classifier(student).stages().values()), clone(view.model)
     clean, teaching = CleanLoss(view.model, distill), make_optimizer(learner, optimizer, teacher_lr)
+    teaching_share = teacher_steps / (teacher_steps + reporter.upto(steps, every))
+    reporter.part("teacher", 0, teaching_share)
     for _ in descend(
         learner,
         batches,
@@ -79,6 +82,7 @@ def repair(
         clip=clip,
     ):
         pass
+    reporter.part("student", teaching_share, 1)
     teacher = frozen(learner)
     shown = list(Classifier(teacher).stages().values())
 

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import device_of, start
 from trials.inversion import invert, stamp_on
+from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import Loss, cross_entropy, make_optimizer
 from trials.types import DefenderView
@@ -64,6 +65,10 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     trusted = view.trusted.to(device_of(view.model))
+    # a step of the inversion is one of each class
+    cost = steps_per_class * trusted.classes
+    inversion = cost / (cost + reporter.upto(steps, every))
+    reporter.part("inversion", 0, inversion)
     found = invert(
         view.model,
         trusted,
@@ -73,6 +78,7 @@ def repair(
         batch=batch,
         norm_weight=lambda_n,
     )
+    reporter.part("unlearning", inversion, 1)
     if stamp == "smallest":
         found = found[found.abs().sum((1, 2, 3)).argmin()][None]
     mixed = in_turn(batches, found, rng)

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trials.defenses._descent import descend, divergence
 from trials.defenses._start import device_of, start
 from trials.defenses._units import outliers_cut
+from trials.reporting import reporter
 from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import clone, frozen, make_optimizer, stream
 from trials.types import DefenderView
@@ -74,7 +75,10 @@ def repair(
     outliers_cut(first, view.trusted.x[:1], u, "overlay_soup")
     given = frozen(view.model)
     mean: dict[str, Tensor] = {}
-    for _ in range(members):
+    whole = members * steps + _POINTS
+    for member in range(members):
+        name = f"member {member + 1} of {members}"
+        reporter.part(name, member * steps / whole, (member + 1) * steps / whole)
         model = clone(first)
 
         def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -96,12 +100,14 @@ def repair(
     known = [next(again)[0] for _ in range(-(-refresh // batch))]
     soup = clone(first)
     pruned = {key: value.clone() for key, value in first.state_dict().items()}
+    reporter.part("averaging, per cent", 1 - _POINTS / whole, 1)
     for point in range(1, _POINTS + 1):
         part = point / _POINTS
         soup.load_state_dict(
             {k: ((1 - part) * v.double() + part * mean[k]).to(v) for k, v in pruned.items()}
         )
         renewed(soup, known)
+        reporter.report(round(100 * part), reporter.upto(100))
         yield round(100 * part), soup
 
 

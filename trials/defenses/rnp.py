@@ -18,7 +18,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.defenses._start import start
-from trials.defenses._units import nested, norms_of
+from trials.defenses._units import POINTS, nested, norms_of
+from trials.reporting import reporter
 from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
@@ -26,6 +27,7 @@ FAMILY = "pruning"
 NEEDS = frozenset({"norms"})
 
 _LOOK, _MOST = 5, 1000  # steps of unlearning between two looks, and at most
+_USUAL = 100  # steps of it that a forecast of the time left counts with
 
 
 def repair(
@@ -61,8 +63,12 @@ def repair(
     norms = norms_of(model, "rnp")
     wanted = set(map(id, norms))
     places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
+    whole = _USUAL + recover_steps + POINTS
+    reporter.part("unlearning, at most", 0, _USUAL / whole)
     unlearn(model, batches, unlearn_lr, _MOST, stop)
+    reporter.part("learning masks", _USUAL / whole, 1 - POINTS / whole)
     masks = recover(model.requires_grad_(False), norms, batches, recover_lr, recover_steps)
+    reporter.part("pruning", 1 - POINTS / whole, 1)
     yield from nested(view.model, places, masks, most, zero_bias=False)
 
 
@@ -87,8 +93,10 @@ def unlearn(
             if reached <= stop:
                 return reached
         tuner.zero_grad(set_to_none=True)
-        F.cross_entropy(logits, y).backward()  # type: ignore[no-untyped-call]
+        loss = F.cross_entropy(logits, y)
+        loss.backward()  # type: ignore[no-untyped-call]
         tuner.step()
+        reporter.report(step, most, loss)
     raise RuntimeError(
         f"rnp: after {most} steps of unlearning the accuracy is "
         f"{float(torch.stack(seen[-_LOOK:]).mean()):.3f}, "
@@ -111,12 +119,14 @@ def recover(
     masks = [torch.ones_like(s, requires_grad=True) for s in scales]
     tuner = torch.optim.SGD(masks, lr, momentum=0.9, foreach=True)
     model.train()
-    for x, y in itertools.islice(batches, steps):
+    for step, (x, y) in enumerate(itertools.islice(batches, steps), 1):
         weights = {key: scale * mask for key, scale, mask in zip(keys, scales, masks, strict=True)}
         tuner.zero_grad(set_to_none=True)
-        F.cross_entropy(torch.func.functional_call(model, weights, (x,)), y).backward()  # type: ignore[no-untyped-call]
+        loss = F.cross_entropy(torch.func.functional_call(model, weights, (x,)), y)
+        loss.backward()  # type: ignore[no-untyped-call]
         tuner.step()
         with torch.no_grad():
             for mask in masks:
                 mask.clamp_(0, 1)
+        reporter.report(step, steps, loss)
     return [mask.detach() for mask in masks]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.inversion import batch_at, chunks, draw
+from trials.reporting import reporter
 from trials.train import frozen
 from trials.types import Images
 
@@ -108,7 +109,8 @@ def invert_masks(
     """
     like, model = next(model.parameters()), frozen(model)
     parts = []
-    for labels, seeds in chunks(images, rng, like.device, batch):
+    together = list(chunks(images, rng, like.device, batch))
+    for number, (labels, seeds) in enumerate(together):
         raw, draws = _start(images, labels.tolist(), seeds, steps, batch)
         raw = raw.to(like.device, like.dtype).requires_grad_(True)
         adam = torch.optim.Adam([raw], lr=lr, betas=(0.5, 0.9))
@@ -135,6 +137,8 @@ def invert_masks(
                 kept.offer(masks.detach(), patterns.detach(), hits / seen, good)
                 weights.look(good)
                 hits, seen = zeros, 0
+            done = number * steps + step
+            reporter.report(done, len(together) * steps, loss, len(labels))
         parts.append(kept)
     return _joined(parts)
 

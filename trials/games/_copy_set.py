@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trials.metrics import accuracy, success
+from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning import KINDS
 from trials.spec import Point
@@ -82,13 +83,18 @@ class CopySet:
             found[OF_KIND + kind] = fmean(mine)
         return found
 
-    def repairs(self, every: int) -> Iterator[tuple[int, list[nn.Module]]]:
+    def repairs(self, every: int, stop_at: int = 0) -> Iterator[tuple[int, list[nn.Module]]]:
         """(step, models) each time that all have come to the same step; each copy is fitted on its
-        own part, and the given model on that of one of them.
+        own part, and the given model on that of one of them. The caller stops at ``stop_at``; 0
+        for the end.
         """
+        reporter.until(stop_at)
+        number, given = len(self.copies), self.ctx.view.model
+        names = [f"copy {i} of {number}" for i in range(1, number + 1)]
+        places = reporter.split(*names, *("the given model" for _ in self._given))
         runs = [self._repair(c.model, c.fit, i, every) for i, c in enumerate(self.copies)]
-        given = self.ctx.view.model
         runs += [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
+        runs = [place.along(run) for place, run in zip(places, runs, strict=True)]
         for together in zip(*runs, strict=True):
             steps = {step for step, _ in together}
             if len(steps) != 1:

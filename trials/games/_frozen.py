@@ -2,6 +2,7 @@
 
 from torch import Generator, nn
 
+from trials.reporting import reporter
 from trials.types import DefenderView, Repair
 
 
@@ -12,6 +13,7 @@ def repaired(
     as it is for None.
     """
     model = view.model
+    reporter.until(stop_at)
     for step, model in repair(view, rng, every) if repair else ():  # noqa: B007
         if stop_at and step >= stop_at:
             break

@@ -34,7 +34,7 @@ def play(
     copy_set = CopySet(ctx, copies, "report", cost)
     start = end = copy_set.start()
     yield start
-    for step, models in copy_set.repairs(record_every) if stop_at else ():
+    for step, models in copy_set.repairs(record_every, stop_at) if stop_at else ():
         if step >= stop_at:
             end = copy_set.measure(step, models)
             yield end

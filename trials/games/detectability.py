@@ -13,6 +13,7 @@ import torch
 
 from trials.games._frozen import repaired
 from trials.games._recovery import recovered
+from trials.reporting import reporter
 from trials.runtime import EvaluatorContext
 from trials.spec import Count, Point, PositiveInt
 
@@ -31,8 +32,11 @@ def play(
     """
     assert ctx.inspect is not None
     view = ctx.view()
-    model = repaired(ctx.repair, view, ctx.rng("repair", 0), record_every, stop_at)
-    found = ctx.inspect(view.model, model, view.trusted, ctx.rng("inspect"))
+    repair, inspection = reporter.split("repair", "inspection")
+    with repair:
+        model = repaired(ctx.repair, view, ctx.rng("repair", 0), record_every, stop_at)
+    with inspection:
+        found = ctx.inspect(view.model, model, view.trusted, ctx.rng("inspect"))
     metrics = {"score": found.score, **found.extra, "classes": float(len(found.scores))}
     metrics |= {f"score_{k}": float(s) for k, s in enumerate(found.scores)}
     metrics |= {f"norm_{k}": float(n) for k, n in enumerate(found.norms)}

@@ -12,6 +12,7 @@ from statistics import fmean
 
 from trials.games._frozen import repaired
 from trials.games._recovery import rank_of
+from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Count, Point, PositiveInt
 from trials.types import DefenderView
@@ -36,12 +37,17 @@ def play(
     """
     assert ctx.inspect is not None
     aucs, margins = [], []
+    places = reporter.split(*(f"copy {i} of {copies}" for i in range(1, copies + 1)))
     for i in range(copies):
         copy = ctx.copy(i)
         trusted = ctx.view.trusted.take(copy.fit)
         view = DefenderView(copy.model, trusted)
-        model = repaired(ctx.repair, view, ctx.rng("repair", i), record_every, stop_at)
-        found = ctx.inspect(copy.model, model, trusted, ctx.rng("inspect", i))
+        with places[i]:
+            repair, inspection = reporter.split("repair", "inspection")
+            with repair:
+                model = repaired(ctx.repair, view, ctx.rng("repair", i), record_every, stop_at)
+            with inspection:
+                found = ctx.inspect(copy.model, model, trusted, ctx.rng("inspect", i))
         others = [float(s) for k, s in enumerate(found.scores) if k != copy.goal.target]
         aucs.append(1 - (rank_of(found.scores, copy.goal.target) - 1) / len(others))
         margins.append(float(found.scores[copy.goal.target]) - max(others))

@@ -15,6 +15,7 @@ from torch import nn
 
 from trials.games._attacks import Attacks
 from trials.metrics import accuracy
+from trials.reporting import reporter
 from trials.runtime import EvaluatorContext
 from trials.spec import Count, Fraction, Point, PositiveInt
 from trials.splits import cut
@@ -62,6 +63,7 @@ def play(
     yield start
     inner = DefenderView(view.model, view.trusted.take(torch.cat([fit, select])))
     beyond = 0
+    reporter.until(stop_at)
     for step, model in ctx.repair(inner, ctx.rng("repair", 0), record_every):
         if stop_at and step < stop_at:
             continue

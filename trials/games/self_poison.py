@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from trials.metrics import accuracy, predictions, success
+from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning import KINDS
 from trials.self_poisoning.layout import Layout, layout_of
@@ -125,6 +126,8 @@ def play(
         done % steps or not done or curve[-1].asr < reach
     ):
         left = steps - done % steps
+        begun_at = f", from step {done % steps}" if done % steps else ""
+        reporter.part(f"round {done // steps + 1} of at most {rounds}{begun_at}", 0, 1)
         for step, _ in tune(
             model, batches, optimizer, left, check_every, loss, after=lambda _: paced.step()
         ):

@@ -11,9 +11,9 @@ from torch import nn
 
 from trials.games._attacks import Attacks
 from trials.metrics import accuracy, success
+from trials.reporting import TrialProgress, reporter
 from trials.runtime import EvaluatorContext
 from trials.spec import SpecError
-from trials.trial_run import TrialProgress
 from trials.types import Cases, Images, Poisoning
 
 
@@ -25,7 +25,7 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
     """
     model, poisoning = ctx.fresh(), ctx.poisoning()
     for step, steps, loss in ctx.fit(model, poisoning, ctx.rng("training")):
-        yield TrialProgress(step, steps, loss)
+        yield reporter.progress(step, steps, loss)
     model.eval()
     metrics: dict[str, float] = {"n_train": len(poisoning.train), "m": len(poisoning.places)}
     test = _test(ctx)

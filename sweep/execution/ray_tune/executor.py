@@ -15,7 +15,7 @@ import ray
 from ray import tune
 
 from sweep.execution import machine, stops, versions
-from sweep.execution.ray_tune import actor_cache, nodes, trial_cleanup
+from sweep.execution.ray_tune import actor_cache, mailbox, nodes, trial_cleanup
 from sweep.execution.ray_tune.connection import connect
 from sweep.execution.ray_tune.schedulers import Asha, Fifo
 from sweep.execution.ray_tune.searcher import SchedulerSearch
@@ -85,7 +85,10 @@ class RayTune:
                 verbose=0,
                 # else each worker is asked for one
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[trial_cleanup.Silent()],
+                callbacks=[
+                    trial_cleanup.Silent(),
+                    mailbox.Mailbox(search.letters, search.hear),
+                ],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )

@@ -1,19 +1,20 @@
 """What Tune takes for a search algorithm: it hands out the trials of our scheduler."""
 
 import json
+import uuid
 from collections import deque
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from sweep.execution.outbox import Outbox
-from sweep.execution.ray_tune import nodes
+from sweep.execution.ray_tune import mailbox, nodes
 from sweep.execution.ray_tune.schedulers import first_rung, group_of
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig, with_resources
 from sweep.spec.compute import Compute
+from trials.reporting import TrialProgress
 from trials.spec import Point, Trial, point_from_json, record_from_json, to_json
-from trials.trial_run import TrialProgress
 
 # a worker reports its points together, at most this often; with a scheduler of Tune's, each at once
 REPORT_SECONDS = 0.5
@@ -41,6 +42,7 @@ class SchedulerSearch(Searcher):
         self._compute, self._why = compute, why
         self._rule = rule if compute.scheduler == "asha" else ""
         self._live: dict[str, tuple[Trial, WorkerConfig, list[Point]]] = {}
+        self._run = uuid.uuid4().hex
         self._capacity = nodes.NodeCapacity()
         # what the workers that wait for a trial ran last, as Tune reuses them
         self._freed: deque[Trial] = deque(maxlen=16)
@@ -62,6 +64,7 @@ class SchedulerSearch(Searcher):
         return {
             "trial": json.dumps(to_json(trial)),
             "worker_config": here,
+            "letters": f"{self._run}/{trial_id}",
             "code": self.code,
             "report_seconds": 0.0 if self._rule else REPORT_SECONDS,
             "rule": self._rule if group else "",
@@ -82,6 +85,7 @@ class SchedulerSearch(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial, here, points = self._live.pop(trial_id)
+        mailbox.drop(f"{self._run}/{trial_id}")
         result, why = result or {}, self._why.pop(trial_id, "")
         # a trial's own exceptions are records; what comes here is a lost worker, perhaps with a
         # last word
@@ -103,6 +107,14 @@ class SchedulerSearch(Searcher):
             )
         else:
             self._scheduler.pruned(trial, tuple(points), points[-1].seconds)
+
+    def letters(self) -> list[str]:
+        """Keys under which the trials that run now tell how far they are."""
+        return [f"{self._run}/{trial_id}" for trial_id in self._live]
+
+    def hear(self, letter: str, report: TrialProgress) -> None:
+        """A trial has told how far it is."""
+        self._scheduler.report(self._live[letter.rpartition("/")[2]][0], report)
 
     def only_waits(self) -> bool:
         """True while nothing of ours runs, and what is left waits for other drivers."""

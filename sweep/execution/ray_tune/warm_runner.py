@@ -9,11 +9,13 @@ from ray import tune
 
 from sweep.execution import versions
 from sweep.execution.outbox import Outbox
+from sweep.execution.ray_tune import mailbox
 from sweep.execution.ray_tune.schedulers import standing
 from sweep.execution.worker import perform, spoilt
 from trials.leaving import leaving
+from trials.reporting import TrialProgress, reporter
 from trials.spec import Point, to_json, trial_from_json
-from trials.trial_run import Report, TrialProgress
+from trials.trial_run import Report
 
 
 class WarmRunner(tune.Trainable):
@@ -26,6 +28,7 @@ class WarmRunner(tune.Trainable):
         self._worker_config, self._report_seconds, self._code = (
             new_config[key] for key in ("worker_config", "report_seconds", "code")
         )
+        self._listener = mailbox.post(new_config["letters"])
         self._trial, self._rule = (
             trial_from_json(json.loads(new_config["trial"])),
             new_config["rule"],
@@ -38,10 +41,11 @@ class WarmRunner(tune.Trainable):
         # what is raised here, not in setup, reaches the driver with its text
         versions.must_be(self._code)
         began, reports = time.monotonic(), list[Report]()
-        for report in self._running.reports():
-            reports.append(report)
-            if time.monotonic() - began >= self._report_seconds:
-                return self._told(reports)
+        with reporter.heard_by(self._listener):
+            for report in self._running.reports():
+                reports.append(report)
+                if time.monotonic() - began >= self._report_seconds:
+                    return self._told(reports)
         record = self._running.record
         text = Outbox(self._worker_config).put(record)
         if spoilt(record):
