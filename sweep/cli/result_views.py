@@ -171,7 +171,7 @@ def _winner(w: Winner) -> dict[str, Any]:
     plain = {
         k: getattr(w, k)
         for k in w.__slots__
-        if k not in {"cell", "trial", "method", "interval", "cda_interval"}
+        if k not in {"task", "trial", "method", "interval", "cda_interval"}
     }
     bands = {k: i._asdict() if (i := getattr(w, k)) else None for k in ("interval", "cda_interval")}
     return {
