@@ -207,8 +207,8 @@ class ConsoleProgress:
         for standing in list(self._running.standings(p))[:MOST]:
             total = None if standing.done is None else 1.0
             bars.add_row(ProgressBar(total, standing.done or 0.0, width=BAR), str(standing))
-        head = [Text(f"{self._name}: {self._counts(p)}"), *filter(None, [Text(self._sweep_left)])]
-        return Group(*head, bars, *([table] if self._best else []))
+        top = [Text(f"{self._name}: {self._counts(p)}"), *filter(None, [Text(self._sweep_left)])]
+        return Group(*top, bars, *([table] if self._best else []))
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

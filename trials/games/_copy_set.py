@@ -64,9 +64,9 @@ class CopySet:
         trusted = self.ctx.view.trusted
         reporter.until(stop_at)
         number = len(self.copies)
-        places = reporter.split(*(f"copy {i} of {number}" for i in range(1, number + 1)))
+        phases = reporter.split(*(f"copy {i} of {number}" for i in range(1, number + 1)))
         runs = [
-            places[i].along(
+            phases[i].along(
                 self.ctx.repair(
                     DefenderView(c.model, trusted.take(c.fit)), self.ctx.rng("repair", i), every
                 )
