@@ -43,25 +43,25 @@ class TrialProgress:
 Listener = Callable[[TrialProgress], None]
 
 
-class Place:
-    """A part of a trial's work; ``with place:`` is for what is run there from its beginning to its
+class Phase:
+    """A part of a trial's work; ``with phase:`` is for what is run there from its beginning to its
     end.
     """
 
-    def __init__(self, parent: Optional["Place"] = None, label: str = "") -> None:
+    def __init__(self, parent: Optional["Phase"] = None, label: str = "") -> None:
         self.parent, self.label = parent, label
-        self.children: Sequence[Place] = ()
+        self.children: Sequence[Phase] = ()
         self.counts = True
         self.stop_at: int = parent.stop_at if parent else 0
         self.enter()
 
     def enter(self, label: str = "", first: float = 0.0, last: float = 1.0) -> None:
-        """A loop begins that takes the work of this place from share ``first`` to ``last``."""
+        """A loop begins that takes the work of this phase from share ``first`` to ``last``."""
         self.part, self.first, self.last, self.share = label, first, last, 0.0
 
     @property
     def done(self) -> float:
-        """Share of this place's work that is done."""
+        """Share of this phase's work that is done."""
         share = fmean(child.done for child in self.children) if self.children else self.share
         return self.first + (self.last - self.first) * share
 
@@ -75,7 +75,7 @@ class Place:
         reporter.here = self.parent
 
     def along(self, items: Iterator[Item]) -> Iterator[Item]:
-        """The items, each of which is made at this place."""
+        """The items, each of which is made in this phase."""
         while True:
             before, reporter.here = reporter.here, self
             try:
@@ -91,13 +91,13 @@ class Reporter:
     """Tells the listener of this process how far its trial is.
 
     Attributes:
-        here: the place of the loop that runs now.
+        here: the phase of the loop that runs now.
     """
 
     def __init__(self) -> None:
         self._listener: Listener | None = None
         self._due = 0.0
-        self.here = Place()
+        self.here = Phase()
 
     @contextmanager
     def heard_by(self, listener: Listener) -> Iterator[None]:
@@ -112,7 +112,7 @@ class Reporter:
 
     def begin(self) -> None:
         """A trial begins."""
-        self.here, self._due = Place(), 0.0
+        self.here, self._due = Phase(), 0.0
 
     def part(self, label: str, first: float, last: float) -> None:
         """The loop that follows takes the work from share ``first`` to ``last``, and has this
@@ -120,15 +120,15 @@ class Reporter:
         """
         self.here.enter(label, first, last)
 
-    def split(self, *labels: str) -> list[Place]:
-        """Places of equal work for what follows, such as one for each copy."""
-        self.here.children = places = [Place(self.here, label) for label in labels]
-        return places
+    def split(self, *labels: str) -> list[Phase]:
+        """Phases of equal work for what follows, such as one for each copy."""
+        self.here.children = phases = [Phase(self.here, label) for label in labels]
+        return phases
 
     @contextmanager
-    def aside(self, label: str) -> Iterator[None]:
+    def untimed(self, label: str) -> Iterator[None]:
         """A loop of which nobody can tell how much of the trial's work it is."""
-        before, self.here = self.here, Place(self.here, label)
+        before, self.here = self.here, Phase(self.here, label)
         self.here.counts = False
         try:
             yield
@@ -171,16 +171,16 @@ class Reporter:
     def progress(self, step: int, steps: int, loss: float | None) -> TrialProgress:
         """What is told of the loop that runs now."""
         self.here.share = min(1.0, step / steps)
-        line, place = [], self.here
+        line, phase = [], self.here
         counts = True
         while True:
-            line.append(", ".join(filter(None, (place.label, place.part))))
-            counts = counts and place.counts
-            if place.parent is None:
+            line.append(", ".join(filter(None, (phase.label, phase.part))))
+            counts = counts and phase.counts
+            if phase.parent is None:
                 break
-            place = place.parent
+            phase = phase.parent
         part = ", ".join(filter(None, reversed(line)))
-        return TrialProgress(step, steps, loss, part, place.done if counts else None)
+        return TrialProgress(step, steps, loss, part, phase.done if counts else None)
 
 
 reporter = Reporter()

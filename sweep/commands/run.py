@@ -90,5 +90,5 @@ class TimeLeft:
 
 
 def _unmeasured(kinds: list[str]) -> str:
-    more = f" and {len(kinds) - NAMED} more" if len(kinds) > NAMED else ""
-    return f"what is not measured yet ({', '.join(kinds[:NAMED])}{more})"
+    others = f" and {len(kinds) - NAMED} more" if len(kinds) > NAMED else ""
+    return f"what is not measured yet ({', '.join(kinds[:NAMED])}{others})"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import tiny_sweep
-from sweep.spec.sweep_file import Sweep
 
+from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.reporting import TrialProgress, reporter
 from trials.run import perform, run

@@ -54,7 +54,7 @@ class Steered:
             return x.clone()
         model = self.surrogate().to(x.device)
         moved = []
-        with reporter.aside("perturbing images"):
+        with reporter.untimed("perturbing images"):
             for i in range(0, len(x), _CHUNK):
                 moved.append(self._moved(model, x[i : i + _CHUNK], index[i : i + _CHUNK]))
                 reporter.report(min(i + _CHUNK, len(x)), len(x))
@@ -116,7 +116,7 @@ def trained(train: Images, seed: int, epochs: int) -> nn.Module:
     model = nn.Sequential(*layers).double()
     batches = stream(train.to("cpu"), _BATCH, Generator().manual_seed(derive(seed, "batches")))
     steps = epochs * max(1, len(train) // _BATCH)
-    with reporter.aside("surrogate"):
+    with reporter.untimed("surrogate"):
         for _ in tune(model, batches, make_optimizer(model, "adam", 3e-3), steps, steps):
             pass
     return model.eval().requires_grad_(False)

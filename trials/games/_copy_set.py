@@ -91,10 +91,10 @@ class CopySet:
         reporter.until(stop_at)
         number, given = len(self.copies), self.ctx.view.model
         names = [f"copy {i} of {number}" for i in range(1, number + 1)]
-        places = reporter.split(*names, *("the given model" for _ in self._given))
+        phases = reporter.split(*names, *("the given model" for _ in self._given))
         runs = [self._repair(c.model, c.fit, i, every) for i, c in enumerate(self.copies)]
         runs += [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
-        runs = [place.along(run) for place, run in zip(places, runs, strict=True)]
+        runs = [phase.along(run) for phase, run in zip(phases, runs, strict=True)]
         for together in zip(*runs, strict=True):
             steps = {step for step, _ in together}
             if len(steps) != 1:

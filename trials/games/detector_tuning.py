@@ -37,12 +37,12 @@ def play(
     """
     assert ctx.inspect is not None
     aucs, margins = [], []
-    places = reporter.split(*(f"copy {i} of {copies}" for i in range(1, copies + 1)))
+    phases = reporter.split(*(f"copy {i} of {copies}" for i in range(1, copies + 1)))
     for i in range(copies):
         copy = ctx.copy(i)
         trusted = ctx.view.trusted.take(copy.fit)
         view = DefenderView(copy.model, trusted)
-        with places[i]:
+        with phases[i]:
             repair, inspection = reporter.split("repair", "inspection")
             with repair:
                 model = repaired(ctx.repair, view, ctx.rng("repair", i), record_every, stop_at)
