@@ -69,6 +69,7 @@ def steps_of(heard: list[TrialProgress], part: str) -> set[tuple[int, int]]:
 @pytest.fixture(autouse=True)
 def at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trials.reporting.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("trials.run.PROGRESS_SECONDS", 0.0)
 
 
 def with_defense(sweep: Sweep, name: str, params: dict[str, Any]) -> Trial:
