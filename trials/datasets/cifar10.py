@@ -67,8 +67,9 @@ def load(
 
 def _averaged(x: Tensor, size: int) -> Tensor:
     """uint8 (n, c, size, size), means over squares of uint8 (n, c, h, h), some images at a time."""
-    parts = (F.avg_pool2d(part.float(), x.shape[-1] // size).round() for part in torch.split(x, 4096))
-    return torch.cat([part.to(torch.uint8) for part in parts])
+    side = x.shape[-1] // size
+    parts = (F.avg_pool2d(part.float(), side) for part in torch.split(x, 4096))
+    return torch.cat([part.round().to(torch.uint8) for part in parts])
 
 
 def _first(y: Tensor, n: int) -> Tensor:
