@@ -45,7 +45,7 @@ def _one_of(rng: Generator, *values: Scalar) -> Scalar:
 
 
 def _patch(rng: Generator, width: int) -> Settings:
-    side = max(2, round(int(_one_of(rng, 3, 4, 5)) * width / 32))
+    side = max(3, round(int(_one_of(rng, 3, 4, 5)) * width / 32))
     opacity = min(1.0, _uniform(rng, 0.7, 1.3))
     return {"patch": side, "alpha": opacity, "mark": "random", "place": "random"}
 
