@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from results.reference import load
-from results.stats.intervals import Interval
 
 LEVEL = 0.9  # share of real attacks that the interval is to hold
 INVERSION = "inversion"  # copies understate what this family leaves, so it is never pooled
@@ -29,11 +28,23 @@ class Known(NamedTuple):
     eta_real: float
 
 
+class Forecast(NamedTuple):
+    """The interval of the ASR left of the real attack, fractions, and what it was made from."""
+
+    low: float
+    high: float
+    pairs: int
+    victims: int
+
+
 @lru_cache
-def known(scheme: str) -> tuple[Known, ...]:
-    """The pairs that come with the package, of copies poisoned by ``scheme``."""
+def known(scheme: str, kinds: frozenset[str]) -> tuple[Known, ...]:
+    """The pairs that come with the package, of copies poisoned by ``scheme`` that carried these
+    kinds of trigger: the worst of more kinds is a larger number.
+    """
     frame = load(PAIRS)
-    some = frame[(frame["scheme"] == scheme) & (frame["family"] != "control")]
+    alike = frame["kinds"] == "+".join(sorted(kinds))
+    some = frame[alike & (frame["scheme"] == scheme) & (frame["family"] != "control")]
     columns = (some[c] for c in ("victim", "scheme", "family"))
     etas = (some[c].astype(float) for c in ("eta_copy_worst", "eta_real"))
     return tuple(Known(*row) for row in zip(*columns, *etas, strict=True))
@@ -41,7 +52,7 @@ def known(scheme: str) -> tuple[Known, ...]:
 
 def forecast(
     eta: float, family: str, pairs: Sequence[Known], level: float = LEVEL
-) -> Interval | None:
+) -> Forecast | None:
     """Where the ASR left of the real attack will lie, of a setting that leaves ``eta`` of the
     copies' worst kind.
 
@@ -58,5 +69,6 @@ def forecast(
         rank = math.ceil((len(apart) + 1) * (1 + level) / 2)  # of the upper end, from 1
         if apart and rank <= len(apart):
             low, high = eta + apart[len(apart) - rank], eta + apart[rank - 1]
-            return Interval(min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
+            low, high = (min(max(end, 0.0), 1.0) for end in (low, high))
+            return Forecast(low, high, len(group), len({p.victim for p in group}))
     return None

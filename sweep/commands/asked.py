@@ -10,6 +10,7 @@ from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
+from trials.self_poisoning import MIXED
 from trials.spec import Scalar, SpecError
 
 DEFENSES = (
@@ -85,10 +86,15 @@ def sweep_of(
 
 
 def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
-    """What the file says, or the default: every defense on 20 points of its grid."""
+    """What the file says, or the default: every defense on 20 points of its grid, on copies with
+    several kinds of trigger.
+    """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
-        return {"defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES]}
+        return {
+            "self_poisoning": {"attack": MIXED},
+            "defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES],
+        }
     data = modern(sweep_file.table_of(Path(spec)))
     for key, why in _NOT_HERE.items():
         if key in data:
