@@ -73,7 +73,7 @@ def test_the_page_has_what_is_left_of_each_kind_with_its_interval() -> None:
     for end in rows["warp"].interval or ():  # Wilson's equation at both ends, n = 90
         assert (end - 0.04) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / 90, rel=1e-3)
     page = Page(render([record], title="t")).read
-    assert "ASR left by kind of trigger" in page and "warp4.01.5 – 10.390" in page
+    assert "ASR left by kind of trigger" in page and "warp4.01.5 – 10.3" in page
     assert "ASR left by kind of trigger" not in Page(render([tuned(CURVE)], title="t")).read
 
 
