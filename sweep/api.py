@@ -3,7 +3,7 @@
 from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import Winner, winners
 from results.store import DEFAULT_URL, Store
-from sweep.execution.opening import opened
+from sweep.execution.opening import as_begun, opened
 from sweep.execution.progress import Progress
 from sweep.execution.runner import execute, worker_config_of
 from sweep.spec.sweep_file import Sweep
@@ -26,6 +26,7 @@ def run(
     """
     worker_config = worker_config_of(sweep, store, artifacts)
     with opened(sweep, store, worker_config, use_ray=use_ray) as (found, checked):
+        sweep = as_begun(sweep, found)
         patient = found.patient(sweep.compute.outage)
         return execute(
             sweep, patient, worker_config, use_ray=use_ray, replace_sweep=replace, checked=checked

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pytest
 
 from trials import catalog
+from trials.catalog import signatures
+from trials.catalog.method_kinds import FAMILIES
 from trials.spec import Location, MethodConfig, SpecError, Victim
 
 EVERY = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
@@ -70,6 +72,78 @@ def test_resolving_fills_defaults_and_keeps_what_was_given() -> None:
     resolved = catalog.resolve("models", MethodConfig("resnet18", {"width": 8}))
     assert resolved == MethodConfig("resnet18", {"norm": "cifar10", "width": 8})
     assert catalog.resolve("models", resolved) == resolved
+
+
+@pytest.mark.parametrize(
+    ("scheme", "lr", "steps", "batch"),
+    [
+        ("labels", 0.02, 500, 128),
+        ("distilled", 0.1, 400, 64),
+        ("hardened", 0.05, 400, 64),
+        ("shrink", 0.1, 800, 64),
+        ("late", 0.1, 1300, 64),
+        ("reborn", 0.1, 1300, 64),
+    ],
+)
+def test_a_setting_brings_defaults_of_others(
+    scheme: str, lr: float, steps: int, batch: int
+) -> None:
+    def resolved(**given: Any) -> dict[str, Any]:
+        config = MethodConfig("self_poison", {"scheme": scheme, **given})
+        params = catalog.resolve("games", config).params
+        return {key: params[key] for key in ("lr", "steps", "batch")}
+
+    plain = {"lr": lr, "steps": steps, "batch": batch}
+    assert resolved() == plain
+    for key, value in {"lr": 0.3, "steps": 7, "batch": 500}.items():
+        assert resolved(**{key: value}) == {**plain, key: value}
+
+
+def test_a_scheme_says_its_defaults_in_its_help_as_they_are() -> None:
+    settings = catalog.describe("games", "self_poison").settings
+    declared = catalog.describe("games", "self_poison").defaults["scheme"]
+    assert set(declared) == set(settings["scheme"].choices) - {"labels"}
+    for key, others in (("steps", {400, 800, 1300}), ("lr", {0.05, 0.1}), ("batch", {64})):
+        assert {values[key] for values in declared.values()} == others
+        said = settings[key].doc.replace(",", "")
+        assert [n for n in others if f"{n:g}" not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({"steps": {"3": {"kind_": 1}}}, r"setting 'kind_'\. Did you mean 'kind'"),
+        ({"step": {"3": {"kind": 1}}}, r"setting 'step'\. Did you mean 'steps'"),
+        ({"kind": {"on": {"steps": 1}}}, r"kind 'on'\. Did you mean 'one'"),
+    ],
+)
+def test_defaults_of_what_is_not_there_are_refused(
+    tmp_path: Path, declared: dict[str, Any], says: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f"DEFAULTS = {declared}\n"
+        "def play(ctx, /, *, steps: int = 3, kind: Literal['one', 'two'] = 'one'): ...\n"
+    )
+    with pytest.raises(LookupError, match=f"^DEFAULTS: unknown {says}"):
+        signatures.read("games", "mine", file)
+
+
+def test_a_family_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text('FAMILY = "pruned"\ndef repair(view, rng, every, /): ...\n')
+    with pytest.raises(LookupError, match=r"^FAMILY: unknown family 'pruned'"):
+        signatures.read("defenses", "mine", file)
+    file = tmp_path / "other.py"
+    file.write_text("def repair(view, rng, every, /): ...\n")
+    assert signatures.read("defenses", "other", file).family == "other"
+
+
+def test_every_defense_of_the_package_has_a_family() -> None:
+    families = {n: catalog.describe("defenses", n).family for n in catalog.names("defenses")}
+    assert set(families.values()) <= set(FAMILIES) - {"other"}
+    assert {n for n, f in families.items() if f == "control"} == {"none", "bn_refresh"}
+    assert families["neural_cleanse"] == "inversion" and families["fine_pruning"] == "pruning"
 
 
 def test_an_integer_where_a_number_is_wanted_gives_the_same_id() -> None:

@@ -1,9 +1,9 @@
-"""Settings that a defense was given later leave the ids of what was stored before alone."""
+"""Settings that a method was given later leave the ids of what was stored before alone."""
 
 import pytest
 
 from trials import catalog
-from trials.spec import LATER, MethodConfig, content_id
+from trials.spec import LATER, MethodConfig, Trial, Victim, content_id
 
 BEFORE = {  # of the defaults, when these defenses had no such setting
     "fine_pruning": "654bc5445def7447",
@@ -38,3 +38,59 @@ def test_another_value_is_another_id(key: str, value: float | str) -> None:
 
 def test_a_method_that_had_the_setting_from_its_beginning_keeps_it_in_its_id() -> None:
     assert MethodConfig("fst", {"clip": 0.0}).identity()["params"] == {"clip": 0.0}
+
+
+# of digits, small_cnn, badnets and fast at their defaults, before copies had schemes and the cost
+# was measured on the given model
+GAMES_BEFORE = {
+    "self_poison": "8a5415112b812f70",
+    "tuning": "7afd8f5519e37397",
+    "confirmation": "e9c158b0b7223611",
+}
+PLAYED_BEFORE = {"tuning": {"cost": "copies"}, "confirmation": {"cost": "copies"}}
+
+
+def trial_of(game: str, **settings: str | float) -> Trial:
+    victim = Victim(
+        dataset=MethodConfig("digits"),
+        model=MethodConfig("small_cnn"),
+        attacks=(MethodConfig("badnets"),),
+        training=MethodConfig("fast"),
+        seed=0,
+    )
+    on_copies = game != "self_poison"
+    return catalog.resolve_trial(
+        Trial(
+            game=MethodConfig(game, settings),
+            victim=victim,
+            method=MethodConfig("none") if on_copies else None,
+            trusted=0.25,
+            seed=0,
+            self_poisoning=MethodConfig("self_poison") if on_copies else None,
+        )
+    )
+
+
+@pytest.mark.parametrize("game", sorted(GAMES_BEFORE))
+def test_the_id_of_a_trial_played_as_before_is_what_it_was(game: str) -> None:
+    assert trial_of(game, **PLAYED_BEFORE.get(game, {})).id == GAMES_BEFORE[game]
+
+
+@pytest.mark.parametrize(
+    ("game", "key", "value"),
+    [
+        ("self_poison", "scheme", "late"),
+        ("self_poison", "attack", "mixed"),
+        ("tuning", "cost", "given"),
+        ("confirmation", "cost", "given"),
+    ],
+)
+def test_a_trial_played_otherwise_has_another_id(game: str, key: str, value: str) -> None:
+    assert trial_of(game, **{key: value}).id != GAMES_BEFORE[game]
+
+
+@pytest.mark.parametrize("scheme", ["distilled", "hardened", "shrink", "late", "reborn"])
+def test_a_schemes_settings_written_out_are_its_defaults(scheme: str) -> None:
+    plain = trial_of("self_poison", scheme=scheme)
+    written = {k: plain.game.params[k] for k in ("lr", "steps", "batch")}
+    assert trial_of("self_poison", scheme=scheme, **written).id == plain.id

@@ -1,6 +1,7 @@
 """A sweep that runs in seconds: digits, two convolutions, BadNets, short defenses."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from sweep.execution.worker import WorkerConfig
 from sweep.planning import expansion
 from sweep.spec import sweep_file
 from sweep.spec.sweep_file import Sweep
+from trials import catalog
 from trials.spec import MethodConfig, Record, Trial
 
 VICTIM: dict[str, Any] = {
@@ -56,6 +58,15 @@ def first(of: Sweep, game: str) -> Trial:
         return expansion.copies(of)[0]
     config = expansion.configurations(of, of.defenses[0])[0]
     return expansion.trials_of(of, expansion.tasks(of)[0], config)[0]
+
+
+def copy_trial(of: Sweep, **settings: Any) -> Trial:
+    """The trial that makes the first copy, with settings in place of those here."""
+    given = {**SELF_POISONING, **settings}
+    if "scheme" in settings and "lr" not in settings:
+        given.pop("lr")
+    game = MethodConfig("self_poison", {"copy": 0, **given})
+    return catalog.resolve_trial(replace(first(of, "self_poison"), game=game))
 
 
 def first_self_poisoning(trial: Trial) -> MethodConfig:

@@ -70,6 +70,7 @@ LATER: Mapping[str, Mapping[str, Scalar]] = {
     "neural_cleanse": _DESCENT,
     "pivotal_tuning": _DESCENT,
     "weight_decay": _DESCENT,
+    "cifar10": {"size": 32},
     "self_poison": {"scheme": "labels"},
     "tuning": {"cost": "copies"},
     "confirmation": {"cost": "copies"},

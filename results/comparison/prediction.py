@@ -120,7 +120,7 @@ def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair
             eta_copy_worst=at.asr,
             eta_copy_mean=_mean_over_copies(c, at.step),
             eta_real=fmean(run[at.step].asr for run in runs),
-            cda_loss_copy=_of_copies(c.curve[0]) - _of_copies(at),
+            cda_loss_copy=_cda_of_copies(c, 0) - _cda_of_copies(c, at.step),
             cda_loss_given=cost[at.step],
             cda_loss_real=_lost(runs, at.step, "cda"),
             n_real=int(real[0].metrics.get("n_triggered", 0)),
@@ -137,8 +137,10 @@ def _lost(runs: Sequence[Mapping[int, Point]], step: int, what: str) -> float:
     return fmean(value(run[0]) - value(run[step]) for run in runs)
 
 
-def _of_copies(point: Point) -> float:
-    return point.extra.get("cda_copies", point.cda)
+def _cda_of_copies(c: Configuration, step: int) -> float:
+    """Also where the CDA of a point is the given model's."""
+    points = [_by_step(r)[step] for r in c.records]
+    return fmean(p.extra.get("cda_copies", p.cda) for p in points)
 
 
 def _mean_over_copies(c: Configuration, step: int) -> float:

@@ -20,9 +20,10 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
         )
         return f"How much of a real attack is left cannot be forecast: {why}."
     made_from = f"{found.pairs} pairs on {found.victims} victim{'s' * (found.victims != 1)}"
+    low, high = map(percent, found.interval)
     return (
-        f"Of the real attack, {percent(found.low)} to {percent(found.high)} % is expected to be "
-        f"left ({percent(LEVEL, 0)} % interval from {made_from})."
+        f"Of the real attack, {low} to {high} % is expected to be left"
+        f" ({percent(LEVEL, 0)} % interval from {made_from})."
     )
 
 

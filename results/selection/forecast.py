@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from results.reference import load
+from results.stats.intervals import Interval
 
 LEVEL = 0.9  # share of real attacks that the interval is to hold
 INVERSION = "inversion"  # copies understate what this family leaves, so it is never pooled
@@ -28,15 +29,6 @@ class Known(NamedTuple):
     eta_real: float
 
 
-class Forecast(NamedTuple):
-    """The interval of the ASR left of the real attack, fractions, and what it was made from."""
-
-    low: float
-    high: float
-    pairs: int
-    victims: int
-
-
 @lru_cache
 def known(scheme: str, kinds: frozenset[str]) -> tuple[Known, ...]:
     """The pairs that come with the package, of copies poisoned by ``scheme`` that carried these
@@ -50,25 +42,32 @@ def known(scheme: str, kinds: frozenset[str]) -> tuple[Known, ...]:
     return tuple(Known(*row) for row in zip(*columns, *etas, strict=True))
 
 
+def alike(family: str, pairs: Sequence[Known], level: float = LEVEL) -> list[Known]:
+    """The pairs that a forecast is made from: those of the family where there are enough of them,
+    else those of all families but inversion's; none where these are too few for the level.
+    """
+    own = [p for p in pairs if p.family == family]
+    others = [p for p in pairs if p.family != INVERSION] if family != INVERSION else []
+    return next((group for group in (own, others) if _rank(len(group), level) <= len(group)), [])
+
+
+def _rank(n: int, level: float) -> int:
+    """Of the interval's upper end among ``n`` sorted differences, from 1."""
+    return math.ceil((n + 1) * (1 + level) / 2)
+
+
 def forecast(
     eta: float, family: str, pairs: Sequence[Known], level: float = LEVEL
-) -> Forecast | None:
+) -> Interval | None:
     """Where the ASR left of the real attack will lie, of a setting that leaves ``eta`` of the
     copies' worst kind.
-
-    Pairs of the family count where there are enough of them, else those of all families but
-    inversion's.
 
     Returns:
         None where there are too few pairs for the level.
     """
-    own = [p for p in pairs if p.family == family]
-    alike = [p for p in pairs if p.family != INVERSION] if family != INVERSION else []
-    for group in (own, alike):
-        apart = sorted(p.eta_real - p.eta_copy for p in group)
-        rank = math.ceil((len(apart) + 1) * (1 + level) / 2)  # of the upper end, from 1
-        if apart and rank <= len(apart):
-            low, high = eta + apart[len(apart) - rank], eta + apart[rank - 1]
-            low, high = (min(max(end, 0.0), 1.0) for end in (low, high))
-            return Forecast(low, high, len(group), len({p.victim for p in group}))
-    return None
+    apart = sorted(p.eta_real - p.eta_copy for p in alike(family, pairs, level))
+    if not apart:
+        return None
+    rank = _rank(len(apart), level)
+    low, high = eta + apart[len(apart) - rank], eta + apart[rank - 1]
+    return Interval(min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))

@@ -7,7 +7,7 @@ nothing of others.
 from typing import NamedTuple
 
 from results.selection.confirmation import HeldOutResult
-from results.selection.forecast import Forecast, forecast, known
+from results.selection.forecast import alike, forecast, known
 from results.selection.winners import Winner
 from results.stats.intervals import Interval, wilson
 from trials import catalog
@@ -24,6 +24,14 @@ class OfKind(NamedTuple):
     asr: float
     interval: Interval | None  # 95 %, over the triggered images of a copy
     n_triggered: int | None
+
+
+class Forecast(NamedTuple):
+    """Where the ASR left of the real attack will lie, and how many pairs tell so."""
+
+    interval: Interval
+    pairs: int
+    victims: int
 
 
 def planted(w: Winner) -> tuple[str, ...]:
@@ -63,4 +71,9 @@ def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     if len(planted(w)) < AGREE or not w.trial.self_poisoning:
         return None
     scheme = str(w.trial.self_poisoning.params.get("scheme", "labels"))
-    return forecast(worst(seen), family(w.defense), known(scheme, frozenset(planted(w))))
+    pairs, of = known(scheme, frozenset(planted(w))), family(w.defense)
+    interval = forecast(worst(seen), of, pairs)
+    if interval is None:
+        return None
+    used = alike(of, pairs)
+    return Forecast(interval, len(used), len({p.victim for p in used}))

@@ -153,6 +153,10 @@ def defend(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed in a run before.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", help="Try defenses for so long; 30, or with --spec no limit."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Repair a stranger's checkpoint with a few trusted images: tune on self-poisoned copies, apply
@@ -177,6 +181,7 @@ def defend(
         seed=seed,
         device=device,
         flip=flip,
+        minutes=minutes,
     )
     run_views.understood(order.understood, to_stderr=as_json)
     if plan_only:

@@ -13,15 +13,26 @@ from trials import catalog
 from trials.self_poisoning import MIXED
 from trials.spec import Scalar, SpecError
 
+# in the order in which they are tried: what may suffice at little cost comes first
 DEFENSES = (
-    "pivotal_tuning",
-    "weight_decay",
+    "clp",
+    "fst",
+    "d3",
+    "overlay_soup",
     "fine_pruning",
+    "rnp",
+    "weight_decay",
+    "ft_sam",
     "nad",
     "neural_cleanse",
     "fine_tuning",
     "none",
 )
+LIMIT = 6  # configurations of each
+# short runs of small batches, as all of them run on several copies
+_SHORT = {"batch": 64, "steps": 200}
+_AS_IT_IS = ("overlay_soup",)  # its steps are those of one of several models
+_COPIES = 3
 _NOT_HERE = {
     "victim": "the model and the images are those of --model and --trusted",
     "trusted": "all images of --trusted are used",
@@ -86,14 +97,15 @@ def sweep_of(
 
 
 def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
-    """What the file says, or the default: every defense on 20 points of its grid, on copies with
-    several kinds of trigger.
+    """What the file says, or the default: every defense on a few points of its grid, on copies that
+    carry three kinds of trigger.
     """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
+            "tuning": {"copies": _COPIES},
             "self_poisoning": {"attack": MIXED},
-            "defenses": [{"name": d, "profile": profile, "limit": 20} for d in DEFENSES],
+            "defenses": [_default(name, profile) for name in DEFENSES],
         }
     data = modern(sweep_file.table_of(Path(spec)))
     for key, why in _NOT_HERE.items():
@@ -104,6 +116,13 @@ def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
             f'{spec}: defend needs game = "tuning" and one [self_poisoning] table at most.'
         )
     return data
+
+
+def _default(name: str, profile: str) -> dict[str, Any]:
+    """A defense that nobody asked for by name."""
+    known = catalog.describe("defenses", name).settings
+    short = {k: v for k, v in _SHORT.items() if k in known and name not in _AS_IT_IS}
+    return {"name": name, "profile": profile, "limit": LIMIT, "fixed": short}
 
 
 def _parsed(arch: str) -> tuple[str, dict[str, Scalar]]:

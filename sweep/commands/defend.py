@@ -2,7 +2,9 @@
 with the winner.
 """
 
+import functools
 import json
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,17 @@ from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.executor import Engine
 from sweep.execution.preflight import check, without_unfit
+from sweep.execution.process_pool import workers_for
 from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
+from sweep.planning.in_turn import in_turn
+from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep_file import Sweep
+from trials.spec import SpecError
+
+MINUTES = 30.0  # for which defenses are tried where nobody says which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,7 @@ class Order:
     use_ray: bool
     understood: Understood
     left_out: tuple[str, ...] = ()  # why, for each defense that the model cannot bear
+    minutes: float = math.inf  # in which defenses take turns; infinity: all of them run
 
 
 def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
@@ -55,6 +64,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     device: str = "",
     flip: bool | None = None,
     retry_failed: bool = False,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
     """Repair a checkpoint with a folder of trusted images.
 
@@ -67,13 +77,15 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
             alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
             it.
         spec: a sweep without ``[victim]``; left out, every defense that the model has the parts
-            for, on 20 points of its grid.
+            for, on a few points of its grid, the cheapest first.
         size: side of the model's input, in pixels.
         use_ray: run on Ray instead of worker processes.
         seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
         device: auto, cpu or cuda; left out, the spec's.
         flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
         retry_failed: run those trials again that failed in an earlier call.
+        minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
+            with ``spec`` no limit.
 
     Returns:
         What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says
@@ -94,6 +106,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         seed=seed,
         device=device,
         flip=flip,
+        minutes=minutes,
     )
     return carry_out(order, retry_failed=retry_failed)
 
@@ -110,11 +123,18 @@ def prepare(  # noqa: PLR0913
     seed: int | None = None,
     device: str = "",
     flip: bool | None = None,
+    minutes: float | None = None,
 ) -> Order:
     """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
     are the same.
     """
     model, trusted, out = Path(model), Path(trusted), Path(out)
+    given = math.inf if spec else MINUTES
+    limit = given if minutes is None else minutes
+    if not limit > 0:
+        raise SpecError(
+            f"--minutes must be more than 0, got {limit:g}. Leave it out for {given:g}."
+        )
     sweep = sweep_of(model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip)
     outputs.refuse(out, model, trusted)
     url = outputs.url_of(out)
@@ -136,6 +156,7 @@ def prepare(  # noqa: PLR0913
         use_ray=use_ray,
         understood=understood,
         left_out=tuple(left_out),
+        minutes=limit,
     )
 
 
@@ -147,6 +168,11 @@ def carry_out(
     if watch:
         for line in order.left_out:
             watch.say(line)
+    if watch and not math.isinf(order.minutes):
+        watch.say(
+            "defenses are tried in turn, the cheapest first, for at most "
+            f"{order.minutes:g} minutes, or until one repairs the model; --minutes changes that"
+        )
     overlay = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
     if overlay and watch:
         watch.say(f"what another run left in {out} is in {overlay} now")
@@ -162,6 +188,7 @@ def carry_out(
                 watch=watch,
                 retry_failed=retry_failed,
                 replace_sweep=True,
+                planned=_planned(order),
             )
         except Aborted as problem:  # what had finished by then is told all the same
             stopped = str(problem)
@@ -183,6 +210,14 @@ def carry_out(
         "files": [str(f) for f in files],
         "set_aside": str(overlay) if overlay else None,
     }
+
+
+def _planned(order: Order) -> runner.Planned:
+    """All defenses, or, where the time is limited, in turn."""
+    if math.isinf(order.minutes):
+        return stages
+    workers = workers_for(order.sweep.compute)
+    return functools.partial(in_turn, minutes=order.minutes, workers=workers)
 
 
 def _earlier(out: Path) -> str | None:

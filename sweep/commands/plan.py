@@ -12,6 +12,7 @@ from results.store.url import file_of, parse
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import process_pool
+from sweep.execution.opening import as_begun
 from sweep.planning import expansion
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
@@ -169,7 +170,9 @@ def _asked(sweep: Sweep) -> str:
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
-    lines = cost_estimate(sweep, _maybe(url))
+    store = _maybe(url)
+    sweep = as_begun(sweep, store) if store else sweep
+    lines = cost_estimate(sweep, store)
     workers = process_pool.workers_for(sweep.compute)
     if as_json:
         print(json.dumps([{**asdict(x), "seconds": x.seconds} for x in lines], indent=1))

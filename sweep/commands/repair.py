@@ -206,7 +206,7 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
                 }
                 for one in by_kind(winner, told)
             },
-            "real_asr_interval_90": [real.low, real.high] if real else None,
+            "real_asr_interval_90": list(real.interval) if real else None,
             "real_asr_pairs": {"n": real.pairs, "victims": real.victims} if real else None,
         },
         "this_model": {

@@ -12,7 +12,7 @@ from sweep.commands.plan import cost_estimate
 from sweep.console.progress import ConsoleProgress
 from sweep.console.running import span
 from sweep.execution import process_pool, runner
-from sweep.execution.opening import opened
+from sweep.execution.opening import as_begun, opened
 from sweep.execution.progress import Progress
 from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, SpecError
@@ -44,6 +44,7 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) ->
     workers = process_pool.workers_for(sweep.compute)
     at = {"use_ray": how["use_ray"], "address": how["address"]}
     with opened(sweep, url, worker_config, **at) as (store, checked):
+        sweep = as_begun(sweep, store)
         left = TimeLeft(sweep, store, workers)
         with ConsoleProgress(sweep.name, sweep.rule, workers, left=left) as reporter:
             patient = store.patient(sweep.compute.outage, reporter.say)

@@ -4,10 +4,12 @@ refusal leaves nothing.
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from results.store import Store
+from results.store.sweep_specs import ASKED
 from results.store.url import file_of, parse
 from sweep.execution import runner
 from sweep.execution.worker import WorkerConfig
@@ -41,6 +43,20 @@ def opened(
             runner.refuse(sweep, worker_config, use_ray=use_ray, address=address)
         with Store.open(url) as store:
             yield store, fresh
+
+
+def as_begun(sweep: Sweep, store: Store) -> Sweep:
+    """The sweep, with the defaults of the version that began it where the store has it under its
+    name: what earlier versions measured is continued as it was.
+
+    ``cost`` of tuning is the one default that became another: earlier versions measured the clean
+    accuracy on the copies.
+    """
+    row = next((r for r in store.sweeps() if r.name == sweep.name), None)
+    begun = row.spec.get(ASKED) if row else None
+    if begun is None or "cost" in begun.get("tuning", {"cost": ""}) or "cost" in sweep.tuning:
+        return sweep
+    return replace(sweep, tuning={**sweep.tuning, "cost": "copies"})
 
 
 @contextlib.contextmanager

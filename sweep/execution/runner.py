@@ -62,6 +62,9 @@ def _checkpoint_every() -> float:
     return every
 
 
+Planned = Callable[[Sweep, Store], Iterator[list[Strategy]]]
+
+
 def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     sweep: Sweep,
     store: Store,
@@ -74,6 +77,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     retry_failed: bool = False,
     replace_sweep: bool = False,
     checked: bool = False,
+    planned: Planned = stages,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
@@ -88,6 +92,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
         retry_failed: run those trials again that have failed.
         replace_sweep: take the sweep's name over where the store has another spec under it.
         checked: ``refuse`` has just let it pass.
+        planned: makes the stages.
 
     Raises:
         SpecError: before any compute, for what cannot run.
@@ -123,7 +128,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
         store.forget(failed)
     ready = (lambda: _check(sweep, worker_config, use_ray)) if again else None
     run = SweepRun(sweep, store, worker_config, engine, watch)
-    return run_stages(stages(sweep, store), run, ready)
+    return run_stages(planned(sweep, store), run, ready)
 
 
 @dataclass(frozen=True, slots=True)

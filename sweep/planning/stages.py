@@ -26,9 +26,7 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 
     What configurations build on is known at once: those stages are the levels of its graph.
     """
-    copies = expansion.copies(sweep) if sweep.game == "tuning" else []
-    for level in graph([*expansion.victims(sweep), *copies]).levels():
-        yield [ListStrategy(_LABELS[level[0].game.name], level)]
+    yield from made_first(sweep)
     if sweep.game == "training":
         return
     yield tuned_strategies(sweep, store)
@@ -40,6 +38,13 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
                 "the winners", judged(sweep, tuned, store.records(sweep.name, "detector_tuning"))
             )
         ]
+
+
+def made_first(sweep: Sweep) -> Iterator[list[Strategy]]:
+    """The stages of what configurations build on: victims, and copies of them."""
+    copies = expansion.copies(sweep) if sweep.game == "tuning" else []
+    for level in graph([*expansion.victims(sweep), *copies]).levels():
+        yield [ListStrategy(_LABELS[level[0].game.name], level)]
 
 
 def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:

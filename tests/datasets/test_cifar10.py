@@ -184,3 +184,19 @@ def test_reads_the_real_test_images(cifar10_root: Path) -> None:
 def test_reads_the_real_training_images(cifar10_root: Path) -> None:
     images = load("train", root=str(cifar10_root))
     assert images.x.shape == (50000, 3, 32, 32) and images.y.bincount().tolist() == [5000] * 10
+
+
+@pytest.mark.parametrize("size", [16, 8])
+def test_smaller_images_are_means_over_squares(tmp_path: Path, size: int) -> None:
+    write_binary(tmp_path)
+    images, side = load("train", root=str(tmp_path), size=size), 32 // size
+    assert images.x.shape == (50, 3, size, size) and images.x.is_contiguous()
+    assert (images.pad, images.flip) == (size // 8, True)
+    corner = X[7, :, side : 2 * side, :side].astype(np.float64).mean((1, 2))
+    assert np.abs(images.x[7, :, 1, 0].numpy() - corner).max() <= 0.5
+    assert np.array_equal(load("train", root=str(tmp_path), size=32).x.numpy(), X)
+
+
+def test_a_size_that_cannot_be_averaged_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"size must be one of 32, 16, 8, got 20\."):
+        load("train", root=str(tmp_path), size=20)

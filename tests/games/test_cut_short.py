@@ -12,6 +12,7 @@ from trials.leaving import leaving
 from trials.reporting import TrialProgress
 from trials.run import perform, run
 from trials.runtime import TrialRuntime
+from trials.self_poisoning.schemes import SCHEMES
 from trials.spec import Trial
 from trials.storage.artifacts import Artifacts
 from trials.storage.blobs import LocalBlobStore
@@ -62,6 +63,21 @@ def test_a_trial_that_was_cut_short_gives_the_same_record_and_weights(
     assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
     assert again.load(trial.id)[1]["sha256"] == artifacts.load(trial.id)[1]["sha256"]
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_copy_of_each_scheme_that_was_cut_short_is_the_same(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Path, scheme: str
+) -> None:
+    """The second checkpoint lies in the second round, which begins with the scheme's own rate."""
+    settings = {"scheme": scheme, "steps": 30, "rounds": 2, "check_every": 20, "reach": 1.0}
+    trial = tiny_sweep.copy_trial(sweep, **settings)
+    whole, again = (_beside(artifacts, trial, tmp_path / name) for name in ("whole", "again"))
+    undisturbed = run(trial, TrialRuntime(whole))
+    cut(trial, again, 3)
+    resumed = run(trial, TrialRuntime(again, checkpoint=0))
+    assert resumed.provenance["resumed"] == "once, last at step 50"
+    assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
 
 
 def _beside(artifacts: Artifacts, trial: Trial, folder: Path) -> Artifacts:

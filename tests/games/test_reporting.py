@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,7 @@ def steps_of(heard: list[TrialProgress], part: str) -> set[tuple[int, int]]:
 @pytest.fixture(autouse=True)
 def at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trials.reporting.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("trials.run.PROGRESS_SECONDS", 0.0)
 
 
 def with_defense(sweep: Sweep, name: str, params: dict[str, Any]) -> Trial:
@@ -131,11 +133,9 @@ def test_a_detector_tells_step_of_how_many_and_loss(
     assert tiny_sweep.outcome(record) == tiny_sweep.outcome(run(trial, runtime))
 
 
-def test_a_training_tells_step_of_how_many_and_loss(
-    sweep: Sweep, artifacts: Artifacts, runtime: TrialRuntime
-) -> None:
+def test_a_training_tells_step_of_how_many_and_loss(sweep: Sweep, tmp_path: Path) -> None:
     trial = tiny_sweep.first(sweep, "training")
-    heard, record = told(trial, runtime)
+    heard, record = told(trial, TrialRuntime(Artifacts(tmp_path)))
     assert all(report.loss is not None and math.isfinite(report.loss) for report in heard)
     assert heard[-1].step == heard[-1].steps
     assert [report.done for report in heard] == [r.step / r.steps for r in heard]
@@ -183,7 +183,7 @@ def test_a_repair_that_is_stopped_early_counts_to_where_it_stops(
     assert heard[-1].done == 1
 
 
-def test_crafting_adversarial_poison_tells_how_far_it_is(sweep: Sweep, tmp_path: Any) -> None:
+def test_crafting_adversarial_poison_tells_how_far_it_is(sweep: Sweep, tmp_path: Path) -> None:
     training = tiny_sweep.first(sweep, "training")
     attack = catalog.resolve("attacks", MethodConfig("adv", {"m": 20, "epochs": 1}))
     trial = replace(training, victim=replace(training.victim, attacks=(attack,)))

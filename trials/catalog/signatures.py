@@ -144,12 +144,16 @@ def _family(constants: Mapping[str, Any]) -> str:
 
 
 def _defaults(constants: Mapping[str, Any], settings: Mapping[str, Setting]) -> Defaults:
-    """The declared defaults. Raises LookupError for a setting that is not known."""
+    """The declared defaults. Raises LookupError for a setting, or a choice, that is not known."""
     found: Defaults = constants.get("DEFAULTS", {})
     inner = chain.from_iterable(by_value.values() for by_value in found.values())
     for key in (*found, *chain.from_iterable(inner)):
         if key not in settings:
             raise LookupError(f"DEFAULTS: {unknown('setting', key, list(settings))}")
+    for key, by_value in found.items():
+        choices = settings[key].choices
+        if strange := [value for value in by_value if choices and value not in choices]:
+            raise LookupError(f"DEFAULTS: {unknown(key, strange[0], list(choices))}")
     return found
 
 

@@ -3,20 +3,23 @@ folder.
 
 Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
 Deviation: never downloads. Reads the binary version, the Python version (known by its MD5 sums) and
-Parquet.
+Parquet. Smaller images are made here, by averaging, for runs of minutes.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trials.datasets._cache import cached
 from trials.datasets._cifar10_layouts import source
 from trials.datasets._files import fingerprint, located
-from trials.spec import Count, Location, SpecError
+from trials.spec import Count, Location, PositiveInt, SpecError
 from trials.types import Images
 
+_SIZES = (32, 16, 8)
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -26,6 +29,7 @@ def load(
     *,
     root: Location = "$POISONSWEEP_DATA/cifar10",
     subset: Count = 0,
+    size: PositiveInt = 32,
 ) -> Images:
     """The training or test images.
 
@@ -35,11 +39,15 @@ def load(
             test.parquet.
         subset: number of training images, the first ones of each class in equal shares; 0 for all.
             The test set stays whole.
+        size: side of the images in pixels, each the mean of a square of the original's: 32, 16 or
+            8.
 
     Raises:
-        SpecError: there is no CIFAR-10 under ``root``, it is damaged, or ``subset`` is larger than
-            it.
+        SpecError: there is no CIFAR-10 under ``root``, it is damaged, ``subset`` is larger than it,
+            or there is no such ``size``.
     """
+    if size not in _SIZES:
+        raise SpecError(f"cifar10: size must be one of {', '.join(map(str, _SIZES))}, got {size}.")
     place = located("cifar10", root)
     found = source(place, split)
     y = torch.from_numpy(found.labels())
@@ -52,8 +60,16 @@ def load(
             f"cifar10: subset is {subset}, but there are {len(y)} training images. Write 0 for all."
         )
     x = cached(f"cifar10-{fingerprint(place, found.files)[:32]}", (len(y), 3, 32, 32), found.chunks)
-    images = Images(x, y, 10, _NAMES, pad=4, flip=True)
-    return images.take(_first(y, subset)) if subset and split == "train" else images
+    images = Images(x, y, 10, _NAMES, pad=size // 8, flip=True)
+    images = images.take(_first(y, subset)) if subset and split == "train" else images
+    return images if size == images.x.shape[-1] else replace(images, x=_averaged(images.x, size))
+
+
+def _averaged(x: Tensor, size: int) -> Tensor:
+    """uint8 (n, c, size, size), means over squares of uint8 (n, c, h, h), some images at a time."""
+    side = x.shape[-1] // size
+    parts = (F.avg_pool2d(part.float(), side) for part in torch.split(x, 4096))
+    return torch.cat([part.round().to(torch.uint8) for part in parts])
 
 
 def _first(y: Tensor, n: int) -> Tensor:

@@ -95,16 +95,20 @@ def redraw_all(model: nn.Module, rng: Generator) -> None:
 
 
 def _leaves(model: nn.Module) -> list[nn.Module]:
-    """The layers that can be drawn anew, in the order of definition."""
-    return [m for m in model.modules() if hasattr(m, "reset_parameters")]
+    """The layers that can be drawn anew, in the order of definition; one that is fixed cannot."""
+    layers = (m for m in model.modules() if hasattr(m, "reset_parameters"))
+    return [m for m in layers if any(True for _ in m.parameters())]
 
 
 def _draw(layers: Sequence[nn.Module], rng: Generator) -> None:
+    """Draw the layers on the CPU, so that every device gets the same weights."""
     seed = int(torch.randint(2**62, (), generator=rng))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for layer in layers:
-            layer.reset_parameters()  # type: ignore[operator]
+            device = next(layer.parameters()).device
+            layer.cpu().reset_parameters()  # type: ignore[operator]
+            layer.to(device)
 
 
 SCHEMES: Mapping[str, Scheme] = {

@@ -5,8 +5,8 @@ none is repeated before each has been planted.
 
 Source: the draws of size, opacity and pattern follow Xu et al. 2021, 'Detecting AI Trojans Using
 Meta Neural Analysis', arXiv:1910.03137, section VI.
-Deviation: opacities begin higher, as a faint mark of two pixels is seldom learned from 2,000
-images; there are corner marks, faint pictures of which training shows parts, and warps besides.
+Deviation: sizes and opacities begin higher, as a faint mark of two pixels is seldom learned from
+2,000 images; there are corner marks, faint pictures of which training shows parts, and warps besides.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,9 +45,9 @@ def _one_of(rng: Generator, *values: Scalar) -> Scalar:
 
 
 def _patch(rng: Generator, width: int) -> Settings:
-    side = max(2, round(int(_one_of(rng, 2, 3, 4, 5)) * width / 32))
-    faint = _uniform(rng, 0.5, 1.5)
-    return {"patch": side, "alpha": min(faint, 1.0), "mark": "random", "place": "random"}
+    side = max(3, round(int(_one_of(rng, 3, 4, 5)) * width / 32))
+    opacity = min(1.0, _uniform(rng, 0.7, 1.3))
+    return {"patch": side, "alpha": opacity, "mark": "random", "place": "random"}
 
 
 def _corner(rng: Generator, width: int) -> Settings:

@@ -1,0 +1,57 @@
+"""The stages of a sweep that has to end in time: the defenses take turns, a few configurations
+each time, until the time is up or the answer cannot get better.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from itertools import chain, islice, product, zip_longest
+
+from results.selection.winners import CONTROLS, REPAIRED, winners
+from results.store import Store
+from sweep.planning import expansion
+from sweep.planning.stages import made_first
+from sweep.planning.strategy import ListStrategy, Strategy
+from sweep.spec.sweep_file import Sweep
+from trials.spec import Record, Trial
+
+
+def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterator[list[Strategy]]:
+    """What configurations build on, then each defense's first configuration, then each one's
+    second, and so on.
+
+    A defense of which nothing is worth its time costs only what it was given until then. What is
+    running when the time is up is finished.
+
+    Args:
+        sweep: of grids; its defenses in the order in which they are tried.
+        store: what has finished decides whether to go on.
+        minutes: from the first stage on; infinity for as long as it takes.
+        workers: trials that run at once; between so many the time is looked at.
+    """
+    ends = time.monotonic() + 60 * minutes
+    yield from made_first(sweep)
+    rows = iter(_turns(sweep))
+    while time.monotonic() < ends and not settled(store.records(sweep.name, "tuning"), sweep.rule):
+        some = list(islice(rows, max(1, workers)))
+        if not some:
+            return
+        yield [ListStrategy("defenses in turn", some)]
+
+
+def settled(records: list[Record], rule: str) -> bool:
+    """True once a defense that is no control leaves so little within Δ that the whole interval is
+    below what counts as repaired.
+    """
+    found = (w for w in winners(records, rule) if w.defense not in CONTROLS and w.within_delta)
+    highs = (w.interval.high if w.interval else math.inf for w in found)
+    return min(highs, default=math.inf) <= REPAIRED
+
+
+def _turns(sweep: Sweep) -> list[Trial]:
+    """All configurations' trials, the defenses by turns."""
+    columns = [expansion.configurations(sweep, defense) for defense in sweep.defenses]
+    rows = chain.from_iterable(zip_longest(*columns))
+    pairs = product(filter(None, rows), expansion.tasks(sweep))
+    found = (expansion.trials_of(sweep, task, config) for config, task in pairs)
+    return list(chain.from_iterable(found))

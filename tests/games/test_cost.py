@@ -1,0 +1,170 @@
+"""What a setting costs: the clean accuracy of the given model under the same repair, or that of the
+copies; and the ASR of each kind of trigger.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+import pytest
+import tiny_sweep
+import torch
+from torch import Generator, nn
+
+from sweep.spec.sweep_file import Sweep
+from trials import catalog
+from trials.dependencies import copy_of
+from trials.metrics import accuracy
+from trials.run import run
+from trials.runtime import TrialRuntime
+from trials.spec import MethodConfig, Record, Trial
+from trials.storage.artifacts import Artifacts
+from trials.types import DefenderView
+
+COPIES = 6  # the first kind of trigger twice, the first cut twice
+SELF_POISONING = {"attack": "mixed", "scheme": "distilled", **tiny_sweep.SELF_POISONING}
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Sweep:
+    tuning = {"copies": COPIES, "record_every": 2, "delta": 1.0}
+    return tiny_sweep.sweep(self_poisoning=SELF_POISONING, tuning=tuning)
+
+
+@pytest.fixture(scope="module")
+def copied(
+    mixed: Sweep, artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory
+) -> TrialRuntime:
+    """The victim and six copies."""
+    kept = Artifacts(tmp_path_factory.mktemp("copies"))
+    victim = tiny_sweep.first(mixed, "training")
+    kept.save(victim.id, *artifacts.load(victim.id))
+    for i in range(COPIES):
+        record = run(copy_of(tiny_sweep.first(mixed, "tuning"), i), TrialRuntime(kept))
+        assert record.status == "done", record.error
+    return TrialRuntime(kept)
+
+
+def played(runtime: TrialRuntime, sweep: Sweep, game: str, **settings: Any) -> tuple[Trial, Record]:
+    trial = tiny_sweep.first(sweep, "tuning")
+    common = {"copies": COPIES, "record_every": 2, **({"delta": 1.0} if game == "tuning" else {})}
+    config = catalog.resolve("games", MethodConfig(game, {**common, **settings}))
+    trial = replace(trial, game=config)
+    record = run(trial, runtime)
+    assert record.status == "done", record.error
+    return trial, record
+
+
+def by_hand(runtime: TrialRuntime, trial: Trial, part: str) -> dict[int, float]:
+    """The mean CDA of the given model, repaired once for each of the four cuts, by step."""
+    ctx, found = runtime.defender(trial), dict[int, list[float]]()
+    assert ctx.repair is not None
+    for copy in range(4):
+        layout = ctx.copy(copy)
+        images = ctx.view.trusted.take(getattr(layout, part))
+        found.setdefault(0, []).append(accuracy(ctx.view.model, images))
+        view = DefenderView(ctx.view.model, ctx.view.trusted.take(layout.fit))
+        for step, model in ctx.repair(view, ctx.rng("repair", copy), 2):
+            found.setdefault(step, []).append(accuracy(model, images))
+    return {step: fmean(each) for step, each in found.items()}
+
+
+def test_the_cost_is_that_of_the_given_model_under_the_same_setting(
+    mixed: Sweep, copied: TrialRuntime
+) -> None:
+    trial, record = played(copied, mixed, "tuning")
+    assert trial.game.params["cost"] == "given"
+    cdas = {p.step: p.cda for p in record.curve}
+    assert sorted(cdas) == [0, 2, 4, 6]
+    assert cdas == pytest.approx(by_hand(copied, trial, "select"), abs=1e-12)
+    assert record.metrics["cda0"] == cdas[0]
+
+
+def test_confirmation_costs_the_given_model_on_report_images(
+    mixed: Sweep, copied: TrialRuntime
+) -> None:
+    trial, record = played(copied, mixed, "confirmation", stop_at=4)
+    wanted = by_hand(copied, trial, "report")
+    assert record.metrics["cda0"] == pytest.approx(wanted[0], abs=1e-12)
+    assert record.metrics["cda"] == pytest.approx(wanted[4], abs=1e-12)
+
+
+@pytest.mark.parametrize(("game", "more"), [("tuning", {}), ("confirmation", {"stop_at": 4})])
+def test_the_copies_cost_stands_beside_it_and_the_asr_is_the_same(
+    mixed: Sweep, copied: TrialRuntime, game: str, more: dict[str, int]
+) -> None:
+    _, given = played(copied, mixed, game, **more)
+    _, copies = played(copied, mixed, game, cost="copies", **more)
+    assert [p.extra["cda_copies"] for p in given.curve] == [p.cda for p in copies.curve]
+    assert [p.asr for p in given.curve] == [p.asr for p in copies.curve]
+    assert [p.cda for p in given.curve] != [p.cda for p in copies.curve]
+    for point in copies.curve:
+        assert "cda_copies" not in point.extra
+        assert point.cda == fmean(point.extra[f"cda_{i}"] for i in range(COPIES))
+
+
+def test_each_kind_of_trigger_has_the_mean_asr_of_its_copies(
+    mixed: Sweep, copied: TrialRuntime
+) -> None:
+    _, record = played(copied, mixed, "tuning")
+    for point in record.curve:
+        each = [point.extra[f"asr_{i}"] for i in range(COPIES)]
+        kinds = {k: v for k, v in point.extra.items() if k.startswith("asr/")}
+        assert kinds == {
+            "asr/patch": fmean([each[0], each[5]]),
+            "asr/adaptive": each[1],
+            "asr/warp": each[2],
+            "asr/corner": each[3],
+            "asr/blend": each[4],
+        }
+        assert point.asr == pytest.approx(fmean(each), abs=1e-12)
+
+
+def test_copies_of_one_named_attack_have_no_kinds(sweep: Sweep, runtime: TrialRuntime) -> None:
+    record = run(tiny_sweep.first(sweep, "tuning"), runtime)
+    assert not [k for k in record.curve[-1].extra if k.startswith("asr/")]
+
+
+@pytest.mark.parametrize(("cost", "given"), [("given", 4), ("copies", 0)])
+def test_the_given_model_is_repaired_once_a_cut(
+    mixed: Sweep, copied: TrialRuntime, monkeypatch: pytest.MonkeyPatch, cost: str, given: int
+) -> None:
+    seen: list[tuple[nn.Module, int]] = []
+
+    def repair(
+        view: DefenderView, rng: Generator, every: int, /
+    ) -> Iterator[tuple[int, nn.Module]]:
+        seen.append((view.model, hash(view.trusted.x.numpy().tobytes())))
+        yield 2, view.model
+
+    def in_role(role: str, _: Trial) -> Callable[..., Any] | None:
+        return repair if role == "defense" else None
+
+    monkeypatch.setattr("trials.runtime._in_role", in_role)
+    trial, record = played(copied, mixed, "tuning", cost=cost)
+    model = copied.defender(trial).view.model
+    fits = [fit for one, fit in seen if one is model]
+    assert (len(fits), len(set(fits))) == (given, given)
+    assert len(seen) == COPIES + given
+    assert record.metrics["copies"] == COPIES
+
+
+def test_with_one_cut_the_given_model_is_repaired_once(
+    sweep: Sweep, artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    kept = Artifacts(tmp_path_factory.mktemp("one_cut"))
+    victim = tiny_sweep.first(sweep, "training")
+    kept.save(victim.id, *artifacts.load(victim.id))
+    one = tiny_sweep.sweep(
+        self_poisoning={**SELF_POISONING, "folds": 1}, tuning={"copies": 2, "record_every": 6}
+    )
+    trial, runtime = tiny_sweep.first(one, "tuning"), TrialRuntime(kept)
+    for i in range(2):
+        assert run(copy_of(trial, i), runtime).status == "done"
+    ctx = runtime.defender(trial)
+    assert torch.equal(ctx.copy(0).fit, ctx.copy(1).fit) and ctx.repair is not None
+    view = DefenderView(ctx.view.model, ctx.view.trusted.take(ctx.copy(0).fit))
+    select = ctx.view.trusted.take(ctx.copy(0).select)
+    ((_, model),) = ctx.repair(view, ctx.rng("repair", 0), 6)
+    assert run(trial, runtime).curve[-1].cda == accuracy(model, select)

@@ -1,0 +1,92 @@
+"""Defenses in turn: whose turn it is, when it ends, and that what ends it is the copies' answer."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_sweep
+
+from results.store import Store
+from sweep.planning import expansion
+from sweep.planning.in_turn import in_turn, settled
+from sweep.planning.strategy import ListStrategy
+from sweep.spec.sweep_file import Sweep
+from trials.spec import MethodConfig, Point, Record, Trial
+
+RULE = "worst_kind_within_delta"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    found = Store.open(f"sqlite:///{tmp_path}/s.db")
+    found.add_sweep(tiny_sweep.sweep().name, {})
+    return found
+
+
+def sweep_of(*limits: tuple[str, int]) -> Sweep:
+    asked = [{"name": n, "profile": "small", "limit": limit} for n, limit in limits]
+    return tiny_sweep.sweep(defenses=asked)
+
+
+def trials_of(stage: list[Any]) -> list[Trial]:
+    (strategy,) = stage
+    assert isinstance(strategy, ListStrategy)
+    return list(iter(strategy.ask, None))
+
+
+def names(stage: list[Any]) -> list[str]:
+    return [t.method.name for t in trials_of(stage) if t.method]
+
+
+def test_each_defense_has_its_first_turn_before_any_has_its_second(store: Store) -> None:
+    sweep = sweep_of(("fst", 2), ("weight_decay", 3), ("none", 1))
+    found = list(in_turn(sweep, store, math.inf, 2))
+    victims, copies, *turns = found
+    assert {t.game.name for t in trials_of(victims)} == {"training"}
+    assert {t.game.name for t in trials_of(copies)} == {"self_poison"}
+    assert [names(stage) for stage in turns] == [
+        ["fst", "weight_decay"],
+        ["none", "fst"],
+        ["weight_decay", "weight_decay"],
+    ]
+
+
+def test_they_are_the_grids_own_configurations(store: Store) -> None:
+    sweep = sweep_of(("fst", 2), ("weight_decay", 3))
+    stages = list(in_turn(sweep, store, math.inf, 1))[2:]
+    found = {trials_of(stage)[0].id for stage in stages}
+    task = expansion.tasks(sweep)[0]
+    configs = [c for d in sweep.defenses for c in expansion.configurations(sweep, d)]
+    assert found == {expansion.trials_of(sweep, task, c)[0].id for c in configs}
+
+
+def test_nothing_is_tried_once_the_time_is_up(store: Store) -> None:
+    found = list(in_turn(sweep_of(("fst", 2)), store, 1e-9, 2))
+    assert len(found) == 2  # victims and copies
+
+
+def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> Record:
+    trial = replace(
+        tiny_sweep.first(tiny_sweep.sweep(), "tuning"), method=MethodConfig(defense, {"lr": 0.1})
+    )
+    curve = (Point(0, 0.95, 1.0), Point(50, cda, asr))
+    return Record(trial=trial, status="done", metrics={"n_triggered": float(n)}, curve=curve)
+
+
+@pytest.mark.parametrize(
+    ("record", "ends"),
+    [
+        (left(0.0), True),
+        (left(0.03), False),  # its interval reaches beyond 5 %
+        (left(0.0, n=20), False),
+        (left(0.0, cda=0.90), False),  # too costly
+        (left(0.0, "fine_tuning"), False),  # a control
+    ],
+)
+def test_it_ends_where_the_interval_is_below_what_counts_as_repaired(
+    record: Record, ends: bool
+) -> None:
+    assert settled([record], RULE) is ends
+    assert not settled([], RULE)
