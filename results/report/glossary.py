@@ -17,7 +17,16 @@ GLOSSARY = (
         "Lower is better for the defender. A clean model has about the rate of its ordinary "
         "mistakes.",
     ),
-    ("η (eta)", "The ASR that a defense leaves. At most 5 % counts as repaired."),
+    (
+        "η (eta)",
+        "The ASR that a defense leaves. At most 5 % of each of at least two kinds of trigger "
+        "counts as repaired.",
+    ),
+    (
+        "Kind of trigger",
+        "What the planted backdoors answer to: a patch, a faint picture (adaptive, blend), a warp, "
+        "a mark in a corner. What removes one kind may leave another whole.",
+    ),
     (
         "Δ (delta)",
         "The largest loss of CDA that is accepted, in percentage points from the CDA before the "

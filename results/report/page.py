@@ -25,9 +25,11 @@ from results.selection.configurations import of_game, tasks
 from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE, find_rule
 from results.selection.winners import winners
-from results.tables import _classes, failures, oracle, robustness, self_poison, victims
+from results.tables import _classes, _kinds, failures, oracle, robustness, self_poison, victims
 from trials.spec import Record, SpecError
 from trials.whole import whole
+
+_BY_KIND = "ASR left by kind of trigger"
 
 
 def render(
@@ -57,18 +59,18 @@ def render(
     names = task_names(records, "tuning")
     found = winners(records, rule)
     tuned = list(tasks(records))
-    answers = []
+    told: list[Answer | None] = []
     for task in tuned if rule != "oracle" else ():
         of_task = [w for w in found if w.task == task]
-        answers.append(answer(names[task], of_task, records, applied))
-    if applied and applied.winner is None:
-        answers = []
+        told.append(answer(names[task], of_task, records, applied))
+    answers = [] if applied and applied.winner is None else [a for a in told if a]
     lost = [r for r in records if r.status != "done"]
     return _page().render(
         title=title,
         generated=generated,
-        answers=[a for a in answers if a],
-        short=_short([a for a in answers if a]),
+        answers=answers,
+        kinds_left=[report_table(_kinds.of(a.by_kind), _BY_KIND) for a in answers],
+        short=_short(answers),
         nothing=_nothing(records, rule, applied),
         given=applied is not None,
         understood=_understood(applied),

@@ -5,24 +5,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.report import verdicts
+from results.report import real_attack, verdicts
 from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
 from results.selection.copies import doubts
+from results.selection.kinds import AGREE, OfKind, by_kind, costs_given, worst
 from results.selection.labels import attack, percent, percents, value
 from results.selection.untouched import sure, within
 from results.selection.winners import CONTROLS, REPAIRED, Winner, best
 from results.stats.intervals import wilson
 from trials.spec import Record
 
-COPIES_ALONE = (
-    "This counts what copies lose, not what the given model itself does: what `defend` made of it "
-    "stands in the "
-    "choice.json and report.html that it wrote."
+COPIES_ALONE = "This counts what copies lose, not what the given model itself does."
+MADE_BY_DEFEND = (
+    "What `defend` made of the given model stands in the choice.json and report.html that it wrote."
 )
 MANY = 3  # attacked victims up to which each is told of by itself
 Verdict = verdicts.Verdict | Literal["not the real"]
+_SHOWN = ("repaired", "one kind alone")  # on the copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Answer:
     facts: tuple[tuple[str, str, str], ...]  # name, number, how sure
     cautions: tuple[str, ...]
     winner: Winner
+    by_kind: tuple[OfKind, ...]  # what is left of each kind of trigger, where there are several
 
 
 def answer(
@@ -61,17 +63,15 @@ def answer(
             verdicts.notes(given, applied, seen, records),
         )
     else:
-        verdict, notes = (
-            "do nothing" if left else "repaired" if seen.repaired else "not repaired",
-            [],
-        )
-        if verdict == "repaired" and any(j.eta > REPAIRED for j in real):
+        verdict, notes = "do nothing" if left else verdicts.judged(w, seen), []
+        if verdict in _SHOWN and any(j.eta > REPAIRED for j in real):
             verdict = "not the real"
         headline = _headline(verdict, w, seen)
     if left:
         sentences = [untouched.expect(seen), *untouched.reals(real, MANY)]
     else:
-        sentences = [_expect(w, seen, told is not None), *_reals(real)]
+        expected = _expect(w, seen, told is not None)
+        sentences = [expected, real_attack.expected(w, seen), *_reals(real)]
     return Answer(
         where=where,
         verdict=verdict,
@@ -84,12 +84,21 @@ def answer(
         ),
         cautions=(
             *notes,
-            *([] if applied or w.victim.training.name != "given" else [COPIES_ALONE]),
+            *(of_given(w) if not applied else []),
+            *([] if left else real_attack.inverted(w)),
             *doubts(records, w.trial, w.delta),
             *_cautions(w, seen, told, real, _borne(winners, applied)),
         ),
         winner=w,
+        by_kind=tuple(by_kind(w, seen)) if len(seen.kinds) >= AGREE else (),
     )
+
+
+def of_given(w: Winner) -> list[str]:
+    """Where to look for what became of a given model; none for a victim that a sweep made."""
+    if w.victim.training.name != "given":
+        return []
+    return [*([] if costs_given(w) else [COPIES_ALONE]), MADE_BY_DEFEND]
 
 
 def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
@@ -100,9 +109,12 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "not the real":
         what = f"{w.defense}, stopped at step {w.step},"
         return f"{what} repairs the planted backdoors but not the real attack."
+    if verdict == "one kind alone":
+        removed = f"{w.defense}, stopped at step {w.step}, removes {verdicts.alone(w)}."
+        return f"{removed} {verdicts.plant_more(w)}"
     best_of = f"The best, {w.defense} stopped at step {w.step},"
-    if seen.eta > REPAIRED:
-        left = f"{best_of} still leaves an ASR of {percent(seen.eta)} %."
+    if verdict == "not repaired":
+        left = f"{best_of} still leaves an ASR of {percent(worst(seen))} %."
         return f"No defense repaired the model. {left}"
     cost = f"{best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
     return f"No defense repaired the model within Δ. {cost}"
@@ -115,10 +127,11 @@ def _expect(w: Winner, seen: Winner | HeldOutResult, told: bool) -> str:
         else "on the very images that it was chosen by, so expect a little worse"
     )
     change = "costs" if seen.cda_loss >= 0 else "gains"
+    whose = "the model itself, repaired on its fit images, " if costs_given(w) else ""
     return (
         f"On copies of the model that carry a planted backdoor, it takes the attack success rate "
         "from "
-        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} "
+        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} {whose}"
         f"{percent(abs(seen.cda_loss))} "
         f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured "
         f"{where}."
@@ -162,16 +175,17 @@ def _facts(
     asr = sure(seen.interval, seen.n_triggered, "triggered")
     cda = sure(seen.cda_interval, seen.n_clean, "clean")
     of = " of the copies" if given else ""
+    whose = " after a repair on its fit images alone" if given and costs_given(w) else of
     if left_alone(w, seen):
         return (
             (f"Attack success (ASR){of}", f"{percent(seen.eta)} %", asr),
-            (f"Clean accuracy (CDA){of}", f"{percent(seen.cda)} %", cda),
+            (f"Clean accuracy (CDA){whose}", f"{percent(seen.cda)} %", cda),
         )
     return (
         (f"Attack success (ASR){of}", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
-        (f"Clean accuracy (CDA){of}", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
+        (f"Clean accuracy (CDA){whose}", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
         (
-            f"Accuracy it costs{' the copies' if given else ''}",
+            f"Accuracy it costs{' the copies' if given and not costs_given(w) else ''}",
             f"{percent(seen.cda_loss)} points",
             f"at most {percent(w.delta)} points allowed (Δ)",
         ),

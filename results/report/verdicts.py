@@ -9,14 +9,23 @@ from typing import Literal
 from results.selection.configurations import of_game
 from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
+from results.selection.kinds import AGREE, costs_given, planted, worst
 from results.selection.labels import last_line, percent
 from results.selection.understood import Understood
 from results.selection.winners import CONTROLS, REPAIRED, Winner
+from trials.self_poisoning import MIXED
 from trials.spec import Record
 
 Verdict = Literal[
-    "repaired", "not repaired", "too costly", "do nothing", "only controls ran", "nothing ran"
+    "repaired",
+    "one kind alone",
+    "not repaired",
+    "too costly",
+    "do nothing",
+    "only controls ran",
+    "nothing ran",
 ]
+Shown = Literal["repaired", "one kind alone", "not repaired", "too costly"]
 NOT_REPAIRED = 3  # the command's exit code for all but "repaired"
 
 
@@ -107,10 +116,18 @@ def verdict_of(
         return "only controls ran"
     if left_alone(w, seen):
         return "too costly" if applied.unbearable else "do nothing"
-    if seen.eta > REPAIRED:
+    shown = judged(w, seen)
+    dear = own.cost > w.delta + 1e-9
+    return "too costly" if dear and shown in ("repaired", "one kind alone") else shown
+
+
+def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
+    """What a winner's own numbers show, where it changes something."""
+    if worst(seen) > REPAIRED:
         return "not repaired"
-    allowed = w.delta + 1e-9
-    return "too costly" if own.cost > allowed or seen.cda_loss > allowed else "repaired"
+    if seen.cda_loss > w.delta + 1e-9:
+        return "too costly"
+    return "repaired" if len(planted(w)) >= AGREE else "one kind alone"
 
 
 def idle(winner: Winner | None) -> bool:
@@ -140,7 +157,20 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | 
         kept = f"this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}"
         return f"{why} No weights were written; {kept}."
     change = f"went from {percent(own.before)} to {percent(own.after)} %"
-    return f"{_applied(verdict, w, seen)}: this model's own clean accuracy {change}, on {_on(own)}."
+    said = f"{_applied(verdict, w, seen)}: this model's own clean accuracy {change}, on {_on(own)}."
+    return f"{said} {plant_more(w)}" if verdict == "one kind alone" else said
+
+
+def alone(w: Winner) -> str:
+    """That one kind of trigger was planted, and which."""
+    return f"the one kind of trigger that was planted ({planted(w)[0]}); no other was tried"
+
+
+def plant_more(w: Winner) -> str:
+    """What to write so that copies carry several kinds of trigger."""
+    params = w.trial.self_poisoning.params if w.trial.self_poisoning else {}
+    attack = "" if params.get("attack") == MIXED else 'attack = "mixed" under [self_poisoning] and '
+    return f"To plant several, write {attack}copies = 3 or more under [tuning]."
 
 
 def _left_as_it_was(verdict: Verdict, applied: Applied, w: Winner) -> str:
@@ -167,11 +197,13 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "only controls ran":
         return f"Not repaired: no defense ran, only controls. Of those {what} was applied"
     if verdict == "not repaired":
-        left = f"leaves an ASR of {percent(seen.eta)} % on planted backdoors"
+        left = f"leaves an ASR of {percent(worst(seen))} % on planted backdoors"
         return f"Not repaired: the best, {what} {left}"
     if verdict == "too costly":
         allowed = f"the {percent(w.delta)} points allowed"
         return f"Not repaired within Δ: {what} costs more clean accuracy than {allowed}"
+    if verdict == "one kind alone":
+        return f"Not shown to be repaired: {what} removes {alone(w)}"
     return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 
@@ -205,12 +237,15 @@ def _of_what_was_applied(
             f"({delta}): do not use it before you have tuned further."
         )
     if seen.cda_loss > allowed:
-        yield f"It costs the copies {percent(seen.cda_loss)} points, more than Δ ({delta})."
+        whose = "this model, repaired on its fit images alone," if costs_given(w) else "the copies"
+        yield f"It costs {whose} {percent(seen.cda_loss)} points, more than Δ ({delta})."
     if verdict in ("not repaired", "only controls ran"):
         yield (
             "The weights were written all the same: whoever uses them must expect a backdoor in "
             "them."
         )
+    if verdict == "one kind alone":
+        yield "The weights were written: a trigger of another kind may still work on them."
 
 
 def _passed_over(applied: Applied) -> Iterator[str]:

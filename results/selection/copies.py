@@ -29,7 +29,8 @@ def doubts(records: Iterable[Record], trial: Trial, delta: float) -> tuple[str, 
         and r.trial.trusted == trial.trusted
         if _without_copy(r.trial.game) == _without_copy(self_poisoning)
     ]
-    return (*_dear(made, delta), *unplanted(made))
+    given = trial.game.params.get("cost", "copies") == "given"
+    return (*_dear(made, delta, given), *unplanted(made))
 
 
 def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
@@ -45,7 +46,10 @@ def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
     )
 
 
-def _dear(made: Sequence[Record], delta: float) -> tuple[str, ...]:
+def _dear(made: Sequence[Record], delta: float, given: bool) -> tuple[str, ...]:
+    """That copies lost more than Δ; ``given``: what a defense costs is measured on the given model,
+    not on them.
+    """
     done = [r for r in made if r.status == "done" and {"cda", "cda_before"} <= r.metrics.keys()]
     cost = {r.trial.id: r.metrics["cda_before"] - r.metrics["cda"] for r in done}
     dear = sorted(
@@ -54,10 +58,15 @@ def _dear(made: Sequence[Record], delta: float) -> tuple[str, ...]:
     if not dear:
         return ()
     which = _named(dear, [f"{percent(cost[r.trial.id])} points" for r in dear])
+    then = (
+        "Such copies are less like the given model."
+        if given
+        else "What a defense costs is counted from there, so it looks cheaper than it is."
+    )
     return (
         f"Self-poisoning cost {len(dear)} of {_many(len(done), 'copy')} more clean accuracy than Δ "
         f"({percent(delta)} points)"
-        f": {which}. What a defense costs is counted from there, so it looks cheaper than it is.",
+        f": {which}. {then}",
     )
 
 

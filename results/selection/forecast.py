@@ -30,13 +30,30 @@ class Known(NamedTuple):
 
 
 @lru_cache
-def known(scheme: str) -> tuple[Known, ...]:
-    """The pairs that come with the package, of copies poisoned by ``scheme``."""
+def known(scheme: str, kinds: frozenset[str]) -> tuple[Known, ...]:
+    """The pairs that come with the package, of copies poisoned by ``scheme`` that carried these
+    kinds of trigger: the worst of more kinds is a larger number.
+    """
     frame = load(PAIRS)
-    some = frame[(frame["scheme"] == scheme) & (frame["family"] != "control")]
+    alike = frame["kinds"] == "+".join(sorted(kinds))
+    some = frame[alike & (frame["scheme"] == scheme) & (frame["family"] != "control")]
     columns = (some[c] for c in ("victim", "scheme", "family"))
     etas = (some[c].astype(float) for c in ("eta_copy_worst", "eta_real"))
     return tuple(Known(*row) for row in zip(*columns, *etas, strict=True))
+
+
+def alike(family: str, pairs: Sequence[Known], level: float = LEVEL) -> list[Known]:
+    """The pairs that a forecast is made from: those of the family where there are enough of them,
+    else those of all families but inversion's; none where these are too few for the level.
+    """
+    own = [p for p in pairs if p.family == family]
+    others = [p for p in pairs if p.family != INVERSION] if family != INVERSION else []
+    return next((group for group in (own, others) if _rank(len(group), level) <= len(group)), [])
+
+
+def _rank(n: int, level: float) -> int:
+    """Of the interval's upper end among ``n`` sorted differences, from 1."""
+    return math.ceil((n + 1) * (1 + level) / 2)
 
 
 def forecast(
@@ -45,18 +62,12 @@ def forecast(
     """Where the ASR left of the real attack will lie, of a setting that leaves ``eta`` of the
     copies' worst kind.
 
-    Pairs of the family count where there are enough of them, else those of all families but
-    inversion's.
-
     Returns:
         None where there are too few pairs for the level.
     """
-    own = [p for p in pairs if p.family == family]
-    alike = [p for p in pairs if p.family != INVERSION] if family != INVERSION else []
-    for group in (own, alike):
-        apart = sorted(p.eta_real - p.eta_copy for p in group)
-        rank = math.ceil((len(apart) + 1) * (1 + level) / 2)  # of the upper end, from 1
-        if apart and rank <= len(apart):
-            low, high = eta + apart[len(apart) - rank], eta + apart[rank - 1]
-            return Interval(min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
-    return None
+    apart = sorted(p.eta_real - p.eta_copy for p in alike(family, pairs, level))
+    if not apart:
+        return None
+    rank = _rank(len(apart), level)
+    low, high = eta + apart[len(apart) - rank], eta + apart[rank - 1]
+    return Interval(min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))

@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
-from results.report.recommendation import COPIES_ALONE
+from results.report.recommendation import of_given
 from results.selection.copies import doubts
 from results.selection.fronts import fronts_of
+from results.selection.kinds import AGREE, by_kind
 from results.selection.labels import last_line
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
@@ -109,12 +110,22 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
                 else "step 0: nothing beats the model as it is"
             )
             console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
-    if any(w.victim.training.name == "given" for w in found):
-        said[id(found[0])] = (COPIES_ALONE, *said[id(found[0])])
-    doubted = chain.from_iterable(said[id(w)] for w in found)
+            _print_kinds(console, w)
+    doubted = chain.from_iterable((*of_given(w), *said[id(w)]) for w in found)
     for text in dict.fromkeys(doubted):
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)
+
+
+def _print_kinds(console: Plain, w: Winner) -> None:
+    """What the winner leaves of each kind of trigger, where the copies carried several."""
+    if len(w.kinds) < AGREE:
+        return
+    table = Grid("kind of trigger", "ASR left (95 %)", "n", words={"kind of trigger"})
+    for one in by_kind(w, w):
+        band = f" [{one.interval.low:.0%}, {one.interval.high:.0%}]" if one.interval else ""
+        table.add(one.kind, f"{one.asr:.1%}{band}", one.n_triggered)
+    console.print(table)
 
 
 def front(store: Store, name: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
+from trials.self_poisoning import MIXED
 from trials.spec import Scalar, SpecError
 
 # in the order in which they are tried: what may suffice at little cost comes first
@@ -103,7 +104,7 @@ def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
             "tuning": {"copies": _COPIES},
-            "self_poisoning": {"attack": "mixed"},
+            "self_poisoning": {"attack": MIXED},
             "defenses": [_default(name, profile) for name in DEFENSES],
         }
     data = modern(sweep_file.table_of(Path(spec)))

@@ -16,6 +16,7 @@ from results.report.recommendation import answer
 from results.report.verdicts import Applied, Own, Passed
 from results.selection.confirmation import confirmed
 from results.selection.copies import doubts, unplanted
+from results.selection.kinds import by_kind, real_asr
 from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
 from results.stats.intervals import wilson
@@ -178,6 +179,7 @@ def _said(sweep: Sweep, applied: Applied, records: list[Record]) -> dict[str, An
 def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
     judged = confirmed(winner, records)
     told = judged or winner
+    real = real_asr(winner, told)
     return {
         "defense": winner.defense,
         "settings": dict(winner.method.params),
@@ -196,6 +198,16 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
             "cda_interval_95": list(told.cda_interval) if told.cda_interval else None,
             "n_triggered": told.n_triggered,
             "n_clean": told.n_clean,
+            "by_kind": {
+                one.kind: {
+                    "asr": one.asr,
+                    "asr_interval_95": list(one.interval) if one.interval else None,
+                    "n_triggered": one.n_triggered,
+                }
+                for one in by_kind(winner, told)
+            },
+            "real_asr_interval_90": list(real.interval) if real else None,
+            "real_asr_pairs": {"n": real.pairs, "victims": real.victims} if real else None,
         },
         "this_model": {
             "measured_on": "report images",

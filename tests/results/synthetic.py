@@ -54,6 +54,24 @@ def tuned(curve: Iterable[tuple[int, float, float]], *args: object, **kwargs: ob
     return Record(trial=trial(*args, **kwargs), status="done", metrics=metrics, curve=points)  # type: ignore[arg-type]
 
 
+def of_kinds(record: Record, **left: float) -> Record:
+    """The record as if its copies carried these kinds of trigger, with this ASR after step 0.
+
+    Of the given kinds all of the ASR is there at step 0; the mean over kinds is the point's.
+    """
+    points = []
+    for p in record.curve:
+        asrs = left if p.step else dict.fromkeys(left, p.asr)
+        extra = {**p.extra, **{f"asr/{kind}": asr for kind, asr in asrs.items()}}
+        points.append(dataclasses.replace(p, asr=sum(asrs.values()) / len(asrs), extra=extra))
+    planted = MethodConfig("self_poison", {"attack": "mixed", "scheme": "labels"})
+    return dataclasses.replace(
+        record,
+        trial=dataclasses.replace(record.trial, self_poisoning=planted),
+        curve=tuple(points),
+    )
+
+
 def _curve(
     rng: random.Random,
     rate: float,

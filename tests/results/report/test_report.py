@@ -35,9 +35,8 @@ def html(records: list[Record]) -> str:
 
 def test_the_answer_comes_first(html: str) -> None:
     text = Page(html).read
-    assert text.index("Use pivotal_tuning and stop at step") < text.index(
-        "What each defense can reach"
-    )
+    answer = "pivotal_tuning, stopped at step 1000, removes the one kind of trigger that was"
+    assert text.index(answer) < text.index("What each defense can reach")
     assert text.index("95 % interval") < text.index("What each defense can reach")
     for word in (
         "oracle",

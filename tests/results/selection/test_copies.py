@@ -48,6 +48,16 @@ def test_copies_whose_self_poisoning_cost_more_than_delta_are_named_the_worst_fi
     assert "copy 2 of seed 0, 6.3 points; copy 0 of seed 0, 2.5 points" in text
 
 
+@pytest.mark.parametrize(
+    ("cost", "then"),
+    [("copies", "looks cheaper than it is."), ("given", "are less like the given model.")],
+)
+def test_dear_copies_hide_the_cost_only_where_it_is_measured_on_them(cost: str, then: str) -> None:
+    trial = synthetic.trial("tuning", game_params={"cost": cost})
+    (text,) = doubts([copy(0, 0.025)], trial, synthetic.DELTA)
+    assert text.endswith(then)
+
+
 def test_of_many_dear_copies_the_worst_are_named() -> None:
     (text,) = said(*(copy(i, 0.03 + i / 100, seed=1) for i in range(7)))
     assert (

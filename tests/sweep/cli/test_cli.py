@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import tiny_sweep
 import typer
 from commands_run import Capture, called, refused
 from PIL import Image
-from planned import whole
+from planned import record, whole
 
 import poisonsweep
 import sweep
@@ -32,6 +33,7 @@ from sweep.console.terminal import Plain
 from sweep.execution import runner
 from sweep.spec import sweep_file
 from trials import catalog
+from trials.spec import Record, Trial
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -382,6 +384,23 @@ def whole_store(kept: str) -> str:
         store.add_sweep("tiny", {})
         whole(tiny_sweep.sweep(), store)
     return kept
+
+
+def test_best_shows_what_is_left_of_each_kind_of_trigger(capsys: Capture, kept: str) -> None:
+    def answer(trial: Trial) -> Record:
+        found = record(trial, asr=0.1)
+        curve = tuple(
+            replace(p, extra={"asr/patch": p.asr / 2, "asr/warp": p.asr}) for p in found.curve
+        )
+        return replace(found, curve=curve)
+
+    with Store.open(kept) as store:
+        store.add_sweep("tiny", {})
+        whole(tiny_sweep.sweep(), store, answer)
+    assert called("best", "--store", kept) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"warp\W+10.0% \[4%, 22%\]\W+45", out)  # Wilson's interval at n = 45
+    assert re.search(r"patch\W+5.0% \[1%, 16%\]\W+45", out)
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from programs import Program
 from safetensors.torch import load_file
 
 from results.report.page import render
+from results.selection import kinds
+from results.selection.forecast import Known
 from results.store import Store
 from sweep import defend
 from sweep.cli import main
@@ -110,12 +113,19 @@ def ctx(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, T
     return sweep, runtime, out
 
 
-def tuned(sweep: Sweep, config: MethodConfig, asr: float) -> Record:
-    """What tuning would say of a setting that costs the copies nothing."""
+def tuned(
+    sweep: Sweep, config: MethodConfig, asr: float, left: Mapping[str, float] | None = None
+) -> Record:
+    """What tuning would say of a setting that costs nothing, and of each kind of trigger leaves
+    what ``left`` says; None: of patches and warps the same.
+    """
     trial = expansion.trials_of(
         sweep, expansion.tasks(sweep)[0], catalog.resolve("defenses", config)
     )[0]
-    curve = (Point(0, 0.9, 1.0), Point(8, 0.9, asr))
+    kinds_left = {"patch": asr, "warp": asr} if left is None else left
+    after = {f"asr/{kind}": each for kind, each in kinds_left.items()}
+    before = dict.fromkeys(after, 1.0)
+    curve = (Point(0, 0.9, 1.0, extra=before), Point(8, 0.9, asr, extra=after))
     return Record(
         trial=trial, status="done", curve=curve, metrics={"n_triggered": 50.0, "n_clean": 50.0}
     )
@@ -295,6 +305,63 @@ def test_each_outcome_has_its_verdict(
     )
 
 
+Copies = tuple[dict[str, float], str, str]  # ASR by kind, verdict, what is said
+
+
+@pytest.mark.parametrize(
+    "copies",
+    [
+        ({"patch": 0.0, "warp": 0.05}, "repaired", "Repaired with weight_decay"),
+        ({"patch": 0.0, "warp": 0.06}, "not repaired", "leaves an ASR of 6.0 % on planted"),
+        ({"patch": 0.0}, "one kind alone", "To plant several, write attack = "),
+        ({}, "one kind alone", "the one kind of trigger that was planted (badnets)"),
+    ],
+)
+def test_a_repair_needs_two_kinds_of_trigger_that_agree(
+    ctx: tuple[Sweep, TrialRuntime, Path], tmp_path: Path, copies: Copies
+) -> None:
+    sweep, runtime, _ = ctx
+    left, verdict, says = copies
+    records = [tuned(sweep, STRONG, 0.0, left)]
+    choice, applied = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
+    assert (choice["verdict"], choice["exit_code"]) == (verdict, 0 if verdict == "repaired" else 3)
+    assert says in choice["said"][0] and (tmp_path / "repaired.safetensors").exists()
+    told = choice["expected"]["by_kind"]
+    assert {kind: one["asr"] for kind, one in told.items()} == (left or {"badnets": 0.0})
+    for one in told.values():
+        low, high = one["asr_interval_95"]
+        assert one["n_triggered"] == 50 and 0 <= low <= one["asr"] <= high <= 1
+    assert choice["expected"]["real_asr_interval_90"] is None
+    assert "a real attack is left cannot be forecast" in choice["sentence"]
+    assert escape(choice["said"][0]).replace(" %", "\u00a0%") in render(
+        records, title="t", applied=applied
+    )
+
+
+def test_what_is_expected_of_the_real_attack_is_in_the_choice(
+    ctx: tuple[Sweep, TrialRuntime, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, runtime, _ = ctx
+    pairs = [Known(str(i % 4), "labels", "fine_tuning", 0.1, 0.3) for i in range(19)]
+    monkeypatch.setattr(kinds, "known", lambda scheme, planted: tuple(pairs))
+    records = [tuned(sweep, STRONG, 0.04)]
+    choice, _ = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
+    assert choice["expected"]["real_asr_interval_90"] == pytest.approx([0.24, 0.24])
+    assert choice["expected"]["real_asr_pairs"] == {"n": 19, "victims": 4}
+    assert "24.0 to 24.0 % is expected to be left (90 % interval from 19" in choice["sentence"]
+
+
+def test_a_winner_that_inverts_triggers_carries_its_warning_in_the_choice(
+    ctx: tuple[Sweep, TrialRuntime, Path], tmp_path: Path
+) -> None:
+    sweep, runtime, _ = ctx
+    settings = {"lr": 1e-6, "steps": 8, "batch": 16, "steps_per_class": 1}
+    records = [tuned(sweep, MethodConfig("neural_cleanse", settings), 0.0)]
+    choice, _ = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
+    assert choice["verdict"] == "repaired"
+    assert any("copies understate what is left, by 20 to 80 points" in n for n in choice["notes"])
+
+
 def test_controls_in_a_sweep_hide_no_defense_that_the_model_cannot_bear(
     ctx: tuple[Sweep, TrialRuntime, Path], tmp_path: Path
 ) -> None:
@@ -306,7 +373,8 @@ def test_controls_in_a_sweep_hide_no_defense_that_the_model_cannot_bear(
         choice["sentence"],
     )
     assert "No defense was better" not in render(records, title="t", applied=applied)
-    assert "the given model itself does" in render(records, title="t")  # as `report` shows them
+    # as `report` shows them
+    assert "What `defend` made of the given model stands in" in render(records, title="t")
 
 
 @pytest.mark.slow

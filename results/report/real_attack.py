@@ -1,0 +1,37 @@
+"""What copies tell of a real attack, whose trigger nobody knows: what will be left of it, and where
+they tell too little.
+"""
+
+from results.selection.confirmation import HeldOutResult
+from results.selection.forecast import INVERSION, LEVEL
+from results.selection.kinds import AGREE, family, planted, real_asr
+from results.selection.labels import percent
+from results.selection.winners import Winner
+
+
+def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
+    """Where the ASR left of the real attack is expected, or that none can be said and why."""
+    found = real_asr(w, seen)
+    if found is None:
+        why = (
+            "one kind of trigger was planted"
+            if len(planted(w)) < AGREE
+            else "too few pairs of copies like these and real attacks are known"
+        )
+        return f"How much of a real attack is left cannot be forecast: {why}."
+    made_from = f"{found.pairs} pairs on {found.victims} victim{'s' * (found.victims != 1)}"
+    low, high = map(percent, found.interval)
+    return (
+        f"Of the real attack, {low} to {high} % is expected to be left"
+        f" ({percent(LEVEL, 0)} % interval from {made_from})."
+    )
+
+
+def inverted(w: Winner) -> list[str]:
+    """The warning that belongs to a defense that inverts triggers; none for others."""
+    if family(w.defense) != INVERSION:
+        return []
+    return [
+        f"{w.defense} unlearns triggers that it inverted, and a planted one is easier to invert "
+        "than a real one: copies understate what is left, by 20 to 80 points in our tests."
+    ]

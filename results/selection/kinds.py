@@ -1,0 +1,79 @@
+"""Which kinds of trigger the copies carried, and how much is left of each.
+
+What removes one kind may leave another whole, so a repair that was shown on one kind alone says
+nothing of others.
+"""
+
+from typing import NamedTuple
+
+from results.selection.confirmation import HeldOutResult
+from results.selection.forecast import alike, forecast, known
+from results.selection.winners import Winner
+from results.stats.intervals import Interval, wilson
+from trials import catalog
+from trials.spec import SpecError
+
+AGREE = 2  # kinds of which at most 5 % must be left in a model that is called repaired
+Seen = Winner | HeldOutResult
+
+
+class OfKind(NamedTuple):
+    """ASR that is left of one kind of trigger, a fraction."""
+
+    kind: str
+    asr: float
+    interval: Interval | None  # 95 %, over the triggered images of a copy
+    n_triggered: int | None
+
+
+class Forecast(NamedTuple):
+    """Where the ASR left of the real attack will lie, and how many pairs tell so."""
+
+    interval: Interval
+    pairs: int
+    victims: int
+
+
+def planted(w: Winner) -> tuple[str, ...]:
+    """The kinds of trigger of the copies that the winner was chosen on; of a named attack, that."""
+    params = w.trial.self_poisoning.params if w.trial.self_poisoning else {}
+    return tuple(sorted(w.kinds)) or (str(params.get("attack", "badnets")),)
+
+
+def by_kind(w: Winner, seen: Seen) -> list[OfKind]:
+    """What is left of each kind, most first; ``seen`` is the winner as far as it was confirmed."""
+    n = seen.n_triggered
+    left = seen.kinds or {planted(w)[0]: seen.eta}
+    most_first = sorted(left.items(), key=lambda one: (-one[1], one[0]))
+    return [OfKind(kind, asr, wilson(asr, n) if n else None, n) for kind, asr in most_first]
+
+
+def worst(seen: Seen) -> float:
+    """ASR that is left of the kind of which most is, whatever the rule takes."""
+    return max(seen.kinds.values(), default=seen.eta)
+
+
+def costs_given(w: Winner) -> bool:
+    """Whether the CDA is the given model's, repaired as the copies are; else it is the copies'."""
+    return w.trial.game.params.get("cost", "copies") == "given"
+
+
+def family(defense: str) -> str:
+    """What the defense does; empty where it is no method that is known here."""
+    try:
+        return catalog.describe("defenses", defense).family
+    except SpecError:
+        return ""
+
+
+def real_asr(w: Winner, seen: Seen) -> Forecast | None:
+    """Where the ASR left of the real attack will lie; None where too few pairs tell."""
+    if len(planted(w)) < AGREE or not w.trial.self_poisoning:
+        return None
+    scheme = str(w.trial.self_poisoning.params.get("scheme", "labels"))
+    pairs, of = known(scheme, frozenset(planted(w))), family(w.defense)
+    interval = forecast(worst(seen), of, pairs)
+    if interval is None:
+        return None
+    used = alike(of, pairs)
+    return Forecast(interval, len(used), len({p.victim for p in used}))

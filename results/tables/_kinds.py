@@ -1,0 +1,25 @@
+"""What a winner leaves of each kind of trigger that its copies carried."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from results.selection.kinds import OfKind
+from results.selection.labels import percents
+from results.tables._columns import frame, points
+
+COLUMNS = ("kind of trigger", "η: ASR left (%)", "95 % interval (%)", "triggered images")
+
+
+def of(left: Iterable[OfKind]) -> pd.DataFrame:
+    """One row a kind, in the order given; percent are floats, missing values None."""
+    rows = [
+        {
+            "kind of trigger": one.kind,
+            "η: ASR left (%)": points(one.asr),
+            "95 % interval (%)": percents(one.interval),
+            "triggered images": one.n_triggered,
+        }
+        for one in left
+    ]
+    return frame(rows, COLUMNS)

@@ -1,0 +1,148 @@
+"""What a page says where copies carried several kinds of trigger, and where they carried one."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import synthetic
+from pages import Page
+from synthetic import of_kinds, tuned
+
+from results.report.page import render
+from results.report.recommendation import Answer, answer
+from results.selection import forecast, kinds
+from results.selection.forecast import Known
+from results.selection.winners import winners
+from trials.spec import Record
+
+CURVE = [(0, 0.95, 1.0), (50, 0.94, 0.0)]
+
+
+def told(record: Record, rule: str = "worst_kind_within_delta") -> Answer:
+    found = answer("", winners([record], rule), [record])
+    assert found is not None
+    return found
+
+
+def chosen(defense: str = "nad", **left: float) -> Record:
+    return of_kinds(tuned(CURVE, "tuning", defense, {"lr": 0.1}), **left)
+
+
+def test_two_kinds_that_agree_are_a_repair() -> None:
+    found = told(chosen(patch=0.0, warp=0.04))
+    assert (found.verdict, found.headline) == ("repaired", "Use nad and stop at step 50.")
+
+
+@pytest.mark.parametrize(
+    "rule", ["worst_kind_within_delta", "mean_within_delta", "min_asr_within_delta"]
+)
+def test_the_worst_kind_decides_whatever_the_rule_takes(rule: str) -> None:
+    found = told(chosen(patch=0.0, adaptive=0.0, warp=0.06), rule)
+    assert found.verdict == "not repaired" and "leaves an ASR of 6.0 %" in found.headline
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "write"),
+    [
+        (tuned(CURVE), "badnets", 'write attack = "mixed" under [self_poisoning] and copies = 3'),
+        (chosen(patch=0.0), "patch", "To plant several, write copies = 3 or more under [tuning]"),
+    ],
+)
+def test_one_kind_alone_is_no_repair(record: Record, kind: str, write: str) -> None:
+    found = told(record)
+    assert found.verdict == "one kind alone"
+    assert f"the one kind of trigger that was planted ({kind})" in found.headline
+    assert write in found.headline
+    page = Page(render([record], title="t")).read
+    assert "Not shown to be repaired: one kind of trigger alone" in page and "✓" not in page
+
+
+def test_a_cost_beyond_delta_on_the_given_model_is_no_repair() -> None:
+    curve = [(0, 0.95, 1.0), (50, 0.90, 0.0)]
+    dear = tuned(curve, "tuning", "nad", {"lr": 0.1}, game_params={"cost": "given"})
+    cheap = of_kinds(dear, patch=0.0, warp=0.0)
+    found = answer("", winners([cheap], "last"), [cheap])
+    assert found and found.verdict == "too costly"
+    assert "within Δ" in found.headline and "costs 5.0 points" in found.headline
+    assert "costs the model itself, repaired on its fit images, 5.0 points" in found.sentences[0]
+
+
+def test_the_page_has_what_is_left_of_each_kind_with_its_interval() -> None:
+    record = chosen(patch=0.0, warp=0.04)
+    rows = {one.kind: one for one in told(record).by_kind}
+    assert list(rows) == ["warp", "patch"]
+    for end in rows["warp"].interval or ():  # Wilson's equation at both ends, n = 90
+        assert (end - 0.04) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / 90, rel=1e-3)
+    page = Page(render([record], title="t")).read
+    assert "ASR left by kind of trigger" in page and "warp4.01.5 – 10.3" in page
+    assert "ASR left by kind of trigger" not in Page(render([tuned(CURVE)], title="t")).read
+
+
+def test_a_confirmed_number_of_a_kind_goes_before_the_chosen_one() -> None:
+    held = tuned(CURVE, "confirmation", "nad", {"lr": 0.1})
+    held = of_kinds(held, patch=0.0, warp=0.2)
+    found = answer("", winners([chosen(patch=0.0, warp=0.0)]), [chosen(patch=0.0, warp=0.0), held])
+    assert found and found.verdict == "not repaired"
+    assert [(one.kind, one.asr) for one in found.by_kind] == [("warp", 0.2), ("patch", 0.0)]
+
+
+@pytest.mark.parametrize(("defense", "warned"), [("neural_cleanse", True), ("nad", False)])
+def test_a_winner_that_inverts_triggers_carries_its_warning(defense: str, warned: bool) -> None:
+    page = Page(render([chosen(defense, patch=0.0, warp=0.0)], title="t")).read
+    assert ("copies understate what is left, by 20 to 80 points in our tests" in page) == warned
+
+
+def test_a_model_left_alone_is_not_warned_of_an_inversion() -> None:
+    idle = of_kinds(tuned(CURVE[:1], "tuning", "neural_cleanse"), patch=1.0, warp=1.0)
+    assert "understate" not in Page(render([idle], title="t")).read
+
+
+@pytest.fixture
+def pairs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Known]]:
+    """Pairs in the place of those that come with the package."""
+    found: list[Known] = []
+    monkeypatch.setattr(kinds, "known", lambda scheme, planted: tuple(found))
+    yield found
+
+
+def of_victims(n: int, family: str = "fine_tuning") -> Sequence[Known]:
+    """Pairs on five victims of which the real attack keeps 0 to 0.2 more than the copies."""
+    apart = [0.2 * i / (n - 1) for i in range(n)]
+    return [Known(str(i % 5), "labels", family, 0.1, 0.1 + a) for i, a in enumerate(apart)]
+
+
+def test_the_forecast_is_said_with_its_pairs_and_victims(pairs: list[Known]) -> None:
+    pairs += of_victims(40)
+    said = "Of the real attack, 4.5 to 23.5 % is expected to be left (90 % interval from 40 pairs"
+    found = told(chosen(patch=0.0, warp=0.04))
+    assert any(f"{said} on 5 victims)." in s for s in found.sentences)
+
+
+def test_without_enough_pairs_no_forecast_is_said(pairs: list[Known]) -> None:
+    none = "How much of a real attack is left cannot be forecast: too few pairs"
+    record = chosen(patch=0.0, warp=0.04)
+    assert any(s.startswith(none) for s in told(record).sentences)
+    pairs += of_victims(18)  # one too few for 90 % on both sides
+    assert any(s.startswith(none) for s in told(record).sentences)
+
+
+def test_one_kind_alone_has_no_forecast(pairs: list[Known]) -> None:
+    pairs += of_victims(40)
+    none = "cannot be forecast: one kind of trigger was planted."
+    assert any(s.endswith(none) for s in told(tuned(CURVE)).sentences)
+
+
+def test_a_family_of_inversion_is_never_judged_by_others(pairs: list[Known]) -> None:
+    pairs += of_victims(40)
+    said = " ".join(told(chosen("neural_cleanse", patch=0.0, warp=0.04)).sentences)
+    assert "cannot be forecast: too few pairs" in said
+
+
+def test_the_pairs_that_come_with_the_package_can_be_read() -> None:
+    some = forecast.known("labels", frozenset({"adaptive", "patch", "warp"}))
+    assert all(0 <= p.eta_copy <= 1 and 0 <= p.eta_real <= 1 for p in some)
+    assert forecast.known("a scheme that nobody has", frozenset({"patch"})) == ()
+
+
+def test_a_defense_of_somebody_else_belongs_to_no_family() -> None:
+    strange = synthetic.of_kinds(tuned(CURVE, "tuning", "not ours"), patch=0.0, warp=0.0)
+    assert told(strange).verdict == "repaired"
