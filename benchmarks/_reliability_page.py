@@ -106,9 +106,8 @@ TEXT = """# What a kill costs
 
 Sweeps take days, machines go down. So the tests kill real sweeps (`poisonsweep run`, real digits,
 two convolutions, some 34 trials) with SIGKILL, at moments drawn at random from their whole life,
-start them again, and count. The tests' drivers, and Ray's workers, are forks of a process that has
-loaded the libraries, so a life begins where the program does; one test has all started as users do,
-on two nodes in two networks ([cluster.md](cluster.md)).
+start them again, and count. Drivers, workers and Ray are started
+as users start them; one test has them on two nodes in two networks ([cluster.md](cluster.md)).
 
 <!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
 ```bash

@@ -85,13 +85,13 @@ def ending(ends: list[float], spent: list[float] | None = None) -> ProgressRepor
     to ``spent``.
     """
 
-    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+    def reporter(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         if event == "finish":
             ends.append(time.perf_counter())
             if spent is not None:
                 spent.append(time.process_time())
 
-    return watch
+    return reporter
 
 
 def must(record: Record) -> Record:

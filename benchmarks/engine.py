@@ -72,7 +72,7 @@ def ours(executor: Callable[[Scheduler, WorkerConfig], None], number: int) -> Fi
         some = trials(number)
         began = time.perf_counter()
         executor(
-            Scheduler(iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends)),
+            Scheduler(iter([[ListStrategy("idle", some)]]), store, "idle", reporter=ending(ends)),
             Idle(folder),
         )
         over = time.perf_counter()

@@ -97,9 +97,9 @@ def spread(number: int, most: int) -> Tensor:
 
 def given(words: str, images: int, folder: str) -> Victim:
     """The victim of ``SWEEP.toml:PLACE:FOLDER``."""
-    spec, worker_config, weights = words.split(":")
+    spec, number, weights = words.split(":")
     sweep = sweep_file.read(Path(spec))
-    sweep = replace(sweep, victims=sweep.victims[int(worker_config) : int(worker_config) + 1])
+    sweep = replace(sweep, victims=sweep.victims[int(number) : int(number) + 1])
     runtime = TrialRuntime(Artifacts(folder))
     model = runtime.fresh(sweep.victims[0])
     model.load_state_dict(load_file(Path(weights, "weights.safetensors")))

@@ -61,7 +61,7 @@ def one(executor: str, number: int, workers: int) -> dict[str, float]:
             from sweep.execution.ray_tune.executor import RayTune  # noqa: PLC0415
         before = _resident()
         scheduler = Scheduler(
-            iter([[ListStrategy("idle", some)]]), store, "idle", watch=ending(ends, spent)
+            iter([[ListStrategy("idle", some)]]), store, "idle", reporter=ending(ends, spent)
         )
         if executor == "ray":
             RayTune(worker_config, compute).run(scheduler)
@@ -135,7 +135,7 @@ def search(sampler: str, strategies: int, each: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/s.db") as store:
         store.add_sweep("idle", {})
         scheduler = Scheduler(
-            iter([tuned_strategies(sweep, store)]), store, "idle", watch=ending(ends)
+            iter([tuned_strategies(sweep, store)]), store, "idle", reporter=ending(ends)
         )
         began, trial = time.perf_counter(), scheduler.next()
         while trial is not None:

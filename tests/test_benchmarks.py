@@ -11,7 +11,7 @@ from programs import Program
 from benchmarks._shared import OUTPUT, ROOT, TINY
 
 NAMES = sorted(file.stem for file in (ROOT / "benchmarks").glob("[a-z]*.py"))
-KEPT = (*OUTPUT.iterdir(), ROOT / "docs" / "planting.md", ROOT / "docs" / "reliability.md")
+KEPT = (*OUTPUT.iterdir(), ROOT / "docs" / "self-poisoning.md", ROOT / "docs" / "reliability.md")
 MARKS = {"engine": pytest.mark.ray}
 
 

@@ -19,8 +19,8 @@ def folder(tmp_path: Path) -> Path:
     inside = tmp_path / "way" / "own" / "defenses"
     inside.mkdir(parents=True)
     (inside / "mine.py").touch(0o644)
-    for worker_config in (inside, *inside.parents[:2]):
-        worker_config.chmod(0o755)
+    for path in (inside, *inside.parents[:2]):
+        path.chmod(0o755)
     return tmp_path / "way" / "own"
 
 
@@ -81,9 +81,9 @@ def test_a_folder_that_is_linked_into_it_is_looked_through(folder: Path, tmp_pat
 
 
 @root
-@pytest.mark.parametrize("worker_config", ["", "defenses", "defenses/mine.py", ".."])
-def test_what_belongs_to_somebody_else_is_open(folder: Path, worker_config: str) -> None:
-    os.chown(folder / worker_config, SOMEBODY, -1)
+@pytest.mark.parametrize("path", ["", "defenses", "defenses/mine.py", ".."])
+def test_what_belongs_to_somebody_else_is_open(folder: Path, path: str) -> None:
+    os.chown(folder / path, SOMEBODY, -1)
     assert f"belongs to another user ({SOMEBODY})" in open_to_others(folder)
 
 

@@ -181,14 +181,14 @@ def test_a_folder_of_few_large_files_is_known_by_all_its_bytes(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("size", "worker_config"), [(100, 50), (10**6, 7), (10**6, 500_000), (10**6, 999_999)]
+    ("size", "at"), [(100, 50), (10**6, 7), (10**6, 500_000), (10**6, 999_999)]
 )
 def test_a_large_folder_is_known_by_a_sample_of_its_bytes(
-    size: int, worker_config: int, tmp_path: Path
+    size: int, at: int, tmp_path: Path
 ) -> None:
     first = large(tmp_path, size)
     with (tmp_path / "b").open("r+b") as stream:
-        stream.seek(worker_config)
+        stream.seek(at)
         stream.write(b"1")
     assert large(tmp_path, size) != first
 

@@ -92,7 +92,6 @@ MODULES = {
 # an identifier that may hold such a word in a file, or anywhere, and why
 ALLOWED = {
     ("", "walk"): "ast.walk, os.walk",
-    ("benchmarks/planting.py", "planting"): "the address of its page, docs/planting.md",
     ("results/store/engine.py", "walk_revisions"): "Alembic's",
     ("sweep/execution/ray_tune/warm_runner.py", "setup"): "Tune's",
     ("benchmarks/engine.py", "setup"): "Tune's",
@@ -132,7 +131,7 @@ JARGON = {
     r"\bthe bench\b": "the runtime",
     r"\bwalk(s|ed|ing)?\b(?! (through|over|along|away))": "strategy",
     r"\bstars?\b": "one_at_a_time",
-    r"(?<![./])\bplanting\b(?!\.(md|py|json))": "self-poisoning",
+    r"(?<![./])\bplanting\b": "self-poisoning",
     r"\b(a|the|our|real|same|executor's) source\b(?! of\b)": "scheduler",
     r"\bjudg(e?ments?|ing)\b": "held-out result, confirmation",
     r"\b(a|an|the|no|and|same|this|each|every|of) plants?\b(?! a\b)": "self-poisoning",

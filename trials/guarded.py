@@ -60,7 +60,7 @@ def _changeable(place: Path, *, shared: bool) -> str:
     """
     try:
         facts = place.lstat()
-    except FileNotFoundError:  # gone meanwhile
+    except FileNotFoundError:  # it was deleted after it was listed
         return ""
     if facts.st_uid not in {0, os.geteuid()}:
         owner = _name(facts.st_uid)

@@ -113,5 +113,5 @@ def resampled(ids: Iterable[str], draws: int, seed: int) -> roc.Floats:
 @lru_cache(256)
 def _resampled(ids: tuple[str, ...], draws: int, seed: int) -> roc.Floats:
     counts = roc.resamples(len(ids), draws, np.random.default_rng(derive(seed, *ids)))
-    counts.flags.writeable = False  # shared by all who ask
+    counts.flags.writeable = False  # the cache hands the same array to every caller
     return counts

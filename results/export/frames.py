@@ -24,7 +24,7 @@ _ROW = (
     *("id", "status", "game", "dataset", "model", "attacks", "m", "victim_seed", "victim"),
     *("trusted", "seed", "defense", "detector", "seconds", "error"),
 )
-# of the columns of a method's settings, by what it does in the trial
+# how the columns of a method's settings begin, by the role that it has in the trial
 _PREFIXES: Mapping[Role, str] = {"defense": "set", "detector": "detector"}
 _CURVE = ("id", "step", "cda", "asr", "seconds")
 

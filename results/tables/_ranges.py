@@ -76,7 +76,7 @@ def beside(
 
 
 def columns(what: str) -> tuple[str, ...]:
-    """The names of ``beside``."""
+    """The names of the columns that ``beside`` fills."""
     return tuple(beside(what, None, None, None))
 
 

@@ -94,18 +94,17 @@ def _parsers(problem: Exception) -> None:
     """Stop for what the parser of the command line raises; leave anything else alone."""
     if hasattr(problem, "format_message") and hasattr(problem, "exit_code"):
         _stop(f"{problem.format_message()} See 'poisonsweep --help'.", 2)
-    if type(problem).__name__ == "Abort" and not isinstance(
-        problem.__cause__, EOFError
-    ):  # that is a bug of ours
+    # one that is caused by the end of the input is a bug of ours
+    aborted = type(problem).__name__ == "Abort"
+    if aborted and not isinstance(problem.__cause__, EOFError):
         _stop(STOPPED, INTERRUPTED)
 
 
 def _stop(text: str, code: int = 2) -> None:
     try:
         print(f"poisonsweep: {line(text)}", file=sys.stderr, flush=True)
-    except (
-        OSError
-    ):  # the terminal is gone; Python would try once more at its end, and change the code
+    except OSError:
+        # the terminal is gone; Python would try once more at its end, and change the code
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)

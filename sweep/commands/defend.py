@@ -161,23 +161,23 @@ def prepare(  # noqa: PLR0913
 
 
 def carry_out(
-    order: Order, watch: ConsoleProgress | None = None, *, retry_failed: bool = False
+    order: Order, reporter: ConsoleProgress | None = None, *, retry_failed: bool = False
 ) -> dict[str, Any]:
     """Do what ``prepare`` has checked; see ``defend``."""
     sweep, out, worker_config = order.sweep, order.out, order.worker_config
-    if watch:
+    if reporter:
         for line in order.left_out:
-            watch.say(line)
-    if watch and not math.isinf(order.minutes):
-        watch.say(
+            reporter.say(line)
+    if reporter and not math.isinf(order.minutes):
+        reporter.say(
             "defenses are tried in turn, the cheapest first, for at most "
             f"{order.minutes:g} minutes, or until one repairs the model; --minutes changes that"
         )
-    overlay = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
-    if overlay and watch:
-        watch.say(f"what another run left in {out} is in {overlay} now")
+    moved_to = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
+    if moved_to and reporter:
+        reporter.say(f"what another run left in {out} is in {moved_to} now")
     with Store.open(order.url) as opened:
-        store = opened.patient(sweep.compute.outage, watch.say if watch else None)
+        store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = ""
         try:
             runner.execute(
@@ -185,7 +185,7 @@ def carry_out(
                 store,
                 worker_config,
                 use_ray=order.use_ray,
-                watch=watch,
+                reporter=reporter,
                 retry_failed=retry_failed,
                 replace_sweep=True,
                 planned=_planned(order),
@@ -196,7 +196,7 @@ def carry_out(
         if chosen.winner:
             last: list[Strategy] = [ListStrategy("the winner", confirmations(sweep, chosen.winner))]
             engine = Engine(use_ray=order.use_ray)
-            run = runner.SweepRun(sweep, store, worker_config, engine, watch)
+            run = runner.SweepRun(sweep, store, worker_config, engine, reporter)
             runner.run_stages(iter([last]), run)
         records = store.records(sweep.name)
     choice, applied = apply(
@@ -208,7 +208,7 @@ def carry_out(
     return {
         **choice,
         "files": [str(f) for f in files],
-        "set_aside": str(overlay) if overlay else None,
+        "set_aside": str(moved_to) if moved_to else None,
     }
 
 

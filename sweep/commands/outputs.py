@@ -90,14 +90,14 @@ def settle(out: Path, sweep: Sweep, run: str, earlier: str | None) -> Path | Non
         there = [n for n in names if (out / n).exists()]
         if not there:
             return None
-        overlay = _next(out)
+        moved_to = _next(out)
         for name in there:
-            (out / name).rename(overlay / name)
+            (out / name).rename(moved_to / name)
     except OSError as problem:
         raise SpecError(
             f"--out {str(out)!r} cannot be written: {problem.strerror or problem}."
         ) from problem
-    return overlay
+    return moved_to
 
 
 def _same_model(out: Path, sweep: Sweep) -> bool:
@@ -124,7 +124,7 @@ def _victims(spec: Any) -> set[str]:
 
 def _next(out: Path) -> Path:
     number = 1
-    while (overlay := out / f"previous-{number}").exists():
+    while (moved_to := out / f"previous-{number}").exists():
         number += 1
-    overlay.mkdir()
-    return overlay
+    moved_to.mkdir()
+    return moved_to

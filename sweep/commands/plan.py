@@ -1,4 +1,4 @@
-"""What a sweep would run and cost: counted from its plan, priced by what the store has measured."""
+"""What a sweep would run and how long it would take, by what the store has measured of the like."""
 
 import json
 from collections import defaultdict
@@ -203,7 +203,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
         if total
         else ""
     )
-    text += f"Not measured yet, so not priced: {', '.join(missing)}." if missing else ""
+    text += f"Not measured yet, so without an estimate: {', '.join(missing)}." if missing else ""
     console.print(text, highlight=False)
 
 

@@ -134,7 +134,7 @@ def found(store: Store, prefix: str) -> Record:
 def _same_files(trial: Trial) -> None:
     """Raises SpecError where a file that the trial was run on is gone or has changed."""
     resolved = catalog.resolve_trial(trial)
-    for before, after in zip(_choices(trial), _choices(resolved), strict=True):
+    for before, after in zip(_configs(trial), _configs(resolved), strict=True):
         for key, digest in before.files.items():
             if after.files.get(key) != digest:
                 path = before.params[key]
@@ -144,7 +144,7 @@ def _same_files(trial: Trial) -> None:
                 )
 
 
-def _choices(trial: Trial) -> Iterator[MethodConfig]:
+def _configs(trial: Trial) -> Iterator[MethodConfig]:
     victim = trial.victim
     yield from (victim.dataset, victim.model, victim.training, *victim.attacks, trial.game)
     yield from trial.roles.values()

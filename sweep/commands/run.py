@@ -49,7 +49,7 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) ->
         with ConsoleProgress(sweep.name, sweep.rule, workers, left=left) as reporter:
             patient = store.patient(sweep.compute.outage, reporter.say)
             p = runner.execute(
-                sweep, patient, worker_config, watch=reporter, checked=checked, **how
+                sweep, patient, worker_config, reporter=reporter, checked=checked, **how
             )
         return Ran(p, store.records(sweep.name, status="failed"))
 

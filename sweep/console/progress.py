@@ -175,8 +175,8 @@ class ConsoleProgress:
         others = {
             "pruned": p.pruned,
             "blocked by these": p.blocked,
-            "running elsewhere": len(p.awaited),
-            "done elsewhere": p.remote_done,
+            "running by other drivers": len(p.awaited),
+            "done by other drivers": p.remote_done,
         }
         counts += [f"{number} {name}" for name, number in others.items() if number]
         return f"{', '.join(p.stage)}: {', '.join(counts)}, {self._eta(p)}"

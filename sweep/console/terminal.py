@@ -27,7 +27,7 @@ class Hanging:
         self._text, self._first, self._rest = text, first, rest
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        # what stands left of the other lines
+        # the part of the first line that stands where the other lines are indented
         head, body = (*self._text.divide([self._rest - self._first]), Text())[:2]
         lines = body.wrap(console, max(1, options.max_width - self._rest), overflow="fold") or [
             Text()

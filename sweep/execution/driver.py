@@ -98,8 +98,8 @@ class Driver:
                     once.renew(self.name, self.lease)
                     pause = self.lease / BEATS
                 except _LOST:
-                    # when the database is back, this has to be faster than whoever waits for the
-                    # claims
+                    # once the database is back, this driver has to renew its claims before
+                    # another one takes them over
                     pause = min(0.5, self.lease / BEATS)
 
         thread = threading.Thread(target=beat, name="lease", daemon=True)

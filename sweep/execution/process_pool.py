@@ -70,14 +70,14 @@ class ProcessPool:
                     trial = scheduler.next(near=crew.last)
                     if trial is None:
                         break
-                    crew.give(trial, self._placed(trial, crew))
+                    crew.give(trial, self._with_share(trial, crew))
                 if not crew.busy and not scheduler.awaits:
                     return
                 crew.hear(scheduler)
         finally:
             _dismiss(crew.workers)
 
-    def _placed(self, trial: Trial, crew: "_Crew") -> WorkerConfig:
+    def _with_share(self, trial: Trial, crew: "_Crew") -> WorkerConfig:
         """Where this trial runs; the crew may be as large as its share allows."""
         if self.compute is None:
             return self.worker_config

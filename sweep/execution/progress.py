@@ -73,13 +73,13 @@ class Counts:
     """Keeps the progress, and tells the reporter of each event.
 
     Args:
-        watch: told of each event.
+        reporter: told of each event.
         abort_at: share of failures among ``ENOUGH`` or more finished trials at which the sweep is
             given up.
     """
 
-    def __init__(self, watch: ProgressReporter | None, abort_at: float) -> None:
-        self._watch, self._abort_at = watch or (lambda *_: None), abort_at
+    def __init__(self, reporter: ProgressReporter | None, abort_at: float) -> None:
+        self._reporter, self._abort_at = reporter or (lambda *_: None), abort_at
         self.progress = Progress()
         self._errors: Counter[str] = Counter()  # last lines of the failures of this run
 
@@ -103,7 +103,7 @@ class Counts:
 
     def tell(self, event: str, trial: Trial, record: Record | None = None) -> None:
         """Tell the reporter of an event that the progress shows already."""
-        self._watch(event, trial, self.progress, record)
+        self._reporter(event, trial, self.progress, record)
 
     def start(self, trial: Trial) -> None:
         """A trial is handed out."""

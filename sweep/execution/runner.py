@@ -73,7 +73,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     use_ray: bool = True,
     address: str | None = None,
     ship: bool = False,
-    watch: ProgressReporter | None = None,
+    reporter: ProgressReporter | None = None,
     retry_failed: bool = False,
     replace_sweep: bool = False,
     checked: bool = False,
@@ -88,7 +88,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
         use_ray: run on Ray; else in worker processes of this machine.
         address: of a running Ray cluster; None starts a Ray of its own here.
         ship: send this package's code to the nodes of that cluster.
-        watch: told of each event.
+        reporter: told of each event.
         retry_failed: run those trials again that have failed.
         replace_sweep: take the sweep's name over where the store has another spec under it.
         checked: ``refuse`` has just let it pass.
@@ -127,7 +127,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     if failed:
         store.forget(failed)
     ready = (lambda: _check(sweep, worker_config, use_ray)) if again else None
-    run = SweepRun(sweep, store, worker_config, engine, watch)
+    run = SweepRun(sweep, store, worker_config, engine, reporter)
     return run_stages(planned(sweep, store), run, ready)
 
 
@@ -139,7 +139,7 @@ class SweepRun:
     store: Store
     worker_config: WorkerConfig
     engine: Engine
-    watch: ProgressReporter | None = None
+    reporter: ProgressReporter | None = None
 
 
 def run_stages(
@@ -164,7 +164,7 @@ def run_stages(
         run.store,
         run.sweep.name,
         compute.attempts,
-        run.watch,
+        run.reporter,
         _usable(worker_config, compute),
         driver,
         compute.abort_at,

@@ -31,7 +31,7 @@ class Scheduler:
         store: the only truth.
         sweep: name under which trials are filed.
         attempts: how often a trial whose worker was lost is started before it counts as failed.
-        watch: told of each event.
+        reporter: told of each event.
         usable: False for a stored trial whose artifact is gone, so that it runs again.
         driver: in whose name trials are claimed.
         abort_at: share of failures among ``ENOUGH`` or more finished trials at which no more are
@@ -51,7 +51,7 @@ class Scheduler:
         store: Store,
         sweep: str,
         attempts: int = 3,
-        watch: ProgressReporter | None = None,
+        reporter: ProgressReporter | None = None,
         usable: Callable[[Record], bool] = lambda _: True,
         driver: Driver | None = None,
         abort_at: float = math.inf,
@@ -59,7 +59,7 @@ class Scheduler:
     ) -> None:
         self._stages, self._attempts = stages, attempts
         self._claims = Claims(store, sweep, driver or Driver(), usable, outbox)
-        self._counts, self._sweep = Counts(watch, abort_at), sweep
+        self._counts, self._sweep = Counts(reporter, abort_at), sweep
         self._strategies: deque[Strategy] = deque()
         self._again: deque[Trial] = deque()
         self._tries: dict[str, int] = {}

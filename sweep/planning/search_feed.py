@@ -16,7 +16,7 @@ LOOK = 1.0  # seconds between two looks at what other drivers have stored, at le
 SHARE = 0.01  # of its time a driver looks at most, however many records there are
 
 _Row = tuple[str, str, float]  # what of a trial is cheap to read: victim, method, trusted
-Where = tuple[_Row, str]  # and the self-poisoning
+Where = tuple[_Row, str]  # such a row, and the identity of the trial's self-poisoning
 
 
 @dataclass(slots=True)

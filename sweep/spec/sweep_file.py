@@ -70,9 +70,8 @@ class Sweep:
     defenses: tuple[Defense, ...] = ()
     detectors: tuple[Detector, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
-    self_poisoning: tuple[Mapping[str, Any], ...] = (
-        {},
-    )  # each is a way to poison copies; defenses are tuned on each apart
+    # each is a way to poison copies; defenses are tuned on each apart
+    self_poisoning: tuple[Mapping[str, Any], ...] = ({},)
     rule: str = DEFAULT_RULE
     # tuning; robustness: every configuration on the real attack; training: only victims
     game: str = "tuning"

@@ -55,15 +55,15 @@ def test_the_hypergradient_is_that_of_an_outer_loss_after_so_many_steps_of_the_i
     found = hypergradient(parameters, delta, inner, outer, terms)
     h = 1e-5
     for parameter, gradient in zip(parameters, found, strict=True):
-        for worker_config in range(0, parameter.numel(), 4):
+        for index in range(0, parameter.numel(), 4):
             flat = parameter.data.view(-1)
-            usual = float(flat[worker_config])
-            flat[worker_config] = usual + h
+            usual = float(flat[index])
+            flat[index] = usual + h
             up = float(unrolled().detach())
-            flat[worker_config] = usual - h
+            flat[index] = usual - h
             down = float(unrolled().detach())
-            flat[worker_config] = usual
-            assert float(gradient.view(-1)[worker_config]) == pytest.approx(
+            flat[index] = usual
+            assert float(gradient.view(-1)[index]) == pytest.approx(
                 (up - down) / (2 * h), rel=1e-4, abs=1e-8
             )
 

@@ -33,16 +33,16 @@ def escapes(where: tuple[Path, ...] = (_START, _HOME, _TEMPORARY)) -> list[str]:
     )
     return [
         f"{way}{MARK}-{i}"
-        for i, way in enumerate([*up, *homes, *(f"{worker_config}/" for worker_config in where)])
+        for i, way in enumerate([*up, *homes, *(f"{folder}/" for folder in where)])
     ]
 
 
 def strays() -> list[Path]:
     """Files of an attack that lie in the folders watched."""
     found = []
-    for worker_config in WATCHED:
+    for folder in WATCHED:
         with contextlib.suppress(OSError):
-            found += [entry for entry in worker_config.iterdir() if MARK in entry.name]
+            found += [entry for entry in folder.iterdir() if MARK in entry.name]
     return found
 
 

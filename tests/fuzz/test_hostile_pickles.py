@@ -40,8 +40,8 @@ PLACES: dict[str, Callable[[Any], Any]] = {
 
 def test_code_is_refused_and_never_run(images: Path, reader: Reader) -> None:
     for how in HOWS:
-        for worker_config in PLACES.values():
-            for content in pickles(worker_config(Code(how))):
+        for put in PLACES.values():
+            for content in pickles(put(Code(how))):
                 assert loaded("checkpoint, code", content, reader) == "refused"
     for content in pickles({"a": Code("os.system")})[:3]:
         said = given_to_defend("checkpoint, code", content, images, reader)

@@ -31,17 +31,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return own["x"]
 
 
-@pytest.mark.parametrize("worker_config", ["..", "../..", "../../..", "~", "$TMPDIR", "watched"])
+@pytest.mark.parametrize("where", ["..", "../..", "../../..", "~", "$TMPDIR", "watched"])
 def test_a_file_outside_is_seen(
-    worker_config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fences, "WATCHED", [tmp_path, *fences.WATCHED])
     with pytest.raises(AssertionError, match="made outside"), fenced():
-        folder = (
-            tmp_path
-            if worker_config == "watched"
-            else Path(os.path.expandvars(worker_config)).expanduser()
-        )
+        folder = tmp_path if where == "watched" else Path(os.path.expandvars(where)).expanduser()
         (folder / f"{MARK}-test").write_bytes(b"x")
     assert not fences.strays(), "it is removed, so that the next input is not blamed"
     with fenced():

@@ -35,9 +35,9 @@ def suspicion(trigger: Tensor, mask: Tensor | None = None) -> Suspicion:
 
 
 def square() -> Tensor:
-    worker_config = torch.zeros(1, 8, 8)
-    worker_config[:, 5:, 5:] = 1
-    return worker_config
+    mask = torch.zeros(1, 8, 8)
+    mask[:, 5:, 5:] = 1
+    return mask
 
 
 def test_the_true_trigger_is_recovered_wholly_in_both_forms() -> None:

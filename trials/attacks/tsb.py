@@ -17,7 +17,7 @@ from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, PositiveInt, SpecError
 from trials.types import Images, Implant, Poisoning, TriggerGoal
 
-_MOST = 10_000  # patches
+_MOST = 10_000  # patches of an image, at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,10 +100,8 @@ def _located(method: str, key: str, value: str) -> tuple[str, str]:
         raise SpecError(
             f"{method}: {key} names {value!r}, which is no text. Rename it."
         ) from problem
-    except (
-        OSError,
-        RuntimeError,
-    ) as problem:  # RuntimeError: no such user's home, links or folders without end
+    # RuntimeError: no such user's home, links or folders without end
+    except (OSError, RuntimeError) as problem:
         raise SpecError(
             f"{method}: {key} is {value!r}, which cannot be read: {problem}."
         ) from problem

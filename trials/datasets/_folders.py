@@ -76,7 +76,7 @@ def decoded(method: str, base: Path, files: list[Path], size: int, share: float 
 
     def chunks() -> Iterator[NDArray[np.uint8]]:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool, warnings.catch_warnings():
-            # of odd palettes and tags: an image can be decoded or it cannot
+            # Pillow warns of odd palettes and tags, but an image can be decoded or it cannot
             warnings.simplefilter("ignore")
             for start in range(0, len(files), chunk):
                 part = files[start : start + chunk]

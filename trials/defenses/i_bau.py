@@ -28,7 +28,7 @@ from trials.types import DefenderView
 FAMILY = "perturbation"
 
 
-_RATE = 0.1  # of the inner problem's descent, in the series for its answer
+_RATE = 0.1  # step of the inner descent that the hypergradient's series stands for
 _SHRINK = 0.001  # weight of the perturbation's squared norm
 
 

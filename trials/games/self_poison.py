@@ -6,8 +6,8 @@ Deviation: the paper gives no schedule, and the schedule decides: a backdoor pla
 half of each batch stamped, falls to plain fine-tuning that a trained-in one survives, so tuning on
 it picks settings that are too weak. Here a tenth of each batch is stamped, after shifting and
 mirroring, and the learning rate falls to zero, which wins the clean accuracy back
-(benchmarks/planting.py compares). Trigger and target are random for each copy. Besides this scheme,
-``labels``, there are others, and kinds of trigger besides the patch.
+(benchmarks/self_poisoning.py compares). Trigger and target are random for each copy. Besides this
+scheme, ``labels``, there are others, and kinds of trigger besides the patch.
 """
 
 import collections

@@ -91,7 +91,7 @@ def fill(
     check_fit(own, {k: tuple(v.shape) for k, v in found.items()}, name, may_differ)
     ready: dict[str, Tensor] = {}
     for key, value in found.items():
-        if value.shape != own[key].shape:  # one of may_differ
+        if value.shape != own[key].shape:  # check_fit has let it differ
             continue
         floats = value.dtype in _FLOATS
         if (

@@ -12,7 +12,7 @@ os.environ |= {  # read by Ray when it is imported; the store keeps what Tune wo
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "3600",
-    # else a worker that starts loses its trial to one that is free
+    # with fewer, a worker that is starting loses its trial to one that is free
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -96,7 +96,7 @@ class SchedulerSearch(Searcher):
             record = (
                 record_from_json(json.loads(result["record"])) if result.get("record") else None
             )
-            # with which a scheduler of Tune's stopped it
+            # the last points, at which a scheduler of Tune's stopped the trial
             points += [point_from_json(data) for data in result.get("points", [])]
         if record is not None:
             self._scheduler.finish(record)

@@ -85,9 +85,9 @@ class TestEveryStore:
         assert store.get(record.trial.id).error == "naïve \\udc80 \\x00 end"  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    @pytest.mark.parametrize("worker_config", ["curve", "more", "metrics", "seconds"])
+    @pytest.mark.parametrize("where", ["curve", "more", "metrics", "seconds"])
     def test_refuses_what_is_not_finite_and_keeps_what_it_had(
-        self, store: Store, make_record: Make, bad: float, worker_config: str
+        self, store: Store, make_record: Make, bad: float, where: str
     ) -> None:
         good, other = make_record(), make_record(1)
         store.put(good)
@@ -96,7 +96,7 @@ class TestEveryStore:
             "more": {"curve": (Point(0, 0.9, 0.1, extra={"loss": bad}),)},
             "metrics": {"metrics": {"asr": bad}},
             "seconds": {"seconds": bad},
-        }[worker_config]
+        }[where]
         with pytest.raises(ValueError, match=r"finite"):
             store.put_many([other, dataclasses.replace(good, **changes)])  # type: ignore[arg-type]
         assert store.records() == [good]

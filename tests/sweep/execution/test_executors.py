@@ -49,7 +49,7 @@ def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> Non
         iter([[ListStrategy("x", trials(1))]]),
         store,
         "tiny",
-        watch=lambda event, *_: heard.append(event),
+        reporter=lambda event, *_: heard.append(event),
     )
     process_pool.ProcessPool(Made(str(tmp_path)), 1).run(s)
     assert heard == ["start", "point", "point", "point", "finish"]
@@ -88,11 +88,11 @@ def test_a_record_that_its_worker_put_on_disk_before_it_died_counts(
 def test_an_interrupted_pool_leaves_no_process(store: Store, tmp_path: Path) -> None:
     worker_config = Made(str(tmp_path), nap=5.0)
 
-    def watch(event: str, *_: object) -> None:
+    def reporter(event: str, *_: object) -> None:
         if event == "point":
             raise KeyboardInterrupt
 
-    s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
+    s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", reporter=reporter)
     with pytest.raises(KeyboardInterrupt):
         process_pool.ProcessPool(worker_config, 2).run(s)
     assert not any(alive(pid) for _, pid in worker_config.starts())

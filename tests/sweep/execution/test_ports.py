@@ -79,11 +79,11 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(store: Store, tmp_path: 
     cloudpickle.register_pickle_by_value(made_up)  # type: ignore[no-untyped-call]  # workers of Ray have no path to the tests
     before, heard = listening({os.getpid()}), set[str]()
 
-    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+    def reporter(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         if event in {"point", "finish"}:
             heard.update(listening(descendants(os.getpid())) - before)
 
-    s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", watch=watch)
+    s = Scheduler(iter([[ListStrategy("x", trials(4))]]), store, "tiny", reporter=reporter)
     RayTune(Made(str(tmp_path), nap=0.2), Compute(device="cpu", workers=2)).run(s)
     assert s.over
     assert heard == {"127.0.0.1"}

@@ -113,11 +113,11 @@ def test_a_second_pass_runs_nothing(store: Store) -> None:
 def test_looking_whether_something_waits_starts_nothing(store: Store) -> None:
     heard: list[str] = []
 
-    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+    def reporter(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         heard.append(event)
 
     (trial,) = trials(1)
-    s = Scheduler(iter([[ListStrategy("a", [trial])]]), store, "tiny", 1, watch)
+    s = Scheduler(iter([[ListStrategy("a", [trial])]]), store, "tiny", 1, reporter)
     assert s.waiting()
     assert s.waiting()
     assert not heard

@@ -202,14 +202,14 @@ def test_a_record_that_comes_too_late_is_dropped_and_the_others_taken(store: Sto
     (trial,) = trials(1)
     heard: list[str] = []
 
-    def watch(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
+    def reporter(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
         heard.append(event)
 
     asleep = Scheduler(
         iter([[ListStrategy("x", [trial])]]),
         store,
         "tiny",
-        watch=watch,
+        reporter=reporter,
         driver=Driver(0.05, "asleep"),
     )
     assert asleep.next() == trial

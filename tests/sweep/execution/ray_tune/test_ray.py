@@ -84,10 +84,10 @@ def test_a_trial_that_no_node_can_run_any_more_is_told_once(store: Store, tmp_pa
 
     told: list[str] = []
 
-    def watch(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
+    def reporter(event: str, _: Trial, progress: Progress, record: Record | None) -> None:
         told.extend([progress.unschedulable] if event == "unschedulable" else [])
 
-    s = Scheduler(iter([[ListStrategy("x", trials(3))]]), store, "tiny", watch=watch)
+    s = Scheduler(iter([[ListStrategy("x", trials(3))]]), store, "tiny", reporter=reporter)
     compute = Compute(device="cpu", gpus=0.5, workers=1)
     search = searcher.SchedulerSearch(s, Made(str(tmp_path)), compute, {}, "min_asr_within_delta")
     left: list[dict[str, float]] = [{"CPU": 2, "GPU": 1}]
@@ -247,14 +247,14 @@ def test_tunes_trials_that_have_ended_leave_its_memory(
         gc.collect()
         return sum(type(thing) is TunesTrial for thing in gc.get_objects())
 
-    def watch(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
+    def reporter(event: str, trial: Trial, progress: Progress, record: Record | None) -> None:
         if event == "finish" and progress.done + progress.failed == 30:
             seen.append(kept() - before)
 
     seen: list[int] = []
     before, some = kept(), trials(30)
     monkeypatch.setattr(trial_cleanup, "MOST", 5)
-    s = Scheduler(iter([[ListStrategy("x", some)]]), store, "tiny", attempts=1, watch=watch)
+    s = Scheduler(iter([[ListStrategy("x", some)]]), store, "tiny", attempts=1, reporter=reporter)
     RayTune(Made(str(tmp_path), dies=some[3].id), TWO).run(s)
     assert (s.progress.done, s.progress.failed) == (29, 1)
     assert seen and seen[0] <= 5 + TWO.workers + 1

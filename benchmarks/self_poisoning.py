@@ -1,11 +1,11 @@
 """How alike a planted backdoor is to one that was trained in: the same treatments on both.
 
-    python -m benchmarks.planting [--victims N] [--copies N] [--most N] [--steps N]
+    python -m benchmarks.self_poisoning [--victims N] [--copies N] [--most N] [--steps N]
 
 A narrow ResNet-18 with the attack of examples/digits.toml is trained; into copies of it a backdoor
 is planted by five schedules; then every copy, and the victim with its real backdoor, is treated
 alike (same trusted images and settings), and the ASR that is left is measured on all test images.
-Writes benchmarks/results/planting.json and docs/planting.md.
+Writes benchmarks/results/self_poisoning.json and docs/self-poisoning.md.
 """
 
 import argparse
@@ -43,6 +43,7 @@ class Schedule:
     freeze_bn: bool = False
 
 
+COMMAND = "python -m benchmarks.self_poisoning"
 REACH, CDA_LOSS, LOOK = 0.95, 0.02, 5  # LOOK: steps between two looks
 SCHEDULES = (
     Schedule("half stamped, lr .01, BatchNorm frozen, stop at ASR .95", 0.01, 0.5, freeze_bn=True),
@@ -192,7 +193,7 @@ the real one does.
 Each cell is "ASR left at CDA left", on the test set, means over {victims} victims x {copies}
 copies; digits, ResNet-18 of width {width}, {trusted} trusted images. The last column is the mean
 absolute difference in ASR to the real one over the treatments. The single values are in
-benchmarks/results/planting.json.
+benchmarks/results/self_poisoning.json.
 
 {table}
 
@@ -259,17 +260,17 @@ def main() -> None:
         "victims": asked.victims,
         "copies": asked.copies,
     }
-    write("planting", figures, tiny=asked.tiny)
+    write("self_poisoning", figures, tiny=asked.tiny)
     page(found, steps, asked)
 
 
 def page(found: dict[str, Left], steps: dict[str, list[int]], asked: argparse.Namespace) -> None:
-    """Print the table, and write docs/planting.md unless the run was a tiny one."""
+    """Print the table, and write docs/self-poisoning.md unless the run was a tiny one."""
     text = table(found, steps)
     print(text)
     sweep = digits()
     words = PAGE.format(
-        command=f"python -m benchmarks.planting --victims {asked.victims} --copies {asked.copies}",
+        command=f"{COMMAND} --victims {asked.victims} --copies {asked.copies}",
         victims=asked.victims,
         copies=asked.copies,
         width=width(sweep),
@@ -278,7 +279,7 @@ def page(found: dict[str, Left], steps: dict[str, list[int]], asked: argparse.Na
         meaning=meaning(found),
     )
     if not asked.tiny:
-        (ROOT / "docs" / "planting.md").write_text(words, encoding="utf-8")
+        (ROOT / "docs" / "self-poisoning.md").write_text(words, encoding="utf-8")
 
 
 if __name__ == "__main__":
