@@ -110,6 +110,11 @@ class Reporter:
         finally:
             self._listener = None
 
+    def pass_on(self, report: TrialProgress) -> None:
+        """Tell the listener what a game has reported itself."""
+        if self._listener is not None:
+            self._listener(report)
+
     def begin(self) -> None:
         """A trial begins."""
         self.here, self._due = Phase(), 0.0

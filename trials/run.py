@@ -27,9 +27,11 @@ def run(
 ) -> Record:
     """The trial's record; exceptions of the trial become a failed record with its traceback."""
     running = perform(trial, runtime)
-    for point in running:
-        if on_point is not None:
-            on_point(point)
+    for report in running.reports():
+        if isinstance(report, TrialProgress):
+            reporter.pass_on(report)
+        elif on_point is not None:
+            on_point(report)
     return running.record
 
 

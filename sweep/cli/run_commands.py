@@ -9,7 +9,9 @@ import typer
 from results.store import DEFAULT_URL, Store
 from sweep.cli import run_views
 from sweep.cli.options import Artifacts, Json, SpecFile, StoreUrl
+from sweep.console.own_work import telling
 from sweep.console.progress import ConsoleProgress
+from sweep.console.terminal import Plain
 from sweep.execution import runner
 from sweep.execution.process_pool import workers_for
 from sweep.spec import sweep_file
@@ -98,7 +100,7 @@ def rerun(
     from sweep.commands.rerun import rerun as again  # noqa: PLC0415
 
     where = runner.artifacts_of(store, artifacts)
-    with Store.read(store) as opened:
+    with Store.read(store) as opened, telling(f"trial {trial}", Plain(stderr=True).print):
         found = again(
             opened, trial, where, from_scratch=from_scratch, device=device, tolerance=tolerance
         )

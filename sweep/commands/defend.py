@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sweep.commands import outputs
 from sweep.commands.asked import sweep_of
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import understand
+from sweep.console.own_work import telling
 from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.executor import Engine
@@ -192,16 +194,18 @@ def carry_out(
             )
         except Aborted as problem:  # what had finished by then is told all the same
             stopped = str(problem)
-        chosen = choose(sweep, store.records(sweep.name), make_runtime(worker_config))
+        with _told_of("repairing the given model with the winners", reporter):
+            chosen = choose(sweep, store.records(sweep.name), make_runtime(worker_config))
         if chosen.winner:
             last: list[Strategy] = [ListStrategy("the winner", confirmations(sweep, chosen.winner))]
             engine = Engine(use_ray=order.use_ray)
             run = runner.SweepRun(sweep, store, worker_config, engine, reporter)
             runner.run_stages(iter([last]), run)
         records = store.records(sweep.name)
-    choice, applied = apply(
-        sweep, chosen, records, make_runtime(worker_config), out, order.understood, stopped
-    )
+    with _told_of("repairing the given model", reporter):
+        choice, applied = apply(
+            sweep, chosen, records, make_runtime(worker_config), out, order.understood, stopped
+        )
     page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
     weights = out / outputs.WEIGHTS
     files = [*([weights] if weights.exists() else []), out / outputs.CHOICE, page]
@@ -210,6 +214,10 @@ def carry_out(
         "files": [str(f) for f in files],
         "set_aside": str(moved_to) if moved_to else None,
     }
+
+
+def _told_of(what: str, reporter: ConsoleProgress | None) -> AbstractContextManager[None]:
+    return telling(what, reporter.say) if reporter else nullcontext()
 
 
 def _planned(order: Order) -> runner.Planned:
