@@ -94,16 +94,19 @@ def _seen(file: Path, size: int) -> tuple[str, list[str]]:
         return digest, []
 
 
-def _changes(image: Image.Image, size: int) -> list[str]:
-    found = []
+def _of_mode(image: Image.Image) -> str:
+    """What is done to the image's colours; empty for nothing."""
     if image.mode in _GREY:
-        found.append("grey to RGB")
-    elif image.mode.startswith("I;16"):
-        found.append("16-bit grey to 8-bit RGB")
-    elif image.mode in _CLEAR or "transparency" in image.info:
-        found.append("transparency dropped")
-    elif image.mode != "RGB":
-        found.append(f"{'palette' if image.mode == 'P' else image.mode} to RGB")
+        return "grey to RGB"
+    if image.mode.startswith("I;16"):
+        return "16-bit grey to 8-bit RGB"
+    if image.mode in _CLEAR or "transparency" in image.info:
+        return "transparency dropped"
+    return "" if image.mode == "RGB" else f"{'palette' if image.mode == 'P' else image.mode} to RGB"
+
+
+def _changes(image: Image.Image, size: int) -> list[str]:
+    found = list(filter(None, [_of_mode(image)]))
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         found.append("first frame of several taken")
     if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (0, 1):

@@ -43,7 +43,7 @@ class FixedLinear(nn.Linear):
         self.register_buffer("weight", weight)
 
 
-class Classifier(nn.Module):
+class ClipClassifier(nn.Module):
     """Logits are the scale times the cosines of the image embedding and each class's text
     embedding.
 

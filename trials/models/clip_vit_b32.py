@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trials.models._clip import Classifier
+from trials.models._clip import ClipClassifier
 from trials.models._clip_files import clip_from, prompts, text_embeddings
 from trials.spec import Location, SpecError
 
@@ -62,9 +62,9 @@ def build(
             "one."
         )
     if weights:
-        return Classifier(clip_from(weights), text_embeddings(weights, words), text == "frozen")
+        return ClipClassifier(clip_from(weights), text_embeddings(weights, words), text == "frozen")
     clip = _drawn(architecture)
-    return Classifier(
+    return ClipClassifier(
         clip, F.normalize(torch.randn(classes, clip.config.projection_dim), dim=1), text == "frozen"
     )
 
