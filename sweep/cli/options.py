@@ -9,8 +9,6 @@ import typer
 from results.selection.rules import RULES
 from sweep.execution import secrets
 
-DEFAULT_RULE = "worst_kind_within_delta"
-
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
     """What a shell completes to one of these names."""

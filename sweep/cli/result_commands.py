@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from results.selection.rules import DEFAULT_RULE
 from results.store import DEFAULT_URL, Store
 from sweep.cli import result_views
-from sweep.cli.options import DEFAULT_RULE, Json, Rule, StoreUrl, SweepName
+from sweep.cli.options import Json, Rule, StoreUrl, SweepName
 from trials.spec import SpecError
 
 

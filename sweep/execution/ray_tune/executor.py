@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from results.selection.rules import DEFAULT_RULE
 from sweep.execution import machine, stops, versions
 from sweep.execution.ray_tune import actor_cache, mailbox, nodes, trial_cleanup
 from sweep.execution.ray_tune.connection import connect
@@ -24,8 +25,6 @@ from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.compute import Compute, must_fit
 from trials.spec import SpecError
-
-DEFAULT_RULE = "worst_kind_within_delta"
 
 
 @dataclass(frozen=True, slots=True)
