@@ -8,6 +8,8 @@ from results.selection.kinds import AGREE, family, planted, real_asr
 from results.selection.labels import percent
 from results.selection.winners import Winner
 
+BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow
+
 
 def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
     """Where the ASR left of the real attack is expected, or that none can be said and why."""
@@ -34,4 +36,22 @@ def inverted(w: Winner) -> list[str]:
     return [
         f"{w.defense} unlearns triggers that it inverted, and a planted one is easier to invert "
         "than a real one: copies understate what is left, by 20 to 80 points in our tests."
+    ]
+
+
+def shallow(told: HeldOutResult | None) -> list[str]:
+    """That a few stamped images bring the planted backdoors back; none where they do not, or it was
+    not measured.
+    """
+    if told is None or told.retuned is None or told.retuned <= BACK:
+        return []
+    line = ""
+    if told.path_share is not None:
+        line = (
+            f" On {percent(told.path_share, 0)} % of the line from the poisoned to the repaired "
+            "weights the ASR is above 50 %."
+        )
+    return [
+        "The repair is shallow: tuned further with five stamped images, the copies have an ASR of "
+        f"{percent(told.retuned)} % again.{line}"
     ]

@@ -85,7 +85,7 @@ def answer(
         cautions=(
             *notes,
             *(of_given(w) if not applied else []),
-            *([] if left else real_attack.inverted(w)),
+            *([] if left else [*real_attack.inverted(w), *real_attack.shallow(told)]),
             *doubts(records, w.trial, w.delta),
             *_cautions(w, seen, told, real, _borne(winners, applied)),
         ),

@@ -206,6 +206,8 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
                 }
                 for one in by_kind(winner, told)
             },
+            "retuned_asr": judged.retuned if judged else None,
+            "path_share": judged.path_share if judged else None,
             "real_asr_interval_90": list(real.interval) if real else None,
             "real_asr_pairs": {"n": real.pairs, "victims": real.victims} if real else None,
         },

@@ -1,6 +1,7 @@
 """What a page says where copies carried several kinds of trigger, and where they carried one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 import synthetic
@@ -83,6 +84,18 @@ def test_a_confirmed_number_of_a_kind_goes_before_the_chosen_one() -> None:
     found = answer("", winners([chosen(patch=0.0, warp=0.0)]), [chosen(patch=0.0, warp=0.0), held])
     assert found and found.verdict == "not repaired"
     assert [(one.kind, one.asr) for one in found.by_kind] == [("warp", 0.2), ("patch", 0.0)]
+
+
+@pytest.mark.parametrize(("asr", "shallow"), [(0.51, True), (0.5, False), (None, False)])
+def test_a_repair_that_five_stamped_images_undo_is_called_shallow(
+    asr: float | None, shallow: bool
+) -> None:
+    held = of_kinds(tuned(CURVE, "confirmation", "nad", {"lr": 0.1}), patch=0.0, warp=0.0)
+    probed = {} if asr is None else {"retuned_asr": asr, "path_share": 7 / 11}
+    held = replace(held, metrics={**held.metrics, **probed})
+    page = Page(render([chosen(patch=0.0, warp=0.0), held], title="t")).read
+    said = "the copies have an ASR of 51.0 % again. On 64 % of the line"
+    assert (said in page) == ("The repair is shallow" in page) == shallow
 
 
 @pytest.mark.parametrize(("defense", "warned"), [("neural_cleanse", True), ("nad", False)])
