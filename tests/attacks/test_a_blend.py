@@ -52,6 +52,17 @@ def test_the_noise_differs_between_seeds_and_the_waves_do_not() -> None:
     assert not torch.equal(*noise) and torch.equal(*waves)
 
 
+def test_a_smooth_picture_is_the_coarse_colours_of_the_noise_of_the_same_seed() -> None:
+    x, index = grey(0).x[:1], torch.zeros(1, dtype=torch.int64)
+    one, again, other = (
+        trigger_of(poisoned(s, mark="smooth", alpha=1.0))(x, index)[0] for s in (0, 0, 1)
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    noise = trigger_of(poisoned(0, mark="noise", alpha=1.0))(x, index)[0]
+    assert torch.equal(one, _pictures.smooth(noise))
+    assert int(one.int().diff(dim=1).abs().max()) < 80 < int(noise.int().diff(dim=1).abs().max())
+
+
 def test_test_images_carry_the_whole_picture_at_the_same_opacity() -> None:
     x, index = grey().x[:3], torch.arange(3)
     out = trigger_of(poisoned())(x, index)

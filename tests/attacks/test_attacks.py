@@ -57,6 +57,7 @@ PROMISES = {
     ),
     "adv": Promise(clean_label=True, across_devices=16),
     "badnets": Promise(clean_label=False, corner=3, on_train=9, on_test=9),
+    "blended": Promise(clean_label=False),
     "c_badnets": Promise(clean_label=True, corner=3, on_train=9, on_test=9),
     "refool": Promise(clean_label=True),
     "tsb": Promise(clean_label=False, stored_is_tested=False, on_train=9, on_test=72),

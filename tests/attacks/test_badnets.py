@@ -69,6 +69,31 @@ def test_a_random_patch_is_one_square_that_differs_between_seeds() -> None:
     assert len(marks) == 3
 
 
+@pytest.mark.parametrize(("size", "side"), [(32, 3), (32, 20), (16, 16)])
+def test_any_corner_is_the_one_nearest_to_the_place_drawn(size: int, side: int) -> None:
+    seen = set()
+    for seed in range(24):
+        drawn, corner = (
+            (stamped(poisoned(seed, size, place=p, patch=side, mark="random"), size) != 90)
+            .any(0)
+            .nonzero()
+            .min(0)
+            .values.tolist()
+            for p in ("random", "any_corner")
+        )
+        assert set(corner) <= {0, size - side}
+        away = [abs(c - d) for c, d in zip(corner, drawn, strict=True)]
+        assert max(away) <= (size - side) / 2
+        seen.add(tuple(corner))
+    assert len(seen) == (1 if size == side else 4)
+
+
+def test_a_mark_in_any_corner_is_stamped_whole() -> None:
+    for seed in range(8):
+        changed = (stamped(poisoned(seed, place="any_corner")) != 90).any(0)
+        assert int(changed.sum()) == 9
+
+
 def test_alpha_mixes_and_zero_changes_nothing() -> None:
     assert torch.equal(stamped(poisoned(alpha=0.0)), grey().x[0])
     assert stamped(poisoned(alpha=0.2))[0, :2, 0].tolist() == [123, 72]  # towards white and black

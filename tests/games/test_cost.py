@@ -90,12 +90,12 @@ def test_confirmation_costs_the_given_model_on_report_images(
     assert record.metrics["cda"] == pytest.approx(wanted[4], abs=1e-12)
 
 
-@pytest.mark.parametrize(("game", "more"), [("tuning", {}), ("confirmation", {"stop_at": 4})])
+@pytest.mark.parametrize(("game", "settings"), [("tuning", {}), ("confirmation", {"stop_at": 4})])
 def test_the_copies_cost_stands_beside_it_and_the_asr_is_the_same(
-    mixed: Sweep, copied: TrialRuntime, game: str, more: dict[str, int]
+    mixed: Sweep, copied: TrialRuntime, game: str, settings: dict[str, int]
 ) -> None:
-    _, given = played(copied, mixed, game, **more)
-    _, copies = played(copied, mixed, game, cost="copies", **more)
+    _, given = played(copied, mixed, game, **settings)
+    _, copies = played(copied, mixed, game, cost="copies", **settings)
     assert [p.extra["cda_copies"] for p in given.curve] == [p.cda for p in copies.curve]
     assert [p.asr for p in given.curve] == [p.asr for p in copies.curve]
     assert [p.cda for p in given.curve] != [p.cda for p in copies.curve]

@@ -123,7 +123,7 @@ def obedient(
     return other
 
 
-def test_a_draw_that_the_model_obeys_is_put_aside(
+def test_a_trigger_that_the_model_obeys_is_drawn_again(
     sweep: Sweep, obedient: Artifacts, tmp_path: Path
 ) -> None:
     kept, victim = Artifacts(tmp_path), tiny_sweep.first(sweep, "training")

@@ -63,7 +63,7 @@ def begun(scheme: str, model: nn.Module, seed: int = 0) -> State:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_each_scheme_plants_within_its_steps_and_gives_the_same_copy_again(
+def test_each_scheme_reaches_its_asr_within_its_steps_and_gives_the_same_copy_again(
     sweep: Sweep, artifacts: Artifacts, tmp_path: Path, scheme: str
 ) -> None:
     trial, victim = tiny_sweep.copy_trial(sweep, scheme=scheme), tiny_sweep.first(sweep, "training")

@@ -97,7 +97,7 @@ def redraw_all(model: nn.Module, rng: Generator) -> None:
 def _leaves(model: nn.Module) -> list[nn.Module]:
     """The layers that can be drawn anew, in the order of definition; one that is fixed cannot."""
     layers = (m for m in model.modules() if hasattr(m, "reset_parameters"))
-    return [m for m in layers if any(True for _ in m.parameters())]
+    return [m for m in layers if next(m.parameters(), None) is not None]
 
 
 def _draw(layers: Sequence[nn.Module], rng: Generator) -> None:

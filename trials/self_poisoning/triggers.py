@@ -6,7 +6,7 @@ none is repeated before each has been planted.
 Source: the draws of size, opacity and pattern follow Xu et al. 2021, 'Detecting AI Trojans Using
 Meta Neural Analysis', arXiv:1910.03137, section VI.
 Deviation: sizes and opacities begin higher, as a faint mark of two pixels is seldom learned from
-2,000 images; there are corner marks, faint pictures of which training shows parts, and warps besides.
+2,000 images; there are corner marks, faint pictures of which training shows parts, and warps too.
 """
 
 from collections.abc import Callable, Mapping
