@@ -4,7 +4,7 @@ they tell too little.
 
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
-from results.selection.kinds import AGREE, family, planted, real_asr
+from results.selection.kinds import family, real_asr, several
 from results.selection.labels import percent
 from results.selection.winners import Winner
 
@@ -16,8 +16,8 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
     found = real_asr(w, seen)
     if found is None:
         why = (
-            "one kind of trigger was planted"
-            if len(planted(w)) < AGREE
+            "no two kinds of trigger were planted"
+            if not several(w, seen)
             else "too few pairs of copies like these and real attacks are known"
         )
         return f"How much of a real attack is left cannot be forecast: {why}."

@@ -200,6 +200,7 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
             "n_clean": told.n_clean,
             "by_kind": {
                 one.kind: {
+                    "asr_before": one.before,
                     "asr": one.asr,
                     "asr_interval_95": list(one.interval) if one.interval else None,
                     "n_triggered": one.n_triggered,

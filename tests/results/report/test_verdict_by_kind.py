@@ -57,6 +57,17 @@ def test_one_kind_alone_is_no_repair(record: Record, kind: str, write: str) -> N
     assert "Not shown to be repaired: one kind of trigger alone" in page and "✓" not in page
 
 
+def test_a_kind_that_never_worked_agrees_with_nothing() -> None:
+    whole = chosen(patch=0.0, warp=0.0)
+    first = whole.curve[0]
+    start = replace(first, extra={**first.extra, "asr/warp": 0.49})
+    record = replace(whole, curve=(start, *whole.curve[1:]))
+    found = told(record)
+    assert found.verdict == "one kind alone" and "that worked (patch)" in found.headline
+    assert any("warp had an ASR of only 49.0 % before the defense" in c for c in found.cautions)
+    assert [one.before for one in found.by_kind] == [1.0, 0.49]
+
+
 def test_a_cost_beyond_delta_on_the_given_model_is_no_repair() -> None:
     curve = [(0, 0.95, 1.0), (50, 0.90, 0.0)]
     dear = tuned(curve, "tuning", "nad", {"lr": 0.1}, game_params={"cost": "given"})
@@ -140,7 +151,7 @@ def test_without_enough_pairs_no_forecast_is_said(pairs: list[Known]) -> None:
 
 def test_one_kind_alone_has_no_forecast(pairs: list[Known]) -> None:
     pairs += of_victims(40)
-    none = "cannot be forecast: one kind of trigger was planted."
+    none = "cannot be forecast: no two kinds of trigger were planted."
     assert any(s.endswith(none) for s in told(tuned(CURVE)).sentences)
 
 
