@@ -47,7 +47,10 @@ GAMES_BEFORE = {
     "tuning": "7afd8f5519e37397",
     "confirmation": "e9c158b0b7223611",
 }
-PLAYED_BEFORE = {"tuning": {"cost": "copies"}, "confirmation": {"cost": "copies"}}
+PLAYED_BEFORE: dict[str, dict[str, str | float]] = {
+    "tuning": {"cost": "copies"},
+    "confirmation": {"cost": "copies", "probe": False},
+}
 
 
 def trial_of(game: str, **settings: str | float) -> Trial:

@@ -73,7 +73,7 @@ LATER: Mapping[str, Mapping[str, Scalar]] = {
     "cifar10": {"size": 32},
     "self_poison": {"scheme": "labels"},
     "tuning": {"cost": "copies"},
-    "confirmation": {"cost": "copies"},
+    "confirmation": {"cost": "copies", "probe": False},
 }
 
 

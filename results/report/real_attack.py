@@ -4,9 +4,11 @@ they tell too little.
 
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
-from results.selection.kinds import AGREE, family, planted, real_asr
+from results.selection.kinds import family, real_asr, several
 from results.selection.labels import percent
 from results.selection.winners import Winner
+
+BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow
 
 
 def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
@@ -14,8 +16,8 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
     found = real_asr(w, seen)
     if found is None:
         why = (
-            "one kind of trigger was planted"
-            if len(planted(w)) < AGREE
+            "no two kinds of trigger were planted"
+            if not several(w, seen)
             else "too few pairs of copies like these and real attacks are known"
         )
         return f"How much of a real attack is left cannot be forecast: {why}."
@@ -34,4 +36,22 @@ def inverted(w: Winner) -> list[str]:
     return [
         f"{w.defense} unlearns triggers that it inverted, and a planted one is easier to invert "
         "than a real one: copies understate what is left, by 20 to 80 points in our tests."
+    ]
+
+
+def shallow(told: HeldOutResult | None) -> list[str]:
+    """That a few stamped images bring the planted backdoors back; none where they do not, or it was
+    not measured.
+    """
+    if told is None or told.retuned is None or told.retuned <= BACK:
+        return []
+    line = ""
+    if told.path_share is not None:
+        line = (
+            f" On {percent(told.path_share, 0)} % of the line from the poisoned to the repaired "
+            "weights the ASR is above 50 %."
+        )
+    return [
+        "The repair is shallow: tuned further with five stamped images, the copies have an ASR of "
+        f"{percent(told.retuned)} % again.{line}"
     ]

@@ -10,7 +10,7 @@ from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
 from results.selection.copies import doubts
-from results.selection.kinds import AGREE, OfKind, by_kind, costs_given, worst
+from results.selection.kinds import AGREE, OfKind, by_kind, costs_given, weak, worst
 from results.selection.labels import attack, percent, percents, value
 from results.selection.untouched import sure, within
 from results.selection.winners import CONTROLS, REPAIRED, Winner, best
@@ -85,8 +85,9 @@ def answer(
         cautions=(
             *notes,
             *(of_given(w) if not applied else []),
-            *([] if left else real_attack.inverted(w)),
+            *([] if left else [*real_attack.inverted(w), *real_attack.shallow(told)]),
             *doubts(records, w.trial, w.delta),
+            *_weak(seen),
             *_cautions(w, seen, told, real, _borne(winners, applied)),
         ),
         winner=w,
@@ -110,7 +111,7 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         what = f"{w.defense}, stopped at step {w.step},"
         return f"{what} repairs the planted backdoors but not the real attack."
     if verdict == "one kind alone":
-        removed = f"{w.defense}, stopped at step {w.step}, removes {verdicts.alone(w)}."
+        removed = f"{w.defense}, stopped at step {w.step}, removes {verdicts.alone(w, seen)}."
         return f"{removed} {verdicts.plant_more(w)}"
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
@@ -224,8 +225,8 @@ def _cautions(
         yield "Not confirmed on report images: the lowest of many noisy numbers is too low."
     elif w.repaired and not told.repaired:
         yield (
-            f"The images that it was chosen by say {percent(w.eta)} %; the report images do not "
-            "confirm a repair."
+            f"The images that it was chosen by say {percent(w.eta)} % at a cost of "
+            f"{percent(w.cda_loss)} points; the report images do not confirm a repair."
         )
     if seen.repaired:
         yield from _limits_of_a_repair(w, seen, real)
@@ -235,6 +236,14 @@ def _cautions(
         yield f"{w.defense} is a control: the other defenses did not beat it."
     if w.n_seeds == 1:
         yield "One seed: the spread between repetitions is unknown."
+
+
+def _weak(seen: Winner | HeldOutResult) -> Iterable[str]:
+    for kind, asr in weak(seen).items():
+        yield (
+            f"The planted {kind} had an ASR of only {percent(asr)} % before the defense: that "
+            "little of it is left shows nothing."
+        )
 
 
 def _limits_of_a_repair(

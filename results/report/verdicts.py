@@ -9,7 +9,7 @@ from typing import Literal
 from results.selection.configurations import of_game
 from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
-from results.selection.kinds import AGREE, costs_given, planted, worst
+from results.selection.kinds import costs_given, planted, several, weak, worst
 from results.selection.labels import last_line, percent
 from results.selection.understood import Understood
 from results.selection.winners import CONTROLS, REPAIRED, Winner
@@ -127,7 +127,7 @@ def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
         return "not repaired"
     if seen.cda_loss > w.delta + 1e-9:
         return "too costly"
-    return "repaired" if len(planted(w)) >= AGREE else "one kind alone"
+    return "repaired" if several(w, seen) else "one kind alone"
 
 
 def idle(winner: Winner | None) -> bool:
@@ -161,13 +161,18 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | 
     return f"{said} {plant_more(w)}" if verdict == "one kind alone" else said
 
 
-def alone(w: Winner) -> str:
+def alone(w: Winner, seen: Winner | HeldOutResult) -> str:
     """That one kind of trigger was planted, and which."""
+    works = [kind for kind in planted(w) if kind not in weak(seen)]
+    if len(planted(w)) > 1:
+        return f"the one planted kind of trigger that worked ({', '.join(works) or 'none'})"
     return f"the one kind of trigger that was planted ({planted(w)[0]}); no other was tried"
 
 
 def plant_more(w: Winner) -> str:
     """What to write so that copies carry several kinds of trigger."""
+    if len(planted(w)) > 1:
+        return "To plant the others so that they work, raise reach under [self_poisoning]."
     params = w.trial.self_poisoning.params if w.trial.self_poisoning else {}
     attack = "" if params.get("attack") == MIXED else 'attack = "mixed" under [self_poisoning] and '
     return f"To plant several, write {attack}copies = 3 or more under [tuning]."
@@ -203,7 +208,7 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         allowed = f"the {percent(w.delta)} points allowed"
         return f"Not repaired within Δ: {what} costs more clean accuracy than {allowed}"
     if verdict == "one kind alone":
-        return f"Not shown to be repaired: {what} removes {alone(w)}"
+        return f"Not shown to be repaired: {what} removes {alone(w, seen)}"
     return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 

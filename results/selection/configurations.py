@@ -55,6 +55,11 @@ class Configuration:
         return kinds_of(self.point) if self.point and self.game == "tuning" else {}
 
     @property
+    def kinds0(self) -> dict[str, float]:
+        """The same before the defense."""
+        return kinds_of(self.curve[0]) if self.curve and self.game == "tuning" else {}
+
+    @property
     def game(self) -> str:
         return self.records[0].trial.game.name if self.records else ""
 

@@ -40,6 +40,11 @@ class HeldOutResult:
     n_models: int = 1
     attack: str = ""  # one of several attacks on the victim; empty: all of them, as one ASR
     kinds: Mapping[str, float] = field(default_factory=dict)  # of copies: ASR by kind of trigger
+    kinds0: Mapping[str, float] = field(default_factory=dict)  # and before the defense
+    # of copies, where it was measured: ASR after tuning with five stamped images, and the share of
+    # the line from the poisoned to the repaired weights with an ASR above a half
+    retuned: float | None = None
+    path_share: float | None = None
 
     @property
     def cda_loss(self) -> float:
@@ -175,7 +180,16 @@ def _judge(
         delta=winner.delta,
         attack=attack,
         kinds=_means(list(map(kinds_of, ends))) if split == "report" else {},
+        kinds0=_means([kinds_of(c[0]) for c in curves]) if split == "report" else {},
+        retuned=_mean(records, "retuned_asr"),
+        path_share=_mean(records, "path_share"),
     )
+
+
+def _mean(records: Sequence[Record], metric: str) -> float | None:
+    """None where a record has none."""
+    found = [r.metrics[metric] for r in records if metric in r.metrics]
+    return fmean(found) if len(found) == len(records) else None
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

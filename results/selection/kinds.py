@@ -13,6 +13,7 @@ from results.stats.intervals import Interval, wilson
 from trials import catalog
 from trials.spec import SpecError
 
+WORKS = 0.5  # ASR that a planted backdoor must have before the defense to count
 AGREE = 2  # kinds of which at most 5 % must be left in a model that is called repaired
 Seen = Winner | HeldOutResult
 
@@ -21,6 +22,7 @@ class OfKind(NamedTuple):
     """ASR that is left of one kind of trigger, a fraction."""
 
     kind: str
+    before: float
     asr: float
     interval: Interval | None  # 95 %, over the triggered images of a copy
     n_triggered: int | None
@@ -40,12 +42,27 @@ def planted(w: Winner) -> tuple[str, ...]:
     return tuple(sorted(w.kinds)) or (str(params.get("attack", "badnets")),)
 
 
+def weak(seen: Seen) -> dict[str, float]:
+    """The kinds whose backdoors hardly worked before the defense, with their ASR: that little is
+    left of them shows nothing.
+    """
+    return {kind: asr for kind, asr in seen.kinds0.items() if asr < WORKS}
+
+
+def several(w: Winner, seen: Seen) -> bool:
+    """Whether as many kinds as a repair has to be shown on were planted, and worked."""
+    return len(planted(w)) - len(weak(seen)) >= AGREE
+
+
 def by_kind(w: Winner, seen: Seen) -> list[OfKind]:
     """What is left of each kind, most first; ``seen`` is the winner as far as it was confirmed."""
     n = seen.n_triggered
     left = seen.kinds or {planted(w)[0]: seen.eta}
     most_first = sorted(left.items(), key=lambda one: (-one[1], one[0]))
-    return [OfKind(kind, asr, wilson(asr, n) if n else None, n) for kind, asr in most_first]
+    return [
+        OfKind(kind, seen.kinds0.get(kind, seen.asr0), asr, wilson(asr, n) if n else None, n)
+        for kind, asr in most_first
+    ]
 
 
 def worst(seen: Seen) -> float:
@@ -68,7 +85,7 @@ def family(defense: str) -> str:
 
 def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     """Where the ASR left of the real attack will lie; None where too few pairs tell."""
-    if len(planted(w)) < AGREE or not w.trial.self_poisoning:
+    if not several(w, seen) or not w.trial.self_poisoning:
         return None
     scheme = str(w.trial.self_poisoning.params.get("scheme", "labels"))
     pairs, of = known(scheme, frozenset(planted(w))), family(w.defense)

@@ -59,6 +59,7 @@ class Winner:
     failed: int  # records
     pruned: int  # records
     kinds: Mapping[str, float] = field(default_factory=dict)  # ASR left by kind of trigger
+    kinds0: Mapping[str, float] = field(default_factory=dict)  # and before the defense
 
     @property
     def victim(self) -> Victim:
@@ -160,4 +161,5 @@ def _winner(group: list[Configuration]) -> Winner | None:
         failed=sum(c.failed for c in group),
         pruned=sum(c.pruned for c in group),
         kinds=won.kinds,
+        kinds0=won.kinds0,
     )

@@ -8,7 +8,13 @@ from results.selection.kinds import OfKind
 from results.selection.labels import percents
 from results.tables._columns import frame, points
 
-COLUMNS = ("kind of trigger", "η: ASR left (%)", "95 % interval (%)", "triggered images")
+COLUMNS = (
+    "kind of trigger",
+    "ASR before (%)",
+    "η: ASR left (%)",
+    "95 % interval (%)",
+    "triggered images",
+)
 
 
 def of(left: Iterable[OfKind]) -> pd.DataFrame:
@@ -16,6 +22,7 @@ def of(left: Iterable[OfKind]) -> pd.DataFrame:
     rows = [
         {
             "kind of trigger": one.kind,
+            "ASR before (%)": points(one.before),
             "η: ASR left (%)": points(one.asr),
             "95 % interval (%)": percents(one.interval),
             "triggered images": one.n_triggered,

@@ -121,10 +121,11 @@ def _print_kinds(console: Plain, w: Winner) -> None:
     """What the winner leaves of each kind of trigger, where the copies carried several."""
     if len(w.kinds) < AGREE:
         return
-    table = Grid("kind of trigger", "ASR left (95 %)", "n", words={"kind of trigger"})
+    heads = ("kind of trigger", "before", "ASR left (95 %)", "n")
+    table = Grid(*heads, words={"kind of trigger"})
     for one in by_kind(w, w):
         band = f" [{one.interval.low:.0%}, {one.interval.high:.0%}]" if one.interval else ""
-        table.add(one.kind, f"{one.asr:.1%}{band}", one.n_triggered)
+        table.add(one.kind, f"{one.before:.1%}", f"{one.asr:.1%}{band}", one.n_triggered)
     console.print(table)
 
 

@@ -200,12 +200,15 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
             "n_clean": told.n_clean,
             "by_kind": {
                 one.kind: {
+                    "asr_before": one.before,
                     "asr": one.asr,
                     "asr_interval_95": list(one.interval) if one.interval else None,
                     "n_triggered": one.n_triggered,
                 }
                 for one in by_kind(winner, told)
             },
+            "retuned_asr": judged.retuned if judged else None,
+            "path_share": judged.path_share if judged else None,
             "real_asr_interval_90": list(real.interval) if real else None,
             "real_asr_pairs": {"n": real.pairs, "victims": real.victims} if real else None,
         },

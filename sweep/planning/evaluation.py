@@ -48,6 +48,7 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
 def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     """The winner's trials on the report images, one for each base seed."""
     found = []
+    cost = str(winner.trial.game.params.get("cost", "copies"))
     for trial in expansion.trials_of(
         sweep,
         expansion.TuningTask(winner.victim, winner.trusted, winner.trial.self_poisoning),
@@ -55,7 +56,8 @@ def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     ):
         params = {
             "copies": trial.game.params["copies"],
-            "cost": trial.game.params.get("cost", "copies"),
+            "cost": cost,
+            "probe": cost != "copies",  # with it, as earlier versions measured
             "stop_at": winner.step,
             **expansion.every(sweep),
         }

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trials.games._depth import path_share, retuned
 from trials.metrics import accuracy, success
 from trials.reporting import reporter
 from trials.runtime import DefenderContext
@@ -100,6 +101,15 @@ class CopySet:
             if len(steps) != 1:
                 raise RuntimeError(f"the copies came apart at steps {sorted(steps)}")
             yield steps.pop(), [model for _, model in together]
+
+    def depth(self, models: list[nn.Module]) -> dict[str, float]:
+        """How deep the repair of the copies goes, means over them; ``models`` as repaired."""
+        backs, shares = [], []
+        for i, (c, cases) in enumerate(zip(self.copies, self.triggered, strict=True)):
+            fit = self.ctx.view.trusted.take(c.fit)
+            backs.append(retuned(models[i], fit, c.goal, cases, self.ctx.rng("retune", i)))
+            shares.append(path_share(c.model, models[i], cases))
+        return {"retuned_asr": fmean(backs), "path_share": fmean(shares)}
 
     def _repair(
         self, model: nn.Module, fit: Tensor, draw: int, every: int

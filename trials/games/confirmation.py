@@ -22,6 +22,7 @@ def play(
     stop_at: Count = 0,
     record_every: PositiveInt = 50,
     cost: Literal["given", "copies"] = "given",
+    probe: bool = True,
 ) -> Steps[Point, None, dict[str, float]]:
     """CDA and ASR on the report images before the defense and after ``stop_at`` steps.
 
@@ -30,13 +31,19 @@ def play(
         stop_at: step that tuning chose; 0 leaves the model as it is.
         record_every: steps between two stops of the defense, as in tuning.
         cost: what the CDA is measured on, the given model or the copies, as in tuning.
+        probe: measure how deep the repair of the copies goes: ``retuned_asr``, the ASR once a
+            repaired copy was tuned for five epochs on its fit images and five stamped ones, and
+            ``path_share``, the share of the line from the poisoned to the repaired weights with an
+            ASR above a half.
     """
     copy_set = CopySet(ctx, copies, "report", cost)
     start = end = copy_set.start()
+    depth = dict[str, float]()
     yield start
     for step, models in copy_set.repairs(record_every, stop_at) if stop_at else ():
         if step >= stop_at:
             end = copy_set.measure(step, models)
+            depth = copy_set.depth(models) if probe else {}
             yield end
             break
     return {
@@ -45,5 +52,6 @@ def play(
         "cda": end.cda,
         "asr": end.asr,
         "step": end.step,
+        **depth,
         **copy_set.sizes,
     }

@@ -1,6 +1,7 @@
 """What a page says where copies carried several kinds of trigger, and where they carried one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 import synthetic
@@ -56,6 +57,17 @@ def test_one_kind_alone_is_no_repair(record: Record, kind: str, write: str) -> N
     assert "Not shown to be repaired: one kind of trigger alone" in page and "✓" not in page
 
 
+def test_a_kind_that_never_worked_agrees_with_nothing() -> None:
+    whole = chosen(patch=0.0, warp=0.0)
+    first = whole.curve[0]
+    start = replace(first, extra={**first.extra, "asr/warp": 0.49})
+    record = replace(whole, curve=(start, *whole.curve[1:]))
+    found = told(record)
+    assert found.verdict == "one kind alone" and "that worked (patch)" in found.headline
+    assert any("warp had an ASR of only 49.0 % before the defense" in c for c in found.cautions)
+    assert [one.before for one in found.by_kind] == [1.0, 0.49]
+
+
 def test_a_cost_beyond_delta_on_the_given_model_is_no_repair() -> None:
     curve = [(0, 0.95, 1.0), (50, 0.90, 0.0)]
     dear = tuned(curve, "tuning", "nad", {"lr": 0.1}, game_params={"cost": "given"})
@@ -83,6 +95,18 @@ def test_a_confirmed_number_of_a_kind_goes_before_the_chosen_one() -> None:
     found = answer("", winners([chosen(patch=0.0, warp=0.0)]), [chosen(patch=0.0, warp=0.0), held])
     assert found and found.verdict == "not repaired"
     assert [(one.kind, one.asr) for one in found.by_kind] == [("warp", 0.2), ("patch", 0.0)]
+
+
+@pytest.mark.parametrize(("asr", "shallow"), [(0.51, True), (0.5, False), (None, False)])
+def test_a_repair_that_five_stamped_images_undo_is_called_shallow(
+    asr: float | None, shallow: bool
+) -> None:
+    held = of_kinds(tuned(CURVE, "confirmation", "nad", {"lr": 0.1}), patch=0.0, warp=0.0)
+    probed = {} if asr is None else {"retuned_asr": asr, "path_share": 7 / 11}
+    held = replace(held, metrics={**held.metrics, **probed})
+    page = Page(render([chosen(patch=0.0, warp=0.0), held], title="t")).read
+    said = "the copies have an ASR of 51.0 % again. On 64 % of the line"
+    assert (said in page) == ("The repair is shallow" in page) == shallow
 
 
 @pytest.mark.parametrize(("defense", "warned"), [("neural_cleanse", True), ("nad", False)])
@@ -127,7 +151,7 @@ def test_without_enough_pairs_no_forecast_is_said(pairs: list[Known]) -> None:
 
 def test_one_kind_alone_has_no_forecast(pairs: list[Known]) -> None:
     pairs += of_victims(40)
-    none = "cannot be forecast: one kind of trigger was planted."
+    none = "cannot be forecast: no two kinds of trigger were planted."
     assert any(s.endswith(none) for s in told(tuned(CURVE)).sentences)
 
 

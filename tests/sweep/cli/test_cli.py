@@ -399,8 +399,8 @@ def test_best_shows_what_is_left_of_each_kind_of_trigger(capsys: Capture, kept: 
         whole(tiny_sweep.sweep(), store, answer)
     assert called("best", "--store", kept) == 0
     out = capsys.readouterr().out
-    assert re.search(r"warp\W+10.0% \[4%, 22%\]\W+45", out)  # Wilson's interval at n = 45
-    assert re.search(r"patch\W+5.0% \[1%, 16%\]\W+45", out)
+    assert re.search(r"warp\W+100.0%\W+10.0% \[4%, 22%\]\W+45", out)  # Wilson's interval at n = 45
+    assert re.search(r"patch\W+50.0%\W+5.0% \[1%, 16%\]\W+45", out)
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
