@@ -10,8 +10,8 @@ from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
 from results.selection.copies import doubts
-from results.selection.kinds import AGREE, OfKind, by_kind, costs_given, weak, worst
 from results.selection.labels import attack, percent, percents, value
+from results.selection.trigger_kinds import AGREE, OfKind, by_kind, costs_given, weak, worst
 from results.selection.untouched import sure, within
 from results.selection.winners import CONTROLS, REPAIRED, Winner, best
 from results.stats.intervals import wilson
@@ -112,7 +112,7 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         return f"{what} repairs the planted backdoors but not the real attack."
     if verdict == "one kind alone":
         removed = f"{w.defense}, stopped at step {w.step}, removes {verdicts.alone(w, seen)}."
-        return f"{removed} {verdicts.plant_more(w)}"
+        return f"{removed} {verdicts.several_kinds_hint(w)}"
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
         left = f"{best_of} still leaves an ASR of {percent(worst(seen))} %."

@@ -9,8 +9,8 @@ from typing import Literal
 from results.selection.configurations import of_game
 from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
-from results.selection.kinds import costs_given, planted, several, weak, worst
 from results.selection.labels import last_line, percent
+from results.selection.trigger_kinds import costs_given, planted, several, weak, worst
 from results.selection.understood import Understood
 from results.selection.winners import CONTROLS, REPAIRED, Winner
 from trials.self_poisoning import MIXED
@@ -158,7 +158,7 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | 
         return f"{why} No weights were written; {kept}."
     change = f"went from {percent(own.before)} to {percent(own.after)} %"
     said = f"{_applied(verdict, w, seen)}: this model's own clean accuracy {change}, on {_on(own)}."
-    return f"{said} {plant_more(w)}" if verdict == "one kind alone" else said
+    return f"{said} {several_kinds_hint(w)}" if verdict == "one kind alone" else said
 
 
 def alone(w: Winner, seen: Winner | HeldOutResult) -> str:
@@ -169,7 +169,7 @@ def alone(w: Winner, seen: Winner | HeldOutResult) -> str:
     return f"the one kind of trigger that was planted ({planted(w)[0]}); no other was tried"
 
 
-def plant_more(w: Winner) -> str:
+def several_kinds_hint(w: Winner) -> str:
     """What to write so that copies carry several kinds of trigger."""
     if len(planted(w)) > 1:
         return "To plant the others so that they work, raise reach under [self_poisoning]."

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from results.selection.kinds import OfKind
 from results.selection.labels import percents
+from results.selection.trigger_kinds import OfKind
 from results.tables._columns import frame, points
 
 COLUMNS = (

@@ -11,8 +11,8 @@ from rich.text import Text
 from results.report.recommendation import of_given
 from results.selection.copies import doubts
 from results.selection.fronts import fronts_of
-from results.selection.kinds import AGREE, by_kind
 from results.selection.labels import last_line
+from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
 from sweep.cli.run_views import trial_label

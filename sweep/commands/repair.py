@@ -16,7 +16,7 @@ from results.report.recommendation import answer
 from results.report.verdicts import Applied, Own, Passed
 from results.selection.confirmation import confirmed
 from results.selection.copies import doubts, unplanted
-from results.selection.kinds import by_kind, real_asr
+from results.selection.trigger_kinds import by_kind, real_asr
 from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
 from results.stats.intervals import wilson

@@ -10,7 +10,7 @@ from synthetic import of_kinds, tuned
 
 from results.report.page import render
 from results.report.recommendation import Answer, answer
-from results.selection import forecast, kinds
+from results.selection import forecast
 from results.selection.forecast import Known
 from results.selection.winners import winners
 from trials.spec import Record
@@ -124,7 +124,7 @@ def test_a_model_left_alone_is_not_warned_of_an_inversion() -> None:
 def pairs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Known]]:
     """Pairs in the place of those that come with the package."""
     found: list[Known] = []
-    monkeypatch.setattr(kinds, "known", lambda scheme, planted: tuple(found))
+    monkeypatch.setattr(trigger_kinds, "known", lambda scheme, planted: tuple(found))
     yield found
 
 

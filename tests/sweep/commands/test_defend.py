@@ -15,7 +15,7 @@ from programs import Program
 from safetensors.torch import load_file
 
 from results.report.page import render
-from results.selection import kinds
+from results.selection import trigger_kinds
 from results.selection.forecast import Known
 from results.store import Store
 from sweep import defend
@@ -343,7 +343,7 @@ def test_what_is_expected_of_the_real_attack_is_in_the_choice(
 ) -> None:
     sweep, runtime, _ = ctx
     pairs = [Known(str(i % 4), "labels", "fine_tuning", 0.1, 0.3) for i in range(19)]
-    monkeypatch.setattr(kinds, "known", lambda scheme, planted: tuple(pairs))
+    monkeypatch.setattr(trigger_kinds, "known", lambda scheme, planted: tuple(pairs))
     records = [tuned(sweep, STRONG, 0.04)]
     choice, _ = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
     assert choice["expected"]["real_asr_interval_90"] == pytest.approx([0.24, 0.24])
