@@ -10,7 +10,7 @@ from synthetic import of_kinds, tuned
 
 from results.report.page import render
 from results.report.recommendation import Answer, answer
-from results.selection import forecast
+from results.selection import forecast, trigger_kinds
 from results.selection.forecast import Known
 from results.selection.winners import winners
 from trials.spec import Record
