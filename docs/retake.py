@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from results.selection.confirmation import confirmed
 from results.selection.winners import overall, winners
 from results.store import Store
 from trials.spec import Record
@@ -33,11 +34,11 @@ def rows(records: list[Record]) -> list[str]:
     for w in found:
         mine = [r for r in records if r.trial.method == w.method and r.status == "done" and r.curve]
         by_game = {r.trial.game.name: r for r in mine}
-        report, real = by_game.get("confirmation"), by_game.get("robustness")
+        report, real = confirmed(w, records), by_game.get("robustness")
         settings = ", ".join(f"{k}={v}" for k, v in w.method.params.items())
         cells = ["best" if id(w) in best else "", w.defense, f"{w.eta:.1%}", f"{w.cda_loss:+.1%}"]
         cells += [
-            f"{report.curve[-1].asr:.1%}" if report else "-",
+            f"{report.eta:.1%}" if report else "-",
             f"{real.curve[-1].asr:.1%}" if real else "-",
         ]
         cells += [
@@ -64,9 +65,9 @@ def page(records: list[Record]) -> str:
             "",
             *rows(records),
             "",
-            "η is the ASR left: on select images (which chose the setting), on report images",
-            "(which chose nothing), and for the real attack on the test set (which the defender",
-            "never sees).",
+            "η is the ASR left: of the worst of three kinds of trigger on select images (which",
+            "chose the setting) and on report images (which chose nothing), and of the real attack",
+            "on the test set (which the defender never sees).",
             "",
             f"{len(records)} trials, {seconds:.0f} s of trial time in all; {stamp}.",
             "",
