@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from results.selection.configurations import Configuration, configurations, of_game
-from results.selection.forecast import Known, forecast
-from results.selection.labels import attack, percent, settings
+from results.selection.forecast import Known, forecast, scheme_of
+from results.selection.labels import attack, settings
 from results.selection.rules import DEFAULT_RULE, SLACK, curve_of
 from results.stats.correlation import correlation
 from trials import catalog
 from trials.spec import Point, Record, content_id
 
-SHARE = 0.1  # of a batch that is stamped, where self-poisoning says nothing else
 CONTROLS = "control"  # the family of what repairs nothing
 
 
@@ -127,13 +126,6 @@ def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair
             n_real=int(real[0].metrics.get("n_triggered", 0)),
         )
     ]
-
-
-def scheme_of(params: Mapping[str, Any]) -> str:
-    """'distilled', or 'distilled, 5 % stamped' where the share of a batch is not the default."""
-    share = float(params.get("share", SHARE))
-    name = str(params.get("scheme", "labels"))
-    return name if share == SHARE else f"{name}, {percent(share, 0)} % stamped"
 
 
 def _lost(runs: Sequence[Mapping[int, Point]], step: int, what: str) -> float:

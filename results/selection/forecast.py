@@ -7,16 +7,26 @@ there are many; the share that was covered on victims left out stands beside it 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from results.reference import load
 from results.stats.intervals import Interval
+from trials.spec import Scalar
 
+SHARE = 0.1  # of a batch that is stamped, where self-poisoning says nothing else
 LEVEL = 0.9  # share of real attacks that the interval is to hold
 INVERSION = "inversion"  # copies understate what this family leaves, so it is never pooled
 PAIRS = "prediction_pairs"
+
+
+def scheme_of(params: Mapping[str, Scalar]) -> str:
+    """How self-poisoning with these settings is called among the pairs: 'distilled', or 'distilled,
+    5 % stamped' where the share of a batch is not the default.
+    """
+    share, name = float(params.get("share", SHARE)), str(params.get("scheme", "labels"))
+    return name if share == SHARE else f"{name}, {100 * share:g} % stamped"
 
 
 class Known(NamedTuple):

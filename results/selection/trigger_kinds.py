@@ -7,13 +7,14 @@ nothing of others.
 from typing import NamedTuple
 
 from results.selection.confirmation import HeldOutResult
-from results.selection.forecast import alike, forecast, known
+from results.selection.forecast import alike, forecast, known, scheme_of
 from results.selection.winners import Winner
 from results.stats.intervals import Interval, wilson
 from trials import catalog
 from trials.spec import SpecError
 
 WORKS = 0.5  # ASR that a planted backdoor must have before the defense to count
+VICTIMS = 5  # on which the pairs of a forecast have to lie: those of one are alike
 AGREE = 2  # kinds of which at most 5 % must be left in a model that is called repaired
 Seen = Winner | HeldOutResult
 
@@ -87,10 +88,11 @@ def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     """Where the ASR left of the real attack will lie; None where too few pairs tell."""
     if not several(w, seen) or not w.trial.self_poisoning:
         return None
-    scheme = str(w.trial.self_poisoning.params.get("scheme", "labels"))
+    scheme = scheme_of(w.trial.self_poisoning.params)
     pairs, of = known(scheme, frozenset(planted(w))), family(w.defense)
     interval = forecast(worst(seen), of, pairs)
     if interval is None:
         return None
     used = alike(of, pairs)
-    return Forecast(interval, len(used), len({p.victim for p in used}))
+    victims = len({p.victim for p in used})
+    return Forecast(interval, len(used), victims) if victims >= VICTIMS else None

@@ -128,10 +128,10 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Known]]:
     yield found
 
 
-def of_victims(n: int, family: str = "fine_tuning") -> Sequence[Known]:
-    """Pairs on five victims of which the real attack keeps 0 to 0.2 more than the copies."""
+def of_victims(n: int, family: str = "fine_tuning", victims: int = 5) -> Sequence[Known]:
+    """Pairs on some victims of which the real attack keeps 0 to 0.2 more than the copies."""
     apart = [0.2 * i / (n - 1) for i in range(n)]
-    return [Known(str(i % 5), "labels", family, 0.1, 0.1 + a) for i, a in enumerate(apart)]
+    return [Known(str(i % victims), "labels", family, 0.1, 0.1 + a) for i, a in enumerate(apart)]
 
 
 def test_the_forecast_is_said_with_its_pairs_and_victims(pairs: list[Known]) -> None:
@@ -146,6 +146,8 @@ def test_without_enough_pairs_no_forecast_is_said(pairs: list[Known]) -> None:
     record = chosen(patch=0.0, warp=0.04)
     assert any(s.startswith(none) for s in told(record).sentences)
     pairs += of_victims(18)  # one too few for 90 % on both sides
+    assert any(s.startswith(none) for s in told(record).sentences)
+    pairs[:] = of_victims(40, victims=4)  # those of one victim are alike
     assert any(s.startswith(none) for s in told(record).sentences)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from results.selection.forecast import INVERSION, Known, forecast
+from results.selection.forecast import INVERSION, Known, forecast, scheme_of
 
 
 def pairs(apart: Sequence[float], family: str = "pruning", victim: str = "v") -> list[Known]:
@@ -73,3 +73,9 @@ def test_the_interval_holds_at_least_the_level_of_exchangeable_pairs(n: int, lev
         assert found is not None
         held += found.low <= 0.5 + apart[0] <= found.high
     assert held / draws >= level - 3 * math.sqrt(level * (1 - level) / draws)
+
+
+def test_a_scheme_with_another_share_of_stamped_images_is_another_scheme() -> None:
+    assert scheme_of({}) == "labels"
+    assert scheme_of({"scheme": "distilled", "share": 0.1}) == "distilled"
+    assert scheme_of({"scheme": "distilled", "share": 0.05}) == "distilled, 5 % stamped"

@@ -342,12 +342,12 @@ def test_what_is_expected_of_the_real_attack_is_in_the_choice(
     ctx: tuple[Sweep, TrialRuntime, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, runtime, _ = ctx
-    pairs = [Known(str(i % 4), "labels", "fine_tuning", 0.1, 0.3) for i in range(19)]
+    pairs = [Known(str(i % 5), "labels", "fine_tuning", 0.1, 0.3) for i in range(19)]
     monkeypatch.setattr(trigger_kinds, "known", lambda scheme, planted: tuple(pairs))
     records = [tuned(sweep, STRONG, 0.04)]
     choice, _ = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
     assert choice["expected"]["real_asr_interval_90"] == pytest.approx([0.24, 0.24])
-    assert choice["expected"]["real_asr_pairs"] == {"n": 19, "victims": 4}
+    assert choice["expected"]["real_asr_pairs"] == {"n": 19, "victims": 5}
     assert "24.0 to 24.0 % is expected to be left (90 % interval from 19" in choice["sentence"]
 
 
