@@ -13,7 +13,12 @@ from typing import Any
 
 from ray import tune
 from ray.exceptions import RayError
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_get,
+    _internal_kv_initialized,
+    _internal_kv_put,
+)
 
 from trials.reporting import Listener, TrialProgress
 
@@ -32,6 +37,8 @@ def post(key: str) -> Listener:
 
 def drop(key: str) -> None:
     """The trial has ended."""
+    if not _internal_kv_initialized():  # Ray has gone, and the word with it
+        return
     with contextlib.suppress(RayError):
         _internal_kv_del(key, namespace=_NAMESPACE)
 
