@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.experimental.internal_kv import (
     _internal_kv_del,
     _internal_kv_get,
-    _internal_kv_initialized,
     _internal_kv_put,
 )
 
@@ -37,7 +37,7 @@ def post(key: str) -> Listener:
 
 def drop(key: str) -> None:
     """The trial has ended."""
-    if not _internal_kv_initialized():  # Ray has gone, and the word with it
+    if not ray.is_initialized():  # Ray has gone, and the word with it
         return
     with contextlib.suppress(RayError):
         _internal_kv_del(key, namespace=_NAMESPACE)
