@@ -13,8 +13,10 @@ pairs to results/reference/prediction_pairs.csv, from which the forecasts of rep
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -102,10 +104,10 @@ def main() -> None:
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
     parser.add_argument("--keep", action="store_true", help=f"add the pairs to {FILE.name}")
     given = parsed(parser)
-    if given.tiny:
-        print(TINY)
     found = tiny() if given.tiny else pairs_in(given.store)
     print("\n".join(table(found)) if found else "no setting ran on copies and on a real attack")
+    if given.tiny:
+        print(TINY + json.dumps({"qualities": [asdict(q) for q in qualities(found)]}))
     if given.keep and found:
         print(f"{FILE.name} has {keep(found)} pairs now")
 
