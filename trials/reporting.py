@@ -112,8 +112,12 @@ class Reporter:
 
     def pass_on(self, report: TrialProgress) -> None:
         """Tell the listener what a game has reported itself."""
-        if self._listener is not None:
+        if self._listener is None:
+            return
+        try:
             self._listener(report)
+        except Exception:  # a listener that fails must not end the trial
+            self._listener = None
 
     def begin(self) -> None:
         """A trial begins."""
@@ -170,7 +174,7 @@ class Reporter:
         value = loss if loss is None or isinstance(loss, float) else float(loss.item())
         try:
             self._listener(self.progress(step, steps, None if value is None else value / over))
-        except Exception:  # whoever waits is no part of the trial
+        except Exception:  # a listener that fails must not end the trial
             self._listener = None
 
     def progress(self, step: int, steps: int, loss: float | None) -> TrialProgress:
