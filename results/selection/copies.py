@@ -29,7 +29,7 @@ def doubts(records: Iterable[Record], trial: Trial, delta: float) -> tuple[str, 
         and r.trial.trusted == trial.trusted
         if _without_copy(r.trial.game) == _without_copy(self_poisoning)
     ]
-    given = trial.game.params.get("cost", "copies") == "given"
+    given = trial.game.params.get("cost", "copies") != "copies"
     return (*_dear(made, delta, given), *unplanted(made))
 
 

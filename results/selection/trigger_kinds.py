@@ -73,7 +73,7 @@ def worst(seen: Seen) -> float:
 
 def costs_given(w: Winner) -> bool:
     """Whether the CDA is the given model's, repaired as the copies are; else it is the copies'."""
-    return w.trial.game.params.get("cost", "copies") == "given"
+    return w.trial.game.params.get("cost", "copies") != "copies"
 
 
 def family(defense: str) -> str:

@@ -33,6 +33,7 @@ LIMIT = 6  # configurations of each
 _SHORT = {"batch": 64, "steps": 200}
 _AS_IT_IS = ("overlay_soup",)  # its steps are those of one of several models
 _COPIES = 3
+_SCHEME = "distilled"  # of those measured, the one that orders settings best (docs/answer.md)
 _NOT_HERE = {
     "victim": "the model and the images are those of --model and --trusted",
     "trusted": "all images of --trusted are used",
@@ -98,13 +99,13 @@ def sweep_of(
 
 def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
-    carry three kinds of trigger.
+    carry three kinds of trigger, distilled.
     """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
             "tuning": {"copies": _COPIES},
-            "self_poisoning": {"attack": MIXED},
+            "self_poisoning": {"attack": MIXED, "scheme": _SCHEME},
             "defenses": [_default(name, profile) for name in DEFENSES],
         }
     data = modern(sweep_file.table_of(Path(spec)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
+from results.selection.trigger_kinds import costs_given
 from results.selection.winners import Winner, overall, winners
 from sweep.planning import expansion
 from sweep.planning.detection import inspections
@@ -48,7 +49,7 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
 def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
     """The winner's trials on the report images, one for each base seed."""
     found = []
-    cost = str(winner.trial.game.params.get("cost", "copies"))
+    cost = "given" if costs_given(winner) else "copies"
     for trial in expansion.trials_of(
         sweep,
         expansion.TuningTask(winner.victim, winner.trusted, winner.trial.self_poisoning),

@@ -20,6 +20,7 @@ from trials.run import run
 from trials.runtime import TrialRuntime
 from trials.spec import MethodConfig, Record, Trial
 from trials.storage.artifacts import Artifacts
+from trials.train import clone
 from trials.types import DefenderView
 
 COPIES = 6  # the first kind of trigger twice, the first cut twice
@@ -81,6 +82,46 @@ def test_the_cost_is_that_of_the_given_model_under_the_same_setting(
     assert record.metrics["cda0"] == cdas[0]
 
 
+def test_the_copies_are_repaired_as_far_as_the_given_model_stays_within_delta(
+    mixed: Sweep, copied: TrialRuntime
+) -> None:
+    _, whole = played(copied, mixed, "tuning", cost="both", delta=1.0)
+    start, *rest = whole.curve
+    assert [p.step for p in rest] == [2, 4, 6]
+    losses = {p.step: start.cda - p.cda for p in rest}
+    for delta in (0.0, *losses.values(), 1.0):
+        _, record = played(copied, mixed, "tuning", delta=delta, patience=3)
+        last = max((step for step, loss in losses.items() if loss <= delta + 1e-9), default=0)
+        expected = [p for p in whole.curve if p.step <= last]
+        assert [replace(p, seconds=0) for p in record.curve] == [
+            replace(p, seconds=0) for p in expected
+        ]
+        assert record.metrics["cda_given"] == max(p.cda for p in rest)
+
+
+def test_a_setting_that_costs_too_much_is_not_run_on_the_copies(
+    mixed: Sweep, copied: TrialRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repaired: list[nn.Module] = []
+
+    def ruin(view: DefenderView, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:
+        repaired.append(view.model)
+        model = clone(view.model)
+        for parameter in model.parameters():
+            parameter.data.zero_()
+        yield 2, model
+
+    def in_role(role: str, _: Trial) -> Callable[..., Any] | None:
+        return ruin if role == "defense" else None
+
+    monkeypatch.setattr("trials.runtime._in_role", in_role)
+    trial, record = played(copied, mixed, "tuning", delta=0.02)
+    given = copied.defender(trial).view.model
+    assert len(repaired) == 4 and all(model is given for model in repaired)
+    assert [p.step for p in record.curve] == [0]
+    assert record.metrics["cda_given"] < record.metrics["cda0"] - 0.02
+
+
 def test_confirmation_costs_the_given_model_on_report_images(
     mixed: Sweep, copied: TrialRuntime
 ) -> None:
@@ -126,7 +167,7 @@ def test_copies_of_one_named_attack_have_no_kinds(sweep: Sweep, runtime: TrialRu
     assert not [k for k in record.curve[-1].extra if k.startswith("asr/")]
 
 
-@pytest.mark.parametrize(("cost", "given"), [("given", 4), ("copies", 0)])
+@pytest.mark.parametrize(("cost", "given"), [("given", 4), ("both", 4), ("copies", 0)])
 def test_the_given_model_is_repaired_once_a_cut(
     mixed: Sweep, copied: TrialRuntime, monkeypatch: pytest.MonkeyPatch, cost: str, given: int
 ) -> None:
@@ -157,7 +198,8 @@ def test_with_one_cut_the_given_model_is_repaired_once(
     victim = tiny_sweep.first(sweep, "training")
     kept.save(victim.id, *artifacts.load(victim.id))
     one = tiny_sweep.sweep(
-        self_poisoning={**SELF_POISONING, "folds": 1}, tuning={"copies": 2, "record_every": 6}
+        self_poisoning={**SELF_POISONING, "folds": 1},
+        tuning={"copies": 2, "record_every": 6, "delta": 1.0},
     )
     trial, runtime = tiny_sweep.first(one, "tuning"), TrialRuntime(kept)
     for i in range(2):

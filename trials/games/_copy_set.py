@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from trials.games._depth import path_share, retuned
 from trials.metrics import accuracy, success
-from trials.reporting import reporter
+from trials.reporting import Phase, reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning import KINDS
 from trials.spec import Point
 from trials.types import DefenderView
 
 OF_KIND = "asr/"  # before a kind of trigger: the ASR of its copies, in ``extra``
-Cost = Literal["given", "copies"]
+Cost = Literal["given", "both", "copies"]
 
 
 class CopySet:
@@ -26,7 +26,8 @@ class CopySet:
 
     Args:
         cost: on what the clean accuracy is measured: the given model, which needs no trigger and
-            is repaired once for each way in which the copies' images are cut; or the copies.
+            is repaired once for each way in which the copies' images are cut, before the copies
+            (given) or beside them (both); or the copies.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class CopySet:
         self.images = [trusted.take(p) for p in places]
         self.triggered = [c.goal.cases(s) for s, c in zip(self.images, self.copies, strict=True)]
         cuts = {tuple(c.fit.tolist()): i for i, c in reversed(list(enumerate(self.copies)))}
-        self._given = sorted(cuts.values()) if cost == "given" else []
+        self._given = sorted(cuts.values()) if cost != "copies" else []
+        self._beside = self._given if cost == "both" else []
         self.sizes = {
             # distinct images: the binomial's n
             "n_clean": float(len(set(torch.cat(places).tolist()))),
@@ -51,30 +53,45 @@ class CopySet:
             "copies": float(copies),
         }
 
+    @property
+    def share_of_given(self) -> float:
+        """Of the repairs, the share that is the given model's."""
+        return len(self._given) / (len(self._given) + len(self.copies))
+
     def start(self) -> Point:
         """The copies and the given model before any repair."""
         given = [self.ctx.view.model] * len(self._given)
-        return self.measure(0, [*(c.model for c in self.copies), *given])
+        cda = self._cda(given) if given else None
+        return self.measure(0, [c.model for c in self.copies], cda)
 
-    def measure(self, step: int, models: list[nn.Module]) -> Point:
+    def measure(self, step: int, models: list[nn.Module], cda: float | None = None) -> Point:
         """Mean ASR over the copies, and the mean CDA of what it is to be measured on.
 
         ``extra`` has each copy's own, the copies' mean CDA and spreads (population sd), and the
         mean ASR of each kind of trigger.
+
+        Args:
+            step: of the repair.
+            models: the copies, and whatever is repaired beside them.
+            cda: of the given model where it was repaired before the copies.
         """
         number = len(self.copies)
         cdas = [accuracy(m, s) for m, s in zip(models[:number], self.images, strict=True)]
         asrs = [success(m, cases) for m, cases in zip(models[:number], self.triggered, strict=True)]
-        given = [
-            accuracy(m, self.images[i]) for m, i in zip(models[number:], self._given, strict=True)
-        ]
+        if models[number:]:
+            cda = self._cda(models[number:])
         each = {f"cda_{i}": v for i, v in enumerate(cdas)} | {
             f"asr_{i}": v for i, v in enumerate(asrs)
         }
         spread = {"cda_sd": pstdev(cdas), "asr_sd": pstdev(asrs)}
-        of_copies = {"cda_copies": fmean(cdas)} if given else {}
+        of_copies = {} if cda is None else {"cda_copies": fmean(cdas)}
         extra = {**each, **spread, **of_copies, **self._by_kind(asrs)}
-        return Point(step, fmean(given or cdas), fmean(asrs), extra=extra)
+        return Point(step, fmean(cdas) if cda is None else cda, fmean(asrs), extra=extra)
+
+    def _cda(self, given: list[nn.Module]) -> float:
+        """Mean CDA of the given model, as repaired for each cut."""
+        pairs = zip(given, self._given, strict=True)
+        return fmean(accuracy(model, self.images[i]) for model, i in pairs)
 
     def _by_kind(self, asrs: list[float]) -> dict[str, float]:
         kinds = [c.kind for c in self.copies]
@@ -84,23 +101,25 @@ class CopySet:
             found[OF_KIND + kind] = fmean(mine)
         return found
 
+    def cost(self, every: int) -> Iterator[tuple[int, float]]:
+        """(step, CDA of the given model) of its repair, alone."""
+        given = self.ctx.view.model
+        runs = [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
+        for step, models in _together(runs, reporter.split(*("the given model" for _ in runs))):
+            yield step, self._cda(models)
+
     def repairs(self, every: int, stop_at: int = 0) -> Iterator[tuple[int, list[nn.Module]]]:
         """(step, models) each time that all have come to the same step; each copy is fitted on its
-        own part, and the given model on that of one of them. The caller stops at ``stop_at``; 0
-        for the end.
+        own part, and the given model, where it is repaired beside them, on that of one of them. The
+        caller stops at ``stop_at``; 0 for the end.
         """
         reporter.until(stop_at)
         number, given = len(self.copies), self.ctx.view.model
         names = [f"copy {i} of {number}" for i in range(1, number + 1)]
-        phases = reporter.split(*names, *("the given model" for _ in self._given))
+        phases = reporter.split(*names, *("the given model" for _ in self._beside))
         runs = [self._repair(c.model, c.fit, i, every) for i, c in enumerate(self.copies)]
-        runs += [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
-        runs = [phase.along(run) for phase, run in zip(phases, runs, strict=True)]
-        for together in zip(*runs, strict=True):
-            steps = {step for step, _ in together}
-            if len(steps) != 1:
-                raise RuntimeError(f"the copies came apart at steps {sorted(steps)}")
-            yield steps.pop(), [model for _, model in together]
+        runs += [self._repair(given, self.copies[i].fit, i, every) for i in self._beside]
+        yield from _together(runs, phases)
 
     def depth(self, models: list[nn.Module]) -> dict[str, float]:
         """How deep the repair of the copies goes, means over them; ``models`` as repaired."""
@@ -117,3 +136,15 @@ class CopySet:
         assert self.ctx.repair is not None
         view = DefenderView(model, self.ctx.view.trusted.take(fit))
         return self.ctx.repair(view, self.ctx.rng("repair", draw), every)
+
+
+def _together(
+    runs: list[Iterator[tuple[int, nn.Module]]], phases: list[Phase]
+) -> Iterator[tuple[int, list[nn.Module]]]:
+    """(step, models) of repairs in lockstep."""
+    told = [phase.along(run) for phase, run in zip(phases, runs, strict=True)]
+    for together in zip(*told, strict=True):
+        steps = {step for step, _ in together}
+        if len(steps) != 1:
+            raise RuntimeError(f"the copies came apart at steps {sorted(steps)}")
+        yield steps.pop(), [model for _, model in together]

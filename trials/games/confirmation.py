@@ -36,7 +36,7 @@ def play(
             ``path_share``, the share of the line from the poisoned to the repaired weights with an
             ASR above a half.
     """
-    copy_set = CopySet(ctx, copies, "report", cost)
+    copy_set = CopySet(ctx, copies, "report", "copies" if cost == "copies" else "both")
     start = end = copy_set.start()
     depth = dict[str, float]()
     yield start

@@ -5,15 +5,20 @@ Source: Lukas & Kerschbaum 2023, arXiv:2305.09671, sections V-B (the largest CDA
 (self-poisoning).
 Deviation: several copies with their own triggers run in lockstep and are averaged, on images held
 out from fitting; the reference release measures one copy on test images. What a setting costs is
-measured on the given model itself, which needs no trigger.
+measured on the given model itself, which needs no trigger; what costs too much is not run on the
+copies.
 """
 
 from collections.abc import Generator as Steps
+from collections.abc import Iterator
 from typing import Literal
 
 from trials.games._copy_set import CopySet
+from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Count, Fraction, Point, PositiveInt
+
+SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
 
 
 def play(
@@ -24,7 +29,7 @@ def play(
     delta: Fraction = 0.02,
     record_every: PositiveInt = 50,
     patience: Count = 3,
-    cost: Literal["given", "copies"] = "given",
+    cost: Literal["given", "both", "copies"] = "given",
 ) -> Steps[Point, None, dict[str, float]]:
     """Mean ASR over the copies, and the CDA, on their select images, until the CDA stays lower by
     more than ``delta``.
@@ -36,23 +41,51 @@ def play(
         record_every: optimizer steps between two points of the curve.
         patience: points in a row that may lie beyond ``delta`` before the run stops; a high
             learning rate costs accuracy at first and wins it back. Such points are never chosen.
-        cost: what the CDA is measured on: the given model, which the defense repairs as it does the
-            copies, or the copies. Of the first, ``extra`` has that of the copies as
+        cost: what the CDA is measured on. given: the given model, which the defense repairs first;
+            the copies are repaired only up to the last step that costs it at most ``delta``, and
+            not at all where there is none. both: the given model too, beside the copies, to the
+            end. copies: the copies. Of the first two, ``extra`` has the CDA of the copies as
             ``cda_copies``.
     """
     copy_set = CopySet(ctx, copies, "select", cost)
     start = copy_set.start()
     yield start
+    floor = start.cda - delta - SLACK
     beyond = 0
-    for step, models in copy_set.repairs(record_every):
-        point = copy_set.measure(step, models)
-        yield point
-        beyond = beyond + 1 if point.cda < start.cda - delta - 1e-9 else 0
-        if beyond > patience:
-            break
+    facts: dict[str, float] = {}
+    if cost == "given":
+        paid: dict[int, float] = {}
+        reporter.part("", 0, copy_set.share_of_given)
+        for step, cda in copy_set.cost(record_every):
+            paid[step] = cda
+            beyond = beyond + 1 if cda < floor else 0
+            if beyond > patience:
+                break
+        reporter.part("", copy_set.share_of_given, 1)
+        yield from _affordable(copy_set, paid, floor, record_every)
+        facts["cda_given"] = max(paid.values(), default=start.cda)
+    else:
+        for step, models in copy_set.repairs(record_every):
+            point = copy_set.measure(step, models)
+            yield point
+            beyond = beyond + 1 if point.cda < floor else 0
+            if beyond > patience:
+                break
     return {
         "cda0": start.cda,
         "asr0": start.asr,
         "stopped": float(beyond > patience),
+        **facts,
         **copy_set.sizes,
     }
+
+
+def _affordable(
+    copy_set: CopySet, paid: dict[int, float], floor: float, every: int
+) -> Iterator[Point]:
+    """The points of the copies up to the last step at which the given model keeps ``floor``."""
+    last = max((step for step, cda in paid.items() if cda >= floor), default=0)
+    for step, models in copy_set.repairs(every, last) if last else ():
+        yield copy_set.measure(step, models, paid[step])
+        if step >= last:
+            return

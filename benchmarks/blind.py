@@ -1,0 +1,235 @@
+"""Does ``defend``, which sees neither trigger nor test set, repair models with a real backdoor?
+
+    python -m benchmarks.blind victims.toml --store sqlite:///victims.db [--minutes 30] [--keep]
+
+Trains the victims of each sweep's file, where the store does not have them yet. Hands each one's
+weights and its trusted images, as a folder of PNGs, to ``defend`` with its default settings, and
+measures the model that comes back on the test set, with the attacker's trigger. No model that
+still obeys its trigger may be called repaired. A victim whose attack was not learned (ASR below
+80 %) proves nothing and is left out; a clean one has no ASR. ``--keep`` adds the lines to
+benchmarks/results/blind.csv.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from benchmarks._shared import OUTPUT, TINY, parsed
+from results.selection.winners import REPAIRED
+from sweep import api
+from sweep.commands import outputs
+from sweep.commands.defend import MINUTES, defend
+from sweep.execution.runner import worker_config_of
+from sweep.execution.worker import make_runtime
+from sweep.planning import expansion
+from sweep.spec import sweep_file
+from sweep.spec.sweep_file import Sweep
+from trials.games._attacks import Attacks
+from trials.metrics import accuracy
+from trials.spec import Trial, Victim
+from trials.types import Images
+from trials.weights.files import save_weights
+
+LEARNED = 0.8  # ASR from which a victim counts
+FILE = OUTPUT / "blind.csv"
+KEY = ["victim", "minutes"]
+HERE = Path(__file__).parent
+TINY_SWEEP, TINY_SPEC = HERE / "prediction_tiny.toml", HERE / "blind_tiny.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One victim, and what came of it; rates are fractions, None where there is none."""
+
+    victim: str
+    attack: str
+    victim_seed: int
+    cda: float
+    asr: float | None
+    chosen: str
+    verdict: str
+    eta_promised: float | None  # on the copies' report images, of the worst kind of trigger
+    eta_real: float | None
+    cda_loss_real: float
+    interval_low: float | None  # of the forecast of the real ASR, where one is given
+    interval_high: float | None
+    seconds: float
+    minutes: float  # that defend was given
+
+    @property
+    def false(self) -> bool:
+        """Called repaired, and it is not."""
+        return self.verdict == "repaired" and (self.eta_real or 0.0) > REPAIRED
+
+
+class Victims:
+    """The victims of a sweep, trained, with what a judge knows of them."""
+
+    def __init__(self, sweep: Sweep, url: str) -> None:
+        self.sweep = replace(sweep, name=f"{sweep.name}, victims", game="training")
+        api.run(self.sweep, url)
+        self.runtime = make_runtime(worker_config_of(self.sweep, url))
+
+    def trials(self) -> list[Trial]:
+        share = self.sweep.trusted[0]
+        return [replace(t, trusted=share) for t in expansion.victims(self.sweep)]
+
+    def model(self, trial: Trial) -> nn.Module:
+        """The victim, as it was trained."""
+        return self.runtime.defender(trial).view.model
+
+    def trusted(self, trial: Trial) -> Images:
+        """The defender's images."""
+        return self.runtime.trusted(trial)
+
+    def repaired(self, trial: Trial, weights: Path) -> nn.Module:
+        """The victim with these weights; as it was where there are none."""
+        if not weights.exists():
+            return self.model(trial)
+        model = self.runtime.fresh(trial.victim)
+        model.load_state_dict(load_file(weights))
+        return model.eval()
+
+    def measured(self, trial: Trial, model: nn.Module) -> tuple[float, float | None]:
+        """CDA and ASR on the test set; no ASR for a clean victim."""
+        test = self.runtime.evaluator(trial).test()
+        if not trial.victim.attacks:
+            return accuracy(model, test), None
+        attacks = Attacks(self.runtime.poisoning(trial.victim), test)
+        return accuracy(model, test), attacks.measure(model)["asr"]
+
+
+def export(images: Images, folder: Path) -> None:
+    """The images as PNGs, one sub-folder a class, in the order of the classes."""
+    for i, (pixels, label) in enumerate(zip(images.x.cpu(), images.y.tolist(), strict=True)):
+        place = folder / f"{label:04}" / f"{i:06}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(place)
+
+
+def arch_of(victim: Victim) -> str:
+    """The model as ``--arch`` names it."""
+    settings = ",".join(f"{k}={v}" for k, v in victim.model.params.items())
+    return f"{victim.model.name}:{settings}" if settings else victim.model.name
+
+
+def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
+    """Defend one victim; None where its attack was not learned."""
+    cda, asr = victims.measured(trial, victims.model(trial))
+    if asr is not None and asr < LEARNED:
+        return None
+    victim, trusted = trial.victim, victims.trusted(trial)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export(trusted, folder / "trusted")
+        save_weights(victims.model(trial), folder / "model.safetensors")
+        began = time.monotonic()
+        choice = defend(
+            folder / "model.safetensors",
+            arch_of(victim),
+            folder / "trusted",
+            folder / "out",
+            size=trusted.x.shape[-1],
+            flip=trusted.flip,
+            **asked,
+        )
+        seconds = time.monotonic() - began
+        model = victims.repaired(trial, folder / "out" / outputs.WEIGHTS)
+        after, left = victims.measured(trial, model)
+    low, high = choice.get("expected", {}).get("real_asr_interval_90") or (None, None)
+    return Line(
+        victim=victim.id,
+        attack="+".join(a.name for a in victim.attacks) or "none",
+        victim_seed=victim.seed,
+        cda=cda,
+        asr=asr,
+        chosen=_chosen(choice),
+        verdict=choice["verdict"],
+        eta_promised=_promised(choice),
+        eta_real=left,
+        cda_loss_real=cda - after,
+        interval_low=low,
+        interval_high=high,
+        seconds=seconds,
+        minutes=asked.get("minutes", MINUTES),
+    )
+
+
+def _chosen(choice: dict[str, Any]) -> str:
+    """The defense, its settings and its step."""
+    if "defense" not in choice:
+        return "nothing"
+    settings = ", ".join(f"{k}={v}" for k, v in choice["settings"].items())
+    return f"{choice['defense']}({settings}) at step {choice['stop_at_step']}"
+
+
+def _promised(choice: dict[str, Any]) -> float | None:
+    expected = choice.get("expected", {})
+    kinds: list[float] = [one["asr"] for one in expected.get("by_kind", {}).values()]
+    return max(kinds, default=expected.get("asr"))
+
+
+def lines(sweeps: Sequence[Sweep], url: str, **asked: Any) -> Iterator[Line]:
+    """A line a victim, as they come."""
+    for sweep in sweeps:
+        victims = Victims(sweep, url)
+        for trial in victims.trials():
+            line = line_of(victims, trial, **asked)
+            if line is None:
+                print(f"{trial.victim.id}: its attack was not learned")
+                continue
+            left = "-" if line.eta_real is None else f"{line.eta_real:.1%}"
+            print(
+                f"{line.victim} {line.attack}: {line.verdict}, {line.chosen}; promised "
+                f"{line.eta_promised}, real {left}, CDA loss {line.cda_loss_real:.1%}, "
+                f"{line.seconds:.0f} s",
+                flush=True,
+            )
+            yield line
+
+
+def keep(found: Sequence[Line], file: Path = FILE) -> int:
+    """Add the lines to the file, in place of older ones of the same; returns how many it has."""
+    rows = pd.DataFrame([asdict(line) for line in found])
+    if file.exists():
+        rows = pd.concat([pd.read_csv(file), rows], ignore_index=True)
+    rows = rows.drop_duplicates(KEY, keep="last").sort_values(KEY)
+    rows.to_csv(file, index=False, float_format="%.5g")
+    return len(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweeps", nargs="*", type=Path, help="files whose victims are defended")
+    parser.add_argument("--store", default="sqlite:///victims.db", help="where victims are kept")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="for defend")
+    parser.add_argument("--keep", action="store_true", help=f"add the lines to {FILE.name}")
+    given = parsed(parser)
+    if given.tiny:
+        with tempfile.TemporaryDirectory() as folder:
+            sweep = sweep_file.read(TINY_SWEEP)
+            found = list(lines([sweep], f"sqlite:///{folder}/tiny.db", spec=TINY_SPEC))
+        print(TINY + json.dumps({"lines": [asdict(line) for line in found]}))
+        return
+    found = []
+    for line in lines(
+        [sweep_file.read(f) for f in given.sweeps], given.store, minutes=given.minutes
+    ):
+        found.append(line)
+        if given.keep:
+            keep(found)
+    print(f"{len(found)} victims; {sum(line.false for line in found)} falsely called repaired")
+
+
+if __name__ == "__main__":
+    main()
