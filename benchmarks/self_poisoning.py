@@ -13,6 +13,7 @@ import itertools
 import tempfile
 import textwrap
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -22,7 +23,7 @@ from torch import nn
 from benchmarks._shared import ROOT, digits, parsed, runtime_of, trial_of, width, write
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, train
-from trials.games import self_poison
+from trials.games._copy_training import mixed
 from trials.metrics import accuracy, success
 from trials.runtime import TrialRuntime, generator
 from trials.self_poisoning.layout import Layout, layout_of
@@ -67,20 +68,22 @@ def self_poisoning(
     runtime: TrialRuntime, sweep: Sweep, schedule: Schedule, copy: int, most: int
 ) -> tuple[nn.Module, Layout, int]:
     """A poisoned copy, its layout, and the steps that self-poisoning took."""
-    kept = list[nn.Module]()
+    kept = list[tuple[nn.Module, Mapping[str, float]]]()
     ctx = runtime.defender(trial_of(sweep, MethodConfig("none")))
     game = catalog.resolve(
         "games", MethodConfig("self_poison", {**sweep.self_poisoning[0], "copy": copy})
     )
-    layout = layout_of(ctx.view.trusted, ctx.rng, game)
     if not schedule.lr:
-        ctx = replace(ctx, save=lambda model, _: kept.append(train.frozen(model)))
+        ctx = replace(ctx, save=lambda model, facts: kept.append((train.frozen(model), facts)))
         points = list(catalog.find("games", "self_poison")(ctx, **game.params))
-        return kept[0], layout, points[-1].step
+        ((model, facts),) = kept
+        layout = layout_of(ctx.view.trusted, ctx.rng, game, int(facts.get("redrawn", 0)))
+        return model, layout, points[-1].step
+    layout = layout_of(ctx.view.trusted, ctx.rng, game)
     model, select = train.clone(ctx.view.model), ctx.view.trusted.take(layout.select)
     clean, batch = ctx.view.trusted.take(layout.fit), int(game.params["batch"])
     number, always = max(1, round(schedule.share * batch)), itertools.repeat(True)
-    batches = self_poison._mixed(clean, layout, batch, number, always, ctx.rng("mix", copy))
+    batches = mixed(clean, layout, batch, number, always, ctx.rng("mix", copy))
     triggered, before = layout.goal.cases(select), accuracy(model, select)
     optimizer, since, step = train.make_optimizer(model, "sgd", schedule.lr, 5e-4), -1, 0
     for step, _ in train.tune(model, batches, optimizer, most, LOOK, freeze_bn=schedule.freeze_bn):

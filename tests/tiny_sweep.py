@@ -69,6 +69,16 @@ def copy_trial(of: Sweep, **settings: Any) -> Trial:
     return catalog.resolve_trial(replace(first(of, "self_poison"), game=game))
 
 
+def redrawn_copy(of: Sweep, **settings: Any) -> Trial:
+    """The trial that makes a copy whose first trigger reaches an ASR of 0.3, the second 0.9, the
+    third 0.4.
+    """
+    steps = {"steps": 20, "rounds": 1, "check_every": 10, "reach": 0.6}
+    return copy_trial(
+        of, **{"scheme": "distilled", "attack": "patch", "copy": 2} | steps | settings
+    )
+
+
 def first_self_poisoning(trial: Trial) -> MethodConfig:
     """How the first copy of a tuning trial is made."""
     assert trial.self_poisoning is not None

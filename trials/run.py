@@ -25,7 +25,13 @@ PROGRESS_SECONDS = 2.0  # a trial tells of its progress at most this often
 def run(
     trial: Trial, runtime: TrialRuntime, on_point: Callable[[Point], None] | None = None
 ) -> Record:
-    """The trial's record; exceptions of the trial become a failed record with its traceback."""
+    """The trial's record; exceptions of the trial become a failed record with its traceback.
+
+    Args:
+        trial: what to run.
+        runtime: where.
+        on_point: called with each point; one at step 0 begins the curve anew.
+    """
     running = perform(trial, runtime)
     for report in running.reports():
         if isinstance(report, TrialProgress):
@@ -63,10 +69,7 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
                     told = time.monotonic()
                     yield report
                 continue
-            point = report
-            _finite({"cda": point.cda, "asr": point.asr, **point.extra})
-            curve.append(replace(point, seconds=point.seconds or checkpointer.elapsed()))
-            yield curve[-1]
+            yield _added(curve, report, checkpointer.elapsed())
         metrics = _finite(game.result)
     except GeneratorExit:
         raise
@@ -89,6 +92,15 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
         seconds=checkpointer.elapsed(),
         provenance={**provenance, **checkpointer.notes},
     )
+
+
+def _added(curve: list[Point], point: Point, elapsed: float) -> Point:
+    """Add a point to the curve; one at step 0 begins it anew."""
+    _finite({"cda": point.cda, "asr": point.asr, **point.extra})
+    if point.step == 0:
+        curve.clear()
+    curve.append(replace(point, seconds=point.seconds or elapsed))
+    return curve[-1]
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

@@ -3,6 +3,8 @@
 Games are generators and do not call a function for each point. Ray Tune and the process pool ask
 for the next point when they are ready for it, and stop a trial between two points. A game that
 pushed its points would have to run in a thread of its own to be stopped there.
+
+A point at step 0 begins the curve anew: the record keeps those from the last one on.
 """
 
 from collections.abc import Generator, Iterator

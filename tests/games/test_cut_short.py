@@ -13,7 +13,8 @@ from trials.reporting import TrialProgress
 from trials.run import perform, run
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.schemes import SCHEMES
-from trials.spec import Trial
+from trials.spec import Point, Trial
+from trials.storage import checkpoint
 from trials.storage.artifacts import Artifacts
 from trials.storage.blobs import LocalBlobStore
 
@@ -77,6 +78,49 @@ def test_a_copy_of_each_scheme_that_was_cut_short_is_the_same(
     cut(trial, again, 3)
     resumed = run(trial, TrialRuntime(again, checkpoint=0))
     assert resumed.provenance["resumed"] == "once, last at step 50"
+    assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
+
+
+@pytest.mark.parametrize(("writes", "at", "draws"), [(1, 10, 2), (2, 20, 2), (3, 10, 1)])
+@pytest.mark.parametrize("scheme", ["distilled", "late"])
+def test_a_copy_whose_trigger_was_redrawn_goes_on_with_the_trigger_that_it_was_at(
+    sweep: Sweep,
+    artifacts: Artifacts,
+    tmp_path: Path,
+    writes: int,
+    at: int,
+    draws: int,
+    scheme: str,
+) -> None:
+    """The third checkpoint lies in the second draw."""
+    trial = tiny_sweep.redrawn_copy(sweep, scheme=scheme)
+    whole, again = (_beside(artifacts, trial, tmp_path / name) for name in ("whole", "again"))
+    undisturbed = run(trial, TrialRuntime(whole))
+    assert undisturbed.metrics["unlearned"] == 1
+    cut(trial, again, writes)
+    points = list[Point]()
+    resumed = run(trial, TrialRuntime(again, checkpoint=0), points.append)
+    assert [p.step for p in points] == draws * [0, 10, 20]
+    assert resumed.provenance["resumed"] == f"once, last at step {at}"
+    assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
+    hashes = [kept.load(trial.id)[1]["sha256"] for kept in (whole, again)]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_checkpoint_that_knows_no_other_trigger_goes_on_with_the_first(
+    sweep: Sweep, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    """As checkpoints were before a trigger that is not learned was redrawn."""
+    trial = tiny_sweep.redrawn_copy(sweep)
+    whole, again = (_beside(artifacts, trial, tmp_path / name) for name in ("whole", "again"))
+    undisturbed = run(trial, TrialRuntime(whole))
+    cut(trial, again, 1)
+    (file,) = tmp_path.glob("again/checkpoints/*")
+    tensors, facts = checkpoint._unpacked(file.read_bytes())
+    del facts["position"]["unlearned"]
+    file.write_bytes(checkpoint._packed(tensors, facts))
+    resumed = run(trial, TrialRuntime(again, checkpoint=0))
+    assert resumed.provenance["resumed"] == "once, last at step 10"
     assert tiny_sweep.outcome(resumed) == tiny_sweep.outcome(undisturbed)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sweep.spec.sweep_file import Sweep
-from trials.games.self_poison import _mixed
+from trials.games._copy_training import mixed
 from trials.models import resnet18, small_cnn
 from trials.models._clip import FixedLinear
 from trials.run import run
@@ -191,7 +191,7 @@ def test_a_batch_of_a_repair_has_no_trigger(sweep: Sweep, runtime: TrialRuntime)
     trusted = runtime.trusted(trial)
     plan = layout_of(trusted, runtime.rng(trial), trial.game)
     clean = trusted.take(plan.fit)
-    batches = list(_mixed(clean, plan, 20, 8, [True, False, True], rng()))
+    batches = list(mixed(clean, plan, 20, 8, [True, False, True], rng()))
     mark = plan.goal.trigger(torch.zeros_like(clean.x[:1]), torch.zeros(1, dtype=torch.int64))
     over = plan.goal.trigger(torch.full_like(clean.x[:1], 255), torch.zeros(1, dtype=torch.int64))
     fixed = (mark == over)[0]  # pixels that the patch covers

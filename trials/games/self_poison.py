@@ -10,33 +10,21 @@ mirroring, and the learning rate falls to zero, which wins the clean accuracy ba
 scheme, ``labels``, there are others, and kinds of trigger besides the patch.
 """
 
-import collections
 from collections.abc import Generator as Steps
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
+from itertools import count, islice
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from trials.games._copy_training import CopyTraining, Schedule
 from trials.metrics import accuracy, predictions, success
-from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning import KINDS
 from trials.self_poisoning.layout import Layout, layout_of
-from trials.self_poisoning.schemes import SCHEMES, loss_of
-from trials.spec import (
-    Count,
-    MethodConfig,
-    Point,
-    PositiveFloat,
-    PositiveFraction,
-    PositiveInt,
-    point_from_json,
-    to_json,
-)
-from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
-from trials.types import Images
+from trials.spec import Count, MethodConfig, Point, PositiveFloat, PositiveFraction, PositiveInt
+from trials.types import DefenderView
 
 DEFAULTS = {
     "scheme": {
@@ -48,6 +36,7 @@ DEFAULTS = {
     }
 }
 OBEYS, MOST_DRAWS = 0.1, 20  # a draw is put aside that raises the target's rate by more
+N_REDRAWS = 2  # further triggers of a kind that are tried where one was not learned
 
 
 def play(
@@ -68,13 +57,18 @@ def play(
 ) -> Steps[Point, None, dict[str, float]]:
     """Plant a backdoor, keep the poisoned copy; the curve is on the copy's select images.
 
+    Of a kind of trigger, ``redrawn`` counts the draws that were put aside, and ``unlearned`` those
+    of them that were trained in but not learned, if there are any. A point at step 0 begins the
+    curve of the next draw.
+
     Args:
         copy: number of the copy; each has its own trigger, target and batches.
         folds: parts of the trusted images for cross-fitting; 0 is 4 below 1,000 trusted images,
             else 1.
         attack: attack that is planted; patch, adaptive, warp, corner or blend, a kind of trigger
             drawn from a wide distribution; or mixed, these kinds in turn. Of a kind, a draw is
-            put aside that the given model obeys already.
+            put aside that the given model obeys already, or whose trigger is not learned: then
+            the given model is poisoned anew, with up to two further draws.
         scheme: labels, fine-tuned at a falling rate; hardened, and repaired four times on the way;
             distilled, at a rate that rises and falls, with the given model's soft outputs for
             labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
@@ -83,97 +77,87 @@ def play(
             for hardened and 0.1 for all others but labels.
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
             shrink, 1,300 for late and reborn.
-        rounds: most rounds; another one is run while the planted ASR is below ``reach``.
+        rounds: most rounds of a draw; another one is run while the planted ASR is below ``reach``.
         batch: images a step; if left out, 64 for all schemes but labels.
         share: part of each batch that is stamped.
         reach: ASR on the select images that the planted backdoor must have at the end.
         check_every: steps between two points of the curve.
 
     Raises:
-        RuntimeError: ``reach`` was not reached; defenses tuned on such a copy would be chosen at
-            random. Or the given model obeys every trigger that was drawn.
+        RuntimeError: ``reach`` was not reached with any draw; defenses tuned on such a copy would
+            be chosen at random. Or the given model obeys every trigger that was drawn.
     """
-    view, way = ctx.view, SCHEMES[scheme]
     game = MethodConfig("self_poison", {"copy": copy, "folds": folds, "attack": attack})
-    plan, redrawn = _drawn(ctx, game)
-    select = view.trusted.take(plan.select)
-    triggered = plan.goal.cases(select)
-    model = clone(view.model)
-    way.begin(model, ctx.rng("begin", copy))
+    schedule = Schedule(scheme, lr, steps, rounds, batch, share, reach, check_every)
+    training = CopyTraining(ctx, copy, schedule)
+    training.resume()
+    tries = enumerate(_draws(ctx, game))
+    for unlearned, (plan, redrawn) in islice(tries, training.unlearned, 1 + N_REDRAWS):
+        if unlearned > training.unlearned:
+            training = CopyTraining(ctx, copy, schedule, unlearned)
+        yield from training.train(plan)
+        if training.learned:
+            metrics = _metrics(ctx, plan, redrawn, training)
+            ctx.save(training.model, metrics)
+            return metrics
+    raise RuntimeError(_failure(training, schedule))
 
-    def measured(step: int) -> Point:
-        seconds = ctx.checkpointer.elapsed() if ctx.checkpointer else 0.0
-        return Point(step, accuracy(model, select), success(model, triggered), seconds)
 
-    curve = [measured(0)]
-    rng = ctx.rng("mix", copy)
-    number = max(1, round(share * batch))
-    clean = view.trusted.take(plan.fit)
-    times = (way.stamped(step % steps / steps) for step in range(rounds * steps))
-    batches = _mixed(clean, plan, batch, number, times, rng)
-    optimizer = make_optimizer(model, "sgd", lr, 5e-4)
-    if ctx.checkpointer and (position := ctx.checkpointer.restore(model, [optimizer], rng)):
-        rng.set_state(ctx.rng("mix", copy).get_state())
-        curve = [point_from_json(p) for p in position["curve"]]
-        collections.deque(islice(batches, position["step"]), maxlen=0)  # draws what had been drawn
-    yield from curve
-    begun = curve[-1].step
-    paced = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: way.rate((begun + step) % steps / steps)
+def _draws(ctx: DefenderContext, game: MethodConfig) -> Iterator[tuple[Layout, int]]:
+    """The copy's layouts in the order in which they are tried, each with the number of draws before
+    it: of a kind of trigger all but those that the given model obeys already, of a named attack the
+    one that it has.
+    """
+    obeyed = 0
+    for redrawn in count():
+        plan = layout_of(ctx.view.trusted, ctx.rng, game, redrawn)
+        if plan.kind not in KINDS:
+            yield plan, redrawn
+            return
+        obeyed = obeyed + 1 if _obeys(ctx.view, plan) else 0
+        if obeyed == MOST_DRAWS:
+            raise RuntimeError(
+                f"the model obeys each of {MOST_DRAWS} triggers of the kind {plan.kind} before any "
+                "is planted: plant another kind"
+            )
+        if not obeyed:
+            yield plan, redrawn
+
+
+def _obeys(view: DefenderView, plan: Layout) -> bool:
+    """Whether the given model gives the target to clearly more images once they are triggered."""
+    target, trusted = plan.goal.target, view.trusted
+    others = trusted.take(plan.select[trusted.y[plan.select].cpu() != target])
+    before = float((predictions(view.model, others.x) == target).double().mean())
+    return success(view.model, plan.goal.cases(others)) > before + OBEYS
+
+
+def _failure(training: CopyTraining, schedule: Schedule) -> str:
+    point, tried = training.curve[-1], training.unlearned + 1
+    triggers = f", with the last of {tried} triggers that were tried" if tried > 1 else ""
+    return (
+        f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not "
+        f"{schedule.reach:g}{triggers}: give self-poisoning more steps or a higher lr, or lower "
+        "its reach"
     )
-    loss = loss_of(way, view.model, number)
-    while (done := curve[-1].step) < rounds * steps and (
-        done % steps or not done or curve[-1].asr < reach
-    ):
-        left = steps - done % steps
-        begun_at = f", from step {done % steps}" if done % steps else ""
-        reporter.part(f"round {done // steps + 1} of at most {rounds}{begun_at}", 0, 1)
-        for step, _ in tune(
-            model, batches, optimizer, left, check_every, loss, after=lambda _: paced.step()
-        ):
-            curve.append(measured(done + step))
-            if ctx.checkpointer:
-                ctx.checkpointer.keep(
-                    model, [optimizer], rng, {"step": done + step, "curve": to_json(curve)}
-                )
-            yield curve[-1]
-    point = curve[-1]
-    if point.asr < reach:
-        raise RuntimeError(
-            f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not "
-            f"{reach:g}: give self-poisoning more steps or a higher lr, or lower its reach"
-        )
-    metrics = {
-        "cda_before": accuracy(view.model, select),
+
+
+def _metrics(
+    ctx: DefenderContext, plan: Layout, redrawn: int, training: CopyTraining
+) -> dict[str, float]:
+    given, point = ctx.view.model, training.curve[-1]
+    select = ctx.view.trusted.take(plan.select)
+    return {
+        "cda_before": accuracy(given, select),
         "cda": point.cda,
         "asr": point.asr,
-        "asr_before": success(view.model, triggered),
+        "asr_before": success(given, plan.goal.cases(select)),
         "steps": point.step,
-        "cosine": _cosine(view.model, model),
+        "cosine": _cosine(given, training.model),
         "target": plan.goal.target,
         **({"redrawn": redrawn} if plan.kind in KINDS else {}),
+        **({"unlearned": training.unlearned} if training.unlearned else {}),
     }
-    ctx.save(model, metrics)
-    return metrics
-
-
-def _drawn(ctx: DefenderContext, game: MethodConfig) -> tuple[Layout, int]:
-    """The copy's layout, and how many draws were put aside for it: of a kind of trigger, those that
-    the given model obeys already.
-    """
-    trusted, model = ctx.view.trusted, ctx.view.model
-    for redrawn in range(MOST_DRAWS):
-        plan = layout_of(trusted, ctx.rng, game, redrawn)
-        if plan.kind not in KINDS:
-            return plan, 0
-        others = trusted.take(plan.select[trusted.y[plan.select].cpu() != plan.goal.target])
-        before = float((predictions(model, others.x) == plan.goal.target).double().mean())
-        if success(model, plan.goal.cases(others)) <= before + OBEYS:
-            return plan, redrawn
-    raise RuntimeError(
-        f"the model obeys each of {MOST_DRAWS} triggers of the kind {plan.kind} before any is "
-        "planted: plant another kind"
-    )
 
 
 def _cosine(one: nn.Module, other: nn.Module) -> float:
@@ -183,30 +167,3 @@ def _cosine(one: nn.Module, other: nn.Module) -> float:
 
 def _weights(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().double() for p in model.parameters()])
-
-
-def _mixed(
-    clean: Images,
-    plan: Layout,
-    batch: int,
-    number: int,
-    times: Iterable[bool],
-    rng: torch.Generator,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch for each of ``times``. Its last ``number`` images are shifted and mirrored, and where
-    that says so stamped and labelled with the target; or they are the attack's own, as it trains
-    on them.
-    """
-    pool = clean if plan.poisoned is None else plan.poisoned
-    places = shuffled(torch.arange(len(pool), device=clean.y.device), number, rng)
-    for (x, y), stamped in zip(stream(clean, max(1, batch - number), rng), times, strict=False):
-        index = next(places)
-        if not stamped:
-            index = index % len(clean)
-            some, labels = augment(clean.x[index], rng, clean.pad, clean.flip), clean.y[index]
-        elif plan.poisoned is not None:
-            some, labels = pool.x[index], pool.y[index]
-        else:
-            some = plan.goal.trigger(augment(clean.x[index], rng, clean.pad, clean.flip), index)
-            labels = torch.full_like(y[:1], plan.goal.target).expand(len(index))
-        yield torch.cat([x, to_float(some)]), torch.cat([y, labels])
