@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,10 @@ ROOT = Path(__file__).parents[3]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 LONG = {
     **tiny_sweep.VICTIM,
-    "training": {"name": "fast", "epochs": 2000, "batch": 64, "peak": 0.05},
+    "training": {"name": "fast", "epochs": 20_000, "batch": 700, "peak": 0.05},
 }
+# between two checkpoints; many times as long as an epoch, at whose end one may be written
+SECONDS = 4
 HOW = ["inline", "pool", pytest.param("ray", marks=pytest.mark.ray)]
 
 
@@ -45,7 +48,8 @@ def words_of(folder: Path, how: str = "pool") -> list[str]:
 
 def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    extra = {"OMP_NUM_THREADS": "1", "POISONSWEEP_CHECKPOINT_SECONDS": "1", "PYTHONPATH": str(ROOT)}
+    extra = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    extra["POISONSWEEP_CHECKPOINT_SECONDS"] = str(SECONDS)
     return {**kept, **extra}
 
 
@@ -55,12 +59,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def training(folder: Path, number: int, over: Callable[[], bool]) -> None:
     """Wait until so many trainings are well under way, and drop the checkpoints that they wrote by
-    themselves.
+    themselves: each has something new to write, and will not do so by itself for a while.
     """
     assert eventually(lambda: over() or len(checkpoints(folder)) == number, 200)
     assert not over()
     for file in checkpoints(folder):
         file.unlink()
+    time.sleep(SECONDS / 4)
 
 
 def ended_well(folder: Path, said: str, number: int) -> None:
