@@ -57,6 +57,11 @@ GLOSSARY = (
         "step. 'oracle': lowest ASR within Δ, but with the real trigger and the test images, which "
         "no defender has.",
     ),
+    (
+        "Too costly",
+        "Settings that cost the given model more than Δ at every step. They were not run on the "
+        "copies.",
+    ),
     ("Front", "The points of a defense that no other point of it beats in both ASR and CDA."),
     (
         "95 % interval",

@@ -97,7 +97,7 @@ def report_table(
     alike = [
         c for c in _SAID_ONCE if c in frame and len(frame) > 1 and frame[c].map(repr).nunique() == 1
     ]
-    alike += [c for c in ("failed", "pruned") if c in frame and not frame[c].any()]
+    alike += [c for c in ("too costly", "failed", "pruned") if c in frame and not frame[c].any()]
     alike = [c for c in alike if c not in empty]
     shared = [(c, _cell(c, frame[c].iloc[0])) for c in alike]
     names = [

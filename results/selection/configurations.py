@@ -69,6 +69,12 @@ class Configuration:
         return self.point is not None and self.point.cda >= self.curve[0].cda - self.delta - 1e-9
 
     @property
+    def too_costly(self) -> bool:
+        """It was not run on the copies, as it cost the given model more than Δ at every step."""
+        seen = [r.metrics.get("cda_given") for r in self.records]
+        return bool(seen) and None not in seen and all(len(r.curve) == 1 for r in self.records)
+
+    @property
     def rank(self) -> tuple[bool, float, float, int]:
         """Lower is better: within Δ first, then ASR, then CDA, then steps."""
         p = self.point

@@ -58,6 +58,7 @@ class Winner:
     tried: int  # configurations of this defense, failed and pruned ones too
     failed: int  # records
     pruned: int  # records
+    too_costly: int = 0  # configurations that were not run on the copies, for what they cost
     kinds: Mapping[str, float] = field(default_factory=dict)  # ASR left by kind of trigger
     kinds0: Mapping[str, float] = field(default_factory=dict)  # and before the defense
 
@@ -160,6 +161,7 @@ def _winner(group: list[Configuration]) -> Winner | None:
         tried=len(group),
         failed=sum(c.failed for c in group),
         pruned=sum(c.pruned for c in group),
+        too_costly=sum(c.too_costly for c in group),
         kinds=won.kinds,
         kinds0=won.kinds0,
     )

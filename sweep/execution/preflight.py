@@ -59,11 +59,12 @@ def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, lis
         SpecError: a model cannot be built.
     """
     runtime = make_runtime(replace(worker_config, device="cpu"))
-    models = {v.model.name: runtime.fresh(v) for v in sweep.victims}
+    alike = {expansion.key_of(v.model): v for v in sweep.victims}
+    models = [(v.model.name, runtime.fresh(v)) for v in alike.values()]
     left_out: dict[str, str] = {}
     for defense in sweep.defenses:
         needs = catalog.describe("defenses", defense.name).needs
-        for name, model in models.items():
+        for name, model in models:
             try:
                 require(defense.name, model, needs, name)
             except SpecError as problem:

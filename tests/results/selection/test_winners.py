@@ -46,6 +46,17 @@ def test_failed_and_pruned_never_win_but_are_counted() -> None:
     assert pick(pruned) is None
 
 
+def test_what_costs_the_given_model_too_much_is_counted() -> None:
+    dear = tuned([(0, 0.95, 1.0)], "tuning", "weight_decay", {"lr": 1.0})
+    dear = dataclasses.replace(dear, metrics={**dear.metrics, "cda_given": 0.8})
+    within = config(0.1, 0.4)
+    within = dataclasses.replace(within, metrics={**within.metrics, "cda_given": 0.94})
+    (won,) = winners([dear, within, config(0.2, 0.6)])
+    assert (won.method.params["lr"], won.tried, won.too_costly) == (0.1, 3, 1)
+    (nothing,) = winners([dear])
+    assert (nothing.step, nothing.eta, nothing.too_costly) == (0, 1.0, 1)
+
+
 def test_a_configuration_that_failed_on_one_seed_gives_way_to_a_whole_one() -> None:
     failed = Record(trial=config(0.1, 0.0, seed=1).trial, status="failed", error="diverged")
     lucky, whole = config(0.1, 0.0), config(0.2, 0.3)
