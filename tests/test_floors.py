@@ -49,6 +49,7 @@ TOOLS = {
     "views",
     "splits",
     "inversion",
+    "mask_inversion",
     "normalisation",
     "provenance",
     "leaving",

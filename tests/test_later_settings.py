@@ -48,8 +48,8 @@ GAMES_BEFORE = {
     "confirmation": "e9c158b0b7223611",
 }
 PLAYED_BEFORE: dict[str, dict[str, str | float]] = {
-    "tuning": {"cost": "copies"},
-    "confirmation": {"cost": "copies", "probe": False},
+    "tuning": {"cost": "copies", "reconstruct": False},
+    "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
 }
 
 
@@ -85,6 +85,7 @@ def test_the_id_of_a_trial_played_as_before_is_what_it_was(game: str) -> None:
         ("self_poison", "scheme", "late"),
         ("self_poison", "attack", "mixed"),
         ("tuning", "cost", "given"),
+        ("tuning", "reconstruct", True),
         ("confirmation", "cost", "given"),
     ],
 )

@@ -17,6 +17,7 @@ from torch import Generator, nn
 from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
 from trials.poisoning import poisoned
+from trials.reconstruction import Reconstructed, reconstruct
 from trials.self_poisoning.layout import layout_of
 from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
@@ -41,6 +42,7 @@ class DefenderContext:
         repair: the defense under trial, settings bound; None where the game runs none.
         inspect: the detector under trial, settings bound; None where the game runs none.
         copy: loads self-poisoned copy i.
+        reconstructed: the trigger that the model itself betrays, made from fit images.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
         checkpointer: keeps this trial's checkpoints; None where it is not resumed.
@@ -50,6 +52,7 @@ class DefenderContext:
     repair: Repair | None
     inspect: Inspect | None
     copy: Callable[[int], Copy]
+    reconstructed: Callable[[], Reconstructed]
     rng: Callable[..., Generator]
     save: Save
     checkpointer: Checkpointer | None
@@ -89,6 +92,7 @@ class TrialRuntime:
         self._victim = functools.lru_cache(4)(self._load_victim)
         self._copy = functools.lru_cache(8)(self._load_copy)
         self._trusted = functools.lru_cache(4)(self._draw_trusted)
+        self._reconstructed = functools.lru_cache(4)(self._reconstruct)
 
     def checkpointer(self, trial: Trial, provenance: Mapping[str, str]) -> Checkpointer:
         """A trial's checkpoints, beside the artifacts."""
@@ -102,6 +106,9 @@ class TrialRuntime:
             repair=_in_role("defense", trial),
             inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
+            reconstructed=lambda: self._reconstructed(
+                _Key(trial.victim), trial.trusted, trial.seed
+            ),
             rng=self.rng(trial),
             save=self._save(trial),
             checkpointer=checkpointer,
@@ -190,6 +197,13 @@ class TrialRuntime:
         plan = layout_of(self.trusted(trial), self.rng(trial), trial.game, redrawn)
         model.eval().requires_grad_(False)
         return Copy(model, plan.kind, plan.goal, plan.fit, plan.select, plan.report, facts)
+
+    def _reconstruct(self, key: "_Key", r: float, seed: int) -> Reconstructed:
+        victim: Victim = key.value
+        trusted = self._trusted(key, r, victim.seed)
+        fit, _, _ = splits.cut(trusted.y, 0, 1, generator(victim.seed, "split"))
+        images = trusted.take(fit).to(self.device)
+        return reconstruct(self._victim(key), images, generator(seed, "reconstruct"))
 
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):

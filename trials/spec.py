@@ -72,8 +72,8 @@ LATER: Mapping[str, Mapping[str, Scalar]] = {
     "weight_decay": _DESCENT,
     "cifar10": {"size": 32},
     "self_poison": {"scheme": "labels"},
-    "tuning": {"cost": "copies"},
-    "confirmation": {"cost": "copies", "probe": False},
+    "tuning": {"cost": "copies", "reconstruct": False},
+    "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
 }
 
 

@@ -8,7 +8,8 @@ away.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -17,11 +18,13 @@ import numpy as np
 from results.selection.configurations import Configuration, configurations, of_game
 from results.selection.forecast import Known, forecast, scheme_of
 from results.selection.labels import attack, settings
-from results.selection.rules import DEFAULT_RULE, SLACK, curve_of
+from results.selection.reconstructed import counts
+from results.selection.rules import DEFAULT_RULE, OWN_RULE, SLACK, curve_of
 from results.stats.correlation import correlation
 from trials import catalog
 from trials.spec import Point, Record, content_id
 
+OWN = "reconstructed"  # the scheme of pairs that no copy was needed for
 CONTROLS = "control"  # the family of what repairs nothing
 
 
@@ -70,6 +73,9 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
     those that cost the given model no more than ``delta`` on held-out images; where all cost more,
     at the one that costs least.
 
+    A setting of which the given model's reconstructed trigger counts has a second pair, of the
+    scheme ``reconstructed``, with what is left of that trigger in place of the copies' ASR.
+
     Args:
         records: tuning, and whole runs of the robustness game (``judge_all``).
         rule: what the ASR of copies of several kinds is.
@@ -80,12 +86,18 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
     for r in of_game(records, "robustness"):
         if r.status == "done" and r.trial.method and not r.trial.game.params.get("stop_at"):
             real[r.trial.victim.id, r.trial.trusted, _id(r)].append(r)
-    found = []
-    for c in configurations(records, rule):
+
+    def paired(c: Configuration) -> list[Pair]:
         key = (c.victim.id, c.task.trusted, content_id(c.method.identity()))
-        if c.curve and key in real:
-            found += _paired(c, real[key], delta)
-    return found
+        return _paired(c, real[key], delta) if c.curve and key in real else []
+
+    found = list(chain.from_iterable(map(paired, configurations(records, rule))))
+    own = (c for c in configurations(records, OWN_RULE) if counts(c.records))
+    # the same for every way in which copies were poisoned
+    once = {(p.victim, p.defense, p.settings): p for p in chain.from_iterable(map(paired, own))}
+    return found + [
+        replace(p, scheme=OWN, kinds=OWN, eta_copy_mean=p.eta_copy_worst) for p in once.values()
+    ]
 
 
 def _id(record: Record) -> str:

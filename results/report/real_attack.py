@@ -5,7 +5,8 @@ they tell too little.
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
 from results.selection.labels import percent
-from results.selection.trigger_kinds import family, real_asr, several
+from results.selection.reconstructed import family
+from results.selection.trigger_kinds import real_asr, several
 from results.selection.winners import Winner
 
 BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow

@@ -11,6 +11,7 @@ from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
 from results.selection.copies import doubts
 from results.selection.labels import attack, percent, percents, value
+from results.selection.rules import OWN_RULE
 from results.selection.trigger_kinds import AGREE, OfKind, by_kind, costs_given, weak, worst
 from results.selection.untouched import sure, within
 from results.selection.winners import CONTROLS, REPAIRED, Winner, best
@@ -23,7 +24,7 @@ MADE_BY_DEFEND = (
 )
 MANY = 3  # attacked victims up to which each is told of by itself
 Verdict = verdicts.Verdict | Literal["not the real"]
-_SHOWN = ("repaired", "one kind alone")  # on the copies
+_SHOWN = verdicts.REMOVED  # on the copies, or of the given model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,8 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "one kind alone":
         removed = f"{w.defense}, stopped at step {w.step}, removes {verdicts.alone(w, seen)}."
         return f"{removed} {verdicts.several_kinds_hint(w)}"
+    if verdict == "own trigger alone":
+        return f"{w.defense}, stopped at step {w.step}, {verdicts.own_alone(seen)}."
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
         left = f"{best_of} still leaves an ASR of {percent(worst(seen))} %."
@@ -129,9 +132,11 @@ def _expect(w: Winner, seen: Winner | HeldOutResult, told: bool) -> str:
     )
     change = "costs" if seen.cda_loss >= 0 else "gains"
     whose = "the model itself, repaired on its fit images, " if costs_given(w) else ""
+    on = "On copies of the model that carry a planted backdoor"
+    if w.rule == OWN_RULE and seen.reconstructed is not None:
+        on = "On the model itself, with the trigger that was reconstructed from it"
     return (
-        f"On copies of the model that carry a planted backdoor, it takes the attack success rate "
-        "from "
+        f"{on}, it takes the attack success rate from "
         f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} {whose}"
         f"{percent(abs(seen.cda_loss))} "
         f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured "

@@ -19,13 +19,15 @@ from trials.spec import Record
 Verdict = Literal[
     "repaired",
     "one kind alone",
+    "own trigger alone",
     "not repaired",
     "too costly",
     "do nothing",
     "only controls ran",
     "nothing ran",
 ]
-Shown = Literal["repaired", "one kind alone", "not repaired", "too costly"]
+Shown = Literal["repaired", "one kind alone", "own trigger alone", "not repaired", "too costly"]
+REMOVED = ("repaired", "one kind alone", "own trigger alone")  # something was
 NOT_REPAIRED = 3  # the command's exit code for all but "repaired"
 
 
@@ -118,16 +120,23 @@ def verdict_of(
         return "too costly" if applied.unbearable else "do nothing"
     shown = judged(w, seen)
     dear = own.cost > w.delta + 1e-9
-    return "too costly" if dear and shown in ("repaired", "one kind alone") else shown
+    return "too costly" if dear and shown in REMOVED else shown
 
 
 def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
     """What a winner's own numbers show, where it changes something."""
-    if worst(seen) > REPAIRED:
+    if worst(seen) > REPAIRED and not own_removed(seen):
         return "not repaired"
     if seen.cda_loss > w.delta + 1e-9:
         return "too costly"
+    if worst(seen) > REPAIRED:
+        return "own trigger alone"
     return "repaired" if several(w, seen) else "one kind alone"
+
+
+def own_removed(seen: Winner | HeldOutResult) -> bool:
+    """Whether the trigger that was reconstructed from the given model is removed."""
+    return seen.reconstructed is not None and seen.reconstructed <= REPAIRED
 
 
 def idle(winner: Winner | None) -> bool:
@@ -167,6 +176,15 @@ def alone(w: Winner, seen: Winner | HeldOutResult) -> str:
     if len(planted(w)) > 1:
         return f"the one planted kind of trigger that worked ({', '.join(works) or 'none'})"
     return f"the one kind of trigger that was planted ({planted(w)[0]}); no other was tried"
+
+
+def own_alone(seen: Winner | HeldOutResult) -> str:
+    """What is removed and what is not."""
+    return (
+        "removes the trigger that was reconstructed from this model, from "
+        f"{percent(seen.reconstructed0 or 0.0)} to {percent(seen.reconstructed or 0.0)} %, but "
+        f"leaves an ASR of {percent(worst(seen))} % on planted backdoors"
+    )
 
 
 def several_kinds_hint(w: Winner) -> str:
@@ -209,6 +227,8 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         return f"Not repaired within Δ: {what} costs more clean accuracy than {allowed}"
     if verdict == "one kind alone":
         return f"Not shown to be repaired: {what} removes {alone(w, seen)}"
+    if verdict == "own trigger alone":
+        return f"Not shown to be repaired: {what} {own_alone(seen)}"
     return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 
@@ -251,6 +271,11 @@ def _of_what_was_applied(
         )
     if verdict == "one kind alone":
         yield "The weights were written: a trigger of another kind may still work on them."
+    if verdict == "own trigger alone":
+        yield (
+            "The weights were written. The trigger was reconstructed without knowing the attack: "
+            "one that it does not show, such as a faint picture or a warp, may still work on them."
+        )
 
 
 def _passed_over(applied: Applied) -> Iterator[str]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
+from results.selection.reconstructed import RECONSTRUCTED, counts
 from results.selection.rules import (
     DEFAULT_RULE,
     OF_ATTACK,
+    OWN_RULE,
     curve_of,
     delta_of,
     find_rule,
@@ -58,6 +60,18 @@ class Configuration:
     def kinds0(self) -> dict[str, float]:
         """The same before the defense."""
         return kinds_of(self.curve[0]) if self.curve and self.game == "tuning" else {}
+
+    def reconstructed(self, point: Point) -> float | None:
+        """ASR of the trigger that was reconstructed from the given model; None where it was not, or
+        does not count.
+        """
+        return point.extra.get(RECONSTRUCTED) if counts(self.records) else None
+
+    @property
+    def counted(self) -> str:
+        """The metric that has the number of images behind the point's ASR."""
+        own = self.rule == OWN_RULE and self.game == "tuning" and counts(self.records)
+        return "n_reconstructed" if own else "n_triggered"
 
     @property
     def game(self) -> str:
@@ -129,7 +143,8 @@ def configurations(
             (r for r in group if r.status == "done" and r.curve),
             key=lambda r: (r.trial.seed, r.trial.id),
         )
-        curve = seen_by(rule, mean_curve([curve_of(r) for r in done]), game) if done else ()
+        mean = mean_curve([curve_of(r) for r in done]) if done else ()
+        curve = seen_by(rule, mean, game, done)
         assert trial.method is not None
         found.append(
             Configuration(
@@ -159,8 +174,8 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
         row = [s[step] for s in by_step]
         seen = [p.extra["val_cda"] for p in row if "val_cda" in p.extra]
         extra = {"val_cda": fmean(seen)} if len(seen) == len(row) else {}
-        attacks = [k for k in row[0].extra if k.startswith(OF_ATTACK)]
-        for name in attacks:
+        named = [k for k in row[0].extra if k.startswith(OF_ATTACK) or k == RECONSTRUCTED]
+        for name in named:
             extra[name] = fmean(p.extra[name] for p in row)
         seconds = fmean(p.seconds for p in row)
         points.append(

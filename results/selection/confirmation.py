@@ -12,7 +12,8 @@ from operator import itemgetter
 from statistics import fmean
 
 from results.selection.configurations import least, of_game, spread
-from results.selection.rules import OF_ATTACK, curve_of, kinds_of, seen_by
+from results.selection.reconstructed import counts, left_of
+from results.selection.rules import OF_ATTACK, OWN_RULE, curve_of, kinds_of, seen_by
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
 from trials.spec import Point, Record, Victim
@@ -45,6 +46,9 @@ class HeldOutResult:
     # the line from the poisoned to the repaired weights with an ASR above a half
     retuned: float | None = None
     path_share: float | None = None
+    # ASR of the trigger that was reconstructed from the given model, where that counts; and before
+    reconstructed: float | None = None
+    reconstructed0: float | None = None
 
     @property
     def cda_loss(self) -> float:
@@ -157,11 +161,14 @@ def _judge(
     def asr(point: Point) -> float:
         return point.extra[OF_ATTACK + attack] if attack else point.asr
 
-    curves = [seen_by(winner.rule, curve_of(r), r.trial.game.name) for r in records]
+    curves = [seen_by(winner.rule, curve_of(r), r.trial.game.name, [r]) for r in records]
     ends = [c[0] if winner.step == 0 else c[-1] for c in curves]
     n = len(records)
     eta, cda = sum(map(asr, ends)) / n, sum(p.cda for p in ends) / n
+    own = split == "report" and counts(records)
     counted = f"n_triggered/{attack}" if attack else "n_triggered"
+    if own and winner.rule == OWN_RULE:
+        counted = "n_reconstructed"
     n_triggered, n_clean = least(records, counted), least(records, "n_clean")
     return HeldOutResult(
         split=split,
@@ -183,6 +190,8 @@ def _judge(
         kinds0=_means([kinds_of(c[0]) for c in curves]) if split == "report" else {},
         retuned=_mean(records, "retuned_asr"),
         path_share=_mean(records, "path_share"),
+        reconstructed=fmean(left_of(p, p.asr) for p in ends) if own else None,
+        reconstructed0=fmean(left_of(c[0], c[0].asr) for c in curves) if own else None,
     )
 
 

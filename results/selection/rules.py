@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from results.selection.reconstructed import counts, left_of
 from trials.catalog import unknown
 from trials.spec import Point, Record, SpecError
 
 DEFAULT_RULE = "worst_kind_within_delta"
+OWN_RULE = "reconstructed_within_delta"
 OF_ATTACK = "asr/"  # before an attack's name, or a kind's: its own ASR, in a point's ``extra``
 DELTA = 0.02  # largest loss of CDA allowed unless the trial says otherwise: 2 points
 SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
@@ -68,12 +70,14 @@ def oracle(curve: Sequence[Point], delta: float) -> Point:
 RULES: dict[str, Rule] = {
     DEFAULT_RULE: min_asr_within_delta,
     "mean_within_delta": min_asr_within_delta,
+    OWN_RULE: min_asr_within_delta,
     **{f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)},
 }
 # what these rules take for the ASR of copies that carry several kinds of trigger
 _OF_KINDS: dict[str, Callable[[Iterable[float]], float]] = {
     DEFAULT_RULE: max,
     "mean_within_delta": fmean,
+    OWN_RULE: max,
 }
 _ON_COPIES = ("tuning", "confirmation")
 
@@ -84,13 +88,25 @@ def kinds_of(point: Point) -> dict[str, float]:
     return {k.removeprefix(OF_ATTACK): point.extra[k] for k in found}
 
 
-def seen_by(rule: str, curve: Sequence[Point], game: str) -> tuple[Point, ...]:
+def seen_by(
+    rule: str, curve: Sequence[Point], game: str, records: Sequence[Record] = ()
+) -> tuple[Point, ...]:
     """The curve as a rule reads it: on copies of several kinds of trigger, the worst kind's ASR, or
     the mean over kinds, is each point's; ``min_asr_within_delta`` takes the mean over copies.
+    ``reconstructed_within_delta`` takes what is left of the trigger that the given model betrays,
+    where that counts, else the worst kind.
+
+    Args:
+        rule: a name in ``RULES``.
+        curve: of one record, or the mean of several.
+        game: of the records.
+        records: what the curve was made of.
     """
     made_of = _OF_KINDS.get(rule)
     if made_of is None or game not in _ON_COPIES:
         return tuple(curve)
+    if rule == OWN_RULE and counts(records):
+        return tuple(replace(p, asr=left_of(p, p.asr)) for p in curve)
     known = ((p, kinds_of(p)) for p in curve)
     return tuple(replace(p, asr=made_of(k.values())) if k else p for p, k in known)
 
@@ -152,7 +168,7 @@ def pick(record: Record, rule: str = DEFAULT_RULE, delta: float | None = None) -
             f"Use one of: {others}."
         )
     curve = curve_of(record) if record.status == "done" else ()
-    curve = seen_by(rule, curve, record.trial.game.name)
+    curve = seen_by(rule, curve, record.trial.game.name, [record])
     return (
         Pick(record, take(curve, delta_of(record) if delta is None else delta), rule)
         if curve

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import alike, forecast, known, scheme_of
+from results.selection.reconstructed import family
 from results.selection.winners import Winner
 from results.stats.intervals import Interval, wilson
-from trials import catalog
-from trials.spec import SpecError
 
 WORKS = 0.5  # ASR that a planted backdoor must have before the defense to count
 VICTIMS = 5  # on which the pairs of a forecast have to lie: those of one are alike
@@ -74,14 +73,6 @@ def worst(seen: Seen) -> float:
 def costs_given(w: Winner) -> bool:
     """Whether the CDA is the given model's, repaired as the copies are; else it is the copies'."""
     return w.trial.game.params.get("cost", "copies") != "copies"
-
-
-def family(defense: str) -> str:
-    """What the defense does; empty where it is no method that is known here."""
-    try:
-        return catalog.describe("defenses", defense).family
-    except SpecError:
-        return ""
 
 
 def real_asr(w: Winner, seen: Seen) -> Forecast | None:

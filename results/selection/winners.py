@@ -61,6 +61,9 @@ class Winner:
     too_costly: int = 0  # configurations that were not run on the copies, for what they cost
     kinds: Mapping[str, float] = field(default_factory=dict)  # ASR left by kind of trigger
     kinds0: Mapping[str, float] = field(default_factory=dict)  # and before the defense
+    # ASR of the trigger that was reconstructed from the given model, where that counts; and before
+    reconstructed: float | None = None
+    reconstructed0: float | None = None
 
     @property
     def victim(self) -> Victim:
@@ -136,7 +139,7 @@ def _winner(group: list[Configuration]) -> Winner | None:
     won = min(whole or finished, key=lambda c: c.rank)
     point = won.point
     assert point is not None
-    n_triggered, n_clean = least(won.records, "n_triggered"), least(won.records, "n_clean")
+    n_triggered, n_clean = least(won.records, won.counted), least(won.records, "n_clean")
     return Winner(
         task=won.task,
         trial=won.records[0].trial,
@@ -164,4 +167,6 @@ def _winner(group: list[Configuration]) -> Winner | None:
         too_costly=sum(c.too_costly for c in group),
         kinds=won.kinds,
         kinds0=won.kinds0,
+        reconstructed=won.reconstructed(point),
+        reconstructed0=won.reconstructed(won.curve[0]),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from results.selection.rules import OWN_RULE
 from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
@@ -99,12 +100,13 @@ def sweep_of(
 
 def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
-    carry three kinds of trigger, distilled.
+    carry three kinds of trigger, distilled, and on the trigger that the model itself betrays.
     """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
-            "tuning": {"copies": _COPIES},
+            "rule": OWN_RULE,
+            "tuning": {"copies": _COPIES, "reconstruct": True},
             "self_poisoning": {"attack": MIXED, "scheme": _SCHEME},
             "defenses": [_default(name, profile) for name in DEFENSES],
         }

@@ -91,8 +91,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
 
     Returns:
         What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says
-        why not: ``one kind alone``, ``not repaired``, ``too costly``, ``do nothing``, ``only
-        controls ran`` or ``nothing ran``.
+        why not: ``one kind alone``, ``own trigger alone``, ``not repaired``, ``too costly``, ``do
+        nothing``, ``only controls ran`` or ``nothing ran``.
 
     Raises:
         SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.

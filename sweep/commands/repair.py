@@ -207,6 +207,8 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
                 }
                 for one in by_kind(winner, told)
             },
+            "reconstructed_asr": told.reconstructed,
+            "reconstructed_asr_before": told.reconstructed0,
             "retuned_asr": judged.retuned if judged else None,
             "path_share": judged.path_share if judged else None,
             "real_asr_interval_90": list(real.interval) if real else None,

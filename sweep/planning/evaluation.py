@@ -59,6 +59,7 @@ def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
             "copies": trial.game.params["copies"],
             "cost": cost,
             "probe": cost != "copies",  # with it, as earlier versions measured
+            "reconstruct": bool(winner.trial.game.params.get("reconstruct", False)),
             "stop_at": winner.step,
             **expansion.every(sweep),
         }

@@ -2,12 +2,12 @@
 each time, until the time is up or the answer cannot get better.
 """
 
-import math
 import time
 from collections.abc import Iterator
 from itertools import chain, islice, product, zip_longest
 
-from results.selection.winners import CONTROLS, REPAIRED, winners
+from results.selection.winners import CONTROLS, REPAIRED, Winner, winners
+from results.stats.intervals import wilson
 from results.store import Store
 from sweep.planning import expansion
 from sweep.planning.stages import made_first
@@ -40,12 +40,17 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
 
 
 def settled(records: list[Record], rule: str) -> bool:
-    """True once a defense that is no control leaves so little within Δ that the whole interval is
-    below what counts as repaired.
+    """True once a defense that is no control leaves so little within Δ, of planted backdoors and,
+    where that counts, of the reconstructed trigger, that the whole interval is below what counts as
+    repaired.
     """
     found = (w for w in winners(records, rule) if w.defense not in CONTROLS and w.within_delta)
-    highs = (w.interval.high if w.interval else math.inf for w in found)
-    return min(highs, default=math.inf) <= REPAIRED
+    return any(_surely_repaired(w) for w in found)
+
+
+def _surely_repaired(w: Winner) -> bool:
+    left = max([w.eta, *w.kinds.values()])
+    return bool(w.n_triggered) and wilson(left, w.n_triggered or 1).high <= REPAIRED
 
 
 def _turns(sweep: Sweep) -> list[Trial]:

@@ -219,6 +219,10 @@ def _check_copies(sweep: Sweep) -> None:
     copies = int(tuning.params["copies"])
     if copies > MOST_COPIES:
         raise SpecError(f"tuning: copies must be at most {MOST_COPIES}, got {copies}.")
+    if tuning.params["reconstruct"] and tuning.params["cost"] == "copies":
+        raise SpecError(
+            'tuning: reconstruct measures the given model: it needs cost = "given" or "both".'
+        )
     for self_poisoning in sweep.self_poisoning:
         if "copy" in self_poisoning:
             raise SpecError(

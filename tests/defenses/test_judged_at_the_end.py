@@ -11,6 +11,7 @@ from torch import Generator, nn
 from results.selection.rules import min_asr_within_delta
 from trials import catalog
 from trials.games.tuning import play
+from trials.reconstruction import reconstruct
 from trials.runtime import DefenderContext
 from trials.spec import Point, Scalar, derive
 from trials.splits import cut
@@ -31,11 +32,12 @@ def curve(
         repair=functools.partial(catalog.find("defenses", name), **params),
         inspect=None,
         copy=lambda _: Copy(victim, "badnets", TriggerGoal(patch, TARGET), fit, select, report),
+        reconstructed=lambda: reconstruct(victim, trusted, Generator().manual_seed(0)),
         rng=lambda *stages: Generator().manual_seed(derive(0, *stages)),
         save=lambda *_: None,
         checkpointer=None,
     )
-    game = Steps(play(ctx, copies=1, delta=0.02, record_every=10, patience=patience))
+    game = Steps(play(ctx, copies=1, delta=0.02, record_every=10, patience=patience, cost="both"))
     return [p for p in game if isinstance(p, Point)], game.result
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from suspects import seeded
 from torch import Tensor, nn
 
-from trials.detectors._masks import BestMasks, Weights, invert_masks
+from trials.mask_inversion import BestMasks, Weights, invert_masks
 from trials.types import Images
 
 

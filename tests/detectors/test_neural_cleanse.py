@@ -5,7 +5,8 @@ import torch
 from suspects import TARGET, Suspect, digits, seeded, trusted
 from torch import nn
 
-from trials.detectors.neural_cleanse import MOST, anomaly, score
+from trials.detectors.neural_cleanse import score
+from trials.mask_inversion import MOST, anomaly
 from trials.spec import Scalar
 from trials.types import Suspicion
 

@@ -11,16 +11,13 @@ of 128 on CIFAR-10.
 
 from typing import Literal
 
-import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
-from trials.detectors._masks import invert_masks
 from trials.detectors._verdict import beside, verdict
 from trials.inversion import invert
+from trials.mask_inversion import anomaly, invert_masks
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import Images, Suspicion
-
-MOST = 1e6  # the anomaly index where all other classes' norms are equal
 
 
 def score(
@@ -95,16 +92,3 @@ def score(
     index = anomaly(norms)
     extra |= {"smallest": float(norms.min()), "anomaly": float(index.max())}
     return verdict(index if judge == "anomaly" else -norms, norms, triggers, masks, extra)
-
-
-def anomaly(norms: Tensor) -> Tensor:
-    """(median - norm) / (1.4826 * median absolute deviation) of each class, in float64, at most
-    ``MOST`` either way.
-
-    0 for a norm that equals the median, whatever the deviation. For an even number of classes, the
-    median is the mean of the two in the middle.
-    """
-    norms = norms.double()
-    below = norms.quantile(0.5) - norms
-    spread = 1.4826 * below.abs().quantile(0.5)
-    return torch.where(below == 0, 0, below / spread).clamp(-MOST, MOST)

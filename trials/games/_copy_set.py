@@ -4,7 +4,7 @@ measured together, averaged.
 
 from collections.abc import Iterator
 from statistics import fmean, pstdev
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,18 @@ from trials.self_poisoning import KINDS
 from trials.spec import Point
 from trials.types import DefenderView
 
+RECONSTRUCTED = "asr_reconstructed"  # in ``extra``: of the trigger that the given model betrays
 OF_KIND = "asr/"  # before a kind of trigger: the ASR of its copies, in ``extra``
 Cost = Literal["given", "both", "copies"]
+
+
+class Given(NamedTuple):
+    """What was measured of the given model: its mean CDA over the cuts, and how far the trigger
+    that it betrays works, after the repair for the first.
+    """
+
+    cda: float
+    extra: dict[str, float]
 
 
 class CopySet:
@@ -28,6 +38,7 @@ class CopySet:
         cost: on what the clean accuracy is measured: the given model, which needs no trigger and
             is repaired once for each way in which the copies' images are cut, before the copies
             (given) or beside them (both); or the copies.
+        reconstruct: measure on the given model, too, how far the trigger that it betrays works.
     """
 
     def __init__(
@@ -36,6 +47,7 @@ class CopySet:
         copies: int,
         part: Literal["select", "report"],
         cost: Cost = "copies",
+        reconstruct: bool = False,
     ) -> None:
         self.ctx = ctx
         self.copies = [ctx.copy(i) for i in range(copies)]
@@ -46,12 +58,20 @@ class CopySet:
         cuts = {tuple(c.fit.tolist()): i for i, c in reversed(list(enumerate(self.copies)))}
         self._given = sorted(cuts.values()) if cost != "copies" else []
         self._beside = self._given if cost == "both" else []
+        self._own = ctx.reconstructed() if reconstruct and self._given else None
+        self._own_cases = self._own.goal.cases(self.images[self._given[0]]) if self._own else None
         self.sizes = {
             # distinct images: the binomial's n
             "n_clean": float(len(set(torch.cat(places).tolist()))),
             "n_triggered": fmean(len(x) for x in self.triggered),
             "copies": float(copies),
         }
+        if self._own and self._own_cases:
+            self.sizes |= {
+                "anomaly": self._own.anomaly,
+                "suspect": float(self._own.goal.target),
+                "n_reconstructed": float(len(self._own_cases)),
+            }
 
     @property
     def share_of_given(self) -> float:
@@ -61,10 +81,11 @@ class CopySet:
     def start(self) -> Point:
         """The copies and the given model before any repair."""
         given = [self.ctx.view.model] * len(self._given)
-        cda = self._cda(given) if given else None
-        return self.measure(0, [c.model for c in self.copies], cda)
+        return self.measure(
+            0, [c.model for c in self.copies], self._of_given(given) if given else None
+        )
 
-    def measure(self, step: int, models: list[nn.Module], cda: float | None = None) -> Point:
+    def measure(self, step: int, models: list[nn.Module], given: Given | None = None) -> Point:
         """Mean ASR over the copies, and the mean CDA of what it is to be measured on.
 
         ``extra`` has each copy's own, the copies' mean CDA and spreads (population sd), and the
@@ -73,25 +94,29 @@ class CopySet:
         Args:
             step: of the repair.
             models: the copies, and whatever is repaired beside them.
-            cda: of the given model where it was repaired before the copies.
+            given: what was measured of the given model, where it was repaired before the copies.
         """
         number = len(self.copies)
         cdas = [accuracy(m, s) for m, s in zip(models[:number], self.images, strict=True)]
         asrs = [success(m, cases) for m, cases in zip(models[:number], self.triggered, strict=True)]
         if models[number:]:
-            cda = self._cda(models[number:])
+            given = self._of_given(models[number:])
         each = {f"cda_{i}": v for i, v in enumerate(cdas)} | {
             f"asr_{i}": v for i, v in enumerate(asrs)
         }
         spread = {"cda_sd": pstdev(cdas), "asr_sd": pstdev(asrs)}
-        of_copies = {} if cda is None else {"cda_copies": fmean(cdas)}
-        extra = {**each, **spread, **of_copies, **self._by_kind(asrs)}
-        return Point(step, fmean(cdas) if cda is None else cda, fmean(asrs), extra=extra)
+        extra = {**each, **spread, **self._by_kind(asrs)}
+        if given is None:
+            return Point(step, fmean(cdas), fmean(asrs), extra=extra)
+        extra |= {"cda_copies": fmean(cdas), **given.extra}
+        return Point(step, given.cda, fmean(asrs), extra=extra)
 
-    def _cda(self, given: list[nn.Module]) -> float:
-        """Mean CDA of the given model, as repaired for each cut."""
-        pairs = zip(given, self._given, strict=True)
-        return fmean(accuracy(model, self.images[i]) for model, i in pairs)
+    def _of_given(self, models: list[nn.Module]) -> Given:
+        """The given model, as repaired for each cut."""
+        pairs = zip(models, self._given, strict=True)
+        cda = fmean(accuracy(model, self.images[i]) for model, i in pairs)
+        own = {RECONSTRUCTED: success(models[0], self._own_cases)} if self._own_cases else {}
+        return Given(cda, own)
 
     def _by_kind(self, asrs: list[float]) -> dict[str, float]:
         kinds = [c.kind for c in self.copies]
@@ -101,12 +126,12 @@ class CopySet:
             found[OF_KIND + kind] = fmean(mine)
         return found
 
-    def cost(self, every: int) -> Iterator[tuple[int, float]]:
-        """(step, CDA of the given model) of its repair, alone."""
+    def cost(self, every: int) -> Iterator[tuple[int, Given]]:
+        """(step, what is measured of the given model) of its repair, alone."""
         given = self.ctx.view.model
         runs = [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
         for step, models in _together(runs, reporter.split(*("the given model" for _ in runs))):
-            yield step, self._cda(models)
+            yield step, self._of_given(models)
 
     def repairs(self, every: int, stop_at: int = 0) -> Iterator[tuple[int, list[nn.Module]]]:
         """(step, models) each time that all have come to the same step; each copy is fitted on its

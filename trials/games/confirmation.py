@@ -9,7 +9,7 @@ number too good.
 from collections.abc import Generator as Steps
 from typing import Literal
 
-from trials.games._copy_set import CopySet
+from trials.games._copy_set import CopySet, Cost
 from trials.runtime import DefenderContext
 from trials.spec import Count, Point, PositiveInt
 
@@ -23,6 +23,7 @@ def play(
     record_every: PositiveInt = 50,
     cost: Literal["given", "copies"] = "given",
     probe: bool = True,
+    reconstruct: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """CDA and ASR on the report images before the defense and after ``stop_at`` steps.
 
@@ -35,8 +36,11 @@ def play(
             repaired copy was tuned for five epochs on its fit images and five stamped ones, and
             ``path_share``, the share of the line from the poisoned to the repaired weights with an
             ASR above a half.
+        reconstruct: measure how far the trigger that the given model betrays still works, as in
+            tuning.
     """
-    copy_set = CopySet(ctx, copies, "report", "copies" if cost == "copies" else "both")
+    beside: Cost = "copies" if cost == "copies" else "both"
+    copy_set = CopySet(ctx, copies, "report", beside, reconstruct)
     start = end = copy_set.start()
     depth = dict[str, float]()
     yield start

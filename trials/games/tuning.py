@@ -10,10 +10,10 @@ copies.
 """
 
 from collections.abc import Generator as Steps
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from trials.games._copy_set import CopySet
+from trials.games._copy_set import CopySet, Given
 from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Count, Fraction, Point, PositiveInt
@@ -30,6 +30,7 @@ def play(
     record_every: PositiveInt = 50,
     patience: Count = 3,
     cost: Literal["given", "both", "copies"] = "given",
+    reconstruct: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """Mean ASR over the copies, and the CDA, on their select images, until the CDA stays lower by
     more than ``delta``.
@@ -46,24 +47,27 @@ def play(
             not at all where there is none. both: the given model too, beside the copies, to the
             end. copies: the copies. Of the first two, ``extra`` has the CDA of the copies as
             ``cda_copies``.
+        reconstruct: reconstruct the trigger that the given model betrays, and measure on it how far
+            that still works: ``asr_reconstructed`` in ``extra``. The metric ``anomaly`` says how
+            suspicious it is. Needs a cost of given or both.
     """
-    copy_set = CopySet(ctx, copies, "select", cost)
+    copy_set = CopySet(ctx, copies, "select", cost, reconstruct)
     start = copy_set.start()
     yield start
     floor = start.cda - delta - SLACK
     beyond = 0
     facts: dict[str, float] = {}
     if cost == "given":
-        paid: dict[int, float] = {}
+        paid: dict[int, Given] = {}
         reporter.part("", 0, copy_set.share_of_given)
-        for step, cda in copy_set.cost(record_every):
-            paid[step] = cda
-            beyond = beyond + 1 if cda < floor else 0
+        for step, given in copy_set.cost(record_every):
+            paid[step] = given
+            beyond = beyond + 1 if given.cda < floor else 0
             if beyond > patience:
                 break
         reporter.part("", copy_set.share_of_given, 1)
         yield from _affordable(copy_set, paid, floor, record_every)
-        facts["cda_given"] = max(paid.values(), default=start.cda)
+        facts["cda_given"] = max((g.cda for g in paid.values()), default=start.cda)
     else:
         for step, models in copy_set.repairs(record_every):
             point = copy_set.measure(step, models)
@@ -81,10 +85,10 @@ def play(
 
 
 def _affordable(
-    copy_set: CopySet, paid: dict[int, float], floor: float, every: int
+    copy_set: CopySet, paid: Mapping[int, Given], floor: float, every: int
 ) -> Iterator[Point]:
     """The points of the copies up to the last step at which the given model keeps ``floor``."""
-    last = max((step for step, cda in paid.items() if cda >= floor), default=0)
+    last = max((step for step, given in paid.items() if given.cda >= floor), default=0)
     for step, models in copy_set.repairs(every, last) if last else ():
         yield copy_set.measure(step, models, paid[step])
         if step >= last:

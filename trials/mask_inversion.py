@@ -18,6 +18,7 @@ from trials.reporting import reporter
 from trials.train import frozen
 from trials.types import Images
 
+MOST = 1e6  # the anomaly index where all other classes' norms are equal
 _INSIDE = 1 - 1e-7  # keeps a first value off the ends of tanh, where it would stay
 
 
@@ -166,3 +167,16 @@ def _joined(parts: list[BestMasks]) -> BestMasks:
         torch.cat([p.rates for p in parts]),
         torch.cat([p.reached for p in parts]),
     )
+
+
+def anomaly(norms: Tensor) -> Tensor:
+    """(median - norm) / (1.4826 * median absolute deviation) of each class, in float64, at most
+    ``MOST`` either way.
+
+    0 for a norm that equals the median, whatever the deviation. For an even number of classes, the
+    median is the mean of the two in the middle.
+    """
+    norms = norms.double()
+    below = norms.quantile(0.5) - norms
+    spread = 1.4826 * below.abs().quantile(0.5)
+    return torch.where(below == 0, 0, below / spread).clamp(-MOST, MOST)

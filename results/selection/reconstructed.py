@@ -1,0 +1,44 @@
+"""The trigger that was reconstructed from the given model itself: when what is left of it counts.
+
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, for the anomaly index and its threshold of 2.
+"""
+
+from collections.abc import Sequence
+
+from trials import catalog
+from trials.spec import Point, Record, SpecError
+
+RECONSTRUCTED = "asr_reconstructed"  # in a point's ``extra``
+SUSPICIOUS = 2.0  # anomaly index from which a class is suspect
+WORKS = 0.8  # ASR that the trigger must have before any repair
+# families of defenses that unlearn what they invert: such a trigger shows nothing of them
+BLIND = ("inversion", "perturbation")
+
+
+def family(defense: str) -> str:
+    """What the defense does; empty where it is no method that is known here."""
+    try:
+        return catalog.describe("defenses", defense).family
+    except SpecError:
+        return ""
+
+
+def counts(records: Sequence[Record]) -> bool:
+    """Whether what is left of the reconstructed trigger says how good these repairs are: its class
+    is suspect, it worked before, and the defense does not unlearn inverted triggers.
+    """
+    return bool(records) and all(map(_counts, records))
+
+
+def _counts(record: Record) -> bool:
+    method = record.trial.method
+    if method is None or family(method.name) in BLIND or not record.curve:
+        return False
+    start = min(record.curve, key=lambda p: p.step)
+    suspicious = record.metrics.get("anomaly", 0.0) >= SUSPICIOUS
+    return suspicious and left_of(start, default=0.0) >= WORKS
+
+
+def left_of(point: Point, default: float) -> float:
+    """ASR of the reconstructed trigger at the point, a fraction."""
+    return point.extra.get(RECONSTRUCTED, default)

@@ -1,0 +1,70 @@
+"""The trigger that the given model itself betrays, reconstructed without knowing the attack.
+
+What a repair leaves of it is measured on the very model that is to be repaired, while a copy tells
+only of a backdoor that its owner planted.
+
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P: a mask and a pattern for every class, and the
+class whose mask is unusually small.
+Deviation: few steps, as only the smallest mask is used; and it is used to measure repairs, not to
+unlearn it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from trials.mask_inversion import anomaly, invert_masks
+from trials.train import to_float
+from trials.types import Images, TriggerGoal
+
+STEPS, LR, BATCH = 150, 0.1, 16
+FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS = 0.001, 0.95, 3, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstructed:
+    """The reconstructed trigger of the most suspicious class.
+
+    Attributes:
+        goal: the trigger, for uint8 images, and the class.
+        anomaly: how many median deviations its mask lies below the classes' median; from 2 on, a
+            class counts as suspicious.
+    """
+
+    goal: TriggerGoal
+    anomaly: float
+
+
+def reconstruct(model: nn.Module, images: Images, rng: Generator) -> Reconstructed:
+    """The trigger of the class with the smallest mask; the model is left alone.
+
+    Args:
+        model: the given model.
+        images: trusted ones, on the model's device.
+        rng: draws first masks and images.
+
+    Raises:
+        SpecError: a class has no images of other classes.
+    """
+    found = invert_masks(
+        model,
+        images,
+        rng,
+        steps=STEPS,
+        lr=LR,
+        batch=BATCH,
+        first_weight=FIRST_WEIGHT,
+        threshold=THRESHOLD,
+        patience=PATIENCE,
+        round_steps=ROUND_STEPS,
+    )
+    sizes = found.masks.sum((1, 2, 3))
+    target = int(sizes.argmin())
+    mask, pattern = found.masks[target].cpu(), found.patterns[target].cpu()
+
+    def trigger(x: Tensor, _: Tensor) -> Tensor:
+        stamped = torch.lerp(to_float(x), pattern.to(x.device), mask.to(x.device))
+        return (stamped * 255).round().clamp(0, 255).to(torch.uint8)
+
+    return Reconstructed(TriggerGoal(trigger, target), float(anomaly(sizes)[target]))
