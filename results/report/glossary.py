@@ -35,6 +35,12 @@ GLOSSARY = (
     ("r", "Trusted images that the defender has, as a share of the training images."),
     ("m", "Training images that the attacker poisoned."),
     (
+        "Reconstructed trigger",
+        "The mark and the mask that turn images of all classes into one class, found by descent on "
+        "the given model. Where one class's mask is far smaller than the others' (anomaly index 2 "
+        "or more), that class is suspect: what a repair leaves of its trigger counts.",
+    ),
+    (
         "Self-poisoned copy",
         "A copy of the model into which the defender plants a backdoor of their own. Its trigger "
         "is known, so the ASR "
@@ -51,7 +57,8 @@ GLOSSARY = (
         "Rule",
         "How the point of a run that counts was chosen. 'worst_kind_within_delta': lowest ASR of "
         "the kind of trigger of which most is left, while the CDA loss stays within Δ; "
-        "'mean_within_delta' takes the mean over the kinds, 'min_asr_within_delta' the mean over "
+        "'reconstructed_within_delta' takes the reconstructed trigger where its class is suspect, "
+        "'mean_within_delta' the mean over the kinds, 'min_asr_within_delta' the mean over "
         "the copies. 'last_before_delta': last point before the visible CDA falls by more than Δ. "
         "'last': the final "
         "step. 'oracle': lowest ASR within Δ, but with the real trigger and the test images, which "

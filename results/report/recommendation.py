@@ -12,7 +12,7 @@ from results.selection.confirmation import HeldOutResult, confirmed, frozen, poo
 from results.selection.copies import doubts
 from results.selection.labels import attack, percent, percents, value
 from results.selection.rules import OWN_RULE
-from results.selection.trigger_kinds import AGREE, OfKind, by_kind, costs_given, weak, worst
+from results.selection.trigger_kinds import AGREE, OfKind, by_kind, costs_given, weak
 from results.selection.untouched import sure, within
 from results.selection.winners import CONTROLS, REPAIRED, Winner, best
 from results.stats.intervals import wilson
@@ -118,8 +118,7 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         return f"{w.defense}, stopped at step {w.step}, {verdicts.own_alone(seen)}."
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
-        left = f"{best_of} still leaves an ASR of {percent(worst(seen))} %."
-        return f"No defense repaired the model. {left}"
+        return f"No defense repaired the model. {best_of} still leaves {verdicts.leaves(seen)}."
     cost = f"{best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
     return f"No defense repaired the model within Δ. {cost}"
 

@@ -125,7 +125,7 @@ def verdict_of(
 
 def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
     """What a winner's own numbers show, where it changes something."""
-    if worst(seen) > REPAIRED and not own_removed(seen):
+    if (worst(seen) > REPAIRED and not own_removed(seen)) or own_left(seen):
         return "not repaired"
     if seen.cda_loss > w.delta + 1e-9:
         return "too costly"
@@ -137,6 +137,19 @@ def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
 def own_removed(seen: Winner | HeldOutResult) -> bool:
     """Whether the trigger that was reconstructed from the given model is removed."""
     return seen.reconstructed is not None and seen.reconstructed <= REPAIRED
+
+
+def own_left(seen: Winner | HeldOutResult) -> bool:
+    """Whether that trigger still works on the given model."""
+    return seen.reconstructed is not None and seen.reconstructed > REPAIRED
+
+
+def leaves(seen: Winner | HeldOutResult) -> str:
+    """The trigger of which most is left, and its ASR."""
+    own = seen.reconstructed or 0.0
+    if own_left(seen) and own > worst(seen):
+        return f"an ASR of {percent(own)} % to the trigger that was reconstructed from this model"
+    return f"an ASR of {percent(worst(seen))} % on planted backdoors"
 
 
 def idle(winner: Winner | None) -> bool:
@@ -220,8 +233,7 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "only controls ran":
         return f"Not repaired: no defense ran, only controls. Of those {what} was applied"
     if verdict == "not repaired":
-        left = f"leaves an ASR of {percent(worst(seen))} % on planted backdoors"
-        return f"Not repaired: the best, {what} {left}"
+        return f"Not repaired: the best, {what} leaves {leaves(seen)}"
     if verdict == "too costly":
         allowed = f"the {percent(w.delta)} points allowed"
         return f"Not repaired within Δ: {what} costs more clean accuracy than {allowed}"

@@ -15,7 +15,7 @@ from torch import Generator, nn
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.dependencies import copy_of
-from trials.metrics import accuracy
+from trials.metrics import accuracy, success
 from trials.run import run
 from trials.runtime import TrialRuntime
 from trials.spec import MethodConfig, Record, Trial
@@ -120,6 +120,28 @@ def test_a_setting_that_costs_too_much_is_not_run_on_the_copies(
     assert len(repaired) == 4 and all(model is given for model in repaired)
     assert [p.step for p in record.curve] == [0]
     assert record.metrics["cda_given"] < record.metrics["cda0"] - 0.02
+
+
+@pytest.mark.parametrize("cost", ["given", "both"])
+def test_the_reconstructed_trigger_is_measured_on_the_given_model(
+    mixed: Sweep, copied: TrialRuntime, cost: str
+) -> None:
+    trial, record = played(copied, mixed, "tuning", cost=cost, reconstruct=True)
+    ctx = copied.defender(trial)
+    own, copy = ctx.reconstructed(), ctx.copy(0)
+    assert ctx.reconstructed() is own and ctx.repair is not None
+    cases = own.goal.cases(ctx.view.trusted.take(copy.select))
+    left = {0: success(ctx.view.model, cases)}
+    view = DefenderView(ctx.view.model, ctx.view.trusted.take(copy.fit))
+    for step, model in ctx.repair(view, ctx.rng("repair", 0), 2):
+        left[step] = success(model, cases)
+    assert {p.step: p.extra["asr_reconstructed"] for p in record.curve} == left
+    assert record.metrics["suspect"] == own.goal.target
+    assert record.metrics["anomaly"] == own.anomaly
+    assert record.metrics["n_reconstructed"] == len(cases)
+    _, plain = played(copied, mixed, "tuning", cost=cost)
+    assert not any("asr_reconstructed" in p.extra for p in plain.curve)
+    assert [(p.cda, p.asr) for p in plain.curve] == [(p.cda, p.asr) for p in record.curve]
 
 
 def test_confirmation_costs_the_given_model_on_report_images(

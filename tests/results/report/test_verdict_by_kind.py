@@ -68,6 +68,49 @@ def test_a_kind_that_never_worked_agrees_with_nothing() -> None:
     assert [one.before for one in found.by_kind] == [1.0, 0.49]
 
 
+def own(record: Record, left: float, anomaly: float = 3.0) -> Record:
+    """The record as if a trigger had been reconstructed from the given model, of which that is
+    left.
+    """
+    points = tuple(
+        replace(p, extra={**p.extra, "asr_reconstructed": left if p.step else 0.99})
+        for p in record.curve
+    )
+    metrics = {**record.metrics, "anomaly": anomaly, "n_reconstructed": 100.0}
+    return replace(record, curve=points, metrics=metrics)
+
+
+OWN = "reconstructed_within_delta"
+
+
+def test_the_models_own_trigger_removed_is_said_and_is_no_repair_while_a_kind_is_left() -> None:
+    record = own(chosen(patch=0.0, warp=0.7), 0.01)
+    found = told(record, OWN)
+    assert found.verdict == "own trigger alone" and found.winner.eta == 0.01
+    assert "from 99.0 to 1.0 %, but leaves an ASR of 70.0 % on planted" in found.headline
+    assert "On the model itself, with the trigger that was reconstructed" in found.sentences[0]
+    page = Page(render([record], title="t", rule=OWN)).read
+    assert "Not shown to be repaired: its own trigger alone" in page and "✓" not in page
+
+
+def test_the_models_own_trigger_that_still_works_forbids_a_repair() -> None:
+    found = told(own(chosen(patch=0.0, warp=0.0), 0.4), "worst_kind_within_delta")
+    assert found.verdict == "not repaired"
+    assert "an ASR of 40.0 % to the trigger that was reconstructed" in found.headline
+    assert told(own(chosen(patch=0.0, warp=0.0), 0.04)).verdict == "repaired"
+
+
+@pytest.mark.parametrize(
+    ("defense", "anomaly"), [("nad", 1.9), ("neural_cleanse", 3.0), ("sau", 3.0)]
+)
+def test_a_trigger_that_is_not_suspect_or_was_unlearned_counts_for_nothing(
+    defense: str, anomaly: float
+) -> None:
+    found = told(own(chosen(defense, patch=0.0, warp=0.3), 0.0, anomaly), OWN)
+    assert found.verdict == "not repaired" and found.winner.eta == 0.3
+    assert found.winner.reconstructed is None
+
+
 def test_a_cost_beyond_delta_on_the_given_model_is_no_repair() -> None:
     curve = [(0, 0.95, 1.0), (50, 0.90, 0.0)]
     dear = tuned(curve, "tuning", "nad", {"lr": 0.1}, game_params={"cost": "given"})
