@@ -119,7 +119,12 @@ def defend(
         ),
     ],
     trusted: Annotated[
-        Path, typer.Option("--trusted", help="Folder of trusted images, one sub-folder a class.")
+        Path,
+        typer.Option(
+            "--trusted",
+            help="Trusted images: a folder with one sub-folder a class, a .csv, .tsv or .parquet "
+            "file, or a folder of .parquet files.",
+        ),
     ],
     out: Annotated[
         Path,
@@ -135,6 +140,12 @@ def defend(
         bool | None,
         typer.Option(
             "--flip/--no-flip", help="Training mirrors half of the images; not for signs and text."
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--order", help="Class names sorted as numbers, where all are numbers, or as text."
         ),
     ] = None,
     seed: Annotated[
@@ -183,6 +194,7 @@ def defend(
         seed=seed,
         device=device,
         flip=flip,
+        order=order,
         minutes=minutes,
     )
     run_views.understood(order.understood, to_stderr=as_json)
