@@ -55,8 +55,12 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
     few, right = images.take(sample), guessed[sample] == images.y[sample]
     tried = _tried(model, few)
     names, order = images.names, str(data["order"])
-    moved = other_order(images.y, guessed, names, order) or exchanged(images.y, guessed, names)
-    warnings = [*_twice(seen), *_reread(victim, tried, right), *moved]
+    # in the wrong order no other reading can be judged
+    read = other_order(images.y, guessed, names, order) or [
+        *_reread(victim, tried, right),
+        *exchanged(images.y, guessed, names),
+    ]
+    warnings = [*_twice(seen), *read]
     if data["flip"]:
         warnings += _mirrored(model, few, right)
     accuracy = _share(guessed == images.y)
