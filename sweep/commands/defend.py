@@ -69,7 +69,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     retry_failed: bool = False,
     minutes: float | None = None,
 ) -> dict[str, Any]:
-    """Repair a checkpoint with a folder of trusted images.
+    """Repair a checkpoint with trusted images.
 
     Args:
         model: safetensors file, or a plain torch state dict.

@@ -55,7 +55,7 @@ def test_reads_the_python_version_if_its_sum_is_the_published_one(
     with pytest.raises(SpecError, match="cifar100: .*MD5"):
         load("train", root=str(tmp_path))
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(_cifar_layouts.CIFAR100.md5, "train", digest)  # type: ignore[arg-type]
+    monkeypatch.setitem(_cifar_layouts.CIFAR100.md5, "train", digest)
     assert_whole(tmp_path)
 
 

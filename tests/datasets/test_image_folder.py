@@ -135,7 +135,7 @@ def test_splits_of_other_names_are_no_classes(tmp_path: Path, train: str, test: 
     for name in ("a", "b"):
         write(tmp_path / train / name / "1.png", (10, 0, 0))
         write(tmp_path / test / name / "1.png", (200, 0, 0))
-    found = [load(split, root=str(tmp_path)) for split in ("train", "test")]  # type: ignore[arg-type]
+    found = [load(split, root=str(tmp_path)) for split in ("train", "test")]
     assert [images.names for images in found] == [("a", "b")] * 2
     assert [int(images.x[0, 0, 0, 0]) for images in found] == [10, 200]
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +40,7 @@ class Parquet:
     def label_column(self) -> list[Any]:
         """The labels of all rows."""
         parts = [_read(self.method, file, partial(self._labels_of, file)) for file in self.files]
-        return [label for part in parts for label in part]
+        return list(chain.from_iterable(parts))
 
     def numbers(self) -> NDArray[np.int64]:
         """The labels of all rows, int64 (n,)."""

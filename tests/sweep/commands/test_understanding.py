@@ -169,9 +169,9 @@ def test_a_model_of_classes_in_text_order_is_told_how_to_get_it(
     with pytest.raises(SpecError) as caught:
         understood(weights, numbered, tmp_path)
     assert str(caught.value) == (
-        "the model gets 25.0% of the trusted images right (chance is 25.0%). sorted as text (1, 12, "
-        "3, ...) the classes fit better: 100.0 % of the images would be right, as they are 25.0 %. "
-        "Give --order text."
+        "the model gets 25.0% of the trusted images right (chance is 25.0%). sorted as text (1, "
+        "12, 3, ...) the classes fit better: 100.0 % of the images would be right, as they are "
+        "25.0 %. Give --order text."
     )
 
 
