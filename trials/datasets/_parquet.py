@@ -59,6 +59,14 @@ class Parquet:
             return []
         return found if all(isinstance(n, str) for n in found) else []
 
+    def keys(self) -> list[str]:
+        """The names by which ``images`` calls the rows."""
+        found: list[str] = []
+        for file in self.files:
+            rows = self._open(file)[0].metadata.num_rows
+            found += [_key(file, row) for row in range(rows)]
+        return found
+
     def images(self) -> Iterator[tuple[bytes, str]]:
         """The encoded images, each with a name of its file and row."""
         for file in self.files:
@@ -68,7 +76,7 @@ class Parquet:
             while batch := _read(self.method, file, partial(_encoded, batches)):
                 for i, content in enumerate(batch, row):
                     # text would be taken for a path
-                    yield content if isinstance(content, bytes) else b"", f"{file.name} row {i}"
+                    yield content if isinstance(content, bytes) else b"", _key(file, i)
                 row += len(batch)
 
     def _open(self, file: Path) -> tuple[pq.ParquetFile, str, str]:
@@ -105,6 +113,10 @@ class Parquet:
         return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
+def _key(file: Path, row: int) -> str:
+    return f"{file.name} row {row}"
+
+
 def _read(method: str, file: Path, read: Callable[[], T]) -> T:
     """What ``read`` gives. Raises SpecError for whatever a damaged file leads to."""
     try:
@@ -118,8 +130,9 @@ def _read(method: str, file: Path, read: Callable[[], T]) -> T:
 
 
 def _damaged(method: str, file: Path, problem: Exception) -> SpecError:
+    reason = " ".join(str(problem).split()).rstrip(" .")
     return SpecError(
-        f"{method}: cannot read {str(file)!r} as Parquet: {problem}. Download it again."
+        f"{method}: cannot read {str(file)!r} as Parquet: {reason}. Download it again."
     )
 
 

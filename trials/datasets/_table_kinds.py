@@ -13,7 +13,7 @@ from trials.datasets._cache import cached
 from trials.datasets._files import fingerprint
 from trials.datasets._folders import decoded, squares
 from trials.datasets._parquet import Parquet
-from trials.datasets._tables import LABELS, TABLES, TEXT, parquet_files, rows
+from trials.datasets._tables import LABELS, TABLES, TEXT, parquet_files, rows, there
 from trials.spec import SpecError, content_id
 
 METHOD = "image_table"
@@ -59,7 +59,7 @@ def table_of(path: Path, split: str = "train") -> Table | None:
 def _of_text(path: Path) -> Table:
     found = rows(path)
     files, top = [file for file, _ in found], path.resolve().parent
-    if lost := [file for file in files if not file.is_file()]:
+    if lost := [file for file in files if not there(file)]:
         raise SpecError(
             f"{METHOD}: {str(path)!r} names {len(lost)} files that are not there, the first "
             f"{str(lost[0])!r}."
@@ -79,7 +79,7 @@ def _of_parquet(files: list[Path]) -> Table:
     column = parquet.label_column()
     return Table(
         labels=[_name(label, names, i, files[0]) for i, label in enumerate(column)],
-        keys=[name for _, name in parquet.images()],
+        keys=parquet.keys(),
         names=names,
         pixels=lambda size: _pixels(parquet, len(column), size),
         encoded=lambda: (partial(bytes, content) for content, _ in parquet.images()),

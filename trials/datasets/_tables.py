@@ -3,6 +3,8 @@ torch nor Arrow.
 """
 
 import csv
+import io
+from itertools import islice
 from pathlib import Path
 
 from trials.spec import SpecError
@@ -12,6 +14,7 @@ TABLES = (*TEXT, ".parquet")  # endings
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "img")
 LABELS = ("label", "labels", "class", "classid", "target", "fine_label")
 _LARGEST = 256 * 2**20  # bytes of a table
+_MOST = 2_000_000  # rows of a table
 _SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 _PLACES = ("", "data", "plain_text", "default")  # folders in which Hugging Face keeps them
 
@@ -42,13 +45,15 @@ def rows(table: Path) -> list[tuple[Path, str]]:
         if table.stat().st_size > _LARGEST:
             raise SpecError(f"image_table: {str(table)!r} has more than {_LARGEST // 2**20} MiB.")
         text = table.read_text(encoding="utf-8-sig")
-        lines = text.splitlines()
-        found = list(csv.reader(lines, delimiter=_delimiter(table, lines)))
+        reader = csv.reader(io.StringIO(text), delimiter=_delimiter(table, text))
+        found = list(islice(reader, _MOST + 1))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise SpecError(
             f"image_table: cannot read {str(table)!r} as a table: {problem}. Write it in UTF-8, "
             "with a path and a label a row."
         ) from problem
+    if len(found) > _MOST:
+        raise SpecError(f"image_table: {str(table)!r} has more than {_MOST:,} rows.")
     path, label, first = _columns(table, found)
     top = table.resolve().parent
     kept = ((i, row) for i, row in enumerate(found[first:], first + 1) if any(row))
@@ -57,13 +62,21 @@ def rows(table: Path) -> list[tuple[Path, str]]:
 
 def named(table: Path) -> list[Path]:
     """The files that a CSV or TSV file names, as far as they are there, each once."""
-    return sorted({file for file, _ in rows(table) if file.is_file()})
+    return sorted({file for file, _ in rows(table) if there(file)})
 
 
-def _delimiter(table: Path, lines: list[str]) -> str:
+def there(file: Path) -> bool:
+    """Whether a file is there; a name longer than any file's is not."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
+
+
+def _delimiter(table: Path, text: str) -> str:
     if table.suffix.lower() == ".tsv":
         return "\t"
-    head = lines[0] if lines else ""
+    head = text.partition("\n")[0]
     return max(",;\t", key=head.count)
 
 

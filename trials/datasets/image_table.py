@@ -8,6 +8,7 @@ refused, so a table cannot pull in other files.
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,9 @@ from torch import Tensor
 from trials.datasets._files import expanded
 from trials.datasets._folders import ordered, small
 from trials.datasets._splits import held_out
-from trials.datasets._survey import Survey, look, survey
+from trials.datasets._survey import Survey, look, survey, unused
 from trials.datasets._table_kinds import METHOD, Table, table_of
+from trials.datasets._tables import parquet_files
 from trials.spec import Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
@@ -75,12 +77,16 @@ def load(
 
 
 def surveyed(params: Mapping[str, Scalar]) -> Survey:
-    """What is done to the images; every row of a table is used."""
+    """What is done to the images, all of which are used, and what lies beside Parquet files."""
     place = Path(str(params["root"]))
+    used = set(parquet_files(place, "train"))
+    beside = unused(place, place, used) if place.is_dir() else {}
     train = _training(place)
     names = _names(train, str(params["order"]), place)
     labels = _labels(train, names).tolist()
-    return survey(train.keys, labels, look(train.encoded(), int(params["size"]), turn=True), {})
+    others = sorted(chain.from_iterable(beside.values()))
+    left = {"beside the training images": others} if others else {}
+    return survey(train.keys, labels, look(train.encoded(), int(params["size"]), turn=True), left)
 
 
 def _training(place: Path) -> Table:
