@@ -183,7 +183,7 @@ def defend(
     """
     from sweep.commands.defend import carry_out, prepare  # noqa: PLC0415  (loads torch)
 
-    order = prepare(
+    prepared = prepare(
         model,
         arch,
         trusted,
@@ -197,15 +197,17 @@ def defend(
         order=order,
         minutes=minutes,
     )
-    run_views.understood(order.understood, to_stderr=as_json)
+    run_views.understood(prepared.understood, to_stderr=as_json)
     if plan_only:
         from sweep.commands import plan as plan_command  # noqa: PLC0415
 
-        plan_command.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
+        plan_command.show_plan(
+            replace(prepared.sweep, confirm=True, judge=False), prepared.url, as_json
+        )
         return
     with ConsoleProgress(
-        order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)
+        prepared.sweep.name, prepared.sweep.rule, workers_for(prepared.sweep.compute)
     ) as reporter:
-        choice = carry_out(order, reporter, retry_failed=retry_failed)
+        choice = carry_out(prepared, reporter, retry_failed=retry_failed)
     run_views.defended(choice, as_json)
     raise typer.Exit(choice["exit_code"])

@@ -22,7 +22,6 @@ from trials.datasets._parquet import Parquet
 from trials.spec import SpecError
 
 Rows = NDArray[np.uint8]
-_MOST_ROWS = 1_000_000  # of a Parquet file
 _CHUNK = 1000  # images decoded together
 _PIXELS = 3 * 32 * 32  # the red, green and blue planes
 
@@ -107,7 +106,7 @@ def source(layout: Layout, root: Path, split: str) -> Source:
     for folder in (root, root / "plain_text", root / "data", root / "cifar100"):
         files = sorted({*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")})
         if files:
-            parquet = Parquet(layout.method, files, layout.columns, _MOST_ROWS)
+            parquet = Parquet(layout.method, files, layout.columns)
             return Source(files, parquet.numbers, partial(_of_parquet, parquet))
     for folder in (root / layout.python, root):
         files = [folder / name for name in layout.batches[split]]

@@ -19,6 +19,7 @@ from trials.spec import SpecError
 
 T = TypeVar("T")
 IMAGES = ("img", "image")
+_MOST = 1_000_000  # rows of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,11 @@ class Parquet:
         method: the data set's name, for errors.
         files: one split, in order.
         labels: names that its column of labels may have.
-        most: rows of a file, above which it is refused.
     """
 
     method: str
     files: list[Path]
     labels: tuple[str, ...] = ("label",)
-    most: int = 10_000_000
 
     def label_column(self) -> list[Any]:
         """The labels of all rows."""
@@ -95,10 +94,10 @@ class Parquet:
                 f"{self.method}: {str(file)!r} has the columns {', '.join(names)}; needed: img (or "
                 f"image) and {self.labels[0]}."
             )
-        if opened.metadata.num_rows > self.most:
+        if opened.metadata.num_rows > _MOST:
             raise SpecError(
                 f"{self.method}: {str(file)!r} has {opened.metadata.num_rows} rows, more than "
-                f"{self.most}."
+                f"{_MOST}."
             )
         return opened, column, label
 

@@ -14,7 +14,7 @@ TABLES = (*TEXT, ".parquet")  # endings
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "img")
 LABELS = ("label", "labels", "class", "classid", "target", "fine_label")
 _LARGEST = 256 * 2**20  # bytes of a table
-_MOST = 2_000_000  # rows of a table
+_MOST = 1_000_000  # rows of a table
 _SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 _PLACES = ("", "data", "plain_text", "default")  # folders in which Hugging Face keeps them
 
