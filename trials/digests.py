@@ -5,6 +5,7 @@ import math
 import os
 from pathlib import Path
 
+from trials.datasets._tables import TEXT, named
 from trials.spec import SpecError
 
 # bytes of one file; a sparse one costs its maker nothing, and its reader hours
@@ -19,13 +20,14 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few:
     Of a folder with more than ``few`` files and ``whole_below`` bytes (images, not weights) a
     sample of the bytes stands for all: the head, the middle and the tail of up to 10,000 files,
     spread over the whole. Times of modification stay out: a copy of the folder has others, and
-    would run again all that is stored.
+    would run again all that is stored. A CSV or TSV file is digested like a folder that holds it
+    and the images that it names.
 
     Raises:
         SpecError: a file whose bytes are wanted has more than 16 GiB.
     """
     root, state = Path(path), hashlib.sha256()
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = _files(root)
     sizes = [p.stat().st_size for p in files]
     whole = sum(sizes) <= whole_below or len(files) <= few
     for file, size in zip(files, sizes, strict=True):
@@ -33,13 +35,14 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few:
             raise SpecError(
                 f"{str(file)!r} has {size / 2**30:.0f} GiB; files of at most 16 GiB are read."
             )
-    if root.is_file():
+    if files == [root]:
         with root.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    base = files[0].parent if root.is_file() else root
     step = math.ceil(len(files) / _SAMPLED)
     for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
         state.update(
-            f"{file.relative_to(root).as_posix()}\0{size}\0".encode("utf-8", "surrogateescape")
+            f"{file.relative_to(base).as_posix()}\0{size}\0".encode("utf-8", "surrogateescape")
         )
         if whole:
             with file.open("rb") as stream:
@@ -48,6 +51,12 @@ def digest_of(path: str | os.PathLike[str], whole_below: int = 256 * 2**20, few:
         elif i % step == 0:
             state.update(_sample(file, size))
     return state.hexdigest()[:16]
+
+
+def _files(root: Path) -> list[Path]:
+    if not root.is_file():
+        return sorted(p for p in root.rglob("*") if p.is_file())
+    return [root.resolve(), *named(root)] if root.suffix.lower() in TEXT else [root]
 
 
 def _sample(file: Path, size: int) -> bytes:

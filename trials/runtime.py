@@ -19,7 +19,7 @@ from trials.dependencies import copy_of, training_of
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
 from trials.self_poisoning.layout import layout_of
-from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
+from trials.spec import KIND_OF, LATER, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
@@ -168,7 +168,9 @@ class TrialRuntime:
         return self._copy(_Key(copy_of(trial, index)))
 
     def _images(self, dataset: "_Key", split: str) -> Images:
-        images: Images = catalog.find("datasets", dataset.value.name)(split, **dataset.value.params)
+        config = dataset.value  # one stored before a setting came has it as it was then
+        params = {**LATER.get(config.name, {}), **config.params}
+        images: Images = catalog.find("datasets", config.name)(split, **params)
         return images
 
     def _trained_on(self, victim: Victim, whole: Images) -> torch.Tensor:

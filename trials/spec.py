@@ -71,6 +71,7 @@ LATER: Mapping[str, Mapping[str, Scalar]] = {
     "pivotal_tuning": _DESCENT,
     "weight_decay": _DESCENT,
     "cifar10": {"size": 32},
+    "image_folder": {"order": "text", "turn": False},
     "self_poison": {"scheme": "labels"},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from results.selection.labels import percent
@@ -48,6 +48,8 @@ class Understood:
     as_given: float  # accuracy on the sample
     readings: tuple[Reading, ...]  # other ones, the best first
     warnings: tuple[str, ...]
+    # why a file is not used -> names of some such files
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,7 +59,12 @@ class Understood:
         counts = [c.images for c in self.classes]
         each = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         band = wilson(self.accuracy, self.images)
-        mirrored = "mirrors half of the images" if self.flip else "mirrors no image"
+        mirrored = (
+            "mirrors half of the images; where a mirrored one has another meaning (signs, text, "
+            "digits), give --no-flip"
+            if self.flip
+            else "mirrors no image"
+        )
         on = (
             ""
             if self.sample == self.images
@@ -67,7 +74,7 @@ class Understood:
         return (
             f"{self.images} trusted images, {each} of each of {len(self.classes)} classes. "
             f"Training {mirrored}.",
-            f"Not used: {_counts(self.skipped)}." if self.skipped else "Every file is used.",
+            f"Not used: {self._not_used()}." if self.skipped else "Every file is used.",
             f"Changed: {_counts(self.converted)}."
             if self.converted
             else "No image needs to be changed.",
@@ -83,6 +90,14 @@ class Understood:
                 else []
             ),
         )
+
+    def _not_used(self) -> str:
+        parts = []
+        for why, n in self.skipped.items():
+            names = [repr(name) for name in self.examples.get(why, ())]
+            more = ", ..." if len(names) < n else ""
+            parts.append(f"{n} {why}" + (f" ({', '.join(names)}{more})" if names else ""))
+        return ", ".join(parts)
 
     def listed(self) -> tuple[Class, ...]:
         """The classes that a table shows: all, or of many those that the model knows least."""

@@ -119,7 +119,12 @@ def defend(
         ),
     ],
     trusted: Annotated[
-        Path, typer.Option("--trusted", help="Folder of trusted images, one sub-folder a class.")
+        Path,
+        typer.Option(
+            "--trusted",
+            help="Trusted images: a folder with one sub-folder a class, a .csv, .tsv or .parquet "
+            "file, or a folder of .parquet files.",
+        ),
     ],
     out: Annotated[
         Path,
@@ -135,6 +140,12 @@ def defend(
         bool | None,
         typer.Option(
             "--flip/--no-flip", help="Training mirrors half of the images; not for signs and text."
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--order", help="Class names sorted as numbers, where all are numbers, or as text."
         ),
     ] = None,
     seed: Annotated[
@@ -172,7 +183,7 @@ def defend(
     """
     from sweep.commands.defend import carry_out, prepare  # noqa: PLC0415  (loads torch)
 
-    order = prepare(
+    prepared = prepare(
         model,
         arch,
         trusted,
@@ -183,17 +194,20 @@ def defend(
         seed=seed,
         device=device,
         flip=flip,
+        order=order,
         minutes=minutes,
     )
-    run_views.understood(order.understood, to_stderr=as_json)
+    run_views.understood(prepared.understood, to_stderr=as_json)
     if plan_only:
         from sweep.commands import plan as plan_command  # noqa: PLC0415
 
-        plan_command.show_plan(replace(order.sweep, confirm=True, judge=False), order.url, as_json)
+        plan_command.show_plan(
+            replace(prepared.sweep, confirm=True, judge=False), prepared.url, as_json
+        )
         return
     with ConsoleProgress(
-        order.sweep.name, order.sweep.rule, workers_for(order.sweep.compute)
+        prepared.sweep.name, prepared.sweep.rule, workers_for(prepared.sweep.compute)
     ) as reporter:
-        choice = carry_out(order, reporter, retry_failed=retry_failed)
+        choice = carry_out(prepared, reporter, retry_failed=retry_failed)
     run_views.defended(choice, as_json)
     raise typer.Exit(choice["exit_code"])

@@ -11,6 +11,7 @@ from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
+from trials.datasets._tables import TABLES, parquet_files
 from trials.self_poisoning import MIXED
 from trials.spec import Scalar, SpecError
 
@@ -43,12 +44,12 @@ _NOT_HERE = {
     "tune_on": "the given model is what defenses are tuned on",
     "detectors": "defend repairs; run a sweep with detectors instead",
 }
-_OWN = ("flip",)  # keys that a sweep for `defend` has and no other
+_OWN = ("flip", "order")  # keys that a sweep for `defend` has and no other
 # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
 SMALL = 64
 
 
-def sweep_of(
+def sweep_of(  # noqa: PLR0913
     model: Path,
     arch: str,
     trusted: Path,
@@ -58,6 +59,7 @@ def sweep_of(
     seed: int | None = None,
     device: str = "",
     flip: bool | None = None,
+    order: str | None = None,
 ) -> Sweep:
     """The sweep; what is given here goes before what ``spec`` says.
 
@@ -68,21 +70,19 @@ def sweep_of(
     for path, what in ((model, "--model"), (trusted, "--trusted")):
         if not path.exists():
             raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
-    if not trusted.is_dir():
-        raise SpecError(
-            f"--trusted names {str(trusted)!r}, which is not a folder with one sub-folder a class."
-        )
     data = _table(spec, size)
     mirrored = data.get("flip", True) if flip is None else flip
     if not isinstance(mirrored, bool):
         raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
+    dataset = {
+        "name": _kind_of(trusted),
+        "root": str(trusted.resolve()),
+        "size": size,
+        "flip": mirrored,
+        "order": data.get("order", "numbers") if order is None else order,
+    }
     victim = {
-        "dataset": {
-            "name": "image_folder",
-            "root": str(trusted.resolve()),
-            "size": size,
-            "flip": mirrored,
-        },
+        "dataset": dataset,
         "model": {"name": name, **params},
         "training": {"name": "given", "weights": str(model.resolve())},
     }
@@ -96,6 +96,18 @@ def sweep_of(
         # a defense that does not fit the model must not end the others
         asked["compute"] = {"abort_at": 1.0, **compute, **({"device": device} if device else {})}
     return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
+
+
+def _kind_of(trusted: Path) -> str:
+    """The data set that reads the trusted images."""
+    if trusted.is_dir():
+        return "image_table" if parquet_files(trusted, "train") else "image_folder"
+    if trusted.is_file() and trusted.suffix.lower() in TABLES:
+        return "image_table"
+    raise SpecError(
+        f"--trusted names {str(trusted)!r}, which is neither a folder with one sub-folder a class "
+        f"nor a file that ends in {', '.join(TABLES)}."
+    )
 
 
 def _table(spec: str | Path | None, size: int) -> dict[str, Any]:

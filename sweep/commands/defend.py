@@ -65,16 +65,17 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     seed: int | None = None,
     device: str = "",
     flip: bool | None = None,
+    order: str | None = None,
     retry_failed: bool = False,
     minutes: float | None = None,
 ) -> dict[str, Any]:
-    """Repair a checkpoint with a folder of trusted images.
+    """Repair a checkpoint with trusted images.
 
     Args:
         model: safetensors file, or a plain torch state dict.
         arch: a model's name, with settings as ``name:key=value,key=value``.
         trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted
-            by name.
+            by name; or a table of images (.csv, .tsv, .parquet), or a folder of Parquet files.
         out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
             alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
             it.
@@ -85,6 +86,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
         device: auto, cpu or cuda; left out, the spec's.
         flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
+        order: how class names are sorted: ``numbers`` (names that are all numbers by their value)
+            or ``text``; left out, the spec's ``order``, or numbers.
         retry_failed: run those trials again that failed in an earlier call.
         minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
             with ``spec`` no limit.
@@ -97,7 +100,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     Raises:
         SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.
     """
-    order = prepare(
+    prepared = prepare(
         model,
         arch,
         trusted,
@@ -108,9 +111,10 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         seed=seed,
         device=device,
         flip=flip,
+        order=order,
         minutes=minutes,
     )
-    return carry_out(order, retry_failed=retry_failed)
+    return carry_out(prepared, retry_failed=retry_failed)
 
 
 def prepare(  # noqa: PLR0913
@@ -125,6 +129,7 @@ def prepare(  # noqa: PLR0913
     seed: int | None = None,
     device: str = "",
     flip: bool | None = None,
+    order: str | None = None,
     minutes: float | None = None,
 ) -> Order:
     """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
@@ -137,7 +142,9 @@ def prepare(  # noqa: PLR0913
         raise SpecError(
             f"--minutes must be more than 0, got {limit:g}. Leave it out for {given:g}."
         )
-    sweep = sweep_of(model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip)
+    sweep = sweep_of(
+        model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip, order=order
+    )
     outputs.refuse(out, model, trusted)
     url = outputs.url_of(out)
     worker_config = runner.worker_config_of(sweep, url)

@@ -1,5 +1,5 @@
-"""Whether a model's outputs stand in another order than the sorted class folders, by what it takes
-each folder for.
+"""Whether a model's outputs stand in another order than the classes, by what it takes each class
+for.
 """
 
 import numpy as np
@@ -8,10 +8,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from results.selection.labels import percent
+from trials.datasets._folders import ordered
 
 MOST = 0.5  # share of a folder's images that are given the other class
 SURE = 3.0  # standard deviations by which more images are right in the other order
 NAMED = 3  # folders that a sentence names
+
+
+def other_order(y: Tensor, guessed: Tensor, names: tuple[str, ...], order: str) -> list[str]:
+    """A sentence where the classes fit better when their names are sorted in the other way that
+    people sort them.
+
+    Args:
+        y: class of each image.
+        guessed: class that the model gives it.
+        names: in the order of the classes.
+        order: in which they are sorted: numbers or text.
+    """
+    other = "text" if order == "numbers" else "numbers"
+    there = ordered(names, other)
+    if there == list(names):
+        return []
+    now, then = guessed == y, guessed == torch.tensor([there.index(n) for n in names])[y]
+    won, lost = int((then & ~now).sum()), int((now & ~then).sum())
+    if won - lost <= SURE * (won + lost) ** 0.5:
+        return []
+    first = ", ".join(there[:NAMED])
+    better, given = (percent(int(right.sum()) / len(y)) for right in (then, now))
+    return [
+        f"sorted as {other} ({first}, ...) the classes fit better: {better} % of the images would "
+        f"be right, as they are {given} %. Give --order {other}."
+    ]
 
 
 def exchanged(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> list[str]:
@@ -51,7 +78,10 @@ def exchanged(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> list[str]:
         f"{what}: {', '.join(seen)}{extra}. In that order {percent(after / n)} % would be right, "
         f"as they are {percent(before / n)} %."
     )
-    return [f"{said} {_remedy(order, names)}"]
+    return [
+        f"{said} Sorted by name, the folders must be in the order of the model's outputs: rename "
+        "them, with numbers in front."
+    ]
 
 
 def _order(counts: NDArray[np.int64]) -> list[int]:
@@ -72,14 +102,3 @@ def _order(counts: NDArray[np.int64]) -> list[int]:
             for i in cycle:
                 order[i] = likely[i]
     return order
-
-
-def _remedy(order: list[int], names: tuple[str, ...]) -> str:
-    if all(name.isdecimal() for name in names):
-        ranked = sorted(range(len(names)), key=lambda i: int(names[i]))
-        if all(order[i] in (i, ranked.index(i)) for i in range(len(names))):
-            return "Folders are sorted as text, so 10 comes before 2: write leading zeros (02)."
-    return (
-        "Sorted by name, the folders must be in the order of the model's outputs: rename them, "
-        "with numbers in front."
-    )

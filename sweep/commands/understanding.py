@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from results.selection.labels import percent
 from results.selection.understood import Class, Reading, Understood
-from sweep.commands.orders import exchanged
+from sweep.commands.orders import exchanged, other_order
 from trials import catalog, splits
-from trials.datasets import image_folder
-from trials.datasets._survey import survey
+from trials.datasets import image_folder, image_table
+from trials.datasets._survey import Survey
 from trials.dependencies import training_of
 from trials.metrics import predictions
 from trials.normalisation import CONSTANTS
@@ -24,9 +24,11 @@ from trials.spec import SpecError, Victim
 from trials.types import Images
 
 SAMPLE = 500  # images, at most, that each other reading is tried on
+NAMED = 3  # pairs of images that a warning names
 GAIN = 0.02  # accuracy by which another reading has to be better to be told of
 SURE = 3.0  # standard deviations by which more images are won than lost
 Change = Callable[[Tensor], Tensor]
+SURVEYED = {"image_folder": image_folder.surveyed, "image_table": image_table.surveyed}
 
 
 def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
@@ -34,7 +36,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
 
     Args:
         runtime: where the model runs.
-        victim: a given model with an ``image_folder``.
+        victim: a given model with an ``image_folder`` or ``image_table``.
 
     Raises:
         SpecError: the model does not know its trusted images: wrong class order, size,
@@ -44,28 +46,33 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
     images, model = poisoning.train, runtime.fresh(victim)
     for _ in runtime.evaluator(training_of(victim)).fit(model, poisoning, generator(0)):
         pass
-    folder = victim.dataset.params
-    top = Path(str(folder["root"]))
-    base, names, files, _ = image_folder.listed(top, "train", float(folder["test_share"]))
-    seen = survey(top, base, files, int(folder["size"]))
+    data = victim.dataset.params
+    seen = SURVEYED[victim.dataset.name](data)
     guessed = _guessed(model, images)
     sample = splits.stratified_order(images.y, torch.arange(len(images)), generator(0, "sample"))[
         :SAMPLE
     ]
     few, right = images.take(sample), guessed[sample] == images.y[sample]
     tried = _tried(model, few)
-    warnings = [*_reread(victim, tried, right), *exchanged(images.y, guessed, tuple(names))]
-    if folder["flip"]:
+    names, order = images.names, str(data["order"])
+    # in the wrong order no other reading can be judged
+    read = other_order(images.y, guessed, names, order) or [
+        *_reread(victim, tried, right),
+        *exchanged(images.y, guessed, names),
+    ]
+    warnings = [*_twice(seen), *read]
+    if data["flip"]:
         warnings += _mirrored(model, few, right)
     accuracy = _share(guessed == images.y)
     found = Understood(
         model_sha256=_digest(Path(str(victim.training.params["weights"]))),
         images_sha256=seen.sha256,
         images=len(images),
-        size=int(folder["size"]),
-        flip=bool(folder["flip"]),
-        classes=_classes(images.y, guessed, tuple(names)),
+        size=int(data["size"]),
+        flip=bool(data["flip"]),
+        classes=_classes(images.y, guessed, names),
         skipped=seen.skipped,
+        examples=seen.examples,
         converted=seen.converted,
         accuracy=accuracy,
         sample=len(few),
@@ -92,15 +99,27 @@ def _known(found: Understood) -> None:
         return
     names = ", ".join(c.name for c in found.classes[:4])
     check = (
-        f"Check that its outputs are in the order of the sorted class folders ({names}, ...), and "
-        "--size, --arch and "
-        "its norm setting."
+        f"Check that its outputs are in the order of the classes ({names}, ...), and --size, "
+        "--arch and its norm setting."
     )
     said = (
         f"the model gets {found.accuracy:.1%} of the trusted images right (chance is "
         f"{1 / classes:.1%})."
     )
     raise SpecError(" ".join([said, *(found.warnings or [check])]))
+
+
+def _twice(seen: Survey) -> list[str]:
+    """A warning where the same image lies in two classes, so that one of its labels is wrong."""
+    if not seen.twice:
+        return []
+    pairs = [f"{here!r} and {other!r}" for here, other in seen.twice[:NAMED]]
+    extra = f", and {len(seen.twice) - NAMED} more" if len(seen.twice) > NAMED else ""
+    one = len(seen.twice) == 1
+    return [
+        f"{len(seen.twice)} {'image is' if one else 'images are'} in two classes, once in each: "
+        f"{'; '.join(pairs)}{extra}. Remove the one whose class is wrong."
+    ]
 
 
 def _guessed(model: nn.Module, images: Images) -> Tensor:

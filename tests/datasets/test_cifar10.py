@@ -1,7 +1,6 @@
 """CIFAR-10 in its three forms, and what is refused."""
 
 import hashlib
-import io
 import pickle
 from pathlib import Path
 
@@ -10,27 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from pictures import png, write_parquet
 
-from trials.datasets import _cifar10_layouts
+from trials.datasets import _cifar_layouts
 from trials.datasets.cifar10 import load
 from trials.spec import SpecError
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
 Y = np.arange(50) % 10
-
-
-def png(image: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image.transpose(1, 2, 0)).save(out, "png")
-    return out.getvalue()
-
-
-def write_parquet(file: Path, x: np.ndarray, y: np.ndarray, column: str = "img") -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    images = [{"bytes": png(image), "path": None} for image in x]
-    pq.write_table(pa.table({column: images, "label": y}), file)
 
 
 def write_binary(root: Path) -> None:
@@ -82,7 +69,7 @@ def write_pickles(root: Path, monkeypatch: pytest.MonkeyPatch, publish: bool) ->
         (folder / f"data_batch_{i + 1}").write_bytes(content)
         if publish:
             digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-            monkeypatch.setitem(_cifar10_layouts._MD5, f"data_batch_{i + 1}", digest)
+            monkeypatch.setitem(_cifar_layouts.CIFAR10.md5, f"data_batch_{i + 1}", digest)
 
 
 def test_reads_the_python_version_if_its_sums_are_the_published_ones(
@@ -105,7 +92,7 @@ def test_even_a_known_pickle_may_name_nothing_but_arrays(
     evil = b"cos\nsystem\n(S'true'\ntR."
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(evil)
     digest = hashlib.md5(evil, usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(_cifar10_layouts._MD5, "data_batch_1", digest)
+    monkeypatch.setitem(_cifar_layouts.CIFAR10.md5, "data_batch_1", digest)
     with pytest.raises(pickle.UnpicklingError, match="no array"):
         load("train", root=str(tmp_path))
 

@@ -9,8 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from trials import catalog
 from trials.datasets.image_folder import load
-from trials.spec import SpecError
+from trials.runtime import TrialRuntime
+from trials.spec import MethodConfig, SpecError, Victim, content_id
+from trials.storage.artifacts import Artifacts
 
 
 def write(
@@ -88,6 +91,118 @@ def test_reads_grey_palette_16_bit_and_transparent_images_as_rgb(tmp_path: Path)
         Image.new("RGB", (8, 8), (100, 100, 100)).quantize().save(folder / "3.png")
         Image.fromarray(np.full((8, 8), 100 * 256, dtype=np.uint16)).save(folder / "4.png")
     assert (load("train", root=str(tmp_path), size=8).x == 100).all()
+
+
+def test_names_that_are_all_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
+    for name in ("10", "9", "2"):
+        write(tmp_path / name / "1.png", (int(name), 0, 0))
+    images = load("train", root=str(tmp_path))
+    assert images.names == ("2", "9", "10") and images.x[:, 0, 0, 0].tolist() == [2, 9, 10]
+    images = load("train", root=str(tmp_path), order="text")
+    assert images.names == ("10", "2", "9") and images.x[:, 0, 0, 0].tolist() == [10, 2, 9]
+    write(tmp_path / "b" / "1.png")
+    assert load("train", root=str(tmp_path)).names == ("10", "2", "9", "b")
+
+
+def test_a_store_of_text_order_keeps_its_meaning(tmp_path: Path) -> None:
+    """A trial that was stored before there was an order has none in its settings."""
+    for name in ("10", "9"):
+        write(tmp_path / "images" / name / "1.png")
+    resolved = catalog.resolve(
+        "datasets", MethodConfig("image_folder", {"root": str(tmp_path / "images")})
+    )
+    before = {k: v for k, v in resolved.params.items() if k not in ("order", "turn")}
+    stored = MethodConfig("image_folder", before, resolved.files)
+    explicit = catalog.resolve(
+        "datasets", MethodConfig("image_folder", {**before, "order": "text", "turn": False})
+    )
+    assert content_id(stored.identity()) == content_id(explicit.identity())
+    assert content_id(stored.identity()) != content_id(resolved.identity())
+    runtime = TrialRuntime(Artifacts(str(tmp_path / "artifacts")), "cpu")
+    net, recipe = MethodConfig("small_cnn"), MethodConfig("fast")
+    found = [
+        runtime.poisoning(Victim(dataset=d, model=net, attacks=(), training=recipe, seed=0)).train
+        for d in (stored, explicit, resolved)
+    ]
+    assert [images.names for images in found] == [("10", "9"), ("10", "9"), ("9", "10")]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Training", "Testing"), ("train", "valid"), ("TRAIN", "validation"), ("training", "val")],
+)
+def test_splits_of_other_names_are_no_classes(tmp_path: Path, train: str, test: str) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / train / name / "1.png", (10, 0, 0))
+        write(tmp_path / test / name / "1.png", (200, 0, 0))
+    found = [load(split, root=str(tmp_path)) for split in ("train", "test")]
+    assert [images.names for images in found] == [("a", "b")] * 2
+    assert [int(images.x[0, 0, 0, 0]) for images in found] == [10, 200]
+
+
+def test_test_goes_before_val(tmp_path: Path) -> None:
+    for red, part in ((1, "train"), (2, "test"), (3, "val")):
+        for name in ("a", "b"):
+            write(tmp_path / part / name / "1.png", (red, 0, 0))
+    assert load("test", root=str(tmp_path)).x[0, 0, 0, 0] == 2
+
+
+def test_test_images_without_classes_are_no_class(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "train" / name / "1.png")
+    write(tmp_path / "test" / "1.png")
+    assert load("train", root=str(tmp_path)).names == ("a", "b")
+    refused(tmp_path, "has no test or val folder", split="test")
+
+
+def test_what_a_system_leaves_behind_is_not_read(root: Path) -> None:
+    for name in ("ant/.DS_Store", "ant/._0.png", "ant/Thumbs.db", "__MACOSX/ant/._0.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"no image")
+    for name in ("__MACOSX/a.png", "ant/@eaDir/0.png", ".hidden/0.png"):
+        write(root / name)
+    images = load("train", root=str(root))
+    assert images.names == ("ant", "bird") and len(images) == 20
+
+
+def test_endings_are_read_in_any_case(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for ending in ("JPG", "Jpeg", "PNG", "BMP", "TIF", "WebP"):
+            file = tmp_path / name / f"1.{ending}"
+            file.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (8, 8), (100, 100, 100)).save(
+                file, Image.registered_extensions()[f".{ending.lower()}"]
+            )
+    assert len(load("train", root=str(tmp_path), size=8)) == 12
+
+
+@pytest.mark.parametrize("form", ["jpg", "png", "webp", "tif"])
+def test_images_are_turned_as_their_exif_orientation_says(tmp_path: Path, form: str) -> None:
+    stored = np.zeros((8, 8, 3), dtype=np.uint8)
+    stored[:4] = 240  # as the camera stored it, the upper half is bright
+    bright = {1: "top", 3: "bottom", 6: "right", 8: "left"}
+    for number in bright:
+        held = Image.Exif()
+        held[0x0112] = number
+        for name in ("a", "b"):
+            file = tmp_path / name / f"{number}.{form}"
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray(stored).save(file, exif=held)
+    images = load("train", root=str(tmp_path), size=8)
+    for x, half in zip(images.x[:4].float(), bright.values(), strict=True):
+        halves = {"top": x[:, :4], "bottom": x[:, 4:], "left": x[..., :4], "right": x[..., 4:]}
+        assert max(halves, key=lambda h: float(halves[h].mean())) == half
+    if form != "tif":  # which Pillow turns itself
+        as_stored = load("train", root=str(tmp_path), size=8, turn=False).x[:4]
+        assert (as_stored[:, :, :3] > 200).all() and (as_stored[:, :, 5:] < 40).all()
+
+
+def test_all_images_that_cannot_be_read_are_named_at_once(root: Path) -> None:
+    for i in (1, 4, 6, 7, 9):
+        (root / "bird" / f"{i}.png").write_bytes(b"no image")
+    refused(
+        root, r"bird/1\.png.*Replace or remove it\. Nor can .*4\.png.*6\.png.*7\.png.* and 1 more"
+    )
 
 
 def test_changed_images_are_not_served_from_the_cache(root: Path) -> None:

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from layouts import loaded
 from PIL import Image
 from safetensors.torch import save
+from scipy.io import savemat
 from strange_weights import mutated, state
 
 from trials import catalog
@@ -422,3 +423,43 @@ def test_binary_batches_of_any_bytes_are_read_or_one_line(content: bytes, split:
         for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
             (here / f"{name}.bin").write_bytes(content)
         loaded("cifar10 files", "cifar10", split, here)
+
+
+@tries(80)
+@given(mutated(PARQUET))
+def test_a_damaged_table_of_ones_own_images_is_read_or_one_line(content: bytes) -> None:
+    with fenced() as here:
+        (here / "train.parquet").write_bytes(content)
+        loaded("image tables", "image_table", "train", here)
+
+
+def digits(**how: Any) -> bytes:
+    out, pixels = io.BytesIO(), np.zeros((32, 32, 3, 4), np.uint8)
+    savemat(out, {"X": pixels, "y": np.arange(1, 5)[:, None]}, **how)
+    return out.getvalue()
+
+
+@tries(80)
+@given(st.sampled_from([digits(), digits(do_compression=True)]).flatmap(mutated))
+def test_a_damaged_file_of_matlab_is_read_or_one_line(content: bytes) -> None:
+    with fenced() as here:
+        (here / "train_32x32.mat").write_bytes(content)
+        loaded("svhn files", "svhn", "train", here)
+
+
+@tries(80)
+@given(mutated(b"path,label\n0.png,a\n1.png,b\n2.png,a\n"))
+def test_a_damaged_list_of_images_is_read_or_one_line(content: bytes) -> None:
+    with fenced() as here:
+        for i in range(3):
+            (here / f"{i}.png").write_bytes(FORMS["PNG"])
+        (here / "list.csv").write_bytes(content)
+        loaded("image tables", "image_table", "train", here / "list.csv")
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/dev/zero", "../../etc/passwd", "~/x", "$HOME"])
+def test_a_list_that_names_what_lies_elsewhere_is_refused(path: str) -> None:
+    with fenced() as here:
+        (here / "0.png").write_bytes(FORMS["PNG"])
+        (here / "list.csv").write_text(f"path,label\n0.png,a\n{path},b\n")
+        assert loaded("image tables", "image_table", "train", here / "list.csv") == "refused"

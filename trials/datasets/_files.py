@@ -18,10 +18,20 @@ FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")
 _LARGEST = 89_478_485  # pixels, Pillow's own limit: a quarter of a GiB decoded
 # pixels of a side: a strip of one column takes a pointer or two, of 8 bytes each, for each row
 _LONGEST = 2**20
+_ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def located(method: str, root: str) -> Path:
-    """The folder that ``root`` names, variables and ``~`` expanded.
+def expanded(method: str, root: str) -> Path:
+    """The path that ``root`` names, variables and ``~`` expanded.
 
     Raises SpecError if it is not there.
     """
@@ -36,6 +46,15 @@ def located(method: str, root: str) -> Path:
             f"{method}: root is {root!r}, but that variable is not set. Set it, or write root = a "
             "path."
         )
+    return path
+
+
+def located(method: str, root: str) -> Path:
+    """The folder that ``root`` names, as ``expanded`` does.
+
+    Raises SpecError if it is none.
+    """
+    path = expanded(method, root)
     if not path.is_dir():
         raise SpecError(
             f"{method}: root names {str(path)!r}, which is not a folder. Set root to the images' "
@@ -58,8 +77,16 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
     return state.hexdigest()
 
 
-def rgb(source: Path | bytes, name: str) -> Image.Image:
-    """The decoded image in RGB.
+def orientation(image: Image.Image) -> Image.Transpose | None:
+    """How a decoded image has to be turned to stand upright, as its EXIF orientation says."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged tag says nothing; the pixels are whole
+        return None
+
+
+def rgb(source: Path | bytes, name: str, turn: bool = False) -> Image.Image:
+    """The decoded image in RGB; with ``turn`` upright, as its EXIF orientation says.
 
     Raises SpecError that names the image if it cannot be, or is a decompression bomb.
     """
@@ -72,12 +99,18 @@ def rgb(source: Path | bytes, name: str) -> Image.Image:
             if max(image.size) > _LONGEST:
                 raise ValueError(f"a side of {max(image.size)} pixels is more than {_LONGEST}")
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+                grey = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                return _upright(image, grey.convert("RGB"), turn)
             if image.mode in ("I", "F"):
                 raise ValueError(f"pixels of mode {image.mode} have no fixed range")
-            return image.convert("RGB")
+            return _upright(image, image.convert("RGB"), turn)
     except Exception as problem:  # a decoder given hostile bytes may raise anything
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise SpecError(
             f"cannot read the image {name!r}: {reason}. Replace or remove it."
         ) from problem
+
+
+def _upright(image: Image.Image, decoded: Image.Image, turn: bool) -> Image.Image:
+    how = orientation(image) if turn else None
+    return decoded if how is None else decoded.transpose(how)

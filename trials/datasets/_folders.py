@@ -4,8 +4,10 @@ decoded pixels.
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,35 @@ _ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 _CHUNK = 256  # images decoded together, at most
 _BYTES = 256 * 2**20  # of images decoded together
 _LARGEST = 4096  # pixels of a side; a larger one is taken for a typing error
+_SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin")
+_DIGITS = 18  # of a name that is taken for a number
+_NAMED = 3  # images that a line names besides the first
+_FAULTS = 100  # images that cannot be read, after which no more are looked for
+Source = Path | bytes
+
+
+def unseen(name: str) -> bool:
+    """Whether a file or folder is hidden, or is one that a system leaves behind."""
+    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def folders(path: Path) -> list[Path]:
-    """The sub-folders, sorted; hidden ones are left out."""
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The sub-folders, sorted; hidden ones and those of a system are left out."""
+    return sorted(p for p in path.iterdir() if p.is_dir() and not unseen(p.name))
+
+
+def ordered(names: Iterable[str], order: str) -> list[str]:
+    """Class names in the order of their labels.
+
+    Args:
+        names: each once.
+        order: ``numbers``: names that are all numbers by their value, others as text; ``text``: all
+            as text, 10 before 2.
+    """
+    found = sorted(names)
+    if order == "numbers" and all(n.isdecimal() and len(n) <= _DIGITS for n in found):
+        return sorted(found, key=int)
+    return found
 
 
 def images_in(method: str, top: Path, folder: Path) -> list[Path]:
@@ -41,6 +67,8 @@ def images_in(method: str, top: Path, folder: Path) -> list[Path]:
         with os.scandir(todo.pop()) as entries:
             # a call an entry would take minutes for a million images
             for entry in entries:
+                if unseen(entry.name):
+                    continue
                 path = Path(entry.path)
                 if entry.is_symlink():
                     _stays(method, top, path)
@@ -56,7 +84,14 @@ def images_in(method: str, top: Path, folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def decoded(method: str, base: Path, files: list[Path], size: int, share: float = 1.0) -> Tensor:
+def decoded(
+    method: str,
+    base: Path,
+    files: list[Path],
+    size: int,
+    share: float = 1.0,
+    turn: bool = False,
+) -> Tensor:
     """The images as uint8 (n, 3, size, size) from the cache, which they enter when first asked for.
 
     Args:
@@ -65,25 +100,70 @@ def decoded(method: str, base: Path, files: list[Path], size: int, share: float 
         files: the images.
         size: side in pixels.
         share: of the largest centred square, the part of its side that is kept.
+        turn: images are turned as their EXIF orientation says.
 
     Raises:
         SpecError: an image cannot be read, or a side of more than 4,096 pixels.
     """
-
-    if size > _LARGEST:
-        raise SpecError(f"{method}: size must be at most {_LARGEST} pixels, got {size}.")
-    chunk = max(1, min(_CHUNK, _BYTES // (3 * size**2)))
+    small(method, size)
+    # what was decoded before images could be turned keeps its key
+    how = [*([share] if share != 1 else []), *(["turned"] if turn else [])]
 
     def chunks() -> Iterator[NDArray[np.uint8]]:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool, warnings.catch_warnings():
-            # Pillow warns of odd palettes and tags, but an image can be decoded or it cannot
-            warnings.simplefilter("ignore")
-            for start in range(0, len(files), chunk):
-                part = files[start : start + chunk]
-                yield np.stack(list(pool.map(lambda file: _square(file, size, share), part)))
+        return squares(((file, str(file)) for file in files), size, share, turn)
 
-    what = [fingerprint(base, files), size, *([share] if share != 1 else [])]
-    return cached(f"{method}-{content_id(what)}", (len(files), 3, size, size), chunks)
+    key = content_id([fingerprint(base, files), size, *how])
+    return cached(f"{method}-{key}", (len(files), 3, size, size), chunks)
+
+
+def small(method: str, size: int) -> None:
+    """Raises SpecError for a side that is taken for a typing error."""
+    if size > _LARGEST:
+        raise SpecError(f"{method}: size must be at most {_LARGEST} pixels, got {size}.")
+
+
+def squares(
+    sources: Iterable[tuple[Source, str]], size: int, share: float = 1.0, turn: bool = False
+) -> Iterator[NDArray[np.uint8]]:
+    """The pixels uint8 (some, 3, size, size) of files or of encoded bytes, some at a time.
+
+    Args:
+        sources: each with the name that an error calls it by.
+        size: side in pixels.
+        share: of the largest centred square, the part of its side that is kept.
+        turn: images are turned as their EXIF orientation says.
+
+    Raises:
+        SpecError: an image cannot be read; names it, and how many others cannot be.
+    """
+    todo, faults = iter(sources), list[tuple[str, SpecError]]()
+
+    def square(source: tuple[Source, str]) -> NDArray[np.uint8] | None:
+        try:
+            return _square(rgb(*source, turn), size, share)
+        except SpecError as problem:
+            faults.append((source[1], problem))
+            return None
+
+    chunk = max(1, min(_CHUNK, _BYTES // (3 * size**2)))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool, warnings.catch_warnings():
+        # Pillow warns of odd palettes and tags, but an image can be decoded or it cannot
+        warnings.simplefilter("ignore")
+        while len(faults) < _FAULTS and (part := list(islice(todo, chunk))):
+            found = list(pool.map(square, part))
+            if not faults:
+                yield np.stack([one for one in found if one is not None])
+    if faults:
+        raise _all(sorted(faults, key=itemgetter(0)))
+
+
+def _all(faults: list[tuple[str, SpecError]]) -> SpecError:
+    """One error for all images that cannot be read."""
+    if len(faults) == 1:
+        return faults[0][1]
+    names = ", ".join(repr(name) for name, _ in faults[1 : _NAMED + 1])
+    more = f" and {len(faults) - 1 - _NAMED} more" if len(faults) - 1 > _NAMED else ""
+    return SpecError(f"{faults[0][1]} Nor can {names}{more} be read.")
 
 
 def _stays(method: str, top: Path, link: Path) -> None:
@@ -100,8 +180,7 @@ def _stays(method: str, top: Path, link: Path) -> None:
         )
 
 
-def _square(file: Path, size: int, share: float) -> NDArray[np.uint8]:
-    image = rgb(file, str(file))
+def _square(image: Image.Image, size: int, share: float) -> NDArray[np.uint8]:
     # crop first: a strip of 1 x 1,000,000 pixels must not be scaled up whole
     side = min(image.size) * share
     left, upper = (image.width - side) // 2, (image.height - side) // 2

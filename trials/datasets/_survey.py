@@ -6,88 +6,128 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from PIL import Image
 
-from trials.datasets._files import FORMATS
+from trials.datasets._files import FORMATS, orientation
+from trials.datasets._folders import unseen
 
 _THREADS = 8
-_ORIENTATION = 0x0112  # the EXIF tag that says how a camera was held
+_AT_ONCE = 256  # images whose bytes are in memory together
+_NAMED = 3  # files that stand for all of a kind
 _GREY, _CLEAR = ("1", "L"), ("LA", "PA", "RGBA", "RGBa", "La")
+Seen = tuple[str, list[str]]  # SHA-256 of an image's bytes, and what is done to it
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Files of a folder of images.
+    """A user's own images.
 
     Attributes:
         skipped: files that are not used, by why.
         converted: images that are changed, by how.
-        sha256: of the lines that ``sha256sum`` prints for the images that are used, sorted by path.
+        sha256: of the lines that ``sha256sum`` prints for the images that are used, sorted by path;
+            an image of a Parquet file is called by file and row.
+        examples: for each reason why files are not used, some of them.
+        twice: pairs of names of images whose bytes are the same and whose classes are not.
     """
 
     skipped: Mapping[str, int]
     converted: Mapping[str, int]
     sha256: str
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    twice: tuple[tuple[str, str], ...] = ()
 
 
-def survey(top: Path, base: Path, files: Iterable[Path], size: int) -> Survey:
-    """Look at every file once; reads the images' bytes, but decodes none.
+def look(reads: Iterable[Callable[[], bytes]], size: int, turn: bool) -> list[Seen]:
+    """Look at every image once; reads the bytes, but decodes none.
+
+    Args:
+        reads: each gives the bytes of an image, which can be decoded.
+        size: side in pixels that they are brought to.
+        turn: they are turned as their EXIF orientation says.
+    """
+    todo, found = iter(reads), list[Seen]()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while part := list(islice(todo, _AT_ONCE)):
+            found += pool.map(lambda read: _seen(read(), size, turn), part)
+    return found
+
+
+def survey(
+    names: Sequence[str],
+    labels: Sequence[int],
+    seen: Sequence[Seen],
+    unused: Mapping[str, Sequence[str]],
+) -> Survey:
+    """What was seen, counted.
+
+    Args:
+        names: of the images, paths in the folder.
+        labels: their classes.
+        seen: what ``look`` gives of them.
+        unused: the files that are not used, by why.
+    """
+    counts = Counter({why: len(files) for why, files in unused.items()})
+    converted = Counter[str](chain.from_iterable(changes for _, changes in seen))
+    state, first, twice = hashlib.sha256(), dict[str, int](), list[tuple[str, str]]()
+    for i in sorted(range(len(names)), key=names.__getitem__):
+        digest = seen[i][0]
+        state.update(f"{digest}  {names[i]}\n".encode("utf-8", "surrogateescape"))
+        other = first.setdefault(digest, i)
+        if labels[other] != labels[i]:
+            twice.append((names[other], names[i]))
+    return Survey(
+        dict(counts.most_common()),
+        dict(converted.most_common()),
+        state.hexdigest(),
+        {why: tuple(sorted(files)[:_NAMED]) for why, files in unused.items()},
+        tuple(twice),
+    )
+
+
+def unused(top: Path, base: Path, known: set[Path]) -> dict[str, list[str]]:
+    """The files below ``top`` that are not used, by why; hidden ones and those of a system are not
+    told of.
 
     Args:
         top: the folder that the user named.
         base: the folder below it that holds the class folders.
-        files: the images that are used, all of them readable.
-        size: side in pixels that they are brought to.
+        known: the images that are used.
     """
-    known = sorted(files, key=lambda file: file.relative_to(base).as_posix())
-    with ThreadPoolExecutor(_THREADS) as pool:
-        seen = list(pool.map(lambda file: _seen(file, size), known))
-    converted = Counter[str](chain.from_iterable(changes for _, changes in seen))
-    state = hashlib.sha256()
-    for file, (digest, _) in zip(known, seen, strict=True):
-        state.update(
-            f"{digest}  {file.relative_to(base).as_posix()}\n".encode("utf-8", "surrogateescape")
-        )
-    return Survey(
-        dict(_skipped(top, base, set(known)).most_common()),
-        dict(converted.most_common()),
-        state.hexdigest(),
-    )
-
-
-def _skipped(top: Path, base: Path, known: set[Path]) -> Counter[str]:
-    found: Counter[str] = Counter()
+    found: dict[str, list[str]] = {}
     for here, below, names in os.walk(top):
         folder = Path(here)
-        found.update("link to a folder" for name in below if (folder / name).is_symlink())
-        found.update(_why(folder / name, top, base) for name in names if folder / name not in known)
+        below[:] = [name for name in below if not unseen(name)]
+        links = [folder / name for name in below if (folder / name).is_symlink()]
+        others = [folder / name for name in names if not unseen(name)]
+        why = dict.fromkeys(links, "link to a folder")
+        why |= {file: _why(file, top, base) for file in others if file not in known}
+        for file, reason in why.items():
+            found.setdefault(reason, []).append(file.relative_to(top).as_posix())
     return found
 
 
 def _why(file: Path, top: Path, base: Path) -> str:
     if not file.is_relative_to(base):
-        return f"outside {base.relative_to(top).as_posix()}/"
-    parts = file.relative_to(base).parts
-    if len(parts) == 1:
+        parts = file.relative_to(top).parts
+        where = f"in {parts[0]}/" if len(parts) > 1 else "beside the folders"
+        return f"{where}, while only {base.relative_to(top).as_posix()}/ is read"
+    if len(file.relative_to(base).parts) == 1:
         return "beside the class folders"
-    if parts[0].startswith("."):
-        return "in a hidden folder"
     return f"no image by its ending ({file.suffix.lower() or 'none'})"
 
 
-def _seen(file: Path, size: int) -> tuple[str, list[str]]:
-    """SHA-256 of the file, and what is done to the image."""
-    content = file.read_bytes()
+def _seen(content: bytes, size: int, turn: bool) -> Seen:
     digest = hashlib.sha256(content).hexdigest()
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return digest, _changes(image, size)
+            return digest, _changes(image, size, turn)
     except Exception:
         # a decoder given hostile bytes may raise anything; what cannot be decoded was refused
         # before
@@ -105,13 +145,15 @@ def _of_mode(image: Image.Image) -> str:
     return "" if image.mode == "RGB" else f"{'palette' if image.mode == 'P' else image.mode} to RGB"
 
 
-def _changes(image: Image.Image, size: int) -> list[str]:
+def _changes(image: Image.Image, size: int, turn: bool) -> list[str]:
     found = list(filter(None, [_of_mode(image)]))
     if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
         found.append("first frame of several taken")
-    if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
-        # of a PNG all is decoded for it
-        found.append("taken as stored, not turned as its EXIF orientation says")
+    # of a PNG without that tag at its head all would be decoded for it
+    told = image.format != "PNG" or "exif" in image.info
+    if told and orientation(image) is not None:
+        how = "turned" if turn else "taken as stored, not turned"
+        found.append(f"{how} as its EXIF orientation says")
     if image.width != image.height:
         found.append("cropped to the square in its centre")
     if min(image.size) != size:

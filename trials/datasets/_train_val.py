@@ -10,7 +10,7 @@ from torch import Tensor
 from trials.datasets._folders import decoded, folders, images_in
 from trials.spec import SpecError
 
-_WORDNET = re.compile(r"n\d{8}")
+WORDNET = re.compile(r"n\d{8}")
 _KEPT = 224 / 256  # the shorter side is scaled to 256/224 of the size, and the centre cut out
 
 
@@ -60,7 +60,7 @@ def _of(method: str, top: Path, part: str) -> list[str]:
             "torchvision has them."
         )
     names = [p.name for p in folders(top / part)]
-    other = [n for n in names if not _WORDNET.fullmatch(n)]
+    other = [n for n in names if not WORDNET.fullmatch(n)]
     if other or not names:
         got = f"holds the folder {other[0]!r}" if other else "holds no class folders"
         raise SpecError(

@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from trials.datasets._cache import cached
-from trials.datasets._cifar10_layouts import source
+from trials.datasets._cifar_layouts import CIFAR10, source
 from trials.datasets._files import fingerprint, located
+from trials.datasets._reduced import averaged, first
 from trials.spec import Count, Location, PositiveInt, SpecError
 from trials.types import Images
 
@@ -49,7 +48,7 @@ def load(
     if size not in _SIZES:
         raise SpecError(f"cifar10: size must be one of {', '.join(map(str, _SIZES))}, got {size}.")
     place = located("cifar10", root)
-    found = source(place, split)
+    found = source(CIFAR10, place, split)
     y = torch.from_numpy(found.labels())
     if not len(y) or int(y.min()) < 0 or int(y.max()) > 9:
         raise SpecError(
@@ -61,21 +60,5 @@ def load(
         )
     x = cached(f"cifar10-{fingerprint(place, found.files)[:32]}", (len(y), 3, 32, 32), found.chunks)
     images = Images(x, y, 10, _NAMES, pad=size // 8, flip=True)
-    images = images.take(_first(y, subset)) if subset and split == "train" else images
-    return images if size == images.x.shape[-1] else replace(images, x=_averaged(images.x, size))
-
-
-def _averaged(x: Tensor, size: int) -> Tensor:
-    """uint8 (n, c, size, size), means over squares of uint8 (n, c, h, h), some images at a time."""
-    side = x.shape[-1] // size
-    parts = (F.avg_pool2d(part.float(), side) for part in torch.split(x, 4096))
-    return torch.cat([part.round().to(torch.uint8) for part in parts])
-
-
-def _first(y: Tensor, n: int) -> Tensor:
-    """Places of the first ``n`` images, the classes taking turns."""
-    turn = torch.empty_like(y)
-    for label in range(10):
-        of_class = (y == label).nonzero().flatten()
-        turn[of_class] = torch.arange(len(of_class))
-    return torch.argsort(turn * 10 + y)[:n].sort().values
+    images = images.take(first(y, subset, 10)) if subset and split == "train" else images
+    return images if size == images.x.shape[-1] else replace(images, x=averaged(images.x, size))

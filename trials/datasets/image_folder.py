@@ -1,20 +1,23 @@
 """Image folder: your own images, one sub-folder a class.
 
 Source: the layout of torchvision's ``ImageFolder``: classes are the sub-folders' names, sorted.
-Deviation: the largest square in an image's centre is kept, scaled to ``size`` pixels. Links that
-lead out of the folder are refused, so a data set cannot pull in other files.
+Deviation: names that are all numbers are sorted as numbers (2 before 10), where torchvision sorts
+them as text; ``order`` says which. Images are turned as their EXIF orientation says. The largest
+square in an image's centre is kept, scaled to ``size`` pixels. Links that lead out of the folder
+are refused, so a data set cannot pull in other files.
 """
 
-import hashlib
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from trials.datasets._files import located
-from trials.datasets._folders import decoded, folders, images_in
-from trials.spec import Count, Fraction, Location, PositiveInt, SpecError
+from trials.datasets._folders import decoded, folders, images_in, ordered
+from trials.datasets._splits import held_out, split_folders
+from trials.datasets._survey import Survey, look, survey, unused
+from trials.spec import Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
 
@@ -27,42 +30,57 @@ def load(
     test_share: Fraction = 0.0,
     pad: Count = 4,
     flip: bool = True,
+    order: Literal["numbers", "text"] = "numbers",
+    turn: bool = True,
 ) -> Images:
     """The training or test images under ``root``.
 
     Args:
         split: ``train`` or ``test``.
-        root: folder with ``train`` and ``test`` (or ``val``), each with one sub-folder a class; or
-            with the classes.
+        root: folder with train (or training) and test (testing, val, valid, validation; the first
+            that is there), each with one sub-folder a class; or with the classes.
         size: side of the images in pixels after scaling and cropping.
         test_share: share of each class kept as test images, where ``root`` has no test folder.
         pad: training shifts an image by up to this many pixels.
         flip: training mirrors half of the images; false where a mirrored image has another meaning
             (text, signs).
+        order: of the classes: numbers sorts names that are all numbers by their value, text all
+            names as text (10 before 2).
+        turn: images are turned as their EXIF orientation says; false takes them as stored.
 
     Raises:
         SpecError: no such folder, no test images, fewer than two classes, an empty class, an
             unreadable image, or a link that leaves the folder.
     """
     top = located("image_folder", root)
-    base, names, files, labels = listed(top, split, test_share)
-    x = decoded("image_folder", base, files, size)
+    base, names, files, labels = listed(top, split, test_share, order)
+    x = decoded("image_folder", base, files, size, turn=turn)
     return Images(x, torch.tensor(labels), len(names), tuple(names), pad=pad, flip=flip)
 
 
-def listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[Path], list[int]]:
+def surveyed(params: Mapping[str, Scalar]) -> Survey:
+    """What lies in the folder beside the training images, and what is done to these."""
+    top, size, turn = Path(str(params["root"])), int(params["size"]), bool(params["turn"])
+    share = float(params["test_share"])
+    base, _, files, labels = listed(top, "train", share, str(params["order"]))
+    names = [file.relative_to(base).as_posix() for file in files]
+    seen = look((file.read_bytes for file in files), size, turn)
+    return survey(names, labels, seen, unused(top, base, set(files)))
+
+
+def listed(
+    top: Path, split: str, share: float, order: str
+) -> tuple[Path, list[str], list[Path], list[int]]:
     """The folder of the split, its classes, its files and their labels."""
-    own_test = next((top / n for n in ("test", "val") if (top / n).is_dir()), None)
-    has_train = (top / "train").is_dir() and (own_test is not None or len(folders(top)) == 1)
-    train = top / "train" if has_train else top
-    names = [p.name for p in folders(train)]
+    train, own_test = split_folders(top)
+    names = ordered((p.name for p in folders(train)), order)
     if len(names) < 2:
         raise SpecError(
             f"image_folder: {str(train)!r} holds {len(names)} class "
             f"folder{'s' * (len(names) != 1)}, at least 2 are "
             "needed. Put the images of each class into a sub-folder of its own."
         )
-    if has_train and own_test is not None:
+    if own_test is not None:
         if share:
             raise SpecError(
                 f"image_folder: {str(own_test)!r} has the test images, so leave test_share at 0."
@@ -90,17 +108,9 @@ def listed(top: Path, split: str, share: float) -> tuple[Path, list[str], list[P
 
 
 def _part(base: Path, files: list[Path], split: str, share: float) -> list[Path]:
-    """The files of the split: by the hash of their names, so that a new image moves few others."""
+    """The files of the split."""
     if not share:
         return files
-    if len(files) < 2:
-        raise SpecError(
-            f"image_folder: {str(files[0].parent)!r} holds one image; test_share needs at least 2 "
-            "a class."
-        )
-    digest = {
-        f: hashlib.sha256(os.fsencode(f.relative_to(base).as_posix())).digest() for f in files
-    }
-    count = min(max(1, round(share * len(files))), len(files) - 1)
-    test = set(sorted(files, key=digest.__getitem__)[:count])
-    return [f for f in files if (f in test) == (split == "test")]
+    keys = {file: file.relative_to(base).as_posix() for file in files}
+    test = held_out("image_folder", repr(str(files[0].parent)), list(keys.values()), share)
+    return [f for f in files if (keys[f] in test) == (split == "test")]

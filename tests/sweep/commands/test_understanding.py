@@ -3,10 +3,14 @@ better readings.
 """
 
 import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -15,11 +19,12 @@ from torch import nn
 
 from results.selection.understood import Understood
 from sweep.commands.asked import sweep_of
-from sweep.commands.orders import exchanged
+from sweep.commands.orders import exchanged, other_order
 from sweep.commands.understanding import understand
 from sweep.execution.runner import worker_config_of
 from sweep.execution.worker import make_runtime
 from trials import catalog
+from trials.datasets._folders import ordered
 from trials.spec import SpecError
 from trials.weights.files import save_weights
 
@@ -134,12 +139,83 @@ def test_two_exchanged_class_folders_are_named(weights: Path, tmp_path: Path) ->
     assert "In that order 100.0 % would be right, as they are 50.0 %" in said
 
 
-def test_numbers_without_leading_zeros_are_told_to_have_them() -> None:
-    names = tuple(sorted(map(str, range(12))))  # 0, 1, 10, 11, 2, ...
+@pytest.mark.parametrize("order", ["numbers", "text"])
+def test_the_other_order_of_numbers_is_named_where_it_fits(order: str) -> None:
+    names = tuple(ordered(map(str, range(12)), order))
+    other = "text" if order == "numbers" else "numbers"
+    outputs = ordered(names, other)
     y = torch.arange(12).repeat_interleave(5)
-    guessed = torch.tensor([int(names[i]) for i in y])
-    (said,) = exchanged(y, guessed, names)
-    assert "10 class folders look out of order" in said and "write leading zeros" in said
+    guessed = torch.tensor([outputs.index(names[i]) for i in y])
+    (said,) = other_order(y, guessed, names, order)
+    first = ", ".join(outputs[:3])
+    assert f"sorted as {other} ({first}, ...) the classes fit better: 100.0 %" in said
+    assert f"Give --order {other}" in said
+    assert other_order(y, y, names, order) == []
+    assert other_order(y, guessed, tuple(sorted(f"c{n}" for n in names)), order) == []
+
+
+def test_a_model_of_classes_in_text_order_is_told_how_to_get_it(
+    weights: Path, tmp_path: Path
+) -> None:
+    # sorted as text 1, 12, 3, 4; as numbers 1, 3, 4, 12
+    numbered = images(
+        tmp_path / "i", dict(zip(sorted(COLOURS), ("1", "12", "3", "4"), strict=True))
+    )
+    seen = understood(weights, numbered, tmp_path, order="text")
+    assert (seen.accuracy, seen.warnings) == (1.0, ())
+    assert [c.name for c in seen.classes] == ["1", "12", "3", "4"]
+    with pytest.raises(SpecError, match="order must be one of 'numbers', 'text', got 'wrong'"):
+        understood(weights, numbered, tmp_path, order="wrong")
+    with pytest.raises(SpecError) as caught:
+        understood(weights, numbered, tmp_path)
+    assert str(caught.value) == (
+        "the model gets 25.0% of the trusted images right (chance is 25.0%). sorted as text (1, "
+        "12, 3, ...) the classes fit better: 100.0 % of the images would be right, as they are "
+        "25.0 %. Give --order text."
+    )
+
+
+def test_an_image_in_two_classes_is_told_of(weights: Path, tmp_path: Path) -> None:
+    top = images(tmp_path / "images")
+    for copy in ("b_green/x.png", "c_blue/y.png"):
+        shutil.copy(top / "a_red" / "00.png", top / copy)
+    shutil.copy(top / "a_red" / "01.png", top / "a_red" / "same_class.png")
+    (said,) = understood(weights, top, tmp_path).warnings
+    assert said.startswith(
+        "2 images are in two classes, once in each: 'a_red/00.png' and 'b_green/"
+    )
+
+
+def test_a_table_is_understood_like_a_folder(weights: Path, folder: Path, tmp_path: Path) -> None:
+    table = shutil.copytree(folder, tmp_path / "images") / "labels.csv"
+    files = sorted(table.parent.rglob("*.png"))
+    lines = [f"{file.relative_to(table.parent)},{file.parent.name}" for file in files]
+    table.write_text("\n".join(["path,label", *lines]))
+    seen, plain = (understood(weights, place, tmp_path) for place in (table, folder))
+    assert seen.images_sha256 == plain.images_sha256 and seen.classes == plain.classes
+    assert (seen.accuracy, seen.skipped, seen.warnings) == (1.0, {}, ())
+
+
+def test_parquet_is_understood_like_a_folder(weights: Path, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "images" / "data" / "train-00000-of-00001.parquet"
+    file.parent.mkdir(parents=True)
+    pictures = [f.read_bytes() for f in sorted(folder.rglob("*.png"))]
+    names = {"names": list(COLOURS), "_type": "ClassLabel"}
+    head = json.dumps({"info": {"features": {"label": names}}}).encode()
+    rows = [{"bytes": p, "path": None} for p in pictures]
+    data = pa.table({"image": rows, "label": [i // 30 for i in range(120)]})
+    pq.write_table(data.replace_schema_metadata({b"huggingface": head}), file)
+    for place in (file, tmp_path / "images"):
+        seen = understood(weights, place, tmp_path)
+        assert [(c.name, c.images, c.recall) for c in seen.classes] == [
+            (n, 30, 1.0) for n in COLOURS
+        ]
+
+
+def test_what_is_no_source_of_images_is_refused(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SpecError, match="nor a file that ends in .csv, .tsv, .parquet"):
+        understood(weights, tmp_path / "notes.txt", tmp_path)
 
 
 def test_a_poor_model_is_not_taken_for_one_in_another_order() -> None:
@@ -206,18 +282,20 @@ def test_what_is_skipped_and_converted_is_counted_with_its_reason(
     held = Image.Exif()
     held[0x0112] = 6
     first.save(top / "a_red" / "turned.jpg", exif=held)
+    first.save(top / "a_red" / "turned.png", exif=held)
     (top / "a_red" / "notes.txt").touch()
     (top / "a_red" / "movie.GIF").touch()
     (top / "list.csv").touch()
-    (top / ".cache").mkdir()
-    (top / ".cache" / "0.png").touch()
+    for hidden in (".cache/0.png", "__MACOSX/a_red/._00.png", "a_red/Thumbs.db", ".DS_Store"):
+        (top / hidden).parent.mkdir(parents=True, exist_ok=True)
+        (top / hidden).write_bytes(b"no image")
+    (top / "a_red" / "._00.png").write_bytes(b"no image")
     (top / "a_red" / "more").symlink_to(top / "b_green", target_is_directory=True)
     seen = understood(weights, top, tmp_path)
     assert seen.skipped == {
         "no image by its ending (.txt)": 1,
         "no image by its ending (.gif)": 1,
         "beside the class folders": 1,
-        "in a hidden folder": 1,
         "link to a folder": 1,
     }
     assert seen.converted == {
@@ -230,9 +308,13 @@ def test_what_is_skipped_and_converted_is_counted_with_its_reason(
         "scaled up to 8 x 8 pixels": 1,
         "16-bit grey to 8-bit RGB": 1,
         "first frame of several taken": 1,
-        "taken as stored, not turned as its EXIF orientation says": 1,
+        "turned as its EXIF orientation says": 2,
     }
-    assert seen.images == 120 + 9
+    assert seen.images == 120 + 10
+    lines = " ".join(seen.lines())
+    assert "1 no image by its ending (.txt) ('a_red/notes.txt')" in lines
+    assert "1 beside the class folders ('list.csv')" in lines
+    assert "mirrors half of the images; where" in lines and "give --no-flip" in lines
 
 
 def test_images_outside_the_train_folder_are_said_not_to_be_used(
@@ -240,7 +322,9 @@ def test_images_outside_the_train_folder_are_said_not_to_be_used(
 ) -> None:
     images(tmp_path / "all" / "train")
     images(tmp_path / "all" / "val", each=2)
-    assert understood(weights, tmp_path / "all", tmp_path).skipped == {"outside train/": 8}
+    assert understood(weights, tmp_path / "all", tmp_path).skipped == {
+        "in val/, while only train/ is read": 8
+    }
 
 
 @pytest.mark.slow
