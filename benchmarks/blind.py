@@ -228,7 +228,8 @@ def main() -> None:
         found.append(line)
         if given.keep:
             keep(found)
-    print(f"{len(found)} victims; {sum(line.false for line in found)} falsely called repaired")
+    wrong = sum(line.false for line in found)
+    print(f"{len(found)} victims; {wrong} falsely called repaired")
 
 
 if __name__ == "__main__":

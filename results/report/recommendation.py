@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.report import real_attack, verdicts
+from results.report import own_trigger, real_attack, verdicts
 from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
@@ -115,10 +115,10 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         removed = f"{w.defense}, stopped at step {w.step}, removes {verdicts.alone(w, seen)}."
         return f"{removed} {verdicts.several_kinds_hint(w)}"
     if verdict == "own trigger alone":
-        return f"{w.defense}, stopped at step {w.step}, {verdicts.own_alone(seen)}."
+        return f"{w.defense}, stopped at step {w.step}, {own_trigger.alone(seen)}."
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
-        return f"No defense repaired the model. {best_of} still leaves {verdicts.leaves(seen)}."
+        return f"No defense repaired the model. {best_of} still leaves {own_trigger.leaves(seen)}."
     cost = f"{best_of} costs {percent(seen.cda_loss)} points of clean accuracy."
     return f"No defense repaired the model within Δ. {cost}"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from results.report import own_trigger
 from results.selection.configurations import of_game
 from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
@@ -125,31 +126,13 @@ def verdict_of(
 
 def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
     """What a winner's own numbers show, where it changes something."""
-    if (worst(seen) > REPAIRED and not own_removed(seen)) or own_left(seen):
+    if (worst(seen) > REPAIRED and not own_trigger.removed(seen)) or own_trigger.left(seen):
         return "not repaired"
     if seen.cda_loss > w.delta + 1e-9:
         return "too costly"
     if worst(seen) > REPAIRED:
         return "own trigger alone"
     return "repaired" if several(w, seen) else "one kind alone"
-
-
-def own_removed(seen: Winner | HeldOutResult) -> bool:
-    """Whether the trigger that was reconstructed from the given model is removed."""
-    return seen.reconstructed is not None and seen.reconstructed <= REPAIRED
-
-
-def own_left(seen: Winner | HeldOutResult) -> bool:
-    """Whether that trigger still works on the given model."""
-    return seen.reconstructed is not None and seen.reconstructed > REPAIRED
-
-
-def leaves(seen: Winner | HeldOutResult) -> str:
-    """The trigger of which most is left, and its ASR."""
-    own = seen.reconstructed or 0.0
-    if own_left(seen) and own > worst(seen):
-        return f"an ASR of {percent(own)} % to the trigger that was reconstructed from this model"
-    return f"an ASR of {percent(worst(seen))} % on planted backdoors"
 
 
 def idle(winner: Winner | None) -> bool:
@@ -191,15 +174,6 @@ def alone(w: Winner, seen: Winner | HeldOutResult) -> str:
     return f"the one kind of trigger that was planted ({planted(w)[0]}); no other was tried"
 
 
-def own_alone(seen: Winner | HeldOutResult) -> str:
-    """What is removed and what is not."""
-    return (
-        "removes the trigger that was reconstructed from this model, from "
-        f"{percent(seen.reconstructed0 or 0.0)} to {percent(seen.reconstructed or 0.0)} %, but "
-        f"leaves an ASR of {percent(worst(seen))} % on planted backdoors"
-    )
-
-
 def several_kinds_hint(w: Winner) -> str:
     """What to write so that copies carry several kinds of trigger."""
     if len(planted(w)) > 1:
@@ -233,14 +207,14 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "only controls ran":
         return f"Not repaired: no defense ran, only controls. Of those {what} was applied"
     if verdict == "not repaired":
-        return f"Not repaired: the best, {what} leaves {leaves(seen)}"
+        return f"Not repaired: the best, {what} leaves {own_trigger.leaves(seen)}"
     if verdict == "too costly":
         allowed = f"the {percent(w.delta)} points allowed"
         return f"Not repaired within Δ: {what} costs more clean accuracy than {allowed}"
     if verdict == "one kind alone":
         return f"Not shown to be repaired: {what} removes {alone(w, seen)}"
     if verdict == "own trigger alone":
-        return f"Not shown to be repaired: {what} {own_alone(seen)}"
+        return f"Not shown to be repaired: {what} {own_trigger.alone(seen)}"
     return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 
