@@ -48,7 +48,7 @@ flip = false
 [tuning]
 copies = 1
 record_every = 10
-delta = 0.4
+delta = 0.8
 
 [self_poisoning]
 steps = 100
@@ -342,10 +342,11 @@ def test_defend_repairs_a_network_of_another_library(
     torch.manual_seed(0)
 
     def bare() -> nn.Module:
+        network: nn.Module = Tiny()
         if arch.startswith("timm"):
             timm = pytest.importorskip("timm")
-            return timm.create_model("test_resnet", pretrained=False, num_classes=10)
-        return Tiny()
+            network = timm.create_model("test_resnet", pretrained=False, num_classes=10)
+        return network
 
     torch.save(learned(bare()).state_dict(), tmp_path / "model.pt")
     asked = given_model.asked(digits, model=tmp_path / "model.pt", arch=f"{arch},norm=half")
@@ -358,7 +359,6 @@ def test_defend_repairs_a_network_of_another_library(
     assert any(not torch.equal(state[key], given[key]) for key in given)
     images = catalog.find("datasets", "digits")("test")
     right = repaired.eval()(images.x.float() / 127.5 - 1).argmax(1) == images.y
-    print(told["verdict"], told["this_model"], told["expected"]["asr"], right.double().mean())
     assert abs(right.double().mean() - told["this_model"]["cda"]) < 0.15
 
 

@@ -38,7 +38,7 @@ def adapted(network: nn.Module, constants: str | Constants) -> nn.Module:
     for name in _AUXILIARY:
         head = getattr(network, name, None)
         if isinstance(head, nn.Module):  # its logits are not used; it wants large images, too
-            head.forward = _nothing  # type: ignore[method-assign]
+            head.forward = _nothing
     return network
 
 
