@@ -46,17 +46,19 @@ def written(model: MethodConfig, setting: str) -> str:
 
 
 def must_be_allowed(victims: Iterable[Victim]) -> None:
-    """Raises SpecError where a file's victim is a callable of a module that the user has not named.
+    """Raises SpecError where a victim is a callable of a module that the user has not named.
 
-    A stranger's file must not choose which code runs; ``--arch`` and Python are the user's own.
+    A stranger's file or store must not choose which code runs; ``--arch`` and Python are the user's
+    own.
     """
     allowed = [a for a in os.environ.get(ALLOWED, "").replace(" ", "").split(",") if a]
     for model in (victim.model for victim in victims):
-        module = str(model.params.get("callable", "")).partition(":")[0]
+        place = str(model.params.get("callable", ""))
+        module = place.partition(":")[0]
         if model.name == OWN and not any(f"{module}.".startswith(f"{a}.") for a in allowed):
             raise SpecError(
-                f"the model {model.params['callable']!r} is code that would be run. If you trust "
-                f"this file, set {ALLOWED}={module} in the environment."
+                f"the model {place!r} is code that would be run. If you trust "
+                f"it, set {ALLOWED}={module} in the environment."
             )
 
 

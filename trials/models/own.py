@@ -1,4 +1,4 @@
-"""A network of your own: a callable of a module that Python can import, in every worker.
+"""A network of your own, made by a callable of a module that every worker can import.
 
 Source: none; the code is the user's own, and no file that a stranger made can name it.
 Deviation: normalisation is a hook before the network.

@@ -1,4 +1,4 @@
-"""Any classifier of timm: a name of timm.list_models(), its weights drawn anew.
+"""Any classifier of timm, by its name there.
 
 Source: timm.create_model (https://huggingface.co/docs/timm), the extra "timm".
 Deviation: normalisation is a hook before the network. A network that is made for one size of images

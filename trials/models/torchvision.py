@@ -1,4 +1,4 @@
-"""Any classifier of torchvision: a name of torchvision.models, its weights drawn anew.
+"""Any classifier of torchvision, by its name there.
 
 Source: torchvision.models.get_model (https://docs.pytorch.org/vision/stable/models.html).
 Deviation: normalisation is a hook before the network. Inception's and GoogLeNet's auxiliary heads
