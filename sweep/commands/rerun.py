@@ -87,8 +87,8 @@ def rerun(
             GPU.
 
     Raises:
-        SpecError: no such trial or several, code that is not allowed, changed files, a missing artifact, a device that is not
-            there.
+        SpecError: no such trial or several, code that is not allowed, changed files, a missing
+            artifact, a device that is not there.
     """
     stored = found(store, prefix)
     must_be_allowed([stored.trial.victim])
