@@ -115,7 +115,9 @@ def defend(
     arch: Annotated[
         str,
         typer.Option(
-            "--arch", help="A model of 'poisonsweep list models', settings as NAME:key=value,..."
+            "--arch",
+            help="torchvision:NAME, timm:NAME, package.module:callable, or NAME of 'poisonsweep "
+            "list models'; settings as NAME:key=value,...",
         ),
     ],
     trusted: Annotated[

@@ -2,18 +2,19 @@
 images are used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from results.selection.rules import OWN_RULE
 from sweep.spec import sweep_file
+from sweep.spec.architecture import parsed
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.datasets._tables import TABLES, parquet_files
 from trials.self_poisoning import MIXED
-from trials.spec import Scalar, SpecError
+from trials.spec import SpecError
 
 # in the order in which they are tried: what may suffice at little cost comes first
 DEFENSES = (
@@ -66,7 +67,7 @@ def sweep_of(  # noqa: PLR0913
     Raises:
         SpecError: for whatever is wrong, but what lies in the files.
     """
-    name, params = _parsed(arch)
+    name, params = parsed(arch)
     for path, what in ((model, "--model"), (trusted, "--trusted")):
         if not path.exists():
             raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
@@ -138,24 +139,3 @@ def _default(name: str, profile: str) -> dict[str, Any]:
     known = catalog.describe("defenses", name).settings
     short = {k: v for k, v in _SHORT.items() if k in known and name not in _AS_IT_IS}
     return {"name": name, "profile": profile, "limit": LIMIT, "fixed": short}
-
-
-def _parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
-    """``resnet18:width=16`` to a name and settings, typed as the model's settings are."""
-    name, _, rest = arch.partition(":")
-    method = catalog.describe("models", name)
-    params: dict[str, Scalar] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or key not in method.settings:
-            raise SpecError(
-                catalog.unknown(f"setting of {name} in --arch", key, list(method.settings))
-            )
-        kind: Callable[[str], Scalar] = method.settings[key].type
-        try:
-            params[key] = value == "true" if kind is bool else kind(value)
-        except ValueError as problem:
-            raise SpecError(
-                f"--arch: {key} must be {method.settings[key].accepts}, got {value!r}."
-            ) from problem
-    return name, params

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.store import Store
 from sweep.execution.worker import device_for
+from sweep.spec.architecture import must_be_allowed
 from trials import catalog
 from trials.dependencies import dependencies
 from trials.spec import MethodConfig, Record, SpecError, Trial
@@ -86,10 +87,11 @@ def rerun(
             GPU.
 
     Raises:
-        SpecError: no such trial or several, changed files, a missing artifact, a device that is not
-            there.
+        SpecError: no such trial or several, code that is not allowed, changed files, a missing
+            artifact, a device that is not there.
     """
     stored = found(store, prefix)
+    must_be_allowed([stored.trial.victim])
     _same_files(stored.trial)
     ran_on = str(stored.provenance.get("device", "cpu"))
     device = device_for(device or ran_on.partition(":")[0])

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from results.selection.labels import percent
 from results.selection.understood import Class, Reading, Understood
 from sweep.commands.orders import exchanged, other_order
+from sweep.spec.architecture import written
 from trials import catalog, splits
 from trials.datasets import image_folder, image_table
 from trials.datasets._survey import Survey
 from trials.dependencies import training_of
 from trials.metrics import predictions
+from trials.models._normalize import Normalize
 from trials.normalisation import CONSTANTS
 from trials.runtime import TrialRuntime, generator
 from trials.spec import SpecError, Victim
@@ -170,10 +172,10 @@ def _readings(model: nn.Module, *, coloured: bool) -> dict[str, Change]:
     """Pixels changed so that the model's own normalisation makes of them what another would have
     made.
     """
-    first = getattr(model, "normalize", None)
-    mean, std = getattr(first, "mean", None), getattr(first, "std", None)
+    first = next((m for m in model.modules() if isinstance(m, Normalize)), None)
     found: dict[str, Change] = {}
-    if isinstance(mean, Tensor) and isinstance(std, Tensor):
+    if first is not None:
+        mean, std = first.mean, first.std
         own = (mean[:, None, None], std[:, None, None])
         for name, constants in CONSTANTS.items():
             m, s = (torch.tensor(c, device=mean.device)[:, None, None] for c in constants)
@@ -224,7 +226,7 @@ def _reread(victim: Victim, tried: dict[str, Tensor], right: Tensor) -> list[str
     if norm.startswith("norm="):
         takes = "norm" in catalog.describe("models", arch).settings
         said += (
-            f" Give --arch {arch}:{norm} (beside its other settings)."
+            f" Give --arch {written(victim.model, norm)} (beside its other settings)."
             if takes
             else f" {arch} has no norm setting."
         )

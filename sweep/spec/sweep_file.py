@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import RULES
+from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
@@ -98,7 +99,9 @@ def read(path: str | Path) -> Sweep:
     path = Path(path)
     data = table_of(path)
     try:
-        return parse(data, path.stem, path.parent)
+        sweep = parse(data, path.stem, path.parent)
+        must_be_allowed(sweep.victims)
+        return sweep
     except SpecError as problem:
         raise SpecError(f"{path}: {problem}") from problem
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.spec.architecture import as_table
 from sweep.spec.validation import known, listed, number, one_of, seed, table
 from trials import catalog
 from trials.spec import MethodConfig, SpecError, Victim
@@ -117,10 +118,10 @@ def _possible(victim: Victim) -> Victim:
     own = victim.model.params.get("norm")
     for a in victim.attacks:
         if a.params.get("pipeline") == "release" and own is not None and a.params["norm"] != own:
+            remedy = "Name it in the model" if own == "own" else f"Write norm = {own!r}"
             raise SpecError(
                 f"{a.name}: norm is {a.params['norm']!r}, but the model normalises as {own!r}, so "
-                "that the release's "
-                f"pipeline would do something else. Write norm = {own!r}."
+                f"that the release's pipeline would do something else. {remedy}."
             )
     return victim
 
@@ -182,9 +183,14 @@ def _aimed(attack: MethodConfig, targets: Sequence[int], turn: int) -> MethodCon
     return MethodConfig(attack.name, {**attack.params, "target": targets[turn % len(targets)]})
 
 
+def _named(name: str) -> Mapping[str, Any]:
+    return {"name": name}
+
+
 def _configs(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
     """A configuration for each combination of a table's values; a list is an axis of the sweep."""
-    given = {"name": value} if isinstance(value, str) else table(kind, value)
+    named = as_table if kind == "models" else _named
+    given = named(value) if isinstance(value, str) else table(kind, value)
     if not isinstance(given.get("name"), str):
         raise SpecError(f"a table of {kind} needs a name. Known: {', '.join(catalog.names(kind))}.")
     method = catalog.describe(kind, given["name"])

@@ -107,6 +107,12 @@ def test_what_is_no_file_is_no_checkpoint(images: Path, tmp_path: Path) -> None:
         "resnet18:norm=</script>",
         "\x1b[2J",
         "_normalize",
+        "torchvision:vgg11.__class__",
+        "torchvision:" + "v" * 5000,
+        "torchvision:vgg11,weights=DEFAULT",
+        "timm:hf_hub:someone/something",
+        "no_such_package.nets:net",
+        "json:loads,s=1",
     ],
 )
 def test_an_architecture_that_is_none_is_one_line(arch: str, images: Path, tmp_path: Path) -> None:

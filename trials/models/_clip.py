@@ -6,28 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trials.models._normalize import Normalize
+
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class Preprocess(nn.Module):
+class Preprocess(Normalize):
     """Bicubic scaling to the tower's size, then CLIP's normalisation; differentiable, so gradients
     reach the pixels.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, size: int) -> None:
-        super().__init__()
+        super().__init__((_MEAN, _STD))
         self.size = (size, size)
-        self.register_buffer("mean", torch.tensor(_MEAN))
-        self.register_buffer("std", torch.tensor(_STD))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-2:] != self.size:
             x = F.interpolate(x, self.size, mode="bicubic", antialias=True)
-        return (x - self.mean[:, None, None]) / self.std[:, None, None]
+        return super().forward(x)
 
 
 class FixedLinear(nn.Linear):

@@ -3,22 +3,25 @@
 import torch
 from torch import Tensor, nn
 
-from trials.normalisation import CONSTANTS
+from trials.normalisation import CONSTANTS, Constants
 
 
 class Normalize(nn.Module):
-    """``(x - mean) / std`` by channel; the constants are buffers, saved with the model and never
-    trained.
+    """``(x - mean) / std`` by channel; the constants are buffers and never trained.
+
+    Args:
+        constants: a name in ``trials.normalisation``, or the constants themselves.
+        saved: they stand in the model's state dict.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, constants: str) -> None:
+    def __init__(self, constants: str | Constants, *, saved: bool = True) -> None:
         super().__init__()
-        mean, std = CONSTANTS[constants]
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        mean, std = CONSTANTS[constants] if isinstance(constants, str) else constants
+        self.register_buffer("mean", torch.tensor(mean), persistent=saved)
+        self.register_buffer("std", torch.tensor(std), persistent=saved)
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean[:, None, None]) / self.std[:, None, None]

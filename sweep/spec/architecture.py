@@ -1,0 +1,99 @@
+"""A model as one word: ``resnet18:width=16``, ``torchvision:vgg11_bn,norm=half``,
+``timm:NAME`` or ``package.module:callable``.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from trials import catalog
+from trials.spec import MethodConfig, Scalar, SpecError, Victim
+
+OWN = "own"  # the model that is a callable of the user's
+ALLOWED = "POISONSWEEP_MODELS"  # modules whose callables a sweep's file may name, with commas
+# what stands behind the colon, and whatever else is no setting of the model
+_FIRST = {"torchvision": "arch", "timm": "arch", OWN: "callable"}
+_REST = {OWN: "arguments"}
+
+
+def parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
+    """The model's name and its settings, typed as the model's settings are.
+
+    Raises:
+        SpecError: no such model or setting, or a value of another type.
+    """
+    name, _, rest = arch.partition(":")
+    first, *others = rest.split(",")
+    if name not in catalog.names("models") and _may_be_callable(name, first):
+        return _settings(OWN, [f"callable={name}:{first}", *others])
+    if name not in catalog.names("models"):
+        raise SpecError(
+            f"{catalog.unknown('model', name, catalog.names('models'))} Others: torchvision:NAME, "
+            "timm:NAME, package.module:callable."
+        )
+    if name in _FIRST and first and "=" not in first:
+        first = f"{_FIRST[name]}={first}"
+    return _settings(name, [first, *others])
+
+
+def written(model: MethodConfig, setting: str) -> str:
+    """What to give as ``--arch`` for a model of this name with that setting, others left out."""
+    key = _FIRST.get(model.name)
+    if key is None:
+        return f"{model.name}:{setting}"
+    prefix = "" if model.name == OWN else f"{model.name}:"
+    return f"{prefix}{model.params[key]},{setting}"
+
+
+def must_be_allowed(victims: Iterable[Victim]) -> None:
+    """Raises SpecError where a victim is a callable of a module that the user has not named.
+
+    A stranger's file or store must not choose which code runs; ``--arch`` and Python are the user's
+    own.
+    """
+    allowed = [a for a in os.environ.get(ALLOWED, "").replace(" ", "").split(",") if a]
+    for model in (victim.model for victim in victims):
+        place = str(model.params.get("callable", ""))
+        module = place.partition(":")[0]
+        if model.name == OWN and not any(f"{module}.".startswith(f"{a}.") for a in allowed):
+            raise SpecError(
+                f"the model {place!r} is code that would be run. If you trust "
+                f"it, set {ALLOWED}={module} in the environment."
+            )
+
+
+def _may_be_callable(module: str, name: str) -> bool:
+    return all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+
+
+def _settings(name: str, parts: list[str]) -> tuple[str, dict[str, Scalar]]:
+    known = catalog.describe("models", name).settings
+    params: dict[str, Scalar] = {}
+    rest: list[str] = []
+    for part in filter(None, parts):
+        key, equals, value = part.partition("=")
+        if equals and key in known:
+            params[key] = _typed(known[key], value)
+        elif name in _REST:
+            rest.append(part)
+        else:
+            raise SpecError(catalog.unknown(f"setting of {name} in --arch", key, list(known)))
+    if rest:
+        params[_REST[name]] = ",".join([*filter(None, [str(params.get(_REST[name], ""))]), *rest])
+    return name, params
+
+
+def _typed(setting: catalog.Setting, value: str) -> Scalar:
+    kind: Callable[[str], Scalar] = setting.type
+    try:
+        return value == "true" if setting.type is bool else kind(value)
+    except ValueError as problem:
+        raise SpecError(
+            f"--arch: {setting.name} must be {setting.accepts}, got {value!r}."
+        ) from problem
+
+
+def as_table(value: str) -> Mapping[str, Any]:
+    """The same as a table of a sweep's file."""
+    name, params = parsed(value)
+    return {"name": name, **params}
