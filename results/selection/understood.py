@@ -48,6 +48,7 @@ class Understood:
     as_given: float  # accuracy on the sample
     readings: tuple[Reading, ...]  # other ones, the best first
     warnings: tuple[str, ...]
+    weights: str = ""  # a sentence: what was taken of the model's file
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,6 +66,7 @@ class Understood:
         )
         best = self.readings[0] if self.readings else None
         return (
+            *([self.weights] if self.weights else []),
             f"{self.images} trusted images, {each} of each of {len(self.classes)} classes. "
             f"Training {mirrored}.",
             f"Not used: {_counts(self.skipped)}." if self.skipped else "Every file is used.",

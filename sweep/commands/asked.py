@@ -63,7 +63,7 @@ def sweep_of(
     Raises:
         SpecError: for whatever is wrong, but what lies in the files.
     """
-    name, params = _parsed(arch)
+    name, params = parsed(arch)
     for path, what in ((model, "--model"), (trusted, "--trusted")):
         if not path.exists():
             raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
@@ -126,7 +126,7 @@ def _default(name: str, profile: str) -> dict[str, Any]:
     return {"name": name, "profile": profile, "limit": LIMIT, "fixed": short}
 
 
-def _parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
+def parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
     """``resnet18:width=16`` to a name and settings, typed as the model's settings are."""
     name, _, rest = arch.partition(":")
     method = catalog.describe("models", name)

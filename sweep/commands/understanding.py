@@ -16,12 +16,12 @@ from sweep.commands.orders import exchanged
 from trials import catalog, splits
 from trials.datasets import image_folder
 from trials.datasets._survey import survey
-from trials.dependencies import training_of
 from trials.metrics import predictions
 from trials.normalisation import CONSTANTS
 from trials.runtime import TrialRuntime, generator
 from trials.spec import SpecError, Victim
 from trials.types import Images
+from trials.weights.files import load_weights
 
 SAMPLE = 500  # images, at most, that each other reading is tried on
 GAIN = 0.02  # accuracy by which another reading has to be better to be told of
@@ -40,10 +40,8 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
         SpecError: the model does not know its trusted images: wrong class order, size,
             normalisation or checkpoint.
     """
-    poisoning = runtime.poisoning(victim)
-    images, model = poisoning.train, runtime.fresh(victim)
-    for _ in runtime.evaluator(training_of(victim)).fit(model, poisoning, generator(0)):
-        pass
+    images, model = runtime.poisoning(victim).train, runtime.fresh(victim)
+    taken = load_weights(model, str(victim.training.params["weights"]))
     folder = victim.dataset.params
     top = Path(str(folder["root"]))
     base, names, files, _ = image_folder.listed(top, "train", float(folder["test_share"]))
@@ -74,6 +72,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
             sorted((Reading(n, _share(r)) for n, r in tried.items()), key=lambda r: -r.accuracy)
         ),
         warnings=tuple(warnings),
+        weights=taken.line(),
     )
     _known(found)
     return found
