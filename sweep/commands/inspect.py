@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sweep.commands.asked import parsed
 from trials import catalog
 from trials.weights.inspection import Inspection, hugging_face, inspect
@@ -54,7 +56,8 @@ def _only(arch: str, size: int) -> Callable[[Shapes], Iterable[Candidate]]:
 
     def candidates(shapes: Shapes) -> list[Candidate]:
         head = last_layer(shapes)
-        model = build(shapes[head][0] if head else 1, size, **settings)
+        with torch.random.fork_rng(devices=[]):
+            model = build(shapes[head][0] if head else 1, size, **settings)
         return [(arch, lambda: model)]
 
     return candidates

@@ -82,14 +82,14 @@ class _Dict:
     """Stands for a mapping that the restricted unpickler does not fill: a plain one is."""
 
     def __new__(cls, *_: object) -> Any:
-        return OrderedDict[Any, Any]()
+        return OrderedDict()
 
 
 class _List:
     """Stands for a deque, in the same way."""
 
     def __new__(cls, *_: object) -> Any:
-        return list[Any]()
+        return []
 
 
 _NUMBERS = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool bool_"

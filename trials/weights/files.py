@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trials.spec import SpecError
 from trials.weights._unpack import CODE, DIED, NO_STATE, TOO_MUCH, Refused, Unpacked, unpacked
-from trials.weights.names import Matching, Shapes, check_fit, match, some
+from trials.weights.names import NORMALIZE_INPUT, Matching, Shapes, check_fit, match, some
 from trials.weights.other_files import ACCEPTED, convert, other_kind
 from trials.whole import whole
 
@@ -144,7 +144,7 @@ def fill(
 def _fill(
     model: nn.Module, state: Mapping[str, Tensor], found: Matching, name: str, where: str = ""
 ) -> Taken:
-    own = model.state_dict()
+    own = _tensors(model)
     ready: dict[str, Tensor] = {}
     for key, theirs in found.names.items():
         value = state[theirs]
@@ -159,6 +159,13 @@ def _fill(
     return Taken(found.names, where, found.prefix, converted, found.left_out)
 
 
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state dict, with the constants of a normalisation that is no part of it."""
+    hook = getattr(model, NORMALIZE_INPUT, None)
+    constants = dict(hook.named_buffers()) if isinstance(hook, nn.Module) else {}
+    return {**model.state_dict(), **{f"normalize.{name}": v for name, v in constants.items()}}
+
+
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor."""
     return {k: tuple(v.shape) for k, v in state.items()}
@@ -166,7 +173,7 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _fitting(model: nn.Module, shapes: Shapes, name: str, may_differ: Collection[str]) -> Matching:
     """Which tensor is which; raises SpecError unless they fit."""
-    ours = shapes_of(model.state_dict())
+    ours = shapes_of(_tensors(model))
     found = match(ours, shapes, name)
     check_fit(ours, shapes, found, name, may_differ)
     return found
@@ -243,12 +250,13 @@ def _not_whole(file: Path, problem: Exception) -> SpecError:
     return SpecError(f"{str(file)!r} is no whole safetensors file ({problem}). Copy it again.")
 
 
-def read_torch(file: Path, most: int) -> Unpacked:
+def read_torch(file: Path, most: int, than: str = "this model. Is it for another one?") -> Unpacked:
     """The tensors of a state dict, read by torch's own restricted unpickler in another process.
 
     Args:
         file: a torch file.
         most: bytes that its tensors may have; what unpacks to more is refused.
+        than: the end of that refusal: than what it is more.
 
     Raises:
         SpecError: in one line, with what to do.
@@ -258,10 +266,7 @@ def read_torch(file: Path, most: int) -> Unpacked:
     except (zipfile.BadZipFile, OSError, ValueError) as problem:
         raise SpecError(f"{str(file)!r} is damaged ({problem}). {ACCEPTED}") from problem
     if size > most:
-        raise SpecError(
-            f"{str(file)!r} holds {size / 2**20:.0f} MiB, far more than this model. Is it for "
-            "another one?"
-        )
+        raise SpecError(f"{str(file)!r} holds {size / 2**20:.0f} MiB, far more than {than}")
     try:
         return unpacked(file, most)
     except Refused as problem:

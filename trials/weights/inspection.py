@@ -81,7 +81,7 @@ def inspect(path: Path, candidates: Callable[[Shapes], Iterable[Candidate]] = kn
         shapes, raw = safetensors_header(file)
         types, kind = {k: SAFE_TYPES.get(t, t) for k, t in raw.items()}, "safetensors"
     else:
-        found = read_torch(file, file.stat().st_size + _ROOM)
+        found = read_torch(file, file.stat().st_size + _ROOM, "its own size.")
         shapes, where, beside = shapes_of(found.tensors), found.where, found.beside
         types = {k: str(v.dtype).removeprefix("torch.") for k, v in found.tensors.items()}
         with file.open("rb") as stream:

@@ -20,6 +20,7 @@ from trials.weights.names import Matching, Shape, Shapes, match
 Build = Callable[[], nn.Module]
 Candidate = tuple[str, Build]  # as --arch takes it, and the model
 _HEADS = re.compile(r"(^|\.)(_?fc|linear|classifier|heads?|logits|last_linear|output|out)(\.|$)")
+_CONSTANTS: Shapes = {"normalize.mean": (3,), "normalize.std": (3,)}  # of RGB
 _SIZE = 32  # pixels a side; no shape of those that are matched depends on it
 _NEEDS = {"clip_vit_b32": "vision"}  # seconds to build: only where a name of the file has this
 # the first tensor of torchvision's networks, by how their names begin; regnet cannot be built
@@ -151,10 +152,13 @@ def natural(key: str) -> list[tuple[int, str]]:
 
 
 def model_shapes(build: Build) -> dict[str, Shape]:
-    """The shapes of a model's tensors, without memory for them."""
+    """The shapes of a model's tensors, without memory for them, and of the constants of its
+    normalisation, which it may keep elsewhere.
+    """
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        return {k: tuple(v.shape) for k, v in build().state_dict().items()}
+        state = build().state_dict()
+    return {**_CONSTANTS, **{k: tuple(v.shape) for k, v in state.items()}}
 
 
 def fit(label: str, own: Shapes, shapes: Shapes) -> Fit:

@@ -15,6 +15,7 @@ _PREFIXES = ("", "model.", "net.", "network.", "backbone.", "encoder.", "1.")
 _WRAPPERS = ("module", "_orig_mod")  # DataParallel, torch.compile; around a part of a model too
 _SYNONYMS = ((r"(^|\.)linear\.", r"\1fc."), (r"(^|\.)shortcut\.", r"\1downsample."))
 _NORMALIZE = "normalize."  # a model's own first layer
+NORMALIZE_INPUT = "normalize_input"  # the same as a hook, whose constants are in no state dict
 _CONSTANTS = {"mean": "mean", "mu": "mean", "std": "std", "sigma": "std"}
 # counters, positions and what profilers write: no output of a model depends on them
 _COUNTERS = re.compile(r"(^|\.)(num_batches_tracked|n_averaged|position_ids|total_(ops|params))$")
@@ -63,7 +64,7 @@ def match(own: Shapes, shapes: Shapes, name: str) -> Matching:
     prefixes = _prefixes(own, plain.values(), name)
     known = {_canonical(k): k for k in own}
     found: dict[str, str] = {}
-    left_out, unexpected = [], []
+    left_out, unexpected = list[str](), list[str]()
     for key, short in sorted(plain.items()):  # a file may have them in any order
         new = prefixes.own_name(short, known) or _normalisation(own, short, shapes[key])
         if new is None:
@@ -72,7 +73,8 @@ def match(own: Shapes, shapes: Shapes, name: str) -> Matching:
             raise SpecError(f"{name!r} holds {new} twice, under two names. Keep one.")
         else:
             found[new] = key
-    front = next((_front(key, plain[key], prefixes.depth) for key in found.values()), "")
+    model = [key for new, key in found.items() if not new.startswith(_NORMALIZE)]
+    front = _front(model[0], plain[model[0]], prefixes.depth) if model else ""
     return Matching(found, front, tuple(left_out), tuple(unexpected))
 
 
