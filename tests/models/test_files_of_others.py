@@ -112,9 +112,10 @@ def sequential(model: nn.Module) -> State:
     return {k: v[None, :, None, None] if k.startswith("0.") else v for k, v in state.items()}
 
 
+compiled: Any = torch.compile
 PREFIXED: dict[str, tuple[Callable[[nn.Module], State], str]] = {
     "DataParallel": (lambda m: nn.DataParallel(m).state_dict(), "module."),
-    "torch.compile": (lambda m: torch.compile(m).state_dict(), "_orig_mod."),
+    "torch.compile": (lambda m: compiled(m).state_dict(), "_orig_mod."),
     "averaged": (lambda m: AveragedModel(Bare(m)).state_dict(), "module."),
     "averaged twice": (
         lambda m: AveragedModel(nn.DataParallel(Bare(m))).state_dict(),

@@ -9,18 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from trials.spec import SpecError
-from trials.weights.files import (
-    SAFE_TYPES,
-    is_safetensors,
-    read_torch,
-    safetensors_header,
-    shapes_of,
-)
-from trials.weights.known import Candidate, Fit, first_layer, fits, known, last_layer, natural
+from trials.weights.files import shapes_of
+from trials.weights.known import Candidate, Fit, first_layer, fits, known, last_layer
 from trials.weights.names import Shape, Shapes, common_prefix, is_state, without_wrappers
+from trials.weights.reading import SAFE_TYPES, is_safetensors, read_torch, safetensors_header
 
 _CONFIG = 2**20  # bytes of a config.json
-_ROOM = 64 * 2**20  # bytes that a torch file may unpack to beyond its own size
+_SPARE = 64 * 2**20  # bytes that a torch file may unpack to beyond its own size
 _LONGEST = 80  # characters of a value of a config.json
 _FRONT = 3  # parts of a prefix that no architecture confirms
 
@@ -81,14 +76,13 @@ def inspect(path: Path, candidates: Callable[[Shapes], Iterable[Candidate]] = kn
         shapes, raw = safetensors_header(file)
         types, kind = {k: SAFE_TYPES.get(t, t) for k, t in raw.items()}, "safetensors"
     else:
-        found = read_torch(file, file.stat().st_size + _ROOM, "its own size.")
+        found = read_torch(file, file.stat().st_size + _SPARE, "its own size.")
         shapes, where, beside = shapes_of(found.tensors), found.where, found.beside
         types = {k: str(v.dtype).removeprefix("torch.") for k, v in found.tensors.items()}
         with file.open("rb") as stream:
             kind = "torch, zip archive" if stream.read(2) == b"PK" else "torch, before version 1.6"
     if not shapes:
         raise SpecError(f"{str(file)!r} holds no tensor.")
-    shapes = {k: shapes[k] for k in sorted(shapes, key=natural)}
     ranked = tuple(fits(shapes, candidates(shapes)))
     first, last = first_layer(shapes), last_layer(shapes)
     return Inspection(

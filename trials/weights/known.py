@@ -111,9 +111,7 @@ def torchvision_models(shapes: Shapes, classes: int) -> Iterator[Candidate]:
     """The classifiers of torchvision whose first tensor is among those of the file."""
     from torchvision import models  # noqa: PLC0415 - a second to import
 
-    beginnings = [
-        begins for begins, first in _TORCHVISION.items() if any(k.endswith(first) for k in shapes)
-    ]
+    beginnings = [begins for begins, first in _TORCHVISION.items() if _is_there(first, shapes)]
     for name in models.list_models(module=models):
         if name.startswith(tuple(chain.from_iterable(beginnings))):
             quick = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
@@ -131,10 +129,10 @@ def hint(shapes: Shapes) -> str:
 
 
 def first_layer(shapes: Shapes) -> str | None:
-    """The name of the convolution that reads the colours; the first one, if none does."""
+    """The name of the first convolution that reads three channels, or any, if none does."""
     convolutions = [k for k, shape in shapes.items() if len(shape) == 4]
     coloured = [k for k in convolutions if shapes[k][1] == 3]
-    return next(iter([*coloured, *convolutions]), None)
+    return min(coloured or convolutions, key=natural, default=None)
 
 
 def last_layer(shapes: Shapes) -> str | None:
@@ -143,7 +141,7 @@ def last_layer(shapes: Shapes) -> str | None:
     weights = [k for k in flat if k.endswith("weight")]
     named = [k for k in weights if _HEADS.search(k.removesuffix("weight"))]
     linear = [k for k in weights if len(shapes[k]) == 2]
-    return max(named, key=natural) if named else next(reversed(linear), None)
+    return max(named or linear, key=natural, default=None)
 
 
 def natural(key: str) -> list[tuple[int, str]]:
@@ -179,6 +177,10 @@ def fit(label: str, own: Shapes, shapes: Shapes) -> Fit:
         prefix=found.prefix,
         left_out=found.left_out,
     )
+
+
+def _is_there(end: str, shapes: Shapes) -> bool:
+    return any(key.endswith(end) for key in shapes)
 
 
 def _built(name: str, classes: int, settings: dict[str, int]) -> nn.Module:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 
 from trials.spec import SpecError
@@ -80,7 +81,7 @@ def match(own: Shapes, shapes: Shapes, name: str) -> Matching:
 
 def without_wrappers(names: Iterable[str], own: Iterable[str] = ()) -> dict[str, str]:
     """Each name without the parts that wrappers add, unless the model has them too."""
-    parts = {part for key in own for part in key.split(".")}
+    parts = set(chain.from_iterable(key.split(".") for key in own))
     drop = [w for w in _WRAPPERS if w not in parts]
     return {key: _without(key, drop) for key in names}
 
