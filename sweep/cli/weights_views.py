@@ -63,7 +63,7 @@ def _weights(seen: Inspection) -> Iterable[tuple[str, str]]:
 
 
 def _fits(fits: tuple[Fit, ...]) -> Iterable[tuple[str, str]]:
-    if not fits or not fits[0].alike:
+    if not fits or (not fits[0].alike and len(fits) > 1):
         yield "fits", "no known architecture"
         return
     best = fits[0]

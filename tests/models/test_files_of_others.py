@@ -197,6 +197,15 @@ def test_a_normalisation_in_front_that_is_another_is_refused(tmp_path: Path) -> 
     assert "Set the model's norm" in said
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_halved_normalisation_is_the_same_one(tmp_path: Path, kind: torch.dtype) -> None:
+    torch.save({k: v.to(kind) for k, v in sequential(fresh(1)).items()}, tmp_path / "w.pt")
+    model = fresh()
+    load_weights(model, tmp_path / "w.pt")
+    own = fresh().state_dict()["normalize.mean"]
+    assert torch.equal(model.state_dict()["normalize.mean"], own)
+
+
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
 @pytest.mark.parametrize("form", ["torch", "safetensors"])
 def test_other_floats_become_float32(tmp_path: Path, kind: str, form: str) -> None:

@@ -61,11 +61,22 @@ def test_finds_the_architecture_and_its_width(tmp_path: Path, label: str, form: 
     assert found.fits[0].label == label
     assert found.fits[0].complete
     assert found.classes == 7
-    assert found.parameters == sum(p.numel() for p in model.parameters()) + 6  # normalisation's
+    assert found.parameters == sum(p.numel() for p in model.parameters())
     assert found.tensors == len(model.state_dict())
     assert found.types.keys() == {"float32", "int64"}
     wanted = ("net", ("acc",), "module.") if form == "torch" else ("", (), "")
     assert (found.where, found.beside, found.prefix) == wanted
+
+
+def test_a_normalisation_in_front_is_not_the_first_layer(tmp_path: Path) -> None:
+    state = {f"1.{k}": v for k, v in small_cnn.build(3, 8, width=2).state_dict().items()}
+    constants = {"0.mean": torch.ones(1, 3, 1, 1), "0.std": torch.ones(1, 3, 1, 1)}
+    kept = {k: v for k, v in state.items() if "normalize" not in k}
+    torch.save({**constants, **kept}, tmp_path / "w.pt")
+    found = seen(tmp_path / "w.pt")
+    assert found.first == ("1.layer1.0.weight", (2, 3, 3, 3))
+    assert (found.fits[0].label, found.fits[0].complete) == ("small_cnn:width=2", True)
+    assert found.prefix == "1."
 
 
 def test_finds_a_clip(tmp_path: Path) -> None:

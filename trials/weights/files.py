@@ -27,6 +27,7 @@ from trials.weights.reading import (
 from trials.whole import whole
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_HALF = (torch.float16, torch.bfloat16)
 _COUNTER = "num_batches_tracked"
 
 
@@ -120,7 +121,9 @@ def _fill(
         value = state[theirs]
         if not key.startswith("normalize.") and value.shape != own[key].shape:
             continue  # check_fit has let it differ
-        ready[key] = _checked(key, value, own[key], name).reshape(own[key].shape)
+        checked = _checked(key, value, own[key], name).reshape(own[key].shape)
+        if not (key.startswith("normalize.") and value.dtype in _HALF):  # those are rounded
+            ready[key] = checked
     with torch.no_grad():
         for key, value in ready.items():
             own[key].copy_(value)
@@ -159,6 +162,7 @@ def _checked(key: str, value: Tensor, own: Tensor, name: str) -> Tensor:
         raise SpecError(
             f"{name!r}: {key} has the type {value.dtype}, expected {own.dtype}. {ACCEPTED}"
         )
+    rounded = torch.finfo(value.dtype).eps if floats else 0.0
     finite = bool(torch.isfinite(value).all())
     value = value.detach().to(own.dtype)
     negative = key.endswith("running_var") and bool((value < 0).any())
@@ -168,7 +172,7 @@ def _checked(key: str, value: Tensor, own: Tensor, name: str) -> Tensor:
             "variance < 0)."
         )
     if key.startswith("normalize.") and not torch.allclose(
-        value.flatten(), own.cpu().flatten(), atol=1e-4
+        value.flatten(), own.cpu().flatten(), rtol=max(1e-5, rounded), atol=1e-4
     ):
         raise SpecError(
             f"{name!r} was trained with the normalisation {key} = {_short(value)}, the model has "

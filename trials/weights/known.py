@@ -130,7 +130,7 @@ def hint(shapes: Shapes) -> str:
 
 def first_layer(shapes: Shapes) -> str | None:
     """The name of the first convolution that reads three channels, or any, if none does."""
-    convolutions = [k for k, shape in shapes.items() if len(shape) == 4]
+    convolutions = [k for k, s in shapes.items() if len(s) == 4 and k.endswith("weight")]
     coloured = [k for k in convolutions if shapes[k][1] == 3]
     return min(coloured or convolutions, key=natural, default=None)
 

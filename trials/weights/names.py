@@ -130,8 +130,9 @@ def some(keys: Sequence[str]) -> str:
 
 
 def is_state(key: str) -> bool:
-    """A name of running statistics or a counter, and so of no parameter."""
-    return key.endswith(("running_mean", "running_var")) or bool(_COUNTERS.search(key))
+    """A name of running statistics, a normalisation's constant or a counter: of no parameter."""
+    statistics = ("running_mean", "running_var")
+    return key.rpartition(".")[2] in (*statistics, *_CONSTANTS) or bool(_COUNTERS.search(key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is in a file of weights, of whatever model: safetensors, or torch's; what else it is is said."""
+"""What is in a file of weights, of whatever model: safetensors, or torch's."""
 
 import zipfile
 from pathlib import Path

@@ -28,7 +28,7 @@ def test_a_torch_file_is_told_line_by_line(
         f"file          {tmp_path / 'w.pt'}: torch, zip archive, 0.0 MiB",
         "state dict    in model; beside it: epoch",
         "names         have 'module.' in front",
-        "tensors       16 (14 float32, 2 int64), 339 parameters",
+        "tensors       16 (14 float32, 2 int64), 333 parameters",
         "first layer   module.layer1.0.weight, 2 x 3 x 3 x 3",
         "last layer    module.fc.weight, 3 x 64: 3 classes",
         "fits          --arch small_cnn:width=2, by all names and shapes",
