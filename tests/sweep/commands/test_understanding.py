@@ -276,7 +276,7 @@ def test_says_what_was_taken_of_the_models_file(
     torch.save({"net": {**state, "criterion.weight": torch.ones(4)}}, tmp_path / "w.pt")
     found = understood(tmp_path / "w.pt", folder, tmp_path)
     assert found.lines()[0] == (
-        "Weights: 14 tensors of net; names without 'module.'; float16 made float32; left out, as no "
-        "part of the model: criterion.weight."
+        "Weights: 14 tensors of net; names without 'module.'; float16 made float32; left out, as "
+        "no part of the model: criterion.weight."
     )
     assert found.as_json()["weights"] == found.lines()[0]
