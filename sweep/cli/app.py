@@ -8,6 +8,7 @@ import typer
 from sweep.cli.method_commands import gallery, list_
 from sweep.cli.result_commands import best, export, front, report, status
 from sweep.cli.run_commands import defend, plan, rerun, run
+from sweep.cli.weights_commands import inspect
 
 app = typer.Typer(
     name="poisonsweep",
@@ -31,5 +32,5 @@ def poisonsweep(
 
 
 app.command("list")(list_)
-for command in (plan, run, status, rerun, best, front, report, gallery, export, defend):
+for command in (plan, run, status, rerun, best, front, report, gallery, export, inspect, defend):
     app.command()(command)

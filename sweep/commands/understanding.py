@@ -17,13 +17,13 @@ from sweep.spec.architecture import written
 from trials import catalog, splits
 from trials.datasets import image_folder, image_table
 from trials.datasets._survey import Survey
-from trials.dependencies import training_of
 from trials.metrics import predictions
 from trials.models._normalize import Normalize
 from trials.normalisation import CONSTANTS
 from trials.runtime import TrialRuntime, generator
 from trials.spec import SpecError, Victim
 from trials.types import Images
+from trials.weights.files import load_weights
 
 SAMPLE = 500  # images, at most, that each other reading is tried on
 NAMED = 3  # pairs of images that a warning names
@@ -44,10 +44,8 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
         SpecError: the model does not know its trusted images: wrong class order, size,
             normalisation or checkpoint.
     """
-    poisoning = runtime.poisoning(victim)
-    images, model = poisoning.train, runtime.fresh(victim)
-    for _ in runtime.evaluator(training_of(victim)).fit(model, poisoning, generator(0)):
-        pass
+    images, model = runtime.poisoning(victim).train, runtime.fresh(victim)
+    taken = load_weights(model, str(victim.training.params["weights"]))
     data = victim.dataset.params
     seen = SURVEYED[victim.dataset.name](data)
     guessed = _guessed(model, images)
@@ -83,6 +81,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
             sorted((Reading(n, _share(r)) for n, r in tried.items()), key=lambda r: -r.accuracy)
         ),
         warnings=tuple(warnings),
+        weights=taken.line(),
     )
     _known(found)
     return found

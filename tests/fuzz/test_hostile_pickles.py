@@ -5,10 +5,13 @@ them may run.
 import io
 import pickletools
 import zipfile
+from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from forked_reader import Reader
@@ -27,6 +30,8 @@ from strange_weights import (
     zipped,
 )
 
+from trials.weights import _unpack
+
 pytestmark = pytest.mark.fuzz
 
 HOWS = ("os.system", "exec", "Path.touch", "torch.load")
@@ -35,7 +40,17 @@ PLACES: dict[str, Callable[[Any], Any]] = {
     "a value": lambda x: {**state(), "fc.bias": x},
     "a key": lambda x: {x: 1},
     "deep": lambda x: {"state_dict": {"a": [({"b": x},)]}},
+    "in an array": lambda x: {"state_dict": state(), "a": np.array([x, None], dtype=object)},
+    "in arguments": lambda x: {"state_dict": state(), "args": Namespace(lr=x)},
+    "a factory": lambda x: {"state_dict": state(), "d": _with_factory(x)},
 }
+
+
+def _with_factory(x: Any) -> Any:
+    """A defaultdict that has the object in it."""
+    found: defaultdict[str, Any] = defaultdict(list)
+    found["x"] = x
+    return found
 
 
 def test_code_is_refused_and_never_run(images: Path, reader: Reader) -> None:
@@ -80,6 +95,12 @@ OPCODES = [op.code.encode("latin1") for op in pickletools.opcodes]
                 b"cbuiltins\neval\n",
                 b"ctorch._utils\n_rebuild_tensor_v2\n",
                 b"ctorch\nFloatStorage\n",
+                b"cnumpy\ndtype\n",
+                b"cnumpy.core.multiarray\n_reconstruct\n",
+                b"cargparse\nNamespace\n",
+                b"ccollections\ndefaultdict\n",
+                b"ccollections\ndeque\n",
+                b"c__builtin__\ndict\n",
             ]
         )
         | st.binary(max_size=4),
@@ -91,6 +112,22 @@ def test_any_program_of_pickle_opcodes_leaves_its_reader_with_a_verdict(
 ) -> None:
     pickled = b"\x80\x02" + b"".join(ops) + b"."
     assert loaded("checkpoint, pickle programs", archive(pickled), reader) != "accepted"
+
+
+def test_objects_that_could_describe_others_memory_are_never_built(tmp_path: Path) -> None:
+    """A numpy.dtype takes any fields and sizes as its state: of an array of such a dtype every
+    element would be read from memory that is not its own.
+    """
+    kind, objects = (
+        b"cnumpy\ndtype\nX\x02\0\0\0" + name + b"K\0K\x01\x87R" for name in (b"V8", b"O8")
+    )
+    fields = b"}X\x01\0\0\0a" + objects + b"M\xff\xff\x86s"
+    state_of = b"(K\x03X\x01\0\0\0|NX\x01\0\0\0a\x85" + fields + b"K\x08K\x01K\0tb"
+    array = b"cnumpy.core.multiarray\nscalar\n" + kind + state_of + b"U\x08AAAAAAAA\x86R"
+    (tmp_path / "w.pt").write_bytes(archive(b"\x80\x02}X\x01\0\0\0a" + array + b"s."))
+    with pytest.raises(_unpack.Refused) as caught:  # read to its end, and no weights in it
+        _unpack.read(str(tmp_path / "w.pt"))
+    assert caught.value.args == (_unpack.NO_STATE,)
 
 
 def test_a_tensor_that_reaches_beyond_its_storage_is_refused(reader: Reader) -> None:

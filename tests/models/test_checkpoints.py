@@ -213,7 +213,7 @@ def test_hints_at_the_architecture_that_would_fit(tmp_path: Path) -> None:
 
     file = tmp_path / "w.safetensors"
     save_weights(fresh(width=4), file)
-    refused(file, "--arch resnet18 with width = 4")
+    refused(file, "--arch resnet18:width=4")
     save_weights(fresh(classes=7), file)
     refused(file, "a model of 7 classes")
     save_weights(torchvision.models.resnet18(), file)

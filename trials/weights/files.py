@@ -5,8 +5,8 @@ file leaves the model as it was.
 """
 
 import os
-import zipfile
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,33 +15,61 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from trials.spec import SpecError
-from trials.weights._unpack import CODE, DIED, NO_STATE, TOO_MUCH, Refused, unpacked
-from trials.weights.names import check_fit, renamed
+from trials.weights.names import NORMALIZE_INPUT, Matching, Shapes, check_fit, match, some
+from trials.weights.other_files import ACCEPTED
+from trials.weights.reading import (
+    SAFE_TYPES,
+    is_safetensors,
+    not_whole,
+    read_torch,
+    safetensors_header,
+)
 from trials.whole import whole
 
-_TORCH = (b"PK", b"\x80")  # a zip archive; a pickle, as torch wrote before version 1.6
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_SAFE = {
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F64": torch.float64,
-    "I64": torch.int64,
-}
-_ACCEPTED = (
-    "Accepted: safetensors, or a plain state dict saved by torch.save(model.state_dict(), file)."
-)
+_HALF = (torch.float16, torch.bfloat16)
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken of a file.
+
+    Attributes:
+        names: the model's name of each tensor to the file's.
+        where: the entries of the file that the state dict lay in; empty for none.
+        prefix: what the file's names have in front; empty for nothing.
+        converted: the types that were made float32.
+        left_out: names of tensors that are no part of the model.
+    """
+
+    names: Mapping[str, str]
+    where: str
+    prefix: str
+    converted: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def line(self) -> str:
+        """One sentence for a person."""
+        parts = [f"{len(self.names)} tensors" + (f" of {self.where}" if self.where else "")]
+        if self.prefix:
+            parts.append(f"names without {self.prefix!r}")
+        if self.converted:
+            parts.append(f"{' and '.join(self.converted)} made float32")
+        if self.left_out:
+            parts.append(f"left out, as no part of the model: {some(self.left_out)}")
+        return f"Weights: {'; '.join(parts)}."
 
 
 def load_weights(
     model: nn.Module, path: str | os.PathLike[str], *, may_differ: Collection[str] = ()
-) -> None:
+) -> Taken:
     """Fill ``model`` with the weights in the file, in place.
 
     Args:
         model: gets the weights; unchanged if the file is refused.
-        path: safetensors, or a state dict saved by torch (also within ``state_dict`` or ``model``,
-            or with ``module.`` before each name).
+        path: safetensors, or a state dict saved by torch (also within ``state_dict``, ``model`` and
+            others, or with ``module.`` and the like before each name).
         may_differ: names that keep the model's own weights where the file has another shape or none
             (a new head).
 
@@ -49,22 +77,11 @@ def load_weights(
         SpecError: no such file, not weights, damaged, for another architecture, or not finite.
     """
     file = Path(path).expanduser()
-    try:
-        if file.exists() and not file.is_file():  # a pipe or a device would be read for ever
-            raise OSError(0, "it is not a file")
-        with file.open("rb") as stream:
-            head = stream.read(9)
-    except OSError as problem:
-        raise SpecError(
-            f"cannot read the weights {str(file)!r}: {problem.strerror}. Check the path."
-        ) from problem
-    if head[8:] == b"{" or file.suffix == ".safetensors":
-        state = _read_safetensors(model, file, may_differ)
-    elif head.startswith(_TORCH):
-        state = _read_torch(model, file)
-    else:
-        raise SpecError(f"{str(file)!r} is no weights file, or damaged. {_ACCEPTED}")
-    fill(model, state, str(file), may_differ=may_differ)
+    if is_safetensors(file):
+        state, found = _read_safetensors(model, file, may_differ)
+        return _fill(model, state, found, str(file))
+    opened = read_torch(file, _most(model))
+    return fill(model, opened.tensors, str(file), may_differ=may_differ, where=opened.where)
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -81,44 +98,87 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def fill(
-    model: nn.Module, state: Mapping[str, Tensor], name: str, *, may_differ: Collection[str] = ()
-) -> None:
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    name: str,
+    *,
+    may_differ: Collection[str] = (),
+    where: str = "",
+) -> Taken:
     """Fill ``model`` from a state dict called ``name`` in errors; the checks are those of
     ``load_weights``.
     """
-    own = model.state_dict()
-    found = renamed(own, state, name)
-    check_fit(own, {k: tuple(v.shape) for k, v in found.items()}, name, may_differ)
+    found = _fitting(model, shapes_of(state), name, may_differ)
+    return _fill(model, state, found, name, where)
+
+
+def _fill(
+    model: nn.Module, state: Mapping[str, Tensor], found: Matching, name: str, where: str = ""
+) -> Taken:
+    own = _tensors(model)
     ready: dict[str, Tensor] = {}
-    for key, value in found.items():
-        if value.shape != own[key].shape:  # check_fit has let it differ
-            continue
-        floats = value.dtype in _FLOATS
-        if (
-            floats != own[key].is_floating_point()
-            or value.is_complex()
-            or (not floats and value.is_floating_point())
-        ):
-            raise SpecError(
-                f"{name!r}: {key} has the type {value.dtype}, expected {own[key].dtype}. "
-                f"{_ACCEPTED}"
-            )
-        value = value.detach().to(own[key].dtype)  # noqa: PLW2901
-        if not torch.isfinite(value).all() or (key.endswith("running_var") and (value < 0).any()):
-            raise SpecError(
-                f"{name!r}: {key} holds values that no trained model has (NaN, infinite or a "
-                "variance < 0)."
-            )
-        if key.startswith("normalize.") and not torch.allclose(value, own[key].cpu(), atol=1e-4):
-            raise SpecError(
-                f"{name!r} was trained with the normalisation {key} = {_short(value)}, the model "
-                "has "
-                f"{_short(own[key])}. Set the model's norm to match."
-            )
-        ready[key] = value
+    for key, theirs in found.names.items():
+        value = state[theirs]
+        if not key.startswith("normalize.") and value.shape != own[key].shape:
+            continue  # check_fit has let it differ
+        checked = _checked(key, value, own[key], name).reshape(own[key].shape)
+        if not (key.startswith("normalize.") and value.dtype in _HALF):  # those are rounded
+            ready[key] = checked
     with torch.no_grad():
         for key, value in ready.items():
             own[key].copy_(value)
+    types = {str(state[k].dtype).removeprefix("torch.") for k in found.names.values()}
+    converted = tuple(sorted(types & {"float16", "bfloat16", "float64"}))
+    return Taken(found.names, where, found.prefix, converted, found.left_out)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state dict, with the constants of a normalisation that is no part of it."""
+    hook = getattr(model, NORMALIZE_INPUT, None)
+    constants = dict(hook.named_buffers()) if isinstance(hook, nn.Module) else {}
+    return {**model.state_dict(), **{f"normalize.{name}": v for name, v in constants.items()}}
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {k: tuple(v.shape) for k, v in state.items()}
+
+
+def _fitting(model: nn.Module, shapes: Shapes, name: str, may_differ: Collection[str]) -> Matching:
+    """Which tensor is which; raises SpecError unless they fit."""
+    ours = shapes_of(_tensors(model))
+    found = match(ours, shapes, name)
+    check_fit(ours, shapes, found, name, may_differ)
+    return found
+
+
+def _checked(key: str, value: Tensor, own: Tensor, name: str) -> Tensor:
+    """The tensor in the model's type; raises SpecError where it is none of a trained model."""
+    floats = value.dtype in _FLOATS
+    counter = floats and key.endswith(_COUNTER)  # of a state dict that was halved as a whole
+    if (floats != own.is_floating_point() and not counter) or (
+        not floats and (value.is_complex() or value.is_floating_point())
+    ):
+        raise SpecError(
+            f"{name!r}: {key} has the type {value.dtype}, expected {own.dtype}. {ACCEPTED}"
+        )
+    rounded = torch.finfo(value.dtype).eps if floats else 0.0
+    finite = bool(torch.isfinite(value).all())
+    value = value.detach().to(own.dtype)
+    negative = key.endswith("running_var") and bool((value < 0).any())
+    if not finite or not torch.isfinite(value).all() or negative:
+        raise SpecError(
+            f"{name!r}: {key} holds values that no trained model has (NaN, infinite or a "
+            "variance < 0)."
+        )
+    if key.startswith("normalize.") and not torch.allclose(
+        value.flatten(), own.cpu().flatten(), rtol=max(1e-5, rounded), atol=1e-4
+    ):
+        raise SpecError(
+            f"{name!r} was trained with the normalisation {key} = {_short(value)}, the model has "
+            f"{_short(own)}. Set the model's norm to match."
+        )
+    return value
 
 
 def _short(value: Tensor) -> str:
@@ -127,56 +187,24 @@ def _short(value: Tensor) -> str:
 
 def _read_safetensors(
     model: nn.Module, file: Path, may_differ: Collection[str]
-) -> dict[str, Tensor]:
-    """The tensors, after their shapes and types were compared with the model's in the header."""
+) -> tuple[dict[str, Tensor], Matching]:
+    """The model's tensors, after their shapes and types were compared with the model's in the
+    header.
+    """
+    shapes, types = safetensors_header(file)
+    found = _fitting(model, shapes, str(file), may_differ)
+    for key in found.names.values():
+        if types[key] not in SAFE_TYPES:
+            raise SpecError(
+                f"{str(file)!r}: {key} has the type {types[key]}, expected F32. {ACCEPTED}"
+            )
     try:
         with safe_open(file, framework="pt", device="cpu") as opened:
-            slices = {k: opened.get_slice(k) for k in opened.keys()}  # noqa: SIM118 - not a mapping
-            own = model.state_dict()
-            shapes = {k: tuple(s.get_shape()) for k, s in slices.items()}
-            check_fit(own, renamed(own, shapes, str(file)), str(file), may_differ)
-            for key, part in slices.items():
-                if part.get_dtype() not in _SAFE:
-                    raise SpecError(
-                        f"{str(file)!r}: {key} has the type {part.get_dtype()}, expected F32. "
-                        f"{_ACCEPTED}"
-                    )
-            return {k: opened.get_tensor(k) for k in slices}
+            return {k: opened.get_tensor(k) for k in found.names.values()}, found
     except (SafetensorError, OSError) as problem:
-        raise SpecError(
-            f"{str(file)!r} is no whole safetensors file ({problem}). Copy it again."
-        ) from problem
+        raise not_whole(file, problem) from problem
 
 
-def _read_torch(model: nn.Module, file: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, read by torch's own restricted unpickler in another process."""
-    try:
-        return unpacked(file, _bounded(model, file))
-    except Refused as problem:
-        says = {
-            CODE: "holds more than weights, which could run code: refused",
-            NO_STATE: "holds no state dict (names and dense tensors)",
-            TOO_MUCH: "takes more memory or time to open than this model's weights could: refused",
-            DIED: "made the process that opened it fail: refused",
-        }.get(problem.args[0], "is no weights file, or damaged")
-        raise SpecError(f"{str(file)!r} {says}. {_ACCEPTED}") from problem
-
-
-def _bounded(model: nn.Module, file: Path) -> int:
-    """The bytes that the model could need, an optimizer's state beside it; a file that unpacks to
-    more is refused.
-    """
-    size = file.stat().st_size
-    if zipfile.is_zipfile(file):
-        try:
-            with zipfile.ZipFile(file) as opened:
-                size = max(size, sum(part.file_size for part in opened.infolist()))
-        except (zipfile.BadZipFile, OSError, ValueError) as problem:
-            raise SpecError(f"{str(file)!r} is damaged ({problem}). {_ACCEPTED}") from problem
-    limit = 16 * sum(int(t.nbytes) for t in model.state_dict().values()) + 64 * 2**20
-    if size > limit:
-        raise SpecError(
-            f"{str(file)!r} holds {size / 2**20:.0f} MiB, far more than this model. Is it for "
-            "another one?"
-        )
-    return limit
+def _most(model: nn.Module) -> int:
+    """The bytes that the model could need, an optimizer's state beside it."""
+    return 16 * sum(int(t.nbytes) for t in model.state_dict().values()) + 64 * 2**20

@@ -351,3 +351,16 @@ def test_a_real_model_without_its_normalisation_is_warned_of(
     assert seen("cifar10").warnings == () and seen("cifar10").accuracy > 0.75
     wrong = seen("none")
     assert wrong.accuracy < 0.5 and "Give --arch resnet18:norm=" in wrong.warnings[0]
+
+
+def test_says_what_was_taken_of_the_models_file(
+    weights: Path, folder: Path, tmp_path: Path
+) -> None:
+    state = {f"module.{k}": v.half() for k, v in load_file(weights).items()}
+    torch.save({"net": {**state, "criterion.weight": torch.ones(4)}}, tmp_path / "w.pt")
+    found = understood(tmp_path / "w.pt", folder, tmp_path)
+    assert found.lines()[0] == (
+        "Weights: 14 tensors of net; names without 'module.'; float16 made float32; left out, as "
+        "no part of the model: criterion.weight."
+    )
+    assert found.as_json()["weights"] == found.lines()[0]

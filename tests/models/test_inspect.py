@@ -1,0 +1,225 @@
+"""What is seen in a file of weights: where they lie, their shapes, the architecture that fits."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from forked_reader import Reader
+from safetensors.torch import save_file
+from torch import nn
+
+from sweep.commands.inspect import look
+from trials.models import clip_vit_b32, resnet18, small_cnn, torchvision_resnet18
+from trials.spec import SpecError
+from trials.weights import _unpack
+from trials.weights.files import save_weights
+from trials.weights.inspection import Inspection, inspect
+from trials.weights.known import fits, last_layer, torchvision_models
+
+
+@pytest.fixture(autouse=True)
+def _quick(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_unpack, "_reader", reader)
+
+
+@pytest.fixture(scope="module")
+def models() -> Path:
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    root = Path(os.environ.get("POISONSWEEP_DATA", beside)) / "models"
+    if not root.is_dir():
+        pytest.skip("no real models: set POISONSWEEP_DATA to a folder that holds models/")
+    return root
+
+
+def seen(path: Path, arch: str = "") -> Inspection:
+    found = look(path, arch).inspection
+    assert found
+    return found
+
+
+OURS: dict[str, nn.Module] = {
+    "resnet18:width=4": resnet18.build(7, 8, width=4),
+    "small_cnn:width=8": small_cnn.build(7, 8, width=8),
+    "torchvision_resnet18": torchvision_resnet18.build(7, 32),
+}
+
+
+@pytest.mark.parametrize("label", OURS)
+@pytest.mark.parametrize("form", ["torch", "safetensors"])
+def test_finds_the_architecture_and_its_width(tmp_path: Path, label: str, form: str) -> None:
+    model, file = OURS[label], tmp_path / "w"
+    if form == "torch":
+        torch.save({"net": nn.DataParallel(model).state_dict(), "acc": 0.9}, file)
+    else:
+        save_weights(model, file)
+    found = seen(file)
+    assert found.fits[0].label == label
+    assert found.fits[0].complete
+    assert found.classes == 7
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+    assert found.tensors == len(model.state_dict())
+    assert found.types.keys() == {"float32", "int64"}
+    wanted = ("net", ("acc",), "module.") if form == "torch" else ("", (), "")
+    assert (found.where, found.beside, found.prefix) == wanted
+
+
+def test_a_normalisation_in_front_is_not_the_first_layer(tmp_path: Path) -> None:
+    state = {f"1.{k}": v for k, v in small_cnn.build(3, 8, width=2).state_dict().items()}
+    constants = {"0.mean": torch.ones(1, 3, 1, 1), "0.std": torch.ones(1, 3, 1, 1)}
+    kept = {k: v for k, v in state.items() if "normalize" not in k}
+    torch.save({**constants, **kept}, tmp_path / "w.pt")
+    found = seen(tmp_path / "w.pt")
+    assert found.first == ("1.layer1.0.weight", (2, 3, 3, 3))
+    assert (found.fits[0].label, found.fits[0].complete) == ("small_cnn:width=2", True)
+    assert found.prefix == "1."
+
+
+def test_finds_a_clip(tmp_path: Path) -> None:
+    model = clip_vit_b32.build(5, 32, architecture="tiny")
+    save_file({k: v.clone() for k, v in model.state_dict().items()}, tmp_path / "w.safetensors")
+    found = seen(tmp_path / "w.safetensors", "clip_vit_b32:architecture=tiny")
+    assert found.fits[0].complete
+    assert (found.classes, found.last) == (5, ("head.weight", (5, 64)))
+    assert "clip_vit_b32" in {fit.label for fit in seen(tmp_path / "w.safetensors").fits}
+
+
+def test_compares_with_the_one_architecture_that_is_named(tmp_path: Path) -> None:
+    save_weights(resnet18.build(7, 8, width=4), tmp_path / "w.safetensors")
+    found = seen(tmp_path / "w.safetensors", "resnet18:width=8")
+    (only,) = found.fits
+    assert only.label == "resnet18:width=8"
+    assert not only.complete
+    assert ("conv1.weight", (4, 3, 3, 3), (8, 3, 3, 3)) in only.other_shapes
+    with pytest.raises(SpecError, match="unknown"):
+        look(tmp_path / "w.safetensors", "resnet19")
+
+
+def test_says_by_which_names_it_does_not_fit(tmp_path: Path) -> None:
+    state = resnet18.build(7, 8, width=4).state_dict()
+    del state["bn1.weight"]
+    torch.save({**state, "adapter.weight": torch.ones(2, 2)}, tmp_path / "w.pt")
+    best = seen(tmp_path / "w.pt").fits[0]
+    assert (best.label, best.complete) == ("resnet18:width=4", False)
+    assert (best.missing, best.unexpected) == (("bn1.weight",), ("adapter.weight",))
+    assert best.alike == best.total - 2
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "classes"),
+    [
+        ("resnet20-12fca82f.th", 269_722, 10),
+        ("resnet32-d509ac18.th", 464_154, 10),
+        ("resnet44-014dd654.th", 658_586, 10),
+        ("resnet56-4bfd9763.th", 853_018, 10),
+    ],
+)
+def test_a_strangers_resnet_for_cifar10(models: Path, name: str, number: int, classes: int) -> None:
+    found = seen(models / name)
+    assert (found.where, found.beside, found.prefix) == ("state_dict", ("best_prec1",), "module.")
+    assert (found.parameters, found.classes) == (number, classes)
+    assert found.first == ("module.conv1.weight", (16, 3, 3, 3))
+    assert found.last == ("module.linear.weight", (10, 64))
+    assert not found.fits[0].complete
+
+
+def test_a_strangers_efficientnet(models: Path) -> None:
+    found = seen(models / "efficientnet-lite0-57934424.pth")
+    assert (found.where, found.prefix, found.classes) == ("", "", 1000)
+    assert found.parameters == 4_652_008
+    assert found.first == ("_conv_stem.weight", (32, 3, 3, 3))
+    assert found.last == ("_fc.weight", (1000, 1280))
+    assert not any(fit.complete for fit in found.fits)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("mobilenet_v3_small", "classifier.3.weight"),
+        ("vgg11_bn", "classifier.6.weight"),
+        ("densenet121", "classifier.weight"),
+        ("vit_b_32", "heads.head.weight"),
+        ("swin_t", "head.weight"),
+        ("convnext_tiny", "classifier.2.weight"),
+        ("efficientnet_b0", "classifier.1.weight"),
+        ("squeezenet1_1", "classifier.1.weight"),
+        ("shufflenet_v2_x0_5", "fc.weight"),
+        ("resnet50", "fc.weight"),
+    ],
+)
+def test_finds_torchvisions_networks_by_their_shapes(name: str, last: str) -> None:
+    with torch.device("meta"):
+        state = torchvision.models.get_model(name, weights=None, num_classes=6).state_dict()
+    shapes = {f"module.{k}": tuple(v.shape) for k, v in sorted(state.items())}
+    found = fits(shapes, torchvision_models(shapes, 6))
+    assert found[0].label == f"torchvision:{name}"
+    assert found[0].complete
+    assert len(found) < 40, "only those are built that it could be"
+    assert last_layer(shapes) == f"module.{last}"
+
+
+def test_only_builds_what_may_fit(tmp_path: Path) -> None:
+    built = list[str]()
+
+    def candidate(label: str, width: int) -> Any:
+        def build() -> nn.Module:
+            built.append(label)
+            return small_cnn.build(3, 8, width=width)
+
+        return label, build
+
+    torch.save(small_cnn.build(3, 8, width=2).state_dict(), tmp_path / "w.pt")
+    asked = [candidate("four", 4), candidate("two", 2), candidate("three", 3)]
+    found = inspect(tmp_path / "w.pt", lambda _: asked)
+    assert built == ["four", "two"]
+    assert [fit.label for fit in found.fits] == ["two", "four"]
+
+
+def test_a_random_generator_is_as_it_was(tmp_path: Path) -> None:
+    torch.save(small_cnn.build(3, 8, width=2).state_dict(), tmp_path / "w.pt")
+    before = torch.get_rng_state()
+    seen(tmp_path / "w.pt")
+    seen(tmp_path / "w.pt", "resnet18:width=2")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_hugging_face_folder_says_its_configuration(tmp_path: Path) -> None:
+    config = {
+        "architectures": ["ResNetForImageClassification"],
+        "model_type": "resnet",
+        "id2label": {"0": "cat", "1": "dog"},
+        "auto_map": {"AutoConfig": "code.Config"},
+    }
+    images = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert look(tmp_path).inspection is None
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    save_weights(small_cnn.build(2, 8), tmp_path / "model.safetensors")
+    found = look(tmp_path)
+    assert found.folder
+    assert found.folder["architectures"] == '["ResNetForImageClassification"]'
+    assert (found.folder["classes"], found.folder["own_code"]) == (2, True)
+    assert found.folder["mean"] == "[0.5, 0.5, 0.5]"
+    assert found.inspection
+    assert found.inspection.classes == 2
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(SpecError, match="cannot be read"):
+        look(tmp_path)
+
+
+@pytest.mark.parametrize("content", [{"a": nn.ReLU()}, [1, 2], {}])
+def test_what_cannot_be_read_is_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(SpecError):
+        look(tmp_path / "w.pt")
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * (80 * 2**20))
+    with pytest.raises(SpecError, match="80 MiB, far more than its own size"):
+        look(tmp_path / "w.pt")
