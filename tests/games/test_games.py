@@ -70,7 +70,7 @@ class Scripted:
 
     @property
     def measure_of(self) -> Callable[..., Point]:
-        return lambda copy_set, step, models: Point(step, self.cdas[step // 2], 0.5)
+        return lambda copy_set, step, models, given=None: Point(step, self.cdas[step // 2], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,8 @@ def test_tuning_stops_once_the_loss_stays_above_delta(
 ) -> None:
     script = Scripted(cdas)
     monkeypatch.setattr(CopySet, "measure", script.measure_of)
-    record = run(of_game(tuning_trial, "tuning", delta=0.02, patience=patience), runtime)
+    trial = of_game(tuning_trial, "tuning", delta=0.02, patience=patience, cost="both")
+    record = run(trial, runtime)
     assert [p.step for p in record.curve] == steps
     assert record.metrics["stopped"] == (len(steps) < 4)
 
@@ -143,6 +144,7 @@ def test_what_a_defender_is_handed_holds_no_attack(
         "repair",
         "inspect",
         "copy",
+        "reconstructed",
         "rng",
         "save",
         "checkpointer",
@@ -322,7 +324,7 @@ def test_a_defense_that_raises_gives_a_failed_record_with_its_traceback(
     assert (record.status, dict(record.metrics)) == ("failed", {})
     assert "ZeroDivisionError: on purpose" in str(record.error)
     assert "in repair" in str(record.error)
-    assert [p.step for p in record.curve] == [0, 2]  # what was measured stays
+    assert [p.step for p in record.curve] == [0]  # what was measured stays
 
 
 @pytest.mark.parametrize("game", ["tuning", "robustness"])
@@ -349,7 +351,7 @@ def test_weights_that_are_nan_fail_and_are_no_accuracy(
 def test_a_game_that_gives_a_number_that_is_none_has_failed(
     tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch, value: float
 ) -> None:
-    def measure(copy_set: CopySet, step: int, models: list[nn.Module]) -> Point:
+    def measure(copy_set: CopySet, step: int, models: list[nn.Module], given: object) -> Point:
         return Point(step, 0.9, value)
 
     monkeypatch.setattr(CopySet, "measure", measure)
