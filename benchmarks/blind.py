@@ -134,7 +134,7 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
         export(trusted, folder / "trusted")
         save_weights(victims.model(trial), folder / "model.safetensors")
         began = time.monotonic()
-        choice = defend(
+        outcome = defend(
             folder / "model.safetensors",
             arch_of(victim),
             folder / "trusted",
@@ -146,16 +146,16 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
         seconds = time.monotonic() - began
         model = victims.repaired(trial, folder / "out" / outputs.WEIGHTS)
         after, left = victims.measured(trial, model)
-    low, high = choice.get("expected", {}).get("real_asr_interval_90") or (None, None)
+    low, high = outcome.get("expected", {}).get("real_asr_interval_90") or (None, None)
     return Line(
         victim=victim.id,
         attack="+".join(a.name for a in victim.attacks) or "none",
         victim_seed=victim.seed,
         cda=cda,
         asr=asr,
-        chosen=_chosen(choice),
-        verdict=choice["verdict"],
-        eta_promised=_promised(choice),
+        chosen=_chosen(outcome),
+        verdict=outcome["verdict"],
+        eta_promised=_promised(outcome),
         eta_real=left,
         cda_loss_real=cda - after,
         interval_low=low,
@@ -165,16 +165,16 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
     )
 
 
-def _chosen(choice: dict[str, Any]) -> str:
+def _chosen(outcome: dict[str, Any]) -> str:
     """The defense, its settings and its step."""
-    if "defense" not in choice:
+    if "defense" not in outcome:
         return "nothing"
-    settings = ", ".join(f"{k}={v}" for k, v in choice["settings"].items())
-    return f"{choice['defense']}({settings}) at step {choice['stop_at_step']}"
+    settings = ", ".join(f"{k}={v}" for k, v in outcome["settings"].items())
+    return f"{outcome['defense']}({settings}) at step {outcome['stop_at_step']}"
 
 
-def _promised(choice: dict[str, Any]) -> float | None:
-    expected = choice.get("expected", {})
+def _promised(outcome: dict[str, Any]) -> float | None:
+    expected = outcome.get("expected", {})
     kinds: list[float] = [one["asr"] for one in expected.get("by_kind", {}).values()]
     return max(kinds, default=expected.get("asr"))
 

@@ -22,6 +22,7 @@ ZERO = {
     "trials.catalog.resolving",
     "trials.catalog.signatures",
     "trials.dependencies",
+    "trials.image_tables",
     "trials.self_poisoning",
     "trials.whole",
     "trials.guarded",

@@ -5,7 +5,7 @@ import math
 import os
 from pathlib import Path
 
-from trials.datasets._tables import TEXT, named
+from trials.image_tables import TEXT, named
 from trials.spec import SpecError
 
 # bytes of one file; a sparse one costs its maker nothing, and its reader hours

@@ -97,8 +97,8 @@ class Understood:
         parts = []
         for why, n in self.skipped.items():
             names = [repr(name) for name in self.examples.get(why, ())]
-            more = ", ..." if len(names) < n else ""
-            parts.append(f"{n} {why}" + (f" ({', '.join(names)}{more})" if names else ""))
+            end = ", ..." if len(names) < n else ""
+            parts.append(f"{n} {why}" + (f" ({', '.join(names)}{end})" if names else ""))
         return ", ".join(parts)
 
     def listed(self) -> tuple[Class, ...]:

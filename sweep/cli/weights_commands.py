@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli import weights_views
 from sweep.cli.options import Json
 
 
@@ -29,7 +28,8 @@ def inspect(
 
     Example: poisonsweep inspect model.pth
     """
-    from sweep.commands.inspect import look  # noqa: PLC0415  (loads torch)
+    from sweep.cli import weights_views  # noqa: PLC0415  (loads torch)
+    from sweep.commands.inspect import look  # noqa: PLC0415
 
     found = look(file, arch, size)
     weights_views.inspected(found, as_json)

@@ -12,7 +12,7 @@ from sweep.spec.architecture import parsed
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.datasets._tables import TABLES, parquet_files
+from trials.image_tables import TABLES, parquet_files
 from trials.self_poisoning import MIXED
 from trials.spec import SpecError
 

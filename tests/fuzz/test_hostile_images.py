@@ -458,7 +458,7 @@ def test_a_damaged_list_of_images_is_read_or_one_line(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/dev/zero", "../../etc/passwd", "~/x", "$HOME"])
-def test_a_list_that_names_what_lies_elsewhere_is_refused(path: str) -> None:
+def test_a_list_that_names_what_lies_outside_is_refused(path: str) -> None:
     with fenced() as here:
         (here / "0.png").write_bytes(FORMS["PNG"])
         (here / "list.csv").write_text(f"path,label\n0.png,a\n{path},b\n")

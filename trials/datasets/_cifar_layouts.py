@@ -87,7 +87,7 @@ CIFAR100 = Layout(
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SplitFiles:
     """One split: its files, and how to read labels int64 (n,) and images uint8 (n, 3, 32, 32) from
     them.
     """
@@ -97,7 +97,7 @@ class Source:
     chunks: Callable[[], Iterator[Rows]]
 
 
-def source(layout: Layout, root: Path, split: str) -> Source:
+def split_files(layout: Layout, root: Path, split: str) -> SplitFiles:
     """The split in whichever form lies under ``root``. Raises SpecError if none does."""
     for folder in (root / layout.binary, root):
         files = [folder / f"{name}.bin" for name in layout.batches[split]]
@@ -107,7 +107,7 @@ def source(layout: Layout, root: Path, split: str) -> Source:
         files = sorted({*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")})
         if files:
             parquet = Parquet(layout.method, files, layout.columns)
-            return Source(files, parquet.numbers, partial(_of_parquet, parquet))
+            return SplitFiles(files, parquet.numbers, partial(_of_parquet, parquet))
     for folder in (root / layout.python, root):
         files = [folder / name for name in layout.batches[split]]
         if files[0].is_file():
@@ -122,11 +122,11 @@ def source(layout: Layout, root: Path, split: str) -> Source:
 Whole = Callable[[list[Path]], tuple[NDArray[np.int64], Rows]]
 
 
-def _batches(files: list[Path], read: Whole) -> Source:
+def _batches(files: list[Path], read: Whole) -> SplitFiles:
     def chunks() -> Iterator[Rows]:
         yield read(files)[1]
 
-    return Source(files, lambda: read(files)[0], chunks)
+    return SplitFiles(files, lambda: read(files)[0], chunks)
 
 
 def _bytes(layout: Layout, path: Path) -> bytes:

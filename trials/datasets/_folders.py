@@ -28,7 +28,7 @@ _SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$re
 _DIGITS = 18  # of a name that is taken for a number
 _NAMED = 3  # images that a line names besides the first
 _FAULTS = 100  # images that cannot be read, after which no more are looked for
-Source = Path | bytes
+FileOrBytes = Path | bytes
 
 
 def unseen(name: str) -> bool:
@@ -123,12 +123,12 @@ def small(method: str, size: int) -> None:
 
 
 def squares(
-    sources: Iterable[tuple[Source, str]], size: int, share: float = 1.0, turn: bool = False
+    encoded: Iterable[tuple[FileOrBytes, str]], size: int, share: float = 1.0, turn: bool = False
 ) -> Iterator[NDArray[np.uint8]]:
     """The pixels uint8 (some, 3, size, size) of files or of encoded bytes, some at a time.
 
     Args:
-        sources: each with the name that an error calls it by.
+        encoded: each with the name that an error calls it by.
         size: side in pixels.
         share: of the largest centred square, the part of its side that is kept.
         turn: images are turned as their EXIF orientation says.
@@ -136,13 +136,13 @@ def squares(
     Raises:
         SpecError: an image cannot be read; names it, and how many others cannot be.
     """
-    todo, faults = iter(sources), list[tuple[str, SpecError]]()
+    todo, faults = iter(encoded), list[tuple[str, SpecError]]()
 
-    def square(source: tuple[Source, str]) -> NDArray[np.uint8] | None:
+    def square(one: tuple[FileOrBytes, str]) -> NDArray[np.uint8] | None:
         try:
-            return _square(rgb(*source, turn), size, share)
+            return _square(rgb(*one, turn), size, share)
         except SpecError as problem:
-            faults.append((source[1], problem))
+            faults.append((one[1], problem))
             return None
 
     chunk = max(1, min(_CHUNK, _BYTES // (3 * size**2)))
@@ -162,8 +162,8 @@ def _all(faults: list[tuple[str, SpecError]]) -> SpecError:
     if len(faults) == 1:
         return faults[0][1]
     names = ", ".join(repr(name) for name, _ in faults[1 : _NAMED + 1])
-    more = f" and {len(faults) - 1 - _NAMED} more" if len(faults) - 1 > _NAMED else ""
-    return SpecError(f"{faults[0][1]} Nor can {names}{more} be read.")
+    rest = f" and {len(faults) - 1 - _NAMED} more" if len(faults) - 1 > _NAMED else ""
+    return SpecError(f"{faults[0][1]} Nor can {names}{rest} be read.")
 
 
 def _stays(method: str, top: Path, link: Path) -> None:

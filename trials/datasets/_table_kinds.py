@@ -13,7 +13,7 @@ from trials.datasets._cache import cached
 from trials.datasets._files import fingerprint
 from trials.datasets._folders import decoded, squares
 from trials.datasets._parquet import Parquet
-from trials.datasets._tables import LABELS, TABLES, TEXT, parquet_files, rows, there
+from trials.image_tables import LABELS, TABLES, TEXT, parquet_files, rows, there
 from trials.spec import SpecError, content_id
 
 METHOD = "image_table"

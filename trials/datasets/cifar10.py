@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from trials.datasets._cache import cached
-from trials.datasets._cifar_layouts import CIFAR10, source
+from trials.datasets._cifar_layouts import CIFAR10, split_files
 from trials.datasets._files import fingerprint, located
 from trials.datasets._reduced import averaged, first
 from trials.spec import Count, Location, PositiveInt, SpecError
@@ -48,7 +48,7 @@ def load(
     if size not in _SIZES:
         raise SpecError(f"cifar10: size must be one of {', '.join(map(str, _SIZES))}, got {size}.")
     place = located("cifar10", root)
-    found = source(CIFAR10, place, split)
+    found = split_files(CIFAR10, place, split)
     y = torch.from_numpy(found.labels())
     if not len(y) or int(y.min()) < 0 or int(y.max()) > 9:
         raise SpecError(

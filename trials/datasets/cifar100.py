@@ -12,7 +12,7 @@ import torch
 
 from trials.datasets._cache import cached
 from trials.datasets._cifar100_names import NAMES
-from trials.datasets._cifar_layouts import CIFAR100, source
+from trials.datasets._cifar_layouts import CIFAR100, split_files
 from trials.datasets._files import fingerprint, located
 from trials.datasets._reduced import first
 from trials.spec import Count, Location, SpecError
@@ -40,7 +40,7 @@ def load(
             it.
     """
     place = located("cifar100", root)
-    found = source(CIFAR100, place, split)
+    found = split_files(CIFAR100, place, split)
     y = torch.from_numpy(found.labels())
     if not len(y) or int(y.min()) < 0 or int(y.max()) >= len(NAMES):
         raise SpecError(

@@ -20,7 +20,7 @@ from trials.datasets._folders import ordered, small
 from trials.datasets._splits import held_out
 from trials.datasets._survey import Survey, look, survey, unused
 from trials.datasets._table_kinds import METHOD, Table, table_of
-from trials.datasets._tables import parquet_files
+from trials.image_tables import parquet_files
 from trials.spec import Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
