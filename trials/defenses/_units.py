@@ -17,21 +17,6 @@ POINTS = 40  # most models that a pruning yields
 _LEFT = 1  # channels of a layer that always stay
 
 
-def norms_of(model: nn.Module, defense: str) -> list[_BatchNorm]:
-    """The batch normalisations with a scale, in definition order.
-
-    Raises:
-        SpecError: there are none; ``defense`` is the name that the message gives.
-    """
-    found = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.affine]
-    if not found:
-        raise SpecError(
-            f"{defense} needs a model with batch normalisation, and this one has none: leave it "
-            "out."
-        )
-    return found
-
-
 @torch.no_grad()
 def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d, _BatchNorm]]:
     """Each convolution whose output a batch normalisation reads, with that normalisation, as a
@@ -59,7 +44,8 @@ def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d
             found.append((made[id(args[0])][0], module))
 
     handles = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    handles += [m.register_forward_pre_hook(match) for m in norms_of(model, defense)]
+    norms = (m for m in model.modules() if isinstance(m, _BatchNorm) and m.affine)
+    handles += [m.register_forward_pre_hook(match) for m in norms]
     try:
         model(image)
     finally:
@@ -96,14 +82,20 @@ def nested(
     stride = math.ceil(last / POINTS)
     end = reporter.upto(last)
     for number, (layer, channel) in enumerate(order[:last], 1):
-        norm = layers[layer]
-        assert isinstance(norm, _BatchNorm)
-        norm.weight.data[channel] = 0
+        scale, shift = scaled(layers[layer])
+        scale.data[channel] = 0
         if zero_bias:
-            norm.bias.data[channel] = 0
+            shift.data[channel] = 0
         reporter.report(number, end)
         if number % stride == 0 or number == last:
             yield number, pruned
+
+
+def scaled(norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+    """Scale and shift of a normalisation, (channels,) each."""
+    scale, shift = norm.weight, norm.bias
+    assert isinstance(scale, nn.Parameter) and isinstance(shift, nn.Parameter)
+    return scale, shift
 
 
 def ranking(scores: Sequence[Tensor]) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from trials.train import frozen, to_float
 from trials.types import DefenderView
 
 FAMILY = "pruning"
-NEEDS = frozenset({"norms"})
+NEEDS = frozenset({"paired_norms"})
 
 
 def repair(

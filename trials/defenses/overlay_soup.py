@@ -27,7 +27,7 @@ from trials.train import clone, frozen, make_optimizer, stream
 from trials.types import DefenderView
 
 FAMILY = "perturbation"
-NEEDS = frozenset({"norms"})
+NEEDS = frozenset({"paired_norms"})
 
 _CELLS = 4  # a side
 _POINTS = 10
