@@ -9,8 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.classifier._head import Head, head_of_trace
 from trials.classifier._prunable import Units, units_of
-from trials.classifier._stages import Place, stages_of
-from trials.classifier._trace import Shape, Trace, trace
+from trials.classifier._stages import StagePath, stages_of
+from trials.classifier._trace import Shape, Trace, own_modes, trace
 from trials.spec import SpecError
 
 _SIDES = (32, 64, 224)  # in pixels, tried where nobody says what the images are
@@ -28,7 +28,7 @@ class Parts:
     """
 
     head: str | None = None
-    stages: tuple[Place, ...] = ()
+    stages: tuple[StagePath, ...] = ()
     units: Units | None = None
     paired: bool = False
 
@@ -55,11 +55,11 @@ def parts_of(model: nn.Module, shape: Shape | None = None) -> Parts:
     problem = ""
     for guess in [shape] if shape else _guesses(model):
         try:
-            found = trace(model, guess)
+            with own_modes(model):
+                before[guess] = (kinds, _parts(trace(model, guess)))
         except Exception as error:  # whatever a stranger's model raises
             problem = problem or f"{guess}: {' '.join(str(error).split())[:200]}"
             continue
-        before[guess] = (kinds, _parts(found))
         return before[guess][1]
     raise SpecError(f"the model cannot be run on images of the shape {problem}")
 
@@ -91,7 +91,8 @@ def _parts(found: Trace | None) -> Parts:
     head = head_of_trace(found)
     convolutions = {c.made for c in found.calls if isinstance(c.module, nn.Conv2d)}
     norms = (
-        c for c in found.calls
+        c
+        for c in found.calls
         if isinstance(c.module, _BatchNorm) and c.module.affine and c.module.track_running_stats
     )
     return Parts(

@@ -24,7 +24,7 @@ def _fits(call: Call) -> bool:
     if isinstance(module, nn.Linear):
         return len(call.inputs) == 2
     whole = isinstance(module, nn.Conv2d) and module.groups == 1 and call.shape[2:] == (1, 1)
-    return whole and call.inputs[2:] == module.kernel_size  # type: ignore[union-attr]
+    return whole and call.inputs[2:] == module.kernel_size
 
 
 def _gives(call: Call, trace: Trace) -> bool:

@@ -96,15 +96,13 @@ def _channels(trace: Trace, head: Call, makers: dict[Node, Call]) -> Units | Non
     if consumer.made not in trace.graph.trunk or len(consumer.inputs) not in (2, 4):
         return None
     between, _ = trace.graph.before(consumer.read, makers.keys())
-    for number, source in _candidates(trace, between, met):
-        if _checked(trace, source, consumer, number):
+    for number, maker in _candidates(trace, between, met):
+        if _checked(trace, maker, consumer, number):
             return Units(number, consumer.name, _maker(trace, between, met, number))
     return None
 
 
-def _candidates(
-    trace: Trace, between: set[Node], met: list[Call]
-) -> Iterator[tuple[int, Call]]:
+def _candidates(trace: Trace, between: set[Node], met: list[Call]) -> Iterator[tuple[int, Call]]:
     """Calls whose output has a unit a channel, and the number of channels, the last one first;
     vectors come after maps, and only where they have as many numbers as the last maps channels.
     """
@@ -141,8 +139,8 @@ def _hidden(trace: Trace, makers: dict[Node, Call]) -> Units | None:
     return None
 
 
-def _checked(trace: Trace, source: Call, consumer: Call, number: int, axis: int = 1) -> bool:
-    """Whether a channel of the source's output that is set to 0 changes those inputs of the
+def _checked(trace: Trace, maker: Call, consumer: Call, number: int, axis: int = 1) -> bool:
+    """Whether a channel of the maker's output that is set to 0 changes those inputs of the
     consumer that are its unit's, and no other.
     """
     made: list[Tensor] = []
@@ -150,7 +148,7 @@ def _checked(trace: Trace, source: Call, consumer: Call, number: int, axis: int 
     def keep(_m: nn.Module, _i: object, out: Tensor) -> None:
         made.append(out.clone())  # as a later activation may change it in place
 
-    given = _given(trace, source, consumer, keep)
+    given = _given(trace, maker, consumer, keep)
     alive = made[0].movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
     each, odd = divmod(given.shape[axis], number)
     if odd or not alive:
@@ -162,7 +160,7 @@ def _checked(trace: Trace, source: Call, consumer: Call, number: int, axis: int 
             out.select(axis, unit).zero_()
             return out
 
-        moved = _given(trace, source, consumer, silence) != given
+        moved = _given(trace, maker, consumer, silence) != given
         places = moved.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
         if not places or not unit * each <= min(places) <= max(places) < (unit + 1) * each:
             return False
@@ -170,11 +168,9 @@ def _checked(trace: Trace, source: Call, consumer: Call, number: int, axis: int 
 
 
 @torch.no_grad()
-def _given(
-    trace: Trace, source: Call, consumer: Call, hook: Callable[..., Tensor | None]
-) -> Tensor:
-    """What the consumer reads while ``hook`` is on the source."""
-    handle = source.module.register_forward_hook(hook)
+def _given(trace: Trace, maker: Call, consumer: Call, hook: Callable[..., Tensor | None]) -> Tensor:
+    """What the consumer reads while ``hook`` is on the maker."""
+    handle = maker.module.register_forward_hook(hook)
     try:
         return with_inputs(trace.probe, consumer.module, trace.x)[0]
     finally:
@@ -183,11 +179,10 @@ def _given(
 
 def _read(trace: Trace, consumer: Call) -> tuple[int, ...] | None:
     """The tokens of the consumer's input on which the logits depend; () for all, None for none."""
-    with torch.inference_mode(False), torch.enable_grad():
-        x = trace.x.clone().requires_grad_(True)
-        given, logits = with_inputs(trace.probe, consumer.module, x)
-        weights = torch.linspace(-1, 1, logits.numel()).to(logits).reshape(logits.shape)
-        (slope,) = torch.autograd.grad((logits * weights).sum(), given)
+    x = trace.x.clone().requires_grad_(True)
+    given, logits = with_inputs(trace.probe, consumer.module, x)
+    weights = torch.linspace(-1, 1, logits.numel()).to(logits).reshape(logits.shape)
+    (slope,) = torch.autograd.grad((logits * weights).sum(), given)
     used = slope.flatten(2).any(2) if slope.ndim == 3 else slope.flatten(1).any(1, keepdim=True)
     found = used.any(0)
     if not bool(found.any()):

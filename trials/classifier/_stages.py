@@ -18,7 +18,7 @@ Layout = Literal["channels first", "channels last", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StagePath:
     """Where the features of a stage lie.
 
     Attributes:
@@ -38,11 +38,11 @@ class Stage:
 
     Attributes:
         module: the model's own.
-        place: where its features lie.
+        path: where its features lie.
     """
 
     module: nn.Module
-    place: Place
+    path: StagePath
 
     def maps(self, output: object) -> Tensor:
         """The module's output as (n, c, h, w); tokens whose number is no square as (n, c, places).
@@ -52,14 +52,15 @@ class Stage:
         """
         features = tensor_in(output)
         if features is None:
-            raise TypeError(f"{self.place.name} gave no tensor")
-        if self.place.layout == "channels first":
+            raise TypeError(f"{self.path.name} gave no tensor")
+        if self.path.layout == "channels first":
             return features
-        if self.place.layout == "channels last":
+        if self.path.layout == "channels last":
             return features.permute(0, 3, 1, 2)
-        tokens = features[:, self.place.beside :].transpose(1, 2)
+        tokens = features[:, self.path.beside :].transpose(1, 2)
         side = math.isqrt(tokens.shape[2])
-        return tokens.unflatten(2, (side, side)) if side**2 == tokens.shape[2] else tokens
+        square = side**2 == tokens.shape[2]
+        return tokens.reshape(*tokens.shape[:2], side, side) if square else tokens
 
 
 def numbered(model: nn.Module) -> dict[str, nn.Module]:
@@ -75,7 +76,7 @@ def numbered(model: nn.Module) -> dict[str, nn.Module]:
     return {}
 
 
-def stages_of(trace: Trace) -> tuple[Place, ...]:
+def stages_of(trace: Trace) -> tuple[StagePath, ...]:
     """Where the features are looked at: layer1, layer2 and so on, where a model has these; the
     modules after which the number of places last falls; or the blocks at a quarter, a half, three
     quarters and all of the depth, where it does not fall. () if that gives fewer than two.
@@ -92,7 +93,7 @@ def stages_of(trace: Trace) -> tuple[Place, ...]:
         return ()
     patches = next((c for c in reversed(maps) if len(c.shape) == 4), None)
     grid = _places(patches.shape, layouts[patches]) if patches else 0
-    return tuple(Place(c.name, layouts[c], _beside(c.shape, grid)) for c in chosen)
+    return tuple(StagePath(c.name, layouts[c], _beside(c.shape, grid)) for c in chosen)
 
 
 def layouts_of(trace: Trace) -> dict[Call, Layout]:

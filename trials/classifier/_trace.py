@@ -6,7 +6,8 @@ of zeros, as some models begin with, would hide what it reads. The model itself 
 
 import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -83,24 +84,33 @@ def tensor_in(value: object) -> Tensor | None:
 
 def trace(model: nn.Module, shape: Shape) -> Trace | None:
     """What happens to two random images of ``shape``; None where no logits come out of them that
-    depend on the images.
+    depend on the images. To be called in ``own_modes``.
 
     Raises:
         Exception: whatever the model raises on images of that shape.
     """
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     rng = Generator().manual_seed(0)
-    x = torch.rand(IMAGES, *shape, generator=rng).to(like)
-    cuda = [like.device.index or 0] if like.device.type == "cuda" else []
+    x = torch.rand(IMAGES, *shape, generator=rng).to(_like(model))
+    probe = copy.deepcopy(model).eval()
+    _draw(probe, rng)
+    return _run(probe, x)
+
+
+@contextmanager
+def own_modes(model: nn.Module) -> Iterator[None]:
+    """Gradients, full precision and random numbers of its own, whatever the caller is at."""
+    device = _like(model).device
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.random.fork_rng(devices=cuda),
-        torch.autocast(like.device.type, enabled=False),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.autocast(device.type, enabled=False),
     ):
-        probe = copy.deepcopy(model).eval()
-        _draw(probe, rng)
-        return _run(probe, x)
+        yield
+
+
+def _like(model: nn.Module) -> Tensor:
+    return next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
 
 
 def _draw(model: nn.Module, rng: Generator) -> None:
@@ -111,11 +121,8 @@ def _draw(model: nn.Module, rng: Generator) -> None:
         for p in (p for p in model.parameters() if p.is_floating_point()):
             few = torch.rand(min(p.numel(), _DRAWN), generator=rng).to(p)
             draws = few.repeat(-(-p.numel() // _DRAWN))[: p.numel()].view(p.shape)
-            if p.dim() > 1:
-                draws = (2 * draws - 1) * (p[0].numel() ** -0.5)
-            else:
-                draws = draws + 0.5
-            p.copy_(draws)
+            many = p.dim() > 1
+            p.copy_((2 * draws - 1) * p[0].numel() ** -0.5 if many else draws + 0.5)
     for norm in (m for m in model.modules() if isinstance(m, _BatchNorm)):
         norm.reset_running_stats()
 

@@ -19,7 +19,7 @@ WHAT = {
     "paired_norms": "convolutions followed by batch normalisation",
     "prunable": "channels, or hidden units, that one layer alone reads",
     "scales": "normalisation layers that have scales and shifts",
-    "stages": "at least two stages, as layer1 and layer2 of a ResNet or the blocks of a transformer",
+    "stages": "at least two stages, as layer1 and layer2 of a ResNet or blocks of a transformer",
     "trained_head": "a last linear layer that is trained, not fixed",
 }
 _SCALED = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)

@@ -3,18 +3,17 @@
 import math
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from trials.classifier import Classifier, Head
+from trials.classifier import Head
 
 
-def redraw(model: nn.Module, rng: Generator) -> tuple[Head, Tensor]:
+def redraw(head: Head, rng: Generator) -> Tensor:
     """Draw weight and bias of the head anew, each uniform in +-1/sqrt(inputs), PyTorch's default.
 
     Returns:
-        The layer, and a copy of its old weight, (classes, d) or that of a convolution.
+        A copy of its old weight, (classes, d) or that of a convolution.
     """
-    head = Classifier(model).head
     old = head.weight.detach().clone()
     bound = 1 / math.sqrt(head.weight[0].numel())
     with torch.no_grad():
@@ -22,7 +21,7 @@ def redraw(model: nn.Module, rng: Generator) -> tuple[Head, Tensor]:
             if parameter is not None:
                 draws = torch.rand(parameter.shape, generator=rng, dtype=torch.float64)
                 parameter.copy_((2 * draws - 1) * bound)
-    return head, old
+    return old
 
 
 @torch.no_grad()

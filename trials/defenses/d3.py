@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._heads import redraw, rescale
 from trials.defenses._start import fits, start
@@ -65,7 +66,8 @@ def repair(
     """
     fits("d3", view, NEEDS)
     model, batches = start(view, rng, batch)
-    head, old = redraw(model, rng)
+    head = Classifier(model).head
+    old = redraw(head, rng)
     norm, clean = torch.linalg.vector_norm(old), CleanLoss(view.model, distill)
     if first == "opposite":
         head.weight.data.copy_(-old)

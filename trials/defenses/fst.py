@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._heads import redraw, rescale
 from trials.defenses._start import fits, start
@@ -63,7 +64,8 @@ def repair(
     """
     fits("fst", view, NEEDS)
     model, batches = start(view, rng, batch)
-    head, old = redraw(model, rng)
+    head = Classifier(model).head
+    old = redraw(head, rng)
     norm, clean = torch.linalg.vector_norm(old), CleanLoss(view.model, distill, temperature)
 
     def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
