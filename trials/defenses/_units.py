@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.reporting import reporter
-from trials.spec import SpecError
 from trials.train import clone, to_float
 
 POINTS = 40  # most models that a pruning yields
@@ -18,17 +17,13 @@ _LEFT = 1  # channels of a layer that always stay
 
 
 @torch.no_grad()
-def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d, _BatchNorm]]:
+def pairs(model: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, _BatchNorm]]:
     """Each convolution whose output a batch normalisation reads, with that normalisation, as a
     forward pass shows.
 
     Args:
         model: in eval mode.
         image: float (1, c, h, w) on the model's device; its content does not matter.
-        defense: name for the message.
-
-    Raises:
-        SpecError: there is no such pair.
     """
     # the tensors are kept, so that no id is used twice
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
@@ -51,10 +46,6 @@ def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
-        raise SpecError(
-            f"{defense} needs convolutions followed by batch normalisation: choose another defense."
-        )
     return found
 
 
@@ -140,7 +131,7 @@ def z_scores(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def outliers_cut(model: nn.Module, image: Tensor, u: float, defense: str) -> int:
+def outliers_cut(model: nn.Module, image: Tensor, u: float) -> int:
     """Set scale and shift of each channel whose Lipschitzness has a z-score above ``u`` to 0;
     returns their number.
 
@@ -148,11 +139,10 @@ def outliers_cut(model: nn.Module, image: Tensor, u: float, defense: str) -> int
         model: changed.
         image: uint8 (1, c, h, w); its content does not matter.
         u: threshold, in standard deviations of a layer.
-        defense: name for the message of the SpecError where nothing can be scored.
     """
     device = next(model.parameters()).device
     cut = 0
-    for conv, norm in pairs(model.eval(), to_float(torch.zeros_like(image)).to(device), defense):
+    for conv, norm in pairs(model.eval(), to_float(torch.zeros_like(image)).to(device)):
         above = z_scores(lipschitz(conv, norm)) > u
         norm.weight[above] = 0
         norm.bias[above] = 0
