@@ -207,10 +207,11 @@ def checked(own: Path, sweep: str) -> str:
 @pytest.mark.parametrize(
     ("defense", "model", "lacks"),
     [
-        ("fine_pruning", '"small_vgg"', "small_vgg has none"),
-        ("nad", '"small_vgg"', "at least two stages"),
+        ("clp", '"small_vgg"', "small_vgg has none"),
+        ("anp", '"small_vgg"', "normalisation layers"),
         ("bn_refresh", '"small_vgg"', "batch normalisation"),
-        ("nad", '"clip_vit_b32", architecture = "tiny"', "clip_vit_b32 has none"),
+        ("d3", '"clip_vit_b32", architecture = "tiny"', "clip_vit_b32 has none"),
+        ("fine_pruning", '"small_vgg"', ""),
         ("fine_tuning", '"small_vgg"', ""),
     ],
 )
@@ -244,7 +245,7 @@ repairs = ["fine_tuning"]
 """
 
 
-@pytest.mark.parametrize(("need", "lacks"), [("stages", "at least two stages"), ("head", "")])
+@pytest.mark.parametrize(("need", "lacks"), [("norms", "batch normalisation"), ("stages", "")])
 def test_a_detector_on_a_model_that_lacks_what_it_needs_is_refused_before_any_compute(
     tmp_path: Path, need: str, lacks: str
 ) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.classifier import hand_on
 from trials.reporting import reporter
 from trials.spec import SpecError
 from trials.types import Images
@@ -23,6 +24,7 @@ def to_float(x: Tensor) -> Tensor:
 def clone(model: nn.Module) -> nn.Module:
     """A copy whose parameters take gradients; the given model is left alone."""
     other = copy.deepcopy(model)
+    hand_on(model, other)
     for parameter in other.parameters():
         parameter.requires_grad_(True)
         parameter.grad = None
@@ -32,6 +34,7 @@ def clone(model: nn.Module) -> nn.Module:
 def frozen(model: nn.Module) -> nn.Module:
     """A copy in eval mode whose parameters take no gradients."""
     other = copy.deepcopy(model).eval()
+    hand_on(model, other)
     return other.requires_grad_(False)
 
 

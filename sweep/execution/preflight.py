@@ -36,9 +36,9 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
     of_one_seed = [replace(v, seed=0) for v in sweep.victims]  # what fails does so for every seed
     alike = list({v.id: v for v in of_one_seed}.values())
     for victim in alike:
-        model = _victim(victim, runtime)
+        model, shape = _victim(victim, runtime)
         for kind, name in _methods(sweep):
-            require(name, model, catalog.describe(kind, name).needs, victim.model.name)
+            require(name, model, catalog.describe(kind, name).needs, victim.model.name, shape)
     for trial in expansion.copies(sweep):
         layout_of(runtime.trusted(trial), runtime.rng(trial), trial.game)
     for victim, r, s in (
@@ -60,13 +60,16 @@ def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, lis
     """
     runtime = make_runtime(replace(worker_config, device="cpu"))
     alike = {expansion.key_of(v.model): v for v in sweep.victims}
-    models = [(v.model.name, runtime.fresh(v)) for v in alike.values()]
+    models = [
+        (v.model.name, runtime.fresh(v), runtime.poisoning(v).train.x.shape[1:])
+        for v in alike.values()
+    ]
     left_out: dict[str, str] = {}
     for defense in sweep.defenses:
         needs = catalog.describe("defenses", defense.name).needs
-        for name, model in models:
+        for name, model, shape in models:
             try:
-                require(defense.name, model, needs, name)
+                require(defense.name, model, needs, name, shape)
             except SpecError as problem:
                 left_out[defense.name] = f"{defense.name} is left out: {problem}"
     kept = tuple(d for d in sweep.defenses if d.name not in left_out)
@@ -82,8 +85,10 @@ def _methods(sweep: Sweep) -> list[tuple[str, str]]:
     ]
 
 
-def _victim(victim: Victim, runtime: TrialRuntime) -> nn.Module:
-    """The victim's model before training, once everything that it needs was looked at."""
+def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Size]:
+    """The victim's model before training and the shape of an image, once everything that it needs
+    was looked at.
+    """
     poisoning, model, ctx = (
         runtime.poisoning(victim),
         runtime.fresh(victim),
@@ -98,7 +103,7 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> nn.Module:
             model.eval()(torch.zeros(1, *poisoning.train.x.shape[1:]))
     if victim.attacks:  # judged on a test set: its absence must not be found after training
         ctx.test()
-    return model
+    return model, poisoning.train.x.shape[1:]
 
 
 def _enough(train: Images) -> None:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator
 
-from trials.classifier import last_linear
+from trials.classifier import Classifier
 from trials.defenses.d3 import repair
 
 from .tiny import fresh_view, run
@@ -18,7 +18,7 @@ def rng() -> Generator:
 def angle(**settings: object) -> float:
     view = fresh_view()
     ((_, model),) = repair(view, rng(), 99, batch=16, **settings)  # type: ignore[arg-type]
-    old, new = last_linear(view.model).weight.detach(), last_linear(model).weight.detach()
+    old, new = Classifier(view.model).head.weight.detach(), Classifier(model).head.weight.detach()
     assert float(new.norm()) == pytest.approx(float(old.norm()), rel=1e-5)
     return float(F.cosine_similarity(old.flatten(), new.flatten(), 0))
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, nn
 
-from trials.classifier import last_linear
+from trials.classifier import Classifier
 from trials.defenses._descent import CleanLoss, descend, divergence
 from trials.defenses._heads import redraw, rescale
 from trials.train import clone, make_optimizer, stream
@@ -104,8 +104,10 @@ def test_smoothing_spreads_a_label_over_the_other_classes() -> None:
 def test_a_new_head_is_as_pytorch_draws_it_and_keeps_the_old_norm() -> None:
     view = fresh_view()
     model = clone(view.model)
-    head, old = redraw(model, rng(), "a test")
-    assert torch.equal(old, last_linear(view.model).weight)
+    head = Classifier(model).head
+    assert isinstance(head, nn.Linear) and head.bias is not None
+    old = redraw(head, rng())
+    assert torch.equal(old, Classifier(view.model).head.weight)
     bound = 1 / math.sqrt(head.in_features)
     for drawn in (head.weight, head.bias):
         assert float(drawn.detach().abs().max()) <= bound
@@ -116,5 +118,5 @@ def test_a_new_head_is_as_pytorch_draws_it_and_keeps_the_old_norm() -> None:
 
 def test_a_head_without_a_bias_is_drawn_too() -> None:
     bare = nn.Linear(6, 3, bias=False)
-    redraw(bare, rng(), "a test")
+    redraw(bare, rng())
     assert bare.bias is None

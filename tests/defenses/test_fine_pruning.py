@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torchvision.models import resnet18 as torchvision_resnet18
 
-from trials.classifier import last_linear
+from trials.classifier import Classifier, Prunable
 from trials.defenses.fine_pruning import mean_activity, repair
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.models.resnet18 import build
@@ -21,8 +21,19 @@ from trials.types import DefenderView, Images
 from .tiny import fresh_view, noise, run, same, state
 
 
+class Turn(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
 def rng() -> Generator:
     return Generator().manual_seed(0)
+
+
+def channels(model: nn.Module) -> Prunable:
+    found = Classifier(model).prunable()
+    assert found is not None
+    return found
 
 
 def on_stage(stage: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
@@ -48,7 +59,7 @@ def test_cut_channels_reach_no_logit_before_or_after_tuning(name: str) -> None:
     image = view.trusted.x.float() / 255
     for _, model in repair(view, rng(), 1, steps=2, batch=12, rho=0.75, ranking_batches=1, lr=0.01):
         model.eval()
-        columns = (last_linear(model).weight == 0).all(0)
+        columns = (Classifier(model).head.weight == 0).all(0)
         assert int(columns.sum()) == int(0.75 * len(columns))
         usual = model(image)
         for change in (0.0, 7.0):  # silence the channels, or let them shout
@@ -79,7 +90,7 @@ def test_is_a_mask_on_the_output_of_the_last_stage(optimizer: Any) -> None:
     )[-1]
     columns = (cut["head.weight"] == 0).all(0)
     twin, same_draws = clone(view.model), stream(view.trusted, 16, rng())
-    mean_activity(view.model, same_draws, 16, 2)
+    mean_activity(view.model, same_draws, channels(view.model), 2)
     on_stage(twin.layer4, lambda out: out * ~columns[:, None, None])  # type: ignore[arg-type]
     for _ in tune(twin, same_draws, make_optimizer(twin, optimizer, 0.01), 6, 6):
         pass
@@ -95,7 +106,7 @@ def test_cuts_the_channels_with_the_least_activation() -> None:
     probe = clone(view.model).eval()
     on_stage(probe.layer4, lambda out: seen.append(out.abs().mean((0, 2, 3))) or out)  # type: ignore[arg-type, func-returns-value]
     probe(view.trusted.x.float() / 255)
-    ranked = mean_activity(view.model, stream(view.trusted, 40, rng()), 16, 1)
+    ranked = mean_activity(view.model, stream(view.trusted, 40, rng()), channels(view.model), 1)
     assert torch.allclose(ranked.float(), seen[0], atol=1e-6)
     (_, cut) = run(repair(view, rng(), 9, steps=1, batch=40, rho=0.5, ranking_batches=1))[-1]
     columns = (cut["head.weight"] == 0).all(0)
@@ -126,11 +137,10 @@ def test_reads_the_channels_of_a_flattened_head() -> None:
     "model",
     [
         nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
-        nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 8), nn.ReLU(), nn.Linear(8, 4)
-        ),
+        # a channel's places are not neighbours
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(2), Turn(), nn.Flatten(), nn.Linear(144, 4)),
     ],
-    ids=["no_convolution", "two_linear_layers"],
+    ids=["no_convolution", "channels_last"],
 )
 def test_refuses_a_model_whose_channels_it_cannot_cut(model: nn.Module) -> None:
     with pytest.raises(SpecError, match="fine_pruning needs"):

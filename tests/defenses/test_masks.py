@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier
 from trials.defenses import anp, rnp
-from trials.defenses._units import norms_of
 from trials.spec import SpecError
 from trials.train import clone, make_optimizer, stream, tune
 from trials.types import DefenderView, Images
@@ -77,7 +77,7 @@ def test_anp_gives_the_channel_that_carries_the_trigger_the_lowest_mask() -> Non
     model, images = gated()
     copy = clone(model).requires_grad_(False)
     (mask,) = anp.learnt(
-        copy, norms_of(copy, "anp"), stream(images, 20, rng()), rng(), 60, 0.2, 0.4, 0.2
+        copy, Classifier(copy).scales(), stream(images, 20, rng()), rng(), 60, 0.2, 0.4, 0.2
     )
     assert int(mask.argmin()) == 16
     assert float(mask[16]) < float(mask[:16].median())
@@ -87,7 +87,7 @@ def test_anp_gives_the_channel_that_carries_the_trigger_the_lowest_mask() -> Non
 def test_masks_stay_between_zero_and_one(lr: float) -> None:
     view = fresh_view()
     copy = clone(view.model).requires_grad_(False)
-    norms = norms_of(copy, "anp")
+    norms = Classifier(copy).scales()
     found = anp.learnt(copy, norms, stream(view.trusted, 16, rng()), rng(), 5, lr, 0.4, 0.2)
     found += rnp.recover(copy, norms, stream(view.trusted, 16, rng()), lr, 5)
     assert all(bool(((m >= 0) & (m <= 1)).all()) for m in found)
@@ -100,7 +100,7 @@ def test_without_perturbations_a_model_that_fits_perfectly_keeps_its_masks() -> 
         model.fc.weight[:, :16] *= 1000  # no gradient is left
     copy = clone(model).requires_grad_(False)
     (mask,) = anp.learnt(
-        copy, norms_of(copy, "anp"), stream(images, 80, rng()), rng(), 5, 0.2, 0.0, 1.0
+        copy, Classifier(copy).scales(), stream(images, 80, rng()), rng(), 5, 0.2, 0.0, 1.0
     )
     assert torch.equal(mask[:16], torch.ones(16))
 
@@ -130,9 +130,9 @@ def test_the_cut_model_is_the_given_one_but_for_scales_of_zero(name: str) -> Non
 
 
 @pytest.mark.parametrize("defense", [anp, rnp])
-def test_refuses_a_model_without_batch_normalisation(defense: object) -> None:
+def test_refuses_a_model_without_normalisation(defense: object) -> None:
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
-    with pytest.raises(SpecError, match="needs a model with batch normalisation"):
+    with pytest.raises(SpecError, match="needs a model with normalisation layers"):
         next(defense.repair(DefenderView(plain, noise()), rng(), 1))  # type: ignore[attr-defined]
 
 

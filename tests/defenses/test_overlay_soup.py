@@ -60,7 +60,7 @@ def test_a_step_is_the_members_share_in_per_cent_on_the_line_between_two_models(
 def test_members_start_from_the_pruned_model() -> None:
     view = fresh_view()
     pruned = clone(view.model)
-    assert outliers_cut(pruned, view.trusted.x[:1], 1.5, "a test") > 0
+    assert outliers_cut(pruned, view.trusted.x[:1], 1.5) > 0
     still = run(repair(view, rng(), 1, steps=1, lr=1e-12, batch=16, members=2, u=1.5, refresh=0))[
         -1
     ][1]

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from trials.classifier import Classifier
 from trials.defenses.fine_tuning import repair as fine_tune
 from trials.defenses.pivotal_tuning import centroids, lambda_r, latent_term, leash, repair
 from trials.models.resnet18 import build
@@ -79,6 +80,7 @@ def test_one_forward_of_the_student_and_one_of_the_pivot_a_step(
     lambda_s: float, pivot: int
 ) -> None:
     view = fresh_view()
+    assert Classifier(view.model, view.trusted.x.shape[1:]).head  # found once, in a pass of its own
     with Calls() as calls:
         run(repair(view, rng(), 9, steps=3, batch=16, lambda_s=lambda_s))
     assert (calls.train, calls.eval) == (3, pivot)

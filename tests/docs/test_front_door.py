@@ -44,6 +44,15 @@ def test_the_readme_lists_every_method_as_the_catalog_has_it(
             assert rows == catalog.names(kind)
 
 
+def test_the_page_says_which_defenses_each_kind_of_model_can_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    listing = importlib.import_module("list_capabilities")
+    page = (ROOT / "docs" / "bring-your-model.md").read_text(encoding="utf-8")
+    assert listing.block() in page, "run python docs/list_capabilities.py"
+
+
 def test_the_readme_maps_every_folder_and_package() -> None:
     names = {f"`{p}/`" for p in PACKAGES}
     for package in ("results", "sweep"):

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from trials import catalog
-from trials.classifier import last_linear, with_latents
+from trials.classifier import Classifier, with_latents
 from trials.models._clip import FixedLinear, Preprocess
 from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
@@ -68,7 +68,7 @@ def test_the_real_architecture_has_its_number_of_weights_and_latents_of_512() ->
         model = build(1000, 224)
     tower, projection, scale = 87_456_000, 768 * 512, 1
     assert sum(p.numel() for p in model.parameters()) == tower + projection + scale
-    assert last_linear(model).weight.shape == (1000, 512)
+    assert isinstance(model.head, FixedLinear) and model.head.weight.shape == (1000, 512)
     assert model.normalize(torch.zeros(1, 3, 32, 32, device="meta")).shape == (1, 3, 224, 224)  # type: ignore[operator]
 
 
@@ -85,11 +85,11 @@ def test_frozen_text_stays_bit_for_bit_and_trained_text_moves() -> None:
     for text in ("frozen", "trained"):
         before = tiny(text=text)
         after = step(before)
-        assert torch.equal(last_linear(before).weight, last_linear(after).weight) == (
+        assert torch.equal(Classifier(before).head.weight, Classifier(after).head.weight) == (
             text == "frozen"
         )
         assert not torch.equal(before.projection.weight, after.projection.weight)  # type: ignore[arg-type, union-attr]
-    assert isinstance(last_linear(tiny()), FixedLinear) and "head.weight" in tiny().state_dict()
+    assert isinstance(Classifier(tiny()).head, FixedLinear) and "head.weight" in tiny().state_dict()
 
 
 @pytest.mark.parametrize("text", ["frozen", "trained"])
@@ -139,12 +139,12 @@ def test_the_same_seed_gives_the_same_weights_and_text() -> None:
     )
 
 
-@pytest.mark.parametrize("defense", ["fine_pruning", "nad", "bn_refresh"])
+@pytest.mark.parametrize("defense", ["clp", "overlay_soup", "bn_refresh"])
 def test_defenses_for_convolutional_networks_say_so_in_one_line(defense: str) -> None:
     trusted = Images(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), torch.arange(8) % 3, 3)
     repair = catalog.find("defenses", defense)
     with pytest.raises(SpecError, match=f"{defense} needs a model") as caught:
-        next(iter(repair(DefenderView(tiny(), trusted), torch.Generator(), 1, batch=4)))
+        next(iter(repair(DefenderView(tiny(), trusted), torch.Generator(), 1)))
     assert "\n" not in str(caught.value)
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trials.classifier import last_linear
+from trials.classifier import Classifier
 from trials.models.clip_vit_b32 import build
 from trials.spec import SpecError
 
@@ -91,7 +91,7 @@ def test_of_imagenets_own_list_the_first_name_counts(
     plain, listed = (
         build(3, 16, weights=str(shared[0]), names=n) for n in (names, str(tmp_path / "LOC.txt"))
     )
-    assert torch.equal(last_linear(plain).weight, last_linear(listed).weight)
+    assert torch.equal(Classifier(plain).head.weight, Classifier(listed).head.weight)
 
 
 def test_reads_half_precision_and_the_positions_of_older_files(
@@ -117,7 +117,7 @@ def test_a_second_build_does_not_repeat_the_text_tower_but_sees_a_changed_folder
     tmp_path: Path,
 ) -> None:
     tiny_clip.write(tmp_path)
-    first, again = (last_linear(build(3, 16, weights=str(tmp_path))).weight for _ in range(2))
+    first, again = (Classifier(build(3, 16, weights=str(tmp_path))).head.weight for _ in range(2))
     assert torch.equal(first, again) and first.data_ptr() != again.data_ptr()
     state = load_file(tmp_path / "model.safetensors")
     time.sleep(0.01)
@@ -125,7 +125,7 @@ def test_a_second_build_does_not_repeat_the_text_tower_but_sees_a_changed_folder
         {**state, "text_projection.weight": -state["text_projection.weight"]},
         tmp_path / "model.safetensors",
     )
-    assert torch.allclose(last_linear(build(3, 16, weights=str(tmp_path))).weight, -first)
+    assert torch.allclose(Classifier(build(3, 16, weights=str(tmp_path))).head.weight, -first)
 
 
 def test_names_and_settings_that_do_not_fit_are_refused(

@@ -26,7 +26,7 @@ FAMILIES = (
     "other",
 )
 # what a defense or detector may need of a model (trials.classifier finds it)
-NEEDS = ("head", "norms", "prunable", "stages", "trained_head")
+NEEDS = ("head", "norms", "paired_norms", "prunable", "scales", "stages", "trained_head")
 
 
 def unknown(what: str, given: str, known: list[str]) -> str:

@@ -2,11 +2,12 @@
 is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import require
 from trials.spec import SpecError
 from trials.train import clone, stream
 from trials.types import DefenderView
@@ -14,6 +15,11 @@ from trials.types import DefenderView
 
 def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def fits(method: str, view: DefenderView, needs: Collection[str]) -> None:
+    """Raises SpecError with one line where the model lacks what the defense needs."""
+    require(method, view.model, needs, shape=view.trusted.x.shape[1:])
 
 
 def start(

@@ -10,40 +10,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.reporting import reporter
-from trials.spec import SpecError
 from trials.train import clone, to_float
 
 POINTS = 40  # most models that a pruning yields
 _LEFT = 1  # channels of a layer that always stay
 
 
-def norms_of(model: nn.Module, defense: str) -> list[_BatchNorm]:
-    """The batch normalisations with a scale, in definition order.
-
-    Raises:
-        SpecError: there are none; ``defense`` is the name that the message gives.
-    """
-    found = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.affine]
-    if not found:
-        raise SpecError(
-            f"{defense} needs a model with batch normalisation, and this one has none: leave it "
-            "out."
-        )
-    return found
-
-
 @torch.no_grad()
-def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d, _BatchNorm]]:
+def pairs(model: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, _BatchNorm]]:
     """Each convolution whose output a batch normalisation reads, with that normalisation, as a
     forward pass shows.
 
     Args:
         model: in eval mode.
         image: float (1, c, h, w) on the model's device; its content does not matter.
-        defense: name for the message.
-
-    Raises:
-        SpecError: there is no such pair.
     """
     # the tensors are kept, so that no id is used twice
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
@@ -59,16 +39,13 @@ def pairs(model: nn.Module, image: Tensor, defense: str) -> list[tuple[nn.Conv2d
             found.append((made[id(args[0])][0], module))
 
     handles = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    handles += [m.register_forward_pre_hook(match) for m in norms_of(model, defense)]
+    norms = (m for m in model.modules() if isinstance(m, _BatchNorm) and m.affine)
+    handles += [m.register_forward_pre_hook(match) for m in norms]
     try:
         model(image)
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
-        raise SpecError(
-            f"{defense} needs convolutions followed by batch normalisation: choose another defense."
-        )
     return found
 
 
@@ -96,14 +73,20 @@ def nested(
     stride = math.ceil(last / POINTS)
     end = reporter.upto(last)
     for number, (layer, channel) in enumerate(order[:last], 1):
-        norm = layers[layer]
-        assert isinstance(norm, _BatchNorm)
-        norm.weight.data[channel] = 0
+        scale, shift = scaled(layers[layer])
+        scale.data[channel] = 0
         if zero_bias:
-            norm.bias.data[channel] = 0
+            shift.data[channel] = 0
         reporter.report(number, end)
         if number % stride == 0 or number == last:
             yield number, pruned
+
+
+def scaled(norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+    """Scale and shift of a normalisation, (channels,) each."""
+    scale, shift = norm.weight, norm.bias
+    assert isinstance(scale, nn.Parameter) and isinstance(shift, nn.Parameter)
+    return scale, shift
 
 
 def ranking(scores: Sequence[Tensor]) -> list[tuple[int, int]]:
@@ -148,7 +131,7 @@ def z_scores(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def outliers_cut(model: nn.Module, image: Tensor, u: float, defense: str) -> int:
+def outliers_cut(model: nn.Module, image: Tensor, u: float) -> int:
     """Set scale and shift of each channel whose Lipschitzness has a z-score above ``u`` to 0;
     returns their number.
 
@@ -156,11 +139,10 @@ def outliers_cut(model: nn.Module, image: Tensor, u: float, defense: str) -> int
         model: changed.
         image: uint8 (1, c, h, w); its content does not matter.
         u: threshold, in standard deviations of a layer.
-        defense: name for the message of the SpecError where nothing can be scored.
     """
     device = next(model.parameters()).device
     cut = 0
-    for conv, norm in pairs(model.eval(), to_float(torch.zeros_like(image)).to(device), defense):
+    for conv, norm in pairs(model.eval(), to_float(torch.zeros_like(image)).to(device)):
         above = z_scores(lipschitz(conv, norm)) > u
         norm.weight[above] = 0
         norm.bias[above] = 0

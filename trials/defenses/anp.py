@@ -9,21 +9,21 @@ not projected after their step, and statistics move while masks are learnt, and 
 the cut model is the given one with scales of 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from trials.defenses._start import start
-from trials.defenses._units import POINTS, nested, norms_of
+from trials.classifier import Classifier
+from trials.defenses._start import fits, start
+from trials.defenses._units import POINTS, nested, scaled
 from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
 FAMILY = "pruning"
-NEEDS = frozenset({"norms"})
+NEEDS = frozenset({"scales"})
 
 
 def repair(
@@ -51,10 +51,11 @@ def repair(
         most: share of all channels that are cut at the end of the curve, in at most 40 points.
 
     Raises:
-        SpecError: the model has no batch normalisation.
+        SpecError: the model has no normalisation with scales.
     """
+    fits("anp", view, NEEDS)
     model, batches = start(view, rng, batch)
-    norms = norms_of(model, "anp")
+    norms = Classifier(model).scales()
     wanted = set(map(id, norms))
     places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
     learning = iterations / (iterations + POINTS)
@@ -66,7 +67,7 @@ def repair(
 
 def learnt(
     model: nn.Module,
-    norms: list[_BatchNorm],
+    norms: Sequence[nn.Module],
     batches: Iterator[tuple[Tensor, Tensor]],
     rng: Generator,
     iterations: int,
@@ -77,7 +78,8 @@ def learnt(
     """The masks in [0, 1], (channels,) for each normalisation; ``model``'s statistics move."""
     names = {m: name for name, m in model.named_modules()}
     keys = [(f"{names[n]}.weight", f"{names[n]}.bias") for n in norms]
-    scales, shifts = [n.weight.detach() for n in norms], [n.bias.detach() for n in norms]
+    pairs = [scaled(norm) for norm in norms]
+    scales, shifts = [s.detach() for s, _ in pairs], [s.detach() for _, s in pairs]
     masks = [torch.ones_like(s, requires_grad=True) for s in scales]
     tuner = torch.optim.SGD(masks, lr, momentum=0.9, foreach=True)
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, nn
 
-from trials.classifier import require
-from trials.defenses._start import start
+from trials.defenses._start import fits, start
 from trials.reporting import reporter
 from trials.spec import PositiveInt
 from trials.types import DefenderView
@@ -39,7 +38,7 @@ def repair(
     Raises:
         SpecError: the model has no batch normalisation.
     """
-    require("bn_refresh", view.model, NEEDS)
+    fits("bn_refresh", view, NEEDS)
     model, batches = start(view, rng, batch)
     for step in range(1, steps + 1):
         x, _ = next(batches)

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, nn
 
-from trials.defenses._start import device_of
+from trials.defenses._start import device_of, fits
 from trials.defenses._units import lipschitz, nested, pairs, z_scores
 from trials.spec import PositiveFraction
 from trials.train import frozen, to_float
 from trials.types import DefenderView
 
 FAMILY = "pruning"
-NEEDS = frozenset({"norms"})
+NEEDS = frozenset({"paired_norms"})
 
 
 def repair(
@@ -35,8 +35,9 @@ def repair(
     Raises:
         SpecError: no convolution is followed by batch normalisation.
     """
+    fits("clp", view, NEEDS)
     model = frozen(view.model)
     places = {id(m): i for i, m in enumerate(model.modules())}
-    found = pairs(model, to_float(torch.zeros_like(view.trusted.x[:1])).to(device_of(model)), "clp")
+    found = pairs(model, to_float(torch.zeros_like(view.trusted.x[:1])).to(device_of(model)))
     scores = [-z_scores(lipschitz(conv, norm)) for conv, norm in found]
     yield from nested(model, [places[id(norm)] for _, norm in found], scores, most, zero_bias=True)

@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._heads import redraw, rescale
-from trials.defenses._start import start
+from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
@@ -63,8 +64,10 @@ def repair(
     Raises:
         SpecError: the last linear layer is not trained, as one made of text embeddings.
     """
+    fits("d3", view, NEEDS)
     model, batches = start(view, rng, batch)
-    head, old = redraw(model, rng, "d3")
+    head = Classifier(model).head
+    old = redraw(head, rng)
     norm, clean = torch.linalg.vector_norm(old), CleanLoss(view.model, distill)
     if first == "opposite":
         head.weight.data.copy_(-old)

@@ -2,8 +2,9 @@
 
 Source: Liu, Dolan-Gavitt, Garg 2018, arXiv:1805.12185; Lukas & Kerschbaum 2023, arXiv:2305.09671,
 section V-B and Table V (CIFAR-10 column).
-Deviation: a channel of the last stage is cut where it is read: its columns of the last linear layer
-are zero, and are kept so while tuning. To the logits and to every gradient this equals a mask on
+Deviation: a channel of the last stage is cut where it is read: its columns of the linear layer that
+reads it are zero, and are kept so while tuning. Of a transformer the hidden units of the last MLP
+block are cut in the same way. To the logits and to every gradient this equals a mask on
 the stage's post-ReLU output, shortcut included, yet it is plain weights, so that saving and loading
 keep it; zero filters would leave the BatchNorm's constant, and a zero scale and shift the shortcut.
 The rank is that of the pooled activation, the same as its mean absolute value since a ReLU's output
@@ -17,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.classifier import Classifier, require, with_latents
+from trials.classifier import Classifier, Prunable, with_inputs
 from trials.defenses._descent import CleanLoss, descend
-from trials.defenses._start import start
+from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
 from trials.types import DefenderView
@@ -44,15 +45,15 @@ def repair(
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
 ) -> Iterator[tuple[int, nn.Module]]:
-    """Cut the ``rho`` least active channels of the last convolutional stage and minimise the
-    cross-entropy.
+    """Cut the ``rho`` least active channels of the last convolutional stage, or hidden units of the
+    last MLP block, and minimise the cross-entropy.
 
     Args:
         steps: optimizer steps.
         lr: learning rate of the first step.
         optimizer: sgd (Nesterov momentum 0.9) or adam.
         batch: images a step.
-        rho: share of channels cut, rounded down; one always stays; 0 is plain fine-tuning.
+        rho: share of channels or units cut, rounded down; one always stays; 0 is plain fine-tuning.
         ranking_batches: batches over which the activation is averaged, in eval mode.
         distill: share of the divergence from the given model's soft outputs; the rest is
             cross-entropy with the labels.
@@ -61,25 +62,24 @@ def repair(
         clip: largest norm of the gradient; 0 clips nothing.
 
     Raises:
-        SpecError: the last linear layer does not read the channels of a convolution.
+        SpecError: no one layer reads the channels of the last stage.
     """
-    require("fine_pruning", view.model, NEEDS)
+    fits("fine_pruning", view, NEEDS)
     model, batches = start(view, rng, batch)
-    (last,) = Classifier(model).prunable()
-    (head,) = last.consumers
-    channels = last.producer.out_channels
-    cut = min(int(rho * channels + 1e-9), channels - 1)
-    columns = torch.zeros(channels, dtype=torch.bool)
+    last = _prunable(model, view)
+    cut = min(int(rho * last.number + 1e-9), last.number - 1)
+    units = torch.zeros(last.number, dtype=torch.bool)
     if cut:
-        activity = mean_activity(frozen(view.model), batches, channels, ranking_batches)
-        columns = torch.zeros_like(activity, dtype=torch.bool).scatter(
+        given = frozen(view.model)
+        activity = mean_activity(given, batches, _prunable(given, view), ranking_batches)
+        units = torch.zeros_like(activity, dtype=torch.bool).scatter(
             0, activity.argsort(stable=True)[:cut], True
         )
-    columns = columns.repeat_interleave(head.in_features // channels).to(head.weight.device)
+    columns = last.columns(units)
 
     def prune(_: nn.Module) -> None:
         with torch.no_grad():
-            head.weight.masked_fill_(columns, 0)
+            last.consumer.weight.masked_fill_(columns, 0)
 
     prune(model)
     tuner, loss = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
@@ -88,15 +88,21 @@ def repair(
     )
 
 
+def _prunable(model: nn.Module, view: DefenderView) -> Prunable:
+    found = Classifier(model, view.trusted.x.shape[1:]).prunable()
+    assert found is not None
+    return found
+
+
 @torch.no_grad()
 def mean_activity(
-    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], channels: int, number: int
+    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], units: Prunable, number: int
 ) -> Tensor:
-    """Mean absolute activation of each channel that reaches the last linear layer, over ``number``
+    """Mean absolute activation of each of the model's units where it is read, over ``number``
     batches.
     """
-    total = torch.zeros(channels, dtype=torch.float64)
+    total = torch.zeros(units.number, dtype=torch.float64)
     for _ in range(number):
-        latents, _logits = with_latents(model, next(batches)[0])
-        total += latents.abs().reshape(len(latents), channels, -1).mean((0, 2)).double().cpu()
+        inputs, _logits = with_inputs(model, units.consumer, next(batches)[0])
+        total += units.activity(inputs).double().cpu()
     return total / number

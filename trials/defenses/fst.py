@@ -16,9 +16,10 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from trials.classifier import Classifier
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._heads import redraw, rescale
-from trials.defenses._start import start
+from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
@@ -61,8 +62,10 @@ def repair(
     Raises:
         SpecError: the last linear layer is not trained, as one made of text embeddings.
     """
+    fits("fst", view, NEEDS)
     model, batches = start(view, rng, batch)
-    head, old = redraw(model, rng, "fst")
+    head = Classifier(model).head
+    old = redraw(head, rng)
     norm, clean = torch.linalg.vector_norm(old), CleanLoss(view.model, distill, temperature)
 
     def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def repair(
         first = clean(student, x, y)
         if not radius:
             return first
-        gradients = torch.autograd.grad(first, displaced.parameters)
+        gradients = torch.autograd.grad(first, displaced.parameters, materialize_grads=True)
         displaced.by(ascent(displaced.parameters, gradients, radius, adaptive))
         with statistics_kept(student):
             return clean(student, x, y)

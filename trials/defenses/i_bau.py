@@ -138,7 +138,7 @@ def hypergradient(
     d theta d delta) v, v the sum of (I - 0.1 H)^k g over k below ``terms``.
     """
     delta = delta.detach().requires_grad_(True)
-    back, *direct = torch.autograd.grad(outer(delta), [delta, *parameters])
+    back, *direct = torch.autograd.grad(outer(delta), [delta, *parameters], materialize_grads=True)
     if not terms:
         return direct
     (slope,) = torch.autograd.grad(inner(delta), delta, create_graph=True)

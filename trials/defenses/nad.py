@@ -4,7 +4,8 @@ Source: Li et al. 2021, arXiv:2101.05930; Lukas & Kerschbaum 2023, arXiv:2305.09
 Table V (CIFAR-10 column).
 Deviation: attention is read at the outputs of all stages, layer1 to layer4 of a ResNet (the
 original has three groups of a WideResNet; the authors' preliminary code read the inputs of the four
-stages, so never the last one's output).
+stages, so never the last one's output). Of a transformer, which the original does not know, it is
+read after the blocks at 1/4, 1/2, 3/4 and all of the depth, at the tokens that stand for places.
 """
 
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.classifier import Classifier, require, with_features
+from trials.classifier import Classifier, with_features
 from trials.defenses._descent import CleanLoss, descend
-from trials.defenses._start import start
+from trials.defenses._start import fits, start
 from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import clone, frozen, make_optimizer
@@ -63,11 +64,12 @@ def repair(
         clip: largest norm of a gradient, the student's and the teacher's; 0 clips nothing.
 
     Raises:
-        SpecError: the model has fewer than two stages, layer1, layer2 and so on.
+        SpecError: the model has fewer than two stages.
     """
-    require("nad", view.model, NEEDS)
+    fits("nad", view, NEEDS)
     student, batches = start(view, rng, batch)
-    inner, learner = list(Classifier(student).stages().values()), clone(view.model)
+    shape = view.trusted.x.shape[1:]
+    inner, learner = list(Classifier(student, shape).stages().values()), clone(view.model)
     clean, teaching = CleanLoss(view.model, distill), make_optimizer(learner, optimizer, teacher_lr)
     teaching_share = teacher_steps / (teacher_steps + reporter.upto(steps, every))
     reporter.part("teacher", 0, teaching_share)
@@ -84,7 +86,7 @@ def repair(
         pass
     reporter.part("student", teaching_share, 1)
     teacher = frozen(learner)
-    shown = list(Classifier(teacher).stages().values())
+    shown = list(Classifier(teacher, shape).stages().values())
 
     def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         mine, logits = with_features(model, inner, x)

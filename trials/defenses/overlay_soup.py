@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.defenses._descent import descend, divergence
-from trials.defenses._start import device_of, start
+from trials.defenses._start import device_of, fits, start
 from trials.defenses._units import outliers_cut
 from trials.reporting import reporter
 from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -27,7 +27,7 @@ from trials.train import clone, frozen, make_optimizer, stream
 from trials.types import DefenderView
 
 FAMILY = "perturbation"
-NEEDS = frozenset({"norms"})
+NEEDS = frozenset({"paired_norms"})
 
 _CELLS = 4  # a side
 _POINTS = 10
@@ -71,8 +71,9 @@ def repair(
     Raises:
         SpecError: no convolution is followed by batch normalisation.
     """
+    fits("overlay_soup", view, NEEDS)
     first, batches = start(view, rng, batch)
-    outliers_cut(first, view.trusted.x[:1], u, "overlay_soup")
+    outliers_cut(first, view.trusted.x[:1], u)
     given = frozen(view.model)
     mean: dict[str, Tensor] = {}
     whole = members * steps + _POINTS

@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from trials.classifier import with_latents
 from trials.defenses._descent import CleanLoss, descend
-from trials.defenses._start import start
+from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import frozen, make_optimizer
 from trials.types import DefenderView
@@ -66,7 +66,11 @@ def repair(
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
         clip: largest norm of the gradient, the pull's included; 0 clips nothing.
+
+    Raises:
+        SpecError: no linear layer gives the model's logits.
     """
+    fits("pivotal_tuning", view, NEEDS)
     model, batches = start(view, rng, batch)
     pivot, clean = frozen(view.model), CleanLoss(view.model, distill)
     tuner = make_optimizer(model, optimizer, lr)
@@ -79,7 +83,7 @@ def repair(
         if lambda_s:
             with torch.no_grad():
                 given, _ = with_latents(pivot, x)
-            total = total + lambda_s * latent_term(latents.flatten(1), given.flatten(1), y, slol)
+            total = total + lambda_s * latent_term(latents, given, y, slol)
         return total
 
     yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)

@@ -10,21 +10,21 @@ comes before there are gradients: both are left out.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from trials.defenses._start import start
-from trials.defenses._units import POINTS, nested, norms_of
+from trials.classifier import Classifier
+from trials.defenses._start import fits, start
+from trials.defenses._units import POINTS, nested, scaled
 from trials.reporting import reporter
 from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
 FAMILY = "pruning"
-NEEDS = frozenset({"norms"})
+NEEDS = frozenset({"scales"})
 
 _LOOK, _MOST = 5, 1000  # steps of unlearning between two looks, and at most
 _USUAL = 100  # steps of it that a forecast of the time left counts with
@@ -55,12 +55,13 @@ def repair(
         most: share of all channels that are cut at the end of the curve, in at most 40 points.
 
     Raises:
-        SpecError: the model has no batch normalisation.
+        SpecError: the model has no normalisation with scales.
         RuntimeError: the ascent did not reach ``stop``; channels would be cut at random.
         ArithmeticError: the ascent diverged.
     """
+    fits("rnp", view, NEEDS)
     model, batches = start(view, rng, batch)
-    norms = norms_of(model, "rnp")
+    norms = Classifier(model).scales()
     wanted = set(map(id, norms))
     places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
     whole = _USUAL + recover_steps + POINTS
@@ -106,7 +107,7 @@ def unlearn(
 
 def recover(
     model: nn.Module,
-    norms: list[_BatchNorm],
+    norms: Sequence[nn.Module],
     batches: Iterator[tuple[Tensor, Tensor]],
     lr: float,
     steps: int,
@@ -115,7 +116,7 @@ def recover(
     normalisation.
     """
     names = {m: name for name, m in model.named_modules()}
-    keys, scales = [f"{names[n]}.weight" for n in norms], [n.weight.detach() for n in norms]
+    keys, scales = [f"{names[n]}.weight" for n in norms], [scaled(n)[0].detach() for n in norms]
     masks = [torch.ones_like(s, requires_grad=True) for s in scales]
     tuner = torch.optim.SGD(masks, lr, momentum=0.9, foreach=True)
     model.train()

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from trials.classifier import Classifier
+from trials.classifier import numbered
 from trials.train import Loss, cross_entropy, frozen
 
 TEMPERATURE = 2.0  # of the given model's soft outputs
@@ -80,7 +80,7 @@ def redraw_late(model: nn.Module, rng: Generator) -> None:
     """Draw the later half of the model anew: of its stages where it has some, else of its layers,
     and all that comes after.
     """
-    stages = list(Classifier(model).stages().values())
+    stages = list(numbered(model).values())
     leaves = _leaves(model)
     half = len(leaves) // 2
     if stages:

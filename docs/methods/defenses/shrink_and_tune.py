@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, nn
 
-from trials.classifier import last_linear
+from trials.classifier import Classifier
 from trials.defenses._start import start
 from trials.spec import Fraction, PositiveFloat, PositiveInt
 from trials.train import make_optimizer, tune
 from trials.types import DefenderView
+
+NEEDS = frozenset({"head"})
 
 
 def repair(
@@ -40,5 +42,5 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     with torch.no_grad():
-        last_linear(model).weight.mul_(factor)
+        Classifier(model, view.trusted.x.shape[1:]).head.weight.mul_(factor)
     yield from tune(model, batches, make_optimizer(model, "sgd", lr), steps, every)

@@ -519,7 +519,7 @@ def test_a_defense_that_the_model_cannot_bear_is_left_out_unless_it_was_asked_fo
     assert program.returncode == 0, errors
     *lines, kept, refused = out.splitlines()
     left_out = {line.split()[0]: line for line in lines}
-    assert "left out: fine_pruning needs a model with one" in left_out["fine_pruning"]
+    assert "left out: fine_pruning needs a model with channels" in left_out["fine_pruning"]
     assert "left out: nad needs a model with at least two stages" in left_out["nad"]
     assert all("plain has none" in line for line in lines)
     assert kept.split() == [d for d in DEFENSES if d not in left_out]

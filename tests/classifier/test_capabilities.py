@@ -4,18 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Generator, nn
+from torch import nn
 
 from trials import catalog
 from trials.classifier import WHAT, Classifier, require
 from trials.spec import SpecError
-from trials.types import DefenderView, Images
 
 SMALL: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 4},
     "clip_vit_b32": {"architecture": "tiny"},
 }
-LACKS = {"clip_vit_b32": ["norms", "prunable", "stages", "trained_head"]}
+LACKS = {"clip_vit_b32": ["norms", "paired_norms", "trained_head"]}
 
 
 def built(name: str) -> nn.Module:
@@ -34,43 +33,15 @@ def test_it_is_the_model_itself_and_no_copy(name: str) -> None:
     seen, own = Classifier(model), list(model.modules())
     assert torch.equal(seen(x), model(x))
     assert any(seen.head is m for m in own)
-    found = [*seen.stages().values(), *seen.norms(), *(p.producer for p in seen.prunable())]
+    last = seen.prunable()
+    assert last is not None
+    found = [*(s.module for s in seen.stages().values()), *seen.norms(), last.consumer]
     assert all(any(f is m for m in own) for f in found)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "torchvision_resnet18", "small_cnn"])
-def test_the_prunable_channels_are_read_by_the_head(name: str) -> None:
-    seen = Classifier(built(name))
-    (last,) = seen.prunable()
-    assert last.consumers == (seen.head,)
-    assert last.norm is not None and last.norm.num_features == last.producer.out_channels
-    assert seen.head.in_features % last.producer.out_channels == 0
 
 
 def test_text_embeddings_that_are_trained_are_a_trained_head() -> None:
     model = catalog.find("models", "clip_vit_b32")(7, 32, architecture="tiny", text="trained")
-    assert Classifier(model).lacks(catalog.NEEDS) == ["norms", "prunable", "stages"]
-
-
-def small_view(model: nn.Module) -> DefenderView:
-    labels = torch.arange(28) % 7
-    x = torch.randint(0, 256, (28, 3, 32, 32), dtype=torch.uint8, generator=Generator())
-    return DefenderView(model.eval(), Images(x, labels, 7))
-
-
-@pytest.mark.parametrize("name", catalog.names("defenses"))
-def test_a_defense_that_declares_no_need_that_clip_lacks_runs_on_it(name: str) -> None:
-    """And one that declares it refuses it by itself too, in one line."""
-    model, method = built("clip_vit_b32"), catalog.describe("defenses", name)
-    few = {"steps": 1, "steps_per_class": 1, "batch": 4, "teacher_steps": 1, "members": 1}
-    settings = {key: value for key, value in few.items() if key in method.settings}
-    run = catalog.find("defenses", name)(small_view(model), Generator(), 1, **settings)
-    if Classifier(model).lacks(method.needs):
-        with pytest.raises(SpecError) as told:
-            next(run)
-        assert str(told.value).startswith(f"{name} needs a ") and "\n" not in str(told.value)
-    else:
-        assert all(isinstance(step, int) for step, _ in run)
+    assert Classifier(model).lacks(catalog.NEEDS) == ["norms", "paired_norms"]
 
 
 def test_every_need_is_said_in_words_and_found_missing_in_one_line() -> None:
