@@ -43,7 +43,9 @@ def test_the_reconstructed_trigger_works_and_is_alike_in_every_call(
         and not (view.trusted.y[cases.places] == found.goal.target).any()
     )
     again = reconstruct(view.model, view.trusted, generator(0, "a"))
-    assert torch.equal(again.goal.cases(view.trusted).x, cases.x) and again.anomaly == found.anomaly
+    assert (
+        torch.equal(again.goal.cases(view.trusted).x, cases.x) and again.share == found.share <= 1
+    )
     assert all(map(torch.equal, before, view.model.state_dict().values()))
 
 

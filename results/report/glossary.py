@@ -37,8 +37,8 @@ GLOSSARY = (
     (
         "Reconstructed trigger",
         "The mark and the mask that turn images of all classes into one class, found by descent on "
-        "the given model. Where one class's mask is far smaller than the others' (anomaly index 2 "
-        "or more), that class is suspect: what a repair leaves of its trigger counts.",
+        "the given model. Where one class's mask is at most half as large as the classes' "
+        "median, that class is suspect: what a repair leaves of its trigger counts.",
     ),
     (
         "Self-poisoned copy",

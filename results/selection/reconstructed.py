@@ -1,6 +1,8 @@
 """The trigger that was reconstructed from the given model itself: when what is left of it counts.
 
-Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, for the anomaly index and its threshold of 2.
+Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P: the class of an unusually small mask.
+Deviation: unusually small is at most half of the classes' median. Of five victims with a patch the
+target's mask was 0.27 to 0.45 of it, the smallest of all other classes 0.73 (docs/answer.md).
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from trials import catalog
 from trials.spec import Point, Record, SpecError
 
 RECONSTRUCTED = "asr_reconstructed"  # in a point's ``extra``
-SUSPICIOUS = 2.0  # anomaly index from which a class is suspect
+SUSPICIOUS = 0.5  # size of the mask, as a share of the median, up to which its class is suspect
 WORKS = 0.8  # ASR that the trigger must have before any repair
 # families of defenses that unlearn what they invert: such a trigger shows nothing of them
 BLIND = ("inversion", "perturbation")
@@ -35,7 +37,7 @@ def _counts(record: Record) -> bool:
     if method is None or family(method.name) in BLIND or not record.curve:
         return False
     start = min(record.curve, key=lambda p: p.step)
-    suspicious = record.metrics.get("anomaly", 0.0) >= SUSPICIOUS
+    suspicious = record.metrics.get("mask_share", 1.0) <= SUSPICIOUS
     return suspicious and left_of(start, default=0.0) >= WORKS
 
 

@@ -137,7 +137,7 @@ def test_the_reconstructed_trigger_is_measured_on_the_given_model(
         left[step] = success(model, cases)
     assert {p.step: p.extra["asr_reconstructed"] for p in record.curve} == left
     assert record.metrics["suspect"] == own.goal.target
-    assert record.metrics["anomaly"] == own.anomaly
+    assert record.metrics["mask_share"] == own.share
     assert record.metrics["n_reconstructed"] == len(cases)
     _, plain = played(copied, mixed, "tuning", cost=cost)
     assert not any("asr_reconstructed" in p.extra for p in plain.curve)

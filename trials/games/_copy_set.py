@@ -68,7 +68,7 @@ class CopySet:
         }
         if self._own and self._own_cases:
             self.sizes |= {
-                "anomaly": self._own.anomaly,
+                "mask_share": self._own.share,
                 "suspect": float(self._own.goal.target),
                 "n_reconstructed": float(len(self._own_cases)),
             }

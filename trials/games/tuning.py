@@ -48,8 +48,8 @@ def play(
             end. copies: the copies. Of the first two, ``extra`` has the CDA of the copies as
             ``cda_copies``.
         reconstruct: reconstruct the trigger that the given model betrays, and measure on it how far
-            that still works: ``asr_reconstructed`` in ``extra``. The metric ``anomaly`` says how
-            suspicious it is. Needs a cost of given or both.
+            that still works: ``asr_reconstructed`` in ``extra``. The metric ``mask_share``
+            says how suspicious it is. Needs a cost of given or both.
     """
     copy_set = CopySet(ctx, copies, "select", cost, reconstruct)
     start = copy_set.start()

@@ -68,7 +68,7 @@ def test_a_kind_that_never_worked_agrees_with_nothing() -> None:
     assert [one.before for one in found.by_kind] == [1.0, 0.49]
 
 
-def own(record: Record, left: float, anomaly: float = 3.0) -> Record:
+def own(record: Record, left: float, share: float = 0.3) -> Record:
     """The record as if a trigger had been reconstructed from the given model, of which that is
     left.
     """
@@ -76,7 +76,7 @@ def own(record: Record, left: float, anomaly: float = 3.0) -> Record:
         replace(p, extra={**p.extra, "asr_reconstructed": left if p.step else 0.99})
         for p in record.curve
     )
-    metrics = {**record.metrics, "anomaly": anomaly, "n_reconstructed": 100.0}
+    metrics = {**record.metrics, "mask_share": share, "n_reconstructed": 100.0}
     return replace(record, curve=points, metrics=metrics)
 
 
@@ -101,12 +101,12 @@ def test_the_models_own_trigger_that_still_works_forbids_a_repair() -> None:
 
 
 @pytest.mark.parametrize(
-    ("defense", "anomaly"), [("nad", 1.9), ("neural_cleanse", 3.0), ("sau", 3.0)]
+    ("defense", "share"), [("nad", 0.51), ("neural_cleanse", 0.3), ("sau", 0.3)]
 )
 def test_a_trigger_that_is_not_suspect_or_was_unlearned_counts_for_nothing(
-    defense: str, anomaly: float
+    defense: str, share: float
 ) -> None:
-    found = told(own(chosen(defense, patch=0.0, warp=0.3), 0.0, anomaly), OWN)
+    found = told(own(chosen(defense, patch=0.0, warp=0.3), 0.0, share), OWN)
     assert found.verdict == "not repaired" and found.winner.eta == 0.3
     assert found.winner.reconstructed is None
 
