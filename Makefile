@@ -1,8 +1,8 @@
 # make demo       the main job on real handwritten digits: installs, runs, prints the answer and the path of the report
 # make docs       builds the documentation's site, strictly, into build/site
 # make test       installs with the tools, checks style and types, runs the tests that need nothing but Python
-# make test-slow  those that start Ray, PostgreSQL or a browser, kill things (chaos), feed them hostile input (fuzz), or
-#                 run whole pages of the docs and every benchmark (examples)
+# make test-slow  those that start Ray, PostgreSQL or a browser, kill things (chaos), feed them hostile input (fuzz),
+#                 run whole pages of the docs and every benchmark (examples), or take long for another reason (slow)
 # make test-all   both; of the tests for a GPU neither
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,7 +24,7 @@ endef
 COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
   "import ray.tune, results.report.page, sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
-SLOW := ray or chaos or fuzz or postgres or browser or examples
+SLOW := ray or chaos or fuzz or postgres or browser or examples or slow
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo install test pytest test-slow test-all lint format bench docs clean

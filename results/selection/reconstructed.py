@@ -7,14 +7,15 @@ target's mask was 0.27 to 0.45 of it, the smallest of all other classes 0.73 (do
 
 from collections.abc import Sequence
 
+from results.selection.forecast import INVERSION
 from trials import catalog
 from trials.spec import Point, Record, SpecError
 
 RECONSTRUCTED = "asr_reconstructed"  # in a point's ``extra``
 SUSPICIOUS = 0.5  # size of the mask, as a share of the median, up to which its class is suspect
 WORKS = 0.8  # ASR that the trigger must have before any repair
-# families of defenses that unlearn what they invert: such a trigger shows nothing of them
-BLIND = ("inversion", "perturbation")
+# what unlearns marks that it finds by descent on the model: such a trigger shows nothing of it
+UNLEARNING = ("i_bau", "sau")
 
 
 def family(defense: str) -> str:
@@ -23,6 +24,11 @@ def family(defense: str) -> str:
         return catalog.describe("defenses", defense).family
     except SpecError:
         return ""
+
+
+def unlearns(defense: str) -> bool:
+    """Whether the defense unlearns marks that it finds by descent on the model."""
+    return family(defense) == INVERSION or defense in UNLEARNING
 
 
 def counts(records: Sequence[Record]) -> bool:
@@ -34,7 +40,7 @@ def counts(records: Sequence[Record]) -> bool:
 
 def _counts(record: Record) -> bool:
     method = record.trial.method
-    if method is None or family(method.name) in BLIND or not record.curve:
+    if method is None or not record.curve or unlearns(method.name):
         return False
     start = min(record.curve, key=lambda p: p.step)
     suspicious = record.metrics.get("mask_share", 1.0) <= SUSPICIOUS
