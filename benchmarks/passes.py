@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from benchmarks._shared import parsed, write
 from trials import catalog
+from trials.classifier import Classifier
 from trials.runtime import generator
 from trials.spec import MethodConfig
 from trials.types import DefenderView, Images
@@ -107,6 +108,8 @@ def count(name: str, steps: int) -> float:
         if k in known
     }
     settings = catalog.resolve("defenses", MethodConfig(name, params)).params
+    # what a model has is looked for once, whatever runs on it
+    Classifier(model, x.shape[1:]).lacks(catalog.NEEDS)
     handle = register_module_forward_pre_hook(add)
     try:
         for _ in catalog.find("defenses", name)(

@@ -91,9 +91,8 @@ def kill_one_that_has_a_checkpoint(worker_config: Named) -> threading.Thread:
     """Kill the first worker once its trial has written a checkpoint."""
 
     def kill() -> None:
-        assert eventually(
-            lambda: bool(list(Path(worker_config.artifacts).glob("checkpoints/*.safetensors"))), 120
-        )
+        whole = "checkpoints/[!.]*.safetensors"  # one that is being written begins with a dot
+        assert eventually(lambda: bool(list(Path(worker_config.artifacts).glob(whole))), 120)
         os.kill(worker_config.pids()[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
