@@ -2,7 +2,7 @@
 
 Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P: the class of an unusually small mask.
 Deviation: unusually small is at most half of the classes' median. Of five victims with a patch the
-target's mask was 0.27 to 0.45 of it, the smallest of all other classes 0.73 (docs/answer.md).
+target's mask was 0.27 to 0.44 of it, every other class's above 0.7 (docs/answer.md).
 """
 
 from collections.abc import Sequence
