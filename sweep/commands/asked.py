@@ -36,6 +36,7 @@ LIMIT = 6  # configurations of each
 _SHORT = {"batch": 64, "steps": 200}
 _AS_IT_IS = ("overlay_soup",)  # its steps are those of one of several models
 _COPIES = 3
+_REACH = 0.8  # ASR of a copy; some kinds are not learned further by a small network
 _SCHEME = "distilled"  # of those measured, the one that orders settings best (docs/answer.md)
 _NOT_HERE = {
     "victim": "the model and the images are those of --model and --trusted",
@@ -120,7 +121,7 @@ def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
         return {
             "rule": OWN_RULE,
             "tuning": {"copies": _COPIES, "reconstruct": True},
-            "self_poisoning": {"attack": MIXED, "scheme": _SCHEME},
+            "self_poisoning": {"attack": MIXED, "scheme": _SCHEME, "reach": _REACH},
             "defenses": [_default(name, profile) for name in DEFENSES],
         }
     data = modern(sweep_file.table_of(Path(spec)))
