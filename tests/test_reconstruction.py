@@ -1,4 +1,4 @@
-"""The trigger that a backdoored model betrays."""
+"""The trigger that is reconstructed from a backdoored model."""
 
 import pytest
 import tiny_sweep

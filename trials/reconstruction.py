@@ -1,4 +1,4 @@
-"""The trigger that the given model itself betrays, reconstructed without knowing the attack.
+"""A trigger reconstructed from the given model, without knowing the attack.
 
 What a repair leaves of it is measured on the very model that is to be repaired, while a copy tells
 only of a backdoor that its owner planted.

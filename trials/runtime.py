@@ -42,7 +42,7 @@ class DefenderContext:
         repair: the defense under trial, settings bound; None where the game runs none.
         inspect: the detector under trial, settings bound; None where the game runs none.
         copy: loads self-poisoned copy i.
-        reconstructed: the trigger that the model itself betrays, made from fit images.
+        reconstructed: the trigger that is found in the model by descent on fit images.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
         checkpointer: keeps this trial's checkpoints; None where it is not resumed.

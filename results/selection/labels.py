@@ -11,7 +11,7 @@ RULES_SAID = {
     "worst_kind_within_delta": "lowest ASR of the worst kind of trigger within Δ",
     "mean_within_delta": "lowest mean ASR over the kinds of trigger within Δ",
     "reconstructed_within_delta": (
-        "lowest ASR of the trigger that the given model betrays, within Δ, or of the worst kind"
+        "lowest ASR of the reconstructed trigger within Δ, or of the worst kind of trigger"
     ),
     "min_asr_within_delta": "lowest ASR within Δ",
     "last_before_delta": "last point before the CDA falls by Δ",

@@ -93,7 +93,7 @@ def seen_by(
 ) -> tuple[Point, ...]:
     """The curve as a rule reads it: on copies of several kinds of trigger, the worst kind's ASR, or
     the mean over kinds, is each point's; ``min_asr_within_delta`` takes the mean over copies.
-    ``reconstructed_within_delta`` takes what is left of the trigger that the given model betrays,
+    ``reconstructed_within_delta`` takes what is left of the trigger reconstructed from the model,
     where that counts, else the worst kind.
 
     Args:

@@ -114,7 +114,7 @@ def _kind_of(trusted: Path) -> str:
 
 def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
-    carry three kinds of trigger, distilled, and on the trigger that the model itself betrays.
+    carry three kinds of trigger, distilled, and on the reconstructed one.
     """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"

@@ -17,14 +17,14 @@ from trials.self_poisoning import KINDS
 from trials.spec import Point
 from trials.types import DefenderView
 
-RECONSTRUCTED = "asr_reconstructed"  # in ``extra``: of the trigger that the given model betrays
+RECONSTRUCTED = "asr_reconstructed"  # in ``extra``: of the reconstructed trigger
 OF_KIND = "asr/"  # before a kind of trigger: the ASR of its copies, in ``extra``
 Cost = Literal["given", "both", "copies"]
 
 
 class Given(NamedTuple):
-    """What was measured of the given model: its mean CDA over the cuts, and how far the trigger
-    that it betrays works, after the repair for the first.
+    """What was measured of the given model: its mean CDA over the cuts, and how far the
+    reconstructed trigger works, after the repair for the first.
     """
 
     cda: float
@@ -38,7 +38,7 @@ class CopySet:
         cost: on what the clean accuracy is measured: the given model, which needs no trigger and
             is repaired once for each way in which the copies' images are cut, before the copies
             (given) or beside them (both); or the copies.
-        reconstruct: measure on the given model, too, how far the trigger that it betrays works.
+        reconstruct: measure on the given model, too, how far the reconstructed trigger works.
     """
 
     def __init__(

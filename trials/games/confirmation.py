@@ -36,7 +36,7 @@ def play(
             repaired copy was tuned for five epochs on its fit images and five stamped ones, and
             ``path_share``, the share of the line from the poisoned to the repaired weights with an
             ASR above a half.
-        reconstruct: measure how far the trigger that the given model betrays still works, as in
+        reconstruct: measure how far the reconstructed trigger still works, as in
             tuning.
     """
     beside: Cost = "copies" if cost == "copies" else "both"

@@ -47,7 +47,7 @@ def play(
             not at all where there is none. both: the given model too, beside the copies, to the
             end. copies: the copies. Of the first two, ``extra`` has the CDA of the copies as
             ``cda_copies``.
-        reconstruct: reconstruct the trigger that the given model betrays, and measure on it how far
+        reconstruct: reconstruct a trigger from the given model, and measure on the model how far
             that still works: ``asr_reconstructed`` in ``extra``. The metric ``mask_share``
             says how suspicious it is. Needs a cost of given or both.
     """
