@@ -19,6 +19,7 @@ from trials.spec import Point, point_from_json, to_json
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
 from trials.types import Cases, Images
 
+HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -54,6 +55,7 @@ class CopyTraining:
         unlearned: triggers that were tried before this one and were not learned.
 
     Attributes:
+        last: no other trigger is tried after this one, so that every round is run that is needed.
         model: the copy.
         curve: its points so far; empty before ``train``, unless it goes on from a checkpoint.
     """
@@ -68,11 +70,17 @@ class CopyTraining:
         self._optimizer = make_optimizer(self.model, "sgd", schedule.lr, 5e-4)
         self._rng = ctx.rng("mix", copy)
         self.curve: list[Point] = []
+        self.last = True
 
     @property
     def learned(self) -> bool:
         """Whether the backdoor has the ASR that it must have."""
         return self.curve[-1].asr >= self._schedule.reach
+
+    @property
+    def _hopeful(self) -> bool:
+        """Whether another round may teach what is missing, rather than another trigger."""
+        return self.last or self.curve[-1].asr >= HOPE * self._schedule.reach
 
     def resume(self) -> None:
         """Go on from the trial's checkpoint, if it has one, with the trigger that it was taken
@@ -120,10 +128,11 @@ class CopyTraining:
 
     @property
     def _goes_on(self) -> bool:
-        """Within a round, or before another one that is needed."""
+        """Within a round, or before another one that is needed and may help."""
         done = self.curve[-1].step
         within = done % self._schedule.steps or not done
-        return done < self._schedule.most and bool(within or not self.learned)
+        another = not self.learned and self._hopeful
+        return done < self._schedule.most and bool(within or another)
 
     def _measured(self, step: int, select: Images, triggered: Cases) -> Point:
         checkpointer = self._ctx.checkpointer

@@ -77,7 +77,8 @@ def play(
             for hardened and 0.1 for all others but labels.
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
             shrink, 1,300 for late and reborn.
-        rounds: most rounds of a draw; another one is run while the planted ASR is below ``reach``.
+        rounds: most rounds of a draw; another one is run while the planted ASR is below ``reach``,
+            and not below half of it where another trigger can be drawn.
         batch: images a step; if left out, 64 for all schemes but labels.
         share: part of each batch that is stamped.
         reach: ASR on the select images that the planted backdoor must have at the end.
@@ -95,6 +96,7 @@ def play(
     for unlearned, (plan, redrawn) in islice(tries, training.unlearned, 1 + N_REDRAWS):
         if unlearned > training.unlearned:
             training = CopyTraining(ctx, copy, schedule, unlearned)
+        training.last = plan.kind not in KINDS or unlearned == N_REDRAWS
         yield from training.train(plan)
         if training.learned:
             metrics = _metrics(ctx, plan, redrawn, training)
