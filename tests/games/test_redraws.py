@@ -1,7 +1,7 @@
 """A trigger of a kind that is not learned gives way to another draw, from the given model anew."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -99,6 +99,19 @@ def test_after_all_draws_the_failure_says_how_many_were_tried(
     assert [p.step for p in points] == 3 * [0, 10, 20]
     assert record.curve == tuple(points[6:])
     assert not kept.has(trial.id)
+
+
+def test_a_round_that_taught_little_is_the_last_but_for_the_last_trigger(
+    sweep: Sweep, kept: Artifacts
+) -> None:
+    points = list[Point]()
+    run(tiny_sweep.redrawn_copy(sweep, reach=1.0, rounds=2), TrialRuntime(kept), points.append)
+    begun = [i for i, p in enumerate(points) if p.step == 0]
+    draws = [points[i:j] for i, j in pairwise([*begun, len(points)])]
+    after_one = [next(p.asr for p in draw if p.step == 20) for draw in draws]
+    expected = [40 if asr >= 0.5 else 20 for asr in after_one[:2]]
+    assert [draw[-1].step for draw in draws] == [*expected, 40]
+    assert min(after_one[:2]) < 0.5
 
 
 def test_a_named_attack_is_tried_once(sweep: Sweep, kept: Artifacts) -> None:

@@ -21,6 +21,7 @@ from trials.types import Cases, Images
 
 HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
 
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """How a copy is trained: the settings of ``self_poison`` that say so."""
