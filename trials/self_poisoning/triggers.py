@@ -7,7 +7,7 @@ Source: the draws of size, opacity and pattern follow Xu et al. 2021, 'Detecting
 Meta Neural Analysis', arXiv:1910.03137, section VI.
 Deviation: sizes and opacities begin higher, as a faint mark of two pixels is seldom learned from
 2,000 images; there are corner marks, faint pictures of which training shows parts, and warps too:
-four to eight times as strong as WaNet's, as weaker ones were not learned from so few either.
+six to ten times as strong as WaNet's, as weaker ones were not learned from so few either.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ def _adaptive(rng: Generator, width: int) -> Settings:
 
 
 def _warp(rng: Generator, width: int) -> Settings:
-    strength = _uniform(rng, 2.0, 4.0) * width / 32
+    strength = _uniform(rng, 3.0, 5.0) * width / 32
     return {"clean_label": False, "grid": _one_of(rng, 4, 8), "strength": strength}
 
 
