@@ -104,9 +104,7 @@ def config_of(file: Path, classes: int) -> Any:
         return CONFIG_MAPPING[kind](**settings, num_labels=classes, architectures=[name])
     except Exception as problem:  # whatever a made-up configuration leads to
         reason = " ".join(str(problem).split())[:200]
-        raise SpecError(
-            f"{str(file)!r} describes no {name}: {reason}. Copy it again."
-        ) from problem
+        raise SpecError(f"{str(file)!r} describes no {name}: {reason}. Copy it again.") from problem
 
 
 def _known(found: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
