@@ -19,12 +19,13 @@ _DEEPEST = 512  # layers in all
 _DEPTH = re.compile(r"layers|depth|blocks|repeats")
 # not what the network is; or what another library or a download would have to be asked for
 _LEFT = frozenset(
-    ("architectures", "model_type", "transformers_version", "_name_or_path", "problem_type")
-    + ("id2label", "label2id", "num_labels", "dtype", "torch_dtype", "return_dict", "auto_map")
-    + ("output_hidden_states", "output_attentions", "torchscript", "quantization_config")
-    + ("out_features", "out_indices", "stage_names", "attn_implementation", "_attn_implementation")
-    + ("backbone", "backbone_config", "backbone_kwargs", "use_pretrained_backbone")
-    + ("use_timm_backbone",)
+    """
+    architectures model_type transformers_version _name_or_path problem_type auto_map
+    id2label label2id num_labels dtype torch_dtype torchscript quantization_config
+    return_dict output_hidden_states output_attentions out_features out_indices stage_names
+    attn_implementation _attn_implementation backbone backbone_config backbone_kwargs
+    use_pretrained_backbone use_timm_backbone
+    """.split()
 )
 # of transformers' image classifiers: they ask other libraries, or take no plain images
 _REFUSED = ("timm_wrapper", "shieldgemma2", "imagegpt", "siglip2", "donut-swin", "perceiver")
@@ -71,8 +72,8 @@ def classifier_of(file: Path, found: Mapping[str, Any]) -> tuple[str, str]:
         )
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING_NAMES:
         raise SpecError(
-            f"{str(file)!r}: the model_type {str(kind)[:_LONGEST]!r} is none that this transformers "
-            "knows. Give the weights file and --arch, or install a newer transformers."
+            f"{str(file)!r}: the model_type {str(kind)[:_LONGEST]!r} is none that this "
+            "transformers knows. Give the weights file and --arch, or install a newer transformers."
         )
     known = CLASSIFIERS.get(kind, ())
     classes = [known] if isinstance(known, str) else list(known)
