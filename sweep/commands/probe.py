@@ -5,15 +5,17 @@ says: the trusted images tell.
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from results.selection.labels import percent
-from trials import catalog, splits
+from trials import splits
 from trials.metrics import predictions
 from trials.models._normalize import Normalize
 from trials.models.hugging_face import said_of_pixels
 from trials.normalisation import CONSTANTS, Constants, in_words
 from trials.runtime import TrialRuntime, generator
 from trials.spec import MethodConfig, Victim
+from trials.types import Images
 from trials.weights.files import load_weights
 
 SAMPLE = 250  # trusted images, at most, on which presets are compared
@@ -33,7 +35,7 @@ def normalised(runtime: TrialRuntime, victim: Victim, *, asked: bool) -> tuple[V
     taken = load_weights(model, str(victim.training.params["weights"]))
     layer = next((m for m in model.modules() if isinstance(m, Normalize)), None)
     params = victim.model.params
-    if layer is None or "norm" not in catalog.describe("models", victim.model.name).settings:
+    if layer is None or "norm" not in params:
         return victim, ""
     own = in_words(_constants(layer))
     if asked:
@@ -45,30 +47,30 @@ def normalised(runtime: TrialRuntime, victim: Victim, *, asked: bool) -> tuple[V
     images = runtime.poisoning(victim).train
     order = splits.stratified_order(images.y, torch.arange(len(images)), generator(0, "probe"))
     few = images.take(order[:SAMPLE])
-
-    def share(constants: Constants) -> float:
-        for buffer, values in zip((layer.mean, layer.std), constants, strict=True):
-            buffer.copy_(torch.tensor(values))
-        try:
-            return float((predictions(model, few.x).cpu() == few.y).double().mean())
-        except ArithmeticError:  # far from what the model was trained on
-            return 0.0
-
-    now = share(_constants(layer))
-    tried = {name: share(constants) for name, constants in CONSTANTS.items() if name != own}
-    best = max(tried, key=tried.__getitem__)
-    then = f"of {len(few)} trusted images {percent(tried[best])} % are right with {best}"
-    if tried[best] - now < LEAD:
+    others = {name: constants for name, constants in CONSTANTS.items() if name != own}
+    now, *then = (_share(model, layer, c, few) for c in (_constants(layer), *others.values()))
+    most, best = max(zip(then, others, strict=True))
+    found = f"of {len(few)} trusted images {percent(most)} % are right with {best}"
+    if most - now < LEAD:
         return victim, (
             f"Normalisation: {own}, the architecture's, with which {percent(now)} % are right; "
-            f"{then}, the best of the others."
+            f"{found}, the best of the others."
         )
-    said = (
-        f"Normalisation: {best}, found by a probe: {then}, and {percent(now)} % with the "
+    chosen = MethodConfig(victim.model.name, {**params, "norm": best}, victim.model.files)
+    return replace(victim, model=chosen), (
+        f"Normalisation: {best}, found by a probe: {found}, and {percent(now)} % with the "
         f"architecture's, {own}; --norm, or --mean and --std, say another."
     )
-    chosen = MethodConfig(victim.model.name, {**params, "norm": best}, victim.model.files)
-    return replace(victim, model=chosen), said
+
+
+def _share(model: nn.Module, layer: Normalize, constants: Constants, images: Images) -> float:
+    """Accuracy in [0, 1] with these constants, which the model's layer then has."""
+    for buffer, values in zip((layer.mean, layer.std), constants, strict=True):
+        buffer.copy_(torch.tensor(values))
+    try:
+        return float((predictions(model, images.x).cpu() == images.y).double().mean())
+    except ArithmeticError:  # far from what the model was trained on
+        return 0.0
 
 
 def _constants(layer: Normalize) -> Constants:

@@ -18,14 +18,13 @@ _LARGEST, _LONGEST, _MOST = 2**24, 100, 128  # a number; letters of a word; item
 _DEEPEST = 512  # layers in all
 _DEPTH = re.compile(r"layers|depth|blocks|repeats")
 # not what the network is; or what another library or a download would have to be asked for
-_LEFT = frozenset(
-    """
-    architectures model_type transformers_version _name_or_path problem_type auto_map
-    id2label label2id num_labels dtype torch_dtype torchscript quantization_config
-    return_dict output_hidden_states output_attentions out_features out_indices stage_names
-    attn_implementation _attn_implementation backbone backbone_config backbone_kwargs
-    use_pretrained_backbone use_timm_backbone
-    """.split()
+_LEFT = (
+    *("architectures", "model_type", "transformers_version", "_name_or_path", "problem_type"),
+    *("auto_map", "id2label", "label2id", "num_labels", "dtype", "torch_dtype", "torchscript"),
+    *("quantization_config", "return_dict", "output_hidden_states", "output_attentions"),
+    *("out_features", "out_indices", "stage_names", "attn_implementation"),
+    *("_attn_implementation", "backbone", "backbone_config", "backbone_kwargs"),
+    *("use_pretrained_backbone", "use_timm_backbone"),
 )
 # of transformers' image classifiers: they ask other libraries, or take no plain images
 _REFUSED = ("timm_wrapper", "shieldgemma2", "imagegpt", "siglip2", "donut-swin", "perceiver")
