@@ -59,5 +59,9 @@ def in_words(constants: str | Constants) -> str:
     known = {c: name for name, c in CONSTANTS.items()}
     if isinstance(constants, str) or constants in known:
         return constants if isinstance(constants, str) else known[constants]
-    mean, std = (" ".join(f"{v:.4g}" for v in channel) for channel in constants)
-    return f"mean {mean}, std {std}"
+    mean, std = constants
+    return f"mean {_short(mean)}, std {_short(std)}"
+
+
+def _short(values: tuple[float, float, float]) -> str:
+    return " ".join(f"{v:.4g}" for v in values)

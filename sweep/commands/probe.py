@@ -5,7 +5,7 @@ says: the trusted images tell.
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from results.selection.labels import percent
 from trials import splits
@@ -74,5 +74,9 @@ def _share(model: nn.Module, layer: Normalize, constants: Constants, images: Ima
 
 
 def _constants(layer: Normalize) -> Constants:
-    mean, std = (tuple(round(v, 6) for v in c.tolist()) for c in (layer.mean, layer.std))
-    return mean, std  # type: ignore[return-value]
+    return _rounded(layer.mean), _rounded(layer.std)
+
+
+def _rounded(values: Tensor) -> tuple[float, float, float]:
+    red, green, blue = (round(v, 6) for v in values.tolist())
+    return red, green, blue
