@@ -51,8 +51,6 @@ def build(
         SpecError: config.json describes no image classifier, asks for code, or does not take images
             of that size.
     """
-    if not config:
-        raise SpecError("hugging_face: config is empty. Set config = the folder's config.json.")
     file = str(_file(config))
     constants = asked_for(norm, mean, std)
     if constants == "own":
@@ -68,7 +66,7 @@ def said_of_pixels(preprocessor: str) -> Constants | None:
     return pixels_of(_file(preprocessor)).constants if preprocessor else None
 
 
-def own_size(*, config: str, preprocessor: str = "", **_: object) -> ImageSize | None:
+def own_size(*, config: str = "", preprocessor: str = "", **_: object) -> ImageSize | None:
     """The side that preprocessor_config.json, else config.json, says."""
     said = pixels_of(_file(preprocessor)).size if preprocessor else None
     try:
@@ -79,6 +77,8 @@ def own_size(*, config: str, preprocessor: str = "", **_: object) -> ImageSize |
 
 
 def _file(place: str) -> Path:
+    if not place:
+        raise SpecError("hugging_face: config is empty. Set config = the folder's config.json.")
     return Path(os.path.expandvars(place)).expanduser()
 
 
