@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForImageClassification,
-    ConvNextImageProcessor,
-    ResNetConfig,
-    ViTConfig,
-    ViTImageProcessor,
-)
+from transformers.models.auto.modeling_auto import AutoModelForImageClassification
+from transformers.models.convnext.image_processing_convnext import ConvNextImageProcessor
+from transformers.models.resnet.configuration_resnet import ResNetConfig
+from transformers.models.vit.configuration_vit import ViTConfig
+from transformers.models.vit.image_processing_vit import ViTImageProcessor
 
 SIDE = 16
 COLOURS = {

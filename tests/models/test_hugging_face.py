@@ -14,12 +14,12 @@ import torch
 from hf_folders import MEAN, SIDE, STD
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoModelForImageClassification,
-    ConvNextImageProcessor,
+from transformers.models.auto.modeling_auto import AutoModelForImageClassification
+from transformers.models.convnext.image_processing_convnext import ConvNextImageProcessor
+from transformers.models.efficientnet.image_processing_efficientnet import (
     EfficientNetImageProcessor,
-    ViTImageProcessor,
 )
+from transformers.models.vit.image_processing_vit import ViTImageProcessor
 
 from sweep.cli import main
 from sweep.commands.given_model import model_of, weights_of
@@ -184,7 +184,7 @@ def other_shapes(folder: Path) -> None:
     save_file(state, file)
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "auto_map": (
         changed(auto_map={"AutoModelForImageClassification": "modeling.Net"}),
         "asks for code of its own (auto_map), which is never run",
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         ),
         "a model of 7 classes, and 4 are asked for",
     ),
-    "no JSON": (lambda f: (f / "config.json").write_text("[" * 10_000) and None, "cannot be read"),
+    "no JSON": (lambda f: (f / "config.json").write_text("[" * 10_000), "cannot be read"),
     "BGR": (prepared(do_flip_channel_order=True), "asks for BGR images"),
     "a mean of two": (prepared(image_mean=[0.5, 0.5]), "needed are three numbers"),
     "a deviation of zero": (prepared(image_std=[0.5, 0, 0.5]), "image_std is"),

@@ -93,7 +93,7 @@ def config_of(file: Path, classes: int) -> Any:
     Raises:
         SpecError: it describes no image classifier, or not within bounds.
     """
-    from transformers import CONFIG_MAPPING  # noqa: PLC0415
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
 
     found = read_json(file)
     kind, name = classifier_of(file, found)

@@ -83,7 +83,7 @@ def _file(place: str) -> Path:
 
 
 def _network(file: str, classes: int) -> nn.Module:
-    from transformers import AutoModelForImageClassification  # noqa: PLC0415 - seconds to import
+    from transformers.models.auto.modeling_auto import AutoModelForImageClassification  # noqa: PLC0415 - seconds to import
 
     config = config_of(Path(file), classes)
     network: nn.Module = AutoModelForImageClassification.from_config(

@@ -11,7 +11,8 @@ from hf_folders import SIDE
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers.models.auto.modeling_auto import AutoModelForImageClassification
 
 from results.store import Store
 from sweep import defend
@@ -122,11 +123,8 @@ def test_a_hugging_face_folder_is_repaired_without_a_word_on_its_architecture(
     own = predictions(ours, images.x)
     assert torch.equal(own, guessed) and float((own == y).double().mean()) > 0.3
     with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
-        (params,) = {
-            str(r.trial.victim.model.params): r.trial.victim.model.params
-            for r in store.records("defend")
-        }.values()
-    assert params["config"] == str((given / kind / "config.json").resolve())
+        stored = {r.trial.victim.model.params["config"] for r in store.records("defend")}
+    assert stored == {str((given / kind / "config.json").resolve())}
 
 
 def test_a_sweep_has_a_hugging_face_model_as_its_victim(given: Path, trusted: Path) -> None:
