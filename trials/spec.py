@@ -63,6 +63,7 @@ Location = Annotated[str, "a file or folder; its content, not its name, enters t
 # before. At that value a setting stays out of the id, so that stored records are found; it stays in
 # the params, from which a search recalls its configurations.
 _DESCENT: Mapping[str, Scalar] = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+_NORM: Mapping[str, Scalar] = {"mean": "", "std": ""}
 LATER: Mapping[str, Mapping[str, Scalar]] = {
     "fine_pruning": _DESCENT,
     "fine_tuning": _DESCENT,
@@ -70,6 +71,12 @@ LATER: Mapping[str, Mapping[str, Scalar]] = {
     "neural_cleanse": _DESCENT,
     "pivotal_tuning": _DESCENT,
     "weight_decay": _DESCENT,
+    "own": _NORM,
+    "resnet18": _NORM,
+    "small_cnn": _NORM,
+    "timm": _NORM,
+    "torchvision": _NORM,
+    "torchvision_resnet18": _NORM,
     "cifar10": {"size": 32},
     "image_folder": {"order": "text", "turn": False},
     "self_poison": {"scheme": "labels"},

@@ -110,14 +110,9 @@ def rerun(
 
 def defend(
     model: Annotated[
-        Path, typer.Option("--model", help="Checkpoint: safetensors, or a plain torch state dict.")
-    ],
-    arch: Annotated[
-        str,
+        Path,
         typer.Option(
-            "--arch",
-            help="torchvision:NAME, timm:NAME, package.module:callable, or NAME of 'poisonsweep "
-            "list models'; settings as NAME:key=value,...",
+            "--model", help="safetensors, a plain torch state dict, or a Hugging Face folder."
         ),
     ],
     trusted: Annotated[
@@ -132,11 +127,37 @@ def defend(
         Path,
         typer.Option("--out", help="Folder for repaired.safetensors, choice.json, report.html."),
     ],
+    arch: Annotated[
+        str,
+        typer.Option(
+            "--arch",
+            help="torchvision:NAME, timm:NAME, package.module:callable, or NAME of 'poisonsweep "
+            "list models'; settings as NAME:key=value,...; of a Hugging Face folder config.json "
+            "says it.",
+        ),
+    ] = "",
     spec: Annotated[
         Path | None,
         typer.Option("--spec", help="A sweep without [victim]: defenses, tuning, compute."),
     ] = None,
-    size: Annotated[int, typer.Option("--size", help="Side of the model's input, in pixels.")] = 32,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="Side of the model's input, in pixels; left out: what its configuration says, the "
+            "images' own, or what is usual.",
+        ),
+    ] = None,
+    norm: Annotated[
+        str,
+        typer.Option(
+            "--norm", help="Normalisation: cifar10, imagenet, half or none; left out: found."
+        ),
+    ] = "",
+    mean: Annotated[
+        str, typer.Option("--mean", help="In place of --norm: three numbers, or one.")
+    ] = "",
+    std: Annotated[str, typer.Option("--std", help="With --mean.")] = "",
     local: Annotated[bool, typer.Option("--local/--ray", help="Without Ray, or with it.")] = True,
     flip: Annotated[
         bool | None,
@@ -192,6 +213,9 @@ def defend(
         out,
         spec=spec,
         size=size,
+        norm=norm,
+        mean=mean,
+        std=std,
         use_ray=not local,
         seed=seed,
         device=device,

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from results.selection.rules import OWN_RULE
+from sweep.commands.given_model import model_of, weights_of
+from sweep.commands.image_size import image_size
 from sweep.spec import sweep_file
-from sweep.spec.architecture import parsed
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
@@ -57,7 +58,10 @@ def sweep_of(  # noqa: PLR0913
     trusted: Path,
     spec: str | Path | None = None,
     *,
-    size: int = 32,
+    size: int | None = None,
+    norm: str = "",
+    mean: str = "",
+    std: str = "",
     seed: int | None = None,
     device: str = "",
     flip: bool | None = None,
@@ -68,25 +72,15 @@ def sweep_of(  # noqa: PLR0913
     Raises:
         SpecError: for whatever is wrong, but what lies in the files.
     """
-    name, params = parsed(arch)
-    for path, what in ((model, "--model"), (trusted, "--trusted")):
-        if not path.exists():
-            raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
-    data = _table(spec, size)
-    mirrored = data.get("flip", True) if flip is None else flip
-    if not isinstance(mirrored, bool):
-        raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
-    dataset = {
-        "name": _kind_of(trusted),
-        "root": str(trusted.resolve()),
-        "size": size,
-        "flip": mirrored,
-        "order": data.get("order", "numbers") if order is None else order,
-    }
+    there_are(model, trusted)
+    named = model_of(model, arch, norm=norm, mean=mean, std=std)
+    dataset = dataset_of(trusted, spec, flip=flip, order=order)
+    side = image_size(named, dataset)[0] if size is None else size
+    data = _table(spec, side)
     victim = {
-        "dataset": dataset,
-        "model": {"name": name, **params},
-        "training": {"name": "given", "weights": str(model.resolve())},
+        "dataset": {**dataset, "size": side},
+        "model": {"name": named[0], **named[1]},
+        "training": {"name": "given", "weights": str(weights_of(model).resolve())},
     }
     # confirmed is what is applied, once that is known
     fixed = {"victim": victim, "trusted": 1.0, "confirm": False}
@@ -98,6 +92,31 @@ def sweep_of(  # noqa: PLR0913
         # a defense that does not fit the model must not end the others
         asked["compute"] = {"abort_at": 1.0, **compute, **({"device": device} if device else {})}
     return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
+
+
+def there_are(model: Path, trusted: Path) -> None:
+    """Raises SpecError where one of the two is not there."""
+    for path, what in ((model, "--model"), (trusted, "--trusted")):
+        if not path.exists():
+            raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
+
+
+def dataset_of(
+    trusted: Path, spec: str | Path | None, *, flip: bool | None = None, order: str | None = None
+) -> dict[str, Any]:
+    """The data set that reads the trusted images, but for its size; what is given here goes before
+    what ``spec`` says.
+    """
+    data = modern(sweep_file.table_of(Path(spec))) if spec else {}
+    mirrored = data.get("flip", True) if flip is None else flip
+    if not isinstance(mirrored, bool):
+        raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
+    return {
+        "name": _kind_of(trusted),
+        "root": str(trusted.resolve()),
+        "flip": mirrored,
+        "order": data.get("order", "numbers") if order is None else order,
+    }
 
 
 def _kind_of(trusted: Path) -> str:

@@ -7,15 +7,18 @@ import json
 import math
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from results.report.page import write
 from results.selection.understood import Understood
 from results.store import Store
-from sweep.commands import outputs
-from sweep.commands.asked import sweep_of
+from sweep.commands import outputs, repaired_files
+from sweep.commands.asked import dataset_of, sweep_of, there_are
+from sweep.commands.given_model import model_of, says_norm
+from sweep.commands.image_size import image_size
+from sweep.commands.probe import normalised
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import understand
 from sweep.console.own_work import telling
@@ -60,7 +63,10 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     out: str | Path,
     *,
     spec: str | Path | None = None,
-    size: int = 32,
+    size: int | None = None,
+    norm: str = "",
+    mean: str = "",
+    std: str = "",
     use_ray: bool = False,
     seed: int | None = None,
     device: str = "",
@@ -72,9 +78,10 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     """Repair a checkpoint with trusted images.
 
     Args:
-        model: safetensors file, or a plain torch state dict.
+        model: safetensors file, a plain torch state dict, or a Hugging Face folder.
         arch: ``torchvision:name``, ``timm:name``, ``package.module:callable`` or the name of one
-            of our models, with settings as ``resnet18:width=16`` or ``timm:name,norm=half``.
+            of our models, with settings as ``resnet18:width=16`` or ``timm:name,norm=half``; empty
+            for a Hugging Face folder, whose config.json says it.
         trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted
             by name; or a table of images (.csv, .tsv, .parquet), or a folder of Parquet files.
         out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
@@ -82,7 +89,13 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
             it.
         spec: a sweep without ``[victim]``; left out, every defense that the model has the parts
             for, on a few points of its grid, the cheapest first.
-        size: side of the model's input, in pixels.
+        size: side of the model's input, in pixels; left out, what the model's configuration says,
+            else the trusted images' own, else what is usual for the architecture.
+        norm: preset of the normalisation: cifar10, imagenet, half or none; left out, what the
+            model's configuration says, else the architecture's, unless a preset gets 5 points more
+            of the trusted images right.
+        mean: in place of norm, with std: three numbers, or one, of pixels in [0, 1].
+        std: with mean.
         use_ray: run on Ray instead of worker processes.
         seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
         device: auto, cpu or cuda; left out, the spec's.
@@ -108,6 +121,9 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         out,
         spec=spec,
         size=size,
+        norm=norm,
+        mean=mean,
+        std=std,
         use_ray=use_ray,
         seed=seed,
         device=device,
@@ -125,7 +141,10 @@ def prepare(  # noqa: PLR0913
     out: str | Path,
     *,
     spec: str | Path | None = None,
-    size: int = 32,
+    size: int | None = None,
+    norm: str = "",
+    mean: str = "",
+    std: str = "",
     use_ray: bool = False,
     seed: int | None = None,
     device: str = "",
@@ -143,8 +162,24 @@ def prepare(  # noqa: PLR0913
         raise SpecError(
             f"--minutes must be more than 0, got {limit:g}. Leave it out for {given:g}."
         )
+    there_are(model, trusted)
+    named = model_of(model, arch, norm=norm, mean=mean, std=std)
+    sized = f"The model gets images of {size} x {size} pixels, as asked for."
+    if size is None:
+        size, sized = image_size(named, dataset_of(trusted, spec, flip=flip, order=order))
     sweep = sweep_of(
-        model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip, order=order
+        model,
+        arch,
+        trusted,
+        spec,
+        size=size,
+        norm=norm,
+        mean=mean,
+        std=std,
+        seed=seed,
+        device=device,
+        flip=flip,
+        order=order,
     )
     outputs.refuse(out, model, trusted)
     url = outputs.url_of(out)
@@ -155,7 +190,10 @@ def prepare(  # noqa: PLR0913
         if spec is None:  # nobody asked for these defenses by name
             sweep, left_out = without_unfit(sweep, there)
         check(sweep, there)
-    understood = understand(make_runtime(worker_config), sweep.victims[0])
+    runtime = make_runtime(worker_config)
+    victim, said = normalised(runtime, sweep.victims[0], asked=says_norm(named))
+    sweep = replace(sweep, victims=(victim,))
+    understood = replace(understand(runtime, victim), prepared=(sized, *filter(None, [said])))
     title = f"{sweep.name}: {model.name}"
     return Order(
         sweep=sweep,
@@ -215,8 +253,8 @@ def carry_out(
             sweep, chosen, records, make_runtime(worker_config), out, order.understood, stopped
         )
     page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
-    weights = out / outputs.WEIGHTS
-    files = [*([weights] if weights.exists() else []), out / outputs.CHOICE, page]
+    weights = repaired_files.weights_in(out)
+    files = [*([weights] if weights else []), out / outputs.CHOICE, page]
     return {
         **choice,
         "files": [str(f) for f in files],

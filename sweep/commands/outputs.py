@@ -14,14 +14,15 @@ from sweep.spec.compute import Compute
 from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError, content_id
 
-WEIGHTS, CHOICE, REPORT, STORE, ARTIFACTS = (
+WEIGHTS, FOLDER, CHOICE, REPORT, STORE, ARTIFACTS = (
     "repaired.safetensors",
+    "repaired",
     "choice.json",
     "report.html",
     "sweep.db",
     "artifacts",
 )
-_RESULTS = (CHOICE, WEIGHTS, REPORT)
+_RESULTS = (CHOICE, WEIGHTS, FOLDER, REPORT)
 _WORK = (STORE, f"{STORE}-wal", f"{STORE}-shm", ARTIFACTS)
 
 
@@ -58,6 +59,11 @@ def refuse(out: Path, model: Path, trusted: Path) -> None:
             "another folder."
         )
     given = model.resolve()
+    if model.is_dir() and here.is_relative_to(given):
+        raise SpecError(
+            f"--out {str(out)!r} lies in --model, of which it would become a part. Name another "
+            "folder."
+        )
     if given.is_relative_to(here) and given.relative_to(here).parts[0] in (*_RESULTS, *_WORK):
         raise SpecError(
             f"--model {str(model)!r} is one of the files that --out gets. Name another folder for "

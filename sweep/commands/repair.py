@@ -20,7 +20,8 @@ from results.selection.trigger_kinds import by_kind, real_asr
 from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
 from results.stats.intervals import wilson
-from sweep.commands.outputs import CHOICE, WEIGHTS, run_of
+from sweep.commands import repaired_files
+from sweep.commands.outputs import CHOICE, run_of
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.games._frozen import repaired
@@ -30,7 +31,6 @@ from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import MethodConfig, Record, Trial
 from trials.splits import cut
 from trials.types import DefenderView
-from trials.weights.files import save_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,12 @@ def apply(
         understood=understood,
         stopped=stopped,
     )
-    weights = out / WEIGHTS
+    weights: Path | None = None
     seen = confirmed(winner, records) or winner if winner else None
     if model is None or verdicts.left_alone(winner, seen):
-        weights.unlink(missing_ok=True)
-    else:
-        save_weights(model, weights)
+        repaired_files.remove(out)
+    elif winner:
+        weights = repaired_files.write(model, winner.victim, runtime, out)
     choice = {
         **_said(sweep, applied, records),
         "trials": {"done": 0, "failed": 0, **Counter(r.status for r in records)},
@@ -136,7 +136,7 @@ def apply(
         "made_by": of_code(),
         "model_sha256": understood.model_sha256 if understood else None,
         "images_sha256": understood.images_sha256 if understood else None,
-        "repaired_sha256": _digest(weights) if weights.exists() else None,
+        "repaired_sha256": _digest(weights) if weights else None,
         **(_numbers(winner, own, records) if winner and own else {}),
         "passed_over": list(chosen.passed_over),
         "understood": understood.as_json() if understood else None,

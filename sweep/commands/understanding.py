@@ -24,6 +24,7 @@ from trials.runtime import TrialRuntime, generator
 from trials.spec import SpecError, Victim
 from trials.types import Images
 from trials.weights.files import load_weights
+from trials.weights.shards import files_of
 
 SAMPLE = 500  # images, at most, that each other reading is tried on
 NAMED = 3  # pairs of images that a warning names
@@ -257,6 +258,11 @@ def _share(right: Tensor) -> float:
     return float(right.double().mean())
 
 
-def _digest(file: Path) -> str:
-    with file.expanduser().open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _digest(weights: Path) -> str:
+    """SHA-256 of a file; of a folder, of the lines that ``sha256sum`` prints for its weights."""
+    place = weights.expanduser()
+    if place.is_file():
+        with place.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    lines = (f"{_digest(file)}  {file.name}\n" for file in files_of(place))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

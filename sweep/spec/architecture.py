@@ -12,7 +12,7 @@ from trials.spec import MethodConfig, Scalar, SpecError, Victim
 OWN = "own"  # the model that is a callable of the user's
 ALLOWED = "POISONSWEEP_MODELS"  # modules whose callables a sweep's file may name, with commas
 # what stands behind the colon, and whatever else is no setting of the model
-_FIRST = {"torchvision": "arch", "timm": "arch", OWN: "callable"}
+_FIRST = {"torchvision": "arch", "timm": "arch", "hugging_face": "config", OWN: "callable"}
 _REST = {OWN: "arguments"}
 
 

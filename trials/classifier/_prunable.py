@@ -106,7 +106,7 @@ def _candidates(trace: Trace, between: set[Node], met: list[Call]) -> Iterator[t
     """Calls whose output has a unit a channel, and the number of channels, the last one first;
     vectors come after maps, and only where they have as many numbers as the last maps channels.
     """
-    inside = [c for c in trace.trunk if c.made in between or c in met]
+    inside = [c for c in trace.trunk if c.alone and (c.made in between or c in met)]
     layouts = layouts_of(trace)
     maps = [c for c in reversed(inside) if layouts.get(c) == "channels first" and c.shape[1] > 1]
     yield from ((c.shape[1], c) for c in maps)

@@ -34,6 +34,7 @@ class Call:
         made: the operation that gave its output.
         shape: of its output.
         output: its values, of linear layers and convolutions.
+        alone: it gave this tensor itself, and no mapping or tuple with it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Call:
     made: Node
     shape: Shape
     output: Tensor | None
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,14 @@ def _run(probe: nn.Module, x: Tensor) -> Trace | None:
             kept = value.detach().clone() if isinstance(module, nn.Linear | nn.Conv2d) else None
             read, inputs = taken[module]
             call = Call(
-                names[module], module, read, inputs, value.grad_fn, tuple(value.shape), kept
+                name=names[module],
+                module=module,
+                read=read,
+                inputs=inputs,
+                made=value.grad_fn,
+                shape=tuple(value.shape),
+                output=kept,
+                alone=value is out,
             )
             calls.append(call)
 

@@ -59,6 +59,24 @@ def look(reads: Iterable[Callable[[], bytes]], size: int, turn: bool) -> list[Se
     return found
 
 
+def one_side(reads: Iterable[Callable[[], bytes]]) -> int | None:
+    """The shorter side of the images, in pixels, where it is the same of all; else None.
+
+    Only their heads are decoded; those that cannot be are passed over.
+    """
+    found: int | None = None
+    for read in reads:
+        try:
+            with Image.open(io.BytesIO(read()), formats=FORMATS) as image:
+                side = min(image.size)
+        except Exception:  # a decoder given hostile bytes may raise anything
+            continue
+        if found not in (None, side):
+            return None
+        found = side
+    return found
+
+
 def survey(
     names: Sequence[str],
     labels: Sequence[int],

@@ -7,7 +7,7 @@ square in an image's centre is kept, scaled to ``size`` pixels. Links that lead 
 are refused, so a data set cannot pull in other files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +66,13 @@ def surveyed(params: Mapping[str, Scalar]) -> Survey:
     names = [file.relative_to(base).as_posix() for file in files]
     seen = look((file.read_bytes for file in files), size, turn)
     return survey(names, labels, seen, unused(top, base, set(files)))
+
+
+def encoded(params: Mapping[str, Scalar]) -> Iterator[Callable[[], bytes]]:
+    """What reads the bytes of each training image."""
+    share, order = float(params["test_share"]), str(params["order"])
+    top = located("image_folder", str(params["root"]))
+    return (file.read_bytes for file in listed(top, "train", share, order)[2])
 
 
 def listed(

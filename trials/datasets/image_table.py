@@ -7,7 +7,7 @@ them labels are sorted, numbers by their value. A path that leads out of the tab
 refused, so a table cannot pull in other files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -87,6 +87,11 @@ def surveyed(params: Mapping[str, Scalar]) -> Survey:
     others = sorted(chain.from_iterable(beside.values()))
     left = {"beside the training images": others} if others else {}
     return survey(train.keys, labels, look(train.encoded(), int(params["size"]), turn=True), left)
+
+
+def encoded(params: Mapping[str, Scalar]) -> Iterator[Callable[[], bytes]]:
+    """What gives the bytes of each training image."""
+    return _training(expanded(METHOD, str(params["root"]))).encoded()
 
 
 def _training(place: Path) -> Table:

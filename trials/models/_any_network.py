@@ -7,6 +7,7 @@ of its state dict: what the network's own library saved is read, and what is sav
 import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,20 @@ _NORMALIZE = "normalize_input"  # the name of the layer; no network has one of t
 _AUXILIARY = ("AuxLogits", "aux1", "aux2")  # heads of Inception and GoogLeNet for training alone
 _NEAREST = 5  # names that an error suggests
 Build = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """The side of a network's images in pixels, as its configuration says.
+
+    Attributes:
+        side: in pixels.
+        fixed: the network was made for it; else it is what the library's own weights were trained
+            on.
+    """
+
+    side: int
+    fixed: bool
 
 
 def adapted(network: nn.Module, constants: str | Constants) -> nn.Module:
@@ -79,6 +94,20 @@ def check(what: str, build: Build, classes: int, size: int) -> None:
             _for_real(what, build, classes, size)
 
 
+def check_weights(what: str, build: Build) -> None:
+    """Raise SpecError where a network cannot be built without memory for its weights, or has too
+    many: to be tried before ``check`` where a stranger's file says how large it is.
+    """
+    try:
+        with warnings.catch_warnings(), torch.device("meta"):
+            warnings.simplefilter("ignore")
+            _not_too_large(what, build())
+    except SpecError:
+        raise
+    except Exception as problem:
+        raise SpecError(f"{what} cannot be built ({one_line(problem)}).") from problem
+
+
 def unknown(what: str, given: str, known: Sequence[str], where: str) -> str:
     """One line for a name that is none of very many, with the nearest of them."""
     near = difflib.get_close_matches(given, known, n=_NEAREST, cutoff=0.5)
@@ -105,11 +134,7 @@ def _for_real(what: str, build: Build, classes: int, size: int) -> None:
 def _try(what: str, build: Build, classes: int, size: int, device: torch.device) -> None:
     with device:
         network = build()
-        if (weights := sum(p.numel() for p in network.parameters())) > MOST_WEIGHTS:
-            raise _TooLarge(
-                f"{what} has {weights / 1e6:,.0f} million weights; {MOST_WEIGHTS / 1e6:,.0f} "
-                "million at most."
-            )
+        _not_too_large(what, network)
         network.requires_grad_(False)  # no_grad would make FlopCounterMode fail on some networks
         images = torch.zeros(2, 3, size, size)
         for training in (False, True):
@@ -126,6 +151,14 @@ def _try(what: str, build: Build, classes: int, size: int, device: torch.device)
                     f"{what} needs {work:.1e} operations for an image of {size} x {size} pixels; "
                     f"{MOST_WORK:.0e} at most. Give a smaller --size."
                 )
+
+
+def _not_too_large(what: str, network: nn.Module) -> None:
+    if (weights := sum(p.numel() for p in network.parameters())) > MOST_WEIGHTS:
+        raise _TooLarge(
+            f"{what} has {weights / 1e6:,.0f} million weights; {MOST_WEIGHTS / 1e6:,.0f} "
+            "million at most."
+        )
 
 
 def one_line(problem: BaseException) -> str:

@@ -22,6 +22,7 @@ from trials.models._any_network import (
     one_line,
     unknown,
 )
+from trials.normalisation import asked_for
 from trials.spec import SpecError
 
 _CLASSES = ("num_classes", "classes", "n_classes", "num_labels")  # parameters, the first that is
@@ -35,6 +36,8 @@ def build(
     callable: str = "",
     arguments: str = "",
     norm: Literal["own", "cifar10", "imagenet", "half", "none"] = "own",
+    mean: str = "",
+    std: str = "",
 ) -> nn.Module:
     """What the callable makes, with weights drawn from torch's global generator.
 
@@ -47,6 +50,9 @@ def build(
         arguments: other arguments by name, as width=16,act=relu.
         norm: constants of the normalisation; own is those of the network's pretrained_cfg where it
             has one, else ImageNet's; half maps [0, 1] to [-1, 1], none leaves it.
+        mean: in place of norm, with std: three numbers, or one for all channels, as
+            0.485 0.456 0.406.
+        std: in place of norm, with mean.
 
     Raises:
         SpecError: it cannot be imported or called, gives no new network each time, or the network
@@ -54,8 +60,10 @@ def build(
     """
     _checked(callable, arguments, classes, size)
     network = _network(callable, arguments, classes)
-    own = constants_of(getattr(network, "pretrained_cfg", None)) if norm == "own" else norm
-    return adapted(network, own)
+    constants = asked_for(norm, mean, std)
+    if constants == "own":
+        constants = constants_of(getattr(network, "pretrained_cfg", None))
+    return adapted(network, constants)
 
 
 @functools.lru_cache

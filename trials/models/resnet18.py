@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trials.models._normalize import Normalize
 from trials.models._shortcut import shortcut
+from trials.normalisation import Constants, asked_for
 from trials.spec import PositiveInt, SpecError
 
 _WIDEST = 512  # 715 million parameters
@@ -24,6 +25,8 @@ def build(
     *,
     width: PositiveInt = 64,
     norm: Literal["cifar10", "imagenet", "half", "none"] = "cifar10",
+    mean: str = "",
+    std: str = "",
 ) -> nn.Module:
     """An untrained model, its weights drawn from torch's global generator.
 
@@ -33,13 +36,16 @@ def build(
             what is left.
         width: channels of the first block; the later blocks have 2, 4 and 8 times as many.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
+        mean: in place of norm, with std: three numbers, or one for all channels, as
+            0.485 0.456 0.406.
+        std: in place of norm, with mean.
 
     Raises:
         SpecError: a width of more than 512.
     """
     if width > _WIDEST:
         raise SpecError(f"resnet18: width must be at most {_WIDEST}, got {width}.")
-    return _ResNet18(classes, width, norm)
+    return _ResNet18(classes, width, asked_for(norm, mean, std))
 
 
 class _Block(nn.Module):
@@ -60,7 +66,7 @@ class _Block(nn.Module):
 
 
 class _ResNet18(nn.Module):
-    def __init__(self, classes: int, width: int, norm: str) -> None:
+    def __init__(self, classes: int, width: int, norm: str | Constants) -> None:
         super().__init__()
         self.normalize = Normalize(norm)
         self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trials.models._normalize import Normalize
+from trials.normalisation import Constants, asked_for
 from trials.spec import PositiveInt, SpecError
 
 _WIDEST = 512
@@ -26,6 +27,8 @@ def build(
     *,
     width: PositiveInt = 16,
     norm: Literal["cifar10", "imagenet", "half", "none"] = "cifar10",
+    mean: str = "",
+    std: str = "",
 ) -> nn.Module:
     """An untrained model, its weights drawn from torch's global generator.
 
@@ -35,17 +38,20 @@ def build(
             4.
         width: channels of the first convolution; the second has twice as many.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
+        mean: in place of norm, with std: three numbers, or one for all channels, as
+            0.485 0.456 0.406.
+        std: in place of norm, with mean.
 
     Raises:
         SpecError: a width of more than 512.
     """
     if width > _WIDEST:
         raise SpecError(f"small_cnn: width must be at most {_WIDEST}, got {width}.")
-    return _SmallCNN(classes, width, norm)
+    return _SmallCNN(classes, width, asked_for(norm, mean, std))
 
 
 class _SmallCNN(nn.Module):
-    def __init__(self, classes: int, width: int, norm: str) -> None:
+    def __init__(self, classes: int, width: int, norm: str | Constants) -> None:
         super().__init__()
         self.normalize = Normalize(norm)
         self.layer1 = _stage(3, width)

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from torch import nn
 
 from trials import catalog
-from trials.models._any_network import adapted, check, constants_of, unknown
-from trials.normalisation import CONSTANTS
+from trials.models._any_network import ImageSize, adapted, check, constants_of, unknown
+from trials.normalisation import CONSTANTS, asked_for
 from trials.spec import SpecError
 
 
@@ -25,6 +25,8 @@ def build(
     *,
     arch: str = "",
     norm: Literal["own", "cifar10", "imagenet", "half", "none"] = "own",
+    mean: str = "",
+    std: str = "",
 ) -> nn.Module:
     """A network with weights drawn from torch's global generator.
 
@@ -35,6 +37,9 @@ def build(
             may follow, as in resnet18.a1_in1k, and then says what own normalisation is.
         norm: constants of the normalisation; own is those of timm's pretrained_cfg, half maps
             [0, 1] to [-1, 1], none leaves it.
+        mean: in place of norm, with std: three numbers, or one for all channels, as
+            0.485 0.456 0.406.
+        std: in place of norm, with mean.
 
     Raises:
         SpecError: timm is not installed, it has no such network, or the network does not take
@@ -49,9 +54,21 @@ def build(
     if tag not in tags:
         raise SpecError(catalog.unknown(f"weights of timm's {name}", tag[:80], tags))
     _checked(arch, classes, size)
-    config = library.get_pretrained_cfg(arch)
-    own = constants_of(config) if norm == "own" else norm
-    return adapted(_network(arch, classes, size), own)
+    constants = asked_for(norm, mean, std)
+    if constants == "own":
+        constants = constants_of(library.get_pretrained_cfg(arch))
+    return adapted(_network(arch, classes, size), constants)
+
+
+def own_size(*, arch: str, **_: object) -> ImageSize | None:
+    """The side that timm's pretrained_cfg says; a tag says that the weights are of that config, and
+    some networks are made for one side.
+    """
+    name, _dot, tag = arch.partition(".")
+    config = _library().get_pretrained_cfg(arch) if name in _names() else None
+    if not config:
+        return None
+    return ImageSize(int(config.input_size[-1]), fixed=bool(tag or config.fixed_input_size))
 
 
 def _library() -> ModuleType:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torchvision
 from torch import nn
 
-from trials.models._any_network import adapted, check, constants_of, unknown
-from trials.normalisation import CONSTANTS, Constants
+from trials.models._any_network import ImageSize, adapted, check, constants_of, unknown
+from trials.normalisation import CONSTANTS, Constants, asked_for
 from trials.spec import SpecError
 
 
@@ -23,6 +23,8 @@ def build(
     *,
     arch: str = "",
     norm: Literal["own", "cifar10", "imagenet", "half", "none"] = "own",
+    mean: str = "",
+    std: str = "",
 ) -> nn.Module:
     """A network with weights drawn from torch's global generator.
 
@@ -32,6 +34,9 @@ def build(
         arch: the network's name in torchvision.models, such as mobilenet_v3_small.
         norm: constants of the normalisation; own is those of torchvision's pretrained weights, half
             maps [0, 1] to [-1, 1], none leaves it.
+        mean: in place of norm, with std: three numbers, or one for all channels, as
+            0.485 0.456 0.406.
+        std: in place of norm, with mean.
 
     Raises:
         SpecError: no such network, or it does not take images of that size.
@@ -41,7 +46,15 @@ def build(
         where = "python -c 'import torchvision; print(torchvision.models.list_models())'"
         raise SpecError(unknown("architecture of torchvision", arch, known, where))
     _checked(arch, classes, size)
-    return adapted(_network(arch, classes, size), _own(arch) if norm == "own" else norm)
+    constants = asked_for(norm, mean, std)
+    return adapted(_network(arch, classes, size), _own(arch) if constants == "own" else constants)
+
+
+def own_size(*, arch: str, **_: object) -> ImageSize | None:
+    """The side of the library's own weights; a ViT or MaxViT was made for it."""
+    transforms = _transforms(arch) if arch in _names() else None
+    side = getattr(transforms, "crop_size", None)
+    return ImageSize(side[0], fixed=arch.startswith(("vit_", "maxvit"))) if side else None
 
 
 def _names() -> list[str]:
@@ -64,8 +77,13 @@ def _network(arch: str, classes: int, size: int) -> nn.Module:
 
 
 def _own(arch: str) -> Constants:
+    return constants_of(_transforms(arch))
+
+
+def _transforms(arch: str) -> Any:
+    """What the library does to images before its own weights; None where it has none."""
     weights = next(iter(torchvision.models.get_model_weights(arch)), None)
-    return constants_of(weights.transforms() if weights else None)
+    return weights.transforms() if weights else None
 
 
 @functools.lru_cache

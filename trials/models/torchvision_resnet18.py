@@ -12,6 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from trials.models._normalize import Normalize
+from trials.normalisation import Constants, asked_for
 from trials.spec import Location, SpecError
 from trials.weights.files import fill, load_weights
 
@@ -26,6 +27,8 @@ def build(
     weights: Location = "",
     pretrained: bool = False,
     norm: Literal["cifar10", "imagenet", "half", "none"] = "imagenet",
+    mean: str = "",
+    std: str = "",
 ) -> nn.Module:
     """A model with the given weights, else with weights drawn from torch's global generator.
 
@@ -35,6 +38,9 @@ def build(
         weights: a file to start from (safetensors, or a state dict saved by torch).
         pretrained: start from torchvision's ImageNet weights, downloaded once.
         norm: constants of the normalisation layer; half maps [0, 1] to [-1, 1], none leaves it.
+        mean: in place of norm, with std: three numbers, or one for all channels, as
+            0.485 0.456 0.406.
+        std: in place of norm, with mean.
 
     Raises:
         SpecError: both ``weights`` and ``pretrained``, weights that do not fit, no download, or too
@@ -48,7 +54,7 @@ def build(
         raise SpecError(
             f"torchvision_resnet18: images of {size} pixels are too small, 32 or more are needed."
         )
-    model = _Normalized(classes, norm)
+    model = _Normalized(classes, asked_for(norm, mean, std))
     if weights:
         load_weights(model, weights, may_differ=_HEAD)
     elif pretrained:
@@ -57,7 +63,7 @@ def build(
 
 
 class _Normalized(torchvision.models.ResNet):  # type: ignore[misc, unused-ignore]
-    def __init__(self, classes: int, norm: str) -> None:
+    def __init__(self, classes: int, norm: str | Constants) -> None:
         super().__init__(torchvision.models.resnet.BasicBlock, [2, 2, 2, 2], num_classes=classes)
         self.normalize = Normalize(norm)
 

@@ -5,9 +5,10 @@ file leaves the model as it was.
 """
 
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,8 +25,11 @@ from trials.weights.reading import (
     read_torch,
     safetensors_header,
 )
+from trials.weights.shards import files_of, is_hugging_face
 from trials.whole import whole
 
+T = TypeVar("T")
+SAVED_NAMES = "saved_names"  # of a model: its tensors' names in its library's files, where others
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _HALF = (torch.float16, torch.bfloat16)
 _COUNTER = "num_batches_tracked"
@@ -69,7 +73,7 @@ def load_weights(
     Args:
         model: gets the weights; unchanged if the file is refused.
         path: safetensors, or a state dict saved by torch (also within ``state_dict``, ``model`` and
-            others, or with ``module.`` and the like before each name).
+            others, or with ``module.`` and the like before each name); or a Hugging Face folder.
         may_differ: names that keep the model's own weights where the file has another shape or none
             (a new head).
 
@@ -77,24 +81,37 @@ def load_weights(
         SpecError: no such file, not weights, damaged, for another architecture, or not finite.
     """
     file = Path(path).expanduser()
-    if is_safetensors(file):
-        state, found = _read_safetensors(model, file, may_differ)
+    parts = files_of(file) if is_hugging_face(file) else (file,)
+    kinds = {is_safetensors(part) for part in parts}
+    if kinds == {True}:
+        state, found = _read_safetensors(model, parts, str(file), may_differ)
         return _fill(model, state, found, str(file))
-    opened = read_torch(file, _most(model))
-    return fill(model, opened.tensors, str(file), may_differ=may_differ, where=opened.where)
+    opened = [read_torch(part, _most(model)) for part in parts]
+    tensors = _together(str(file), [one.tensors for one in opened])
+    return fill(model, tensors, str(file), may_differ=may_differ, where=opened[0].where)
 
 
-def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def save_weights(
+    model: nn.Module, path: str | os.PathLike[str], names: Mapping[str, str] | None = None
+) -> None:
     """Write the model's parameters and buffers as safetensors; the file appears whole or not at
     all.
+
+    Args:
+        model: read, and left as it is.
+        path: of the file.
+        names: name of a tensor in the model to its name in the file, where that is another; given,
+            the file also says that it is PyTorch's, which transformers asks for.
     """
     file = Path(path)
+    other = {**getattr(model, SAVED_NAMES, {}), **names} if names is not None else {}
     state = {
-        k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+        other.get(k, k): v.detach().cpu().clone(memory_format=torch.contiguous_format)
         for k, v in model.state_dict().items()
     }
+    about = None if names is None else {"format": "pt"}
     with whole(file) as part:
-        part.write_bytes(save(state))  # save_file makes files for their owner alone
+        part.write_bytes(save(state, about))  # save_file makes files for their owner alone
 
 
 def fill(
@@ -145,11 +162,18 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _fitting(model: nn.Module, shapes: Shapes, name: str, may_differ: Collection[str]) -> Matching:
-    """Which tensor is which; raises SpecError unless they fit."""
-    ours = shapes_of(_tensors(model))
+    """Which tensor is which; raises SpecError unless they fit. Its library may have other names for
+    the model's tensors in files, and either are taken.
+    """
+    own = shapes_of(_tensors(model))
+    in_files: Mapping[str, str] = getattr(model, SAVED_NAMES, {})
+    ours = {in_files.get(k, k): shape for k, shape in own.items()}
     found = match(ours, shapes, name)
+    if in_files and found.missing(ours) and not (plain := match(own, shapes, name)).missing(own):
+        in_files, ours, found = {}, own, plain
     check_fit(ours, shapes, found, name, may_differ)
-    return found
+    back = {other: k for k, other in in_files.items()}
+    return replace(found, names={back.get(k, k): theirs for k, theirs in found.names.items()})
 
 
 def _checked(key: str, value: Tensor, own: Tensor, name: str) -> Tensor:
@@ -186,23 +210,37 @@ def _short(value: Tensor) -> str:
 
 
 def _read_safetensors(
-    model: nn.Module, file: Path, may_differ: Collection[str]
+    model: nn.Module, files: Sequence[Path], name: str, may_differ: Collection[str]
 ) -> tuple[dict[str, Tensor], Matching]:
     """The model's tensors, after their shapes and types were compared with the model's in the
-    header.
+    headers.
     """
-    shapes, types = safetensors_header(file)
-    found = _fitting(model, shapes, str(file), may_differ)
+    heads = [safetensors_header(file) for file in files]
+    shapes = _together(name, [shapes for shapes, _ in heads])
+    types = _together(name, [types for _, types in heads])
+    found = _fitting(model, shapes, name, may_differ)
     for key in found.names.values():
         if types[key] not in SAFE_TYPES:
-            raise SpecError(
-                f"{str(file)!r}: {key} has the type {types[key]}, expected F32. {ACCEPTED}"
-            )
-    try:
-        with safe_open(file, framework="pt", device="cpu") as opened:
-            return {k: opened.get_tensor(k) for k in found.names.values()}, found
-    except (SafetensorError, OSError) as problem:
-        raise not_whole(file, problem) from problem
+            raise SpecError(f"{name!r}: {key} has the type {types[key]}, expected F32. {ACCEPTED}")
+    state: dict[str, Tensor] = {}
+    wanted = set(found.names.values())
+    for file, (held, _) in zip(files, heads, strict=True):
+        try:
+            with safe_open(file, framework="pt", device="cpu") as opened:
+                state |= {k: opened.get_tensor(k) for k in wanted & held.keys()}
+        except (SafetensorError, OSError) as problem:
+            raise not_whole(file, problem) from problem
+    return state, found
+
+
+def _together(name: str, parts: Sequence[Mapping[str, T]]) -> dict[str, T]:
+    """What the files of one model hold. Raises SpecError for what is in two of them."""
+    found: dict[str, T] = {}
+    for part in parts:
+        if twice := sorted(found.keys() & part.keys()):
+            raise SpecError(f"{name!r} holds {twice[0]} in two of its files. Copy it again.")
+        found.update(part)
+    return found
 
 
 def _most(model: nn.Module) -> int:

@@ -155,8 +155,10 @@ def model_shapes(build: Build) -> dict[str, Shape]:
     """
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        state = build().state_dict()
-    return {**_CONSTANTS, **{k: tuple(v.shape) for k, v in state.items()}}
+        model = build()
+    in_files = getattr(model, "saved_names", {})
+    state = {in_files.get(k, k): tuple(v.shape) for k, v in model.state_dict().items()}
+    return {**_CONSTANTS, **state}
 
 
 def fit(label: str, own: Shapes, shapes: Shapes) -> Fit:
