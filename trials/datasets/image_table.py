@@ -15,13 +15,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trials.datasets._class_map import arranged
 from trials.datasets._files import expanded
 from trials.datasets._folders import ordered, small
 from trials.datasets._splits import held_out
 from trials.datasets._survey import Survey, look, survey, unused
 from trials.datasets._table_kinds import METHOD, Table, table_of
 from trials.image_tables import parquet_files
-from trials.spec import Count, Fraction, Location, PositiveInt, Scalar, SpecError
+from trials.spec import ClassMap, Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
 
@@ -36,6 +37,8 @@ def load(
     pad: Count = 4,
     flip: bool = True,
     order: Literal["numbers", "text"] = "numbers",
+    classes: ClassMap = "",
+    outputs: Count = 0,
 ) -> Images:
     """The training or test images of a table.
 
@@ -53,6 +56,10 @@ def load(
             (text, signs).
         order: of the classes: numbers takes the schema's order, or sorts labels that are all
             numbers by their value; text sorts all names as text.
+        classes: which of the model's outputs each class is, where they are not all outputs in their
+            order: imagenet (classes named by synset, number or name), index (named by the output's
+            number), or a text, CSV or JSON file of names and outputs.
+        outputs: number of the model's outputs, with classes; 0 for as many as that knows of.
 
     Raises:
         SpecError: no such file, no path or label in a row, fewer than two classes, or an image that
@@ -73,7 +80,8 @@ def load(
     images = Images(
         table.pixels(size), _labels(table, names), len(names), names, pad=pad, flip=flip
     )
-    return images.take(_part(train, names, split, test_share)) if test_share else images
+    images = images.take(_part(train, names, split, test_share)) if test_share else images
+    return arranged(images, METHOD, order, classes, outputs)
 
 
 def surveyed(params: Mapping[str, Scalar]) -> Survey:
