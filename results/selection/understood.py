@@ -51,6 +51,7 @@ class Understood:
     # why a file is not used -> names of some such files
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     weights: str = ""  # a sentence: what was taken of the model's file
+    order: str = ""  # a sentence: which output each class is, where that is not plain
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,7 +74,7 @@ class Understood:
         )
         best = self.readings[0] if self.readings else None
         return (
-            *([self.weights] if self.weights else []),
+            *filter(None, [self.weights, self.order]),
             f"{self.images} trusted images, {each} of each of {len(self.classes)} classes. "
             f"Training {mirrored}.",
             f"Not used: {self._not_used()}." if self.skipped else "Every file is used.",

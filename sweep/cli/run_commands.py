@@ -150,6 +150,14 @@ def defend(
             "--order", help="Class names sorted as numbers, where all are numbers, or as text."
         ),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            help="Which of the model's outputs each class is: imagenet, index, or a file of names "
+            "and outputs.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -197,6 +205,7 @@ def defend(
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
         minutes=minutes,
     )
     run_views.understood(prepared.understood, to_stderr=as_json)

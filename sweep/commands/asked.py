@@ -46,7 +46,8 @@ _NOT_HERE = {
     "tune_on": "the given model is what defenses are tuned on",
     "detectors": "defend repairs; run a sweep with detectors instead",
 }
-_OWN = ("flip", "order")  # keys that a sweep for `defend` has and no other
+_ORDERS = ("order", "classes")
+_OWN = ("flip", *_ORDERS)  # keys that a sweep for `defend` has and no other
 # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
 SMALL = 64
 
@@ -62,6 +63,7 @@ def sweep_of(  # noqa: PLR0913
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
 ) -> Sweep:
     """The sweep; what is given here goes before what ``spec`` says.
 
@@ -81,7 +83,7 @@ def sweep_of(  # noqa: PLR0913
         "root": str(trusted.resolve()),
         "size": size,
         "flip": mirrored,
-        "order": data.get("order", "numbers") if order is None else order,
+        **_class_order(data, spec, order, classes),
     }
     victim = {
         "dataset": dataset,
@@ -98,6 +100,37 @@ def sweep_of(  # noqa: PLR0913
         # a defense that does not fit the model must not end the others
         asked["compute"] = {"abort_at": 1.0, **compute, **({"device": device} if device else {})}
     return sweep_file.parse({"name": "defend", **asked, **fixed}, "defend")
+
+
+def says_order(
+    spec: str | Path | None, order: str | None = None, classes: str | Path | None = None
+) -> bool:
+    """Whether the user has said which output each class is."""
+    in_spec = bool(spec) and bool(set(_ORDERS) & sweep_file.table_of(Path(str(spec))).keys())
+    return in_spec or order is not None or classes is not None
+
+
+def _class_order(
+    data: Mapping[str, Any],
+    spec: str | Path | None,
+    order: str | None,
+    classes: str | Path | None,
+) -> dict[str, Any]:
+    """The data set's settings that say which output each class is."""
+    given = {"order": order, "classes": classes}
+    if order is None and classes is None:
+        given = {key: data[key] for key in _ORDERS if key in data}
+    if given.get("order") is not None and given.get("classes") is not None:
+        raise SpecError(
+            "order and classes both say which output each class is. Give one of them: --order "
+            "sorts the names, --classes names the outputs."
+        )
+    place = given.get("classes")
+    if place is None:
+        return {"order": given.get("order", "numbers")}
+    words = catalog.describe("datasets", "image_folder").settings["classes"].words
+    folder = Path(spec).parent if spec and classes is None else Path()
+    return {"classes": place if place in words else str((folder / str(place)).resolve())}
 
 
 def _kind_of(trusted: Path) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from results.report.page import write
 from results.selection.understood import Understood
 from results.store import Store
 from sweep.commands import outputs
-from sweep.commands.asked import sweep_of
+from sweep.commands.asked import says_order, sweep_of
+from sweep.commands.class_orders import class_order, with_order
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import understand
 from sweep.console.own_work import telling
@@ -66,6 +67,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
     retry_failed: bool = False,
     minutes: float | None = None,
 ) -> dict[str, Any]:
@@ -88,7 +90,11 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         device: auto, cpu or cuda; left out, the spec's.
         flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
         order: how class names are sorted: ``numbers`` (names that are all numbers by their value)
-            or ``text``; left out, the spec's ``order``, or numbers.
+            or ``text``; left out, the spec's ``order``, or numbers, or what fits better where the
+            model would not know its images.
+        classes: which of the model's outputs each class is: ``imagenet``, ``index``, or a file of
+            names and outputs; left out, the spec's ``classes``, or the classes are the outputs in
+            their order, or what fits the model.
         retry_failed: run those trials again that failed in an earlier call.
         minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
             with ``spec`` no limit.
@@ -113,6 +119,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
         minutes=minutes,
     )
     return carry_out(prepared, retry_failed=retry_failed)
@@ -131,6 +138,7 @@ def prepare(  # noqa: PLR0913
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
     minutes: float | None = None,
 ) -> Order:
     """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
@@ -144,18 +152,30 @@ def prepare(  # noqa: PLR0913
             f"--minutes must be more than 0, got {limit:g}. Leave it out for {given:g}."
         )
     sweep = sweep_of(
-        model, arch, trusted, spec, size=size, seed=seed, device=device, flip=flip, order=order
+        model,
+        arch,
+        trusted,
+        spec,
+        size=size,
+        seed=seed,
+        device=device,
+        flip=flip,
+        order=order,
+        classes=classes,
     )
     outputs.refuse(out, model, trusted)
     url = outputs.url_of(out)
     worker_config = runner.worker_config_of(sweep, url)
     runner.fits_here(sweep.compute, use_ray, None)
+    runtime, told = make_runtime(worker_config), says_order(spec, order, classes)
+    taken = class_order(runtime, sweep.victims[0], told=told)
+    sweep = replace(sweep, victims=(with_order(sweep.victims[0], taken),))
     with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
         there, left_out = runner.worker_config_of(sweep, url, nowhere), list[str]()
         if spec is None:  # nobody asked for these defenses by name
             sweep, left_out = without_unfit(sweep, there)
         check(sweep, there)
-    understood = understand(make_runtime(worker_config), sweep.victims[0])
+    understood = understand(runtime, sweep.victims[0], taken.said)
     title = f"{sweep.name}: {model.name}"
     return Order(
         sweep=sweep,

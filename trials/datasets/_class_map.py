@@ -64,7 +64,7 @@ def outputs_of(
     """
     called, number = _known(method, classes)
     found = [_one(name, called(name), method, classes) for name in names]
-    number = outputs or max(number, *(output + 1 for output in found))
+    number = outputs or max([number, *(output + 1 for output in found)])
     if number > MOST:
         raise SpecError(f"{method}: a model of {number:,} outputs; {MOST:,} at most.")
     for i, output in enumerate(found):
