@@ -124,8 +124,8 @@ def defend(
         Path,
         typer.Option(
             "--trusted",
-            help="Trusted images: a folder with one sub-folder a class, a .csv, .tsv or .parquet "
-            "file, or a folder of .parquet files.",
+            help="Trusted images: a folder with one sub-folder a class, a .csv, .tsv, .parquet "
+            "or .tar (WebDataset) file, or a folder of .parquet or .tar files.",
         ),
     ],
     out: Annotated[

@@ -12,7 +12,7 @@ from sweep.spec.architecture import parsed
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.image_tables import TABLES, parquet_files
+from trials.image_tables import TABLES, in_files
 from trials.self_poisoning import MIXED
 from trials.spec import SpecError
 
@@ -136,7 +136,7 @@ def _class_order(
 def _kind_of(trusted: Path) -> str:
     """The data set that reads the trusted images."""
     if trusted.is_dir():
-        return "image_table" if parquet_files(trusted, "train") else "image_folder"
+        return "image_table" if in_files(trusted, "train") else "image_folder"
     if trusted.is_file() and trusted.suffix.lower() in TABLES:
         return "image_table"
     raise SpecError(

@@ -78,7 +78,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         arch: ``torchvision:name``, ``timm:name``, ``package.module:callable`` or the name of one
             of our models, with settings as ``resnet18:width=16`` or ``timm:name,norm=half``.
         trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted
-            by name; or a table of images (.csv, .tsv, .parquet), or a folder of Parquet files.
+            by name; or a table of images (.csv, .tsv, .parquet) or a shard (.tar), or a folder of
+            Parquet files or shards.
         out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
             alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
             it.

@@ -85,17 +85,22 @@ def _of_json(data: Any) -> tuple[Pairs, int]:
     if isinstance(data, dict) and isinstance(data.get("id2label"), dict):
         data = data["id2label"]
     if isinstance(data, list):
-        data = {str(i): name for i, name in enumerate(data)}
+        return _of_names(list(enumerate(data))), len(data)
     if not isinstance(data, dict):
         raise ValueError("it holds no names")
     numbered = all(key.isdecimal() and len(key) <= _DIGITS for key in data)
     if numbered and all(isinstance(value, str | list) for value in data.values()):
-        pairs: Pairs = []
-        for key, value in data.items():
-            names = value if isinstance(value, list) else [value]
-            pairs += [(_text(name), int(key)) for name in names]
-        return pairs, max(map(int, data), default=-1) + 1
+        named = [(int(key), value) for key, value in data.items()]
+        return _of_names(named), max((output for output, _ in named), default=-1) + 1
     return [(name, _output(name, value)) for name, value in data.items()], 0
+
+
+def _of_names(named: Iterable[tuple[int, Any]]) -> Pairs:
+    """Outputs with a name, or a list of names, each."""
+    pairs: Pairs = []
+    for output, names in named:
+        pairs += [(_text(name), output) for name in (names if isinstance(names, list) else [names])]
+    return pairs
 
 
 def _text(name: Any) -> str:

@@ -1,10 +1,11 @@
 """Image table: your own images, one row an image with its label.
 
-Source: a CSV or TSV file of path and label; or Parquet as Hugging Face's datasets write it.
+Source: a CSV or TSV file of path and label; Parquet as Hugging Face's datasets write it; or
+WebDataset's tar shards of KEY.jpg and KEY.cls.
 Deviation: the largest square in an image's centre is kept, scaled to ``size`` pixels, and images
 are turned as their EXIF orientation says. Classes are in the order of the schema's names; without
 them labels are sorted, numbers by their value. A path that leads out of the table's folder is
-refused, so a table cannot pull in other files.
+refused, so a table cannot pull in other files; shards are read in place, never unpacked.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from trials.datasets._folders import ordered, small
 from trials.datasets._splits import held_out
 from trials.datasets._survey import Survey, look, survey, unused
 from trials.datasets._table_kinds import METHOD, Table, table_of
-from trials.image_tables import parquet_files
+from trials.image_tables import in_files
 from trials.spec import ClassMap, Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
@@ -45,9 +46,10 @@ def load(
     Args:
         split: ``train`` or ``test``.
         root: a .csv or .tsv file with the columns path and label, its paths relative to its folder;
-            a .parquet file with the columns image (or img) and label; or a folder with
-            train-*.parquet and, for the test, test-*.parquet or validation-*.parquet, also under
-            data.
+            a .parquet file with the columns image (or img) and label; a .tar shard; or a folder
+            with train-*.parquet and, for the test, test-*.parquet or validation-*.parquet, also
+            under data; or a folder of shards, told apart by train, test and val in their names or
+            folders.
         test: a file of the same kinds that holds the test images.
         size: side of the images in pixels after scaling and cropping.
         test_share: share of each class kept as test images, where there are no others.
@@ -85,15 +87,16 @@ def load(
 
 
 def surveyed(params: Mapping[str, Scalar]) -> Survey:
-    """What is done to the images, all of which are used, and what lies beside Parquet files."""
+    """What is done to the images, all of which are used, and what lies beside them."""
     place = Path(str(params["root"]))
-    used = set(parquet_files(place, "train"))
+    used = set(in_files(place, "train"))
     beside = unused(place, place, used) if place.is_dir() else {}
     train = _training(place)
     names = _names(train, str(params["order"]), place)
     labels = _labels(train, names).tolist()
     others = sorted(chain.from_iterable(beside.values()))
     left = {"beside the training images": others} if others else {}
+    left |= {"in a shard, but neither image nor label": list(train.unused)} if train.unused else {}
     return survey(train.keys, labels, look(train.encoded(), int(params["size"]), turn=True), left)
 
 
@@ -101,8 +104,8 @@ def _training(place: Path) -> Table:
     train = table_of(place)
     if train is None:
         raise SpecError(
-            f"{METHOD}: {str(place)!r} holds no train.parquet or train-*.parquet, also not under "
-            "data. Name the file."
+            f"{METHOD}: {str(place)!r} holds neither shards (.tar) nor train.parquet or "
+            "train-*.parquet, also not under data. Name the file."
         )
     return train
 
