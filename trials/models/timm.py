@@ -13,8 +13,7 @@ from typing import Any, Literal
 from torch import nn
 
 from trials import catalog
-from trials.models._any_network import adapted, check, constants_of, unknown
-from trials.normalisation import CONSTANTS
+from trials.models._any_network import constants_of, of_library, unknown
 from trials.spec import SpecError
 
 
@@ -48,10 +47,8 @@ def build(
     tags = [n.partition(".")[2] for n in library.list_pretrained(f"{name}.*")] if tag else [""]
     if tag not in tags:
         raise SpecError(catalog.unknown(f"weights of timm's {name}", tag[:80], tags))
-    _checked(arch, classes, size)
-    config = library.get_pretrained_cfg(arch)
-    own = constants_of(config) if norm == "own" else norm
-    return adapted(_network(arch, classes, size), own)
+    own = constants_of(library.get_pretrained_cfg(arch)) if norm == "own" else norm
+    return of_library("timm", _network, arch, classes, size, own)
 
 
 def _library() -> ModuleType:
@@ -75,14 +72,3 @@ def _network(arch: str, classes: int, size: int) -> nn.Module:
     own: dict[str, Any] = {"img_size": size} if config and config.fixed_input_size else {}
     network: nn.Module = library.create_model(arch, pretrained=False, num_classes=classes, **own)
     return network
-
-
-@functools.lru_cache
-def _checked(arch: str, classes: int, size: int) -> None:
-    """``check``, once a process."""
-    check(
-        f"timm: {arch}",
-        lambda: adapted(_network(arch, classes, size), CONSTANTS["imagenet"]),
-        classes,
-        size,
-    )

@@ -5,14 +5,13 @@ Deviation: normalisation is a hook before the network. Inception's and GoogLeNet
 are in the state dict and not run. A ViT or MaxViT is built for the images' size.
 """
 
-import functools
 from typing import Any, Literal
 
 import torchvision
 from torch import nn
 
-from trials.models._any_network import adapted, check, constants_of, unknown
-from trials.normalisation import CONSTANTS, Constants
+from trials.models._any_network import constants_of, of_library, unknown
+from trials.normalisation import Constants
 from trials.spec import SpecError
 
 
@@ -40,8 +39,8 @@ def build(
     if arch not in known:
         where = "python -c 'import torchvision; print(torchvision.models.list_models())'"
         raise SpecError(unknown("architecture of torchvision", arch, known, where))
-    _checked(arch, classes, size)
-    return adapted(_network(arch, classes, size), _own(arch) if norm == "own" else norm)
+    own = _own(arch) if norm == "own" else norm
+    return of_library("torchvision", _network, arch, classes, size, own)
 
 
 def _names() -> list[str]:
@@ -66,14 +65,3 @@ def _network(arch: str, classes: int, size: int) -> nn.Module:
 def _own(arch: str) -> Constants:
     weights = next(iter(torchvision.models.get_model_weights(arch)), None)
     return constants_of(weights.transforms() if weights else None)
-
-
-@functools.lru_cache
-def _checked(arch: str, classes: int, size: int) -> None:
-    """``check``, once a process."""
-    check(
-        f"torchvision: {arch}",
-        lambda: adapted(_network(arch, classes, size), CONSTANTS["imagenet"]),
-        classes,
-        size,
-    )

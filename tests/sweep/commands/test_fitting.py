@@ -33,7 +33,7 @@ def test_what_a_model_lacks_is_said_for_each_method() -> None:
 def test_the_command_shows_a_line_each_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     for extra in ([], ["--json"]):
         with pytest.raises(SystemExit, match="0"):
-            main(["list", "defenses", "--for", "own_networks:PlainNet", *extra])
+            main(["list", "defenses", "--for", "own_networks:Numbers", *extra])
         said = capsys.readouterr().out
         if extra:
             assert json.loads(said)["defenses"]["clp"]["fits"] is False
