@@ -115,7 +115,8 @@ _HAS: Mapping[str, Callable[[Classifier], bool]] = {
 
 def wants(lacking: Sequence[str]) -> str:
     """What a model lacks of what ``lacks`` says, in words; empty for nothing."""
-    return f"needs a model with {' and '.join(WHAT[need] for need in lacking)}" if lacking else ""
+    parts = " and ".join(WHAT[need] for need in lacking)
+    return f"needs a model with {parts}" if lacking else ""
 
 
 def require(
