@@ -18,7 +18,7 @@ from trials.datasets._class_map import IMAGENET, INDEX, outputs_of
 from trials.datasets._folders import ordered
 from trials.metrics import predictions
 from trials.runtime import TrialRuntime, generator
-from trials.spec import MethodConfig, SpecError, Victim
+from trials.spec import MethodConfig, Scalar, SpecError, Victim
 from trials.types import Images
 from trials.weights.files import load_weights
 from trials.weights.files import outputs_of as outputs_of_file
@@ -157,7 +157,7 @@ def _leading(found: list[_Candidate], raw: Tensor, few: Images, order: str) -> C
 def _clearly(best: _Candidate, other: _Candidate, raw: Tensor, few: Images) -> bool:
     now, then = _right(other, raw, few), _right(best, raw, few)
     won, lost = int((then & ~now).sum()), int((now & ~then).sum())
-    return won - lost > max(LEAD * len(few), SURE * (won + lost) ** 0.5)
+    return bool(won - lost > max(LEAD * len(few), SURE * (won + lost) ** 0.5))
 
 
 def _said(best: _Candidate, share: float, few: Images, why: str) -> ClassOrder:
@@ -186,8 +186,9 @@ def _named(pairs: Iterable[tuple[str, int]]) -> str:
 
 
 def _with(victim: Victim, taken: ClassOrder) -> Victim:
-    own = {"classes": taken.classes, "outputs": taken.outputs} if taken.classes else {}
-    own |= {"order": taken.order} if taken.order else {}
+    own: dict[str, Scalar] = {"order": taken.order} if taken.order else {}
+    if taken.classes:
+        own = {"classes": taken.classes, "outputs": taken.outputs}
     data = victim.dataset
     return catalog.resolve_victim(
         replace(victim, dataset=MethodConfig(data.name, {**data.params, **own}))
