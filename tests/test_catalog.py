@@ -9,7 +9,7 @@ import pytest
 from trials import catalog
 from trials.catalog import signatures
 from trials.catalog.method_kinds import FAMILIES
-from trials.spec import Location, MethodConfig, SpecError, Victim
+from trials.spec import ClassMap, Location, MethodConfig, SpecError, Victim
 
 EVERY = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
 
@@ -39,7 +39,8 @@ def test_the_settings_read_from_the_source_are_those_of_the_signature(kind: str,
             assert setting.choices == get_args(wanted) and setting.type is str
         elif get_origin(wanted) is Annotated:
             base, note = get_args(wanted)
-            assert setting.type is base and setting.location == (wanted is Location)
+            assert setting.type is base and setting.location == (wanted in (Location, ClassMap))
+            assert setting.words == (note if wanted == ClassMap else ())
             assert setting.range == (None if setting.location else note)
         else:
             assert setting.type is wanted and setting.range is None and not setting.choices

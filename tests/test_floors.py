@@ -52,6 +52,7 @@ TOOLS = {
     "inversion",
     "mask_inversion",
     "normalisation",
+    "output_order",
     "provenance",
     "leaving",
     "reporting",

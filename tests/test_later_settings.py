@@ -40,6 +40,18 @@ def test_a_method_that_had_the_setting_from_its_beginning_keeps_it_in_its_id() -
     assert MethodConfig("fst", {"clip": 0.0}).identity()["params"] == {"clip": 0.0}
 
 
+DATASETS_BEFORE = {"image_folder": "73419c24b38544ec", "image_table": "8c1a1c8611928963"}
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS_BEFORE))
+def test_the_id_of_images_without_a_map_is_what_it_was(name: str) -> None:
+    had = {k: v for k, v in LATER[name].items() if k not in ("classes", "outputs")}
+    before = catalog.resolve("datasets", MethodConfig(name, had))
+    assert content_id(before.identity()) == DATASETS_BEFORE[name]
+    mapped = catalog.resolve("datasets", MethodConfig(name, {**had, "classes": "imagenet"}))
+    assert content_id(mapped.identity()) != DATASETS_BEFORE[name]
+
+
 # of digits, small_cnn, badnets and fast at their defaults, before copies had schemes and the cost
 # was measured on the given model
 GAMES_BEFORE = {

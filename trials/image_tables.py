@@ -1,21 +1,24 @@
-"""Tables of images: the rows of a CSV or TSV file, and the Parquet files of a folder. Loads neither
-torch nor Arrow.
+"""Tables of images: the rows of a CSV or TSV file, and the Parquet files or tar shards of a folder.
+Loads neither torch nor Arrow.
 """
 
 import csv
 import io
+import re
 from itertools import islice
 from pathlib import Path
 
 from trials.spec import SpecError
 
 TEXT = (".csv", ".tsv")
-TABLES = (*TEXT, ".parquet")  # endings
+SHARD = ".tar"  # of WebDataset
+TABLES = (*TEXT, ".parquet", SHARD)  # endings
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "img")
 LABELS = ("label", "labels", "class", "classid", "target", "fine_label")
 _LARGEST = 256 * 2**20  # bytes of a table
 _MOST = 1_000_000  # rows of a table
 _SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
+_WORDS = {"train": ("train", "training"), "test": ("test", "testing", "validation", "val", "valid")}
 _PLACES = ("", "data", "plain_text", "default")  # folders in which Hugging Face keeps them
 
 
@@ -30,6 +33,35 @@ def parquet_files(root: Path, split: str) -> list[Path]:
             if files:
                 return sorted(files)
     return []
+
+
+def shard_files(root: Path, split: str) -> list[Path]:
+    """The split's tar files in a folder of WebDataset's shards; none where it has no such files.
+
+    They lie in a folder of the split's name, or have it in theirs (train-0000.tar); where no name
+    says test, all are training shards. A folder with others in it has classes, and no shards.
+    """
+    for name in _WORDS[split]:
+        if found := _shards_alone(root / name):
+            return found
+    found = _shards_alone(root)
+    words = {shard: set(re.split("[^a-z]+", shard.stem.lower())) for shard in found}
+    known = {shard for shard in found if words[shard] & {*_WORDS["train"], *_WORDS["test"]}}
+    if known:
+        return [shard for shard in found if words[shard] & set(_WORDS[split])]
+    return found if split == "train" else []
+
+
+def _shards_alone(folder: Path) -> list[Path]:
+    """The shards of a folder that has no others in it."""
+    if not folder.is_dir() or any(p.is_dir() and p.name[:1] != "." for p in folder.iterdir()):
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() == SHARD and p.is_file())
+
+
+def in_files(root: Path, split: str) -> list[Path]:
+    """The split's Parquet files or shards in a folder; none where it has neither."""
+    return parquet_files(root, split) or shard_files(root, split)
 
 
 def rows(table: Path) -> list[tuple[Path, str]]:

@@ -13,7 +13,7 @@ import torch
 
 from trials import catalog
 from trials.leaving import leaving
-from trials.provenance import of_code, of_device
+from trials.provenance import of_code, of_device, of_model
 from trials.reporting import TrialProgress, reporter
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import Point, Record, Trial, derive
@@ -52,7 +52,11 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
     curve: list[Point] = []
     metrics: Mapping[str, float] = {}
     error, may_go_on, told = None, False, -math.inf
-    provenance = {**of_code(), **of_device(runtime.device)}
+    provenance = {
+        **of_code(),
+        **of_model(trial.victim.model),
+        **of_device(runtime.device),
+    }
     checkpointer = runtime.checkpointer(trial, provenance)
     try:
         play = catalog.find("games", trial.game.name)

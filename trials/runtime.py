@@ -16,6 +16,7 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
+from trials.output_order import in_order
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
 from trials.self_poisoning.layout import layout_of
@@ -135,7 +136,9 @@ class TrialRuntime:
         with torch.random.fork_rng(devices=[]):
             # so that loading a model does not change what the trial draws next
             torch.default_generator.manual_seed(derive(victim.seed, "weights"))
-            model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
+            model: nn.Module = _bound("models", victim.model)(train.logits, train.x.shape[-1])
+        if train.outputs:
+            in_order(model, train.outputs)
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 

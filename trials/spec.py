@@ -57,6 +57,7 @@ NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
 PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]
 Location = Annotated[str, "a file or folder; its content, not its name, enters the id"]
+ClassMap = Annotated[str, ("imagenet", "index")]  # a Location, or one of these words
 
 
 # Settings that these methods were given later, each at the value that stands for what they did
@@ -78,7 +79,8 @@ LATER: Mapping[str, Mapping[str, Scalar]] = {
     "torchvision": _NORM,
     "torchvision_resnet18": _NORM,
     "cifar10": {"size": 32},
-    "image_folder": {"order": "text", "turn": False},
+    "image_folder": {"order": "text", "turn": False, "classes": "", "outputs": 0},
+    "image_table": {"classes": "", "outputs": 0},
     "self_poison": {"scheme": "labels"},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},

@@ -22,6 +22,8 @@ class Images:
         pad: training shifts an image by up to this many pixels (zeros come in), 0 for none.
         flip: training mirrors an image left to right half of the time; only where that keeps the
             label.
+        outputs: which of the model's outputs is which: that of each class, in order, then all
+            others; () where there are no others and the classes are in their order.
     """
 
     x: Tensor
@@ -30,6 +32,12 @@ class Images:
     names: tuple[str, ...] = ()
     pad: int = 0
     flip: bool = False
+    outputs: tuple[int, ...] = ()
+
+    @property
+    def logits(self) -> int:
+        """How many outputs the model has."""
+        return len(self.outputs) or self.classes
 
     def __len__(self) -> int:
         return len(self.y)

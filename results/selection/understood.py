@@ -52,6 +52,7 @@ class Understood:
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     weights: str = ""  # a sentence: what was taken of the model's file
     prepared: tuple[str, ...] = ()  # sentences: size and normalisation of the images, and why
+    order: str = ""  # a sentence: which output each class is, where that is not plain
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,7 +75,7 @@ class Understood:
         )
         best = self.readings[0] if self.readings else None
         return (
-            *([self.weights] if self.weights else []),
+            *filter(None, [self.weights, self.order]),
             *self.prepared,
             f"{self.images} trusted images, {each} of each of {len(self.classes)} classes. "
             f"Training {mirrored}.",

@@ -18,13 +18,31 @@ def list_(
             autocompletion=among(method_views.KINDS),
         ),
     ] = "",
+    model: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="Which defenses or detectors a model can have: an architecture, as --arch of "
+            "defend takes it, or a file of weights.",
+        ),
+    ] = "",
+    size: Annotated[
+        int, typer.Option("--size", help="With --for: side of the model's input, in pixels.")
+    ] = 32,
     as_json: Json = False,
 ) -> None:
     """What there is, with settings, defaults and sources.
 
     Example: poisonsweep list defenses
+
+    Example: poisonsweep list defenses --for torchvision:vgg11_bn
     """
-    method_views.methods(kind, as_json)
+    if not model:
+        method_views.methods(kind, as_json)
+        return
+    from sweep.commands.fitting import fitting  # noqa: PLC0415  (loads torch)
+
+    method_views.fitting(kind, fitting(kind, model, size), as_json)
 
 
 def gallery(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -10,6 +10,9 @@ from results.selection.rules import RULES
 from sweep.console.terminal import Hanging, Plain, shown
 from trials import catalog
 from trials.spec import SpecError
+
+if TYPE_CHECKING:
+    from sweep.commands.fitting import Fitting
 
 KINDS = [*catalog.KINDS, "rules"]  # of methods, for ``list``
 
@@ -28,6 +31,20 @@ def methods(kind: str, as_json: bool) -> None:
             _show_with_settings(console, k, entries)
         elif entries:
             _show_summaries(console, k, entries)
+
+
+def fitting(kind: str, found: "Fitting", as_json: bool) -> None:
+    """Print which methods of a kind fit a model, and why the others do not."""
+    if as_json:
+        fits = {n: {"fits": not why, "why": why or None} for n, why in found.lacks.items()}
+        print(json.dumps({"model": found.model, kind: fits}, indent=1))
+        return
+    console = Plain()
+    console.print(Text(f"{kind} for {shown(found.model)}", "bold"))
+    longest = max(map(len, found.lacks))
+    for name, why in found.lacks.items():
+        text = Text.assemble((name.ljust(longest), "bold cyan"), f"  {why or 'fits'}")
+        console.print(Hanging(text, 2, longest + 4))
 
 
 def _show_summaries(console: Plain, kind: str, entries: Mapping[str, Any]) -> None:

@@ -119,8 +119,8 @@ def defend(
         Path,
         typer.Option(
             "--trusted",
-            help="Trusted images: a folder with one sub-folder a class, a .csv, .tsv or .parquet "
-            "file, or a folder of .parquet files.",
+            help="Trusted images: a folder with one sub-folder a class, a .csv, .tsv, .parquet "
+            "or .tar (WebDataset) file, or a folder of .parquet or .tar files.",
         ),
     ],
     out: Annotated[
@@ -169,6 +169,14 @@ def defend(
         str | None,
         typer.Option(
             "--order", help="Class names sorted as numbers, where all are numbers, or as text."
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            help="Which of the model's outputs each class is: imagenet, index, or a file of names "
+            "and outputs.",
         ),
     ] = None,
     seed: Annotated[
@@ -221,6 +229,7 @@ def defend(
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
         minutes=minutes,
     )
     run_views.understood(prepared.understood, to_stderr=as_json)

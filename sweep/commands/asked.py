@@ -13,7 +13,7 @@ from sweep.spec import sweep_file
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.image_tables import TABLES, parquet_files
+from trials.image_tables import TABLES, in_files
 from trials.self_poisoning import MIXED
 from trials.spec import SpecError
 
@@ -47,7 +47,8 @@ _NOT_HERE = {
     "tune_on": "the given model is what defenses are tuned on",
     "detectors": "defend repairs; run a sweep with detectors instead",
 }
-_OWN = ("flip", "order")  # keys that a sweep for `defend` has and no other
+_ORDERS = ("order", "classes")
+_OWN = ("flip", *_ORDERS)  # keys that a sweep for `defend` has and no other
 # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
 SMALL = 64
 
@@ -66,6 +67,7 @@ def sweep_of(  # noqa: PLR0913
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
 ) -> Sweep:
     """The sweep; what is given here goes before what ``spec`` says.
 
@@ -74,7 +76,7 @@ def sweep_of(  # noqa: PLR0913
     """
     there_are(model, trusted)
     named = model_of(model, arch, norm=norm, mean=mean, std=std)
-    dataset = dataset_of(trusted, spec, flip=flip, order=order)
+    dataset = dataset_of(trusted, spec, flip=flip, order=order, classes=classes)
     side = image_size(named, dataset)[0] if size is None else size
     data = _table(spec, side)
     victim = {
@@ -102,7 +104,12 @@ def there_are(model: Path, trusted: Path) -> None:
 
 
 def dataset_of(
-    trusted: Path, spec: str | Path | None, *, flip: bool | None = None, order: str | None = None
+    trusted: Path,
+    spec: str | Path | None,
+    *,
+    flip: bool | None = None,
+    order: str | None = None,
+    classes: str | Path | None = None,
 ) -> dict[str, Any]:
     """The data set that reads the trusted images, but for its size; what is given here goes before
     what ``spec`` says.
@@ -115,14 +122,45 @@ def dataset_of(
         "name": _kind_of(trusted),
         "root": str(trusted.resolve()),
         "flip": mirrored,
-        "order": data.get("order", "numbers") if order is None else order,
+        **_class_order(data, spec, order, classes),
     }
+
+
+def says_order(
+    spec: str | Path | None, order: str | None = None, classes: str | Path | None = None
+) -> bool:
+    """Whether the user has said which output each class is."""
+    in_spec = bool(spec) and bool(set(_ORDERS) & sweep_file.table_of(Path(str(spec))).keys())
+    return in_spec or order is not None or classes is not None
+
+
+def _class_order(
+    data: Mapping[str, Any],
+    spec: str | Path | None,
+    order: str | None,
+    classes: str | Path | None,
+) -> dict[str, Any]:
+    """The data set's settings that say which output each class is."""
+    given = {"order": order, "classes": classes}
+    if order is None and classes is None:
+        given = {key: data[key] for key in _ORDERS if key in data}
+    if given.get("order") is not None and given.get("classes") is not None:
+        raise SpecError(
+            "order and classes both say which output each class is. Give one of them: --order "
+            "sorts the names, --classes names the outputs."
+        )
+    place = given.get("classes")
+    if place is None:
+        return {"order": given.get("order", "numbers")}
+    words = catalog.describe("datasets", "image_folder").settings["classes"].words
+    folder = Path(spec).parent if spec and classes is None else Path()
+    return {"classes": place if place in words else str((folder / str(place)).resolve())}
 
 
 def _kind_of(trusted: Path) -> str:
     """The data set that reads the trusted images."""
     if trusted.is_dir():
-        return "image_table" if parquet_files(trusted, "train") else "image_folder"
+        return "image_table" if in_files(trusted, "train") else "image_folder"
     if trusted.is_file() and trusted.suffix.lower() in TABLES:
         return "image_table"
     raise SpecError(

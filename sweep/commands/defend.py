@@ -15,7 +15,8 @@ from results.report.page import write
 from results.selection.understood import Understood
 from results.store import Store
 from sweep.commands import outputs, repaired_files
-from sweep.commands.asked import dataset_of, sweep_of, there_are
+from sweep.commands.asked import dataset_of, says_order, sweep_of, there_are
+from sweep.commands.class_orders import class_order, with_order
 from sweep.commands.given_model import model_of, says_norm
 from sweep.commands.image_size import image_size
 from sweep.commands.probe import normalised
@@ -72,6 +73,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
     retry_failed: bool = False,
     minutes: float | None = None,
 ) -> dict[str, Any]:
@@ -83,7 +85,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
             of our models, with settings as ``resnet18:width=16`` or ``timm:name,norm=half``; empty
             for a Hugging Face folder, whose config.json says it.
         trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted
-            by name; or a table of images (.csv, .tsv, .parquet), or a folder of Parquet files.
+            by name; or a table of images (.csv, .tsv, .parquet) or a shard (.tar), or a folder of
+            Parquet files or shards.
         out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
             alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
             it.
@@ -101,7 +104,11 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         device: auto, cpu or cuda; left out, the spec's.
         flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
         order: how class names are sorted: ``numbers`` (names that are all numbers by their value)
-            or ``text``; left out, the spec's ``order``, or numbers.
+            or ``text``; left out, the spec's ``order``, or numbers, or what fits better where the
+            model would not know its images.
+        classes: which of the model's outputs each class is: ``imagenet``, ``index``, or a file of
+            names and outputs; left out, the spec's ``classes``, or the classes are the outputs in
+            their order, or what fits the model.
         retry_failed: run those trials again that failed in an earlier call.
         minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
             with ``spec`` no limit.
@@ -129,6 +136,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
         minutes=minutes,
     )
     return carry_out(prepared, retry_failed=retry_failed)
@@ -150,6 +158,7 @@ def prepare(  # noqa: PLR0913
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
     minutes: float | None = None,
 ) -> Order:
     """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
@@ -166,7 +175,9 @@ def prepare(  # noqa: PLR0913
     named = model_of(model, arch, norm=norm, mean=mean, std=std)
     sized = f"The model gets images of {size} x {size} pixels, as asked for."
     if size is None:
-        size, sized = image_size(named, dataset_of(trusted, spec, flip=flip, order=order))
+        size, sized = image_size(
+            named, dataset_of(trusted, spec, flip=flip, order=order, classes=classes)
+        )
     sweep = sweep_of(
         model,
         arch,
@@ -180,20 +191,25 @@ def prepare(  # noqa: PLR0913
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
     )
     outputs.refuse(out, model, trusted)
     url = outputs.url_of(out)
     worker_config = runner.worker_config_of(sweep, url)
     runner.fits_here(sweep.compute, use_ray, None)
+    runtime, told = make_runtime(worker_config), says_order(spec, order, classes)
+    taken = class_order(runtime, sweep.victims[0], told=told)
+    sweep = replace(sweep, victims=(with_order(sweep.victims[0], taken),))
     with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
         there, left_out = runner.worker_config_of(sweep, url, nowhere), list[str]()
         if spec is None:  # nobody asked for these defenses by name
             sweep, left_out = without_unfit(sweep, there)
         check(sweep, there)
-    runtime = make_runtime(worker_config)
     victim, said = normalised(runtime, sweep.victims[0], asked=says_norm(named))
     sweep = replace(sweep, victims=(victim,))
-    understood = replace(understand(runtime, victim), prepared=(sized, *filter(None, [said])))
+    understood = replace(
+        understand(runtime, victim, taken.said), prepared=(sized, *filter(None, [said]))
+    )
     title = f"{sweep.name}: {model.name}"
     return Order(
         sweep=sweep,

@@ -183,7 +183,7 @@ def _provide(trial: Trial, runtime: "TrialRuntime", from_scratch: bool, artifact
 
 
 def _again(stored: Record, runtime: "TrialRuntime") -> Record:
-    from trials.provenance import of_code, of_device  # noqa: PLC0415
+    from trials.provenance import of_code, of_device, of_model  # noqa: PLC0415
     from trials.run import perform, run  # noqa: PLC0415
 
     if stored.status != "pruned":
@@ -193,7 +193,11 @@ def _again(stored: Record, runtime: "TrialRuntime") -> Record:
     if len(curve) < len(stored.curve):
         return running.record
     running.close()
-    provenance = {**of_code(), **of_device(runtime.device)}
+    provenance = {
+        **of_code(),
+        **of_model(stored.trial.victim.model),
+        **of_device(runtime.device),
+    }
     return Record(trial=stored.trial, status="pruned", curve=tuple(curve), provenance=provenance)
 
 

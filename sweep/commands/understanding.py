@@ -4,7 +4,7 @@ forward passes in all.
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from trials.metrics import predictions
 from trials.models._normalize import Normalize
 from trials.normalisation import CONSTANTS
 from trials.runtime import TrialRuntime, generator
-from trials.spec import SpecError, Victim
+from trials.spec import Scalar, SpecError, Victim
 from trials.types import Images
 from trials.weights.files import load_weights
 from trials.weights.shards import files_of
@@ -34,12 +34,13 @@ Change = Callable[[Tensor], Tensor]
 SURVEYED = {"image_folder": image_folder.surveyed, "image_table": image_table.surveyed}
 
 
-def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
+def understand(runtime: TrialRuntime, victim: Victim, order: str = "") -> Understood:
     """Look at the images and at the model's answers to them.
 
     Args:
         runtime: where the model runs.
         victim: a given model with an ``image_folder`` or ``image_table``.
+        order: a sentence on the order of the classes, for the user.
 
     Raises:
         SpecError: the model does not know its trusted images: wrong class order, size,
@@ -55,13 +56,12 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
     ]
     few, right = images.take(sample), guessed[sample] == images.y[sample]
     tried = _tried(model, few)
-    names, order = images.names, str(data["order"])
     # in the wrong order no other reading can be judged
-    read = other_order(images.y, guessed, names, order) or [
+    read = _wrong_order(images, guessed, data) or [
         *_reread(victim, tried, right),
-        *exchanged(images.y, guessed, names),
+        *([] if images.outputs else exchanged(images.y, guessed, images.names)),
     ]
-    warnings = [*_twice(seen), *read]
+    warnings = [*_unseen(images), *_twice(seen), *read]
     if data["flip"]:
         warnings += _mirrored(model, few, right)
     accuracy = _share(guessed == images.y)
@@ -71,7 +71,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
         images=len(images),
         size=int(data["size"]),
         flip=bool(data["flip"]),
-        classes=_classes(images.y, guessed, names),
+        classes=_classes(images, guessed),
         skipped=seen.skipped,
         examples=seen.examples,
         converted=seen.converted,
@@ -83,6 +83,7 @@ def understand(runtime: TrialRuntime, victim: Victim) -> Understood:
         ),
         warnings=tuple(warnings),
         weights=taken.line(),
+        order=order,
     )
     _known(found)
     return found
@@ -111,6 +112,26 @@ def _known(found: Understood) -> None:
     raise SpecError(" ".join([said, *(found.warnings or [check])]))
 
 
+def _wrong_order(images: Images, guessed: Tensor, data: Mapping[str, Scalar]) -> list[str]:
+    """A sentence where the names fit better in the other order; none where the order is given by
+    their outputs.
+    """
+    if data.get("classes"):
+        return []
+    return other_order(images.y, guessed, images.names, str(data["order"]))
+
+
+def _unseen(images: Images) -> list[str]:
+    """A warning where the model has outputs of which there are no images."""
+    if not (number := images.logits - images.classes):
+        return []
+    return [
+        f"the model has {images.logits:,} outputs, and the trusted images are of {images.classes} "
+        f"of them: a backdoor whose target is one of the other {number:,} is not looked for, and "
+        "what a repair does to their classes is not measured."
+    ]
+
+
 def _twice(seen: Survey) -> list[str]:
     """A warning where the same image lies in two classes, so that one of its labels is wrong."""
     if not seen.twice:
@@ -133,15 +154,15 @@ def _guessed(model: nn.Module, images: Images) -> Tensor:
         ) from problem
 
 
-def _classes(y: Tensor, guessed: Tensor, names: tuple[str, ...]) -> tuple[Class, ...]:
-    found = []
-    for label, name in enumerate(names):
-        counts = torch.bincount(guessed[y == label], minlength=len(names))
+def _classes(images: Images, guessed: Tensor) -> tuple[Class, ...]:
+    found, names = [], [*images.names]
+    names += [f"output {output}" for output in images.outputs[images.classes :]]
+    for label in range(images.classes):
+        counts = torch.bincount(guessed[images.y == label], minlength=len(names))
         number, hits = int(counts.sum()), int(counts[label])
         counts[label] = 0
-        found.append(
-            Class(name, number, hits / number, names[int(counts.argmax())] if counts.any() else "")
-        )
+        other = names[int(counts.argmax())] if counts.any() else ""
+        found.append(Class(names[label], number, hits / number, other))
     return tuple(found)
 
 

@@ -55,25 +55,34 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
 def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:
     """The sweep without the defenses that a model of it cannot bear, and a line for each of these.
 
+    Those that draw a new head are not for a model that has outputs of which there are no images.
+
     Raises:
         SpecError: a model cannot be built.
     """
     runtime = make_runtime(replace(worker_config, device="cpu"))
     alike = {expansion.key_of(v.model): v for v in sweep.victims}
-    models = [
-        (v.model.name, runtime.fresh(v), runtime.poisoning(v).train.x.shape[1:])
-        for v in alike.values()
-    ]
+    models = [(v.model.name, runtime.fresh(v), runtime.poisoning(v).train) for v in alike.values()]
     left_out: dict[str, str] = {}
     for defense in sweep.defenses:
-        needs = catalog.describe("defenses", defense.name).needs
-        for name, model, shape in models:
+        for name, model, train in models:
             try:
-                require(defense.name, model, needs, name, shape)
+                _fits(defense.name, model, name, train)
             except SpecError as problem:
                 left_out[defense.name] = f"{defense.name} is left out: {problem}"
     kept = tuple(d for d in sweep.defenses if d.name not in left_out)
     return replace(sweep, defenses=kept), list(left_out.values())
+
+
+def _fits(defense: str, model: nn.Module, name: str, train: Images) -> None:
+    """Raises SpecError where the model cannot bear a defense that nobody asked for by name."""
+    known = catalog.describe("defenses", defense)
+    require(defense, model, known.needs, name, train.x.shape[1:])
+    if known.family == "head_shift" and train.logits > train.classes:
+        raise SpecError(
+            f"it draws all {train.logits:,} outputs of the model anew, and there are images of "
+            f"{train.classes} of them. Name it in --spec to run it all the same."
+        )
 
 
 def _methods(sweep: Sweep) -> list[tuple[str, str]]:

@@ -202,9 +202,8 @@ def _configs(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
         for key, setting in method.settings.items():
             place = params.get(key)
             if (
-                setting.location
-                and isinstance(place, str)
-                and place
+                isinstance(place, str)
+                and setting.is_path(place)
                 and not place.startswith(("/", "~", "$"))
             ):
                 params[key] = str(folder / place)

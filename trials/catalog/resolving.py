@@ -30,7 +30,7 @@ def resolve(kind: str, config: MethodConfig) -> MethodConfig:
         value = _checked(config.name, setting, config.params.get(key, default))
         if key in method.added_later and value == setting.default:
             continue
-        if setting.location and value != "":
+        if setting.is_path(value):
             value, files[key] = _located(config.name, key, str(value))
         params[key] = value
     return MethodConfig(config.name, params, files)

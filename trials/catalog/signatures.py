@@ -23,7 +23,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from trials import spec
 from trials.catalog.method_kinds import FAMILIES, KINDS, NEEDS, unknown
-from trials.spec import Location, Range, Scalar
+from trials.spec import ClassMap, Location, Range, Scalar
 
 _DECLARED = ("ADDED_LATER", "COMPARES", "DEFAULTS", "FAMILY", "NEEDS")
 Defaults = Mapping[str, Mapping[str, Mapping[str, Scalar]]]
@@ -41,14 +41,19 @@ class Setting:
     range: Range | None = None
     choices: tuple[str, ...] = ()
     location: bool = False
+    words: tuple[str, ...] = ()  # values of a location that are no path
     doc: str = ""
+
+    def is_path(self, value: object) -> bool:
+        """Whether a value of this setting names a file or folder."""
+        return self.location and value not in ("", *self.words)
 
     @property
     def accepts(self) -> str:
         if self.choices:
             return "one of " + ", ".join(map(repr, self.choices))
         if self.location:
-            return "a file or folder that exists"
+            return " or ".join([*map(repr, self.words), "a file or folder that exists"])
         return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[
             self.type
         ] + (f" in {self.range}" if self.range else "")
@@ -169,6 +174,8 @@ def _setting(path: Path, arg: ast.arg, default: ast.expr | None, doc: str) -> Se
     if name in _PLAIN:
         return Setting(arg.arg, _PLAIN[name], value, doc=doc)
     base, note = get_args(_ALIASES[name])
+    if _ALIASES[name] is ClassMap:
+        return Setting(arg.arg, str, value, location=True, words=note, doc=doc)
     if _ALIASES[name] is Location:
         return Setting(arg.arg, str, value, location=True, doc=doc)
     return Setting(arg.arg, base, value, range=note, doc=doc)

@@ -4,7 +4,7 @@ from trials.classifier._cache import hand_on
 from trials.classifier._head import Head
 from trials.classifier._prunable import Prunable
 from trials.classifier._stages import Stage, numbered
-from trials.classifier.capabilities import WHAT, Classifier, require
+from trials.classifier.capabilities import WHAT, Classifier, require, wants
 from trials.classifier.features import with_features, with_latents
 from trials.classifier.inputs import with_inputs
 
@@ -17,6 +17,7 @@ __all__ = [
     "hand_on",
     "numbered",
     "require",
+    "wants",
     "with_features",
     "with_inputs",
     "with_latents",

@@ -16,6 +16,7 @@ from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trials.classifier._graph import Graph
+from trials.output_order import without_order
 
 IMAGES = 2
 _DRAWN = 65_537  # a prime, so that no two rows of a weight are the same
@@ -93,7 +94,7 @@ def trace(model: nn.Module, shape: Shape) -> Trace | None:
     """
     rng = Generator().manual_seed(0)
     x = torch.rand(IMAGES, *shape, generator=rng).to(_like(model))
-    probe = copy.deepcopy(model).eval()
+    probe = without_order(copy.deepcopy(model).eval())
     _draw(probe, rng)
     return _run(probe, x)
 

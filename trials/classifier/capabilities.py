@@ -113,6 +113,12 @@ _HAS: Mapping[str, Callable[[Classifier], bool]] = {
 }
 
 
+def wants(lacking: Sequence[str]) -> str:
+    """What a model lacks of what ``lacks`` says, in words; empty for nothing."""
+    parts = " and ".join(WHAT[need] for need in lacking)
+    return f"needs a model with {parts}" if lacking else ""
+
+
 def require(
     method: str,
     model: nn.Module,
@@ -129,8 +135,8 @@ def require(
         name: what the model is called in the line.
         shape: of an image, (c, h, w), as ``Classifier`` takes it.
     """
-    for need in Classifier(model, shape).lacks(needs):
+    if lacking := Classifier(model, shape).lacks(needs):
         raise SpecError(
-            f"{method} needs a model with {WHAT[need]}, and {name} has none: leave {method} out, "
-            "or choose another model."
+            f"{method} {wants(lacking[:1])}, and {name} has none: leave {method} out, or choose "
+            "another model."
         )

@@ -20,7 +20,7 @@ from trials.datasets._cache import cached
 from trials.datasets._files import fingerprint, rgb
 from trials.spec import SpecError, content_id
 
-_ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 _CHUNK = 256  # images decoded together, at most
 _BYTES = 256 * 2**20  # of images decoded together
 _LARGEST = 4096  # pixels of a side; a larger one is taken for a typing error
@@ -74,12 +74,12 @@ def images_in(method: str, top: Path, folder: Path) -> list[Path]:
                     _stays(method, top, path)
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(path)
-                elif path.suffix.lower() in _ENDINGS and entry.is_file():
+                elif path.suffix.lower() in IMAGE_ENDINGS and entry.is_file():
                     found.append(path)
     if not found:
         raise SpecError(
             f"{method}: class folder {str(folder)!r} holds no images "
-            f"({', '.join(sorted(_ENDINGS))})."
+            f"({', '.join(sorted(IMAGE_ENDINGS))})."
         )
     return sorted(found)
 

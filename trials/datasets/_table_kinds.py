@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trials.datasets import _shards
 from trials.datasets._cache import cached
 from trials.datasets._files import fingerprint
 from trials.datasets._folders import decoded, squares
 from trials.datasets._parquet import Parquet
-from trials.image_tables import LABELS, TABLES, TEXT, parquet_files, rows, there
+from trials.image_tables import LABELS, SHARD, TABLES, TEXT, in_files, rows, there
 from trials.spec import SpecError, content_id
 
 METHOD = "image_table"
@@ -25,10 +26,12 @@ class Table:
 
     Attributes:
         labels: name of the class of each.
-        keys: name of each image: a path in the table's folder, or a Parquet file and row.
+        keys: name of each image: a path in the table's folder, a Parquet file and row, or a shard
+            and the name in it.
         names: classes in the order that the table itself gives; () where it gives none.
         pixels: uint8 (n, 3, size, size) for a size.
         encoded: the bytes of each image, one after the other.
+        unused: names of files in the table that are not used.
     """
 
     labels: list[str]
@@ -36,24 +39,52 @@ class Table:
     names: tuple[str, ...]
     pixels: Callable[[int], Tensor]
     encoded: Callable[[], Iterator[Callable[[], bytes]]]
+    unused: tuple[str, ...] = ()
 
 
 def table_of(path: Path, split: str = "train") -> Table | None:
-    """The split of a file, or of a folder of Parquet files; None for a folder without that split.
+    """The split of a file, or of a folder of Parquet files or shards; None for a folder without
+    that split.
 
     Raises:
         SpecError: it cannot be read, or a row has no label.
     """
     if path.is_dir():
-        files = parquet_files(path, split)
-        return _of_parquet(files) if files else None
+        files = in_files(path, split)
+        return _of_files(files) if files else None
     ending = path.suffix.lower()
     if not path.is_file() or ending not in TABLES:
         raise SpecError(
             f"{METHOD}: {str(path)!r} is neither a file that ends in {', '.join(TABLES)} nor a "
-            "folder of Parquet files."
+            "folder of Parquet files or tar shards."
         )
-    return _of_text(path) if ending in TEXT else _of_parquet([path])
+    return _of_text(path) if ending in TEXT else _of_files([path])
+
+
+def _of_files(files: list[Path]) -> Table:
+    shards = files[0].suffix.lower() == SHARD
+    return _of_shards(files) if shards else _of_parquet(files)
+
+
+def _of_shards(files: list[Path]) -> Table:
+    found = _shards.read(METHOD, files)
+    samples = found.samples
+
+    def pixels(size: int) -> Tensor:
+        key = content_id([fingerprint(files[0].parent, files), size])
+        shape = (len(samples), 3, size, size)
+        return cached(
+            f"{METHOD}-{key}", shape, lambda: squares(_shards.encoded(samples), size, 1.0, True)
+        )
+
+    return Table(
+        labels=[sample.label for sample in samples],
+        keys=[sample.name for sample in samples],
+        names=(),
+        pixels=pixels,
+        encoded=lambda: _shards.readers(samples),
+        unused=tuple(found.unused),
+    )
 
 
 def _of_text(path: Path) -> Table:

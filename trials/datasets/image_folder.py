@@ -13,11 +13,12 @@ from typing import Literal
 
 import torch
 
+from trials.datasets._class_map import arranged
 from trials.datasets._files import located
 from trials.datasets._folders import decoded, folders, images_in, ordered
 from trials.datasets._splits import held_out, split_folders
 from trials.datasets._survey import Survey, look, survey, unused
-from trials.spec import Count, Fraction, Location, PositiveInt, Scalar, SpecError
+from trials.spec import ClassMap, Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
 
@@ -32,6 +33,8 @@ def load(
     flip: bool = True,
     order: Literal["numbers", "text"] = "numbers",
     turn: bool = True,
+    classes: ClassMap = "",
+    outputs: Count = 0,
 ) -> Images:
     """The training or test images under ``root``.
 
@@ -47,6 +50,10 @@ def load(
         order: of the classes: numbers sorts names that are all numbers by their value, text all
             names as text (10 before 2).
         turn: images are turned as their EXIF orientation says; false takes them as stored.
+        classes: which of the model's outputs each class is, where they are not all outputs in their
+            order: imagenet (classes named by synset, number or name), index (named by the output's
+            number), or a text, CSV or JSON file of names and outputs.
+        outputs: number of the model's outputs, with classes; 0 for as many as that knows of.
 
     Raises:
         SpecError: no such folder, no test images, fewer than two classes, an empty class, an
@@ -55,7 +62,8 @@ def load(
     top = located("image_folder", root)
     base, names, files, labels = listed(top, split, test_share, order)
     x = decoded("image_folder", base, files, size, turn=turn)
-    return Images(x, torch.tensor(labels), len(names), tuple(names), pad=pad, flip=flip)
+    images = Images(x, torch.tensor(labels), len(names), tuple(names), pad=pad, flip=flip)
+    return arranged(images, "image_folder", order, classes, outputs)
 
 
 def surveyed(params: Mapping[str, Scalar]) -> Survey:

@@ -1,10 +1,11 @@
 """Image table: your own images, one row an image with its label.
 
-Source: a CSV or TSV file of path and label; or Parquet as Hugging Face's datasets write it.
+Source: a CSV or TSV file of path and label; Parquet as Hugging Face's datasets write it; or
+WebDataset's tar shards of KEY.jpg and KEY.cls.
 Deviation: the largest square in an image's centre is kept, scaled to ``size`` pixels, and images
 are turned as their EXIF orientation says. Classes are in the order of the schema's names; without
 them labels are sorted, numbers by their value. A path that leads out of the table's folder is
-refused, so a table cannot pull in other files.
+refused, so a table cannot pull in other files; shards are read in place, never unpacked.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +16,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trials.datasets._class_map import arranged
 from trials.datasets._files import expanded
 from trials.datasets._folders import ordered, small
 from trials.datasets._splits import held_out
 from trials.datasets._survey import Survey, look, survey, unused
 from trials.datasets._table_kinds import METHOD, Table, table_of
-from trials.image_tables import parquet_files
-from trials.spec import Count, Fraction, Location, PositiveInt, Scalar, SpecError
+from trials.image_tables import in_files
+from trials.spec import ClassMap, Count, Fraction, Location, PositiveInt, Scalar, SpecError
 from trials.types import Images
 
 
@@ -36,15 +38,18 @@ def load(
     pad: Count = 4,
     flip: bool = True,
     order: Literal["numbers", "text"] = "numbers",
+    classes: ClassMap = "",
+    outputs: Count = 0,
 ) -> Images:
     """The training or test images of a table.
 
     Args:
         split: ``train`` or ``test``.
         root: a .csv or .tsv file with the columns path and label, its paths relative to its folder;
-            a .parquet file with the columns image (or img) and label; or a folder with
-            train-*.parquet and, for the test, test-*.parquet or validation-*.parquet, also under
-            data.
+            a .parquet file with the columns image (or img) and label; a .tar shard; or a folder
+            with train-*.parquet and, for the test, test-*.parquet or validation-*.parquet, also
+            under data; or a folder of shards, told apart by train, test and val in their names or
+            folders.
         test: a file of the same kinds that holds the test images.
         size: side of the images in pixels after scaling and cropping.
         test_share: share of each class kept as test images, where there are no others.
@@ -53,6 +58,10 @@ def load(
             (text, signs).
         order: of the classes: numbers takes the schema's order, or sorts labels that are all
             numbers by their value; text sorts all names as text.
+        classes: which of the model's outputs each class is, where they are not all outputs in their
+            order: imagenet (classes named by synset, number or name), index (named by the output's
+            number), or a text, CSV or JSON file of names and outputs.
+        outputs: number of the model's outputs, with classes; 0 for as many as that knows of.
 
     Raises:
         SpecError: no such file, no path or label in a row, fewer than two classes, or an image that
@@ -73,19 +82,21 @@ def load(
     images = Images(
         table.pixels(size), _labels(table, names), len(names), names, pad=pad, flip=flip
     )
-    return images.take(_part(train, names, split, test_share)) if test_share else images
+    images = images.take(_part(train, names, split, test_share)) if test_share else images
+    return arranged(images, METHOD, order, classes, outputs)
 
 
 def surveyed(params: Mapping[str, Scalar]) -> Survey:
-    """What is done to the images, all of which are used, and what lies beside Parquet files."""
+    """What is done to the images, all of which are used, and what lies beside them."""
     place = Path(str(params["root"]))
-    used = set(parquet_files(place, "train"))
+    used = set(in_files(place, "train"))
     beside = unused(place, place, used) if place.is_dir() else {}
     train = _training(place)
     names = _names(train, str(params["order"]), place)
     labels = _labels(train, names).tolist()
     others = sorted(chain.from_iterable(beside.values()))
     left = {"beside the training images": others} if others else {}
+    left |= {"in a shard, but neither image nor label": list(train.unused)} if train.unused else {}
     return survey(train.keys, labels, look(train.encoded(), int(params["size"]), turn=True), left)
 
 
@@ -98,8 +109,8 @@ def _training(place: Path) -> Table:
     train = table_of(place)
     if train is None:
         raise SpecError(
-            f"{METHOD}: {str(place)!r} holds no train.parquet or train-*.parquet, also not under "
-            "data. Name the file."
+            f"{METHOD}: {str(place)!r} holds neither shards (.tar) nor train.parquet or "
+            "train-*.parquet, also not under data. Name the file."
         )
     return train
 

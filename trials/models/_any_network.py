@@ -5,6 +5,7 @@ of its state dict: what the network's own library saved is read, and what is sav
 """
 
 import difflib
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _NORMALIZE = "normalize_input"  # the name of the layer; no network has one of t
 _AUXILIARY = ("AuxLogits", "aux1", "aux2")  # heads of Inception and GoogLeNet for training alone
 _NEAREST = 5  # names that an error suggests
 Build = Callable[[], nn.Module]
+Make = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +74,45 @@ def constants_of(config: object) -> Constants:
     return (found[0], found[1]) if all(len(c) == 3 for c in found) else CONSTANTS["imagenet"]  # type: ignore[return-value]
 
 
-def check(what: str, build: Build, classes: int, size: int) -> None:
-    """Try two images, on torch's device without memory where the network can be built there.
+def of_library(
+    library: str, make: Make, arch: str, classes: int, size: int, constants: str | Constants
+) -> nn.Module:
+    """A library's network, adapted, once one like it was tried.
+
+    Args:
+        library: its name, which begins an error with the network's.
+        make: makes the network of that name, for so many classes and that size.
+        arch: the network's name in the library.
+        classes: logits that it must give.
+        size: side of the images in pixels.
+        constants: as for ``adapted``.
+
+    Raises:
+        SpecError: as ``check`` does.
+    """
+    check(f"{library}: {arch}", make, (arch, classes, size), classes, size)
+    return adapted(make(arch, classes, size), constants)
+
+
+@functools.lru_cache
+def check(what: str, make: Make, given: tuple[str | int, ...], classes: int, size: int) -> None:
+    """Try two images, once a process, on torch's device without memory where the network can be
+    built there.
 
     Args:
         what: the network's name, which begins an error.
-        build: makes the adapted network.
+        make: makes the network.
+        given: what it is called with.
         classes: logits that it must give.
         size: side of the images in pixels.
 
     Raises:
         SpecError: it cannot be built, is too large, or does not take such images.
     """
+
+    def build() -> nn.Module:
+        return adapted(make(*given), "imagenet")
+
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -10,7 +10,7 @@ not in the steps of its image processor.
 import functools
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -98,8 +98,8 @@ def _checked(file: str, changed: int, classes: int, size: int) -> None:
     """``check``, once a process for a file that stays as it is."""
     what = f"hugging_face: the network of {file!r}"
 
-    def build() -> Any:
-        return adapted(_network(file, classes), CONSTANTS["imagenet"])
+    def network(*_: object) -> nn.Module:
+        return _network(file, classes)
 
-    check_weights(what, build)
-    check(what, build, classes, size)
+    check_weights(what, network)
+    check(what, network, (file, changed), classes, size)

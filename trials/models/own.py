@@ -5,7 +5,6 @@ Deviation: normalisation is a hook before the network.
 """
 
 import ast
-import functools
 import importlib
 import inspect
 from collections.abc import Callable
@@ -58,24 +57,13 @@ def build(
         SpecError: it cannot be imported or called, gives no new network each time, or the network
             does not take images of that size.
     """
-    _checked(callable, arguments, classes, size)
+    _called(callable, arguments, classes)  # what it lacks is found before the network is tried
+    check(f"own: {callable}", _network, (callable, arguments, classes), classes, size)
     network = _network(callable, arguments, classes)
     constants = asked_for(norm, mean, std)
     if constants == "own":
         constants = constants_of(getattr(network, "pretrained_cfg", None))
     return adapted(network, constants)
-
-
-@functools.lru_cache
-def _checked(place: str, arguments: str, classes: int, size: int) -> None:
-    """``check``, once a process."""
-    _called(place, arguments, classes)  # what it lacks is found before the network is tried
-    check(
-        f"own: {place}",
-        lambda: adapted(_network(place, arguments, classes), "imagenet"),
-        classes,
-        size,
-    )
 
 
 def _network(place: str, arguments: str, classes: int) -> nn.Module:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from torch import nn
 
 from trials import catalog
-from trials.models._any_network import ImageSize, adapted, check, constants_of, unknown
-from trials.normalisation import CONSTANTS, asked_for
+from trials.models._any_network import ImageSize, constants_of, of_library, unknown
+from trials.normalisation import asked_for
 from trials.spec import SpecError
 
 
@@ -53,11 +53,10 @@ def build(
     tags = [n.partition(".")[2] for n in library.list_pretrained(f"{name}.*")] if tag else [""]
     if tag not in tags:
         raise SpecError(catalog.unknown(f"weights of timm's {name}", tag[:80], tags))
-    _checked(arch, classes, size)
     constants = asked_for(norm, mean, std)
     if constants == "own":
         constants = constants_of(library.get_pretrained_cfg(arch))
-    return adapted(_network(arch, classes, size), constants)
+    return of_library("timm", _network, arch, classes, size, constants)
 
 
 def own_size(*, arch: str, **_: object) -> ImageSize | None:
@@ -92,14 +91,3 @@ def _network(arch: str, classes: int, size: int) -> nn.Module:
     own: dict[str, Any] = {"img_size": size} if config and config.fixed_input_size else {}
     network: nn.Module = library.create_model(arch, pretrained=False, num_classes=classes, **own)
     return network
-
-
-@functools.lru_cache
-def _checked(arch: str, classes: int, size: int) -> None:
-    """``check``, once a process."""
-    check(
-        f"timm: {arch}",
-        lambda: adapted(_network(arch, classes, size), CONSTANTS["imagenet"]),
-        classes,
-        size,
-    )

@@ -5,14 +5,13 @@ Deviation: normalisation is a hook before the network. Inception's and GoogLeNet
 are in the state dict and not run. A ViT or MaxViT is built for the images' size.
 """
 
-import functools
 from typing import Any, Literal
 
 import torchvision
 from torch import nn
 
-from trials.models._any_network import ImageSize, adapted, check, constants_of, unknown
-from trials.normalisation import CONSTANTS, Constants, asked_for
+from trials.models._any_network import ImageSize, constants_of, of_library, unknown
+from trials.normalisation import Constants, asked_for
 from trials.spec import SpecError
 
 
@@ -45,9 +44,9 @@ def build(
     if arch not in known:
         where = "python -c 'import torchvision; print(torchvision.models.list_models())'"
         raise SpecError(unknown("architecture of torchvision", arch, known, where))
-    _checked(arch, classes, size)
-    constants = asked_for(norm, mean, std)
-    return adapted(_network(arch, classes, size), _own(arch) if constants == "own" else constants)
+    asked = asked_for(norm, mean, std)
+    constants = _own(arch) if asked == "own" else asked
+    return of_library("torchvision", _network, arch, classes, size, constants)
 
 
 def own_size(*, arch: str, **_: object) -> ImageSize | None:
@@ -84,14 +83,3 @@ def _transforms(arch: str) -> Any:
     """What the library does to images before its own weights; None where it has none."""
     weights = next(iter(torchvision.models.get_model_weights(arch)), None)
     return weights.transforms() if weights else None
-
-
-@functools.lru_cache
-def _checked(arch: str, classes: int, size: int) -> None:
-    """``check``, once a process."""
-    check(
-        f"torchvision: {arch}",
-        lambda: adapted(_network(arch, classes, size), CONSTANTS["imagenet"]),
-        classes,
-        size,
-    )

@@ -91,6 +91,34 @@ def load_weights(
     return fill(model, tensors, str(file), may_differ=may_differ, where=opened[0].where)
 
 
+def outputs_of(model: nn.Module, path: str | os.PathLike[str], outputs: int) -> int | None:
+    """How many outputs the model in the file has; None where the file would not fit ``model`` with
+    another number of outputs either.
+
+    Args:
+        model: left alone.
+        path: as for ``load_weights``.
+        outputs: of ``model``.
+
+    Raises:
+        SpecError: no such file, or no weights.
+    """
+    file, ours = Path(path).expanduser(), shapes_of(_tensors(model))
+    shapes: Shapes = {}
+    for part in files_of(file) if is_hugging_face(file) else (file,):
+        if is_safetensors(part):
+            shapes = {**shapes, **safetensors_header(part)[0]}
+        else:
+            shapes = {**shapes, **shapes_of(read_torch(part, _most(model)).tensors)}
+    found = match(ours, shapes, str(file))
+    if found.missing(ours) or found.unexpected:
+        return None
+    pairs = [(ours[k], shapes[found.names[k]]) for k in found.other_shapes(ours, shapes)]
+    heads = all(own[1:] == theirs[1:] and own[:1] == (outputs,) for own, theirs in pairs)
+    numbers = {theirs[0] if theirs else 0 for _, theirs in pairs} or {outputs}
+    return numbers.pop() if heads and len(numbers) == 1 else None
+
+
 def save_weights(
     model: nn.Module, path: str | os.PathLike[str], names: Mapping[str, str] | None = None
 ) -> None:

@@ -118,7 +118,8 @@ def check_fit(
         _, theirs, ours = sizes[0]
         raise SpecError(
             f"{said}, but for its head it would: {'; '.join(faults)}. It is a model of {theirs[0]} "
-            f"classes, and {ours[0]} are asked for: as many as there are class folders."
+            f"classes, and {ours[0]} are asked for: as many as there are class folders. --classes "
+            "(in a sweep: classes of the data set) says which of its outputs they are."
         )
     kind = ": it is of another architecture: " if missing else ": "
     raise SpecError(f"{said}{kind}{'; '.join(faults)}. {hint(shapes)}")
