@@ -8,7 +8,7 @@ from typing import Any
 
 from results.selection.rules import OWN_RULE
 from sweep.spec import sweep_file
-from sweep.spec.architecture import parsed
+from sweep.spec.architecture import as_table
 from sweep.spec.old_words import modern
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
@@ -53,9 +53,9 @@ SMALL = 64
 
 def sweep_of(  # noqa: PLR0913
     model: Path,
-    arch: str,
+    arch: str | Mapping[str, Any],
     trusted: Path,
-    spec: str | Path | None = None,
+    spec: str | Path | Mapping[str, Any] | None = None,
     *,
     size: int = 32,
     seed: int | None = None,
@@ -68,14 +68,15 @@ def sweep_of(  # noqa: PLR0913
     Raises:
         SpecError: for whatever is wrong, but what lies in the files.
     """
-    name, params = parsed(arch)
+    architecture = as_table(arch) if isinstance(arch, str) else arch
     for path, what in ((model, "--model"), (trusted, "--trusted")):
         if not path.exists():
             raise SpecError(f"{what} names {str(path)!r}, which does not exist.")
     data = _table(spec, size)
     mirrored = data.get("flip", True) if flip is None else flip
     if not isinstance(mirrored, bool):
-        raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
+        where = "spec" if isinstance(spec, Mapping) else spec
+        raise SpecError(f"{where}: flip must be true or false, got {mirrored!r}.")
     dataset = {
         "name": _kind_of(trusted),
         "root": str(trusted.resolve()),
@@ -85,7 +86,7 @@ def sweep_of(  # noqa: PLR0913
     }
     victim = {
         "dataset": dataset,
-        "model": {"name": name, **params},
+        "model": architecture,
         "training": {"name": "given", "weights": str(model.resolve())},
     }
     # confirmed is what is applied, once that is known
@@ -112,7 +113,7 @@ def _kind_of(trusted: Path) -> str:
     )
 
 
-def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
+def _table(spec: str | Path | Mapping[str, Any] | None, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
     carry three kinds of trigger, distilled, and on the reconstructed one.
     """
@@ -124,7 +125,9 @@ def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
             "self_poisoning": {"attack": MIXED, "scheme": _SCHEME, "reach": _REACH},
             "defenses": [_default(name, profile) for name in DEFENSES],
         }
-    data = modern(sweep_file.table_of(Path(spec)))
+    given = spec if isinstance(spec, Mapping) else sweep_file.table_of(Path(spec))
+    data = modern(dict(given))
+    spec = "spec" if isinstance(spec, Mapping) else spec
     for key, why in _NOT_HERE.items():
         if key in data:
             raise SpecError(f"{spec}: remove {key}: {why}.")
