@@ -1,4 +1,4 @@
-"""What ``from sweep import ...`` gives: a sweep run, its winners and its report in one call each."""
+"""A sweep run, its winners and its report, in one call of Python each."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -154,7 +154,7 @@ def tune(  # noqa: PLR0913
     Raises:
         SpecError: as ``defend``.
     """
-    prepared, module = _prepared(
+    prepared, _ = _prepared(
         model,
         trusted,
         Path(out),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trials.models._any_network import adapted, one_line
 from trials.models._live_code import dumps
-from trials.models.live import constants, one_channel
+from trials.models.live import constants
 from trials.normalisation import CONSTANTS
 from trials.spec import SpecError
 from trials.weights.files import save_weights
@@ -57,9 +57,7 @@ class GivenModule:
 
     def _outputs(self, size: int, channels: int) -> int:
         x = torch.zeros(2, _COLOURS, size, size)
-        probe = adapted(copy.deepcopy(self.plain), "none")
-        if channels == 1:
-            probe.register_forward_pre_hook(one_channel)
+        probe = adapted(copy.deepcopy(self.plain), "none", grey=channels == 1)
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
                 warnings.simplefilter("ignore")

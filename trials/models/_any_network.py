@@ -25,15 +25,20 @@ _NEAREST = 5  # names that an error suggests
 Build = Callable[[], nn.Module]
 
 
-def adapted(network: nn.Module, constants: str | Constants) -> nn.Module:
+def adapted(network: nn.Module, constants: str | Constants, *, grey: bool = False) -> nn.Module:
     """The network itself, which now normalises its images and returns the tensor of the logits.
 
     Args:
         network: changed in place; its parameters, buffers and their names stay.
         constants: a name in ``trials.normalisation``, or mean and standard deviation by channel.
+        grey: it takes one channel, the mean of the three.
     """
-    network.add_module(_NORMALIZE, Normalize(constants, saved=False))
-    network.register_forward_pre_hook(_normalized)
+    normalize = Normalize(constants, saved=False, grey=grey)
+    if type(network).forward is nn.Sequential.forward:  # runs all that it holds, in this order
+        network._modules = {_NORMALIZE: normalize, **network._modules}
+    else:
+        network.add_module(_NORMALIZE, normalize)
+        network.register_forward_pre_hook(_normalized)
     network.register_forward_hook(_logits_alone)
     for name in _AUXILIARY:
         head = getattr(network, name, None)

@@ -14,7 +14,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -70,6 +70,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             name = Path(value.co_filename).name
             return self.dispatch_table[CodeType](value.replace(co_filename=name, co_firstlineno=1))
         found = super().reducer_override(value)
+        if isinstance(value, FunctionType) and isinstance(found, tuple) and len(found[1]) > 1:
+            found[1][1].pop("__file__", None)  # of the globals that all of a file's functions share
         if isinstance(value, type) and isinstance(found, tuple) and len(found) > 2:
             make, args, (members, slots), *rest = found
             for name in _LINES:

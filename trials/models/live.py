@@ -1,7 +1,7 @@
 """Live networks: a network of your own that lives in a session of Python.
 
-Source: none; ``poisonsweep.defend`` writes it down for its workers, and no file that a stranger made
-can name it.
+Source: none; ``poisonsweep.defend`` writes it down for its workers, and no stranger's file can name
+it.
 Deviation: normalisation is a hook before the network, and weights are made float32.
 """
 
@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from trials.models._any_network import adapted, check
 from trials.models._live_code import loads
@@ -80,10 +80,7 @@ def _checked(code: str, sha256: str, classes: int, size: int, grey: bool) -> Non
 
 
 def _built(code: str, sha256: str, norm: str | Constants, grey: bool) -> nn.Module:
-    network = adapted(loads(_read(code, sha256)), norm)
-    if grey:  # once normalised
-        network.register_forward_pre_hook(one_channel)
-    return network
+    return adapted(loads(_read(code, sha256)), norm, grey=grey)
 
 
 def _read(code: str, sha256: str) -> bytes:
@@ -94,8 +91,3 @@ def _read(code: str, sha256: str) -> bytes:
             f"live: {code!r} is not the file that poisonsweep.defend wrote. Call it again."
         )
     return content
-
-
-def one_channel(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A hook before the network: the mean of the channels."""
-    return (args[0].mean(1, keepdim=True), *args[1:])
