@@ -66,7 +66,7 @@ def test_a_module_is_repaired_in_its_own_class_and_stays_as_it_was(
     assert any(not torch.equal(before[name], file[name]) for name in before)
     images = live_objects.digits("test")
     right = found.eval()(images.x.float() / 255).argmax(1) == images.y
-    assert abs(right.double().mean() - outcome["this_model"]["cda"]) < 0.15
+    assert abs(right.double().mean() - outcome["this_model"]["cda"]) < 0.2
     # what a person sees, and the same as frames
     assert outcome.verdict == outcome["verdict"] and dict(outcome) == outcome
     shown = outcome._repr_html_()
