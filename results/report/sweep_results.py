@@ -114,10 +114,10 @@ class SweepResults:
         if self.rule == "oracle":
             return ()
         names, found = task_names(self.records, "tuning"), self.best
-        told = [
-            answer(names[task], [w for w in found if w.task == task], self.records)
-            for task in self._tasks()
-        ]
+        told = []
+        for task in self._tasks():
+            of_task = [w for w in found if w.task == task]
+            told.append(answer(names[task], of_task, self.records))
         return tuple(" ".join((*_where(a.where), a.headline, *a.sentences)) for a in told if a)
 
     def _tasks(self) -> list[Any]:

@@ -170,8 +170,8 @@ def _columns(given: Any) -> tuple[str, str]:
 def _names(trusted: Any) -> tuple[str, ...]:
     """The classes' names as Hugging Face and torchvision give them, where they do."""
     found = getattr(trusted, "classes", None)
-    features = getattr(trusted, "features", None)
-    if hasattr(trusted, "column_names") and hasattr(features, "get"):
+    features = getattr(trusted, "features", None) or {}
+    if hasattr(trusted, "column_names"):
         column = next((c for c in LABELS if c in trusted.column_names), "")
         found = getattr(features.get(column), "names", None)
     if not isinstance(found, list | tuple):

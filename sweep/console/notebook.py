@@ -42,7 +42,7 @@ def progress_of(
 
 
 class NotebookProgress(ConsoleProgress):
-    """As ``ConsoleProgress`` on a terminal, in a cell's output."""
+    """As ``ConsoleProgress`` on a terminal, in an output of the notebook."""
 
     def __init__(self, name: str, rule: str, workers: int = 1) -> None:
         super().__init__(name, rule, workers, _on_paper())

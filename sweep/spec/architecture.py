@@ -47,8 +47,8 @@ def written(model: MethodConfig, setting: str) -> str:
     with a live module to ``defend``.
     """
     if model.name == LIVE:
-        key, _, value = setting.partition("=")
-        return f"{key}={value!r}"
+        name, _, value = setting.partition("=")
+        return f"{name}={value!r}"
     key = _FIRST.get(model.name)
     if key is None:
         return f"{model.name}:{setting}"
