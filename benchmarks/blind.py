@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from benchmarks._shared import OUTPUT, TINY, parsed
 from results.selection.winners import REPAIRED
 from sweep import api
 from sweep.commands import outputs
-from sweep.commands.defend import MINUTES, defend
+from sweep.commands.calls import defend
+from sweep.commands.defend import MINUTES
 from sweep.execution.runner import worker_config_of
 from sweep.execution.worker import make_runtime
 from sweep.planning import expansion
@@ -136,9 +137,9 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
         began = time.monotonic()
         outcome = defend(
             folder / "model.safetensors",
-            arch_of(victim),
             folder / "trusted",
             folder / "out",
+            arch=arch_of(victim),
             size=trusted.x.shape[-1],
             flip=trusted.flip,
             **asked,
@@ -165,7 +166,7 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
     )
 
 
-def _chosen(outcome: dict[str, Any]) -> str:
+def _chosen(outcome: Mapping[str, Any]) -> str:
     """The defense, its settings and its step."""
     if "defense" not in outcome:
         return "nothing"
@@ -173,7 +174,7 @@ def _chosen(outcome: dict[str, Any]) -> str:
     return f"{outcome['defense']}({settings}) at step {outcome['stop_at_step']}"
 
 
-def _promised(outcome: dict[str, Any]) -> float | None:
+def _promised(outcome: Mapping[str, Any]) -> float | None:
     expected = outcome.get("expected", {})
     kinds: list[float] = [one["asr"] for one in expected.get("by_kind", {}).values()]
     return max(kinds, default=expected.get("asr"))

@@ -2,7 +2,7 @@
 
 What ``sweep`` gives, under the product's name; ``python -m poisonsweep`` is the command line::
 
-    from poisonsweep import best, defend, read, run
+    from poisonsweep import best, defend, read, report, run, tune
 """
 
 import importlib.metadata
@@ -11,11 +11,44 @@ from typing import TYPE_CHECKING, Any
 import sweep
 
 if TYPE_CHECKING:
-    from sweep import Progress, Sweep, best, defend, parse, read, run
+    from sweep import (
+        Outcome,
+        Progress,
+        Report,
+        RunResult,
+        Sweep,
+        SweepResults,
+        TuneResult,
+        Winners,
+        best,
+        defend,
+        parse,
+        read,
+        report,
+        run,
+        tune,
+    )
 
     __version__: str
 
-__all__ = ["Progress", "Sweep", "__version__", "best", "defend", "parse", "read", "run"]
+__all__ = [
+    "Outcome",
+    "Progress",
+    "Report",
+    "RunResult",
+    "Sweep",
+    "SweepResults",
+    "TuneResult",
+    "Winners",
+    "__version__",
+    "best",
+    "defend",
+    "parse",
+    "read",
+    "report",
+    "run",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:  # looked up when called for, as in sweep

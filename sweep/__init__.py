@@ -9,28 +9,54 @@ The same in Python as on the command line::
     for winner in best(sweep.name, store="runs/poisonsweep.db"):
         print(winner.defense, winner.eta, winner.cda_loss, dict(winner.method.params))
 
-    defend("model.safetensors", "resnet18:width=16", "trusted/", "repaired/")
+    outcome = defend(model, dataset)  # a module and a torch Dataset, or a file and a folder
+    print(outcome.verdict, outcome.winners)
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweep.api import best, run
-    from sweep.commands.defend import defend
+    from results.report.sweep_results import Outcome, Report, SweepResults, Winners
+    from sweep.api import RunResult, best, report, run
+    from sweep.commands.calls import TuneResult, defend, tune
     from sweep.execution.progress import Progress
     from sweep.spec.sweep_file import Sweep, parse, read
 
-__all__ = ["Progress", "Sweep", "best", "defend", "parse", "read", "run"]
+__all__ = [
+    "Outcome",
+    "Progress",
+    "Report",
+    "RunResult",
+    "Sweep",
+    "SweepResults",
+    "TuneResult",
+    "Winners",
+    "best",
+    "defend",
+    "parse",
+    "read",
+    "report",
+    "run",
+    "tune",
+]
 
 # looked up when called for: a worker needs none of it, and defending loads torch, plotly and pandas
 _FROM = {
     "best": "sweep.api",
+    "report": "sweep.api",
     "run": "sweep.api",
+    "RunResult": "sweep.api",
+    "Outcome": "results.report.sweep_results",
+    "Report": "results.report.sweep_results",
+    "SweepResults": "results.report.sweep_results",
+    "Winners": "results.report.sweep_results",
     "Sweep": "sweep.spec.sweep_file",
     "parse": "sweep.spec.sweep_file",
     "read": "sweep.spec.sweep_file",
-    "defend": "sweep.commands.defend",
+    "defend": "sweep.commands.calls",
+    "tune": "sweep.commands.calls",
+    "TuneResult": "sweep.commands.calls",
     "Progress": "sweep.execution.progress",
 }
 

@@ -1,12 +1,25 @@
-"""What ``from sweep import ...`` gives: a sweep run and its winners in one call each."""
+"""A sweep run, its winners and its report, in one call of Python each."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.report.sweep_results import Report, SweepResults, Winners
 from results.selection.rules import DEFAULT_RULE
-from results.selection.winners import Winner, winners
+from results.selection.winners import winners
 from results.store import DEFAULT_URL, Store
+from sweep.console.notebook import progress_of
 from sweep.execution.opening import as_begun, opened
+from sweep.execution.process_pool import workers_for
 from sweep.execution.progress import Progress
 from sweep.execution.runner import execute, worker_config_of
 from sweep.spec.sweep_file import Sweep
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RunResult(SweepResults):
+    """A sweep's results after a run, and what that run did."""
+
+    progress: Progress
 
 
 def run(
@@ -16,10 +29,17 @@ def run(
     artifacts: str | None = None,
     use_ray: bool = False,
     replace: bool = False,
-) -> Progress:
+    progress: bool | None = None,
+) -> RunResult:
     """Run what the store does not have yet; a second time it runs nothing.
 
-    ``replace`` lets it take over the name of a stored sweep with another spec.
+    Args:
+        sweep: as ``read`` or ``parse`` gives it.
+        store: the database's address.
+        artifacts: folder or URI of the weights; None: beside the store.
+        use_ray: run on Ray instead of worker processes.
+        replace: let it take over the name of a stored sweep with another spec.
+        progress: show it; None: in a notebook and on a terminal.
 
     Raises:
         SpecError: before any compute, for what cannot run.
@@ -27,16 +47,42 @@ def run(
     worker_config = worker_config_of(sweep, store, artifacts)
     with opened(sweep, store, worker_config, use_ray=use_ray) as (found, checked):
         sweep = as_begun(sweep, found)
-        patient = found.patient(sweep.compute.outage)
-        return execute(
-            sweep, patient, worker_config, use_ray=use_ray, replace_sweep=replace, checked=checked
-        )
+        workers = workers_for(sweep.compute)
+        with progress_of(sweep.name, sweep.rule, workers, progress) as reporter:
+            done = execute(
+                sweep,
+                found.patient(sweep.compute.outage, reporter.say if reporter else None),
+                worker_config,
+                use_ray=use_ray,
+                replace_sweep=replace,
+                checked=checked,
+                reporter=reporter,
+            )
+        records = tuple(found.records(sweep.name))
+    return RunResult(name=sweep.name, rule=sweep.rule, records=records, progress=done)
 
 
-def best(sweep: str, store: str = DEFAULT_URL, rule: str = DEFAULT_RULE) -> list[Winner]:
+def best(sweep: str, store: str = DEFAULT_URL, rule: str = DEFAULT_RULE) -> Winners:
     """The winner of each defense, the best one first.
 
     Raises SpecError for an unknown sweep or rule.
     """
     with Store.read(store) as found:
-        return winners(found.records(sweep), rule)
+        return Winners(tuple(winners(found.records(sweep), rule)))
+
+
+def report(
+    sweep: str,
+    store: str = DEFAULT_URL,
+    *,
+    out: str | Path = "report.html",
+    rule: str = DEFAULT_RULE,
+) -> Report:
+    """Write the page of evidence to ``out``, and give the results that it shows.
+
+    Raises SpecError for an unknown sweep or rule, and where the page cannot be written.
+    """
+    with Store.read(store) as found:
+        records = tuple(found.records(sweep))
+    path = SweepResults(sweep, rule, records).report(out)
+    return Report(name=sweep, rule=rule, records=records, path=path)

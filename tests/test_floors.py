@@ -40,7 +40,7 @@ FLOORS = {  # each package may import those before it
         "export",
         "report",
     ),
-    "sweep": ("spec", "planning", "execution", "api", "console", "commands", "cli"),
+    "sweep": ("spec", "planning", "execution", "console", "commands", "api", "cli"),
 }
 TOOLS = {
     "train",

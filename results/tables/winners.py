@@ -4,14 +4,14 @@ Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, section V-C; its own settin
 in ``settings``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from results.reference import paper
 from results.selection.labels import percents, settings
 from results.selection.rules import DEFAULT_RULE
-from results.selection.winners import CONTROLS, winners
+from results.selection.winners import CONTROLS, Winner, winners
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Record
 
@@ -49,8 +49,13 @@ def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataF
     Raises:
         SpecError: unknown rule.
     """
+    return of(winners(records, rule))
+
+
+def of(found: Iterable[Winner]) -> pd.DataFrame:
+    """The same of winners that are known."""
     rows = []
-    for w in winners(records, rule):
+    for w in found:
         optimum = paper.optimum(w.defense, w.victim.dataset.name)
         rows.append(
             {

@@ -51,13 +51,14 @@ _ORDERS = ("order", "classes")
 _OWN = ("flip", *_ORDERS)  # keys that a sweep for `defend` has and no other
 # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
 SMALL = 64
+Spec = str | Path | Mapping[str, Any] | None  # a sweep without [victim]: a file, or its table
 
 
 def sweep_of(  # noqa: PLR0913
     model: Path,
-    arch: str,
+    arch: str | Mapping[str, Any],
     trusted: Path,
-    spec: str | Path | None = None,
+    spec: Spec = None,
     *,
     size: int | None = None,
     norm: str = "",
@@ -105,7 +106,7 @@ def there_are(model: Path, trusted: Path) -> None:
 
 def dataset_of(
     trusted: Path,
-    spec: str | Path | None,
+    spec: Spec,
     *,
     flip: bool | None = None,
     order: str | None = None,
@@ -114,10 +115,10 @@ def dataset_of(
     """The data set that reads the trusted images, but for its size; what is given here goes before
     what ``spec`` says.
     """
-    data = modern(sweep_file.table_of(Path(spec))) if spec else {}
+    data = said_by(spec)
     mirrored = data.get("flip", True) if flip is None else flip
     if not isinstance(mirrored, bool):
-        raise SpecError(f"{spec}: flip must be true or false, got {mirrored!r}.")
+        raise SpecError(f"{_named(spec)}: flip must be true or false, got {mirrored!r}.")
     return {
         "name": _kind_of(trusted),
         "root": str(trusted.resolve()),
@@ -126,17 +127,28 @@ def dataset_of(
     }
 
 
+def said_by(spec: Spec) -> dict[str, Any]:
+    """What a sweep without ``[victim]`` says, in today's words; nothing where there is none."""
+    if spec is None:
+        return {}
+    return modern(dict(spec if isinstance(spec, Mapping) else sweep_file.table_of(Path(spec))))
+
+
+def _named(spec: Spec) -> str:
+    return "spec" if isinstance(spec, Mapping) else str(spec)
+
+
 def says_order(
-    spec: str | Path | None, order: str | None = None, classes: str | Path | None = None
+    spec: Spec, order: str | None = None, classes: str | Path | None = None
 ) -> bool:
     """Whether the user has said which output each class is."""
-    in_spec = bool(spec) and bool(set(_ORDERS) & sweep_file.table_of(Path(str(spec))).keys())
+    in_spec = not set(_ORDERS).isdisjoint(said_by(spec))
     return in_spec or order is not None or classes is not None
 
 
 def _class_order(
     data: Mapping[str, Any],
-    spec: str | Path | None,
+    spec: Spec,
     order: str | None,
     classes: str | Path | None,
 ) -> dict[str, Any]:
@@ -153,7 +165,8 @@ def _class_order(
     if place is None:
         return {"order": given.get("order", "numbers")}
     words = catalog.describe("datasets", "image_folder").settings["classes"].words
-    folder = Path(spec).parent if spec and classes is None else Path()
+    in_file = isinstance(spec, str | Path) and classes is None
+    folder = Path(spec).parent if in_file else Path()
     return {"classes": place if place in words else str((folder / str(place)).resolve())}
 
 
@@ -169,7 +182,7 @@ def _kind_of(trusted: Path) -> str:
     )
 
 
-def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
+def _table(spec: Spec, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
     carry three kinds of trigger, distilled, and on the reconstructed one.
     """
@@ -181,13 +194,13 @@ def _table(spec: str | Path | None, size: int) -> dict[str, Any]:
             "self_poisoning": {"attack": MIXED, "scheme": _SCHEME, "reach": _REACH},
             "defenses": [_default(name, profile) for name in DEFENSES],
         }
-    data = modern(sweep_file.table_of(Path(spec)))
+    data = said_by(spec)
     for key, why in _NOT_HERE.items():
         if key in data:
-            raise SpecError(f"{spec}: remove {key}: {why}.")
+            raise SpecError(f"{_named(spec)}: remove {key}: {why}.")
     if data.get("game", "tuning") != "tuning" or isinstance(data.get("self_poisoning"), list):
         raise SpecError(
-            f'{spec}: defend needs game = "tuning" and one [self_poisoning] table at most.'
+            f'{_named(spec)}: defend needs game = "tuning" and one [self_poisoning] table at most.'
         )
     return data
 

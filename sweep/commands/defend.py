@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,98 +58,13 @@ class Order:
     minutes: float = math.inf  # in which defenses take turns; infinity: all of them run
 
 
-def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
-    model: str | Path,
-    arch: str,
-    trusted: str | Path,
-    out: str | Path,
-    *,
-    spec: str | Path | None = None,
-    size: int | None = None,
-    norm: str = "",
-    mean: str = "",
-    std: str = "",
-    use_ray: bool = False,
-    seed: int | None = None,
-    device: str = "",
-    flip: bool | None = None,
-    order: str | None = None,
-    classes: str | Path | None = None,
-    retry_failed: bool = False,
-    minutes: float | None = None,
-) -> dict[str, Any]:
-    """Repair a checkpoint with trusted images.
-
-    Args:
-        model: safetensors file, a plain torch state dict, or a Hugging Face folder.
-        arch: ``torchvision:name``, ``timm:name``, ``package.module:callable`` or the name of one
-            of our models, with settings as ``resnet18:width=16`` or ``timm:name,norm=half``; empty
-            for a Hugging Face folder, whose config.json says it.
-        trusted: folder with one sub-folder a class, in the order of the model's outputs when sorted
-            by name; or a table of images (.csv, .tsv, .parquet) or a shard (.tar), or a folder of
-            Parquet files or shards.
-        out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
-            alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
-            it.
-        spec: a sweep without ``[victim]``; left out, every defense that the model has the parts
-            for, on a few points of its grid, the cheapest first.
-        size: side of the model's input, in pixels; left out, what the model's configuration says,
-            else the trusted images' own, else what is usual for the architecture.
-        norm: preset of the normalisation: cifar10, imagenet, half or none; left out, what the
-            model's configuration says, else the architecture's, unless a preset gets 5 points more
-            of the trusted images right.
-        mean: in place of norm, with std: three numbers, or one, of pixels in [0, 1].
-        std: with mean.
-        use_ray: run on Ray instead of worker processes.
-        seed: of triggers, targets and batches; left out, the spec's ``seeds``, or 0.
-        device: auto, cpu or cuda; left out, the spec's.
-        flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
-        order: how class names are sorted: ``numbers`` (names that are all numbers by their value)
-            or ``text``; left out, the spec's ``order``, or numbers, or what fits better where the
-            model would not know its images.
-        classes: which of the model's outputs each class is: ``imagenet``, ``index``, or a file of
-            names and outputs; left out, the spec's ``classes``, or the classes are the outputs in
-            their order, or what fits the model.
-        retry_failed: run those trials again that failed in an earlier call.
-        minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
-            with ``spec`` no limit.
-
-    Returns:
-        What ``choice.json`` holds, and the files written. Its ``verdict`` is ``repaired`` or says
-        why not: ``one kind alone``, ``own trigger alone``, ``not repaired``, ``too costly``, ``do
-        nothing``, ``only controls ran`` or ``nothing ran``.
-
-    Raises:
-        SpecError: an unfit checkpoint, folder, architecture or sweep; before any compute.
-    """
-    prepared = prepare(
-        model,
-        arch,
-        trusted,
-        out,
-        spec=spec,
-        size=size,
-        norm=norm,
-        mean=mean,
-        std=std,
-        use_ray=use_ray,
-        seed=seed,
-        device=device,
-        flip=flip,
-        order=order,
-        classes=classes,
-        minutes=minutes,
-    )
-    return carry_out(prepared, retry_failed=retry_failed)
-
-
 def prepare(  # noqa: PLR0913
     model: str | Path,
-    arch: str,
+    arch: str | Mapping[str, Any],
     trusted: str | Path,
     out: str | Path,
     *,
-    spec: str | Path | None = None,
+    spec: str | Path | Mapping[str, Any] | None = None,
     size: int | None = None,
     norm: str = "",
     mean: str = "",
@@ -162,7 +78,7 @@ def prepare(  # noqa: PLR0913
     minutes: float | None = None,
 ) -> Order:
     """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
-    are the same.
+    are the same, but that both are files.
     """
     model, trusted, out = Path(model), Path(trusted), Path(out)
     given = math.inf if spec else MINUTES
@@ -229,33 +145,10 @@ def carry_out(
 ) -> dict[str, Any]:
     """Do what ``prepare`` has checked; see ``defend``."""
     sweep, out, worker_config = order.sweep, order.out, order.worker_config
-    if reporter:
-        for line in order.left_out:
-            reporter.say(line)
-    if reporter and not math.isinf(order.minutes):
-        reporter.say(
-            "defenses are tried in turn, the cheapest first, for at most "
-            f"{order.minutes:g} minutes, or until one repairs the model; --minutes changes that"
-        )
-    moved_to = outputs.settle(out, sweep, outputs.run_of(sweep), _earlier(out))
-    if moved_to and reporter:
-        reporter.say(f"what another run left in {out} is in {moved_to} now")
+    moved_to = begun(order, reporter)
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
-        stopped = ""
-        try:
-            runner.execute(
-                sweep,
-                store,
-                worker_config,
-                use_ray=order.use_ray,
-                reporter=reporter,
-                retry_failed=retry_failed,
-                replace_sweep=True,
-                planned=_planned(order),
-            )
-        except Aborted as problem:  # what had finished by then is told all the same
-            stopped = str(problem)
+        stopped = tuned(order, store, reporter, retry_failed)
         with _told_of("repairing the given model with the winners", reporter):
             chosen = choose(sweep, store.records(sweep.name), make_runtime(worker_config))
         if chosen.winner:
@@ -276,6 +169,43 @@ def carry_out(
         "files": [str(f) for f in files],
         "set_aside": str(moved_to) if moved_to else None,
     }
+
+
+def begun(order: Order, reporter: ConsoleProgress | None) -> Path | None:
+    """Make the folder and say what is to be done; where what another run left in it went."""
+    if reporter:
+        for line in order.left_out:
+            reporter.say(line)
+    if reporter and not math.isinf(order.minutes):
+        reporter.say(
+            "defenses are tried in turn, the cheapest first, for at most "
+            f"{order.minutes:g} minutes, or until one repairs the model; --minutes changes that"
+        )
+    run = outputs.run_of(order.sweep)
+    moved_to = outputs.settle(order.out, order.sweep, run, _earlier(order.out))
+    if moved_to and reporter:
+        reporter.say(f"what another run left in {order.out} is in {moved_to} now")
+    return moved_to
+
+
+def tuned(
+    order: Order, store: Store, reporter: ConsoleProgress | None, retry_failed: bool = False
+) -> str:
+    """Tune on the copies; why that ended before all of it had run, or nothing."""
+    try:
+        runner.execute(
+            order.sweep,
+            store,
+            order.worker_config,
+            use_ray=order.use_ray,
+            reporter=reporter,
+            retry_failed=retry_failed,
+            replace_sweep=True,
+            planned=_planned(order),
+        )
+    except Aborted as problem:  # what had finished by then is told all the same
+        return str(problem)
+    return ""
 
 
 def _told_of(what: str, reporter: ConsoleProgress | None) -> AbstractContextManager[None]:

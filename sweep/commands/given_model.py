@@ -1,6 +1,8 @@
 """What --model, --arch, --norm, --mean and --std say: the model of a sweep, and its weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sweep.spec.architecture import parsed
 from trials import catalog
@@ -13,12 +15,15 @@ _PREPROCESSOR = "preprocessor_config.json"
 Model = tuple[str, dict[str, Scalar]]  # name and settings
 
 
-def model_of(model: Path, arch: str, *, norm: str = "", mean: str = "", std: str = "") -> Model:
+def model_of(
+    model: Path, arch: str | Mapping[str, Any], *, norm: str = "", mean: str = "", std: str = ""
+) -> Model:
     """The model's name and settings.
 
     Args:
         model: a file of weights, or a Hugging Face folder.
-        arch: as ``--arch`` takes it; empty for a Hugging Face folder, whose config.json says it.
+        arch: as ``--arch`` takes it, or the model's table in a sweep; empty for a Hugging Face
+            folder, whose config.json says it.
         norm: a preset's name; empty for the model's own.
         mean: in place of it, with std: three numbers, or one.
         std: with mean.
@@ -51,7 +56,9 @@ def says_norm(model: Model) -> bool:
     return not {"norm", "mean", "std"}.isdisjoint(model[1])
 
 
-def _named(model: Path, arch: str) -> Model:
+def _named(model: Path, arch: str | Mapping[str, Any]) -> Model:
+    if isinstance(arch, Mapping):
+        return str(arch["name"]), {k: v for k, v in arch.items() if k != "name"}
     if arch and arch.partition(":")[0] != HUGGING_FACE:
         return parsed(arch)
     if is_hugging_face(model):

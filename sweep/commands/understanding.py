@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from results.selection.labels import percent
 from results.selection.understood import Class, Reading, Understood
 from sweep.commands.orders import exchanged, other_order
-from sweep.spec.architecture import written
+from sweep.spec.architecture import LIVE, written
 from trials import catalog, splits
 from trials.datasets import image_folder, image_table
 from trials.datasets._survey import Survey
@@ -247,7 +247,8 @@ def _reread(victim: Victim, tried: dict[str, Tensor], right: Tensor) -> list[str
     if norm.startswith("norm="):
         takes = "norm" in catalog.describe("models", arch).settings
         said += (
-            f" Give --arch {written(victim.model, norm)} (beside its other settings)."
+            f" Give {'' if arch == LIVE else '--arch '}{written(victim.model, norm)} (beside its "
+            "other settings)."
             if takes
             else f" {arch} has no norm setting."
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import chain
 from statistics import fmean
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Group
 from rich.live import Live
@@ -39,6 +39,14 @@ _LINES = {
 }
 
 
+class Shown(Protocol):
+    """What is drawn anew in place."""
+
+    def update(self, renderable: Group, /) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class ConsoleProgress:
     """Told of each event of a scheduler; a context manager while the sweep runs.
 
@@ -66,7 +74,7 @@ class ConsoleProgress:
         self._best: dict[str, tuple[float, Record]] = {}
         self._seconds = defaultdict[str, deque[float]](lambda: deque(maxlen=50))  # a game
         self._began = self._said = time.monotonic()
-        self._live: Live | None = None
+        self._live: Shown | None = None
         self._noted, self._sweep_left = 0, ""
         self._running, self._progress = Running(), Progress()
         self._lock, self._over = threading.RLock(), threading.Event()
@@ -75,8 +83,9 @@ class ConsoleProgress:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._live = Live(console=self.console, refresh_per_second=4, transient=False)
-            self._live.start()
+            live = Live(console=self.console, refresh_per_second=4, transient=False)
+            live.start()
+            self._live = live
         self._clock.start()
         return self
 

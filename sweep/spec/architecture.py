@@ -10,7 +10,11 @@ from trials import catalog
 from trials.spec import MethodConfig, Scalar, SpecError, Victim
 
 OWN = "own"  # the model that is a callable of the user's
+LIVE = "live"  # a module of a session of Python, which poisonsweep.defend alone names
 ALLOWED = "POISONSWEEP_MODELS"  # modules whose callables a sweep's file may name, with commas
+_LIVE_ALONE = (
+    "the model live is a module of a session of Python: call poisonsweep.defend(module, ...) there."
+)
 # what stands behind the colon, and whatever else is no setting of the model
 _FIRST = {"torchvision": "arch", "timm": "arch", "hugging_face": "config", OWN: "callable"}
 _REST = {OWN: "arguments"}
@@ -23,6 +27,8 @@ def parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
         SpecError: no such model or setting, or a value of another type.
     """
     name, _, rest = arch.partition(":")
+    if name == LIVE:
+        raise SpecError(_LIVE_ALONE)
     first, *others = rest.split(",")
     if name not in catalog.names("models") and _may_be_callable(name, first):
         return _settings(OWN, [f"callable={name}:{first}", *others])
@@ -37,7 +43,12 @@ def parsed(arch: str) -> tuple[str, dict[str, Scalar]]:
 
 
 def written(model: MethodConfig, setting: str) -> str:
-    """What to give as ``--arch`` for a model of this name with that setting, others left out."""
+    """What to give for a model of this name with that setting, others left out: as ``--arch``, or
+    with a live module to ``defend``.
+    """
+    if model.name == LIVE:
+        name, _, value = setting.partition("=")
+        return f"{name}={value!r}"
     key = _FIRST.get(model.name)
     if key is None:
         return f"{model.name}:{setting}"
@@ -55,6 +66,8 @@ def must_be_allowed(victims: Iterable[Victim]) -> None:
     for model in (victim.model for victim in victims):
         place = str(model.params.get("callable", ""))
         module = place.partition(":")[0]
+        if model.name == LIVE:
+            raise SpecError(_LIVE_ALONE)
         if model.name == OWN and not any(f"{module}.".startswith(f"{a}.") for a in allowed):
             raise SpecError(
                 f"the model {place!r} is code that would be run. If you trust "

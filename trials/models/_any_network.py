@@ -42,15 +42,20 @@ class ImageSize:
     fixed: bool
 
 
-def adapted(network: nn.Module, constants: str | Constants) -> nn.Module:
+def adapted(network: nn.Module, constants: str | Constants, *, grey: bool = False) -> nn.Module:
     """The network itself, which now normalises its images and returns the tensor of the logits.
 
     Args:
         network: changed in place; its parameters, buffers and their names stay.
         constants: a name in ``trials.normalisation``, or mean and standard deviation by channel.
+        grey: it takes one channel, the mean of the three.
     """
-    network.add_module(_NORMALIZE, Normalize(constants, saved=False))
-    network.register_forward_pre_hook(_normalized)
+    normalize = Normalize(constants, saved=False, grey=grey)
+    if type(network).forward is nn.Sequential.forward:  # runs all that it holds, in this order
+        network._modules = {_NORMALIZE: normalize, **network._modules}
+    else:
+        network.add_module(_NORMALIZE, normalize)
+        network.register_forward_pre_hook(_normalized)
     network.register_forward_hook(_logits_alone)
     for name in _AUXILIARY:
         head = getattr(network, name, None)
@@ -101,7 +106,7 @@ def check(what: str, make: Make, given: tuple[str | int, ...], classes: int, siz
 
     Args:
         what: the network's name, which begins an error.
-        make: makes the network.
+        make: makes the network, adapted or not.
         given: what it is called with.
         classes: logits that it must give.
         size: side of the images in pixels.
@@ -111,7 +116,8 @@ def check(what: str, make: Make, given: tuple[str | int, ...], classes: int, siz
     """
 
     def build() -> nn.Module:
-        return adapted(make(*given), "imagenet")
+        network = make(*given)
+        return network if is_adapted(network) else adapted(network, "imagenet")
 
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")

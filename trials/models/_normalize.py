@@ -12,16 +12,21 @@ class Normalize(nn.Module):
     Args:
         constants: a name in ``trials.normalisation``, or the constants themselves.
         saved: they stand in the model's state dict.
+        grey: for a network of one channel, which gets the mean of the three.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, constants: str | Constants, *, saved: bool = True) -> None:
+    def __init__(
+        self, constants: str | Constants, *, saved: bool = True, grey: bool = False
+    ) -> None:
         super().__init__()
+        self.grey = grey
         mean, std = CONSTANTS[constants] if isinstance(constants, str) else constants
         self.register_buffer("mean", torch.tensor(mean), persistent=saved)
         self.register_buffer("std", torch.tensor(std), persistent=saved)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean[:, None, None]) / self.std[:, None, None]
+        found = (x - self.mean[:, None, None]) / self.std[:, None, None]
+        return found.mean(1, keepdim=True) if self.grey else found

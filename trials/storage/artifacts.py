@@ -133,8 +133,19 @@ def packed(
     """The weights' bytes, and the facts with their hash."""
     from safetensors.torch import save  # noqa: PLC0415  (loads torch)
 
-    blob = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    blob = save(apart(tensors))
     return blob, {**facts, "sha256": hashlib.sha256(blob).hexdigest()}
+
+
+def apart(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """The tensors on the CPU; of tied weights, which have one memory, each has its own."""
+    found, seen = dict[str, "Tensor"](), set[int]()
+    for name, value in tensors.items():
+        plain = value.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        found[name] = plain.clone() if memory in seen else plain
+        seen.add(memory)
+    return found
 
 
 def written(facts: Mapping[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from trials.leaving import leaving
+from trials.storage.artifacts import apart
 from trials.storage.blobs import BlobStore
 
 FOLDER = "checkpoints"
@@ -196,7 +197,7 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 def _packed(tensors: Tensors, facts: Mapping[str, Any]) -> bytes:
     text = json.dumps(facts)
-    return save_tensors(tensors, {"facts": text, "sha256": _digest(tensors, text)})
+    return save_tensors(apart(tensors), {"facts": text, "sha256": _digest(tensors, text)})
 
 
 def _unpacked(blob: bytes) -> tuple[Tensors, dict[str, Any]]:

@@ -47,7 +47,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("out")
-    return out, defend(out=out, **asked(given))
+    return out, dict(defend(out=out, **asked(given)))
 
 
 @pytest.mark.slow

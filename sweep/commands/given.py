@@ -1,0 +1,143 @@
+"""What ``defend`` is given from Python as files that workers can read: a live network and live
+images are written down beside the results.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sweep.commands import outputs
+from sweep.commands.given_images import GivenImages, images_of
+from sweep.commands.given_module import GivenModule, Numbers, module_of
+from trials.spec import SpecError
+
+FOLDER = "given"  # in the folder of the results
+SIZE = 32  # of images that say none
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A model, its architecture and trusted images as ``prepare`` takes them.
+
+    Attributes:
+        model: a file of weights.
+        arch: a word, or the model's table.
+        trusted: a folder or a table.
+        size: side of the images in pixels.
+        module: the live network; None where a file was given.
+    """
+
+    model: Path
+    arch: str | Mapping[str, Any]
+    trusted: Path
+    size: int
+    module: GivenModule | None = None
+
+
+@contextlib.contextmanager
+def as_files(
+    model: Any,
+    trusted: Any,
+    out: Path,
+    arch: str,
+    *,
+    size: int | None = None,
+    norm: str | None = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+) -> Iterator[Given]:
+    """Within the block all is checked; what was written for it goes where that fails.
+
+    Raises:
+        SpecError: a model or images of another kind, or that do not fit one another.
+    """
+    folder = out / FOLDER
+    before = set(folder.glob("*"))
+    absent = [p for p in (folder, out, *out.absolute().parents) if not p.exists()]
+    try:
+        yield _given(model, trusted, folder, arch, size, _Normalisation(norm, mean, std))
+    except BaseException:
+        for file in set(folder.glob("*")) - before:
+            file.unlink(missing_ok=True)
+        for place in absent:
+            with contextlib.suppress(OSError):  # something else lies in it
+                place.rmdir()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Normalisation:
+    norm: str | None
+    mean: Numbers
+    std: Numbers
+
+    @property
+    def said(self) -> bool:
+        return any(x is not None for x in (self.norm, self.mean, self.std))
+
+
+def _given(
+    model: Any, trusted: Any, folder: Path, arch: str, size: int | None, normal: _Normalisation
+) -> Given:
+    module = _module(model, arch, normal)
+    images = None if isinstance(trusted, str | Path) else images_of(trusted)
+    side = size or (_side(images) if images else SIZE)
+    if not (module or images):
+        return Given(Path(model), arch, Path(trusted), side)
+    outputs.refuse(folder.parent, folder / "module", folder / "images")
+    outputs_of, grey = _looked_at(module, images, side)
+    try:
+        table = images.write(folder, outputs_of) if images else Path(trusted)
+        if module is None:
+            return Given(Path(model), arch, table, side)
+        weights, live = module.write(folder, grey)
+    except OSError as problem:
+        raise SpecError(
+            f"out = {str(folder.parent)!r} cannot be written: {problem.strerror or problem}."
+        ) from problem
+    return Given(weights, live, table, side, module)
+
+
+def _module(model: Any, arch: str, normal: _Normalisation) -> GivenModule | None:
+    """The live network, if one is given."""
+    if isinstance(model, nn.Module):
+        if arch:
+            raise SpecError("arch is for a file of weights; leave it out with a module.")
+        return module_of(model, normal.norm, normal.mean, normal.std)
+    if not isinstance(model, str | Path):
+        raise SpecError(
+            f"model is a {type(model).__name__}; needed is an nn.Module, or a file of weights."
+        )
+    if normal.said:
+        raise SpecError(
+            "norm, mean and std are for a module; with a file write them behind arch, as in "
+            "'torchvision:resnet18,norm=half'."
+        )
+    return None
+
+
+def _looked_at(
+    module: GivenModule | None, images: GivenImages | None, side: int
+) -> tuple[int, bool]:
+    """How many classes there are, and whether the network takes one channel."""
+    if module:
+        return module.looked_at(side, grey=images is None or images.grey)
+    assert images is not None
+    return max(len(images.names), max(images.labels) + 1), False
+
+
+def _side(images: GivenImages) -> int:
+    """The side of the images. Raises SpecError where they have several, or are not square."""
+    if len(images.sizes) == 1:
+        ((width, height),) = images.sizes
+        if width == height:
+            return width
+    some = ", ".join(f"{w} x {h}" for w, h in sorted(images.sizes)[:3])
+    raise SpecError(
+        f"the trusted images have sides of {some}{', ...' if len(images.sizes) > 3 else ''} "
+        "pixels. Give size=, the side of the model's input."
+    )
