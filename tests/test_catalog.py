@@ -9,7 +9,7 @@ import pytest
 from trials import catalog
 from trials.catalog import signatures
 from trials.catalog.method_kinds import FAMILIES
-from trials.spec import ClassMap, Location, MethodConfig, SpecError, Victim
+from trials.spec import ClassMap, Location, MethodConfig, Scalar, SpecError, Victim
 
 EVERY = [(kind, name) for kind in catalog.KINDS for name in catalog.names(kind)]
 
@@ -71,7 +71,7 @@ def test_a_setting_that_was_added_later_stays_out_of_the_id_at_its_default() -> 
 
 def test_resolving_fills_defaults_and_keeps_what_was_given() -> None:
     resolved = catalog.resolve("models", MethodConfig("resnet18", {"width": 8}))
-    given = {"norm": "cifar10", "mean": "", "std": "", "width": 8}
+    given: dict[str, Scalar] = {"norm": "cifar10", "mean": "", "std": "", "width": 8}
     assert resolved == MethodConfig("resnet18", given)
     assert catalog.resolve("models", resolved) == resolved
 

@@ -138,9 +138,7 @@ def _named(spec: Spec) -> str:
     return "spec" if isinstance(spec, Mapping) else str(spec)
 
 
-def says_order(
-    spec: Spec, order: str | None = None, classes: str | Path | None = None
-) -> bool:
+def says_order(spec: Spec, order: str | None = None, classes: str | Path | None = None) -> bool:
     """Whether the user has said which output each class is."""
     in_spec = not set(_ORDERS).isdisjoint(said_by(spec))
     return in_spec or order is not None or classes is not None
@@ -165,8 +163,9 @@ def _class_order(
     if place is None:
         return {"order": given.get("order", "numbers")}
     words = catalog.describe("datasets", "image_folder").settings["classes"].words
-    in_file = isinstance(spec, str | Path) and classes is None
-    folder = Path(spec).parent if in_file else Path()
+    folder = Path()
+    if isinstance(spec, str | Path) and classes is None:
+        folder = Path(spec).parent
     return {"classes": place if place in words else str((folder / str(place)).resolve())}
 
 

@@ -53,6 +53,7 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
     retry_failed: bool = False,
     minutes: float | None = None,
     progress: bool | None = None,
@@ -61,26 +62,29 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
 
     Args:
         model: a module, which stays as it is; or a file of weights, safetensors or a plain torch
-            state dict. Of a module the code and the weights are written into ``out``/given, its
-            code by cloudpickle; nothing of a file is unpickled.
+            state dict; or a Hugging Face folder. Of a module the code and the weights are written
+            into ``out``/given, its code by cloudpickle; nothing of a file is unpickled.
         trusted: labelled images that nobody has poisoned: a torch ``Dataset`` of (image, label), a
             Hugging Face ``Dataset`` with the columns image (or img) and label, or a pair of arrays
             (images, labels). An image is one of PIL, a uint8 array, or a float array in [0, 1],
             (c, h, w) or of numpy (h, w, c) too; a label is the number of one of the model's
             outputs. Or a folder with one sub-folder a class, in the order of the outputs when
-            sorted by name; or a table of images (.csv, .tsv, .parquet), or a folder of Parquet
-            files.
+            sorted by name; or a table of images (.csv, .tsv, .parquet) or a shard (.tar), or a
+            folder of Parquet files or shards.
         out: folder that gets ``choice.json``, ``report.html`` and, unless the model is best left
             alone, ``repaired.safetensors``. What another run left there goes to ``previous-N`` in
             it.
         arch: of a file: ``torchvision:name``, ``timm:name``, ``package.module:callable`` or the
             name of one of our models, with settings as ``resnet18:width=16`` or
-            ``timm:name,norm=half``.
-        norm: of a module: how images in [0, 1] are normalised for it: cifar10, imagenet, half or
-            none; left out, none.
+            ``timm:name,norm=half``; left out for a Hugging Face folder, whose config.json says it.
+        norm: how images in [0, 1] are normalised for the model: cifar10, imagenet, half or none;
+            left out, none for a module; for a file what its configuration says, else the
+            architecture's, unless a preset gets 5 points more of the trusted images right.
         mean: in place of norm: the mean of each channel, or one for all.
         std: the standard deviation, with it.
-        size: side of the model's input, in pixels; left out, that of live images, else 32.
+        size: side of the model's input, in pixels; left out, that of live images, else 32 for a
+            module; for a file what its configuration says, else the trusted images' own, else what
+            is usual for the architecture.
         spec: a sweep without ``[victim]``, a file or a table; left out, every defense that the
             model has the parts for, on a few points of its grid, the cheapest first.
         use_ray: run on Ray instead of worker processes.
@@ -88,7 +92,11 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         device: auto, cpu or cuda; left out, the spec's.
         flip: training mirrors half of the images; left out, the spec's ``flip``, or true.
         order: how class names are sorted: ``numbers`` (names that are all numbers by their value)
-            or ``text``; left out, the spec's ``order``, or numbers.
+            or ``text``; left out, the spec's ``order``, or numbers, or what fits better where the
+            model would not know its images.
+        classes: which of the model's outputs each class is: ``imagenet``, ``index``, or a file of
+            names and outputs; left out, the spec's ``classes``, or the classes are the outputs in
+            their order, or what fits the model.
         retry_failed: run those trials again that failed in an earlier call.
         minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
             with ``spec`` no limit.
@@ -114,11 +122,12 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
         minutes=minutes,
     )
     with _shown(prepared, progress) as reporter:
         facts = carry_out(prepared, reporter, retry_failed=retry_failed)
-    weights = prepared.out / outputs.WEIGHTS
+    weights = prepared.out / outputs.WEIGHTS  # of a module always one file
     found = module.repaired(weights) if module and weights.exists() else None
     return Outcome(**_results(prepared), facts=facts, model=found)
 
@@ -139,6 +148,7 @@ def tune(  # noqa: PLR0913
     device: str = "",
     flip: bool | None = None,
     order: str | None = None,
+    classes: str | Path | None = None,
     retry_failed: bool = False,
     minutes: float | None = None,
     progress: bool | None = None,
@@ -149,7 +159,7 @@ def tune(  # noqa: PLR0913
 
     Args:
         model, trusted, out, arch, norm, mean, std, size, spec, use_ray, seed, device, flip, order,
-            retry_failed, minutes, progress: as for ``defend``.
+            classes, retry_failed, minutes, progress: as for ``defend``.
 
     Raises:
         SpecError: as ``defend``.
@@ -165,6 +175,7 @@ def tune(  # noqa: PLR0913
         device=device,
         flip=flip,
         order=order,
+        classes=classes,
         minutes=minutes,
     )
     with _shown(prepared, progress) as reporter:
@@ -185,7 +196,9 @@ def _prepared(
 ) -> tuple[Order, GivenModule | None]:
     """What is to be done, checked, and the live network if one is given."""
     with as_files(model, trusted, out, **how) as given:
-        order = prepare(given.model, given.arch, given.trusted, out, size=given.size, **asked)
+        order = prepare(
+            given.model, given.arch, given.trusted, out, size=given.size, **given.norm, **asked
+        )
     if given.module is None:
         return order, None
     title = f"{order.sweep.name}: {type(given.module.network).__name__}"

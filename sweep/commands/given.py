@@ -4,7 +4,7 @@ images are written down beside the results.
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from torch import nn
 
 from sweep.commands import outputs
 from sweep.commands.given_images import GivenImages, images_of
-from sweep.commands.given_module import GivenModule, Numbers, module_of
+from sweep.commands.given_module import GivenModule, Numbers, module_of, normalisation
 from trials.spec import SpecError
 
 FOLDER = "given"  # in the folder of the results
-SIZE = 32  # of images that say none
+SIZE = 32  # of a folder's images for a module
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,17 @@ class Given:
         model: a file of weights.
         arch: a word, or the model's table.
         trusted: a folder or a table.
-        size: side of the images in pixels.
+        size: side of the images in pixels; None: to be found.
         module: the live network; None where a file was given.
+        norm: settings of the normalisation that are asked for of a file's model.
     """
 
     model: Path
     arch: str | Mapping[str, Any]
     trusted: Path
-    size: int
+    size: int | None
     module: GivenModule | None = None
+    norm: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ def as_files(
     before = set(folder.glob("*"))
     absent = [p for p in (folder, out, *out.absolute().parents) if not p.exists()]
     try:
-        yield _given(model, trusted, folder, arch, size, _Normalisation(norm, mean, std))
+        yield _given(model, trusted, folder, arch, size, (norm, mean, std))
     except BaseException:
         for file in set(folder.glob("*")) - before:
             file.unlink(missing_ok=True)
@@ -69,31 +71,26 @@ def as_files(
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Normalisation:
-    norm: str | None
-    mean: Numbers
-    std: Numbers
-
-    @property
-    def said(self) -> bool:
-        return any(x is not None for x in (self.norm, self.mean, self.std))
-
-
 def _given(
-    model: Any, trusted: Any, folder: Path, arch: str, size: int | None, normal: _Normalisation
+    model: Any,
+    trusted: Any,
+    folder: Path,
+    arch: str,
+    size: int | None,
+    normal: tuple[str | None, Numbers, Numbers],
 ) -> Given:
     module = _module(model, arch, normal)
+    norm = {} if module else normalisation(*normal)
     images = None if isinstance(trusted, str | Path) else images_of(trusted)
-    side = size or (_side(images) if images else SIZE)
     if not (module or images):
-        return Given(Path(model), arch, Path(trusted), side)
+        return Given(Path(model), arch, Path(trusted), size, norm=norm)
+    side = size or (_side(images) if images else SIZE)
     outputs.refuse(folder.parent, folder / "module", folder / "images")
     outputs_of, grey = _looked_at(module, images, side)
     try:
         table = images.write(folder, outputs_of) if images else Path(trusted)
         if module is None:
-            return Given(Path(model), arch, table, side)
+            return Given(Path(model), arch, table, side, norm=norm)
         weights, live = module.write(folder, grey)
     except OSError as problem:
         raise SpecError(
@@ -102,20 +99,17 @@ def _given(
     return Given(weights, live, table, side, module)
 
 
-def _module(model: Any, arch: str, normal: _Normalisation) -> GivenModule | None:
+def _module(
+    model: Any, arch: str, normal: tuple[str | None, Numbers, Numbers]
+) -> GivenModule | None:
     """The live network, if one is given."""
     if isinstance(model, nn.Module):
         if arch:
             raise SpecError("arch is for a file of weights; leave it out with a module.")
-        return module_of(model, normal.norm, normal.mean, normal.std)
+        return module_of(model, *normal)
     if not isinstance(model, str | Path):
         raise SpecError(
             f"model is a {type(model).__name__}; needed is an nn.Module, or a file of weights."
-        )
-    if normal.said:
-        raise SpecError(
-            "norm, mean and std are for a module; with a file write them behind arch, as in "
-            "'torchvision:resnet18,norm=half'."
         )
     return None
 

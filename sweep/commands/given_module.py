@@ -122,7 +122,7 @@ def module_of(network: nn.Module, norm: str | None, mean: Numbers, std: Numbers)
     Raises:
         SpecError: a network that cannot be copied, or a normalisation that is none.
     """
-    settings = _normalisation(norm, mean, std)
+    settings = {"norm": "none", **normalisation(norm, mean, std)}
     network = _unwrapped(network)
     if isinstance(network, torch.jit.ScriptModule):
         raise SpecError(
@@ -156,16 +156,16 @@ def _unwrapped(network: nn.Module) -> nn.Module:
         network = inner
 
 
-def _normalisation(norm: str | None, mean: Numbers, std: Numbers) -> dict[str, str]:
-    """As settings of the model. Raises SpecError for what is no normalisation."""
+def normalisation(norm: str | None, mean: Numbers, std: Numbers) -> dict[str, str]:
+    """What is given, as settings of a model. Raises SpecError for what is no normalisation."""
     if (mean is None) != (std is None) or (norm is not None and mean is not None):
         raise SpecError("give norm=, or mean= and std= together, or none of them.")
     if norm is not None and norm not in CONSTANTS:
         raise SpecError(f"norm must be one of {', '.join(CONSTANTS)}, got {norm!r}.")
-    found = {"norm": norm or "none"}
-    if mean is not None:
-        found |= {"mean": _text("mean", mean), "std": _text("std", std)}
-        asked_for(found["norm"], found["mean"], found["std"])
+    if mean is None:
+        return {"norm": norm} if norm else {}
+    found = {"mean": _text("mean", mean), "std": _text("std", std)}
+    asked_for("", found["mean"], found["std"])
     return found
 
 

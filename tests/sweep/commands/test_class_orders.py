@@ -267,7 +267,12 @@ def test_a_repaired_model_keeps_its_outputs_in_their_order(large: Path, tmp_path
     (tmp_path / "s.toml").write_text(SPEC)
     out = tmp_path / "out"
     told = defend(
-        large / "m.safetensors", ARCH, large / "images", out, spec=tmp_path / "s.toml", size=SIDE
+        large / "m.safetensors",
+        large / "images",
+        out,
+        arch=ARCH,
+        spec=tmp_path / "s.toml",
+        size=SIDE,
     )
     page = html.unescape((out / "report.html").read_text())
     assert told["understood"]["order"].startswith("Class order: ImageNet's")

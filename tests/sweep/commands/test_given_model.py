@@ -97,7 +97,7 @@ def test_a_hugging_face_folder_is_repaired_without_a_word_on_its_architecture(
     given: Path, trusted: Path, kind: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    told = defend(given / kind, "", trusted, out, spec=given / "sweep.toml")
+    told = defend(given / kind, trusted, out, spec=given / "sweep.toml")
     assert told["files"][0] == str(out / "repaired" / "model.safetensors")
     assert not (out / "repaired.safetensors").exists()
     said = told["understood"]["prepared"]
