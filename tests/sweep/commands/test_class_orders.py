@@ -255,7 +255,7 @@ reach = 0.2
 name = "fine_tuning"
 profile = "small"
 limit = 1
-fixed = { steps = 8, batch = 16, lr = 0.001 }
+fixed = { steps = 60, batch = 16, lr = 0.02 }
 [compute]
 device = "cpu"
 workers = 1

@@ -34,7 +34,7 @@ def test_the_command_shows_a_line_each_or_json(capsys: pytest.CaptureFixture[str
     for extra in ([], ["--json"]):
         with pytest.raises(SystemExit, match="0"):
             main(["list", "defenses", "--for", "own_networks:Numbers", *extra])
-        said = capsys.readouterr().out
+        said = " ".join(capsys.readouterr().out.split())
         if extra:
             assert json.loads(said)["defenses"]["clp"]["fits"] is False
         else:
