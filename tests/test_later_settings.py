@@ -3,7 +3,8 @@
 import pytest
 
 from trials import catalog
-from trials.spec import LATER, MethodConfig, Trial, Victim, content_id
+from trials.later import LATER
+from trials.spec import MethodConfig, Trial, Victim, content_id
 
 BEFORE = {  # of the defaults, when these defenses had no such setting
     "fine_pruning": "654bc5445def7447",

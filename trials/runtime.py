@@ -16,11 +16,12 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.dependencies import copy_of, training_of
+from trials.later import LATER
 from trials.output_order import in_order
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
 from trials.self_poisoning.layout import layout_of
-from trials.spec import KIND_OF, LATER, MethodConfig, Role, Trial, Victim, derive
+from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
+from trials.later import LATER
+
 Scalar = str | int | float | bool
 Status = Literal["done", "failed", "pruned"]
 Role = Literal["defense", "detector", "self_poisoning", "filter"]
@@ -58,33 +60,6 @@ Fraction = Annotated[float, Range(0, 1)]
 PositiveFraction = Annotated[float, Range(0, 1, low_open=True)]
 Location = Annotated[str, "a file or folder; its content, not its name, enters the id"]
 ClassMap = Annotated[str, ("imagenet", "index")]  # a Location, or one of these words
-
-
-# Settings that these methods were given later, each at the value that stands for what they did
-# before. At that value a setting stays out of the id, so that stored records are found; it stays in
-# the params, from which a search recalls its configurations.
-_DESCENT: Mapping[str, Scalar] = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
-_NORM: Mapping[str, Scalar] = {"mean": "", "std": ""}
-LATER: Mapping[str, Mapping[str, Scalar]] = {
-    "fine_pruning": _DESCENT,
-    "fine_tuning": _DESCENT,
-    "nad": _DESCENT,
-    "neural_cleanse": _DESCENT,
-    "pivotal_tuning": _DESCENT,
-    "weight_decay": _DESCENT,
-    "own": _NORM,
-    "resnet18": _NORM,
-    "small_cnn": _NORM,
-    "timm": _NORM,
-    "torchvision": _NORM,
-    "torchvision_resnet18": _NORM,
-    "cifar10": {"size": 32},
-    "image_folder": {"order": "text", "turn": False, "classes": "", "outputs": 0},
-    "image_table": {"classes": "", "outputs": 0},
-    "self_poison": {"scheme": "labels"},
-    "tuning": {"cost": "copies", "reconstruct": False},
-    "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
-}
 
 
 @dataclass(frozen=True, slots=True)

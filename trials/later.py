@@ -1,0 +1,31 @@
+"""Settings that methods were given later, each at the value that stands for what they did before.
+
+At that value a setting stays out of the id, so that stored records are found; it stays in the
+params, from which a search recalls its configurations.
+"""
+
+from collections.abc import Mapping
+
+_Settings = Mapping[str, str | int | float | bool]
+_DESCENT: _Settings = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+_NORM: _Settings = {"mean": "", "std": ""}
+LATER: Mapping[str, _Settings] = {
+    "fine_pruning": _DESCENT,
+    "fine_tuning": _DESCENT,
+    "nad": _DESCENT,
+    "neural_cleanse": _DESCENT,
+    "pivotal_tuning": _DESCENT,
+    "weight_decay": _DESCENT,
+    "own": _NORM,
+    "resnet18": _NORM,
+    "small_cnn": _NORM,
+    "timm": _NORM,
+    "torchvision": _NORM,
+    "torchvision_resnet18": _NORM,
+    "cifar10": {"size": 32},
+    "image_folder": {"order": "text", "turn": False, "classes": "", "outputs": 0},
+    "image_table": {"classes": "", "outputs": 0},
+    "self_poison": {"scheme": "labels"},
+    "tuning": {"cost": "copies", "reconstruct": False},
+    "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
+}
