@@ -1,5 +1,5 @@
 """What copies tell of a real attack, whose trigger nobody knows: what will be left of it, and where
-they tell too little.
+they tell too little; and what a repair costs where there was no attack.
 """
 
 from results.selection.confirmation import HeldOutResult
@@ -28,6 +28,19 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
         f"Of the real attack, {low} to {high} % is expected to be left"
         f" ({percent(LEVEL, 0)} % interval from {made_from})."
     )
+
+
+def spared(w: Winner, clean: HeldOutResult | None) -> list[str]:
+    """What the winner costs a model that was never attacked; none where none was repaired alike."""
+    if clean is None:
+        return []
+    models = "A model" if clean.n_models == 1 else f"The mean of {clean.n_models} models"
+    beyond = f", more than Δ ({percent(w.delta)})" if clean.cda_loss > w.delta + 1e-9 else ""
+    change = f"{percent(clean.cda0)} % to {percent(clean.cda)} %"
+    return [
+        f"{models} that {'was' if clean.n_models == 1 else 'were'} never attacked loses "
+        f"{percent(clean.cda_loss)} points of clean accuracy by it{beyond} ({change}, test images)."
+    ]
 
 
 def inverted(w: Winner) -> list[str]:

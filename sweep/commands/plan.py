@@ -18,7 +18,7 @@ from sweep.planning.detection import compares, detections, detector_tuning, repa
 from sweep.planning.evaluation import judged
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.spec import MethodConfig, Record, Status, Trial
+from trials.spec import MethodConfig, Record, Status, Trial, Victim
 
 BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
 
@@ -141,16 +141,26 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
         yield Line(BEST, len(tasks) * len(sweep.seeds), 0, None)
     if sweep.judge or sweep.judge_all:
         each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
+        clean = sum(_has_clean(sweep, c.victim) for c in tasks) * len(sweep.seeds)
         each += sweep.judge_all * sum(
             len(expansion.configurations(sweep, d)) or d.trials for d in sweep.defenses
         )
-        yield Line(REAL, each * attacked, 0, None, "at most")
+        number = each * attacked + sweep.judge * len(sweep.defenses) * clean
+        yield Line(REAL, number, 0, None, "at most")
     for detector in sweep.detectors:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
         points = len(detections(detector))
         number = times * points * len(met) * len(sweep.seeds)
         how = f"{_count(points, 'setting')}, {_count(len(met), 'model')}"
         yield Line(_DETECTOR.format(detector.name), number, 0, None, how)
+
+
+def _has_clean(sweep: Sweep, tuned: Victim) -> bool:
+    """Whether what is chosen on the victim meets an attacked one, and a clean one that is like
+    it.
+    """
+    attacked = any(v.attacks for v in expansion.meets(sweep, tuned))
+    return attacked and expansion.never_attacked(sweep, tuned) is not None
 
 
 def _asked(sweep: Sweep) -> str:
