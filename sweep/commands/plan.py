@@ -18,7 +18,7 @@ from sweep.planning.detection import compares, detections, detector_tuning, repa
 from sweep.planning.evaluation import judged
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.spec import MethodConfig, Record, Status, Trial, Victim
+from trials.spec import MethodConfig, Record, Status, Trial
 
 BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
 
@@ -141,7 +141,8 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
         yield Line(BEST, len(tasks) * len(sweep.seeds), 0, None)
     if sweep.judge or sweep.judge_all:
         each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
-        clean = sum(_has_clean(sweep, c.victim) for c in tasks) * len(sweep.seeds)
+        own = (c.victim for c in tasks if c.victim.attacks)
+        clean = sum(bool(expansion.never_attacked(sweep, v)) for v in own) * len(sweep.seeds)
         each += sweep.judge_all * sum(
             len(expansion.configurations(sweep, d)) or d.trials for d in sweep.defenses
         )
@@ -153,14 +154,6 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
         number = times * points * len(met) * len(sweep.seeds)
         how = f"{_count(points, 'setting')}, {_count(len(met), 'model')}"
         yield Line(_DETECTOR.format(detector.name), number, 0, None, how)
-
-
-def _has_clean(sweep: Sweep, tuned: Victim) -> bool:
-    """Whether what is chosen on the victim meets an attacked one, and a clean one that is like
-    it.
-    """
-    attacked = any(v.attacks for v in expansion.meets(sweep, tuned))
-    return attacked and expansion.never_attacked(sweep, tuned) is not None
 
 
 def _asked(sweep: Sweep) -> str:

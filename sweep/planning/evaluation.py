@@ -49,11 +49,11 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
 
 def on_clean_model(sweep: Sweep, winner: Winner) -> list[Trial]:
     """The winner of an attacked victim on one that was never attacked, where the sweep has one that
-    is like it; a winner that changes nothing costs nothing.
+    is like it. A winner that changes nothing costs nothing; what one costs that was tuned on a
+    clean model is known from there.
     """
-    clean = expansion.never_attacked(sweep, winner.victim)
-    attacked = any(v.attacks for v in expansion.meets(sweep, winner.victim))
-    if clean is None or not (attacked and sweep.judge and winner.step):
+    clean = expansion.never_attacked(sweep, winner.victim) if winner.victim.attacks else None
+    if clean is None or not (sweep.judge and winner.step):
         return []
     return expansion.real(sweep, clean, winner.trusted, winner.method, winner.step)
 

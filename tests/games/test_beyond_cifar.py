@@ -123,19 +123,13 @@ def swept(
     return found
 
 
-def counted(found: dict[str, list[Record]]) -> dict[str, int]:
-    """Records by game; winners on the clean victim, of which some change nothing, left out."""
-    spared = [r for r in found["robustness"] if not r.trial.victim.attacks]
-    return {g: len(records) - len(spared) * (g == "robustness") for g, records in found.items()}
-
-
 def assert_whole(
     found: dict[str, list[Record]], defenses: tuple[str, ...], inspected: bool = True
 ) -> None:
     """A backdoor that works, one planted in a copy of the clean model, every defense tuned, all
     models scored.
     """
-    assert counted(found) == {
+    assert {game: len(records) for game, records in found.items()} == {
         "training": 1 + inspected,
         "self_poison": 1,
         "tuning": len(defenses),
@@ -230,7 +224,7 @@ def test_a_layout_is_swept_from_its_files_to_scores(
         model={"name": "small_cnn", "width": 16},
         training={"name": "fast", "epochs": 2, "batch": 16, "peak": 0.1},
     )
-    assert counted(found) == {
+    assert {game: len(records) for game, records in found.items()} == {
         "training": 2,
         "self_poison": 1,
         "tuning": 1,

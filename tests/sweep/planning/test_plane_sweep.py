@@ -98,10 +98,7 @@ def test_winners_meet_every_attack_and_detectors_every_model(store: Store) -> No
     for trial in ran:
         by_game.setdefault(trial.game.name, []).append(trial)
     assert {t.victim.id for t in by_game["tuning"]} == {expansion.tasks(sweep)[0].victim.id}
-    attacked = [t for t in by_game["robustness"] if t.victim.attacks]
-    assert len(attacked) == 2 * 9  # winners of two defenses x attacked victims
-    spared = [t.victim for t in by_game["robustness"] if not t.victim.attacks]
-    assert spared == [expansion.tasks(sweep)[0].victim] * 2  # on what they were tuned on
+    assert len(by_game["robustness"]) == 2 * 9  # winners of two defenses x attacked victims
     assert all(t.game.params["stop_at"] == 4 for t in by_game["robustness"])
     alone = [
         t for t in by_game["detectability"] if t.detector and t.detector.name == "neural_cleanse"

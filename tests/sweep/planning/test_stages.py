@@ -119,6 +119,13 @@ def test_each_winner_is_judged_on_a_clean_victim_of_its_seed_too(store: Store) -
     assert not whole(sweep, store)
 
 
+def test_what_was_tuned_on_a_clean_victim_is_not_judged_on_it(store: Store) -> None:
+    attacks = ["none", {"name": "badnets", "m": 60}]
+    sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": attacks}, tune_on="clean")
+    ran = whole(sweep, store)
+    assert [bool(t.victim.attacks) for t in ran if t.game.name == "robustness"] == [True] * 2
+
+
 def test_a_clean_victim_that_is_trained_otherwise_is_not_judged(store: Store) -> None:
     sweep = tiny_sweep.sweep()
     longer = tiny_sweep.sweep(
