@@ -6,7 +6,7 @@ from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
 from results.selection.labels import percent
 from results.selection.reconstructed import family
-from results.selection.trigger_kinds import real_asr, several
+from results.selection.trigger_kinds import by_own_trigger, real_asr, several
 from results.selection.winners import Winner
 
 BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow
@@ -16,10 +16,11 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
     """Where the ASR left of the real attack is expected, or that none can be said and why."""
     found = real_asr(w, seen)
     if found is None:
+        what = "reconstructed triggers" if by_own_trigger(w, seen) else "copies like these"
         why = (
             "no two kinds of trigger were planted"
-            if not several(w, seen)
-            else "too few pairs of copies like these and real attacks are known"
+            if not (by_own_trigger(w, seen) or several(w, seen))
+            else f"too few pairs of {what} and real attacks are known"
         )
         return f"How much of a real attack is left cannot be forecast: {why}."
     made_from = f"{found.pairs} pairs on {found.victims} victim{'s' * (found.victims != 1)}"
