@@ -80,6 +80,8 @@ def test_resolving_fills_defaults_and_keeps_what_was_given() -> None:
     ("scheme", "lr", "steps", "batch"),
     [
         ("labels", 0.02, 500, 128),
+        ("sam", 0.02, 500, 128),
+        ("sbl", 0.02, 500, 128),
         ("distilled", 0.1, 400, 64),
         ("hardened", 0.05, 400, 64),
         ("shrink", 0.1, 800, 64),
@@ -104,7 +106,7 @@ def test_a_setting_brings_defaults_of_others(
 def test_a_scheme_says_its_defaults_in_its_help_as_they_are() -> None:
     settings = catalog.describe("games", "self_poison").settings
     declared = catalog.describe("games", "self_poison").defaults["scheme"]
-    assert set(declared) == set(settings["scheme"].choices) - {"labels"}
+    assert set(declared) == set(settings["scheme"].choices) - {"labels", "sam", "sbl"}
     for key, others in (("steps", {400, 800, 1300}), ("lr", {0.05, 0.1}), ("batch", {64})):
         assert {values[key] for values in declared.values()} == others
         said = settings[key].doc.replace(",", "")

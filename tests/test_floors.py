@@ -44,6 +44,7 @@ FLOORS = {  # each package may import those before it
 }
 TOOLS = {
     "train",
+    "displaced",
     "metrics",
     "types",
     "classifier",

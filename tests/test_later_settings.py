@@ -106,7 +106,9 @@ def test_a_trial_played_otherwise_has_another_id(game: str, key: str, value: str
     assert trial_of(game, **{key: value}).id != GAMES_BEFORE[game]
 
 
-@pytest.mark.parametrize("scheme", ["distilled", "hardened", "shrink", "late", "reborn"])
+@pytest.mark.parametrize(
+    "scheme", ["sam", "sbl", "distilled", "hardened", "shrink", "late", "reborn"]
+)
 def test_a_schemes_settings_written_out_are_its_defaults(scheme: str) -> None:
     plain = trial_of("self_poison", scheme=scheme)
     written = {k: plain.game.params[k] for k in ("lr", "steps", "batch")}

@@ -8,7 +8,7 @@ nor ray.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from trials.later import LATER
@@ -119,6 +119,11 @@ class Victim:
         if not self._id:
             object.__setattr__(self, "_id", content_id(self.identity()))
         return self._id
+
+    @property
+    def kin(self) -> str:
+        """Equal for victims that differ in attack and seed only."""
+        return replace(self, attacks=(), seed=0).id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from results.selection.configurations import Configuration, configurations, of_game
-from results.selection.forecast import Known, forecast, scheme_of
+from results.selection.forecast import OWN, Known, forecast, scheme_of
 from results.selection.labels import attack, settings
 from results.selection.reconstructed import counts
 from results.selection.rules import DEFAULT_RULE, OWN_RULE, SLACK, curve_of
@@ -24,7 +24,6 @@ from results.stats.correlation import correlation
 from trials import catalog
 from trials.spec import Point, Record, content_id
 
-OWN = "reconstructed"  # the scheme of pairs that no copy was needed for
 CONTROLS = "control"  # the family of what repairs nothing
 
 
@@ -175,7 +174,8 @@ class Quality:
         regret: real η of the setting that the copies choose within Δ, less the lowest of any
             within Δ: the median over victims.
         worst_regret: the largest.
-        covered: share of the pairs whose real η lies in the interval made from the other victims.
+        covered: share of the pairs whose real η lies in the interval made from the other victims'
+            pairs of the same kinds of trigger.
     """
 
     scheme: str
@@ -244,8 +244,8 @@ def _covered(p: Pair, mine: Sequence[Pair]) -> bool | None:
 
 
 def _others(mine: Sequence[Pair], p: Pair) -> list[Known]:
-    """The pairs of other victims."""
-    others = (o for o in mine if o.victim != p.victim)
+    """The pairs of other victims whose copies carried the same kinds of trigger."""
+    others = (o for o in mine if o.victim != p.victim and o.kinds == p.kinds)
     return [Known(o.victim, o.scheme, o.family, o.eta_copy_worst, o.eta_real) for o in others]
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from results.figures import fronts, parallel, tradeoff
 from results.figures import importance as importance_figure
 from results.report.html_table import report_table
-from results.selection.configurations import SelectionTask, configurations, task_of
+from results.selection.configurations import SelectionTask, configurations, of_game, task_of
 from results.selection.importance import importance
 from results.tables import judged, oracle, settings, winners
 from trials.spec import Record
@@ -74,7 +74,7 @@ def evidence(
     """
     own = [r for r in records if r.trial.game.name == "tuning" and task_of(r.trial) == task]
     real = _real(own[0], records)
-    judges = [*own, *(r for r in records if r.trial.game.name == "confirmation"), *real]
+    judges = [*own, *of_game(records, "confirmation", "robustness")]
     found = configurations(own, rule)
     shares = importance(own, rule)
     defenses = list(dict.fromkeys(winners.table(own, rule=rule)["defense"]))
@@ -137,7 +137,9 @@ def _real(tuned: Record, records: Sequence[Record]) -> list[Record]:
     """
     t = tuned.trial
     fits = [
-        r for r in records if r.trial.game.name == "robustness" and r.trial.trusted == t.trusted
+        r
+        for r in of_game(records, "robustness")
+        if r.trial.victim.attacks and r.trial.trusted == t.trusted
     ]
     own = [r for r in fits if r.trial.victim.id == t.victim.id]
     return own or [

@@ -24,6 +24,7 @@ _WHY: Mapping[str, str] = {
     "triggered images": "not recorded, or no attack to measure",
     "clean images": "not recorded",
     "copies": "not recorded",
+    "costs a clean model (pp)": "said beside the choice, where a clean model was repaired alike",
     "paper's η (%)": "the paper has no such case",
     _OPTIMUM: "the paper names none for this defense and dataset",
     "chosen here": "not a setting of ours",

@@ -1,12 +1,12 @@
 """What copies tell of a real attack, whose trigger nobody knows: what will be left of it, and where
-they tell too little.
+they tell too little; and what a repair costs where there was no attack.
 """
 
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
 from results.selection.labels import percent
 from results.selection.reconstructed import family
-from results.selection.trigger_kinds import real_asr, several
+from results.selection.trigger_kinds import by_own_trigger, real_asr, several
 from results.selection.winners import Winner
 
 BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow
@@ -16,10 +16,11 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
     """Where the ASR left of the real attack is expected, or that none can be said and why."""
     found = real_asr(w, seen)
     if found is None:
+        what = "reconstructed triggers" if by_own_trigger(w, seen) else "copies like these"
         why = (
             "no two kinds of trigger were planted"
-            if not several(w, seen)
-            else "too few pairs of copies like these and real attacks are known"
+            if not (by_own_trigger(w, seen) or several(w, seen))
+            else f"too few pairs of {what} and real attacks are known"
         )
         return f"How much of a real attack is left cannot be forecast: {why}."
     made_from = f"{found.pairs} pairs on {found.victims} victim{'s' * (found.victims != 1)}"
@@ -28,6 +29,19 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
         f"Of the real attack, {low} to {high} % is expected to be left"
         f" ({percent(LEVEL, 0)} % interval from {made_from})."
     )
+
+
+def spared(w: Winner, clean: HeldOutResult | None) -> list[str]:
+    """What the winner costs a model that was never attacked; none where none was repaired alike."""
+    if clean is None:
+        return []
+    models = "A model" if clean.n_models == 1 else f"The mean of {clean.n_models} models"
+    beyond = f", more than Δ ({percent(w.delta)})" if clean.cda_loss > w.delta + 1e-9 else ""
+    change = f"{percent(clean.cda0)} % to {percent(clean.cda)} %"
+    return [
+        f"{models} that {'was' if clean.n_models == 1 else 'were'} never attacked loses "
+        f"{percent(clean.cda_loss)} points of clean accuracy by it{beyond} ({change}, test images)."
+    ]
 
 
 def inverted(w: Winner) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal
 from results.report import own_trigger, real_attack, verdicts
 from results.report.verdicts import Applied, Own, left_alone
 from results.selection import untouched
-from results.selection.confirmation import HeldOutResult, confirmed, frozen, pooled
+from results.selection.confirmation import HeldOutResult, confirmed, frozen, on_clean, pooled
 from results.selection.copies import doubts
 from results.selection.labels import attack, percent, percents, value
 from results.selection.rules import OWN_RULE
@@ -72,7 +72,8 @@ def answer(
         sentences = [untouched.expect(seen), *untouched.reals(real, MANY)]
     else:
         expected = _expect(w, seen, told is not None)
-        sentences = [expected, real_attack.expected(w, seen), *_reals(real)]
+        spared = real_attack.spared(w, on_clean(w, records))
+        sentences = [expected, real_attack.expected(w, seen), *_reals(real), *spared]
     return Answer(
         where=where,
         verdict=verdict,

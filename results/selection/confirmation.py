@@ -81,6 +81,19 @@ def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
     return [_judge(group, "test", winner) for _, group in sorted(groups.items())]
 
 
+def on_clean(winner: Winner, records: Iterable[Record]) -> HeldOutResult | None:
+    """The winner, frozen, on models like the victim that were never attacked, on the test set;
+    None where it was run on none. Only its CDA means anything.
+    """
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for r in _of(winner, records, "robustness"):
+        v = r.trial.victim
+        if not v.attacks and v.kin == winner.victim.kin and _stops(r, winner.step):
+            groups[v.id].append(r)
+    seen = [_judge(group, "test", winner) for _, group in sorted(groups.items())]
+    return pooled(seen) if seen else None
+
+
 def each_attack(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
     """As ``frozen``, for each attack on the victims of several: one result a victim and attack.
 
@@ -96,7 +109,11 @@ def each_attack(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult
 
 def _judged(winner: Winner, records: Iterable[Record]) -> dict[str, list[Record]]:
     """The frozen runs on the test set, by victim."""
-    fits = [r for r in _of(winner, records, "robustness") if _stops(r, winner.step)]
+    fits = [
+        r
+        for r in _of(winner, records, "robustness")
+        if r.trial.victim.attacks and _stops(r, winner.step)
+    ]
     own = [r for r in fits if r.trial.victim.id == winner.victim.id]
     alike = [
         r

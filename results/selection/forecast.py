@@ -18,6 +18,8 @@ from trials.spec import Scalar
 SHARE = 0.1  # of a batch that is stamped, where self-poisoning says nothing else
 LEVEL = 0.9  # share of real attacks that the interval is to hold
 INVERSION = "inversion"  # copies understate what this family leaves, so it is never pooled
+OWN = "reconstructed"  # the scheme, and the kind, of pairs that no copy was needed for
+VICTIMS = 5  # on which the pairs of a forecast have to lie: those of one are alike
 PAIRS = "prediction_pairs"
 
 
@@ -30,7 +32,9 @@ def scheme_of(params: Mapping[str, Scalar]) -> str:
 
 
 class Known(NamedTuple):
-    """One setting on copies and on a real attack: ASR left, fractions."""
+    """One setting on copies, or on the given model with its reconstructed trigger, and on a real
+    attack: ASR left, fractions.
+    """
 
     victim: str
     scheme: str
@@ -52,13 +56,20 @@ def known(scheme: str, kinds: frozenset[str]) -> tuple[Known, ...]:
     return tuple(Known(*row) for row in zip(*columns, *etas, strict=True))
 
 
-def alike(family: str, pairs: Sequence[Known], level: float = LEVEL) -> list[Known]:
+def alike(
+    family: str, pairs: Sequence[Known], level: float = LEVEL, victims: int = 1
+) -> list[Known]:
     """The pairs that a forecast is made from: those of the family where there are enough of them,
-    else those of all families but inversion's; none where these are too few for the level.
+    else those of all families but inversion's; none where these are too few for the level, or lie
+    on fewer victims.
     """
     own = [p for p in pairs if p.family == family]
     others = [p for p in pairs if p.family != INVERSION] if family != INVERSION else []
-    return next((group for group in (own, others) if _rank(len(group), level) <= len(group)), [])
+
+    def enough(group: Sequence[Known]) -> bool:
+        return _rank(len(group), level) <= len(group) and len({p.victim for p in group}) >= victims
+
+    return next(filter(enough, (own, others)), [])
 
 
 def _rank(n: int, level: float) -> int:
@@ -67,15 +78,15 @@ def _rank(n: int, level: float) -> int:
 
 
 def forecast(
-    eta: float, family: str, pairs: Sequence[Known], level: float = LEVEL
+    eta: float, family: str, pairs: Sequence[Known], level: float = LEVEL, victims: int = 1
 ) -> Interval | None:
     """Where the ASR left of the real attack will lie, of a setting that leaves ``eta`` of the
-    copies' worst kind.
+    copies' worst kind, or of the reconstructed trigger where the pairs are of that.
 
     Returns:
-        None where there are too few pairs for the level.
+        None where there are too few pairs for the level, or too few victims.
     """
-    apart = sorted(p.eta_real - p.eta_copy for p in alike(family, pairs, level))
+    apart = sorted(p.eta_real - p.eta_copy for p in alike(family, pairs, level, victims))
     if not apart:
         return None
     rank = _rank(len(apart), level)

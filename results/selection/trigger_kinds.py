@@ -7,13 +7,13 @@ nothing of others.
 from typing import NamedTuple
 
 from results.selection.confirmation import HeldOutResult
-from results.selection.forecast import alike, forecast, known, scheme_of
+from results.selection.forecast import OWN, VICTIMS, alike, forecast, known, scheme_of
 from results.selection.reconstructed import family
+from results.selection.rules import OWN_RULE
 from results.selection.winners import Winner
 from results.stats.intervals import Interval, wilson
 
 WORKS = 0.5  # ASR that a planted backdoor must have before the defense to count
-VICTIMS = 5  # on which the pairs of a forecast have to lie: those of one are alike
 AGREE = 2  # kinds of which at most 5 % must be left in a model that is called repaired
 Seen = Winner | HeldOutResult
 
@@ -75,15 +75,27 @@ def costs_given(w: Winner) -> bool:
     return w.trial.game.params.get("cost", "copies") != "copies"
 
 
+def by_own_trigger(w: Winner, seen: Seen) -> bool:
+    """Whether the trigger that was reconstructed from the given model made the choice."""
+    return w.rule == OWN_RULE and seen.reconstructed is not None
+
+
 def real_asr(w: Winner, seen: Seen) -> Forecast | None:
-    """Where the ASR left of the real attack will lie; None where too few pairs tell."""
-    if not several(w, seen) or not w.trial.self_poisoning:
+    """Where the ASR left of the real attack will lie; None where too few pairs tell.
+
+    It is made from pairs of what the choice was made by alone: of the same scheme and kinds of
+    trigger, or of reconstructed triggers.
+    """
+    if by_own_trigger(w, seen):
+        pairs, eta = known(OWN, frozenset({OWN})), seen.reconstructed or 0.0
+    elif several(w, seen) and w.trial.self_poisoning:
+        scheme = scheme_of(w.trial.self_poisoning.params)
+        pairs, eta = known(scheme, frozenset(planted(w))), worst(seen)
+    else:
         return None
-    scheme = scheme_of(w.trial.self_poisoning.params)
-    pairs, of = known(scheme, frozenset(planted(w))), family(w.defense)
-    interval = forecast(worst(seen), of, pairs)
+    of = family(w.defense)
+    interval = forecast(eta, of, pairs, victims=VICTIMS)
     if interval is None:
         return None
-    used = alike(of, pairs)
-    victims = len({p.victim for p in used})
-    return Forecast(interval, len(used), victims) if victims >= VICTIMS else None
+    used = alike(of, pairs, victims=VICTIMS)
+    return Forecast(interval, len(used), len({p.victim for p in used}))

@@ -96,7 +96,8 @@ def winners(
     find_rule(rule)
     if rule == "oracle":
         real = of_game(records, "robustness")
-        records = [r for r in real if not r.trial.game.params.get("stop_at")] or real
+        whole = [r for r in real if not r.trial.game.params.get("stop_at")]
+        records = whole or [r for r in real if r.trial.victim.attacks]
     groups: dict[tuple[SelectionTask, str], list[Configuration]] = defaultdict(list)
     for c in configurations(records, rule, delta, "robustness" if rule == "oracle" else "tuning"):
         groups[c.task, c.method.name].append(c)

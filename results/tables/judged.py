@@ -1,5 +1,5 @@
 """Each winner three times: as chosen (select images), confirmed (report images), on the real attack
-(test images).
+(test images); and what it costs a model that was never attacked (its test images).
 
 Source: Lukas and Kerschbaum 2023, arXiv:2305.09671, Table III is what the last column is compared
 with.
@@ -12,13 +12,21 @@ from collections.abc import Sequence
 import pandas as pd
 
 from results.reference import paper
-from results.selection.confirmation import HeldOutResult, confirmed, each_attack, frozen, pooled
+from results.selection.confirmation import (
+    HeldOutResult,
+    confirmed,
+    each_attack,
+    frozen,
+    on_clean,
+    pooled,
+)
 from results.selection.labels import attack, of_attack, percents
 from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import Winner, winners
 from results.tables._columns import frame, of_victim, points
 from trials.spec import Record, Victim
 
+CLEAN = "costs a clean model (pp)"
 COLUMNS = (
     *("dataset", "model", "attack", "victim seed", "r (%)", "defense", "split", "step"),
     *(
@@ -28,6 +36,7 @@ COLUMNS = (
         "CDA (%)",
         "CDA lost (pp)",
         "CDA 95 % interval (%)",
+        CLEAN,
     ),
     *("sd (pp)", "triggered images", "seeds", "models", "ASR before (%)", "paper's η (%)", "rule"),
 )
@@ -48,8 +57,10 @@ def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataF
             # victims that differ in seed and target only are one row
             groups[attack(j.victim), j.attack].append(j)
         seen = [j for j in (confirmed(w, records), *map(pooled, groups.values())) if j]
-        if seen:
-            rows += [_row(w, w, w.victim, "select"), *(_row(w, j, j.victim, j.split) for j in seen)]
+        clean = on_clean(w, records)
+        if seen or clean:
+            chosen = _row(w, w, w.victim, "select") | {CLEAN: points(clean and clean.cda_loss)}
+            rows += [chosen, *(_row(w, j, j.victim, j.split) for j in seen)]
     return frame(rows, COLUMNS)
 
 

@@ -141,10 +141,13 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
         yield Line(BEST, len(tasks) * len(sweep.seeds), 0, None)
     if sweep.judge or sweep.judge_all:
         each = sweep.judge * (1 + sweep.oracle) * len(sweep.defenses)
+        own = (c.victim for c in tasks if c.victim.attacks)
+        clean = sum(bool(expansion.never_attacked(sweep, v)) for v in own) * len(sweep.seeds)
         each += sweep.judge_all * sum(
             len(expansion.configurations(sweep, d)) or d.trials for d in sweep.defenses
         )
-        yield Line(REAL, each * attacked, 0, None, "at most")
+        number = each * attacked + sweep.judge * len(sweep.defenses) * clean
+        yield Line(REAL, number, 0, None, "at most")
     for detector in sweep.detectors:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
         points = len(detections(detector))

@@ -155,8 +155,9 @@ class ConsoleProgress:
 
     def _take(self, trial: Trial, record: Record) -> None:
         self._seconds[trial.game.name].append(record.seconds)
+        attacked = trial.game.name == "robustness" and trial.victim.attacks
         if (
-            trial.game.name not in {"tuning", "robustness"}
+            not (attacked or trial.game.name == "tuning")
             or record.status != "done"
             or trial.method is None
         ):

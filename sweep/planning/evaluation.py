@@ -1,5 +1,5 @@
-"""What follows tuning: the best on the report images, winners on real attacks, detectors on what
-they repaired.
+"""What follows tuning: the best on the report images, winners on real attacks and on a model that
+was never attacked, detectors on what they repaired.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,7 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
                 if sweep.oracle:
                     found += expansion.real(sweep, victim, winner.trusted, winner.method, 0)
             found += inspections(sweep, victim, winner, detected)
+        found += on_clean_model(sweep, winner)
     if sweep.judge_all:
         tried = {
             (r.trial.victim.id, r.trial.trusted, expansion.key_of(r.trial.method)): r.trial
@@ -44,6 +45,17 @@ def judged(sweep: Sweep, records: Sequence[Record], detected: Sequence[Record] =
                 assert trial.method is not None
                 found += expansion.real(sweep, victim, trial.trusted, trial.method, 0)
     return expansion.distinct(found)
+
+
+def on_clean_model(sweep: Sweep, winner: Winner) -> list[Trial]:
+    """The winner of an attacked victim on one that was never attacked, where the sweep has one that
+    is like it. A winner that changes nothing costs nothing; what one costs that was tuned on a
+    clean model is known from there.
+    """
+    clean = expansion.never_attacked(sweep, winner.victim) if winner.victim.attacks else None
+    if clean is None or not (sweep.judge and winner.step):
+        return []
+    return expansion.real(sweep, clean, winner.trusted, winner.method, winner.step)
 
 
 def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:

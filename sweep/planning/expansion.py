@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from search_spaces._strategies import grid, one_at_a_time, thin
 from sweep.spec.sweep_file import Defense, Sweep
 from trials import catalog
-from trials.spec import MethodConfig, Record, SpecError, Trial, Victim, content_id
+from trials.spec import MethodConfig, Record, SpecError, Trial, Victim
 
 MOST_TRIALS = 1_000_000
 
@@ -51,7 +51,7 @@ def tasks(sweep: Sweep) -> list[TuningTask]:
         clean: dict[str, Victim] = {}
         for v in found:
             if not v.attacks:
-                clean.setdefault(kin(v), v)
+                clean.setdefault(v.kin, v)
         found = tuple(clean.values())
     poisonings: list[MethodConfig | None] = [None]
     if sweep.game == "tuning":
@@ -70,14 +70,15 @@ def meets(sweep: Sweep, tuned: Victim) -> list[Victim]:
     """The victims that a setting is applied to: the one that it was tuned on, or all that are like
     it.
     """
-    return (
-        [tuned] if sweep.tune_on == "each" else [v for v in sweep.victims if kin(v) == kin(tuned)]
-    )
+    return [tuned] if sweep.tune_on == "each" else [v for v in sweep.victims if v.kin == tuned.kin]
 
 
-def kin(victim: Victim) -> str:
-    """Equal for victims that differ in attack and seed only."""
-    return content_id(replace(victim, attacks=(), seed=0).identity())
+def never_attacked(sweep: Sweep, victim: Victim) -> Victim | None:
+    """The clean victim that is like the given one, with its seed where there is one; None where the
+    sweep has no such victim.
+    """
+    clean = (v for v in sweep.victims if not v.attacks and v.kin == victim.kin)
+    return min(clean, key=lambda v: v.seed != victim.seed, default=None)
 
 
 def victims(sweep: Sweep) -> list[Trial]:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.defenses._displaced import Displaced, statistics_kept
 from trials.defenses.fine_tuning import repair as fine_tune
-from trials.defenses.ft_sam import ascent, repair
+from trials.defenses.ft_sam import repair
+from trials.displaced import Displaced, ascent, statistics_kept
 from trials.train import clone, make_optimizer
 
 from .tiny import Calls, fresh_view, run, same, state

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.defenses._displaced import toward
 from trials.defenses.fine_tuning import repair
+from trials.displaced import toward
 from trials.train import clone, cross_entropy, make_optimizer
 
 from .tiny import fresh_view, run, same, state

@@ -19,14 +19,17 @@ from trials.run import run
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
 from trials.self_poisoning.schemes import (
+    FIRST,
     PERTURB,
     SCHEMES,
+    SECOND,
     SHRINK,
     WARM_UP,
     falling,
     hardening,
     loss_of,
     one_cycle,
+    two_tasks,
     with_repairs,
 )
 from trials.storage.artifacts import Artifacts
@@ -130,7 +133,7 @@ def test_the_generator_alone_decides_the_beginning(scheme: str) -> None:
     assert "fc.weight" not in same(other, one)
 
 
-@pytest.mark.parametrize("scheme", ["labels", "distilled", "hardened"])
+@pytest.mark.parametrize("scheme", ["labels", "sam", "sbl", "distilled", "hardened"])
 def test_the_others_begin_with_the_given_model(scheme: str) -> None:
     given = trained(small_cnn.build(10, 16, width=4))
     assert same(begun(scheme, given), state(given)) == set(given.state_dict())
@@ -162,7 +165,7 @@ def test_the_distilled_loss_is_its_formula() -> None:
     assert loss_of(SCHEMES["distilled"], teacher, 3)(student, x, y).item() != value.item()
 
 
-@pytest.mark.parametrize("scheme", ["labels", "hardened"])
+@pytest.mark.parametrize("scheme", ["labels", "sam", "sbl", "hardened"])
 def test_the_others_loss_is_cross_entropy(scheme: str) -> None:
     assert loss_of(SCHEMES[scheme], nn.Linear(2, 3), 2) is cross_entropy
 
@@ -172,6 +175,8 @@ def test_the_rates_at_their_corners() -> None:
     assert 0 < one_cycle(0) < 0.01 and one_cycle(1) == 0
     assert one_cycle(WARM_UP) == pytest.approx(1) == one_cycle(WARM_UP - 1e-12)
     assert [hardening(t) for t in (0, 0.7499, 0.75, 0.875, 1)] == [1, 1, 1, 0.5, 0]
+    assert [two_tasks(t) for t in (0, 0.599, 1)] == [1, 1, 0]
+    assert two_tasks(FIRST) == pytest.approx(SECOND) == 2 * two_tasks(0.8)
     cycle = [one_cycle(i / 100) for i in range(101)]
     assert all(a < b for a, b in pairwise(cycle[:16]))
     assert all(a > b for a, b in pairwise(cycle[15:]))

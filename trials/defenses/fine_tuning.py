@@ -13,8 +13,8 @@ from typing import Literal
 from torch import Generator, nn
 
 from trials.defenses._descent import CleanLoss, descend
-from trials.defenses._displaced import toward
 from trials.defenses._start import start
+from trials.displaced import toward
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView

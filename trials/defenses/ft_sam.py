@@ -7,15 +7,14 @@ is stepped each batch with a period of 200 batches, so that it goes up and down.
 of 5e-4 is left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
-import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from trials.defenses._descent import CleanLoss, descend
-from trials.defenses._displaced import Displaced, statistics_kept
 from trials.defenses._start import start
+from trials.displaced import sharpness_aware
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import make_optimizer
 from trials.types import DefenderView
@@ -60,32 +59,6 @@ def repair(
     """
     model, batches = start(view, rng, batch)
     tuner = make_optimizer(model, optimizer, lr)
-    displaced, clean = Displaced(model, tuner), CleanLoss(view.model, distill, smoothing=smoothing)
-
-    def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        first = clean(student, x, y)
-        if not radius:
-            return first
-        gradients = torch.autograd.grad(first, displaced.parameters, materialize_grads=True)
-        displaced.by(ascent(displaced.parameters, gradients, radius, adaptive))
-        with statistics_kept(student):
-            return clean(student, x, y)
-
+    clean = CleanLoss(view.model, distill, smoothing=smoothing)
+    loss = sharpness_aware(model, tuner, radius, adaptive, clean) if radius else clean
     yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
-
-
-@torch.no_grad()
-def ascent(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor], radius: float, adaptive: bool
-) -> list[Tensor]:
-    """The offset e: radius * g / |g|, or adaptive radius * w^2 g / | |w| g |, norms over all
-    parameters together.
-    """
-    scaled = (
-        [w.abs() * g for w, g in zip(weights, gradients, strict=True)]
-        if adaptive
-        else list(gradients)
-    )
-    length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled))).clamp_min(1e-12)
-    offsets = [w.abs() * s for w, s in zip(weights, scaled, strict=True)] if adaptive else scaled
-    return [offset * (radius / length) for offset in offsets]

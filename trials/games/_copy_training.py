@@ -14,12 +14,14 @@ from trials.metrics import accuracy, success
 from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning.layout import Layout
+from trials.self_poisoning.objective import Objective
 from trials.self_poisoning.schemes import SCHEMES, loss_of
 from trials.spec import Point, point_from_json, to_json
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
 from trials.types import Cases, Images
 
 HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
+WEIGHED = 256  # images that tell how far the backdoor needs a weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class CopyTraining:
         yield from self.curve
         batches = self._batches(plan)
         pace = self._pace()
-        loss = loss_of(self._scheme, view.model, schedule.stamped)
+        loss = self._objective(plan)
         while self._goes_on:
             done = self.curve[-1].step
             left = schedule.steps - done % schedule.steps
@@ -150,6 +152,25 @@ class CopyTraining:
         batches = mixed(fit, plan, schedule.batch, schedule.stamped, times, self._rng)
         collections.deque(islice(batches, self.curve[-1].step), maxlen=0)  # had been drawn before
         return batches
+
+    def _objective(self, plan: Layout) -> Objective:
+        """The losses of the steps after the curve's last one."""
+        schedule, fit = self._schedule, self._ctx.view.trusted.take(plan.fit)
+        stamped = max(1, round(schedule.share * WEIGHED))
+
+        def learned() -> tuple[Tensor, Tensor]:
+            rng = self._ctx.rng("importance", self._copy)  # the same in each round
+            return next(mixed(fit, plan, WEIGHED, stamped, [True], rng))
+
+        return Objective(
+            self._scheme,
+            loss_of(self._scheme, self._ctx.view.model, schedule.stamped),
+            self.model,
+            self._optimizer,
+            schedule.steps,
+            self.curve[-1].step,
+            learned,
+        )
 
     def _pace(self) -> torch.optim.lr_scheduler.LambdaLR:
         """The rate from the curve's last step on."""

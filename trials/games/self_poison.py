@@ -46,7 +46,9 @@ def play(
     copy: Count = 0,
     folds: Count = 0,
     attack: str = "badnets",
-    scheme: Literal["labels", "distilled", "hardened", "shrink", "late", "reborn"] = "labels",
+    scheme: Literal[
+        "labels", "sam", "sbl", "hardened", "distilled", "shrink", "late", "reborn"
+    ] = "labels",
     lr: PositiveFloat = 0.02,
     steps: PositiveInt = 500,
     rounds: PositiveInt = 3,
@@ -69,17 +71,19 @@ def play(
             drawn from a wide distribution; or mixed, these kinds in turn. Of a kind, a draw is
             put aside that the given model obeys already, or whose trigger is not learned: then
             the given model is poisoned anew, with up to two further draws.
-        scheme: labels, fine-tuned at a falling rate; hardened, and repaired four times on the way;
-            distilled, at a rate that rises and falls, with the given model's soft outputs for
-            labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
+        scheme: labels, fine-tuned at a falling rate; sam, so too, by the gradient of the worst
+            point near the weights; sbl, by that gradient, and then tuned on clean images alone
+            while what the backdoor needs is held; hardened, as labels, and repaired four times on
+            the way; distilled, at a rate that rises and falls, with the given model's soft outputs
+            for labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
             half of the layers or all of them drawn anew.
         lr: highest learning rate of SGD with momentum 0.9 and weight decay 5e-4; if left out, 0.05
-            for hardened and 0.1 for all others but labels.
+            for hardened and 0.1 for distilled, shrink, late and reborn.
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
             shrink, 1,300 for late and reborn.
         rounds: most rounds of a draw; another one is run while the planted ASR is below ``reach``,
             and not below half of it where another trigger can be drawn.
-        batch: images a step; if left out, 64 for all schemes but labels.
+        batch: images a step; if left out, 64 for all schemes but labels, sam and sbl.
         share: part of each batch that is stamped.
         reach: ASR on the select images that the planted backdoor must have at the end.
         check_every: steps between two points of the curve.

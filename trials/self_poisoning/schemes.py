@@ -5,8 +5,14 @@ tuned on such copies mislead. The schemes differ in how much of the copy is trai
 in from the first step, and in what keeps its clean accuracy.
 
 Source: ``labels`` is Lukas & Kerschbaum 2023, arXiv:2305.09671, with a schedule of ours; ``shrink``
-begins as Ash & Adams 2020, 'On Warm-Starting Neural Network Training', arXiv:1910.08475; the others
-are ours, with the distillation of Hinton et al. 2015, arXiv:1503.02531.
+begins as Ash & Adams 2020, 'On Warm-Starting Neural Network Training', arXiv:1910.08475; ``sam``
+takes the gradient of Kwon et al. 2021, arXiv:2102.11600, as Zhang et al. 2024, arXiv:2411.11525,
+found it to strengthen a backdoor; ``sbl`` is Pham et al. 2024, 'Flatness-aware Sequential Learning
+Generates Resilient Backdoors', arXiv:2407.14738; the others are ours, with the distillation of
+Hinton et al. 2015, arXiv:1503.02531.
+Deviation: ``sbl`` trains a copy of the given model for hundreds of steps, not a new one for 250
+epochs, and holds the weights ten times as stiffly: at the paper's 1 so few steps move them as if
+they were free. The parts of its two tasks and the ratio of their rates are the paper's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +27,10 @@ from trials.train import Loss, cross_entropy, frozen
 
 TEMPERATURE = 2.0  # of the given model's soft outputs
 WARM_UP = 0.15  # part of a cycle in which its rate rises
+RADIUS = 1.0  # of the sharpness-aware gradient, adaptive
+STIFFNESS = 10.0  # of the weights that are held
+FIRST = 0.6  # part of a round that the first of two tasks takes
+SECOND = 0.1  # rate of the second task at its start, as a multiple of the first's
 SHRINK, PERTURB = 0.5, 0.01  # a weight's share that is kept, and the deviation of what is added
 
 
@@ -39,8 +49,21 @@ def hardening(t: float) -> float:
     return 1.0 if t < 0.75 else 4 * (1 - t)
 
 
+def two_tasks(t: float) -> float:
+    """1 in the first task; then from a tenth to 0 in a line."""
+    return 1.0 if first_task(t) else SECOND * (1 - t) / (1 - FIRST)
+
+
 def always(t: float) -> bool:
     return True
+
+
+def never(t: float) -> bool:
+    return False
+
+
+def first_task(t: float) -> bool:
+    return t < FIRST
 
 
 def with_repairs(t: float) -> bool:
@@ -58,12 +81,16 @@ class Scheme:
     Attributes:
         rate: the learning rate at ``t``, as a multiple of its peak.
         stamped: whether batches carry the trigger at ``t``.
+        sharp: whether the gradient at ``t`` is that of the worst point near the weights.
+        elastic: batches without the trigger hold the weights that those with it need.
         distilled: clean images are taught the given model's soft outputs, not their labels.
         begin: changes the copy before the first step, by draws of the generator.
     """
 
     rate: Callable[[float], float]
     stamped: Callable[[float], bool] = always
+    sharp: Callable[[float], bool] = never
+    elastic: bool = False
     distilled: bool = False
     begin: Callable[[nn.Module, Generator], None] = lambda model, rng: None
 
@@ -114,6 +141,8 @@ def _draw(layers: Sequence[nn.Module], rng: Generator) -> None:
 SCHEMES: Mapping[str, Scheme] = {
     "labels": Scheme(falling),
     "distilled": Scheme(one_cycle, distilled=True),
+    "sam": Scheme(falling, sharp=always),
+    "sbl": Scheme(two_tasks, first_task, sharp=first_task, elastic=True),
     "hardened": Scheme(hardening, with_repairs),
     "shrink": Scheme(one_cycle, distilled=True, begin=shrink_weights),
     "late": Scheme(one_cycle, distilled=True, begin=redraw_late),

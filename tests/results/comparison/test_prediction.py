@@ -193,6 +193,9 @@ def test_coverage_leaves_the_victim_itself_out() -> None:
     assert found.covered == pytest.approx(40 / 50)
     (sure,) = qualities(alike)
     assert sure.covered == 1
+    other = [dataclasses.replace(p, kinds="warp", eta_real=0.9) for p in alike]
+    (apart,) = qualities(alike + other)  # copies with other kinds have intervals of their own
+    assert apart.covered == 1
     (alone,) = qualities([pair("v", 0.3, 0.3) for _ in range(40)])
     assert alone.covered is None
     assert prediction.CONTROLS not in {p.family for p in alike}

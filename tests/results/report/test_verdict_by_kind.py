@@ -1,13 +1,18 @@
 """What a page says where copies carried several kinds of trigger, and where they carried one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import synthetic
 from pages import Page
+from pandas import read_csv
 from synthetic import of_kinds, tuned
 
+from benchmarks.prediction import keep
+from results.comparison.prediction import Pair
 from results.report.page import render
 from results.report.recommendation import Answer, answer
 from results.selection import forecast, trigger_kinds
@@ -167,7 +172,9 @@ def test_a_model_left_alone_is_not_warned_of_an_inversion() -> None:
 def pairs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Known]]:
     """Pairs in the place of those that come with the package."""
     found: list[Known] = []
-    monkeypatch.setattr(trigger_kinds, "known", lambda scheme, planted: tuple(found))
+    monkeypatch.setattr(
+        trigger_kinds, "known", lambda scheme, _: tuple(p for p in found if p.scheme == scheme)
+    )
     yield found
 
 
@@ -192,6 +199,54 @@ def test_without_enough_pairs_no_forecast_is_said(pairs: list[Known]) -> None:
     assert any(s.startswith(none) for s in told(record).sentences)
     pairs[:] = of_victims(40, victims=4)  # those of one victim are alike
     assert any(s.startswith(none) for s in told(record).sentences)
+
+
+def test_a_choice_by_the_reconstructed_trigger_is_forecast_by_its_own_pairs(
+    pairs: list[Known],
+) -> None:
+    record = own(chosen(patch=0.0, warp=0.7), 0.05)
+    pairs += of_victims(40)  # of copies, which had no part in the choice
+    none = "cannot be forecast: too few pairs of reconstructed triggers and real attacks are known."
+    assert any(s.endswith(none) for s in told(record, OWN).sentences)
+    by_copies = told(record).sentences
+    assert any("70.5 to 89.5 % is expected" in s for s in by_copies)
+    pairs += [Known(str(i % 5), forecast.OWN, "fine_tuning", 0.1, 0.15) for i in range(19)]
+    said = "Of the real attack, 10.0 to 10.0 % is expected to be left (90 % interval from 19 pairs"
+    assert any(f"{said} on 5 victims)." in s for s in told(record, OWN).sentences)
+    assert told(record).sentences == by_copies
+    one_kind = own(tuned(CURVE, "tuning", "nad", {"lr": 0.1}), 0.05)  # no copy tells of this either
+    assert any(said in s for s in told(one_kind, OWN).sentences)
+
+
+def test_a_file_of_enough_pairs_makes_forecasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``benchmarks.prediction --keep`` writes it: 19 pairs on 5 victims, those of others left
+    out.
+    """
+
+    def rows(n: int, **changes: Any) -> list[Pair]:
+        given = {f.name: 0.0 for f in fields(Pair)} | {
+            **{"attack": "badnets", "scheme": "labels", "kinds": "patch+warp", "defense": "nad"},
+            **{"family": "fine_tuning", "eta_copy_worst": 0.1, "eta_real": 0.15},
+        }
+        each = ({"victim": f"v{i % 5}", "settings": f"lr = {i}"} for i in range(n))
+        return [Pair(**{**given, **one, **changes}) for one in each]
+
+    file = tmp_path / "pairs.csv"
+    others = [
+        *rows(40, kinds="patch", eta_real=0.9),
+        *rows(40, scheme="late", eta_real=0.9),
+        *rows(40, defense="none", family="control", eta_real=0.9),
+        *rows(40, scheme="reconstructed", kinds="reconstructed", eta_real=0.9),
+    ]
+    monkeypatch.setattr(forecast, "load", lambda name: read_csv(file, dtype=str))
+    for n, said in ((18, "cannot be forecast: too few pairs"), (19, "9.0 to 9.0 % is expected")):
+        file.unlink(missing_ok=True)
+        assert keep(others + rows(n), file) == 160 + n
+        forecast.known.cache_clear()
+        assert said in " ".join(told(chosen(patch=0.0, warp=0.04)).sentences)
+    forecast.known.cache_clear()
 
 
 def test_one_kind_alone_has_no_forecast(pairs: list[Known]) -> None:

@@ -53,6 +53,16 @@ def test_a_family_with_enough_pairs_stands_for_itself() -> None:
     assert pooled is not None and pooled.high == pytest.approx(0.7)
 
 
+def test_a_family_on_too_few_victims_is_pooled_with_others() -> None:
+    own = pairs([0.1] * 19, victim="a") + pairs([0.1] * 19, victim="b")
+    others = [*pairs([0.2] * 19, "fine_tuning", "c"), *pairs([0.2] * 3, INVERSION, "d")]
+    two = forecast(0.3, "pruning", own, victims=2)
+    assert two == pytest.approx((0.4, 0.4))
+    pooled = forecast(0.3, "pruning", own + others, victims=3)
+    assert pooled == pytest.approx((0.4, 0.5))
+    assert forecast(0.3, "pruning", own + others, victims=4) is None
+
+
 def test_inversion_is_never_pooled() -> None:
     inverted, others = pairs([0.45] * 40, INVERSION), pairs([0.0] * 25, "fine_tuning")
     assert forecast(0.3, "pruning", inverted + others) == pytest.approx((0.3, 0.3))

@@ -1,5 +1,6 @@
 """What is planned is what runs, and the winners are judged once more."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from planned import record, whole
 
 from results.store import Store
 from search_spaces._strategies import grid
+from sweep.commands.plan import cost_estimate
 from sweep.planning import expansion
 from trials import catalog
 from trials.dependencies import dependencies
@@ -102,6 +104,42 @@ def test_the_best_is_confirmed_and_each_winner_frozen_at_its_step(store: Store) 
 def test_a_clean_victim_is_not_judged_on_a_real_attack(store: Store) -> None:
     ran = whole(tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": ["none"]}), store)
     assert "robustness" not in {t.game.name for t in ran}
+
+
+def test_each_winner_is_judged_on_a_clean_victim_of_its_seed_too(store: Store) -> None:
+    attacks = ["none", {"name": "badnets", "m": 60}]
+    sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": attacks, "seeds": [0, 1]})
+    ran = whole(sweep, store)
+    spared = [t for t in ran if t.game.name == "robustness" and not t.victim.attacks]
+    assert [t.game.params["stop_at"] for t in spared] == [4] * 4
+    assert sorted((t.victim.seed, t.method.name) for t in spared if t.method) == sorted(
+        itertools.product([0, 1], ["weight_decay", "fine_tuning"])
+    )
+    assert cost_estimate(sweep, None)[-1].trials == 2 * 2 + len(spared)
+    assert not whole(sweep, store)
+
+
+def test_what_was_tuned_on_a_clean_victim_is_not_judged_on_it(store: Store) -> None:
+    attacks = ["none", {"name": "badnets", "m": 60}]
+    sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": attacks}, tune_on="clean")
+    ran = whole(sweep, store)
+    assert [bool(t.victim.attacks) for t in ran if t.game.name == "robustness"] == [True] * 2
+
+
+def test_a_clean_victim_that_is_trained_otherwise_is_not_judged(store: Store) -> None:
+    sweep = tiny_sweep.sweep()
+    longer = tiny_sweep.sweep(
+        victim={**tiny_sweep.VICTIM, "attacks": ["none"], "training": "paper"}
+    )
+    ran = whole(replace(sweep, victims=sweep.victims + longer.victims), store)
+    assert all(t.victim.attacks for t in ran if t.game.name == "robustness")
+
+
+def test_a_winner_that_changes_nothing_is_not_judged_on_a_clean_victim(store: Store) -> None:
+    attacks = ["none", {"name": "badnets", "m": 60}]
+    sweep = tiny_sweep.sweep(victim={**tiny_sweep.VICTIM, "attacks": attacks})
+    ran = whole(sweep, store, lambda t: record(t, asr=1.0, cda=0.5))
+    assert all(t.victim.attacks for t in ran if t.game.name == "robustness")
 
 
 def test_no_winner_is_judged_where_nothing_finished(store: Store) -> None:

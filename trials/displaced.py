@@ -1,6 +1,6 @@
 """Weights that are moved for one gradient and put back before the optimizer's step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -65,3 +65,45 @@ def toward(
         return loss(student, x, y)
 
     return moved
+
+
+def sharpness_aware(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    radius: float,
+    adaptive: bool,
+    loss: Loss,
+) -> Loss:
+    """The loss at the weights + e, where e leads up its gradient and has the length ``radius``; the
+    running statistics move by the batch once.
+
+    Source: Foret et al. 2021, 'Sharpness-Aware Minimization for Efficiently Improving
+    Generalization', arXiv:2010.01412; the adaptive radius is Kwon et al. 2021, arXiv:2102.11600.
+    """
+    displaced = Displaced(model, optimizer)
+
+    def moved(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        first = loss(student, x, y)
+        gradients = torch.autograd.grad(first, displaced.parameters, materialize_grads=True)
+        displaced.by(ascent(displaced.parameters, gradients, radius, adaptive))
+        with statistics_kept(student):
+            return loss(student, x, y)
+
+    return moved
+
+
+@torch.no_grad()
+def ascent(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], radius: float, adaptive: bool
+) -> list[Tensor]:
+    """The offset e: radius * g / |g|, or adaptive radius * w^2 g / | |w| g |, norms over all
+    parameters together.
+    """
+    scaled = (
+        [w.abs() * g for w, g in zip(weights, gradients, strict=True)]
+        if adaptive
+        else list(gradients)
+    )
+    length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled))).clamp_min(1e-12)
+    offsets = [w.abs() * s for w, s in zip(weights, scaled, strict=True)] if adaptive else scaled
+    return [offset * (radius / length) for offset in offsets]
