@@ -76,7 +76,8 @@ def at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_defense(sweep: Sweep, name: str, params: dict[str, Any]) -> Trial:
     method = catalog.resolve("defenses", MethodConfig(name, {"batch": 16, **params}))
     trial = tiny_sweep.first(sweep, "tuning")
-    patient = MethodConfig("tuning", {**trial.game.params, "patience": 100})  # to its end
+    to_its_end = {"patience": 100, "cost": "both"}
+    patient = MethodConfig("tuning", {**trial.game.params, **to_its_end})
     return replace(trial, game=patient, method=method)
 
 
