@@ -68,6 +68,7 @@ FEWEST = {
     "rnp": Fewest(
         0, 5 + RNP, f"five forwards until the first look at unlearning, and {RNP} steps on masks"
     ),
+    "nft": Fewest(1, 0, "one forward, of mixed images"),
     "overlay_soup": Fewest(
         2, 1 / BATCH + 10 * RENEWED, f"member and given model; {RENEWED} batches at ten points"
     ),

@@ -59,7 +59,8 @@ def table(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> pd.DataF
         seen = [j for j in (confirmed(w, records), *map(pooled, groups.values())) if j]
         clean = on_clean(w, records)
         if seen or clean:
-            chosen = _row(w, w, w.victim, "select") | {CLEAN: points(clean and clean.cda_loss)}
+            lost = {CLEAN: points(clean.cda_loss if clean else None)}
+            chosen = _row(w, w, w.victim, "select") | lost
             rows += [chosen, *(_row(w, j, j.victim, j.split) for j in seen)]
     return frame(rows, COLUMNS)
 

@@ -36,6 +36,7 @@ CHEAP: dict[str, Scalar] = {
 OWN: dict[str, dict[str, Scalar]] = {
     "i_bau": {"rounds": 2, "radius": 0.5, "share": 0.3, "terms": 2},
     "sau": {"lr": 0.001, "adversarial": 0.5, "radius": 2.0},
+    "nft": {"lr": 0.5, "floor": 0.95, "sparsity": 0.1},
     "anp": {"iterations": 8, "lr": 0.2, "most": 0.5},
     "rnp": {"stop": 0.24, "unlearn_lr": 0.001, "recover_steps": 8, "recover_lr": 0.2, "most": 0.5},
     "overlay_soup": {"members": 2, "u": 1.0, "refresh": 48},
