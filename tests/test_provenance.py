@@ -44,7 +44,7 @@ def test_a_record_has_it(model: str, tmp_path: Path) -> None:
     if model == "timm":
         version = pytest.importorskip("timm").__version__
     asked = {"own": "own_networks:Tiny,width=2", "timm": "timm:test_resnet"}[model]
-    training = {**tiny_sweep.VICTIM["training"], "epochs": 1, "peak": 0.001}
+    training = {**tiny_sweep.VICTIM["training"], "epochs": 1, "precision": "fp32"}
     victim = {**tiny_sweep.VICTIM, "model": asked, "training": training}
     sweep = tiny_sweep.sweep(victim=victim)
     trial = tiny_sweep.first(sweep, "training")
