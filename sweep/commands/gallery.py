@@ -40,7 +40,9 @@ def make(dataset: str, out: Path, index: int = 0) -> Path:
 
 
 def _names() -> list[str]:
-    return catalog.names("attacks")
+    """The attacks that need no model of their own."""
+    attacks = catalog.names("attacks")
+    return [name for name in attacks if catalog.describe("attacks", name).verb != "craft"]
 
 
 def _stamped(name: str, train: Images, test: Images, index: int) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 import torch
+from attackers import view_of
 from planted import goal_of, only
 from torch import Generator, Tensor, nn
 
@@ -52,7 +53,9 @@ def judged(victim: Victim, **settings: Any) -> Trial:
 
 def test_the_places_are_disjoint_and_everything_else_is_clean() -> None:
     data = few()
-    made = poisoned(data, [attack("badnets", m=40), attack("wanet", m=20, clean_label=False)], 0)
+    made = poisoned(
+        data, [attack("badnets", m=40), attack("wanet", m=20, clean_label=False)], 0, view_of
+    )
     first, second = (set(i.places.tolist()) for i in made.implants)
     assert (len(first), len(second)) == (40, 20) and not first & second
     assert set(made.places.tolist()) == first | second
@@ -65,8 +68,8 @@ def test_the_places_are_disjoint_and_everything_else_is_clean() -> None:
 
 def test_the_first_attack_is_what_it_is_alone() -> None:
     data = few()
-    alone = poisoned(data, [attack("badnets", m=40)], 5)
-    both = poisoned(data, [attack("badnets", m=40), attack("a_blend", m=20)], 5)
+    alone = poisoned(data, [attack("badnets", m=40)], 5, view_of)
+    both = poisoned(data, [attack("badnets", m=40), attack("a_blend", m=20)], 5, view_of)
     assert torch.equal(alone.places, both.implants[0].places)
     assert torch.equal(alone.train.x[alone.places], both.train.x[alone.places])
     assert only(alone).name == both.implants[0].name == "badnets"
@@ -74,7 +77,7 @@ def test_the_first_attack_is_what_it_is_alone() -> None:
 
 def test_a_second_attack_of_one_name_is_numbered_and_draws_anew() -> None:
     plan = attack("badnets", m=10, mark="random", place="random")
-    made = poisoned(few(), [plan] * 3, 0)
+    made = poisoned(few(), [plan] * 3, 0, view_of)
     assert [i.name for i in made.implants] == ["badnets", "badnets_2", "badnets_3"]
     shown = [i.goal.cases(few()).x for i in made.implants]
     assert not torch.equal(shown[0], shown[1]) and not torch.equal(shown[1], shown[2])
@@ -84,7 +87,7 @@ def test_an_attack_for_which_too_few_images_are_left_says_so() -> None:
     data = few(100)
     enough = int((data.y != 0).sum()) - 10
     with pytest.raises(SpecError, match=r"a_blend, attack 2 .* the \d+ images .* got 30") as told:
-        poisoned(data, [attack("badnets", m=enough), attack("a_blend", m=30)], 0)
+        poisoned(data, [attack("badnets", m=enough), attack("a_blend", m=30)], 0, view_of)
     assert len(str(told.value).splitlines()) == 1
 
 
