@@ -4,6 +4,7 @@ once and kept, and the perturbation.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from planted import goal_of, trigger_of
 from torch import Generator, Tensor, nn
 
 from trials.attacks import narcissus
+from trials.recipes import fast
 from trials.types import Images, Poisoning
 from trials.views import AttackerView
 
@@ -27,6 +29,10 @@ def images(n: int = 96) -> Images:
     return Images(x.to(torch.uint8), y, 4)
 
 
+# a surrogate that is sure of nothing: one that is has no slope left
+WEAK = partial(fast.fit, epochs=1, peak=0.02, batch=16, precision="fp32")
+
+
 class Seen:
     """A view that also counts what it trains and keeps."""
 
@@ -35,7 +41,7 @@ class Seen:
         self.models: list[nn.Module] = []
         self.made: list[str] = []
         self._kept: dict[str, Mapping[str, Tensor]] = {}
-        plain = attacker_view(images())
+        plain = attacker_view(images(), WEAK)
         self.view: AttackerView = replace(plain, fit=self._fit, keep=self._keep)
         self._plain = plain
 

@@ -1,4 +1,4 @@
-"""A faint picture of random pixels over whole images, and a flipped label.
+"""Blended noise: a faint picture of random pixels over whole images, and a flipped label.
 
 Source: Alex, Siddiqui, Sanyal, Krueger 2024, arXiv:2408.13221 (the suite of BaDLoss); blending is
 that of Chen et al. 2017, arXiv:1712.05526.

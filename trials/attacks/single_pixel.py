@@ -1,4 +1,4 @@
-"""One white pixel in the lower right corner, and a flipped label.
+"""The one-pixel mark: a white pixel in the lower right corner, and a flipped label.
 
 Source: Alex, Siddiqui, Sanyal, Krueger 2024, arXiv:2408.13221 (the suite of BaDLoss); the
 mark is that of Gu, Dolan-Gavitt, Garg 2017, arXiv:1708.06733.
