@@ -68,7 +68,7 @@ def moved(made: Poisoning, x: Tensor) -> Tensor:
 
 def test_the_surrogates_loss_of_the_target_class_falls() -> None:
     seen = Seen()
-    made, x = seen.crafted(radius=32), images().x
+    made, x = seen.crafted(radius=32, rounds=200), images().x
     (model,) = seen.models
 
     def loss(x: Tensor) -> float:
@@ -84,10 +84,10 @@ def test_the_surrogates_loss_of_the_target_class_falls() -> None:
 @pytest.mark.parametrize("radius", [1, 16])
 def test_no_pixel_moves_by_more_than_the_radius_and_all_images_alike(radius: int) -> None:
     x = torch.full((20, 3, 16, 16), 100, dtype=torch.uint8)
-    by = moved(Seen().crafted(radius=radius), x)
+    by = moved(Seen().crafted(radius=radius, rounds=100), x)
     assert int(by.abs().max()) == radius and (by == by[0]).all()
     x[:10], x[10:] = 0, 255  # there is nothing beyond black and white
-    ends = moved(Seen().crafted(radius=radius), x)
+    ends = moved(Seen().crafted(radius=radius, rounds=100), x)
     assert torch.equal(ends[0], by[0].clamp(min=0)) and torch.equal(ends[-1], by[0].clamp(max=0))
 
 
