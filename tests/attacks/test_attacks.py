@@ -247,7 +247,7 @@ def test_boost_is_passed_on(poison: Callable[..., Poisoning]) -> None:
 def changed(name: str, key: str) -> Any:
     """Another value of the setting than its default."""
     setting = catalog.describe("attacks", name).settings[key]
-    other = {"m": 9, "target": 1, "rounds": 30, "batch": 4}
+    other = {"m": 9, "target": 1, "rounds": 30, "batch": 4, "radius": 1}
     if key in other:
         return other[key]
     if setting.choices:
