@@ -26,7 +26,7 @@ def attacker_view(train: Images, recipe: Callable[..., object] = RECIPE) -> Atta
             torch.manual_seed(seed)
             build = catalog.find("models", "small_cnn")
             model: nn.Module = build(train.classes, train.x.shape[-1], width=8)
-            return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return model.to(memory_format=torch.channels_last)
 
     def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         if (content, name) not in _kept:

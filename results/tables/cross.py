@@ -5,6 +5,7 @@ asked for. Two attacks with one target, or a trigger that looks like a class, sh
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -22,7 +23,8 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row a trigger of a victim of several attacks, before any defense; beside ``COLUMNS`` one
     column for each attack's target, the share of images that the trigger leads there.
     """
-    rows, targets = [], dict.fromkeys(())
+    rows = list[dict[str, Any]]()
+    targets = dict[str, None]()
     for r in of_game(records, "training"):
         led = [k for k in r.metrics if k.startswith(_CROSS)]
         names = [k.removeprefix(OF_ATTACK) for k in r.metrics if k.startswith(OF_ATTACK)]

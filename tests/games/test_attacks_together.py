@@ -215,7 +215,7 @@ def test_where_two_classes_are_all_no_image_is_of_neither() -> None:
     assert attacks.cross(attacks.predicted(ReadsTheLabel())) == {}
 
 
-SUITE = (
+SUITE: tuple[dict[str, Any], ...] = (
     {"name": "sinusoid", "target": 0},
     {"name": "narcissus", "target": 2, "rounds": 40},
     {"name": "patch4", "target": 1},
@@ -234,7 +234,7 @@ def test_the_suite_of_seven_at_once_has_exact_counts_of_its_own_images() -> None
     assert len(set(made.places.tolist())) == sum(m) == len(made.places)
     for number, implant in enumerate(made.implants):
         before, after = data.y[implant.places], made.train.y[implant.places]
-        target = attacks[number].params["target"]
+        target = int(attacks[number].params["target"])
         assert (after == target).all()
         assert ((before == target) == (number < 2)).all()  # the first two keep their labels
         assert isinstance(implant.goal, TriggerGoal)
