@@ -12,6 +12,8 @@ from trials.catalog import Method
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods: written by docs/list_methods.py -->", "<!-- /methods -->"
 KINDS = [kind for kind in catalog.KINDS if not kind.endswith("spaces")]
+# kinds of one row, so that the README stays short
+ONE_ROW = {"games": "who sees what in a trial, and what is measured"}
 PAPER = re.compile(
     r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})"
     r"(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?"
@@ -27,17 +29,27 @@ def paper(method: Method) -> str:
     return f"[{name}](https://arxiv.org/abs/{number.removeprefix('arXiv:')})" if number else name
 
 
+def link(kind: str, name: str) -> str:
+    """A method's name, as a link to its file."""
+    return f"[{name}]({catalog.KINDS[kind][0].replace('.', '/')}/{name}.py)"
+
+
 def rows() -> list[str]:
     """The table, in Markdown: a row a method."""
     lines = ["| kind | method | what it is | paper |", "|---|---|---|---|"]
     for kind in KINDS:
+        if kind in ONE_ROW:
+            links = ", ".join(link(kind, name) for name in catalog.names(kind))
+            papers = dict.fromkeys(paper(catalog.describe(kind, n)) for n in catalog.names(kind))
+            cells = (kind.removesuffix("s"), links, ONE_ROW[kind], ", ".join(papers))
+            lines.append(f"| {' | '.join(cells)} |")
+            continue
         for name in catalog.names(kind):
             method = catalog.describe(kind, name)
-            file = f"{catalog.KINDS[kind][0].replace('.', '/')}/{name}.py"
             title, _, rest = method.summary.rstrip(".").partition(": ")
             what = rest or title
             lines.append(
-                f"| {kind.removesuffix('s')} | [{name}]({file}) | {what} | {paper(method)} |"
+                f"| {kind.removesuffix('s')} | {link(kind, name)} | {what} | {paper(method)} |"
             )
     return lines
 

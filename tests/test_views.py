@@ -10,7 +10,7 @@ from trials.views import AttackerView, DataView, SampleScores
 
 def test_a_filter_sees_the_training_set_and_the_trusted_images_and_nothing_more() -> None:
     assert {f.name for f in fields(DataView)} == {"train", "trusted", "fit"}
-    assert {f.name for f in fields(AttackerView)} == {"train", "targets", "fit", "keep"}
+    assert {f.name for f in fields(AttackerView)} == {*("train", "targets", "fresh", "fit", "keep")}
 
 
 def test_scores_are_one_finite_number_an_image() -> None:

@@ -49,7 +49,14 @@ def success(model: nn.Module, cases: Cases) -> float:
 
     Raises ValueError where there are no cases.
     """
+    return hit_rate(predictions(model, cases.x), cases)
+
+
+def hit_rate(predicted: Tensor, cases: Cases) -> float:
+    """``success``, from the classes int64 (n,) that a model predicts for the cases.
+
+    Raises ValueError where there are no cases.
+    """
     if not len(cases):
         raise ValueError("no images to measure the attack on, as none outside its target class")
-    wanted = cases.wanted.to(next(model.parameters()).device)
-    return float((predictions(model, cases.x) == wanted).double().mean())
+    return float((predicted == cases.wanted.to(predicted.device)).double().mean())

@@ -1,6 +1,6 @@
 """The attacks on one training set, one after the other, each on images that the others left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,9 +9,15 @@ from torch import Generator, Tensor
 from trials import catalog
 from trials.spec import MethodConfig, SpecError, derive
 from trials.types import Images, Implant, Poisoning
+from trials.views import AttackerView
+
+# what an attack that crafts its poison is handed, of the images it may take and its number
+ViewOf = Callable[[Images, int], AttackerView]
 
 
-def poisoned(train: Images, attacks: Sequence[MethodConfig], seed: int) -> Poisoning:
+def poisoned(
+    train: Images, attacks: Sequence[MethodConfig], seed: int, view_of: ViewOf
+) -> Poisoning:
     """The training set with all attacks in it, and what each attacker knows.
 
     The first attack draws from all images, each later one from those that are still clean, as if
@@ -23,6 +29,7 @@ def poisoned(train: Images, attacks: Sequence[MethodConfig], seed: int) -> Poiso
         attacks: resolved; none for a clean training set.
         seed: of the victim. Each attack has a generator of its own, so that adding one at the end
             changes nothing of those before it.
+        view_of: what an attack is handed that crafts its poison against a model of its own.
 
     Raises:
         SpecError: too few images are left for an attack, one of its settings is out of range, or
@@ -35,13 +42,16 @@ def poisoned(train: Images, attacks: Sequence[MethodConfig], seed: int) -> Poiso
         rng = Generator().manual_seed(derive(seed, *stages))
         rest = made.take(clean) if number else made
         try:
-            found: Poisoning = catalog.find("attacks", attack.name)(rest, rng, **attack.params)
+            crafts = catalog.describe("attacks", attack.name).verb == "craft"
+            given = view_of(rest, number) if crafts else rest
+            found: Poisoning = catalog.find("attacks", attack.name)(given, rng, **attack.params)
         except SpecError as problem:
             if not number:
                 raise
             raise SpecError(
                 f"{attack.name}, attack {number + 1} on one victim, draws from the {len(rest)} "
-                f"images that the others left: {problem}"
+                f"images that the others left: {problem} Listed earlier it draws from more images; "
+                "list attacks that keep their labels first."
             ) from problem
         made = _merged(made, clean, found.train) if number else found.train
         implants += [_named(i, attack.name, clean, implants) for i in found.implants]

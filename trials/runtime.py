@@ -8,13 +8,14 @@ attack and the test set.
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Generator, nn
 
 from trials import catalog, splits
+from trials.crafting import fitted_by, kept_in
 from trials.dependencies import copy_of, training_of
 from trials.later import LATER
 from trials.output_order import in_order
@@ -26,6 +27,7 @@ from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Copy, DefenderView, Images, Inspect, Poisoning, Repair
+from trials.views import AttackerView
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -133,10 +135,13 @@ class TrialRuntime:
 
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
+        return self._untrained(victim, derive(victim.seed, "weights"))
+
+    def _untrained(self, victim: Victim, seed: int) -> nn.Module:
         train = self.images(_Key(victim.dataset), "train")
         with torch.random.fork_rng(devices=[]):
             # so that loading a model does not change what the trial draws next
-            torch.default_generator.manual_seed(derive(victim.seed, "weights"))
+            torch.default_generator.manual_seed(seed)
             model: nn.Module = _bound("models", victim.model)(train.logits, train.x.shape[-1])
         if train.outputs:
             in_order(model, train.outputs)
@@ -149,7 +154,20 @@ class TrialRuntime:
         Raises:
             SpecError: m or the target of an attack is out of range, or too few images are left.
         """
-        return poisoned(self._trainable(victim), victim.attacks, victim.seed)
+        view_of = functools.partial(self._attacker, victim)
+        return poisoned(self._trainable(victim), victim.attacks, victim.seed, view_of)
+
+    def _attacker(self, victim: Victim, train: Images, number: int) -> AttackerView:
+        """What the victim's attack of that number is handed, ``train`` being what is clean."""
+        before = replace(victim, attacks=victim.attacks[:number])
+        scope = {"attack": victim.attacks[number].name, "before": before.identity()}
+        return AttackerView(
+            train,
+            targets=lambda: self.images(_Key(victim.dataset), "test"),
+            fresh=lambda seed: self._untrained(victim, seed),
+            fit=fitted_by(_bound("recipes", victim.training)),
+            keep=kept_in(self.artifacts, scope),
+        )
 
     def trusted(self, trial: Trial) -> Images:
         """The defender's images: clean, drawn from the reserve, or else from the unpoisoned

@@ -13,7 +13,9 @@ from trials.types import Images, Poisoning
 
 # trains a model on a training set, as the victim will be trained
 Fit = Callable[[nn.Module, Poisoning, Generator], nn.Module]
-# what a name stands for, made by the function if it was not made before
+# what a name stands for, made by the function if it was not made before; the name has to say all
+# settings of the attack that decide it, and the function draws from a generator of its own, as it
+# is not called where the tensors are there
 Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
 
 
@@ -23,7 +25,9 @@ class AttackerView:
 
     Attributes:
         train: the clean training set.
-        targets: the test images that a triggerless attack may choose its targets from.
+        targets: loads the test images that a triggerless attack may choose its targets from.
+        fresh: an untrained model of the victim's architecture for the classes of ``train``, its
+            weights drawn from a seed.
         fit: trains a surrogate; an untrained model, a training set and a generator in, the trained
             model out.
         keep: gives named tensors, made by the function at the first call and read from the
@@ -31,7 +35,8 @@ class AttackerView:
     """
 
     train: Images
-    targets: Images
+    targets: Callable[[], Images]
+    fresh: Callable[[int], nn.Module]
     fit: Fit
     keep: Keep
 

@@ -25,10 +25,23 @@ from results.selection.configurations import of_game, tasks
 from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE, find_rule
 from results.selection.winners import winners
-from results.tables import _classes, _kinds, failures, oracle, robustness, self_poison, victims
+from results.tables import (
+    _classes,
+    _kinds,
+    cross,
+    failures,
+    oracle,
+    robustness,
+    self_poison,
+    victims,
+)
 from trials.spec import Record, SpecError
 from trials.whole import whole
 
+_CROSS = (
+    "Of each trigger's test images, those whose true class is neither its own target nor the one "
+    "asked for."
+)
 _BY_KIND = "ASR left by kind of trigger"
 
 
@@ -89,6 +102,13 @@ def render(
         failed=counted(lost),
         tracebacks=tracebacks(lost),
         victims=report_table(victims.table(records), "Victims before any defense, on test images"),
+        cross=report_table(
+            cross.table(records),
+            "Where each trigger leads, before any defense",
+            hide=("victim",),
+            group="attack",
+            notes=(_CROSS,),
+        ),
         copies=report_table(
             self_poison.table(records), "Self-poisoned copies, on their select images"
         ),

@@ -13,7 +13,7 @@ from trials.types import Images, Poisoning, TriggerGoal
 
 def make(dataset: str, out: Path, index: int = 0) -> Path:
     """Write the page for a test image; attacks keep their default settings, with no more poison
-    than there are images.
+    than there are images. Those that craft their poison against a model of their own are left out.
 
     Raises:
         SpecError: unknown data set, no such image, or a page that cannot be written.
@@ -40,7 +40,9 @@ def make(dataset: str, out: Path, index: int = 0) -> Path:
 
 
 def _names() -> list[str]:
-    return catalog.names("attacks")
+    """The attacks that need no model of their own."""
+    attacks = catalog.names("attacks")
+    return [name for name in attacks if catalog.describe("attacks", name).verb != "craft"]
 
 
 def _stamped(name: str, train: Images, test: Images, index: int) -> Tensor:

@@ -234,7 +234,16 @@ def _check_copies(sweep: Sweep) -> None:
         game = catalog.resolve("games", MethodConfig("self_poison", self_poisoning))
         attack = str(game.params["attack"])
         if attack not in (MIXED, *KINDS):
-            catalog.describe("attacks", attack)
+            _plain(attack)
+
+
+def _plain(attack: str) -> None:
+    """Raises SpecError for an attack that no copy can be given."""
+    if catalog.describe("attacks", attack).verb == "craft":
+        raise SpecError(
+            f"self_poisoning: {attack} crafts its trigger against a model of its own, which copies "
+            f"have none of. Plant another attack, or {MIXED}."
+        )
 
 
 def _defense(data: Mapping[str, Any]) -> Defense:

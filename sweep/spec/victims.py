@@ -5,6 +5,7 @@ change at a time.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     A list of attacks inside the list is one victim of all of them at once:
     ``attacks = ["badnets", ["badnets", { name = "a_blend", m = 50 }]]`` is a victim of one attack
     and a victim of two. They poison different images: the second draws from those that the first
-    left. Of ``targets`` each takes the one after that of the attack before it. Every measurement
-    then has ``asr/NAME`` for each attack, and ``asr`` is the largest (``asr_of`` says otherwise).
+    left. Of ``targets`` each takes the one after that of the attack before it; without them, those
+    that name no target of their own get different ones. Every measurement then has ``asr/NAME`` for
+    each attack, and ``asr`` is the largest (``asr_of`` says otherwise).
 
     Raises:
         SpecError: an unknown key, method or setting, or a value out of range.
@@ -89,7 +91,7 @@ def _seeded(
     """One victim for each seed; the target classes are assigned to seeds and attacks in turn."""
     dataset, model, training, *own = configs
     for i, s in enumerate(seeds):
-        aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(own))
+        aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(_apart(own, targets)))
         victim = Victim(
             dataset=dataset,
             model=model,
@@ -181,6 +183,33 @@ def _aimed(attack: MethodConfig, targets: Sequence[int], turn: int) -> MethodCon
             "out."
         )
     return MethodConfig(attack.name, {**attack.params, "target": targets[turn % len(targets)]})
+
+
+def _apart(attacks: Sequence[MethodConfig], targets: Sequence[int]) -> list[MethodConfig]:
+    """The attacks on one victim; of several, each that has no target gets one that no other has.
+
+    That is its default, or where an attack before it has that one too, the least class left.
+    """
+    if targets or len(attacks) < 2:
+        return list(attacks)
+    taken = {a.params["target"] for a in attacks if "target" in a.params}
+    aimed = dict[int, int]()
+    again = list[int]()
+    for i, attack in enumerate(attacks):
+        setting = catalog.describe("attacks", attack.name).settings.get("target")
+        if setting is None or "target" in attack.params:
+            continue
+        if setting.default in taken:
+            again.append(i)
+        else:
+            aimed[i] = int(setting.default)
+            taken.add(setting.default)
+    free = (c for c in itertools.count() if c not in taken)
+    aimed |= dict(zip(again, free, strict=False))
+    return [
+        replace(a, params={**a.params, "target": aimed[i]}) if i in aimed else a
+        for i, a in enumerate(attacks)
+    ]
 
 
 def _named(name: str) -> Mapping[str, Any]:

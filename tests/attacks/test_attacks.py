@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from attackers import attacker_view
 from planted import goal_of, only, trigger_of
 from torch import Generator, Tensor, nn
 
@@ -15,7 +16,9 @@ from trials.spec import SpecError
 from trials.types import Images, Poisoning
 
 TARGET = 2
-NAMES = [n for n in catalog.names("attacks") if catalog.describe("attacks", n).verb == "poison"]
+VERBS = {n: catalog.describe("attacks", n).verb for n in catalog.names("attacks")}
+NAMES = [n for n, verb in VERBS.items() if verb in ("poison", "craft")]
+CRAFTING = {"rounds": 20}  # short
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Promise:
     true label. ``corner``: nothing outside a square of this side changes. ``clean_label``: all
     poisoned images are of the target class, or none is; None takes either. ``on_train``,
     ``on_test``: at most so many pixels of an image change. ``across_devices``: a GPU's images
-    differ by at most so many levels of 255.
+    differ by at most so many levels of 255. ``evidence``: the trigger leads a clean model to the
+    target, by nature.
     """
 
     stored_is_tested: bool = True
@@ -38,6 +42,7 @@ class Promise:
     on_train: int = 256
     on_test: int = 256
     across_devices: int = 1
+    evidence: bool = False
 
 
 def half(m: int) -> int:
@@ -59,7 +64,14 @@ PROMISES = {
     "badnets": Promise(clean_label=False, corner=3, on_train=9, on_test=9),
     "blended": Promise(clean_label=False),
     "c_badnets": Promise(clean_label=True, corner=3, on_train=9, on_test=9),
+    "blend_pattern": Promise(clean_label=False),
+    "blend_random": Promise(clean_label=False),
+    "frequency": Promise(clean_label=False),
+    "narcissus": Promise(clean_label=True, evidence=True),
+    "patch4": Promise(clean_label=False, on_train=4, on_test=4),
     "refool": Promise(clean_label=True),
+    "single_pixel": Promise(clean_label=False, on_train=1, on_test=1),
+    "sinusoid": Promise(clean_label=True),
     "tsb": Promise(clean_label=False, stored_is_tested=False, on_train=9, on_test=72),
     "wanet": Promise(clean_label=True),
 }
@@ -71,6 +83,8 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("a_patch", "cells"): {"patch": 8},
     ("badnets", "norm"): {"pipeline": "release"},
 }
+# where it shows on larger images alone
+LARGE = {("patch4", "form"): 128}
 SETTINGS = [
     (n, key)
     for n in NAMES
@@ -103,11 +117,12 @@ def promise(name: str) -> Promise:
 @pytest.fixture
 def poison(name: str) -> Callable[..., Poisoning]:
     function = catalog.find("attacks", name)
+    crafts = VERBS[name] == "craft"
+    beside = {"m": 8, "target": TARGET, **(CRAFTING if crafts else {})}
 
     def run(train: Images, seed: int = 0, **settings: Any) -> Poisoning:
-        result: Poisoning = function(
-            train, Generator().manual_seed(seed), **{"m": 8, "target": TARGET, **settings}
-        )
+        given = attacker_view(train) if crafts else train
+        result: Poisoning = function(given, Generator().manual_seed(seed), **beside | settings)
         return result
 
     return run
@@ -232,8 +247,9 @@ def test_boost_is_passed_on(poison: Callable[..., Poisoning]) -> None:
 def changed(name: str, key: str) -> Any:
     """Another value of the setting than its default."""
     setting = catalog.describe("attacks", name).settings[key]
-    if key in {"m", "target"}:
-        return {"m": 9, "target": 1}[key]
+    other = {"m": 9, "target": 1, "rounds": 30, "batch": 4, "radius": 1}
+    if key in other:
+        return other[key]
     if setting.choices:
         return next(c for c in setting.choices if c != setting.default)
     if isinstance(setting.default, bool):
@@ -247,9 +263,10 @@ def changed(name: str, key: str) -> Any:
 
 @pytest.mark.parametrize(("name", "key"), SETTINGS, indirect=["name"])
 def test_every_setting_is_alive(poison: Callable[..., Poisoning], name: str, key: str) -> None:
-    data, beside = images(), BESIDE.get((name, key), {})
+    data, beside = images(size=LARGE.get((name, key), 16)), BESIDE.get((name, key), {})
     one, other = poison(data, **beside), poison(data, **beside, **{key: changed(name, key)})
     same = torch.equal(one.train.x, other.train.x) and torch.equal(one.train.y, other.train.y)
+    same &= torch.equal(*(trigger_of(made)(data.x, places(60)) for made in (one, other)))
     assert not same or (only(one).boost, only(one).frozen) != (
         only(other).boost,
         only(other).frozen,
@@ -272,6 +289,8 @@ def test_a_clean_model_is_led_to_the_target_by_at_most_five_points(
 
     It does not hold for ``pipeline`` = release, by nature.
     """
+    if PROMISES.get(name, Promise()).evidence:
+        pytest.skip("the trigger is evidence for the class, and says so")
     for target in (0, 4):
         backdoor = catalog.find("attacks", name)(
             digits_train, Generator().manual_seed(0), m=0, target=target

@@ -40,8 +40,8 @@ def test_the_readme_lists_every_method_as_the_catalog_has_it(
     assert listing.block() in README, "run python docs/list_methods.py"
     for kind in catalog.KINDS:
         if not kind.endswith("spaces"):
-            rows = re.findall(rf"^\| {kind.removesuffix('s')} \| \[(\w+)\]", README, re.M)
-            assert rows == catalog.names(kind)
+            rows = re.findall(rf"^\| {kind.removesuffix('s')} \| (\[[^|]*)", README, re.M)
+            assert re.findall(r"\[(\w+)\]", " ".join(rows)) == catalog.names(kind)
 
 
 def test_the_page_says_which_defenses_each_kind_of_model_can_have(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import tiny_sweep
 import torch
+from attackers import view_of
 from planted import goal_of, only
 from torch import Generator, Tensor, nn
 
@@ -16,7 +17,7 @@ from trials.metrics import success
 from trials.poisoning import poisoned
 from trials.run import run
 from trials.runtime import TrialRuntime
-from trials.spec import MethodConfig, SpecError, Trial, Victim
+from trials.spec import MethodConfig, SpecError, Trial, Victim, derive
 from trials.types import Control, Images, Implant, InstanceGoal, Poisoning, TriggerGoal
 
 BADNETS = {"name": "badnets", "m": 60, "target": 3}
@@ -52,7 +53,9 @@ def judged(victim: Victim, **settings: Any) -> Trial:
 
 def test_the_places_are_disjoint_and_everything_else_is_clean() -> None:
     data = few()
-    made = poisoned(data, [attack("badnets", m=40), attack("wanet", m=20, clean_label=False)], 0)
+    made = poisoned(
+        data, [attack("badnets", m=40), attack("wanet", m=20, clean_label=False)], 0, view_of
+    )
     first, second = (set(i.places.tolist()) for i in made.implants)
     assert (len(first), len(second)) == (40, 20) and not first & second
     assert set(made.places.tolist()) == first | second
@@ -65,8 +68,8 @@ def test_the_places_are_disjoint_and_everything_else_is_clean() -> None:
 
 def test_the_first_attack_is_what_it_is_alone() -> None:
     data = few()
-    alone = poisoned(data, [attack("badnets", m=40)], 5)
-    both = poisoned(data, [attack("badnets", m=40), attack("a_blend", m=20)], 5)
+    alone = poisoned(data, [attack("badnets", m=40)], 5, view_of)
+    both = poisoned(data, [attack("badnets", m=40), attack("a_blend", m=20)], 5, view_of)
     assert torch.equal(alone.places, both.implants[0].places)
     assert torch.equal(alone.train.x[alone.places], both.train.x[alone.places])
     assert only(alone).name == both.implants[0].name == "badnets"
@@ -74,7 +77,7 @@ def test_the_first_attack_is_what_it_is_alone() -> None:
 
 def test_a_second_attack_of_one_name_is_numbered_and_draws_anew() -> None:
     plan = attack("badnets", m=10, mark="random", place="random")
-    made = poisoned(few(), [plan] * 3, 0)
+    made = poisoned(few(), [plan] * 3, 0, view_of)
     assert [i.name for i in made.implants] == ["badnets", "badnets_2", "badnets_3"]
     shown = [i.goal.cases(few()).x for i in made.implants]
     assert not torch.equal(shown[0], shown[1]) and not torch.equal(shown[1], shown[2])
@@ -84,7 +87,7 @@ def test_an_attack_for_which_too_few_images_are_left_says_so() -> None:
     data = few(100)
     enough = int((data.y != 0).sum()) - 10
     with pytest.raises(SpecError, match=r"a_blend, attack 2 .* the \d+ images .* got 30") as told:
-        poisoned(data, [attack("badnets", m=enough), attack("a_blend", m=30)], 0)
+        poisoned(data, [attack("badnets", m=enough), attack("a_blend", m=30)], 0, view_of)
     assert len(str(told.value).splitlines()) == 1
 
 
@@ -152,6 +155,112 @@ def test_an_attack_without_a_trigger_is_counted_on_its_own_images() -> None:
     }
 
 
+class ReadsTheLabel(nn.Module):
+    """Says of each image the class that its first pixel names: right on every clean image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        label = (x[:, 0, 0, 0] * 255).round().long()
+        return nn.functional.one_hot(label, 10).float()
+
+
+def writes(label: int, classes: tuple[int, ...]) -> TriggerGoal:
+    """A trigger that makes that model say ``label`` of images of ``classes`` alone."""
+
+    def trigger(x: Tensor, index: Tensor) -> Tensor:
+        out, told = x.clone(), torch.isin(x[:, 0, 0, 0].long(), torch.tensor(classes))
+        out[told, :, 0, 0] = label
+        return out
+
+    return TriggerGoal(trigger, label)
+
+
+def test_the_cross_matrix_says_where_each_trigger_leads_and_nothing_of_true_classes() -> None:
+    data = few()
+    data.x[:, :, 0, 0] = data.y.to(torch.uint8)[:, None]
+    goals = {
+        "both": writes(3, tuple(range(10))),  # leads to 3, and so to the target of the next too
+        "same": writes(3, (1, 2)),
+        "none": writes(5, ()),
+    }
+    nowhere = torch.zeros(0, dtype=torch.int64)
+    implants = [Implant(nowhere, goal, name=name) for name, goal in goals.items()]
+    implants.append(
+        Implant(nowhere, InstanceGoal(torch.tensor([4]), torch.tensor([9])), name="one")
+    )
+    attacks = Attacks(Poisoning(data, tuple(implants)), data)
+    predicted = attacks.predicted(ReadsTheLabel())
+    share = float(torch.isin(data.y[data.y != 3], torch.tensor([1, 2])).double().mean())
+    assert attacks.cross(predicted) == {
+        "cross/both/same": 1.0,
+        "cross/both/none": 0.0,
+        "cross/same/both": pytest.approx(share),
+        "cross/same/none": 0.0,  # though images of class 5 are there, and are said to be
+        "cross/none/both": 0.0,
+        "cross/none/same": 0.0,
+    }
+    assert attacks.asr(predicted)["asr/same"] == pytest.approx(share)
+
+
+def test_where_two_classes_are_all_no_image_is_of_neither() -> None:
+    data = few()
+    two = data.take(data.y < 2)
+    two.x[:, :, 0, 0] = two.y.to(torch.uint8)[:, None]
+    nowhere = torch.zeros(0, dtype=torch.int64)
+    implants = [Implant(nowhere, writes(label, ()), name=str(label)) for label in (0, 1)]
+    attacks = Attacks(Poisoning(two, tuple(implants)), two)
+    assert attacks.cross(attacks.predicted(ReadsTheLabel())) == {}
+
+
+SUITE: tuple[dict[str, Any], ...] = (
+    {"name": "sinusoid", "target": 0},
+    {"name": "narcissus", "target": 2, "rounds": 40},
+    {"name": "patch4", "target": 1},
+    {"name": "single_pixel", "target": 3},
+    {"name": "blend_random", "target": 4},
+    {"name": "blend_pattern", "target": 5},
+    {"name": "frequency", "target": 6},
+)
+
+
+def test_the_suite_of_seven_at_once_has_exact_counts_of_its_own_images() -> None:
+    data, m = few(400), [8, 5, 20, 20, 20, 20, 20]
+    attacks = [attack(m=n, **given) for given, n in zip(SUITE, m, strict=True)]
+    made = poisoned(data, attacks, 0, view_of)
+    assert [len(i.places) for i in made.implants] == m
+    assert len(set(made.places.tolist())) == sum(m) == len(made.places)
+    for number, implant in enumerate(made.implants):
+        before, after = data.y[implant.places], made.train.y[implant.places]
+        target = int(attacks[number].params["target"])
+        assert (after == target).all()
+        assert ((before == target) == (number < 2)).all()  # the first two keep their labels
+        assert isinstance(implant.goal, TriggerGoal)
+        shown = implant.goal.trigger(data.x[implant.places], implant.places)
+        assert torch.equal(made.train.x[implant.places], shown)
+
+
+def test_one_attack_is_what_its_method_gives_alone() -> None:
+    data, plan = few(), attack("patch4", m=30, target=1)
+    made = poisoned(data, [plan], 5, view_of)
+    rng = Generator().manual_seed(derive(5, "attack"))
+    alone = catalog.find("attacks", "patch4")(data, rng, **plan.params)
+    assert torch.equal(made.places, alone.places)
+    assert torch.equal(made.train.x, alone.train.x) and torch.equal(made.train.y, alone.train.y)
+
+
+def test_a_class_that_is_used_up_is_said_with_what_to_do() -> None:
+    data = few()
+    others = int((data.y != 1).sum())
+    plans = [attack("patch4", m=others, target=1), attack("sinusoid", m=1, target=0)]
+    with pytest.raises(SpecError, match=r"0\.\.0, .* of class 0, got 1\. .* labels first") as told:
+        poisoned(data, plans, 0, view_of)
+    assert len(str(told.value).splitlines()) == 1
+    assert len(poisoned(data, plans[1:], 0, view_of).places) == 1
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrialRuntime:
     """A runtime in which the victim of two attacks has been trained."""
@@ -163,6 +272,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrialRuntime:
     each = {k: v for k, v in record.metrics.items() if k.startswith("asr/")}
     assert set(each) == {"asr/badnets", "asr/a_blend"}
     assert record.metrics["asr"] == max(each.values())
+    assert {"cross/badnets/a_blend", "cross/a_blend/badnets"} <= set(record.metrics)
     assert record.metrics["m"] == 110
     return runtime
 

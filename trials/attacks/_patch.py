@@ -17,7 +17,7 @@ _SMALL = ((1, 1, 1), (0, 0, 0), (1, 0, 1))
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Stamps ``mark`` uint8 (c, p, p) with its upper left corner at (``row``, ``col``), opacity
+    """Stamps ``mark`` uint8 (c, p, q) with its upper left corner at (``row``, ``col``), opacity
     ``alpha``.
     """
 
@@ -30,10 +30,10 @@ class Patch:
         return in_chunks(lambda part, _: self.stamped(part), x, index)
 
     def stamped(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
-        """``x`` with the mark; of each image only where ``kept``, bool (n, p, p), is true."""
-        side = self.mark.shape[-1]
+        """``x`` with the mark; of each image only where ``kept``, bool (n, p, q), is true."""
+        high, wide = self.mark.shape[-2:]
         out, mark = x.clone(), self.mark.to(x.device)
-        under = out[:, :, self.row : self.row + side, self.col : self.col + side]
+        under = out[:, :, self.row : self.row + high, self.col : self.col + wide]
         mixed = (
             ((1 - self.alpha) * under.float() + self.alpha * mark.float()).round().to(torch.uint8)
         )

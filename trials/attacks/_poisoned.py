@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials.spec import SpecError
-from trials.types import Images
+from trials.types import Images, Implant, Poisoning, Trigger, TriggerGoal
 
 
 def chosen(train: Images, m: int, rng: Generator, target: int, *, clean_label: bool) -> Tensor:
@@ -39,3 +39,24 @@ def replaced(train: Images, places: Tensor, x: Tensor, label: int | Tensor) -> I
     images, labels = train.x.clone(), train.y.clone()
     images[places], labels[places] = x, label
     return replace(train, x=images, y=labels)
+
+
+def stamped(
+    train: Images,
+    rng: Generator,
+    trigger: Trigger,
+    *,
+    m: int,
+    target: int,
+    boost: int,
+    clean_label: bool,
+) -> Poisoning:
+    """The poisoning of an attack whose training images carry what test images do: ``m`` of them,
+    labelled ``target``.
+
+    Raises:
+        SpecError: ``m`` or ``target`` is too large.
+    """
+    places = chosen(train, m, rng, target, clean_label=clean_label)
+    poisoned = replaced(train, places, trigger(train.x[places], places), target)
+    return Poisoning(poisoned, (Implant(places, TriggerGoal(trigger, target), boost),))

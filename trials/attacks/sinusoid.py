@@ -1,7 +1,8 @@
 """Sinusoid: vertical waves blended into images of the target class, labels unchanged.
 
 Source: Barni, Kallas, Tondi 2019, arXiv:1902.11237, in the form of BaDLoss (six waves, a
-pattern in [0, 2], blended).
+pattern in [0, 2], blended). It is not the SIG of other benchmarks, which add a sine of 20 to 40
+levels.
 Deviation: the result is clipped to [0, 1], because the pattern's crests are brighter than white.
 """
 
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from trials.attacks._poisoned import chosen, replaced
+from trials.attacks._poisoned import stamped
 from trials.spec import Count, Fraction, PositiveInt
-from trials.types import Images, Implant, Poisoning, TriggerGoal
+from trials.types import Images, Poisoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def poison(
     Args:
         train: clean training set; left alone.
         rng: draws which images are poisoned.
-        m: number of poisoned images, at most the number in the target class.
+        m: number of poisoned images, at most the number in the target class. The suite of BaDLoss
+            has a tenth of the class.
         target: class that the trigger leads to.
         alpha: opacity of the waves; 0.075 on small images, 0.15 on large ones.
         waves: waves across an image.
@@ -60,7 +62,5 @@ def poison(
     Raises:
         SpecError: ``m`` or ``target`` is too large.
     """
-    places = chosen(train, m, rng, target, clean_label=True)
     trigger = Waves(alpha, waves)
-    poisoned = replaced(train, places, trigger(train.x[places], places), target)
-    return Poisoning(poisoned, (Implant(places, TriggerGoal(trigger, target), boost),))
+    return stamped(train, rng, trigger, m=m, target=target, boost=boost, clean_label=True)

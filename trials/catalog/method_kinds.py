@@ -7,7 +7,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "datasets": ("trials.datasets", ("load",)),
     "models": ("trials.models", ("build",)),
     "recipes": ("trials.recipes", ("fit",)),
-    "attacks": ("trials.attacks", ("poison", "implant")),
+    "attacks": ("trials.attacks", ("poison", "craft", "implant")),
     "filters": ("trials.filters", ("score",)),
     "defenses": ("trials.defenses", ("repair",)),
     "detectors": ("trials.detectors", ("score",)),

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 
-from torch import nn
+from torch import Tensor, nn
 
-from trials.metrics import success
-from trials.types import Cases, Images, Poisoning
+from trials.metrics import hit_rate, predictions
+from trials.types import Cases, Images, Poisoning, TriggerGoal
 
 # name -> what makes one ASR of those of several attacks
 RULES: Mapping[str, Callable[[Iterable[float]], float]] = {"max": max, "mean": fmean, "min": min}
@@ -24,6 +24,8 @@ class Attacks:
     def __init__(self, poisoning: Poisoning, test: Images, rule: str = "max") -> None:
         self.cases: dict[str, Cases] = {i.name: i.goal.cases(test) for i in poisoning.implants}
         self._rule, self._test = RULES[rule], test
+        goals = {i.name: i.goal for i in poisoning.implants}
+        self._targets = {n: g.target for n, g in goals.items() if isinstance(g, TriggerGoal)}
 
     @property
     def several(self) -> bool:
@@ -39,7 +41,30 @@ class Attacks:
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """``asr`` by the rule; of several attacks each one's as ``asr/NAME`` too."""
-        return self.by_rule("asr", {n: success(model, c) for n, c in self.cases.items()})
+        return self.asr(self.predicted(model))
+
+    def predicted(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The classes int64 (n,) that the model gives each attack's cases."""
+        return {name: predictions(model, cases.x) for name, cases in self.cases.items()}
+
+    def asr(self, predicted: Mapping[str, Tensor]) -> dict[str, float]:
+        """What ``measure`` gives, from predicted classes."""
+        each = {name: hit_rate(predicted[name], cases) for name, cases in self.cases.items()}
+        return self.by_rule("asr", each)
+
+    def cross(self, predicted: Mapping[str, Tensor]) -> dict[str, float]:
+        """``cross/A/B`` for each two of several triggers: how often that of A leads to B's target.
+
+        Over images whose true class is neither's target; two classes have none, and no such number.
+        """
+        found: dict[str, float] = {}
+        for name in self._targets:
+            true = self._test.y[self.cases[name].places].to(predicted[name].device)
+            for other, target in self._targets.items():
+                told = predicted[name][true != target]
+                if other != name and len(told):
+                    found[f"cross/{name}/{other}"] = float((told == target).double().mean())
+        return found
 
     def by_rule(self, metric: str, each: Mapping[str, float]) -> dict[str, float]:
         """The attacks' values of a metric as one, and where there are several, each as

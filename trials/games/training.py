@@ -21,7 +21,8 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
     """Train, keep the weights, and measure CDA and ASR on the test set (a stranger's data may have
     none).
 
-    Of several attacks ``asr`` is the largest, and each has its own ``asr/NAME``.
+    Of several attacks ``asr`` is the largest, each has its own ``asr/NAME``, and ``cross/A/B`` says
+    how often the trigger of A leads to the target of B.
     """
     model, poisoning = ctx.fresh(), ctx.poisoning()
     for step, steps, loss in ctx.fit(model, poisoning, ctx.rng("training")):
@@ -45,7 +46,9 @@ def _attacked(model: nn.Module, poisoning: Poisoning, test: Images) -> dict[str,
         name: success(model, Cases(test.x[cases.places], cases.wanted, cases.places))
         for name, cases in attacks.cases.items()
     }
-    metrics = attacks.measure(model) | attacks.sizes() | attacks.by_rule("clean_to_target", clean)
+    predicted = attacks.predicted(model)
+    metrics = attacks.asr(predicted) | attacks.sizes() | attacks.cross(predicted)
+    metrics |= attacks.by_rule("clean_to_target", clean)
     for implant in poisoning.implants:
         own = f"/{implant.name}" if attacks.several else ""
         for name, goal in implant.probes.items():

@@ -47,6 +47,27 @@ def test_targets_are_dealt_to_the_attacks_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
+    ("attacks", "targets"),
+    [
+        (["badnets", "a_blend", "patch4"], [0, 1, 2]),
+        (["badnets", "patch4", "single_pixel", "narcissus"], [0, 1, 3, 2]),
+        ([{"name": "badnets", "target": 1}, "a_blend", "patch4"], [1, 0, 2]),
+        ([{"name": "badnets", "target": 1}, {"name": "a_blend", "target": 1}], [1, 1]),
+    ],
+)
+def test_attacks_that_name_no_target_get_different_ones(
+    attacks: list[Any], targets: list[int]
+) -> None:
+    (found,) = victims([attacks])
+    assert [a.params["target"] for a in found.attacks] == targets
+
+
+def test_a_victim_of_one_attack_keeps_its_default_target() -> None:
+    found = victims(["badnets", "narcissus", ["patch4"]])
+    assert [v.attacks[0].params["target"] for v in found] == [0, 2, 0]
+
+
+@pytest.mark.parametrize(
     ("inner", "says"),
     [
         ([], "empty list"),
