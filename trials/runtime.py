@@ -3,7 +3,8 @@ game is handed.
 
 The two sides of the threat model are two types. A ``DefenderContext`` game gets the model, the
 trusted images and the copies that the defender poisoned; an ``EvaluatorContext`` game also gets the
-attack and the test set.
+attack and the test set. Data filters have a ``DataView``, and their game a context of its own
+(``trials.filtering``).
 """
 
 import functools
@@ -15,7 +16,9 @@ import torch
 from torch import Generator, nn
 
 from trials import catalog, splits
-from trials.dependencies import copy_of, training_of
+from trials.crafting import fitted_by, kept_in
+from trials.dependencies import copy_of, filtering_of, training_of, unfiltered
+from trials.filtering import kept_of
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
 from trials.self_poisoning.layout import layout_of
@@ -24,6 +27,7 @@ from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Copy, DefenderView, Images, Inspect, Poisoning, Repair
+from trials.views import DataView
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -129,23 +133,55 @@ class TrialRuntime:
             attacked=bool(victim.attacks),
         )
 
+    def data_view(self, trial: Trial) -> DataView:
+        """All that the data filter of the trial's victim may see."""
+        victim = unfiltered(trial.victim)
+        train, trusted = self.poisoning(victim).train, self.trusted(trial)
+        scope = {"victim": victim.identity(), "trusted": trial.trusted, "seed": trial.seed}
+        return DataView(
+            train=train.take(self.untrusted(trial)).to(self.device),
+            trusted=trusted.to(self.device),
+            fresh=lambda seed: self._untrained(victim, seed),
+            fit=fitted_by(_bound("recipes", victim.training)),
+            trained=lambda: self._victim(_Key(victim)),
+            keep=kept_in(self.artifacts, scope),
+        )
+
+    def untrusted(self, trial: Trial) -> torch.Tensor:
+        """int64 (n,), places in the victim's unfiltered training set of what is not trusted: all of
+        it where the trusted images come from the reserve.
+        """
+        victim = unfiltered(trial.victim)
+        rows = torch.ones(len(self._trainable(victim)), dtype=torch.bool)
+        if not victim.reserve:
+            rows[self._trusted_places(victim, trial.trusted)] = False
+        return rows.nonzero().flatten()
+
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
+        return self._untrained(victim, derive(victim.seed, "weights"))
+
+    def _untrained(self, victim: Victim, seed: int) -> nn.Module:
         train = self.images(_Key(victim.dataset), "train")
         with torch.random.fork_rng(devices=[]):
             # so that loading a model does not change what the trial draws next
-            torch.default_generator.manual_seed(derive(victim.seed, "weights"))
+            torch.default_generator.manual_seed(seed)
             model: nn.Module = _bound("models", victim.model)(train.classes, train.x.shape[-1])
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
     def poisoning(self, victim: Victim) -> Poisoning:
-        """The training set with the victim's attacks in it; for a clean victim, the clean set.
+        """The training set with the victim's attacks in it; for a clean victim, the clean set; of a
+        filtered one, the rows that its filter kept.
 
         Raises:
             SpecError: m or the target of an attack is out of range, or too few images are left.
         """
-        return poisoned(self._trainable(victim), victim.attacks, victim.seed)
+        whole = poisoned(self._trainable(victim), victim.attacks, victim.seed)
+        if victim.filter is None:
+            return whole
+        tensors, _ = self._artifact(filtering_of(victim), "filter's verdict")
+        return kept_of(whole, tensors["kept"])
 
     def trusted(self, trial: Trial) -> Images:
         """The defender's images: clean, drawn from the reserve, or else from the unpoisoned
@@ -153,15 +189,19 @@ class TrialRuntime:
 
         The same for every seed of a trial, as a defender has one set of them.
         """
-        return self._trusted(_Key(trial.victim), trial.trusted, trial.victim.seed)
+        return self._trusted(_Key(trial.victim), trial.trusted)
 
-    def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
+    def _draw_trusted(self, key: "_Key", r: float) -> Images:
         victim: Victim = key.value
-        whole = self.images(_Key(victim.dataset), "train")
+        return self.images(_Key(victim.dataset), "train").take(self._trusted_places(victim, r))
+
+    def _trusted_places(self, victim: Victim, r: float) -> torch.Tensor:
+        """Where the trusted images lie among the data set's training images, filtered or not."""
+        victim, whole = unfiltered(victim), self.images(_Key(victim.dataset), "train")
         banned = (
             self._trained_on(victim, whole) if victim.reserve else self.poisoning(victim).places
         )
-        return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
+        return splits.draw_trusted(whole, r, banned, generator(victim.seed, "trusted"))
 
     def copy(self, trial: Trial, index: int) -> Copy:
         """Self-poisoned copy ``index`` of a tuning trial, from its artifact."""
@@ -202,7 +242,7 @@ class TrialRuntime:
 
     def _reconstruct(self, key: "_Key", r: float, seed: int) -> Reconstructed:
         victim: Victim = key.value
-        trusted = self._trusted(key, r, victim.seed)
+        trusted = self._trusted(key, r)
         fit, _, _ = splits.cut(trusted.y, 0, 1, generator(victim.seed, "split"))
         images = trusted.take(fit).to(self.device)
         return reconstruct(self._victim(key), images, generator(seed, "reconstruct"))
@@ -210,8 +250,7 @@ class TrialRuntime:
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):
             raise LookupError(
-                f"the {what} {trial.id} has no weights: its trial failed, or its artifact was "
-                "deleted"
+                f"the {what} {trial.id} is not there: its trial failed, or its artifact was deleted"
             )
         return self.artifacts.load(trial.id)
 
