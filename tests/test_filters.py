@@ -46,7 +46,8 @@ without = catalog.resolve_victim(Victim(**plain))
 method = MethodConfig("far_from_class")
 filtering = Filtering(method=method, reject=1 / 4, trusted=0.25, seed=0)
 filtered = catalog.resolve_victim(Victim(**plain, filter=filtering))
-print(filtered.filter.method, filtered.id != without.id, victim_from_json(to_json(filtered)) == filtered)
+again = victim_from_json(to_json(filtered))
+print(filtered.filter.method, filtered.id != without.id, again == filtered)
 """
 
 
