@@ -12,6 +12,11 @@ from trials.catalog import Method
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods: written by docs/list_methods.py -->", "<!-- /methods -->"
 KINDS = [kind for kind in catalog.KINDS if not kind.endswith("spaces")]
+IN_ONE_ROW = {  # kinds of which names tell enough, and what they are
+    "datasets": "images, read from a folder or shipped; your own with `image_folder`, `image_table`",
+    "models": "architectures; all of torchvision and timm by name, and your own with `own`",
+    "recipes": "how a victim is trained, or that it is `given`",
+}
 PAPER = re.compile(
     r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})"
     r"(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?"
@@ -28,18 +33,24 @@ def paper(method: Method) -> str:
 
 
 def rows() -> list[str]:
-    """The table, in Markdown: a row a method."""
+    """The table, in Markdown: a row a method, or a kind of which names tell enough."""
     lines = ["| kind | method | what it is | paper |", "|---|---|---|---|"]
     for kind in KINDS:
-        for name in catalog.names(kind):
+        word, names = kind.removesuffix("s"), catalog.names(kind)
+        if kind in IN_ONE_ROW:
+            links = ", ".join(link(kind, name) for name in names)
+            lines.append(f"| {word} | {links} | {IN_ONE_ROW[kind]} | – |")
+            continue
+        for name in names:
             method = catalog.describe(kind, name)
-            file = f"{catalog.KINDS[kind][0].replace('.', '/')}/{name}.py"
             title, _, rest = method.summary.rstrip(".").partition(": ")
-            what = rest or title
-            lines.append(
-                f"| {kind.removesuffix('s')} | [{name}]({file}) | {what} | {paper(method)} |"
-            )
+            lines.append(f"| {word} | {link(kind, name)} | {rest or title} | {paper(method)} |")
     return lines
+
+
+def link(kind: str, name: str) -> str:
+    """The method's name, which leads to its file."""
+    return f"[{name}]({catalog.KINDS[kind][0].replace('.', '/')}/{name}.py)"
 
 
 def block() -> str:

@@ -8,17 +8,18 @@ from trials import catalog
 from trials.spec import Scalar
 from trials.views import SampleScores
 
-# a filter, and the least area under the ROC curve for a patch with flipped labels; chance is 0.5
+# a filter, and the least area under the ROC curve for a patch with flipped labels; chance is 0.5;
+# confident learning, which has to be blind to it, has a file of its own
 FINDS = {
-    "abl": 0.6,
-    "activation_clustering": 0.6,
+    "abl": 0.8,
+    "activation_clustering": 0.8,
     "badloss": 0.65,
-    "confident_learning": 0.8,
-    "deep_knn": 0.55,
-    "psbd": 0.55,
-    "spectral_signatures": 0.6,
-    "strip": 0.6,
+    "deep_knn": 0.9,
+    "psbd": 0.6,
+    "spectral_signatures": 0.7,
+    "strip": 0.65,
 }
+NAMES = sorted([*FINDS, "confident_learning"])
 QUICK: dict[str, dict[str, Scalar]] = {
     "abl": {"tracked_epochs": 2, "epochs": 2},
     "badloss": {"tracked_epochs": 3, "epochs": 3},
@@ -47,8 +48,7 @@ OTHERS: list[tuple[str, str, Scalar]] = [
     ("activation_clustering", "dimensions", 3),
     ("abl", "isolated", 0.1),
     ("abl", "epochs", 1),
-    ("abl", "form", "flooded_row"),
-    ("abl", "form", "signed"),
+    ("abl", "flooded", "row"),
     ("abl", "floor", 1.5),
     ("abl", "augmented", True),
     ("abl", "lr", 0.05),
@@ -56,7 +56,7 @@ OTHERS: list[tuple[str, str, Scalar]] = [
     ("abl", "batch", 32),
     ("strip", "quantile", 0.5),
     ("strip", "form", "sum"),
-    ("strip", "alpha", 0.3),
+    ("strip", "alpha", 0.5),
     ("strip", "overlays", 4),
     ("deep_knn", "rule", "plurality"),
     ("deep_knn", "assumed", 0.05),
@@ -80,9 +80,9 @@ def differ(one: SampleScores, other: SampleScores) -> bool:
 
 
 def test_all_filters_and_settings_are_looked_at() -> None:
-    assert set(FINDS) == set(catalog.names("filters"))
+    assert {*FINDS, "confident_learning"} == set(catalog.names("filters"))
     looked = {(name, key) for name, key, _ in OTHERS} | SHOWN_BY_ANOTHER
-    for name in FINDS:
+    for name in catalog.names("filters"):
         assert {(name, key) for key in catalog.describe("filters", name).settings} <= looked
 
 
@@ -94,7 +94,7 @@ def test_a_planted_cluster_is_found(name: str, attacked: Attacked) -> None:
     assert (found.suspects is not None) == catalog.describe("filters", name).rejects
 
 
-@pytest.mark.parametrize("name", FINDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_rows_in_another_order_have_the_same_scores_in_that_order(
     name: str, attacked: Attacked
 ) -> None:
@@ -116,7 +116,7 @@ def test_each_setting_changes_what_is_said(
     assert differ(plain, other)
 
 
-@pytest.mark.parametrize("name", FINDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_filter_leaves_what_it_sees_alone(name: str, attacked: Attacked) -> None:
     x, y = attacked.view.train.x.clone(), attacked.view.train.y.clone()
     weights = {k: v.clone() for k, v in attacked.view.trained().state_dict().items()}

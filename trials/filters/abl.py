@@ -5,7 +5,9 @@ a loss that is kept from falling below 0.5, after which the 1 % of rows with the
 isolated.
 Deviation: the isolated rows are removed and the victim is trained anew, as BaDLoss compares it; the
 authors unlearn them by gradient ascent. The victim's architecture is trained, by SGD at a constant
-rate, so that fewer epochs are the first of more. Losses are of images that are not augmented.
+rate, so that fewer epochs are the first of more. Losses are of images that are not augmented. Of
+the authors' two losses, flooding and local gradient ascent, one stands here: their gradients are
+the same, the sign of the loss less the floor times the loss's own.
 """
 
 from typing import Literal
@@ -30,7 +32,7 @@ def score(
     isolated: PositiveFraction = 0.01,
     epochs: PositiveInt = 10,
     tracked_epochs: PositiveInt = 20,
-    form: Literal["flooded_batch", "flooded_row", "signed"] = "flooded_batch",
+    flooded: Literal["batch", "row"] = "batch",
     floor: NonNegativeFloat = 0.5,
     augmented: bool = False,
     lr: PositiveFloat = 0.1,
@@ -45,8 +47,8 @@ def score(
         isolated: share of the rows with the lowest losses that its own rule suspects.
         epochs: after so many of the tracked epochs the losses are taken.
         tracked_epochs: epochs that are trained.
-        form: the loss is mirrored at the floor for the batch's mean (the authors) or for every row
-            (BaDLoss), or has its sign turned below it (local gradient ascent).
+        flooded: the loss is mirrored at the floor for the batch's mean (the authors) or for every
+            row (BaDLoss).
         floor: below which the loss is not to fall.
         augmented: augment in that training.
         lr: learning rate of SGD.
@@ -56,12 +58,9 @@ def score(
     check(view, epochs=epochs, tracked_epochs=tracked_epochs)
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
-        if form == "flooded_batch":
-            return (F.cross_entropy(logits, y) - floor).abs() + floor
         each = F.cross_entropy(logits, y, reduction="none")
-        if form == "flooded_row":
-            return ((each - floor).abs() + floor).mean()
-        return (torch.sign(each.detach() - floor) * each).mean()
+        found = each.mean() if flooded == "batch" else each
+        return ((found - floor).abs() + floor).mean()
 
     def make() -> dict[str, Tensor]:
         model = view.fresh(drawn_seed(rng))
@@ -78,7 +77,9 @@ def score(
         return {"losses": losses}
 
     training = f"epochs={tracked_epochs} augmented={augmented} lr={lr:g} batch={batch}"
-    name = f"abl: losses, {training} weight_decay={weight_decay:g} form={form} floor={floor:g}"
+    name = (
+        f"abl: losses, {training} weight_decay={weight_decay:g} flooded={flooded} floor={floor:g}"
+    )
     found = view.keep(name, make)["losses"][: len(view.train), epochs - 1]
     suspects = torch.zeros(len(found), dtype=torch.bool)
     suspects[found.argsort(stable=True)[: int(isolated * len(found) + 1e-9)]] = True

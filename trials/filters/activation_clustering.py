@@ -9,6 +9,7 @@ centre, in units of the centres' distance, times the class's silhouette. The sil
 at most 2,000 rows of a class.
 """
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import FastICA, TruncatedSVD
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 from torch import Generator
 
@@ -60,18 +62,23 @@ def score(
     seen, seed = seen_by_trained(view), drawn_seed(rng)
     groups = seen.predicted if classes == "predicted" else view.train.y.cpu()
     scores, suspects = torch.zeros(len(groups)), torch.zeros(len(groups), dtype=torch.bool)
+    unconverged = 0  # classes whose components did not settle
     for label in torch.unique(groups).tolist():
         rows = (groups == label).nonzero().flatten()
         if len(rows) < _FEWEST:
             continue
         latents = seen.latents[rows].double().numpy()
-        points = _reduced(latents[:, np.ptp(latents, axis=0) > 0], reduction, dimensions, seed)
+        live = latents[:, np.ptp(latents, axis=0) > 0]
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ConvergenceWarning)
+            points = _reduced(live, reduction, dimensions, seed)
+        unconverged += any(w.category is ConvergenceWarning for w in told)
         small, margins, apart = _clusters(points, seed)
         scores[rows] = torch.from_numpy(margins * max(apart, 0.0)).float()
         suspect = {"silhouette": apart > silhouette, "share": float(small.mean()) < share}
         if suspect.get(rule, True):
             suspects[rows[torch.from_numpy(small)]] = True
-    return SampleScores(scores, suspects)
+    return SampleScores(scores, suspects, {"unconverged": float(unconverged)})
 
 
 def _reduced(latents: NDArray[Any], reduction: str, dimensions: int, seed: int) -> NDArray[Any]:

@@ -4,7 +4,8 @@ Source: Northcutt, Jiang, Chuang 2021, 'Confident Learning: Estimating Uncertain
 Labels', arXiv:1911.00068: self-confidence of out-of-fold probabilities, and the confident joint,
 whose entries off the diagonal are suspect.
 Deviation: a control. It looks for wrong labels, so it has to be blind to attacks that leave labels
-as they are. Trusted images are trained on in every fold.
+as they are; and to a backdoor that the models learn from other rows, which makes the wrong label
+probable. Trusted images are trained on in every fold.
 """
 
 from dataclasses import replace
