@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods: written by docs/list_methods.py -->", "<!-- /methods -->"
 KINDS = [kind for kind in catalog.KINDS if not kind.endswith("spaces")]
 IN_ONE_ROW = {  # kinds of which names tell enough, and what they are
-    "datasets": "images, read from a folder or shipped; your own with `image_folder`, `image_table`",
+    "datasets": "images from a folder; your own with `image_folder` or `image_table`",
     "models": "architectures; all of torchvision and timm by name, and your own with `own`",
     "recipes": "how a victim is trained, or that it is `given`",
 }

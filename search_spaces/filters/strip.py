@@ -1,7 +1,8 @@
 """STRIP: how images are laid over one another, and how many.
 
 Source: Gao et al. 2019, arXiv:1902.06531 (a hundred images; here 64, as public codes have it).
-Deviation: the profile ``small`` is ours, fainter, as strokes on black hide; opacities around the published ones are ours.
+Deviation: opacities around the published ones are ours; ``small`` begins with a fainter one, as
+strokes on black hide one another.
 """
 
 from search_spaces._ask import Ask, number, of_profile, option
