@@ -12,8 +12,12 @@ from trials.catalog import Method
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods: written by docs/list_methods.py -->", "<!-- /methods -->"
 KINDS = [kind for kind in catalog.KINDS if not kind.endswith("spaces")]
-# kinds of one row, so that the README stays short
-ONE_ROW = {"games": "who sees what in a trial, and what is measured"}
+IN_ONE_ROW = {  # kinds of which names tell enough, and what they are
+    "datasets": "images from a folder; your own with `image_folder` or `image_table`",
+    "models": "architectures; all of torchvision and timm by name, and your own",
+    "recipes": "how a victim is trained, or that it is `given`",
+    "games": "who sees what in a trial, and what is measured",
+}
 PAPER = re.compile(
     r"([A-Z][\w&'.-]*(?:(?:,? &|,| et| al\.)? ?[A-Z&a][\w&'.-]*)*? \d{4})"
     r"(?:,? '[^']*')?(?:, (arXiv:\d+\.\d+))?"
@@ -35,22 +39,18 @@ def link(kind: str, name: str) -> str:
 
 
 def rows() -> list[str]:
-    """The table, in Markdown: a row a method."""
+    """The table, in Markdown: a row a method, or a kind of which names tell enough."""
     lines = ["| kind | method | what it is | paper |", "|---|---|---|---|"]
     for kind in KINDS:
-        if kind in ONE_ROW:
-            links = ", ".join(link(kind, name) for name in catalog.names(kind))
-            papers = dict.fromkeys(paper(catalog.describe(kind, n)) for n in catalog.names(kind))
-            cells = (kind.removesuffix("s"), links, ONE_ROW[kind], ", ".join(papers))
-            lines.append(f"| {' | '.join(cells)} |")
+        word, names = kind.removesuffix("s"), catalog.names(kind)
+        if kind in IN_ONE_ROW:
+            links = ", ".join(link(kind, name) for name in names)
+            lines.append(f"| {word} | {links} | {IN_ONE_ROW[kind]} | – |")
             continue
-        for name in catalog.names(kind):
+        for name in names:
             method = catalog.describe(kind, name)
             title, _, rest = method.summary.rstrip(".").partition(": ")
-            what = rest or title
-            lines.append(
-                f"| {kind.removesuffix('s')} | {link(kind, name)} | {what} | {paper(method)} |"
-            )
+            lines.append(f"| {word} | {link(kind, name)} | {rest or title} | {paper(method)} |")
     return lines
 
 

@@ -23,6 +23,7 @@ ZERO = {
     "trials.catalog.signatures",
     "trials.dependencies",
     "trials.image_tables",
+    "trials.json_forms",
     "trials.self_poisoning",
     "trials.whole",
     "trials.guarded",

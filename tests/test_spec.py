@@ -12,7 +12,9 @@ import pytest
 
 from trials import digests
 from trials.digests import digest_of
+from trials.json_forms import record_from_json, to_json, victim_from_json
 from trials.spec import (
+    Filtering,
     MethodConfig,
     Point,
     Range,
@@ -22,9 +24,6 @@ from trials.spec import (
     canonical,
     content_id,
     derive,
-    record_from_json,
-    to_json,
-    victim_from_json,
 )
 
 VICTIM = Victim(
@@ -220,14 +219,20 @@ def test_the_roles_of_a_trial_are_those_that_it_has() -> None:
     full = replace(plain, method=MethodConfig("nad"), self_poisoning=poisoning, detector=looks)
     wanted = {"defense": MethodConfig("nad"), "self_poisoning": poisoning, "detector": looks}
     assert full.roles == wanted
-    filtered = replace(plain, victim=replace(plain.victim, filter=MethodConfig("screen")))
+    filtering = Filtering(method=MethodConfig("screen"), reject=0.4, trusted=0.1, seed=0)
+    filtered = replace(plain, victim=replace(plain.victim, filter=filtering))
     assert filtered.roles == {"filter": MethodConfig("screen")}
 
 
 def test_a_victim_without_a_filter_is_stored_and_named_as_before() -> None:
     plain = VICTIM
     assert "filter" not in plain.identity() and "filter" not in to_json(plain)
-    filtered = replace(plain, filter=MethodConfig("screen", {"share": 0.1}))
-    assert filtered.id != plain.id
-    assert victim_from_json(to_json(filtered)) == filtered
+    method = MethodConfig("screen", {"share": 0.1})
+    found = {plain.id}
+    for reject, trusted, seed in ((0.4, 0.1, 0), ("own", 0.1, 0), (0.4, 0.2, 0), (0.4, 0.1, 1)):
+        filtering = Filtering(method=method, reject=reject, trusted=trusted, seed=seed)
+        filtered = replace(plain, filter=filtering)
+        assert victim_from_json(to_json(filtered)) == filtered
+        found.add(filtered.id)
+    assert len(found) == 5
     assert victim_from_json(to_json(plain)) == plain

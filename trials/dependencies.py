@@ -1,5 +1,5 @@
 """Which trials build on which: every game on a victim needs it trained, tuning needs the
-self-poisoned copies.
+self-poisoned copies, and a victim whose training set was filtered needs the filter's trial.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +15,25 @@ def training_of(victim: Victim) -> Trial:
         game=MethodConfig("training"), victim=victim, method=None, trusted=0.0, seed=victim.seed
     )
     return catalog.resolve_trial(trial)
+
+
+def filtering_of(victim: Victim) -> Trial:
+    """The trial that scores the training set of a filtered victim and removes rows of it."""
+    if victim.filter is None:
+        raise ValueError("the victim's training set went through no filter")
+    trial = Trial(
+        game=MethodConfig("filtering"),
+        victim=victim,
+        method=None,
+        trusted=victim.filter.trusted,
+        seed=victim.filter.seed,
+    )
+    return catalog.resolve_trial(trial)
+
+
+def unfiltered(victim: Victim) -> Victim:
+    """The same victim, trained on all rows."""
+    return replace(victim, filter=None) if victim.filter else victim
 
 
 def copy_of(trial: Trial, copy: int) -> Trial:
@@ -88,9 +107,10 @@ def dependencies(trial: Trial) -> Graph:
 def _direct(trial: Trial, trained: dict[str, Trial]) -> list[Trial]:
     """The trials whose artifacts this one reads; ``trained`` keeps those of victims met before."""
     if trial.game.name == "training":
-        return []
-    key = trial.victim.id
+        return [filtering_of(trial.victim)] if trial.victim.filter else []
+    victim = unfiltered(trial.victim) if trial.game.name == "filtering" else trial.victim
+    key = victim.id
     if key not in trained:
-        trained[key] = training_of(trial.victim)
+        trained[key] = training_of(victim)
     copies = int(trial.game.params["copies"]) if trial.self_poisoning else 0
     return [trained[key], *(copy_of(trial, i) for i in range(copies))]

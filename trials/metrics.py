@@ -1,5 +1,7 @@
 """What is measured, each defined here and nowhere else. All are fractions in [0, 1]."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -60,3 +62,34 @@ def hit_rate(predicted: Tensor, cases: Cases) -> float:
     if not len(cases):
         raise ValueError("no images to measure the attack on, as none outside its target class")
     return float((predicted == cases.wanted.to(predicted.device)).double().mean())
+
+
+def auroc(positive: Tensor, negative: Tensor) -> float:
+    """Chance that a positive scores higher than a negative, ties counted half.
+
+    Args:
+        positive, negative: scores, (n,) and (m,), finite.
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    if not len(positive) or not len(negative):
+        raise ValueError("an area under a ROC curve needs scores on both sides")
+    levels = negative.double().sort().values
+    above = torch.searchsorted(levels, positive.double(), right=False)
+    reached = torch.searchsorted(levels, positive.double(), right=True)
+    return float((above + reached).double().mean() / (2 * len(negative)))
+
+
+def tpr_at(positive: Tensor, negative: Tensor, fpr: float) -> float:
+    """Share of the positives above the lowest threshold that at most ``fpr`` of the negatives
+    exceed.
+
+    Raises:
+        ValueError: one of them is empty, or ``fpr`` is not in [0, 1).
+    """
+    if not len(positive) or not len(negative) or not 0 <= fpr < 1:
+        raise ValueError(f"a rate needs scores on both sides and fpr in [0, 1), got {fpr}")
+    allowed = math.floor(fpr * len(negative) + 1e-9)
+    cut = negative.double().sort(descending=True).values[allowed]
+    return float((positive.double() > cut).double().mean())

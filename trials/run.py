@@ -12,11 +12,13 @@ from dataclasses import replace
 import torch
 
 from trials import catalog
+from trials.filtering import FilteringContext, context_of
 from trials.leaving import leaving
 from trials.provenance import of_code, of_device, of_model
 from trials.reporting import TrialProgress, reporter
-from trials.runtime import DefenderContext, TrialRuntime
+from trials.runtime import DefenderContext, EvaluatorContext, TrialRuntime
 from trials.spec import Point, Record, Trial, derive
+from trials.storage.checkpoint import Checkpointer
 from trials.trial_run import Reports, Steps, TrialRun
 
 PROGRESS_SECONDS = 2.0  # a trial tells of its progress at most this often
@@ -61,11 +63,7 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
     try:
         play = catalog.find("games", trial.game.name)
         ctx_type = next(iter(typing.get_type_hints(play).values()))
-        ctx = (
-            runtime.defender(trial, checkpointer)
-            if ctx_type is DefenderContext
-            else runtime.evaluator(trial, checkpointer)
-        )
+        ctx = _context(ctx_type, trial, runtime, checkpointer)
         game = Steps[Mapping[str, float]](play(ctx, **trial.game.params))
         for report in game:
             if isinstance(report, TrialProgress):
@@ -96,6 +94,17 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
         seconds=checkpointer.elapsed(),
         provenance={**provenance, **checkpointer.notes},
     )
+
+
+def _context(
+    ctx_type: type, trial: Trial, runtime: TrialRuntime, checkpointer: Checkpointer
+) -> DefenderContext | EvaluatorContext | FilteringContext:
+    """What a game is handed, by the type of its first argument."""
+    if ctx_type is DefenderContext:
+        return runtime.defender(trial, checkpointer)
+    if ctx_type is FilteringContext:
+        return context_of(trial, runtime)
+    return runtime.evaluator(trial, checkpointer)
 
 
 def _added(curve: list[Point], point: Point, elapsed: float) -> Point:

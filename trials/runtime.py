@@ -3,7 +3,8 @@ game is handed.
 
 The two sides of the threat model are two types. A ``DefenderContext`` game gets the model, the
 trusted images and the copies that the defender poisoned; an ``EvaluatorContext`` game also gets the
-attack and the test set.
+attack and the test set. Data filters have a ``DataView``, and their game a context of its own
+(``trials.filtering``).
 """
 
 import functools
@@ -15,8 +16,10 @@ import torch
 from torch import Generator, nn
 
 from trials import catalog, splits
+from trials.cache_key import Key
 from trials.crafting import fitted_by, kept_in
-from trials.dependencies import copy_of, training_of
+from trials.dependencies import copy_of, filtering_of, training_of, unfiltered
+from trials.filtering import kept_of
 from trials.later import LATER
 from trials.output_order import in_order
 from trials.poisoning import poisoned
@@ -27,7 +30,7 @@ from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Copy, DefenderView, Images, Inspect, Poisoning, Repair
-from trials.views import AttackerView
+from trials.views import AttackerView, DataView
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -103,16 +106,14 @@ class TrialRuntime:
         return Checkpointer(self.artifacts.files, trial.id, self._checkpoint, provenance)
 
     def defender(self, trial: Trial, checkpointer: Checkpointer | None = None) -> DefenderContext:
-        model, trusted = self._victim(_Key(trial.victim)), self.trusted(trial)
+        model, trusted = self._victim(Key(trial.victim)), self.trusted(trial)
         view = DefenderView(model, trusted.to(self.device))
         return DefenderContext(
             view=view,
             repair=_in_role("defense", trial),
             inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
-            reconstructed=lambda: self._reconstructed(
-                _Key(trial.victim), trial.trusted, trial.seed
-            ),
+            reconstructed=lambda: self._reconstructed(Key(trial.victim), trial.trusted, trial.seed),
             rng=self.rng(trial),
             save=self._save(trial),
             checkpointer=checkpointer,
@@ -124,7 +125,7 @@ class TrialRuntime:
             fresh=lambda: self.fresh(victim),
             fit=lambda *given: _bound("recipes", victim.training)(*given, checkpointer),
             poisoning=lambda: self.poisoning(victim),
-            test=lambda: self.images(_Key(victim.dataset), "test").to(self.device),
+            test=lambda: self.images(Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
             repair=_in_role("defense", trial),
             inspect=_in_role("detector", trial),
@@ -133,12 +134,36 @@ class TrialRuntime:
             attacked=bool(victim.attacks),
         )
 
+    def data_view(self, trial: Trial) -> DataView:
+        """All that the data filter of the trial's victim may see."""
+        victim = unfiltered(trial.victim)
+        train, trusted = self.poisoning(victim).train, self.trusted(trial)
+        scope = {"victim": victim.identity(), "trusted": trial.trusted, "seed": trial.seed}
+        return DataView(
+            train=train.take(self.untrusted(trial)).to(self.device),
+            trusted=trusted.to(self.device),
+            fresh=lambda seed: self._untrained(victim, seed),
+            fit=fitted_by(_bound("recipes", victim.training)),
+            trained=lambda: self._victim(Key(victim)),
+            keep=kept_in(self.artifacts, scope),
+        )
+
+    def untrusted(self, trial: Trial) -> torch.Tensor:
+        """int64 (n,), places in the victim's unfiltered training set of what is not trusted: all of
+        it where the trusted images come from the reserve.
+        """
+        victim = unfiltered(trial.victim)
+        rows = torch.ones(len(self._trainable(victim)), dtype=torch.bool)
+        if not victim.reserve:
+            rows[self._trusted_places(victim, trial.trusted)] = False
+        return rows.nonzero().flatten()
+
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
         return self._untrained(victim, derive(victim.seed, "weights"))
 
     def _untrained(self, victim: Victim, seed: int) -> nn.Module:
-        train = self.images(_Key(victim.dataset), "train")
+        train = self.images(Key(victim.dataset), "train")
         with torch.random.fork_rng(devices=[]):
             # so that loading a model does not change what the trial draws next
             torch.default_generator.manual_seed(seed)
@@ -149,13 +174,18 @@ class TrialRuntime:
         return model
 
     def poisoning(self, victim: Victim) -> Poisoning:
-        """The training set with the victim's attacks in it; for a clean victim, the clean set.
+        """The training set with the victim's attacks in it; for a clean victim, the clean set; of a
+        filtered one, the rows that its filter kept.
 
         Raises:
             SpecError: m or the target of an attack is out of range, or too few images are left.
         """
-        view_of = functools.partial(self._attacker, victim)
-        return poisoned(self._trainable(victim), victim.attacks, victim.seed, view_of)
+        view_of = functools.partial(self._attacker, unfiltered(victim))
+        whole = poisoned(self._trainable(victim), victim.attacks, victim.seed, view_of)
+        if victim.filter is None:
+            return whole
+        tensors, _ = self._artifact(filtering_of(victim), "filter's verdict")
+        return kept_of(whole, tensors["kept"])
 
     def _attacker(self, victim: Victim, train: Images, number: int) -> AttackerView:
         """What the victim's attack of that number is handed, ``train`` being what is clean."""
@@ -163,7 +193,7 @@ class TrialRuntime:
         scope = {"attack": victim.attacks[number].name, "before": before.identity()}
         return AttackerView(
             train,
-            targets=lambda: self.images(_Key(victim.dataset), "test"),
+            targets=lambda: self.images(Key(victim.dataset), "test"),
             fresh=lambda seed: self._untrained(victim, seed),
             fit=fitted_by(_bound("recipes", victim.training)),
             keep=kept_in(self.artifacts, scope),
@@ -175,21 +205,25 @@ class TrialRuntime:
 
         The same for every seed of a trial, as a defender has one set of them.
         """
-        return self._trusted(_Key(trial.victim), trial.trusted, trial.victim.seed)
+        return self._trusted(Key(trial.victim), trial.trusted)
 
-    def _draw_trusted(self, key: "_Key", r: float, seed: int) -> Images:
+    def _draw_trusted(self, key: "Key", r: float) -> Images:
         victim: Victim = key.value
-        whole = self.images(_Key(victim.dataset), "train")
+        return self.images(Key(victim.dataset), "train").take(self._trusted_places(victim, r))
+
+    def _trusted_places(self, victim: Victim, r: float) -> torch.Tensor:
+        """Where the trusted images lie among the data set's training images, filtered or not."""
+        victim, whole = unfiltered(victim), self.images(Key(victim.dataset), "train")
         banned = (
             self._trained_on(victim, whole) if victim.reserve else self.poisoning(victim).places
         )
-        return whole.take(splits.draw_trusted(whole, r, banned, generator(seed, "trusted")))
+        return splits.draw_trusted(whole, r, banned, generator(victim.seed, "trusted"))
 
     def copy(self, trial: Trial, index: int) -> Copy:
         """Self-poisoned copy ``index`` of a tuning trial, from its artifact."""
-        return self._copy(_Key(copy_of(trial, index)))
+        return self._copy(Key(copy_of(trial, index)))
 
-    def _images(self, dataset: "_Key", split: str) -> Images:
+    def _images(self, dataset: "Key", split: str) -> Images:
         config = dataset.value  # one stored before a setting came has it as it was then
         params = {**LATER.get(config.name, {}), **config.params}
         images: Images = catalog.find("datasets", config.name)(split, **params)
@@ -203,16 +237,16 @@ class TrialRuntime:
         return order[round(victim.reserve * len(whole)) :].sort().values
 
     def _trainable(self, victim: Victim) -> Images:
-        whole = self.images(_Key(victim.dataset), "train")
+        whole = self.images(Key(victim.dataset), "train")
         return whole.take(self._trained_on(victim, whole)) if victim.reserve else whole
 
-    def _load_victim(self, key: "_Key") -> nn.Module:
+    def _load_victim(self, key: "Key") -> nn.Module:
         model = self.fresh(key.value)
         tensors, _ = self._artifact(training_of(key.value), "victim")
         model.load_state_dict(tensors)
         return model.eval().requires_grad_(False)
 
-    def _load_copy(self, key: "_Key") -> Copy:
+    def _load_copy(self, key: "Key") -> Copy:
         trial: Trial = key.value
         model = self.fresh(trial.victim)
         tensors, facts = self._artifact(trial, "self-poisoned copy")
@@ -222,9 +256,9 @@ class TrialRuntime:
         model.eval().requires_grad_(False)
         return Copy(model, plan.kind, plan.goal, plan.fit, plan.select, plan.report, facts)
 
-    def _reconstruct(self, key: "_Key", r: float, seed: int) -> Reconstructed:
+    def _reconstruct(self, key: "Key", r: float, seed: int) -> Reconstructed:
         victim: Victim = key.value
-        trusted = self._trusted(key, r, victim.seed)
+        trusted = self._trusted(key, r)
         fit, _, _ = splits.cut(trusted.y, 0, 1, generator(victim.seed, "split"))
         images = trusted.take(fit).to(self.device)
         return reconstruct(self._victim(key), images, generator(seed, "reconstruct"))
@@ -232,8 +266,7 @@ class TrialRuntime:
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):
             raise LookupError(
-                f"the {what} {trial.id} has no weights: its trial failed, or its artifact was "
-                "deleted"
+                f"the {what} {trial.id} is not there: its trial failed, or its artifact was deleted"
             )
         return self.artifacts.load(trial.id)
 
@@ -250,19 +283,6 @@ class TrialRuntime:
     def _save(self, trial: Trial) -> Save:
         key = trial.id
         return lambda model, facts: self.artifacts.save(key, model.state_dict(), facts)
-
-
-class _Key:
-    """A spec value as a cache key: equal identity, equal key."""
-
-    def __init__(self, value: Any) -> None:
-        self.value, self.text = value, str(value.identity())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.text == self.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
 
 
 def _bound(kind: str, config: MethodConfig) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ nor ray.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from trials.later import LATER
@@ -89,6 +89,32 @@ class MethodConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filtering:
+    """What a training set goes through before the training: all that decides which rows are kept.
+
+    Attributes:
+        method: the data filter.
+        reject: share of the untrusted rows that is removed, the most suspicious ones; "own" for
+            those that the filter itself calls suspect.
+        trusted: r of the images that the filter is given.
+        seed: of the filter's draws.
+    """
+
+    method: MethodConfig
+    reject: float | str
+    trusted: float
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "method": self.method.identity(),
+            "reject": self.reject,
+            "trusted": self.trusted,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Victim:
     """A model trained once, or a stranger's file, shared by every defense."""
 
@@ -99,7 +125,7 @@ class Victim:
     seed: int
     # share of the training images kept out of training, for trusted images never seen
     reserve: float = 0.0
-    filter: MethodConfig | None = None  # what its training set went through before training
+    filter: Filtering | None = None  # what its training set went through before training
     # set when ``id`` is first read
     _id: str = field(default="", init=False, repr=False, compare=False)
 
@@ -161,7 +187,7 @@ class Trial:
             "defense": self.method,
             "self_poisoning": self.self_poisoning,
             "detector": self.detector,
-            "filter": self.victim.filter,
+            "filter": self.victim.filter.method if self.victim.filter else None,
         }
         return {role: method for role, method in given.items() if method}
 
@@ -212,71 +238,3 @@ def derive(seed: int, *stages: str | int) -> int:
     """A seed in [0, 2**63) for one stage, so that adding a stage shifts no other."""
     text = canonical([seed, *stages]).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
-
-
-# Fields that stored JSON knows under the name of an earlier version, so that every version reads
-# every store.
-_STORED_AS = {"self_poisoning": "plant", "extra": "more"}
-_STORED_IF_GIVEN = ("filter",)  # earlier versions have no such field
-
-
-def to_json(value: Any) -> Any:
-    """A configuration, victim, trial, point or record as plain JSON; ``from_json`` undoes it."""
-    if isinstance(value, (MethodConfig, Victim, Trial, Point, Record)):
-        names = [f.name for f in fields(value) if f.init]
-        names = [n for n in names if n not in _STORED_IF_GIVEN or getattr(value, n) is not None]
-        return {_STORED_AS.get(name, name): to_json(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {k: to_json(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [to_json(v) for v in value]
-    return value
-
-
-def method_config_from_json(data: Mapping[str, Any]) -> MethodConfig:
-    return MethodConfig(data["name"], dict(data["params"]), dict(data.get("files", {})))
-
-
-def _if_given(data: Mapping[str, Any] | None) -> MethodConfig | None:
-    return method_config_from_json(data) if data else None
-
-
-def victim_from_json(data: Mapping[str, Any]) -> Victim:
-    return Victim(
-        dataset=method_config_from_json(data["dataset"]),
-        model=method_config_from_json(data["model"]),
-        attacks=tuple(method_config_from_json(a) for a in data["attacks"]),
-        training=method_config_from_json(data["training"]),
-        seed=data["seed"],
-        reserve=data["reserve"],
-        filter=_if_given(data.get("filter")),
-    )
-
-
-def trial_from_json(data: Mapping[str, Any]) -> Trial:
-    return Trial(
-        game=method_config_from_json(data["game"]),
-        victim=victim_from_json(data["victim"]),
-        method=_if_given(data["method"]),
-        trusted=data["trusted"],
-        seed=data["seed"],
-        self_poisoning=_if_given(data["plant"]),
-        detector=_if_given(data.get("detector")),
-    )
-
-
-def point_from_json(data: Mapping[str, Any]) -> Point:
-    return Point(data["step"], data["cda"], data["asr"], data["seconds"], dict(data["more"]))
-
-
-def record_from_json(data: Mapping[str, Any]) -> Record:
-    """The record that ``to_json`` wrote."""
-    return Record(
-        trial=trial_from_json(data["trial"]),
-        status=data["status"],
-        metrics=dict(data["metrics"]),
-        curve=tuple(map(point_from_json, data["curve"])),
-        error=data["error"],
-        seconds=data["seconds"],
-        provenance=dict(data["provenance"]),
-    )

@@ -22,16 +22,16 @@ SUFFIXES: Mapping[str, Callable[[pd.DataFrame, Path], Any]] = {
 }
 _ROW = (
     *("id", "status", "game", "dataset", "model", "attacks", "m", "victim_seed", "victim"),
-    *("trusted", "seed", "defense", "detector", "seconds", "error"),
+    *("trusted", "seed", "defense", "detector", "filter", "reject", "seconds", "error"),
 )
 # how the columns of a method's settings begin, by the role that it has in the trial
-_PREFIXES: Mapping[Role, str] = {"defense": "set", "detector": "detector"}
+_PREFIXES: Mapping[Role, str] = {"defense": "set", "detector": "detector", "filter": "filter"}
 _CURVE = ("id", "step", "cda", "asr", "seconds")
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a trial: what it was, settings of its defense as ``set.NAME`` and of its detector,
-    metrics, error.
+    """One row a trial: what it was, settings of its defense as ``set.NAME``, of its detector and of
+    the filter of its training set, metrics, error.
 
     Metrics are fractions, ``seconds`` the trial's own time, ``trusted`` is r, ``m`` the images that
     the attacks poisoned in all. A metric that bears the name of another column is ``metric.NAME``.
@@ -94,6 +94,8 @@ def _row(record: Record) -> dict[str, Any]:
         trial.seed,
         names.get("defense"),
         names.get("detector"),
+        names.get("filter"),
+        str(victim.filter.reject) if victim.filter else None,
         record.seconds,
         last_line(record.error),
     )

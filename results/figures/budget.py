@@ -14,10 +14,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from results.comparison.detectability import detections
+from results.comparison.filtered_sets import trained_on_all
 from results.figures._attacks import CLEAN, attack_looks, faded, named_looks
 from results.figures._style import Look, escaped, layout
 from results.reference import paper
-from results.selection.configurations import of_game
 from results.selection.disambiguation import labels
 from results.selection.grouping import attack_name, budget, families, family_of
 from results.stats.intervals import Interval, bootstrap
@@ -136,7 +136,7 @@ def _rates(
 ) -> tuple[dict[str, list[Value]], dict[str, Victim]]:
     seen: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     victims: dict[str, Victim] = {}
-    for r in of_game(records, "training"):
+    for r in trained_on_all(records):
         v = r.trial.victim
         m = budget(v)
         if r.status == "done" and m and "asr" in r.metrics:

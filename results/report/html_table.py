@@ -43,6 +43,12 @@ _WHY: Mapping[str, str] = {
     ),
     "lowest in (% of resamples)": "beyond Δ, or an attack with a single model",
     "left out": "no other pair",
+    "AUROC": "no poisoned rows to find",
+    "TPR at 1 % FPR (%)": "no poisoned rows to find",
+    "TPR at 5 % FPR (%)": "no poisoned rows to find",
+    "poisoned rows removed (%)": "no poisoned rows to find",
+    "max ASR (%)": "no attack, or no model was trained on what is kept",
+    "mean ASR (%)": "no attack, or no model was trained on what is kept",
     "IoU": "no trigger of its own place",
     "IoU sd": "no trigger of its own place",
 }

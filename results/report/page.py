@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from results.report.bundle import plotly_js
 from results.report.evidence import evidence
+from results.report.filters import filter_section
 from results.report.glossary import GLOSSARY
 from results.report.html_table import ReportTable, report_table
 from results.report.provenance import counted, provenance, tracebacks
@@ -77,6 +78,7 @@ def render(
         of_task = [w for w in found if w.task == task]
         told.append(answer(names[task], of_task, records, applied))
     answers = [] if applied and applied.winner is None else [a for a in told if a]
+    filters = filter_section(records)
     lost = [r for r in records if r.status != "done"]
     return _page().render(
         title=title,
@@ -85,6 +87,7 @@ def render(
         kinds_left=[report_table(_kinds.of(a.by_kind), _BY_KIND) for a in answers],
         short=_short(answers),
         nothing=_nothing(records, rule, applied),
+        only_filters=filters is not None and not answers and not applied,
         given=applied is not None,
         understood=_understood(applied),
         tasks=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)]
@@ -97,6 +100,7 @@ def render(
             oracle.table(records),
             "Oracle: the least ASR on the test set, chosen with the real trigger",
         ),
+        filters=filters,
         several=sections(records, rule) if rule != "oracle" else None,
         failures=report_table(failures.table(records), "Failed and pruned"),
         failed=counted(lost),

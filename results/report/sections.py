@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from results.comparison.defense_ranking import pair, rankings, sentence
+from results.comparison.filtered_sets import trained_on_all
 from results.comparison.plane import Plane, planes
 from results.figures import budget, histograms, plane, tradeoff_m
 from results.figures._attacks import attack_looks
@@ -38,7 +39,7 @@ def sections(records: Sequence[Record], rule: str) -> Mapping[str, Any] | None:
         ValueError: a measurement is not finite.
     """
     inspected = of_game(records, "detectability")
-    attacked = {r.trial.victim.id for r in of_game(records, "training") if r.trial.victim.attacks}
+    attacked = {r.trial.victim.id for r in trained_on_all(records) if r.trial.victim.attacks}
     if not inspected and len(attacked) < 2:
         return None
     made = planes(records) if inspected else []

@@ -6,17 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from results.store.validation import check, defaults
-from trials.spec import (
-    MethodConfig,
-    Point,
-    Record,
-    Scalar,
-    SpecError,
-    Status,
-    Trial,
-    to_json,
-    trial_from_json,
-)
+from trials.json_forms import to_json, trial_from_json
+from trials.spec import MethodConfig, Point, Record, Scalar, SpecError, Status, Trial
 
 STATUSES: tuple[str, ...] = get_args(Status)
 Row = dict[str, Any]

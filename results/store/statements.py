@@ -11,7 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from results.store.rows import Row, curve_rows, score_rows, trial_row
 from results.store.schema import curves, scores, sweep_trials, sweeps, trials, victims
-from trials.spec import Record, Victim, to_json
+from trials.json_forms import to_json
+from trials.spec import Record, Victim
 
 T = TypeVar("T")
 BATCH = 500  # rows or ids a statement: below every database's limit on parameters

@@ -22,7 +22,8 @@ from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
 from results.store.statements import Statements
 from results.store.url import file_of, masked, reason
-from trials.spec import Record, SpecError, Status, Trial, to_json
+from trials.json_forms import to_json
+from trials.spec import Record, SpecError, Status, Trial
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
 # least time between two checkpoints of SQLite's log that a store asks for

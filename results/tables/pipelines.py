@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.selection.configurations import of_game
+from results.comparison.filtered_sets import trained_on_all
 from results.selection.grouping import AttackConfig, attack_config_of
 from results.selection.labels import attack, percents
 from results.tables._columns import frame, points
@@ -38,7 +38,7 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     pipeline.
     """
     groups: dict[AttackConfig, list[Record]] = defaultdict(list)
-    for r in of_game(records, "training"):
+    for r in trained_on_all(records):
         if r.status == "done" and any("pipeline" in a.params for a in r.trial.victim.attacks):
             groups[attack_config_of(r.trial.victim)].append(r)
     rows = [_row(group) for group in groups.values()]

@@ -16,8 +16,8 @@ import pandas as pd
 
 from results.comparison.detectability import detections
 from results.comparison.detector_scores import Detection
+from results.comparison.filtered_sets import trained_on_all
 from results.reference import paper
-from results.selection.configurations import of_game
 from results.selection.disambiguation import labels
 from results.selection.grouping import AttackConfig, attack_config_of, names
 from results.stats.roc import newcombe
@@ -48,7 +48,7 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     boost are its own.
     """
     groups: dict[AttackConfig, list[Record]] = defaultdict(list)
-    for r in of_game(records, "training"):
+    for r in trained_on_all(records):
         if r.status == "done":
             groups[attack_config_of(r.trial.victim)].append(r)
     seen = _detected(detections(records))

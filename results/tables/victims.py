@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from results.selection.configurations import of_game
+from results.comparison.filtered_sets import trained_on_all
 from results.selection.labels import attack, percents, settings
 from results.stats.intervals import wilson
 from results.tables._columns import frame, points
@@ -28,7 +28,7 @@ COLUMNS = (
 def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row a victim that was trained or taken in; a clean or unknown victim has no ASR."""
     rows = []
-    for r in of_game(records, "training"):
+    for r in trained_on_all(records):
         v, m = r.trial.victim, r.metrics
         if r.status != "done":
             continue

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from results.comparison.filtered_sets import filtered_sets
 from results.report.recommendation import of_given
 from results.selection.copies import doubts
 from results.selection.fronts import fronts_of
@@ -15,6 +16,7 @@ from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
+from sweep.cli import filter_views
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
 from sweep.console.terminal import Hanging, Plain, shown
@@ -70,6 +72,9 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     """The winner of each defense, the overall one first."""
     records = _records(store, name)
     found = winners(records, rule)
+    if not found and (filtered := filtered_sets(records)):
+        filter_views.best(filtered, as_json)
+        return
     if not found:
         raise SpecError(
             "no finished configuration yet: run the sweep first ('poisonsweep status' shows how "

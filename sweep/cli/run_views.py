@@ -102,6 +102,7 @@ def compared(c: Comparison, as_json: bool) -> None:
 
 
 def trial_label(record: Record) -> str:
-    """The trial's game, and its defense or else its data set."""
+    """The trial's game, and its defense or filter, or else its data set."""
     trial = record.trial
-    return f"{trial.game.name} {trial.method or trial.victim.dataset.name}"
+    method = trial.method or trial.roles.get("filter")
+    return f"{trial.game.name} {method or trial.victim.dataset.name}"

@@ -13,7 +13,7 @@ from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import process_pool
 from sweep.execution.opening import as_begun
-from sweep.planning import expansion
+from sweep.planning import expansion, filtering
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
 from sweep.spec.sweep_file import Sweep
@@ -56,6 +56,7 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     lines = [line("victims", expansion.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
+    lines += [line(*row) for row in _filters(sweep)]
     for defense in sweep.defenses:
         if defense.strategy == "search":
             mine = [
@@ -88,6 +89,16 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     else:
         exact = {}
     return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
+
+
+def _filters(sweep: Sweep) -> Iterator[tuple[str, list[Trial], str]]:
+    """Two rows a filter: its scores, and the victims trained on what it keeps."""
+    for given in sweep.filters:
+        victims = filtering.filtered(sweep, given)
+        settings = _count(len(filtering.points(given)), "setting")
+        how = f"{settings}, {_count(len(given.reject), 'rejection')}"
+        yield given.name, filtering.scorings(victims), how
+        yield f"{given.name}, trained again", filtering.trainings(victims), ""
 
 
 def _durations(store: Store) -> dict[tuple[str, str], float]:
@@ -217,7 +228,8 @@ def _maybe(url: str) -> Store | None:
 
 
 def _group(trial: Trial) -> tuple[str, str]:
-    what = trial.method.name if trial.method else ""
+    method = trial.roles.get("filter" if trial.game.name == "filtering" else "defense")
+    what = method.name if method else ""
     return f"{trial.game.name} {trial.victim.dataset.name} {trial.victim.model}", what
 
 

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from sweep.execution.worker import WorkerConfig, timeout_trace_name
-from trials.spec import Record, Trial, record_from_json, to_json
+from trials.json_forms import record_from_json, to_json
+from trials.spec import Record, Trial
 from trials.storage.blobs import is_uri
 
 if TYPE_CHECKING:

@@ -3,18 +3,20 @@ folders, devices, and what a model lacks that a defense needs.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from sweep.execution.worker import WorkerConfig, make_runtime
-from sweep.planning import expansion
+from sweep.planning import expansion, filtering
 from sweep.planning.detection import detections
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
-from trials.dependencies import training_of
+from trials.dependencies import filtering_of, training_of, unfiltered
+from trials.filtering import check_rows
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
 from trials.spec import MethodConfig, SpecError, Trial, Victim
@@ -50,6 +52,22 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         splits.cut(runtime.trusted(trial).y, 0, 1, runtime.rng(trial)("split"))
     for detector in sweep.detectors:
         detections(detector)
+    _filters(sweep, alike, runtime)
+
+
+def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> None:
+    """Raises SpecError for rows or settings that a filter cannot work with."""
+    looked = set[str]()
+    for given in sweep.filters:
+        for filtered in filtering.filtered(replace(sweep, victims=tuple(victims)), given):
+            assert filtered.filter is not None
+            trial, method = filtering_of(filtered), filtered.filter.method
+            view = runtime.data_view(trial)
+            if (key := f"{unfiltered(filtered).id} {trial.trusted}") not in looked:
+                check_rows(view.train, view.trusted)
+                looked.add(key)
+            if check := catalog.find_check("filters", method.name):
+                check(view, **method.params)
 
 
 def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:
@@ -91,6 +109,7 @@ def _methods(sweep: Sweep) -> list[tuple[str, str]]:
     return [
         *(("defenses", defense.name) for defense in defenses),
         *(("detectors", detector.name) for detector in sweep.detectors),
+        *(("filters", given.name) for given in sweep.filters),
     ]
 
 

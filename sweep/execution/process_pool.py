@@ -15,9 +15,10 @@ from sweep.execution.scheduler import LOOK, Scheduler
 from sweep.execution.worker import WorkerConfig, perform, with_resources
 from sweep.execution.worker_loop import serve
 from sweep.spec.compute import Compute, fits
+from trials.json_forms import point_from_json, record_from_json, to_json
 from trials.leaving import leaving
 from trials.reporting import TrialProgress, reporter
-from trials.spec import Trial, point_from_json, record_from_json, to_json
+from trials.spec import Trial
 
 
 def workers_for(compute: Compute) -> int:

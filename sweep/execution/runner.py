@@ -21,11 +21,12 @@ from sweep.planning.strategy import Strategy
 from sweep.spec.compute import STAGES, Compute
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.spec import MethodConfig, Record, SpecError, content_id, to_json
+from trials.json_forms import to_json
+from trials.spec import MethodConfig, Record, SpecError, content_id
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
 from trials.storage.remote_artifacts import artifacts_at
 
-MAKES_ARTIFACTS = ("training", "self_poison")
+MAKES_ARTIFACTS = ("training", "self_poison", "filtering")
 CHECKPOINT_VARIABLE = "POISONSWEEP_CHECKPOINT_SECONDS"
 
 
@@ -274,13 +275,14 @@ def _usable(worker_config: WorkerConfig, compute: Compute) -> Callable[[Record],
 
 def _plain(sweep: Sweep) -> dict[str, object]:
     """What a person would want to see of the sweep again, and all that decides its trials."""
-    left_out = {"name", "compute", "victims", "defenses", "detectors"}
+    left_out = {"name", "compute", "victims", "defenses", "detectors", "filters"}
     every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
     tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
     every["tuning"] = {"cost": tuning.params["cost"], **sweep.tuning}  # its default was another
     methods = {
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),
+        "filters": [{**asdict(f), "reject": list(f.reject)} for f in sweep.filters],
     }
     return {
         ASKED: {"victims": [v.id for v in sweep.victims], **methods, **every},

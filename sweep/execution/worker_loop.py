@@ -10,9 +10,10 @@ from typing import Any
 
 from sweep.execution.outbox import Outbox
 from sweep.execution.worker import WorkerConfig, device_for, perform, spoilt
+from trials.json_forms import to_json, trial_from_json
 from trials.leaving import leaving
 from trials.reporting import TrialProgress, reporter
-from trials.spec import Point, to_json, trial_from_json
+from trials.spec import Point
 
 
 def serve(pipe: "Connection[Any, Any]", worker_config: WorkerConfig, number: int) -> None:

@@ -8,12 +8,12 @@ from itertools import chain
 from typing import Any
 
 from results.store import Store
-from sweep.planning import expansion
+from sweep.planning import expansion, filtering
 from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.sweep_file import Defense, Sweep
+from sweep.spec.sweep_file import WITHOUT_DEFENSES, Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
 
@@ -27,7 +27,9 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
     What configurations build on is known at once: those stages are the levels of its graph.
     """
     yield from made_first(sweep)
-    if sweep.game == "training":
+    if sweep.game == "filtering":
+        yield from filtered_stages(sweep)
+    if sweep.game in WITHOUT_DEFENSES:
         return
     yield tuned_strategies(sweep, store)
     if sweep.game == "tuning":
@@ -38,6 +40,17 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
                 "the winners", judged(sweep, tuned, store.records(sweep.name, "detector_tuning"))
             )
         ]
+
+
+def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
+    """The stages of data filters: each one's first setting, which keeps what its others read; the
+    others; and the victims trained on what is kept.
+    """
+    victims = list(chain.from_iterable(filtering.filtered(sweep, f) for f in sweep.filters))
+    first, rest = filtering.first_and_rest(filtering.scorings(victims))
+    yield [ListStrategy("filters", first)]
+    yield [ListStrategy("filters, other settings", rest)]
+    yield [ListStrategy("victims, trained on what is kept", filtering.trainings(victims))]
 
 
 def made_first(sweep: Sweep) -> Iterator[list[Strategy]]:

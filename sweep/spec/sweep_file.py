@@ -12,6 +12,7 @@ from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import RULES
 from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
+from sweep.spec.filters import Filter, check_filters, filter_of
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims_of
@@ -22,7 +23,9 @@ from trials.spec import MethodConfig, SpecError, Victim
 STRATEGIES = ("grid", "one_at_a_time", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 MOST_COPIES = 100
-MOST_TABLES = 1000  # of defenses, detectors or self-poisonings
+MOST_TABLES = 1000  # of defenses, detectors, filters or self-poisonings
+GAMES = ("tuning", "robustness", "training", "filtering")
+WITHOUT_DEFENSES = ("training", "filtering")
 MOST_BYTES = 2**20  # of a sweep's file
 MOST_PARTS = 100  # of a dotted key
 OBJECTIVES = ("asr", "cda_loss", "seconds")
@@ -70,11 +73,13 @@ class Sweep:
     seeds: tuple[int, ...]
     defenses: tuple[Defense, ...] = ()
     detectors: tuple[Detector, ...] = ()
+    filters: tuple[Filter, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
     # each is a way to poison copies; defenses are tuned on each apart
     self_poisoning: tuple[Mapping[str, Any], ...] = ({},)
     rule: str = DEFAULT_RULE
-    # tuning; robustness: every configuration on the real attack; training: only victims
+    # tuning; robustness: every configuration on the real attack; training: only victims;
+    # filtering: data filters on the victims' training sets
     game: str = "tuning"
     # each victim for itself, or once on a clean one, whose winners all victims get (clean)
     tune_on: str = "each"
@@ -148,12 +153,13 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     )
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
-    if not data.get("defenses") and data.get("game") != "training":
+    if not data.get("defenses") and data.get("game") not in WITHOUT_DEFENSES:
         raise SpecError(
             f"there is no [[defenses]] table. Known defenses: "
             f"{', '.join(catalog.names('defenses'))}."
         )
     own = {"victim", "trusted", "seeds", "defenses", "detectors", "self_poisoning", "compute"}
+    own |= {"filters"}
     rest = {k: data[k] for k in data if k not in own}
     sweep = Sweep(
         **{"name": name, **rest},
@@ -166,6 +172,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         seeds=tuple(dict.fromkeys(seed("seeds", s) for s in listed("seeds", data.get("seeds", 0)))),
         defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
+        filters=tuple(filter_of(table("filters", f)) for f in _tables("filters", data)),
         self_poisoning=tuple(
             table("self_poisoning", p)
             for p in _few(
@@ -200,7 +207,7 @@ def _check(sweep: Sweep) -> None:
 
 def _check_game(sweep: Sweep) -> None:
     """What goes with which game."""
-    one_of("game", sweep.game, ["tuning", "robustness", "training"])
+    one_of("game", sweep.game, list(GAMES))
     one_of("tune_on", sweep.tune_on, ["each", "clean"])
     one_of("asr_of", sweep.asr_of, ["max", "mean", "min"])
     if sweep.tune_on == "clean" and all(v.attacks for v in sweep.victims):
@@ -211,6 +218,7 @@ def _check_game(sweep: Sweep) -> None:
         raise SpecError(
             'detectors are given the winners\' repaired models, so they need game = "tuning".'
         )
+    check_filters(sweep.game, sweep.filters, bool(sweep.defenses), sweep.victims)
     # oracle reads the real attack
     rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]
     one_of("rule", sweep.rule, rules)

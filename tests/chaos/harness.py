@@ -20,7 +20,8 @@ from programs import Program
 
 from results.store import Store
 from results.store.url import file_of, parse
-from trials.spec import Record, record_from_json, to_json
+from trials.json_forms import record_from_json, to_json
+from trials.spec import Record
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

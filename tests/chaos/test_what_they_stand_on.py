@@ -13,7 +13,8 @@ import pytest
 from databases import Server
 from harness import Run, Undisturbed, agree, defense, outcomes, spec_with, until, victim_with
 
-from trials.spec import Record, to_json
+from trials.json_forms import to_json
+from trials.spec import Record
 
 Count = Callable[..., None]
 

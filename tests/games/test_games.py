@@ -18,10 +18,11 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
+from trials.json_forms import to_json, trial_from_json
 from trials.run import run
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.self_poisoning.layout import layout_of
-from trials.spec import MethodConfig, Point, Record, Trial, to_json, trial_from_json
+from trials.spec import MethodConfig, Point, Record, Trial
 from trials.storage.artifacts import Artifacts
 from trials.types import DefenderView
 
@@ -278,7 +279,7 @@ def _elsewhere(folder: str, trial: str) -> str:
 
 
 def test_another_process_gives_the_same_record(tuning_trial: Trial, runtime: TrialRuntime) -> None:
-    from trials.spec import record_from_json  # noqa: PLC0415
+    from trials.json_forms import record_from_json  # noqa: PLC0415
 
     here = run(tuning_trial, runtime)
     with multiprocessing.get_context("spawn").Pool(1) as pool:

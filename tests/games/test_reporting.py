@@ -13,7 +13,7 @@ from trials import catalog
 from trials.reporting import TrialProgress, reporter
 from trials.run import perform, run
 from trials.runtime import TrialRuntime
-from trials.spec import MethodConfig, Record, Trial
+from trials.spec import MethodConfig, Record, Scalar, Trial
 from trials.storage.artifacts import Artifacts
 
 ROUND = "round 1 of at most 3"
@@ -76,7 +76,7 @@ def at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_defense(sweep: Sweep, name: str, params: dict[str, Any]) -> Trial:
     method = catalog.resolve("defenses", MethodConfig(name, {"batch": 16, **params}))
     trial = tiny_sweep.first(sweep, "tuning")
-    to_its_end = {"patience": 100, "cost": "both"}
+    to_its_end: dict[str, Scalar] = {"patience": 100, "cost": "both"}
     patient = MethodConfig("tuning", {**trial.game.params, **to_its_end})
     return replace(trial, game=patient, method=method)
 

@@ -130,6 +130,6 @@ def test_r_beyond_the_reserve_is_refused(runtime: TrialRuntime) -> None:
 
 
 def _key(trial: Trial) -> Any:
-    from trials.runtime import _Key  # noqa: PLC0415
+    from trials.cache_key import Key  # noqa: PLC0415
 
-    return _Key(trial.victim.dataset)
+    return Key(trial.victim.dataset)

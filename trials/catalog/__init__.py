@@ -11,7 +11,7 @@ one up, and ``resolving`` checks a choice against it.
 
 from trials.catalog.method_files import OWN, own_code
 from trials.catalog.method_kinds import FAMILIES, KINDS, NEEDS, unknown
-from trials.catalog.methods import describe, find, names
+from trials.catalog.methods import describe, find, find_check, names
 from trials.catalog.resolving import resolve, resolve_trial, resolve_victim
 from trials.catalog.signatures import Method, Setting
 
@@ -24,6 +24,7 @@ __all__ = [
     "Setting",
     "describe",
     "find",
+    "find_check",
     "names",
     "own_code",
     "resolve",

@@ -14,6 +14,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "games": ("trials.games", ("play",)),
     "spaces": ("search_spaces", ("space",)),
     "detector_spaces": ("search_spaces.detectors", ("space",)),
+    "filter_spaces": ("search_spaces.filters", ("space",)),
 }
 # what a defense does: what copies tell of one family need not hold for another
 FAMILIES = (
@@ -25,7 +26,7 @@ FAMILIES = (
     "control",  # repairs nothing
     "other",
 )
-# what a defense or detector may need of a model (trials.classifier finds it)
+# what a defense, detector or filter may need of a model (trials.classifier finds it)
 NEEDS = ("head", "norms", "paired_norms", "prunable", "scales", "stages", "trained_head")
 
 

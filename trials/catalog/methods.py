@@ -26,6 +26,16 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     return function
 
 
+def find_check(kind: str, name: str) -> Callable[..., None] | None:
+    """The function ``check`` of a method's file, which refuses settings before anything runs; None
+    where it has none. Imports its module.
+    """
+    describe(kind, name)
+    module = importlib.import_module(files_of(kind)[name].module)
+    check: Callable[..., None] | None = getattr(module, "check", None)
+    return check
+
+
 def describe(kind: str, name: str) -> Method:
     """What a method's file says of itself, without importing it.
 

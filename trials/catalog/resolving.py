@@ -8,7 +8,7 @@ from trials.catalog.method_kinds import unknown
 from trials.catalog.methods import describe
 from trials.catalog.signatures import Setting
 from trials.digests import digest_of
-from trials.spec import KIND_OF, MethodConfig, Scalar, SpecError, Trial, Victim
+from trials.spec import KIND_OF, Filtering, MethodConfig, Scalar, SpecError, Trial, Victim
 
 
 def resolve(kind: str, config: MethodConfig) -> MethodConfig:
@@ -45,7 +45,19 @@ def resolve_victim(victim: Victim) -> Victim:
         training=resolve("recipes", victim.training),
         seed=victim.seed,
         reserve=victim.reserve,
-        filter=resolve("filters", victim.filter) if victim.filter else None,
+        filter=_filtering(victim.filter) if victim.filter else None,
+    )
+
+
+def _filtering(given: Filtering) -> Filtering:
+    reject = given.reject
+    if not isinstance(reject, str):
+        reject = float(reject)
+    return Filtering(
+        method=resolve("filters", given.method),
+        reject=reject,
+        trusted=float(given.trusted),
+        seed=given.seed,
     )
 
 

@@ -10,13 +10,14 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from trials.json_forms import point_from_json, to_json
 from trials.metrics import accuracy, success
 from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.self_poisoning.layout import Layout
 from trials.self_poisoning.objective import Objective
 from trials.self_poisoning.schemes import SCHEMES, loss_of
-from trials.spec import Point, point_from_json, to_json
+from trials.spec import Point
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
 from trials.types import Cases, Images
 

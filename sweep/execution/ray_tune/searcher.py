@@ -13,8 +13,9 @@ from sweep.execution.ray_tune.schedulers import first_rung, group_of
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig, with_resources
 from sweep.spec.compute import Compute
+from trials.json_forms import point_from_json, record_from_json, to_json
 from trials.reporting import TrialProgress
-from trials.spec import Point, Trial, point_from_json, record_from_json, to_json
+from trials.spec import Point, Trial
 
 # a worker reports its points together, at most this often; with a scheduler of Tune's, each at once
 REPORT_SECONDS = 0.5

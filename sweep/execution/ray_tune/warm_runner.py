@@ -12,9 +12,10 @@ from sweep.execution.outbox import Outbox
 from sweep.execution.ray_tune import mailbox
 from sweep.execution.ray_tune.schedulers import standing
 from sweep.execution.worker import perform, spoilt
+from trials.json_forms import to_json, trial_from_json
 from trials.leaving import leaving
 from trials.reporting import TrialProgress, reporter
-from trials.spec import Point, to_json, trial_from_json
+from trials.spec import Point
 from trials.trial_run import Report
 
 

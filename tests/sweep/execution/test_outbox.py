@@ -19,7 +19,8 @@ from sweep.execution.outbox import Outbox
 from sweep.execution.scheduler import Scheduler
 from sweep.execution.worker import WorkerConfig
 from sweep.planning.strategy import ListStrategy
-from trials.spec import Record, Trial, record_from_json, to_json
+from trials.json_forms import record_from_json, to_json
+from trials.spec import Record, Trial
 from trials.storage.blobs import LocalBlobStore
 
 

@@ -1,0 +1,79 @@
+"""The best data filters of a sweep, for people and programs."""
+
+import json
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from results.comparison.filtered_sets import DELTA, FilteredSet, bests
+from sweep.console.grid import Grid
+from sweep.console.terminal import Plain
+from trials.spec import SpecError
+
+
+def best(sets: Sequence[FilteredSet], as_json: bool) -> None:
+    """Each filter's setting and rejection, the one that leaves least first.
+
+    Raises SpecError where none was trained on yet.
+    """
+    trained = [s for s in sets if s.trained]
+    if not trained:
+        raise SpecError(
+            "no model is trained on what a filter keeps yet: run the sweep first ('poisonsweep "
+            "status' shows how far it is)."
+        )
+    tops = {id(s) for s in bests(trained)}
+    if as_json:
+        print(json.dumps([{**_plain(s), "overall": id(s) in tops} for s in trained], indent=1))
+        return
+    console = Plain()
+    console.print(
+        "ASR and CDA on the test set, of models trained on what each filter keeps. Chosen with the "
+        f"real attacks, which no defender sees; those that cost at most {DELTA:.0%} first.",
+        highlight=False,
+    )
+    heads = ("filter", "rejects", "removed", "AUROC", "max ASR", "mean ASR", "CDA", "loss", "seeds")
+    table = Grid(*heads, words={"filter", "rejects"})
+    for s in trained:
+        mark = "* " if id(s) in tops else "  "
+        reject = s.reject if isinstance(s.reject, str) else f"{s.reject:.0%}"
+        area = s.score("auroc")
+        left = (f"{max(s.asrs):.1%}", f"{fmean(s.asrs):.1%}") if s.asrs else ("–", "–")
+        row = (
+            _percent(s.score("removed")),
+            "–" if area is None else f"{area:.3f}",
+            *left,
+            _percent(s.after("cda")),
+            _percent(s.cda_loss, "+"),
+            len(s.trained),
+        )
+        table.add(mark + s.filtering.method.name, reject, *row)
+    console.print(table)
+    console.print("All settings: --json. Each attack and class: poisonsweep report.")
+
+
+def _percent(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.1%}"
+
+
+def _plain(s: FilteredSet) -> dict[str, Any]:
+    method = s.filtering.method
+    return {
+        "filter": method.name,
+        "settings": dict(method.params),
+        "reject": s.reject,
+        "trusted": s.filtering.trusted,
+        "victim": s.victim.id,
+        "auroc": s.score("auroc"),
+        "removed": s.score("removed"),
+        "removed_poisoned": s.score("removed_poisoned"),
+        "kept_min": s.score("kept_min"),
+        "max_asr": max(s.asrs, default=None),
+        "mean_asr": fmean(s.asrs) if s.asrs else None,
+        "asr": {attack: s.asr(attack) for attack in s.attacks},
+        "cda": s.after("cda"),
+        "cda_loss": s.cda_loss,
+        "within_delta": s.within_delta,
+        "seeds": len(s.trained),
+        "failed": s.failed,
+    }

@@ -1,0 +1,49 @@
+"""Activation clustering: two clusters a class, dead columns, tiny classes, and its three rules."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scored_rows import Attacked
+
+from trials.filters.activation_clustering import _clusters, _reduced
+
+
+def test_the_smaller_cluster_is_the_planted_one() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(100, 12))
+    points[:20, 2] += 12
+    points[:, 7] = 3.0  # a dead column
+    live = points[:, np.ptp(points, axis=0) > 0]
+    for reduction in ("ica", "svd", "none"):
+        small, margins, apart = _clusters(_reduced(live, reduction, 10, 0), 0)
+        assert small[:20].all() and not small[20:].any()
+        assert margins[:20].min() > 0 > margins[20:].max() and apart > 0.1
+
+
+def test_what_is_all_alike_has_no_clusters() -> None:
+    small, margins, apart = _clusters(np.ones((9, 3)), 0)
+    assert not small.any() and not margins.any() and apart == 0
+
+
+def test_a_class_of_three_rows_is_left_alone(attacked: Attacked) -> None:
+    train = attacked.view.train
+    wanted = (train.y != 5) | (torch.cumsum((train.y == 5).int(), 0) <= 3)
+    view = replace(attacked.view, train=train.take(wanted), keep=lambda _, make: make())
+    found = attacked.scored("activation_clustering", view, classes="label", rule="always")
+    assert found.suspects is not None
+    mine = view.train.y == 5
+    assert int(mine.sum()) == 3 and not found.suspects[mine].any()
+    assert not found.scores[mine].any()
+
+
+def test_rules_take_what_their_thresholds_say(attacked: Attacked) -> None:
+    def suspects(**settings: str | float) -> int:
+        found = attacked.scored("activation_clustering", classes="label", **settings).suspects
+        assert found is not None
+        return int(found.sum())
+
+    every = suspects(rule="always")
+    assert 0 < suspects(rule="share", share=0.35) <= suspects(rule="share", share=1.0) == every
+    assert suspects(rule="share", share=0.0) == suspects(rule="silhouette", silhouette=1.0) == 0
+    assert suspects(rule="silhouette", silhouette=0.05) > 0

@@ -1,0 +1,126 @@
+"""What all filters share: a score a row, in the rows' order; each setting changes something."""
+
+import pytest
+import torch
+from scored_rows import Attacked
+
+from trials import catalog
+from trials.spec import Scalar
+from trials.views import SampleScores
+
+# a filter, and the least area under the ROC curve for a patch with flipped labels; chance is 0.5;
+# confident learning, which has to be blind to it, has a file of its own
+FINDS = {
+    "abl": 0.8,
+    "activation_clustering": 0.8,
+    "badloss": 0.65,
+    "deep_knn": 0.9,
+    "psbd": 0.6,
+    "spectral_signatures": 0.7,
+    "strip": 0.65,
+}
+NAMES = sorted([*FINDS, "confident_learning"])
+QUICK: dict[str, dict[str, Scalar]] = {
+    "abl": {"tracked_epochs": 2, "epochs": 2},
+    "badloss": {"tracked_epochs": 3, "epochs": 3},
+}
+# a filter's setting, and another value of it
+OTHERS: list[tuple[str, str, Scalar]] = [
+    *[("badloss", key, value) for key, value in {"k": 3, "probes": 50, "epochs": 2}.items()],
+    ("badloss", "metric", "probability"),
+    ("badloss", "augmented", True),
+    ("badloss", "lr", 3e-3),
+    ("badloss", "weight_decay", 0.5),
+    ("badloss", "batch", 32),
+    ("psbd", "quantile", 0.5),
+    ("psbd", "shifted", 0.05),
+    ("psbd", "passes", 5),
+    ("psbd", "dropped", "last_stage"),
+    ("spectral_signatures", "rule", "count_in_each_class"),
+    ("spectral_signatures", "rule", "percentile"),
+    ("spectral_signatures", "assumed", 0.2),
+    ("spectral_signatures", "scale", "class"),
+    ("activation_clustering", "rule", "always"),
+    ("activation_clustering", "silhouette", 0.9),
+    ("activation_clustering", "classes", "label"),
+    ("activation_clustering", "reduction", "svd"),
+    ("activation_clustering", "reduction", "none"),
+    ("activation_clustering", "dimensions", 3),
+    ("abl", "isolated", 0.1),
+    ("abl", "epochs", 1),
+    ("abl", "flooded", "row"),
+    ("abl", "floor", 1.5),
+    ("abl", "augmented", True),
+    ("abl", "lr", 0.05),
+    ("abl", "weight_decay", 0.1),
+    ("abl", "batch", 32),
+    ("strip", "quantile", 0.5),
+    ("strip", "form", "sum"),
+    ("strip", "alpha", 0.5),
+    ("strip", "overlays", 4),
+    ("deep_knn", "rule", "plurality"),
+    ("deep_knn", "assumed", 0.05),
+    ("deep_knn", "factor", 4.0),
+    ("confident_learning", "form", "margin"),
+    ("confident_learning", "folds", 2),
+]
+SHOWN_BY_ANOTHER = {  # settings whose liveness another test shows
+    ("badloss", "spikes"),
+    ("badloss", "tracked_epochs"),
+    ("abl", "tracked_epochs"),
+    ("activation_clustering", "share"),
+}
+
+
+def differ(one: SampleScores, other: SampleScores) -> bool:
+    same = [torch.equal(one.scores, other.scores)]
+    if one.suspects is not None and other.suspects is not None:
+        same.append(torch.equal(one.suspects, other.suspects))
+    return not all(same)
+
+
+def test_all_filters_and_settings_are_looked_at() -> None:
+    assert {*FINDS, "confident_learning"} == set(catalog.names("filters"))
+    looked = {(name, key) for name, key, _ in OTHERS} | SHOWN_BY_ANOTHER
+    for name in catalog.names("filters"):
+        assert {(name, key) for key in catalog.describe("filters", name).settings} <= looked
+
+
+@pytest.mark.parametrize("name", FINDS)
+def test_a_planted_cluster_is_found(name: str, attacked: Attacked) -> None:
+    found = attacked.scored(name)
+    assert found.scores.shape == attacked.poisoned.shape
+    assert attacked.auroc(found) > FINDS[name]
+    assert (found.suspects is not None) == catalog.describe("filters", name).rejects
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_in_another_order_have_the_same_scores_in_that_order(
+    name: str, attacked: Attacked
+) -> None:
+    before = attacked.scored(name, **QUICK.get(name, {}))
+    order = torch.randperm(len(before.scores), generator=torch.Generator().manual_seed(1))
+    after = attacked.scored(name, attacked.permuted(order), **QUICK.get(name, {}))
+    near = 1e-2 if name == "activation_clustering" else 1e-4  # 2-means begins in other rows
+    assert torch.allclose(after.scores, before.scores[order], atol=near, rtol=1e-3)
+    if before.suspects is not None and after.suspects is not None:
+        assert (after.suspects != before.suspects[order]).double().mean() < 0.01
+
+
+@pytest.mark.parametrize(("name", "key", "value"), OTHERS)
+def test_each_setting_changes_what_is_said(
+    name: str, key: str, value: Scalar, attacked: Attacked
+) -> None:
+    plain = attacked.scored(name, **QUICK.get(name, {}))
+    other = attacked.scored(name, **{**QUICK.get(name, {}), key: value})
+    assert differ(plain, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_filter_leaves_what_it_sees_alone(name: str, attacked: Attacked) -> None:
+    x, y = attacked.view.train.x.clone(), attacked.view.train.y.clone()
+    weights = {k: v.clone() for k, v in attacked.view.trained().state_dict().items()}
+    attacked.scored(name, **QUICK.get(name, {}))
+    assert torch.equal(attacked.view.train.x, x) and torch.equal(attacked.view.train.y, y)
+    after = attacked.view.trained().state_dict()
+    assert all(torch.equal(after[key], value) for key, value in weights.items())

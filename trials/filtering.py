@@ -1,0 +1,143 @@
+"""Rows of a training set that a data filter removes, and what the game ``filtering`` is handed."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Generator, Tensor
+
+from trials import catalog
+from trials.dependencies import unfiltered
+from trials.spec import SpecError, Trial
+from trials.types import Images, Implant, Poisoning
+from trials.views import DataView, SampleScores
+
+if TYPE_CHECKING:
+    from trials.runtime import TrialRuntime
+
+Score = Callable[[DataView, Generator], SampleScores]
+OWN = "own"  # rejection by the filter's own rule
+
+
+@dataclass(frozen=True, slots=True)
+class FilteringContext:
+    """What the game that scores and judges is handed; the filter itself is given ``view`` alone.
+
+    Attributes:
+        view: all that the filter may see.
+        score: the filter under trial, settings bound.
+        poisoning: the training set with the attacks in it; the judge's.
+        rows: int64 (n,), the places of ``view.train`` in the training set.
+        reject: share of those rows that is removed, or "own".
+        rng: generator of a stage of this trial.
+        save: keeps tensors and facts as this trial's artifact.
+    """
+
+    view: DataView
+    score: Score
+    poisoning: Poisoning
+    rows: Tensor
+    reject: float | str
+    rng: Callable[..., Generator]
+    save: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]
+
+
+def context_of(trial: Trial, runtime: "TrialRuntime") -> FilteringContext:
+    """What the game is handed; its filter is that of the trial's victim.
+
+    Raises:
+        ValueError: the victim has none.
+    """
+    filtering = trial.victim.filter
+    if filtering is None:
+        raise ValueError("the victim's training set goes through no filter")
+    method = filtering.method
+    return FilteringContext(
+        view=runtime.data_view(trial),
+        score=partial(catalog.find("filters", method.name), **method.params),
+        poisoning=runtime.poisoning(unfiltered(trial.victim)),
+        rows=runtime.untrusted(trial),
+        reject=filtering.reject,
+        rng=runtime.rng(trial),
+        save=partial(runtime.artifacts.save, trial.id),
+    )
+
+
+def removed(found: SampleScores, reject: float | str, rng: Generator) -> Tensor:
+    """Bool (n,): the rows that are removed.
+
+    Args:
+        found: what the filter said.
+        reject: share of the rows, rounded to a whole number, of the highest scores; or "own".
+        rng: decides between rows of the same score.
+
+    Raises:
+        SpecError: the filter has no rule of its own.
+    """
+    scores = found.scores.cpu()
+    if reject == OWN:
+        if found.suspects is None:
+            raise SpecError('reject = "own": the filter has no rule of its own. Write a share.')
+        return found.suspects.cpu().clone()
+    mixed = torch.randperm(len(scores), generator=rng)
+    order = mixed[scores[mixed].argsort(descending=True, stable=True)]
+    gone = torch.zeros(len(scores), dtype=torch.bool)
+    gone[order[: round(float(reject) * len(scores))]] = True
+    return gone
+
+
+def kept_of(poisoning: Poisoning, kept: Tensor) -> Poisoning:
+    """The training set of the rows that are kept, and the attacks with their places in it.
+
+    An attack of which no row is left stays, with no places: its goal is measured all the same.
+
+    Args:
+        poisoning: before; left alone.
+        kept: bool (n,), one for each of its rows.
+
+    Raises:
+        ValueError: the mask is of another training set.
+        SpecError: no row is kept.
+    """
+    train = poisoning.train
+    if kept.shape != train.y.shape:
+        raise ValueError(f"{len(kept)} rows were filtered, but there are {len(train)}")
+    if not kept.any():
+        raise SpecError("the filter removes every row: lower reject.")
+    places = kept.nonzero().flatten()
+    now = torch.full((len(kept),), -1, dtype=torch.int64)
+    now[places] = torch.arange(len(places))
+    implants = [_moved(implant, now) for implant in poisoning.implants]
+    return Poisoning(train.take(places), tuple(implants))
+
+
+def _moved(implant: Implant, now: Tensor) -> Implant:
+    found = now[implant.places.cpu()]
+    return replace(implant, places=found[found >= 0])
+
+
+def check_rows(train: Images, trusted: Images) -> None:
+    """Raises SpecError where no filter can work: no untrusted rows, rows of one class alone, or
+    trusted images that lie among the untrusted rows too.
+    """
+    if not len(train):
+        raise SpecError("every row is trusted, so there is nothing to filter: lower r (trusted).")
+    if len(torch.unique(train.y)) < 2:
+        raise SpecError(
+            f"all {len(train)} untrusted rows have one class, and filters tell classes apart: give "
+            "a set of two classes or more."
+        )
+    known = set(map(_digest, trusted.x.cpu()))
+    both = [i for i, x in enumerate(train.x.cpu()) if _digest(x) in known]
+    if both:
+        raise SpecError(
+            f"{len(both)} of the untrusted rows are trusted images as well, pixel by pixel (the "
+            f"first is row {both[0]}): take them out of one of the two."
+        )
+
+
+def _digest(x: Tensor) -> bytes:
+    return hashlib.blake2b(x.contiguous().numpy().tobytes(), digest_size=16).digest()
