@@ -153,7 +153,8 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     )
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
-    if not data.get("defenses") and data.get("game") not in WITHOUT_DEFENSES:
+    runs_none = data.get("game") in WITHOUT_DEFENSES or data.get("filters")
+    if not data.get("defenses") and not runs_none:
         raise SpecError(
             f"there is no [[defenses]] table. Known defenses: "
             f"{', '.join(catalog.names('defenses'))}."

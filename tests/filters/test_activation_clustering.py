@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from scored_rows import Attacked
 
 from trials.filters.activation_clustering import _clusters, _reduced
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_smaller_cluster_is_the_planted_one() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(100, 12))

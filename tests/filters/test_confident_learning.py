@@ -24,7 +24,7 @@ def test_the_confident_joint_counts_rows_off_its_diagonal() -> None:
 
 
 def test_a_class_without_rows_is_confident_in_none() -> None:
-    probabilities = torch.tensor([[0.1, 0.1, 0.8], [0.2, 0.1, 0.7]])
+    probabilities = torch.tensor([[0.3, 0.1, 0.6], [0.1, 0.3, 0.6]])
     assert confidently_other(probabilities, torch.tensor([0, 1])).tolist() == [False, False]
 
 
