@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from results.store import queries, read_only, sweep_specs
 from results.store.claims import Claims
 from results.store.engine import checkpoint, claiming, connect, reading, writing
-from results.store.queries import SweepRow
+from results.store.queries import Failure, SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
@@ -175,6 +175,34 @@ class Store:
         self._writing(lambda connection: self._put(connection, records, sweep))
         self._victims |= {r.trial.victim.id for r in records}
 
+    def take(
+        self,
+        records: Iterable[Record],
+        sweeps: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]],
+    ) -> None:
+        """Store records of other stores, and file trials under sweeps, all in one transaction.
+
+        A trial that is done by now stays as it is.
+
+        Args:
+            records: each of another trial.
+            sweeps: by name the spec, and the ids of trials in the order of the plan.
+
+        Raises:
+            ValueError, LookupError: as ``put``; nothing is stored.
+        """
+        records = list(records)
+
+        def work(connection: Connection) -> None:
+            states = queries.statuses(connection, [r.trial.id for r in records])
+            self._put(connection, [r for r in records if states.get(r.trial.id) != "done"], None)
+            for name, (spec, ids) in sweeps.items():
+                plain = {"name": name, "spec": to_json(spec), "created": now()}
+                self._sql.sweep(connection, plain)
+                self._sql.link(connection, name, ids)
+
+        self._writing(work)
+
     def _put(self, connection: Connection, records: Sequence[Record], sweep: str | None) -> None:
         objects = {id(r.trial.victim): r.trial.victim for r in records}  # an id takes a while
         fresh = {v.id: v for v in objects.values()}
@@ -208,21 +236,27 @@ class Store:
         """A sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: queries.finished(connection, sweep, game))
 
-    def records(
-        self, sweep: str | None = None, game: str | None = None, status: Status | None = None
-    ) -> list[Record]:
+    def records(self, sweep: str | None = None, game: str | None = None) -> list[Record]:
         """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an
         unknown sweep.
 
-        ``game`` and ``status`` leave the others out, before they are read.
+        ``game`` leaves the others out, before they are read.
         """
 
         def work(connection: Connection) -> list[Record]:
             if sweep is not None:
                 queries.check_sweep(connection, sweep)
-            return queries.many(connection, sweep, game, status)
+            return queries.many(connection, sweep, game)
 
         return self._reading(work)
+
+    def members(self, sweep: str) -> list[str]:
+        """The ids of the sweep's trials that have run, in the order of its plan."""
+        return self._reading(lambda connection: queries.members(connection, sweep))
+
+    def failures(self, sweep: str) -> list[Failure]:
+        """The sweep's failed trials, in the order of its plan; nothing else is read."""
+        return self._reading(lambda connection: queries.failures(connection, sweep))
 
     def durations(self) -> list[tuple[Trial, float, int]]:
         """For each kind of trial that is done: one of them, their mean seconds, and how many they

@@ -15,6 +15,7 @@ from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
+from results.store.queries import Failure
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
 from sweep.console.terminal import Hanging, Plain, shown
@@ -29,8 +30,8 @@ def status(store: Store, name: str, as_json: bool) -> None:
         rows = [row for row in rows if row.name == _name(store, name)]
     failures = list[dict[str, str]]()
     for row in rows:
-        failed = store.records(row.name, status="failed") if row.failed else []
-        failures += [_failure(row.name, r) for r in failed]
+        failed = store.failures(row.name) if row.failed else []
+        failures += [_failure(row.name, f) for f in failed]
     if as_json:
         print(
             json.dumps(
@@ -61,9 +62,9 @@ def status(store: Store, name: str, as_json: bool) -> None:
         )
 
 
-def _failure(sweep: str, record: Record) -> dict[str, str]:
-    error = last_line(record.error) or "no traceback"
-    return {"sweep": sweep, "trial": record.trial.id, "what": trial_label(record), "error": error}
+def _failure(sweep: str, failed: Failure) -> dict[str, str]:
+    error, trial = last_line(failed.error) or "no traceback", failed.trial
+    return {"sweep": sweep, "trial": trial.id, "what": trial_label(trial), "error": error}
 
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
@@ -164,7 +165,7 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
 
     records = _records(store, name)
     if out:
-        to_file(records, Path(out))
+        to_file(records, Path(out), _name(store, name))
         print(shown(out))
     if optuna:
         to_optuna(records, Path(optuna))

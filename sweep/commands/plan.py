@@ -20,6 +20,7 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial
 
+AT_MOST = "at most"  # of a line whose trials the winners decide
 BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
 
 
@@ -144,7 +145,7 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
         each += sweep.judge_all * sum(
             len(expansion.configurations(sweep, d)) or d.trials for d in sweep.defenses
         )
-        yield Line(REAL, each * attacked, 0, None, "at most")
+        yield Line(REAL, each * attacked, 0, None, AT_MOST)
     for detector in sweep.detectors:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
         points = len(detections(detector))
@@ -170,7 +171,7 @@ def _asked(sweep: Sweep) -> str:
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
-    store = _maybe(url)
+    store = store_if_there(url)
     sweep = as_begun(sweep, store) if store else sweep
     lines = cost_estimate(sweep, store)
     workers = process_pool.workers_for(sweep.compute)
@@ -207,7 +208,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     console.print(text, highlight=False)
 
 
-def _maybe(url: str) -> Store | None:
+def store_if_there(url: str) -> Store | None:
     """The store, or None where there is none yet; planning must not make one."""
     file = file_of(parse(url))
     return None if file is not None and not file.exists() else Store.read(url)
