@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.merge_commands import merge_
+from sweep.cli.merge_commands import IMPORT, merge_
 from sweep.cli.method_commands import gallery, list_
 from sweep.cli.result_commands import best, export, front, report, status
 from sweep.cli.run_commands import defend, plan, rerun, run
@@ -36,8 +36,6 @@ app.command("list")(list_)
 for command in (plan, run, status, rerun, best, front, report, gallery, export):
     app.command()(command)
 app.command("merge")(merge_)
-app.command("import", help="The same as merge, by the name that one looks for after export.")(
-    merge_
-)
+app.command("import", help=IMPORT)(merge_)
 for command in (inspect, defend):
     app.command()(command)

@@ -14,6 +14,10 @@ from sweep.console.terminal import Plain, shown
 if TYPE_CHECKING:
     from sweep.commands.merge import Merged
 
+IMPORT = """The same as merge, for those who look for it after export: reads an export back, whole.
+
+Example: poisonsweep import records.parquet --store all.db
+"""
 SHOWN = 20  # conflicts that a table shows
 
 
