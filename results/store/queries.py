@@ -4,11 +4,21 @@ Each runs in the caller's transaction, so that it sees one state of the store.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, Text, bindparam, cast, func, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Result,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+)
 
 from results.store.bulk import BLOCK, Reader
 from results.store.rows import STATUSES, record_of
@@ -130,11 +140,13 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
     )
     score = _SCORES.where(scores.c.trial_id == trials.c.id)
     reader, metrics = Reader(), dict[str, dict[str, float]]()
-    points = reader.points(_rows(connection, chosen(curve)))
-    for name, value, trial_id in _rows(connection, chosen(score)):
-        metrics.setdefault(trial_id, {})[sys.intern(name)] = value
-    rows = _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id))
-    return [reader.record(row, points.pop(row[0], ()), metrics.pop(row[0], {})) for row in rows]
+    with _rows(connection, chosen(curve)) as rows:
+        points = reader.points(rows)
+    with _rows(connection, chosen(score)) as rows:
+        for name, value, trial_id in rows:
+            metrics.setdefault(trial_id, {})[sys.intern(name)] = value
+    with _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id)) as rows:
+        return [reader.record(row, points.pop(row[0], ()), metrics.pop(row[0], {})) for row in rows]
 
 
 def failures(connection: Connection, sweep: str) -> list[Failure]:
@@ -150,9 +162,9 @@ def failures(connection: Connection, sweep: str) -> list[Failure]:
     return [Failure(record.trial, record.error) for record in failed]
 
 
-def _rows(connection: Connection, query: Select[Any]) -> Iterator[Any]:
-    """The rows, fetched by and by, so that they are never in memory together."""
-    return iter(connection.execute(query, execution_options={"yield_per": BLOCK}))
+def _rows(connection: Connection, query: Select[Any]) -> Result[Any]:
+    """The rows, fetched by and by, so that they are never in memory together; to be closed."""
+    return connection.execute(query, execution_options={"yield_per": BLOCK})
 
 
 def durations(connection: Connection) -> list[tuple[Trial, float, int]]:

@@ -130,7 +130,7 @@ def _part(other: str, url: str) -> Part:
                 f"store {masked(place)}: trial {trial_id!r} is another than its id says. The store "
                 "is damaged, or not ours."
             )
-    return Part(masked(place), records, sweeps, artifacts_of(other))
+    return Part(masked(place), records, sweeps, artifacts_of(other, None))
 
 
 def _filed(parts: Sequence[Part], known: Mapping[str, Any], sweep: str) -> Sweeps:

@@ -53,11 +53,12 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
             what, len(trials), len(states), times.get(_group(trials[0])) if trials else None, note
         )
 
-    tuned = _tuned(sweep, store)
+    searches = any(d.strategy == "search" for d in sweep.defenses)
+    tuned = _tuned(sweep, store) if searches else []  # with many records that takes a while
     lines = [line("victims", expansion.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
-    for defense in sweep.defenses:
+    for defense in sweep.defenses if sweep.game != "training" else ():
         if defense.strategy == "search":
             mine = [
                 r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name
@@ -83,9 +84,10 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
         )
     if sweep.game != "tuning":
         return lines
-    if store and tuned and all(x.trials == x.done for x in lines):
+    if store and all(x.trials == x.done for x in lines):
+        tuned = tuned or _tuned(sweep, store)
         after = _after(sweep, tuned, store.records(sweep.name, "detector_tuning"))
-        exact = {what: line(what, trials) for what, trials in after.items()}
+        exact = {what: line(what, trials) for what, trials in after.items()} if tuned else {}
     else:
         exact = {}
     return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
