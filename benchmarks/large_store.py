@@ -130,11 +130,11 @@ def before_tuning() -> Iterator[Record]:
     """The victims and their copies."""
     for of in victims():
         game = MethodConfig("training", {})
-        yield done(trial(of, game, 0.0, 0), cda=0.94, asr=0.99)
+        yield done(trial(of, game, 0.0, 0), (), cda=0.94, asr=0.99)
         for trusted, seed, copy in product((0.01, 0.05), (0, 1), range(3)):
             game = MethodConfig("self_poison", {**POISONING.params, "copy": copy})
             facts = {"cda": 0.93, "cda_before": 0.94, "asr": 0.99, "asr_before": 0.01}
-            yield done(trial(of, game, trusted, seed), **facts)
+            yield done(trial(of, game, trusted, seed), (), **facts)
 
 
 def after_tuning(of: Victim, trusted: float, seed: int, method: MethodConfig, rng: Any) -> Any:

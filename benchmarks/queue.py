@@ -157,7 +157,7 @@ def listed(found: Sequence[Piece], results: Path) -> None:
     )
 
 
-def walked(
+def run_next(
     found: Sequence[Piece], seconds: float, work: Path, results: Path, only: str = ""
 ) -> dict[str, int | None]:
     """Run the open pieces in order while there is time; their records by name."""
@@ -200,12 +200,12 @@ def _main(asked: argparse.Namespace) -> None:
         raise SpecError("these pieces want a GPU, and there is none here.")
     if not asked.tiny:
         asked.work.mkdir(parents=True, exist_ok=True)
-        walked(found, 60 * asked.minutes, asked.work, asked.results, asked.only)
+        run_next(found, 60 * asked.minutes, asked.work, asked.results, asked.only)
         listed(found, asked.results)
         return
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results")
-        ran = walked(found, 60 * asked.minutes, Path(folder), results)
+        ran = run_next(found, 60 * asked.minutes, Path(folder), results)
         listed(found, results)
         sizes = {p.name: (results / p.file).stat().st_size for p in found if p.name in ran}
     print(f"{TINY}{json.dumps({'records': ran, 'bytes': sizes})}")

@@ -11,8 +11,11 @@ from results.store import Store
 from trials.spec import SpecError
 
 
-def test_every_piece_that_waits_for_nothing_is_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POISONSWEEP_DATA", "data")
+def test_every_piece_that_waits_for_nothing_is_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
     found, gpu = queue.pieces(queue.QUEUE)
     assert gpu and len({p.file for p in found}) == len(found) > 30
     assert all(p.minutes > 0 and p.gives for p in found)
@@ -33,13 +36,13 @@ def test_the_next_pieces_run_within_the_time_and_their_files_are_records(
     found, gpu = queue.pieces(queue.TINY_QUEUE)
     results = tmp_path / "results"
     assert not gpu and [bool(p.waits) for p in found] == [False, False, True]
-    assert queue.walked(found, 1, tmp_path, results) == {}
-    assert queue.walked(found[:1], queue.LEAST + 1e-3, tmp_path, results, only="other") == {}
+    assert queue.run_next(found, 1, tmp_path, results) == {}
+    assert queue.run_next(found[:1], queue.LEAST + 1e-3, tmp_path, results, only="other") == {}
     stopped = queue.run(found[0], 0.01, tmp_path, results)
     assert stopped is None and not results.exists()
     assert "stopped after the 0.01 s of --for, with 1 of 1 trials left" in capsys.readouterr().out
-    assert queue.walked(found, 600, tmp_path, results) == {"digits-0": 1, "digits-1": 1}
-    assert queue.walked(found, 600, tmp_path, results) == {}
+    assert queue.run_next(found, 600, tmp_path, results) == {"digits-0": 1, "digits-1": 1}
+    assert queue.run_next(found, 600, tmp_path, results) == {}
     exported = from_file(results / "digits-1.csv")
     with Store.read(f"sqlite:///{tmp_path}/digits-1.db") as store:
         assert exported.records == store.records("digits-1")

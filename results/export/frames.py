@@ -72,7 +72,10 @@ def to_file(records: Iterable[Record], path: str | Path, sweep: str = "") -> Pat
         raise SpecError(
             f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}."
         )
-    whole = {SWEEP: [sweep or None for _ in records], RECORD: list(map(_whole, records))}
+    whole: dict[str, Any] = {
+        SWEEP: [sweep or None for _ in records],
+        RECORD: list(map(_whole, records)),
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         SUFFIXES[path.suffix](frame(records).assign(**whole), path)

@@ -3,6 +3,7 @@ what is a record.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,6 @@ from results.export.frames import CURVE, FORMAT, RECORD, SWEEP, beside, extra_of
 from results.store.validation import check
 from trials.spec import Point, Record, SpecError, content_id, record_from_json
 
-_COLUMNS = ("id", SWEEP, RECORD)
-
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -26,8 +25,8 @@ class Exported:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    text = dict.fromkeys((*_COLUMNS, "id"), "str")
-    return pd.read_csv(path, dtype=text, float_precision="round_trip", low_memory=False)
+    """All of it as text, as an id may look like a number."""
+    return pd.read_csv(path, dtype="str", keep_default_na=False, low_memory=False)
 
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
@@ -87,7 +86,7 @@ def _has(table: pd.DataFrame, names: Sequence[str], path: Path) -> None:
 
 
 def _sweep(table: pd.DataFrame) -> str:
-    named = set(table[SWEEP].dropna()) if SWEEP in table else set()
+    named = set(table[SWEEP].dropna()) - {""} if SWEEP in table else set()
     return str(named.pop()) if len(named) == 1 else ""
 
 
@@ -123,6 +122,11 @@ def _curves(table: pd.DataFrame) -> dict[str, list[Point]]:
 
 def _extras(table: pd.DataFrame) -> Iterator[dict[str, float]]:
     """What each row measured besides; an empty cell is what it did not."""
-    names = [extra_of(str(name)) for name in table.columns]
-    for row in table.to_numpy(dtype="float64"):
-        yield {name: float(x) for name, x in zip(names, row, strict=True) if x == x}
+    columns = {extra_of(str(name)): [_number(x) for x in table[name]] for name in table.columns}
+    for row in zip(*columns.values(), strict=True):
+        yield {name: x for name, x in zip(columns, row, strict=True) if x is not None}
+
+
+def _number(cell: Any) -> float | None:
+    value = None if cell is None or cell == "" else float(cell)
+    return None if value is None or math.isnan(value) else value

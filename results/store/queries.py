@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Connection,
-    Result,
     Select,
     Text,
     bindparam,
@@ -162,7 +161,7 @@ def failures(connection: Connection, sweep: str) -> list[Failure]:
     return [Failure(record.trial, record.error) for record in failed]
 
 
-def _rows(connection: Connection, query: Select[Any]) -> Result[Any]:
+def _rows(connection: Connection, query: Select[Any]) -> Any:
     """The rows, fetched by and by, so that they are never in memory together; to be closed."""
     return connection.execute(query, execution_options={"yield_per": BLOCK})
 

@@ -37,5 +37,5 @@ for command in (plan, run, status, rerun, best, front, report, gallery, export):
     app.command()(command)
 app.command("merge")(merge_)
 app.command("import", help=IMPORT)(merge_)
-for command in (inspect, defend):
-    app.command()(command)
+app.command()(inspect)
+app.command()(defend)
