@@ -87,9 +87,9 @@ def settings(rng: random.Random) -> dict[str, Scalar]:
     return {
         "lr": 10 ** rng.uniform(-3, -1),
         "steps": 2000,
-        "batch": rng.choice([32, 64, 128]),
+        "batch": 32 << rng.randrange(3),
         "lambda": 10 ** rng.uniform(-4, 0),
-        "optimizer": rng.choice(["sgd", "adam"]),
+        "optimizer": ("sgd", "adam")[rng.randrange(2)],
         "schedule": "constant",
     }
 

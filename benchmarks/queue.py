@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def pieces(queue: Path) -> tuple[list[Piece], bool]:
     Raises SpecError where the file cannot be read.
     """
     data = sweep_file.table_of(queue)
-    found = [one for entry in data["piece"] for one in _each(entry)]
+    found = list(chain.from_iterable(map(_each, data["piece"])))
     names = [p.name for p in found]
     if len(set(names)) < len(names):
         raise SpecError(f"{queue}: a name of a piece is there twice.")

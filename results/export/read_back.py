@@ -122,9 +122,10 @@ def _curves(table: pd.DataFrame) -> dict[str, list[Point]]:
 
 def _extras(table: pd.DataFrame) -> Iterator[dict[str, float]]:
     """What each row measured besides; an empty cell is what it did not."""
-    columns = {extra_of(str(name)): [_number(x) for x in table[name]] for name in table.columns}
-    for row in zip(*columns.values(), strict=True):
-        yield {name: x for name, x in zip(columns, row, strict=True) if x is not None}
+    names = [extra_of(str(name)) for name in table.columns]
+    columns = (map(_number, table[name]) for name in table.columns)
+    for row in zip(*columns, strict=True):
+        yield {name: x for name, x in zip(names, row, strict=True) if x is not None}
 
 
 def _number(cell: Any) -> float | None:

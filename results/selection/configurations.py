@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum
+from operator import itemgetter
 from typing import NamedTuple
 
 from results.selection.reconstructed import RECONSTRUCTED, counts
@@ -201,13 +202,19 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
     """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed
     out.
     """
-    by_step = [{p.step: p for p in c} for c in curves]
+    by_step = [_by_step(c) for c in curves]
     common = sorted(set.intersection(*map(set, by_step)))
-    return tuple(_mean_point(step, [points[step] for points in by_step]) for step in common)
+    rows = (list(map(itemgetter(step), by_step)) for step in common)
+    return tuple(map(_mean_point, rows))
 
 
-def _mean_point(step: int, row: Sequence[Point]) -> Point:
-    number = len(row)
+def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
+    return {p.step: p for p in curve}
+
+
+def _mean_point(row: Sequence[Point]) -> Point:
+    """Of points at one step."""
+    step, number = row[0].step, len(row)
 
     def mean(values: Iterable[float]) -> float:
         return fsum(values) / number  # what fmean does, without its look at what it was given

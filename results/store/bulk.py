@@ -238,7 +238,8 @@ def _of_names(names: tuple[str, ...]) -> tuple[Mapping[str, int], Any, Any]:
 
 
 def _decoded(texts: Sequence[str | None]) -> list[Any]:
-    found = json.loads(f"[{','.join('null' if t is None else t for t in texts)}]")
+    every = ",".join("null" if text is None else text for text in texts)
+    found = json.loads(f"[{every}]")
     if len(found) != len(texts):
         raise ValueError("a point of a curve has several values")
     return list(found)

@@ -5,32 +5,27 @@ One transaction a record: a record is in the store whole, or not at all. Any num
 share a store, for the same sweep or others: each claims a trial before it runs it.
 """
 
-import contextlib
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results.store import queries, read_only, sweep_specs
+from results.store import queries, sweep_specs
 from results.store.claims import Claims
-from results.store.engine import checkpoint, claiming, connect, reading, writing
+from results.store.engine import claiming, connect
 from results.store.queries import Failure, SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
 from results.store.statements import Statements
-from results.store.url import file_of, masked, reason
-from trials.spec import Record, SpecError, Status, Trial, to_json
+from results.store.transactions import Transactions
+from results.store.url import masked
+from trials.spec import Record, Status, Trial, to_json
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
-# least time between two checkpoints of SQLite's log that a store asks for
-CHECKPOINT_SECONDS = 10.0
-T = TypeVar("T")
 
 
-class Store:
+class Store(Transactions):
     """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too.
 
     Every call is one transaction that may be repeated. Raises SpecError where the database cannot
@@ -40,12 +35,7 @@ class Store:
     def __init__(
         self, engine: Engine, retry: RetryPolicy | None = None, *, write: bool = True
     ) -> None:
-        self._engine, self._may_write = engine, write
-        self._retry = retry or RetryPolicy()
-        self._file = None if write else file_of(engine.url)  # of a store that is only read
-        self._checkpointed = time.monotonic()
-        self._read = reading(engine)
-        self._write = writing(engine)
+        super().__init__(engine, retry or RetryPolicy(), write=write)
         self._claim = claiming(engine)
         self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
@@ -265,60 +255,6 @@ class Store:
         Trials are of a kind where their game, victim and method's name are the same.
         """
         return self._reading(queries.durations)
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-    def _reading(self, work: Callable[[Connection], T]) -> T:
-        """A transaction that reads.
-
-        Raises SpecError for what is damaged, or was written by something else.
-        """
-        try:
-            return self._transaction(self._read, work)
-        except SpecError:
-            raise
-        except DBAPIError as problem:
-            why = reason(problem, self._engine.url)
-            raise SpecError(f"store {masked(self._engine.url)} cannot be read: {why}.") from problem
-        except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
-            why = f"{type(problem).__name__}: {problem}"
-            raise SpecError(
-                f"store {masked(self._engine.url)} is damaged, or not ours ({why})."
-            ) from problem
-
-    def _writing(self, work: Callable[[Connection], T]) -> T:
-        try:
-            done = self._transaction(self._write, work)
-            self._checkpoint_now_and_then()
-            return done
-        except IntegrityError as problem:
-            if "foreign key" not in str(problem.orig).lower():
-                raise
-            raise LookupError("no such sweep or trial in the store: add it first") from problem
-        except DBAPIError as problem:
-            why = reason(problem, self._engine.url)
-            raise SpecError(
-                f"store {masked(self._engine.url)} cannot be written: {why}."
-            ) from problem
-
-    def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        def once() -> T:
-            with engine.begin() as connection:
-                return work(connection)
-
-        if self._file is None:
-            return self._retry(once, engine.url)
-        return read_only.steadily(self._file, lambda: self._retry(once, engine.url))
-
-    def _checkpoint_now_and_then(self) -> None:
-        """So that whoever copies the file of a store in use misses only the last seconds."""
-        if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
-            return
-        self._checkpointed = time.monotonic()
-        with contextlib.suppress(DBAPIError):
-            # what was written is safe in the log; the next time will do
-            checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self

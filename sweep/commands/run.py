@@ -61,9 +61,9 @@ def _left(sweep: Sweep, url: str) -> str:
             lines = cost_estimate(as_begun(sweep, store), store)
     except SpecError:  # stopped before the store was made
         lines = cost_estimate(sweep, None)
-    left, at_most = sum(x.trials - x.done for x in lines), any(x.note == AT_MOST for x in lines)
-    about = "at most " if at_most else ""
-    return f"with {about}{left} of {sum(x.trials for x in lines)} trials left"
+    every, left = sum(x.trials for x in lines), sum(x.trials - x.done for x in lines)
+    about = "at most " if any(x.note == AT_MOST for x in lines) else ""
+    return f"with {about}{left} of {every} trials left"
 
 
 def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> Ran:
