@@ -3,6 +3,7 @@ their own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from results.export.csv_file import to_csv
 from results.export.optuna_study import to_optuna
 from results.export.tensorboard_logs import to_tensorboard
 from results.selection.labels import last_line
-from trials.spec import Record, Role, Scalar, SpecError
+from trials.json_forms import to_json
+from trials.spec import Record, Role, Scalar, SpecError, canonical
 
 __all__ = ["SUFFIXES", "curve_frame", "frame", "to_file", "to_optuna", "to_tensorboard"]
 
@@ -26,7 +28,9 @@ _ROW = (
 )
 # how the columns of a method's settings begin, by the role that it has in the trial
 _PREFIXES: Mapping[Role, str] = {"defense": "set", "detector": "detector", "filter": "filter"}
-_CURVE = ("id", "step", "cda", "asr", "seconds")
+CURVE = ("id", "step", "cda", "asr", "seconds")
+FORMAT = 1  # of the column with whole records
+SWEEP, RECORD = "sweep", "record"
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -46,14 +50,17 @@ def curve_frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for r in records:
         for p in r.curve:
-            row = dict(zip(_CURVE, (r.trial.id, p.step, p.cda, p.asr, p.seconds), strict=True))
-            rows.append(row | {_free(k, _CURVE, "more"): v for k, v in p.extra.items()})
-    return _table(rows, _CURVE)
+            row = dict(zip(CURVE, (r.trial.id, p.step, p.cda, p.asr, p.seconds), strict=True))
+            rows.append(row | {_free(k, CURVE, "more"): v for k, v in p.extra.items()})
+    return _table(rows, CURVE)
 
 
-def to_file(records: Iterable[Record], path: str | Path) -> Path:
+def to_file(records: Iterable[Record], path: str | Path, sweep: str = "") -> Path:
     """Write ``frame`` to ``path``, in the format of its suffix, and ``curve_frame`` beside it
     (NAME.curves.csv).
+
+    Its last columns are the name of the ``sweep`` and the whole record but for its curve as JSON,
+    from which ``read_back.from_file`` makes the records again.
 
     Returns:
         The file of the curves.
@@ -66,14 +73,33 @@ def to_file(records: Iterable[Record], path: str | Path) -> Path:
         raise SpecError(
             f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}."
         )
-    beside = path.with_suffix(f".curves{path.suffix}")
+    whole: dict[str, Any] = {
+        SWEEP: [sweep or None for _ in records],
+        RECORD: list(map(_whole, records)),
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        SUFFIXES[path.suffix](frame(records), path)
-        SUFFIXES[path.suffix](curve_frame(records), beside)
+        SUFFIXES[path.suffix](frame(records).assign(**whole), path)
+        SUFFIXES[path.suffix](curve_frame(records), beside(path))
     except OSError as problem:
         raise SpecError(f"cannot write {str(path)!r}: {problem.strerror or problem}.") from problem
-    return beside
+    return beside(path)
+
+
+def beside(path: Path) -> Path:
+    """The file of the curves of an export."""
+    return path.with_suffix(f".curves{path.suffix}")
+
+
+def extra_of(column: str) -> str:
+    """The measurement in a column of the curves that is none of ``CURVE``."""
+    name = column.removeprefix("more.")
+    return name if name in CURVE else column
+
+
+def _whole(record: Record) -> str:
+    data = to_json(replace(record, curve=()))
+    return canonical({**data, "format": FORMAT, "points": len(record.curve)})
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from results.figures import fronts, parallel, tradeoff
 from results.figures import importance as importance_figure
 from results.report.html_table import report_table
-from results.selection.configurations import SelectionTask, configurations, of_game, task_of
+from results.selection.configurations import configurations, of_game
 from results.selection.importance import importance
 from results.tables import judged, oracle, settings, winners
 from trials.spec import Record
@@ -61,18 +61,17 @@ def inert(value: object) -> Markup:
 
 
 def evidence(
-    number: int, task: SelectionTask, where: str, records: Sequence[Record], rule: str
+    number: int, where: str, own: Sequence[Record], records: Sequence[Record], rule: str
 ) -> Mapping[str, Any]:
     """The task's section of the page.
 
     Args:
         number: place on the page, for ids.
-        task: which question.
-        where: its name.
+        where: the task's name.
+        own: its tuning.
         records: the whole sweep's; others' tuning is left aside.
         rule: how points are chosen.
     """
-    own = [r for r in records if r.trial.game.name == "tuning" and task_of(r.trial) == task]
     real = _real(own[0], records)
     judges = [*own, *of_game(records, "confirmation", "robustness")]
     found = configurations(own, rule)
@@ -83,9 +82,7 @@ def evidence(
         return f"cell{number}-{kind}"
 
     curves = [
-        chart(
-            parallel.figure(_of(own, d), defense=d, rule=rule), named(f"parallel{i}"), d, _PARALLEL
-        )
+        chart(parallel.figure(own, defense=d, rule=rule), named(f"parallel{i}"), d, _PARALLEL)
         for i, d in enumerate(defenses)
     ]
     return {
@@ -147,10 +144,6 @@ def _real(tuned: Record, records: Sequence[Record]) -> list[Record]:
         for r in fits
         if (r.trial.victim.dataset, r.trial.victim.model) == (t.victim.dataset, t.victim.model)
     ]
-
-
-def _of(records: Sequence[Record], defense: str) -> list[Record]:
-    return [r for r in records if r.trial.method is not None and r.trial.method.name == defense]
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from results.report.sections import sections
 from results.report.verdicts import Applied, headline, notes, verdict_of
 from results.selection.configurations import of_game, tasks
 from results.selection.labels import task_names
+from results.selection.remembered import remembering
 from results.selection.rules import DEFAULT_RULE, find_rule
 from results.selection.winners import winners
 from results.tables import (
@@ -68,11 +69,18 @@ def render(
         ValueError: a measurement is not finite.
     """
     find_rule(rule)
+    with remembering():
+        return _rendered(records, title, rule, generated, applied)
+
+
+def _rendered(
+    records: Sequence[Record], title: str, rule: str, generated: str, applied: Applied | None
+) -> str:
     games = {r.trial.game.name for r in records}
     records = of_game(records, *games)
     names = task_names(records, "tuning")
     found = winners(records, rule)
-    tuned = list(tasks(records))
+    tuned = tasks(records)
     told: list[Answer | None] = []
     for task in tuned if rule != "oracle" else ():
         of_task = [w for w in found if w.task == task]
@@ -90,7 +98,10 @@ def render(
         only_filters=filters is not None and not answers and not applied,
         given=applied is not None,
         understood=_understood(applied),
-        tasks=[evidence(i, c, names[c], records, rule) for i, c in enumerate(tuned, 1)]
+        tasks=[
+            evidence(i, names[task], own, records, rule)
+            for i, (task, own) in enumerate(tuned.items(), 1)
+        ]
         if rule != "oracle"
         else [],
         real=None

@@ -7,10 +7,13 @@ self-poisoning.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from functools import lru_cache
+from math import fsum
+from operator import itemgetter
 from typing import NamedTuple
 
 from results.selection.reconstructed import RECONSTRUCTED, counts
+from results.selection.remembered import once
 from results.selection.rules import (
     DEFAULT_RULE,
     OF_ATTACK,
@@ -105,16 +108,34 @@ def task_of(trial: Trial) -> SelectionTask:
     )
 
 
+class Tasks:
+    """``task_of``, worked out once for all trials that share victim, game and self-poisoning."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[SelectionTask, Trial]] = {}
+
+    def __call__(self, trial: Trial) -> SelectionTask:
+        key = (id(trial.victim), trial.trusted, id(trial.game), id(trial.self_poisoning))
+        if key not in self._known:
+            self._known[key] = task_of(trial), trial  # the trial keeps its parts, so their ids
+        return self._known[key][0]
+
+
 def of_game(records: Iterable[Record], *games: str) -> list[Record]:
     """Records of these games, each trial once: of a repeated trial the last record counts."""
     return list({r.trial.id: r for r in records if r.trial.game.name in games}.values())
 
 
+def _first(pair: tuple[tuple[SelectionTask, str], object]) -> tuple[SelectionTask, str]:
+    return pair[0]
+
+
 def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask, list[Record]]:
     """The game's records by task, in order of victim, trusted share and game."""
     groups: dict[SelectionTask, list[Record]] = defaultdict(list)
+    task_in = Tasks()
     for record in of_game(records, game):
-        groups[task_of(record.trial)].append(record)
+        groups[task_in(record.trial)].append(record)
     return dict(sorted(groups.items()))
 
 
@@ -130,37 +151,51 @@ def configurations(
         SpecError: unknown rule.
         ValueError: a measurement is not finite.
     """
-    take = find_rule(rule)
+    find_rule(rule)
+    return list(once(_configurations, of_game(records, game), rule, delta, game))
+
+
+def _configurations(
+    records: Sequence[Record], rule: str, delta: float | None, game: str
+) -> list[Configuration]:
     groups: dict[tuple[SelectionTask, str], list[Record]] = defaultdict(list)
-    for record in of_game(records, game):
-        if record.trial.method is not None:
-            groups[task_of(record.trial), content_id(record.trial.method.identity())].append(record)
-    found = []
-    for (task, _), group in sorted(groups.items(), key=lambda item: item[0]):
-        trial = group[0].trial
-        allowed = delta_of(group[0]) if delta is None else delta
-        done = sorted(
-            (r for r in group if r.status == "done" and r.curve),
-            key=lambda r: (r.trial.seed, r.trial.id),
-        )
-        mean = mean_curve([curve_of(r) for r in done]) if done else ()
-        curve = seen_by(rule, mean, game, done)
-        assert trial.method is not None
-        found.append(
-            Configuration(
-                task=task,
-                victim=trial.victim,
-                method=trial.method,
-                records=tuple(done),
-                curve=curve,
-                point=take(curve, allowed) if curve else None,
-                delta=allowed,
-                rule=rule,
-                failed=sum(r.status == "failed" for r in group),
-                pruned=sum(r.status == "pruned" for r in group),
-            )
-        )
-    return found
+    task_in, ids = Tasks(), dict[int, str]()
+    for record in records:
+        method = record.trial.method
+        if method is not None:
+            if id(method) not in ids:
+                ids[id(method)] = content_id(method.identity())
+            groups[task_in(record.trial), ids[id(method)]].append(record)
+    return [
+        once(_configuration, group, task, rule, delta, game)
+        for (task, _), group in sorted(groups.items(), key=_first)
+    ]
+
+
+def _configuration(
+    group: Sequence[Record], task: SelectionTask, rule: str, delta: float | None, game: str
+) -> Configuration:
+    trial = group[0].trial
+    allowed = delta_of(group[0]) if delta is None else delta
+    done = sorted(
+        (r for r in group if r.status == "done" and r.curve),
+        key=lambda r: (r.trial.seed, r.trial.id),
+    )
+    mean = mean_curve([curve_of(r) for r in done]) if done else ()
+    curve = seen_by(rule, mean, game, done)
+    assert trial.method is not None
+    return Configuration(
+        task=task,
+        victim=trial.victim,
+        method=trial.method,
+        records=tuple(done),
+        curve=curve,
+        point=find_rule(rule)(curve, allowed) if curve else None,
+        delta=allowed,
+        rule=rule,
+        failed=sum(r.status == "failed" for r in group),
+        pruned=sum(r.status == "pruned" for r in group),
+    )
 
 
 def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
@@ -169,23 +204,34 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
     """
     by_step = [_by_step(c) for c in curves]
     common = sorted(set.intersection(*map(set, by_step)))
-    points = []
-    for step in common:
-        row = [s[step] for s in by_step]
-        seen = [p.extra["val_cda"] for p in row if "val_cda" in p.extra]
-        extra = {"val_cda": fmean(seen)} if len(seen) == len(row) else {}
-        named = [k for k in row[0].extra if k.startswith(OF_ATTACK) or k == RECONSTRUCTED]
-        for name in named:
-            extra[name] = fmean(p.extra[name] for p in row)
-        seconds = fmean(p.seconds for p in row)
-        points.append(
-            Point(step, fmean(p.cda for p in row), fmean(p.asr for p in row), seconds, extra)
-        )
-    return tuple(points)
+    rows = (list(map(itemgetter(step), by_step)) for step in common)
+    return tuple(map(_mean_point, rows))
 
 
 def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
     return {p.step: p for p in curve}
+
+
+def _mean_point(row: Sequence[Point]) -> Point:
+    """Of points at one step."""
+    step, number = row[0].step, len(row)
+
+    def mean(values: Iterable[float]) -> float:
+        return fsum(values) / number  # what fmean does, without its look at what it was given
+
+    extra = {}
+    if all("val_cda" in p.extra for p in row):
+        extra["val_cda"] = mean([p.extra["val_cda"] for p in row])
+    for name in _averaged(tuple(row[0].extra)):
+        extra[name] = mean([p.extra[name] for p in row])
+    seconds = mean([p.seconds for p in row])
+    return Point(step, mean([p.cda for p in row]), mean([p.asr for p in row]), seconds, extra)
+
+
+@lru_cache
+def _averaged(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a point's measurements that a configuration's curve has too."""
+    return tuple(k for k in names if k.startswith(OF_ATTACK) or k == RECONSTRUCTED)
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from results.selection.configurations import Configuration, configurations
+from results.selection.configurations import Configuration, configurations, of_game
+from results.selection.remembered import once
 from results.selection.rules import DEFAULT_RULE
 from trials.spec import Record, Scalar
 
@@ -40,6 +41,10 @@ def importance(
         SpecError: unknown rule.
         ValueError: a measurement is not finite.
     """
+    return once(_importance, of_game(records, "tuning"), rule, enough)
+
+
+def _importance(records: Sequence[Record], rule: str, enough: int) -> dict[str, Importance]:
     groups: dict[str, list[Configuration]] = defaultdict(list)
     for c in configurations(records, rule):
         if c.point is not None:

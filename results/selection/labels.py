@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from results.selection.configurations import SelectionTask, of_game, task_of
+from results.selection.configurations import SelectionTask, Tasks, of_game
 from results.stats.intervals import Interval
 from trials.spec import MethodConfig, Record, Scalar, Victim
 
@@ -76,7 +76,8 @@ def task_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask,
     """
     trials = [r.trial for r in of_game(records, *(games or ("tuning", "robustness")))]
     parts: dict[SelectionTask, tuple[str, ...]] = {}
-    for t in trials:
+    task_in = Tasks()
+    for task, t in {task_in(t): t for t in trials}.items():
         v = t.victim
         names = (
             v.dataset.name,
@@ -85,7 +86,7 @@ def task_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask,
             f"seed {v.seed}",
             f"r = {percent(t.trusted)} %",
         )
-        parts[task_of(t)] = names
+        parts[task] = names
     alike = _shared(list(parts.values()))
     named = {}
     for task, words in parts.items():

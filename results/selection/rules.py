@@ -10,6 +10,7 @@ trigger on the test set; here that is ``oracle``, apart from the rules that a de
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import fmean
 
 from results.selection.reconstructed import counts, left_of
@@ -84,8 +85,14 @@ _ON_COPIES = ("tuning", "confirmation")
 
 def kinds_of(point: Point) -> dict[str, float]:
     """The ASR of each kind of trigger, of copies, or of each attack of several on one victim."""
-    found = (k for k in point.extra if k.startswith(OF_ATTACK))
-    return {k.removeprefix(OF_ATTACK): point.extra[k] for k in found}
+    kinds = _kinds(tuple(point.extra))
+    return {kind: point.extra[name] for name, kind in kinds}
+
+
+@lru_cache
+def _kinds(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Those of a point's measurements that are of one kind, each with the kind."""
+    return tuple((k, k.removeprefix(OF_ATTACK)) for k in names if k.startswith(OF_ATTACK))
 
 
 def seen_by(
@@ -108,7 +115,9 @@ def seen_by(
     if rule == OWN_RULE and counts(records):
         return tuple(replace(p, asr=left_of(p, p.asr)) for p in curve)
     known = ((p, kinds_of(p)) for p in curve)
-    return tuple(replace(p, asr=made_of(k.values())) if k else p for p, k in known)
+    return tuple(
+        Point(p.step, p.cda, made_of(k.values()), p.seconds, p.extra) if k else p for p, k in known
+    )
 
 
 def find_rule(name: str) -> Rule:

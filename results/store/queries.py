@@ -3,12 +3,23 @@
 Each runs in the caller's transaction, so that it sees one state of the store.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+)
 
+from results.store.bulk import BLOCK, Reader
 from results.store.rows import STATUSES, record_of
 from results.store.schema import curves, scores, sweep_trials, sweeps, trials
 from results.store.statements import batches
@@ -27,6 +38,23 @@ _CURVES = select(
     curves.c.step, curves.c.cda, curves.c.asr, curves.c.seconds, curves.c.extra, curves.c.trial_id
 )
 _SCORES = select(scores.c.name, scores.c.value, scores.c.trial_id)
+# the same with JSON as the text that it is stored as
+_WRITTEN: Select[Any] = select(
+    trials.c.id,
+    cast(trials.c.spec, Text),
+    trials.c.status,
+    trials.c.error,
+    trials.c.seconds,
+    cast(trials.c.provenance, Text),
+).where(trials.c.status.in_(STATUSES))
+_POINTS = select(
+    curves.c.trial_id,
+    curves.c.step,
+    curves.c.cda,
+    curves.c.asr,
+    curves.c.seconds,
+    cast(curves.c.extra, Text),
+)
 _ONE: BindParameter[str] = bindparam("one")
 _ONE_TRIAL = _TRIALS.where(trials.c.id == _ONE)
 _ONE_CURVE = _CURVES.where(curves.c.trial_id == _ONE).order_by(curves.c.step)
@@ -46,6 +74,14 @@ class SweepRow:
     done: int
     failed: int
     pruned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A trial that failed, and the traceback."""
+
+    trial: Trial
+    error: str | None
 
 
 def all_sweeps(connection: Connection) -> list[SweepRow]:
@@ -87,9 +123,7 @@ def one(connection: Connection, trial_id: str) -> Record | None:
     )
 
 
-def many(
-    connection: Connection, sweep: str | None, game: str | None, status: Status | None = None
-) -> list[Record]:
+def many(connection: Connection, sweep: str | None, game: str | None) -> list[Record]:
     """The records of a sweep in its plan's order, or all in the order of finishing."""
 
     def chosen(query: Select[Any]) -> Select[Any]:
@@ -97,25 +131,39 @@ def many(
             query = query.where(
                 sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep
             )
-        if status is not None:
-            query = query.where(trials.c.status == status)
         return query if game is None else query.where(trials.c.game == game)
 
     order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
-    curve = _CURVES.where(curves.c.trial_id == trials.c.id).order_by(
+    curve = _POINTS.where(curves.c.trial_id == trials.c.id).order_by(
         curves.c.trial_id, curves.c.step
     )
     score = _SCORES.where(scores.c.trial_id == trials.c.id)
-    points: dict[str, list[Any]] = {}
-    for *point, trial_id in connection.execute(chosen(curve)):
-        points.setdefault(trial_id, []).append(point)
-    metrics: dict[str, dict[str, float]] = {}
-    for name, value, trial_id in connection.execute(chosen(score)):
-        metrics.setdefault(trial_id, {})[name] = value
-    rows = connection.execute(chosen(_TRIALS).order_by(*order, trials.c.id)).mappings()
-    return [
-        record_of(dict(row), points.get(row["id"], []), metrics.get(row["id"], {})) for row in rows
-    ]
+    reader, metrics = Reader(), dict[str, dict[str, float]]()
+    with _rows(connection, chosen(curve)) as rows:
+        points = reader.points(rows)
+    with _rows(connection, chosen(score)) as rows:
+        for name, value, trial_id in rows:
+            metrics.setdefault(trial_id, {})[sys.intern(name)] = value
+    with _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id)) as rows:
+        return [reader.record(row, points.pop(row[0], ()), metrics.pop(row[0], {})) for row in rows]
+
+
+def failures(connection: Connection, sweep: str) -> list[Failure]:
+    """A sweep's failed trials in its plan's order."""
+    query = _WRITTEN.where(
+        trials.c.status == "failed",
+        sweep_trials.c.trial_id == trials.c.id,
+        sweep_trials.c.sweep == sweep,
+    )
+    reader = Reader()
+    rows = connection.execute(query.order_by(sweep_trials.c.position, trials.c.id))
+    failed = (reader.record(row, (), {}) for row in rows)
+    return [Failure(record.trial, record.error) for record in failed]
+
+
+def _rows(connection: Connection, query: Select[Any]) -> Any:
+    """The rows, fetched by and by, so that they are never in memory together; to be closed."""
+    return connection.execute(query, execution_options={"yield_per": BLOCK})
 
 
 def durations(connection: Connection) -> list[tuple[Trial, float, int]]:
@@ -141,6 +189,13 @@ def ids(connection: Connection) -> list[str]:
             select(trials.c.id).where(trials.c.status.in_(STATUSES)).order_by(trials.c.id)
         )
     )
+
+
+def members(connection: Connection, sweep: str) -> list[str]:
+    """The ids of a sweep's trials that have run, in the order of its plan."""
+    query = select(trials.c.id).join(sweep_trials).where(sweep_trials.c.sweep == sweep)
+    query = query.where(trials.c.status.in_(STATUSES))
+    return list(connection.scalars(query.order_by(sweep_trials.c.position, trials.c.id)))
 
 
 def statuses(connection: Connection, trial_ids: Sequence[str]) -> dict[str, Status]:

@@ -100,12 +100,17 @@ def record_of(row: Mapping[str, Any], curve: Iterable[Any], metrics: Mapping[str
         )
         check(record)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise SpecError(
-            f"the store's record of trial {row['id']!r} is damaged, or not ours "
-            f"({type(problem).__name__}: {problem}). "
-            "Restore the store from a copy, or delete the record."
-        ) from problem
+        raise damaged(row["id"], problem) from problem
     return record
+
+
+def damaged(trial_id: object, problem: Exception) -> SpecError:
+    """The error for a trial whose rows are no record's."""
+    return SpecError(
+        f"the store's record of trial {trial_id!r} is damaged, or not ours "
+        f"({type(problem).__name__}: {problem}). "
+        "Restore the store from a copy, or delete the record."
+    )
 
 
 def asked(trial: Trial) -> Row:

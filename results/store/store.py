@@ -5,33 +5,28 @@ One transaction a record: a record is in the store whole, or not at all. Any num
 share a store, for the same sweep or others: each claims a trial before it runs it.
 """
 
-import contextlib
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from results.store import queries, read_only, sweep_specs
+from results.store import queries, sweep_specs
 from results.store.claims import Claims
-from results.store.engine import checkpoint, claiming, connect, reading, writing
-from results.store.queries import SweepRow
+from results.store.engine import claiming, connect
+from results.store.queries import Failure, SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
 from results.store.statements import Statements
-from results.store.url import file_of, masked, reason
+from results.store.transactions import Transactions
+from results.store.url import masked
 from trials.json_forms import to_json
-from trials.spec import Record, SpecError, Status, Trial
+from trials.spec import Record, Status, Trial
 
 DEFAULT_URL = "sqlite:///runs/poisonsweep.db"
-# least time between two checkpoints of SQLite's log that a store asks for
-CHECKPOINT_SECONDS = 10.0
-T = TypeVar("T")
 
 
-class Store:
+class Store(Transactions):
     """Sweeps, trials and their curves. Open one with ``Store.open``; it is a context manager too.
 
     Every call is one transaction that may be repeated. Raises SpecError where the database cannot
@@ -41,12 +36,7 @@ class Store:
     def __init__(
         self, engine: Engine, retry: RetryPolicy | None = None, *, write: bool = True
     ) -> None:
-        self._engine, self._may_write = engine, write
-        self._retry = retry or RetryPolicy()
-        self._file = None if write else file_of(engine.url)  # of a store that is only read
-        self._checkpointed = time.monotonic()
-        self._read = reading(engine)
-        self._write = writing(engine)
+        super().__init__(engine, retry or RetryPolicy(), write=write)
         self._claim = claiming(engine)
         self._sql = Statements(engine.dialect.name)
         self._claims = Claims(engine.dialect.name)
@@ -176,6 +166,34 @@ class Store:
         self._writing(lambda connection: self._put(connection, records, sweep))
         self._victims |= {r.trial.victim.id for r in records}
 
+    def take(
+        self,
+        records: Iterable[Record],
+        sweeps: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]],
+    ) -> None:
+        """Store records of other stores, and file trials under sweeps, all in one transaction.
+
+        A trial that is done by now stays as it is.
+
+        Args:
+            records: each of another trial.
+            sweeps: by name the spec, and the ids of trials in the order of the plan.
+
+        Raises:
+            ValueError, LookupError: as ``put``; nothing is stored.
+        """
+        records = list(records)
+
+        def work(connection: Connection) -> None:
+            states = queries.statuses(connection, [r.trial.id for r in records])
+            self._put(connection, [r for r in records if states.get(r.trial.id) != "done"], None)
+            for name, (spec, ids) in sweeps.items():
+                plain = {"name": name, "spec": to_json(spec), "created": now()}
+                self._sql.sweep(connection, plain)
+                self._sql.link(connection, name, ids)
+
+        self._writing(work)
+
     def _put(self, connection: Connection, records: Sequence[Record], sweep: str | None) -> None:
         objects = {id(r.trial.victim): r.trial.victim for r in records}  # an id takes a while
         fresh = {v.id: v for v in objects.values()}
@@ -209,21 +227,27 @@ class Store:
         """A sweep's trials of a game that have run: id, victim's id, method's name, trusted."""
         return self._reading(lambda connection: queries.finished(connection, sweep, game))
 
-    def records(
-        self, sweep: str | None = None, game: str | None = None, status: Status | None = None
-    ) -> list[Record]:
+    def records(self, sweep: str | None = None, game: str | None = None) -> list[Record]:
         """What ran, in the order of the sweep's plan or of finishing. Raises SpecError for an
         unknown sweep.
 
-        ``game`` and ``status`` leave the others out, before they are read.
+        ``game`` leaves the others out, before they are read.
         """
 
         def work(connection: Connection) -> list[Record]:
             if sweep is not None:
                 queries.check_sweep(connection, sweep)
-            return queries.many(connection, sweep, game, status)
+            return queries.many(connection, sweep, game)
 
         return self._reading(work)
+
+    def members(self, sweep: str) -> list[str]:
+        """The ids of the sweep's trials that have run, in the order of its plan."""
+        return self._reading(lambda connection: queries.members(connection, sweep))
+
+    def failures(self, sweep: str) -> list[Failure]:
+        """The sweep's failed trials, in the order of its plan; nothing else is read."""
+        return self._reading(lambda connection: queries.failures(connection, sweep))
 
     def durations(self) -> list[tuple[Trial, float, int]]:
         """For each kind of trial that is done: one of them, their mean seconds, and how many they
@@ -232,60 +256,6 @@ class Store:
         Trials are of a kind where their game, victim and method's name are the same.
         """
         return self._reading(queries.durations)
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-    def _reading(self, work: Callable[[Connection], T]) -> T:
-        """A transaction that reads.
-
-        Raises SpecError for what is damaged, or was written by something else.
-        """
-        try:
-            return self._transaction(self._read, work)
-        except SpecError:
-            raise
-        except DBAPIError as problem:
-            why = reason(problem, self._engine.url)
-            raise SpecError(f"store {masked(self._engine.url)} cannot be read: {why}.") from problem
-        except (ValueError, TypeError, RecursionError) as problem:  # of JSON that is none
-            why = f"{type(problem).__name__}: {problem}"
-            raise SpecError(
-                f"store {masked(self._engine.url)} is damaged, or not ours ({why})."
-            ) from problem
-
-    def _writing(self, work: Callable[[Connection], T]) -> T:
-        try:
-            done = self._transaction(self._write, work)
-            self._checkpoint_now_and_then()
-            return done
-        except IntegrityError as problem:
-            if "foreign key" not in str(problem.orig).lower():
-                raise
-            raise LookupError("no such sweep or trial in the store: add it first") from problem
-        except DBAPIError as problem:
-            why = reason(problem, self._engine.url)
-            raise SpecError(
-                f"store {masked(self._engine.url)} cannot be written: {why}."
-            ) from problem
-
-    def _transaction(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        def once() -> T:
-            with engine.begin() as connection:
-                return work(connection)
-
-        if self._file is None:
-            return self._retry(once, engine.url)
-        return read_only.steadily(self._file, lambda: self._retry(once, engine.url))
-
-    def _checkpoint_now_and_then(self) -> None:
-        """So that whoever copies the file of a store in use misses only the last seconds."""
-        if time.monotonic() - self._checkpointed < CHECKPOINT_SECONDS:
-            return
-        self._checkpointed = time.monotonic()
-        with contextlib.suppress(DBAPIError):
-            # what was written is safe in the log; the next time will do
-            checkpoint(self._engine)
 
     def __enter__(self) -> Self:
         return self

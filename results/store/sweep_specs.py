@@ -38,7 +38,7 @@ def keeps_members(stored: Spec, given: Spec) -> bool:
 
 def differences(stored: Spec, given: Spec) -> list[str]:
     """What the stored spec asked for and the given one does not, a phrase for each field."""
-    stored = _modern(stored)
+    stored, given = _modern(stored), _modern(given)
     old, new = (
         spec[ASKED] if ASKED in stored and ASKED in given else spec for spec in (stored, given)
     )

@@ -3,30 +3,59 @@ a stranger.
 """
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from trials import catalog
-from trials.spec import KIND_OF, MethodConfig, Point, Record, Scalar, SpecError
+from trials.spec import (
+    KIND_OF,
+    MethodConfig,
+    Point,
+    Record,
+    Scalar,
+    SpecError,
+    Trial,
+    Victim,
+)
 
 _RATES = ("cda", "asr", "val_cda")  # such measurements are fractions
+_LARGEST = sys.float_info.max
 _COUNTS = ("n_", "copies", "steps", "step")
 
 
 def check(record: Record) -> None:
     """Raises ValueError for a record that no trial can have given."""
+    for kind, config in configs_of(record.trial):
+        check_config(kind, config)
+    check_own(record)
+    check_facts(record.provenance)
+    check_points(record.curve)
+
+
+def configs_of(trial: Trial) -> Iterator[tuple[str, MethodConfig]]:
+    """Every method of a trial, with its kind."""
+    yield "games", trial.game
+    yield from configs_of_victim(replace(trial.victim, filter=None))
+    for role, method in trial.roles.items():
+        yield KIND_OF[role], method
+
+
+def configs_of_victim(victim: Victim) -> Iterator[tuple[str, MethodConfig]]:
+    yield "datasets", victim.dataset
+    yield "models", victim.model
+    yield "recipes", victim.training
+    for attack in victim.attacks:
+        yield "attacks", attack
+    if victim.filter:
+        yield "filters", victim.filter.method
+
+
+def check_own(record: Record) -> None:
+    """What a record shares with no other, but its curve; raises as ``check``."""
     trial, victim = record.trial, record.trial.victim
-    configs = [
-        ("games", trial.game),
-        ("datasets", victim.dataset),
-        ("models", victim.model),
-        ("recipes", victim.training),
-        *(("attacks", attack) for attack in victim.attacks),
-        *((KIND_OF[role], method) for role, method in trial.roles.items()),
-    ]
-    for kind, config in configs:
-        _config(kind, config)
     _number("trusted", trial.trusted, 0, 1)
     _number("reserve", victim.reserve, 0, 1)
     for seed in (trial.seed, victim.seed):
@@ -34,17 +63,23 @@ def check(record: Record) -> None:
     _number("seconds", record.seconds, 0)
     _need(record.error is None or isinstance(record.error, str), "the error")
     _measured(record.metrics)
-    for fact in record.provenance.items():
+
+
+def check_facts(provenance: Mapping[str, Any]) -> None:
+    """Where a record comes from; raises as ``check``."""
+    for fact in provenance.items():
         _need(all(isinstance(word, str) and _is_text(word) for word in fact), "the provenance")
-    for point in record.curve:
+
+
+def check_points(curve: Sequence[Point]) -> None:
+    """A record's curve; raises as ``check``."""
+    for point in curve:
         _point(point)
-    _need(
-        len({p.step for p in record.curve}) == len(record.curve),
-        "a step of the curve, which is there twice,",
-    )
+    _need(len({p.step for p in curve}) == len(curve), "a step of the curve, which is there twice,")
 
 
-def _config(kind: str, config: MethodConfig) -> None:
+def check_config(kind: str, config: MethodConfig) -> None:
+    """A method and its settings; raises as ``check``."""
     _need(
         isinstance(config.name, str) and 0 < len(config.name) <= 1000 and _is_text(config.name),
         "a method's name",
@@ -91,14 +126,20 @@ def _point(point: Point) -> None:
 
 def _measured(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        _need(isinstance(name, str) and _is_text(name), "a measurement's name")
-        rate = name.startswith(_RATES)
-        _number(
-            name,
-            value,
-            0 if rate or name.startswith(_COUNTS) else -math.inf,
-            1 if rate else math.inf,
-        )
+        low, high = bounds(name)
+        if not (type(value) is float and low <= value <= high):
+            _number(name, value, low, high)
+
+
+@lru_cache(4096)
+def bounds(name: str) -> tuple[float, float]:
+    """The least and the largest value of a measurement of that name. Raises ValueError for what is
+    no name.
+    """
+    _need(isinstance(name, str) and _is_text(name), "a measurement's name")
+    rate = name.startswith(_RATES)
+    low = 0.0 if rate or name.startswith(_COUNTS) else -_LARGEST
+    return low, 1.0 if rate else _LARGEST
 
 
 def _number(name: str, value: Any, low: float, high: float = math.inf) -> None:

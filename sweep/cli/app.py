@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.cli.merge_commands import IMPORT, merge_
 from sweep.cli.method_commands import gallery, list_
 from sweep.cli.result_commands import best, export, front, report, status
 from sweep.cli.run_commands import defend, plan, rerun, run
@@ -32,5 +33,9 @@ def poisonsweep(
 
 
 app.command("list")(list_)
-for command in (plan, run, status, rerun, best, front, report, gallery, export, inspect, defend):
+for command in (plan, run, status, rerun, best, front, report, gallery, export):
     app.command()(command)
+app.command("merge")(merge_)
+app.command("import", help=IMPORT)(merge_)
+app.command()(inspect)
+app.command()(defend)

@@ -20,6 +20,7 @@ from sweep.spec.old_words import OldWord
 from trials.spec import SpecError
 
 INTERRUPTED = 130  # exit code after Ctrl-C; 143 after SIGTERM, 129 after SIGHUP
+TIMED_OUT = 124  # after the time of --for, as timeout(1) ends
 STOPPED = "stopped. Everything finished is stored; the same command goes on from there."
 
 
@@ -53,8 +54,8 @@ def _run(command: Any, args: list[str] | None) -> None:
         code = _uninterrupted(command, args)
     except SpecError as problem:
         _stop(str(problem))
-    except Aborted as problem:
-        _stop(str(problem), 1)
+    except (Aborted, stops.TimeUp) as problem:
+        _stop(str(problem), TIMED_OUT if isinstance(problem, stops.TimeUp) else 1)
     except KeyboardInterrupt:
         _stop(STOPPED, stops.code() or INTERRUPTED)
     except BrokenPipeError:
@@ -81,6 +82,8 @@ def _uninterrupted(command: Any, args: list[str] | None) -> object:
     """
     try:
         code = command.main(args=args, prog_name="poisonsweep", standalone_mode=False)
+    except stops.TimeUp:
+        raise
     except Exception as problem:  # of a terminal that is gone, say
         if stops.code():
             raise KeyboardInterrupt from problem

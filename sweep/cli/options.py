@@ -8,6 +8,10 @@ import typer
 
 from results.selection.rules import RULES
 from sweep.execution import secrets
+from trials.spec import SpecError
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+LONGEST = 1e7  # seconds, 115 days
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
@@ -35,3 +39,23 @@ Artifacts = Annotated[
         help="Folder or URI (s3://, gs://, ...) for weights; beside an SQLite store if left out.",
     ),
 ]
+
+
+def duration(option: str, text: str) -> float:
+    """Seconds of '540', '540s', '9m' or '1.5h'; 0, no limit, for ''.
+
+    Raises SpecError for what is no such time.
+    """
+    if not text:
+        return 0.0
+    number, unit = (text[:-1], text[-1]) if text[-1] in UNITS else (text, "s")
+    try:
+        seconds = float(number) * UNITS[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST:
+        raise SpecError(
+            f"{option} {text!r} is no time to run for. Write seconds, at most {LONGEST:g}, or "
+            "minutes or hours: 540, 9m, 1.5h."
+        )
+    return seconds

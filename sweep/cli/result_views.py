@@ -16,6 +16,7 @@ from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
+from results.store.queries import Failure
 from sweep.cli import filter_views
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
@@ -31,8 +32,8 @@ def status(store: Store, name: str, as_json: bool) -> None:
         rows = [row for row in rows if row.name == _name(store, name)]
     failures = list[dict[str, str]]()
     for row in rows:
-        failed = store.records(row.name, status="failed") if row.failed else []
-        failures += [_failure(row.name, r) for r in failed]
+        failed = store.failures(row.name) if row.failed else []
+        failures += [_failure(row.name, f) for f in failed]
     if as_json:
         print(
             json.dumps(
@@ -63,9 +64,9 @@ def status(store: Store, name: str, as_json: bool) -> None:
         )
 
 
-def _failure(sweep: str, record: Record) -> dict[str, str]:
-    error = last_line(record.error) or "no traceback"
-    return {"sweep": sweep, "trial": record.trial.id, "what": trial_label(record), "error": error}
+def _failure(sweep: str, failed: Failure) -> dict[str, str]:
+    error, trial = last_line(failed.error) or "no traceback", failed.trial
+    return {"sweep": sweep, "trial": trial.id, "what": trial_label(trial), "error": error}
 
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
@@ -169,7 +170,7 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
 
     records = _records(store, name)
     if out:
-        to_file(records, Path(out))
+        to_file(records, Path(out), _name(store, name))
         print(shown(out))
     if optuna:
         to_optuna(records, Path(optuna))

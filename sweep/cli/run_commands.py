@@ -8,7 +8,7 @@ import typer
 
 from results.store import DEFAULT_URL, Store
 from sweep.cli import run_views
-from sweep.cli.options import Artifacts, Json, SpecFile, StoreUrl
+from sweep.cli.options import Artifacts, Json, SpecFile, StoreUrl, duration
 from sweep.console.own_work import telling
 from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import Plain
@@ -52,6 +52,12 @@ def run(
         bool,
         typer.Option("--replace", help="Take over the name of a stored sweep with another spec."),
     ] = False,
+    limit: Annotated[
+        str,
+        typer.Option(
+            "--for", help="Stop after so long: seconds, or as 9m or 1.5h.", metavar="TIME"
+        ),
+    ] = "",
 ) -> None:
     """Run what is not in the store yet. A second time it runs nothing; after a stop it goes on.
 
@@ -63,12 +69,13 @@ def run(
         raise SpecError(
             "--ship sends code to the nodes of a cluster: give its --address, or leave --ship out."
         )
+    seconds = duration("--for", limit)
     sweep = sweep_file.read(spec)
     executor = {"use_ray": not local, "address": address or None, "ship": ship}
-    from sweep.commands.run import run_sweep  # noqa: PLC0415  (loads the planner)
+    from sweep.commands.run import run_for  # noqa: PLC0415  (loads the planner)
 
     how = {**executor, "retry_failed": retry_failed, "replace_sweep": replace}
-    run_views.ran(sweep.name, run_sweep(sweep, store, artifacts, how))
+    run_views.ran(sweep.name, run_for(seconds, sweep, store, artifacts, how))
 
 
 def rerun(

@@ -5,11 +5,12 @@ from collections import Counter
 from typing import Any
 
 from results.selection.understood import Understood
+from results.store.queries import Failure
 from sweep.commands.rerun import Comparison
 from sweep.commands.run import Ran
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain, shown
-from trials.spec import Record
+from trials.spec import Trial
 
 SHOWN = 20  # differences that a table shows
 
@@ -39,11 +40,11 @@ def ran(sweep: str, done: Ran) -> None:
     print(f"next: poisonsweep best --sweep {sweep}, poisonsweep report --sweep {sweep}")
 
 
-def _to_mend(failed: list[Record]) -> list[str]:
+def _to_mend(failed: list[Failure]) -> list[str]:
     """The errors that say what to do, such as those of a damaged artifact or a full disk, each
     once, with its count.
     """
-    last = ("".join((r.error or "").strip().splitlines()[-1:]).partition(": ")[2] for r in failed)
+    last = ("".join((f.error or "").strip().splitlines()[-1:]).partition(": ")[2] for f in failed)
     counts = Counter(line for line in last if "run again with --retry-failed" in line)
     return [f"{count} failed: {line}." for line, count in counts.items()]
 
@@ -84,7 +85,7 @@ def compared(c: Comparison, as_json: bool) -> None:
     console = Plain()
     how = f"within {c.tolerance:g}" if c.tolerance else "bit for bit"
     what = f"status, {len(c.stored.metrics)} metrics, {len(c.stored.curve)} points of the curve"
-    head = f"trial {c.stored.trial.id} ({trial_label(c.stored)})"
+    head = f"trial {c.stored.trial.id} ({trial_label(c.stored.trial)})"
     if not c.differences:
         console.print(
             f"{head}: equal {how}: {what}.", markup=False, highlight=False, soft_wrap=True
@@ -101,8 +102,7 @@ def compared(c: Comparison, as_json: bool) -> None:
     console.print(table)
 
 
-def trial_label(record: Record) -> str:
+def trial_label(trial: Trial) -> str:
     """The trial's game, and its defense or filter, or else its data set."""
-    trial = record.trial
     method = trial.method or trial.roles.get("filter")
     return f"{trial.game.name} {method or trial.victim.dataset.name}"

@@ -20,6 +20,7 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial
 
+AT_MOST = "at most"  # of a line whose trials the winners decide
 BEST, REAL, _DETECTOR = "the best, on report images", "real attacks", "detector {}"
 
 
@@ -52,12 +53,13 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
             what, len(trials), len(states), times.get(_group(trials[0])) if trials else None, note
         )
 
-    tuned = _tuned(sweep, store)
+    searches = any(d.strategy == "search" for d in sweep.defenses)
+    tuned = _tuned(sweep, store) if searches else []  # with many records that takes a while
     lines = [line("victims", expansion.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
     lines += [line(*row) for row in _filters(sweep)]
-    for defense in sweep.defenses:
+    for defense in sweep.defenses if sweep.game != "training" else ():
         if defense.strategy == "search":
             mine = [
                 r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name
@@ -83,9 +85,10 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
         )
     if sweep.game != "tuning":
         return lines
-    if store and tuned and all(x.trials == x.done for x in lines):
+    if store and all(x.trials == x.done for x in lines):
+        tuned = tuned or _tuned(sweep, store)
         after = _after(sweep, tuned, store.records(sweep.name, "detector_tuning"))
-        exact = {what: line(what, trials) for what, trials in after.items()}
+        exact = {what: line(what, trials) for what, trials in after.items()} if tuned else {}
     else:
         exact = {}
     return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
@@ -158,7 +161,7 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
             len(expansion.configurations(sweep, d)) or d.trials for d in sweep.defenses
         )
         number = each * attacked + sweep.judge * len(sweep.defenses) * clean
-        yield Line(REAL, number, 0, None, "at most")
+        yield Line(REAL, number, 0, None, AT_MOST)
     for detector in sweep.detectors:
         times = len(repairs_of(sweep, detector)) if compares(detector) else 1
         points = len(detections(detector))
@@ -184,7 +187,7 @@ def _asked(sweep: Sweep) -> str:
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     """Print the plan of a sweep."""
-    store = _maybe(url)
+    store = store_if_there(url)
     sweep = as_begun(sweep, store) if store else sweep
     lines = cost_estimate(sweep, store)
     workers = process_pool.workers_for(sweep.compute)
@@ -221,7 +224,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     console.print(text, highlight=False)
 
 
-def _maybe(url: str) -> Store | None:
+def store_if_there(url: str) -> Store | None:
     """The store, or None where there is none yet; planning must not make one."""
     file = file_of(parse(url))
     return None if file is not None and not file.exists() else Store.read(url)

@@ -109,7 +109,7 @@ def rerun(
         _provide(stored.trial, runtime, from_scratch, artifacts)
         now = _again(stored, runtime)
     return Comparison(
-        stored, now, tolerance, list(_differences(stored, now, tolerance)), _reasons(stored, now)
+        stored, now, tolerance, list(differences(stored, now, tolerance)), _reasons(stored, now)
     )
 
 
@@ -201,7 +201,9 @@ def _again(stored: Record, runtime: "TrialRuntime") -> Record:
     return Record(trial=stored.trial, status="pruned", curve=tuple(curve), provenance=provenance)
 
 
-def _differences(stored: Record, now: Record, tolerance: float) -> Iterator[Difference]:
+def differences(stored: Record, now: Record, tolerance: float) -> Iterator[Difference]:
+    """What differs in status, metrics and curve by more than ``tolerance``, absolute."""
+
     def apart(one: float | None, other: float | None) -> bool:
         return one is None or other is None or not abs(one - other) <= tolerance
 

@@ -8,14 +8,15 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from results.store import Store
-from sweep.commands.plan import cost_estimate
+from results.store.queries import Failure
+from sweep.commands.plan import AT_MOST, cost_estimate
 from sweep.console.progress import ConsoleProgress
 from sweep.console.running import span
-from sweep.execution import process_pool, runner
+from sweep.execution import process_pool, runner, stops
 from sweep.execution.opening import as_begun, opened
 from sweep.execution.progress import Progress
 from sweep.spec.sweep_file import Sweep
-from trials.spec import Record, SpecError
+from trials.spec import SpecError
 
 NAMED = 3  # kinds of trials without a measured time that are named
 SHARE = 50  # a look at the whole plan takes at most one part in so many of the time
@@ -27,11 +28,42 @@ class Ran:
 
     Attributes:
         progress: its counts.
-        failed: all failed records that the store has of the sweep.
+        failed: all failed trials that the store has of the sweep.
     """
 
     progress: Progress
-    failed: list[Record]
+    failed: list[Failure]
+
+
+def run_for(seconds: float, sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> Ran:
+    """As ``run_sweep``, for so many seconds of wall time at most.
+
+    Raises:
+        TimeUp: they are over; it says what is left.
+        SpecError, Aborted, KeyboardInterrupt: as ``run_sweep``.
+    """
+    try:
+        with stops.after(seconds):
+            return run_sweep(sweep, url, artifacts, how)
+    except KeyboardInterrupt:
+        if not stops.timed_out():
+            raise
+    raise stops.TimeUp(
+        f"stopped after the {seconds:g} s of --for, {_left(sweep, url)}. Everything finished is "
+        "stored; the same command goes on from there."
+    )
+
+
+def _left(sweep: Sweep, url: str) -> str:
+    """How many trials are left, by what the plan knows of them."""
+    try:
+        with Store.read(url) as store:
+            lines = cost_estimate(as_begun(sweep, store), store)
+    except SpecError:  # stopped before the store was made
+        lines = cost_estimate(sweep, None)
+    every, left = sum(x.trials for x in lines), sum(x.trials - x.done for x in lines)
+    about = "at most " if any(x.note == AT_MOST for x in lines) else ""
+    return f"with {about}{left} of {every} trials left"
 
 
 def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) -> Ran:
@@ -51,7 +83,7 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) ->
             p = runner.execute(
                 sweep, patient, worker_config, reporter=reporter, checked=checked, **how
             )
-        return Ran(p, store.records(sweep.name, status="failed"))
+        return Ran(p, store.failures(sweep.name))
 
 
 class TimeLeft:

@@ -109,11 +109,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     if row is not None and row.spec != plain and not replace_sweep:
         # before anything is loaded; add_sweep looks once more
         check_covers(sweep.name, row.spec, plain)
-    failed = (
-        [r.trial.id for r in store.records(sweep.name, status="failed")]
-        if retry_failed and row
-        else []
-    )
+    failed = [f.trial.id for f in store.failures(sweep.name)] if retry_failed and row else []
     again = row is not None and row.spec == plain and not failed
     if again:  # it was checked, and is once more only if something is left to run
         artifacts_at(worker_config.artifacts).check()

@@ -1,5 +1,5 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command alike: the trial of this process writes its checkpoint,
-then all is let go.
+"""Ctrl-C, SIGTERM, SIGHUP and the end of the time given end a command alike: the trial of this
+process writes its checkpoint, then all is let go.
 
 SIGTERM is what ``docker stop``, Kubernetes and SLURM send, SIGHUP comes when a terminal is closed.
 A signal that is ignored when the command begins stays ignored, as ``nohup`` wants it.
@@ -17,6 +17,11 @@ from trials.leaving import leaving
 
 GRACE = 5.0  # seconds in which a process that is not wanted any more may put things in order
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TIME = signal.SIGALRM
+
+
+class TimeUp(RuntimeError):
+    """The time that was given is over; everything finished is stored, and the rest can go on."""
 
 
 @dataclass(slots=True)
@@ -48,6 +53,28 @@ def listening() -> Iterator[None]:
             _heard.overdue.cancel()
         for number in mine:
             signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def after(seconds: float) -> Iterator[None]:
+    """In this block, which ``listening`` is around, the command is stopped after so many seconds
+    as by a signal; ``timed_out`` then says why. 0 is no limit.
+    """
+    if not seconds:
+        yield
+        return
+    before = signal.signal(TIME, _stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(TIME, before)
+
+
+def timed_out() -> bool:
+    """Whether what stopped the command was the end of its time."""
+    return _heard.number == TIME
 
 
 def code() -> int:

@@ -9,7 +9,6 @@ import tiny_sweep
 
 from results.report.evidence import evidence
 from results.report.recommendation import answer
-from results.selection.configurations import task_of
 from results.selection.confirmation import frozen, on_clean
 from results.selection.winners import winners
 from results.store import Store
@@ -80,11 +79,11 @@ def test_the_report_says_what_a_clean_model_loses() -> None:
     ):  # fmt: skip
         told = answer("here", winners(records), [*records, run])
         assert told is not None and said in told.sentences
-        page = evidence(1, task_of(TUNED.trial), "here", [*records, run], "worst_kind_within_delta")
+        page = evidence(1, "here", [TUNED], [*records, run], "worst_kind_within_delta")
         assert judged.CLEAN in dict(page["judged"].headers)
     told = answer("here", winners(records), records)
     assert told is not None and not any("never attacked" in s for s in told.sentences)
-    page = evidence(1, task_of(TUNED.trial), "here", records, "worst_kind_within_delta")
+    page = evidence(1, "here", [TUNED], records, "worst_kind_within_delta")
     assert judged.CLEAN not in dict(page["judged"].headers)
 
 

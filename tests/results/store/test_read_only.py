@@ -344,7 +344,7 @@ class TestACopy:
     def test_of_a_store_in_use_lacks_only_the_last_seconds(
         self, tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("results.store.store.CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr("results.store.transactions.CHECKPOINT_SECONDS", 0.0)
         with Store.open(str(tmp_path / "s.db")) as store:
             store.put(make_record())
             shutil.copy(tmp_path / "s.db", tmp_path / "copy.db")

@@ -1,0 +1,64 @@
+"""What is remembered is what would be worked out anew."""
+
+from statistics import fmean
+
+import synthetic
+
+from results.selection.configurations import configurations, mean_curve
+from results.selection.remembered import once, remembering
+from results.selection.rules import RULES
+from results.selection.winners import winners
+from trials.spec import Point
+
+
+def test_winners_are_the_same_with_and_without() -> None:
+    records = synthetic.sweep(("badnets", "a_patch"), (0.01, 0.05), n=4)
+    parts = [records, records[:40], records[40:], [r for r in records if r.trial.trusted < 0.02]]
+    plain = [[(winners(p, rule), configurations(p, rule)) for rule in RULES] for p in parts[:3]]
+    with remembering():
+        for _ in range(2):
+            told = [[(winners(p, rule), configurations(p, rule)) for rule in RULES] for p in parts]
+            assert told[:3] == plain
+
+
+def test_a_configuration_is_made_once_for_all_lists_that_hold_its_records() -> None:
+    records = synthetic.sweep(n=2)
+    tuned = [r for r in records if r.trial.game.name == "tuning"]
+    with remembering():
+        whole, part = configurations(records), configurations(tuned[:4])
+        assert part and all(any(c is w for w in whole) for c in part)
+        assert configurations(records)[0] is whole[0]
+        other = configurations(records, "last")
+        assert other[0] is not whole[0]
+    assert configurations(records)[0] is not whole[0]
+
+
+def test_lists_of_other_records_are_told_apart() -> None:
+    one, two = synthetic.sweep(n=2)[:3], synthetic.sweep(n=2)[:3]
+    mixed = [one[0], two[1], one[2]]  # as long, and with the same ends
+    with remembering():
+        assert once(len, one) == 3
+        assert once(lambda records: records[1], one) is one[1]
+        found = [once(_second, some) for some in (one, mixed, one)]
+    assert found[0] is one[1] and found[1] is two[1] and found[2] is one[1]
+
+
+def _second(records: list[object]) -> object:
+    return records[1]
+
+
+def test_a_mean_over_seeds_is_the_mean_to_the_last_bit() -> None:
+    values = (0.1, 0.7, 0.2000000001, 1 / 3)
+    for number in (1, 2, 3, 4):
+        curves = []
+        for value in values[:number]:
+            extra = {"asr/patch": value / 3, "val_cda": value / 7, "asr_0": 0.5}
+            curves.append((Point(0, value, value / 5, value / 11, extra),))
+        (mean,) = mean_curve(curves)
+        points = [c[0] for c in curves]
+        assert mean.cda == fmean(p.cda for p in points)
+        assert mean.asr == fmean(p.asr for p in points)
+        assert mean.seconds == fmean(p.seconds for p in points)
+        assert mean.extra == {
+            name: fmean(p.extra[name] for p in points) for name in ("val_cda", "asr/patch")
+        }

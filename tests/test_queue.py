@@ -1,0 +1,61 @@
+"""The queue of measurements: each piece is a sweep, runs within a time, and leaves records."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import queue
+from benchmarks._shared import ROOT
+from results.export.read_back import from_file
+from results.store import Store
+from trials.spec import SpecError
+
+
+def test_every_piece_that_waits_for_nothing_is_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
+    found, gpu = queue.pieces(queue.QUEUE)
+    assert gpu and len({p.file for p in found}) == len(found) > 30
+    assert all(p.minutes > 0 and p.gives for p in found)
+    waiting = [p for p in found if p.waits]
+    for piece in found:
+        if piece not in waiting:
+            assert piece.sweep().victims, piece.name
+    assert {"throughput"} <= {p.name for p in waiting}
+    leaks = [p.sweep() for p in found if p.name.startswith("leak-")]
+    assert [{v.seed for v in s.victims} for s in leaks] == [{0}, {1}, {2}, {3}, {4}]
+    (wanet,) = [p.sweep() for p in found if p.name == "table3-wanet"]
+    assert {a.name for v in wanet.victims for a in v.attacks} == {"wanet"}
+
+
+def test_the_next_pieces_run_within_the_time_and_their_files_are_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, gpu = queue.pieces(queue.TINY_QUEUE)
+    results = tmp_path / "results"
+    assert not gpu and [bool(p.waits) for p in found] == [False, False, True]
+    assert queue.run_next(found, 1, tmp_path, results) == {}
+    assert queue.run_next(found[:1], queue.LEAST + 1e-3, tmp_path, results, only="other") == {}
+    stopped = queue.run(found[0], 0.01, tmp_path, results)
+    assert stopped is None and not results.exists()
+    assert "stopped after the 0.01 s of --for, with 1 of 1 trials left" in capsys.readouterr().out
+    assert queue.run_next(found, 600, tmp_path, results) == {"digits-0": 1, "digits-1": 1}
+    assert queue.run_next(found, 600, tmp_path, results) == {}
+    exported = from_file(results / "digits-1.csv")
+    with Store.read(f"sqlite:///{tmp_path}/digits-1.db") as store:
+        assert exported.records == store.records("digits-1")
+    assert exported.sweep == "digits-1"
+    queue.listed(found, results)
+    said = capsys.readouterr().out
+    assert "0 of 3 pieces are open, about 0 minutes; 1 wait for something else." in said
+    assert "waits for the file examples/none-yet.toml" in said
+
+
+def test_a_queue_of_two_pieces_with_one_name_is_refused(tmp_path: Path) -> None:
+    text = queue.TINY_QUEUE.read_text(encoding="utf-8")
+    (tmp_path / "q.toml").write_text(text.replace("digits-{seed}", "digits"), encoding="utf-8")
+    with pytest.raises(SpecError, match="twice"):
+        queue.pieces(tmp_path / "q.toml")
+    assert (ROOT / "benchmarks" / "queue.toml").is_file()
