@@ -6,7 +6,7 @@ Deviation: the range of what is assumed is ours; the profile ``small`` is, for f
 """
 
 from search_spaces._ask import Ask, number, of_profile, option
-from trials.spec import MethodConfig
+from trials.spec import MethodConfig, Scalar
 
 ASSUMED = {
     "cifar10": (0.01, 0.001, 0.05),
@@ -17,7 +17,7 @@ ASSUMED = {
 
 def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Settings of ``deep_knn`` for ``cifar10``, ``imagenet`` or ``small``."""
-    found = {
+    found: dict[str, Scalar] = {
         "assumed": number(ask, "assumed", *of_profile(ASSUMED, profile)),
         "factor": number(ask, "factor", 2.0, 1.0, 4.0),
         "rule": option(ask, "rule", "majority", "plurality"),

@@ -5,7 +5,7 @@ Deviation: the paper is told the true share; the range of what is assumed is our
 """
 
 from search_spaces._ask import Ask, number, of_profile, option
-from trials.spec import MethodConfig
+from trials.spec import MethodConfig, Scalar
 
 ASSUMED = {
     "cifar10": (0.1, 0.01, 0.03),
@@ -17,7 +17,7 @@ ASSUMED = {
 def space(ask: Ask, profile: str, /) -> MethodConfig:
     """Settings of ``spectral_signatures`` for ``cifar10``, ``imagenet`` or ``small``."""
     rule = option(ask, "rule", "share_of_class", "count_in_each_class", "percentile")
-    found = {
+    found: dict[str, Scalar] = {
         "assumed": number(ask, "assumed", *of_profile(ASSUMED, profile)),
         "scale": option(ask, "scale", "raw", "class"),
     }
