@@ -84,13 +84,13 @@ def test_a_filter_that_failed_or_waits_is_last_and_has_no_number(records: list[R
 
 
 def test_rejections_are_rows_of_their_own(records: list[Record]) -> None:
-    more = [*records, *screened("good", {"asr": 0.5, "cda": 0.95}, reject=0.2)]
-    table = filters.table(more)
+    longer = [*records, *screened("good", {"asr": 0.5, "cda": 0.95}, reject=0.2)]
+    table = filters.table(longer)
     assert sorted(table["rejects"]) == ["20 %", "40 %", "40 %", "its own rule"]
-    attacks = filtered_attacks.table(more)
+    attacks = filtered_attacks.table(longer)
     assert len(attacks) == 4 and set(attacks["one attack"]) == {"badnets"}
     assert attacks.iloc[0]["95 % interval (%)"].startswith("1.0 – ")
-    assert len(filtered_classes.table(more)) == 8
+    assert len(filtered_classes.table(longer)) == 8
     for module in (filters, filtered_attacks, filtered_classes):
         assert module.table([]).empty and tuple(module.table([]).columns) == module.COLUMNS
 
