@@ -13,9 +13,9 @@ from trials.filters.activation_clustering import _clusters, _reduced
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_smaller_cluster_is_the_planted_one() -> None:
     rng = np.random.default_rng(0)
-    points = rng.normal(size=(100, 12))
+    points = rng.uniform(size=(100, 5))
     points[:20, 2] += 12
-    points[:, 7] = 3.0  # a dead column
+    points[:, 4] = 3.0  # a dead column
     live = points[:, np.ptp(points, axis=0) > 0]
     for reduction in ("ica", "svd", "none"):
         small, margins, apart = _clusters(_reduced(live, reduction, 10, 0), 0)
@@ -37,6 +37,19 @@ def test_a_class_of_three_rows_is_left_alone(attacked: Attacked) -> None:
     mine = view.train.y == 5
     assert int(mine.sum()) == 3 and not found.suspects[mine].any()
     assert not found.scores[mine].any()
+
+
+def test_rows_are_grouped_by_label_or_by_prediction(attacked: Attacked) -> None:
+    """The model has learned every label, so that the two differ where labels are changed alone."""
+    train = attacked.view.train
+    y = torch.where(torch.arange(len(train)) % 10 == 0, (train.y + 1) % 10, train.y)
+    view = replace(attacked.view, train=replace(train, y=y))
+    of = {
+        c: attacked.scored("activation_clustering", view, classes=c) for c in ("predicted", "label")
+    }
+    assert not torch.equal(of["predicted"].scores, of["label"].scores)
+    plain = attacked.scored("activation_clustering", classes="predicted")
+    assert torch.equal(of["predicted"].scores, plain.scores)
 
 
 def test_rules_take_what_their_thresholds_say(attacked: Attacked) -> None:

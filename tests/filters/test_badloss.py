@@ -27,8 +27,8 @@ def test_a_probe_is_at_no_distance_from_itself() -> None:
 def test_what_is_learned_fast_and_what_is_learned_late_stand_out_alike() -> None:
     clean, probes = tracks(180), tracks(100)
     early = torch.zeros(10, 30)  # losses of exactly 0 are rows all the same
-    late = torch.full((10, 30), 2.3)
-    scores = to_nearest(torch.cat([clean, early, late]), probes, 10)
+    slow = torch.full((10, 30), 2.3)
+    scores = to_nearest(torch.cat([clean, early, slow]), probes, 10)
     assert set(scores.topk(20).indices.tolist()) == set(range(180, 200))
 
 

@@ -12,12 +12,12 @@ from trials.spec import SpecError
 def test_a_higher_quantile_of_the_trusted_images_suspects_more(
     name: str, attacked: Attacked
 ) -> None:
-    less, more = (attacked.scored(name, quantile=q) for q in (0.05, 0.6))
-    assert torch.equal(less.scores, more.scores)
-    assert less.suspects is not None and more.suspects is not None
-    assert (more.suspects | ~less.suspects).all()
-    assert int(more.suspects.sum()) > int(less.suspects.sum())
-    assert more.scores[more.suspects].min() > more.scores[~more.suspects].max()
+    few, many = (attacked.scored(name, quantile=q) for q in (0.05, 0.6))
+    assert torch.equal(few.scores, many.scores)
+    assert few.suspects is not None and many.suspects is not None
+    assert (many.suspects | ~few.suspects).all()
+    assert int(many.suspects.sum()) > int(few.suspects.sum())
+    assert many.scores[many.suspects].min() > many.scores[~many.suspects].max()
 
 
 def test_entropies_are_those_of_ten_classes(attacked: Attacked) -> None:

@@ -65,8 +65,8 @@ def signature(latents: Tensor) -> Tensor:
     """
     centred = latents.double() - latents.double().mean(0)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    squares: Tensor = (centred @ directions[0]).square()
-    return squares.float()
+    found: Tensor = (centred @ directions[0]).square().float()
+    return found
 
 
 def _top(scores: Tensor, number: int) -> Tensor:

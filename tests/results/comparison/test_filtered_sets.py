@@ -1,6 +1,4 @@
-"""Filtered training sets: grouped over seeds, ordered by what is left, in tables and on the
-page.
-"""
+"""Filtered training sets: averaged over seeds, ordered by what is left, in tables and a page."""
 
 import json
 from collections.abc import Mapping
@@ -86,13 +84,13 @@ def test_a_filter_that_failed_or_waits_is_last_and_has_no_number(records: list[R
 
 
 def test_rejections_are_rows_of_their_own(records: list[Record]) -> None:
-    more = [*records, *screened("good", {"asr": 0.5, "cda": 0.95}, reject=0.2)]
-    table = filters.table(more)
+    longer = [*records, *screened("good", {"asr": 0.5, "cda": 0.95}, reject=0.2)]
+    table = filters.table(longer)
     assert sorted(table["rejects"]) == ["20 %", "40 %", "40 %", "its own rule"]
-    attacks = filtered_attacks.table(more)
+    attacks = filtered_attacks.table(longer)
     assert len(attacks) == 4 and set(attacks["one attack"]) == {"badnets"}
-    assert attacks.iloc[0]["95 % interval (%)"].startswith("0.9 – ")
-    assert len(filtered_classes.table(more)) == 8
+    assert attacks.iloc[0]["95 % interval (%)"].startswith("1.0 – ")
+    assert len(filtered_classes.table(longer)) == 8
     for module in (filters, filtered_attacks, filtered_classes):
         assert module.table([]).empty and tuple(module.table([]).columns) == module.COLUMNS
 
@@ -100,8 +98,8 @@ def test_rejections_are_rows_of_their_own(records: list[Record]) -> None:
 def test_the_page_has_the_part_and_no_answer_that_nobody_asked_for(records: list[Record]) -> None:
     section = filter_section(records)
     assert section is not None and section["sentences"][0].endswith(
-        "good removes 40.0 % of the rows, leaves at most 3.0 % ASR of any attack "
-        "(before: 100.0 %), gives 94.0 % CDA, 1.0 points lost."
+        "good removes 40.0 % of the rows, leaves at most 3.0 % ASR of any attack (before: "
+        "100.0 %), gives 94.0 % CDA, 1.0 points lost."
     )
     assert filter_section(records[:1]) is None
     page = render(records, title="filters")

@@ -79,7 +79,7 @@ def test_filters_go_with_their_game_alone() -> None:
     refused(
         r"detectors are given .* need game = \"tuning\"", detectors=[{"name": "neural_cleanse"}]
     )
-    given = {**tiny_sweep.VICTIM, "training": {"name": "given"}, "attacks": []}
+    given = {**tiny_sweep.VICTIM, "training": {"name": "given"}, "attacks": ["none"]}
     refused(r"the recipe 'given' trains nothing: choose another recipe", victim=given)
 
 
