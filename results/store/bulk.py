@@ -5,11 +5,13 @@ A row that is not as this version writes it goes the way of ``rows.record_of``, 
 wrong with it.
 """
 
+import gc
 import json
 import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from operator import ge, le
 from typing import Any, TypeVar
@@ -46,6 +48,18 @@ KEPT = 4096  # of each kind of what records share; trials of one configuration l
 T = TypeVar("T")
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """In this block no garbage is looked for: of many new objects that stay, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class Measured(Mapping[str, float]):
     """Named numbers, as a dict of them, in a quarter of the memory.
 
@@ -75,7 +89,7 @@ class Measured(Mapping[str, float]):
     def __contains__(self, name: object) -> bool:
         return name in self._places
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, name: str, default: Any = None) -> Any:
         """As of a dict."""
         place = self._places.get(name)
         return default if place is None else self._values[self._start + place]
