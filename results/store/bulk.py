@@ -5,11 +5,13 @@ A row that is not as this version writes it goes the way of ``rows.record_of``, 
 wrong with it.
 """
 
+import gc
 import json
 import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from operator import ge, le
 from typing import Any, TypeVar
@@ -34,6 +36,18 @@ _PARTS = ("victim", "trusted", "seed", "plant", "method", "game")
 _FIRST = '{"detector":'
 KEPT = 4096  # of each kind of what records share; trials of one configuration lie close together
 T = TypeVar("T")
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """In this block no garbage is looked for: of many new objects that stay, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Measured(Mapping[str, float]):

@@ -19,7 +19,7 @@ from sqlalchemy import (
     select,
 )
 
-from results.store.bulk import BLOCK, Reader
+from results.store.bulk import BLOCK, Reader, uncollected
 from results.store.rows import STATUSES, record_of
 from results.store.schema import curves, scores, sweep_trials, sweeps, trials
 from results.store.statements import batches
@@ -139,13 +139,16 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
     )
     score = _SCORES.where(scores.c.trial_id == trials.c.id)
     reader, metrics = Reader(), dict[str, dict[str, float]]()
-    with _rows(connection, chosen(curve)) as rows:
-        points = reader.points(rows)
-    with _rows(connection, chosen(score)) as rows:
-        for name, value, trial_id in rows:
-            metrics.setdefault(trial_id, {})[sys.intern(name)] = value
-    with _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id)) as rows:
-        return [reader.record(row, points.pop(row[0], ()), metrics.pop(row[0], {})) for row in rows]
+    with uncollected():
+        with _rows(connection, chosen(curve)) as rows:
+            points = reader.points(rows)
+        with _rows(connection, chosen(score)) as rows:
+            for name, value, trial_id in rows:
+                metrics.setdefault(trial_id, {})[sys.intern(name)] = value
+        with _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id)) as rows:
+            return [
+                reader.record(row, points.pop(row[0], ()), metrics.pop(row[0], {})) for row in rows
+            ]
 
 
 def failures(connection: Connection, sweep: str) -> list[Failure]:

@@ -1,6 +1,8 @@
 """What is in a store: tables for people, JSON for programs."""
 
+import gc
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -16,7 +18,7 @@ from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
-from results.store.queries import Failure
+from results.store.queries import Failure, SweepRow
 from sweep.cli import filter_views
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
@@ -29,7 +31,8 @@ def status(store: Store, name: str, as_json: bool) -> None:
     """Counts for one sweep or all, and the last line of each failure."""
     rows = store.sweeps()
     if name:
-        rows = [row for row in rows if row.name == _name(store, name)]
+        known = _known(rows, name)
+        rows = [row for row in rows if row.name == known]
     failures = list[dict[str, str]]()
     for row in rows:
         failed = store.failures(row.name) if row.failed else []
@@ -202,11 +205,18 @@ def _winner(w: Winner) -> dict[str, Any]:
 
 
 def _records(store: Store, name: str) -> list[Record]:
-    return store.records(_name(store, name))
+    records = store.records(_name(store, name))
+    gc.freeze()  # they stay to the end of the command
+    return records
 
 
 def _name(store: Store, name: str) -> str:
-    known = [row.name for row in store.sweeps()]
+    return _known(store.sweeps(), name)
+
+
+def _known(rows: Sequence[SweepRow], name: str) -> str:
+    """The sweep of that name, or the latest. Raises SpecError for an unknown one."""
+    known = [row.name for row in rows]
     if not known:
         raise SpecError("the store has no sweep yet: poisonsweep run SPEC.toml makes one.")
     if name and name not in known:

@@ -14,8 +14,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 4},
     "clip_vit_b32": {"architecture": "tiny"},
 }
-# own, timm and torchvision stand for networks of any kind (test_any_architecture.py)
-NAMES = [n for n in catalog.names("models") if n not in ("own", "timm", "torchvision")]
+# these stand for networks of any kind (test_any_architecture.py)
+OTHERS = ("hugging_face", "live", "own", "timm", "torchvision")
+NAMES = [n for n in catalog.names("models") if n not in OTHERS]
 LACKS = {"clip_vit_b32": ["norms", "paired_norms", "trained_head"]}
 
 
