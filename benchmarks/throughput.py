@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._shared import parsed, write
 from trials import catalog
-from trials.recipes._loop import _fast_in_bf16, train
+from trials.recipes._loop import train
 from trials.runtime import generator
 from trials.train import augment, shuffled
 from trials.types import Images, Poisoning
@@ -30,6 +30,11 @@ from trials.types import Images, Poisoning
 Side = Callable[[], int]  # one round of work; returns what it did: images, or FLOPs
 BATCH = {16: 128, 64: 32}  # width: images a step
 STEPS = 2  # of one call of a side
+
+
+def has_amx() -> bool:
+    """Whether this processor multiplies matrices in bf16."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def images(batch: int) -> Images:
@@ -117,7 +122,7 @@ def fastest(sides: dict[str, Side], seconds: float, rounds: int) -> dict[str, fl
 
 def why() -> str:
     """Which precision the recipes choose here, and why."""
-    if _fast_in_bf16(torch.device("cpu")):
+    if has_amx():
         return "bf16 is chosen: the processor has AMX tiles."
     return (
         "fp32 is chosen: the processor has no AMX tiles (or hides them), and without them bf16 is "
@@ -137,7 +142,7 @@ def main() -> None:
     asked = parsed(words, seconds=0.01, rounds=1, threads=[1], widths=[16])
     print(why())
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    low = ["bf16"] if _fast_in_bf16(torch.device("cpu")) else []
+    low = ["bf16"] if has_amx() else []
     rows = []
     for threads in asked.threads:
         torch.set_num_threads(threads)

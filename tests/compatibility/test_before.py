@@ -13,6 +13,7 @@ from same_numbers import HERE, RECORDS, SPEC, SWEEP, differences, measured, read
 from results.export.all_tables import names
 from results.selection.remembered import remembering
 from results.store import Store
+from results.tables import judged
 from sweep.cli import main
 from trials.spec import content_id
 
@@ -100,6 +101,7 @@ def test_its_tables_are_the_same(folder: Path) -> None:
     with remembering():
         for name in names():
             table = importlib.import_module(f"results.tables.{name}").table(records)
+            table = table.drop(columns=judged.CLEAN, errors="ignore")  # came later
             assert table.to_csv(index=False) == kept.pop(name, table.to_csv(index=False)), name
     assert not kept
 

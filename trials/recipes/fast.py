@@ -45,7 +45,7 @@ def fit(
         peak: largest learning rate, reached after a fifth of the epochs.
         weight_decay: L2 penalty, not on BatchNorm and biases.
         batch: images a step.
-        precision: fp32, bf16 (autocast), or auto: bf16 where the hardware is fast in it.
+        precision: fp32, bf16 (autocast), or auto: bf16 on GPUs that have it.
     """
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]

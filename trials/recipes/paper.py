@@ -42,7 +42,7 @@ def fit(
         lr: learning rate of the first epoch.
         weight_decay: L2 penalty on all parameters.
         batch: images a step.
-        precision: fp32, bf16 (autocast), or auto: bf16 where the hardware is fast in it.
+        precision: fp32, bf16 (autocast), or auto: bf16 on GPUs that have it.
     """
     optimizer = torch.optim.SGD(
         model.parameters(), lr, momentum=0.9, weight_decay=weight_decay, foreach=True
