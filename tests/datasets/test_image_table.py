@@ -200,6 +200,6 @@ def test_refuses_what_is_no_table(tmp_path: Path) -> None:
     refused(tmp_path / "notes.txt", "neither a file that ends in .csv, .tsv, .parquet")
     refused(tmp_path / "none.csv", "neither a file")
     (tmp_path / "folder").mkdir()
-    refused(tmp_path / "folder", "holds no train.parquet")
+    refused(tmp_path / "folder", "holds neither shards")
     write_parquet(tmp_path / "c.parquet", X, [0, 1] * 4, column="picture")
     refused(tmp_path / "c.parquet", "columns picture, label; needed: img")

@@ -41,6 +41,7 @@ CURVES: dict[str, dict[str, Scalar]] = {
     },
     "rnp": {"batch": 32, "unlearn_lr": 0.003, "recover_steps": 100, "stop": 0.6, "most": 0.1},
 }
+PRUNABLE = ("clp", "i_bau", "rnp")  # run on the net whose backdoor sits in few channels
 LEFT = {"rnp": 0.8, "nft": 0.8}  # these fall short here; others leave less than 0.35
 
 
@@ -72,11 +73,12 @@ def test_removes_it_and_keeps_the_accuracy(name: str, victim: nn.Module) -> None
 
 @pytest.mark.parametrize("name", CURVES)
 def test_somewhere_on_its_curve_it_is_gone_and_the_accuracy_is_not(
-    name: str, victim: nn.Module
+    name: str, victim: nn.Module, prunable: nn.Module
 ) -> None:
     _, trusted, test = digits()
+    given = prunable if name in PRUNABLE else victim
     curve = catalog.find("defenses", name)(
-        DefenderView(victim, trusted), Generator().manual_seed(0), 999, **CURVES[name]
+        DefenderView(given, trusted), Generator().manual_seed(0), 999, **CURVES[name]
     )
     points = [measure(model, test) for _, model in curve]
     assert min(asr for cda, asr in points if cda > 0.9) < LEFT.get(name, 0.35)

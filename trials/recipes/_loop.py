@@ -133,7 +133,7 @@ def _mean(losses: list[Tensor], before: int) -> float:
 
 
 def _fast_in_bf16(device: torch.device) -> bool:
-    """On GPUs alone: on processors that are, some networks diverge, and figures of others differ."""
+    """On GPUs alone: on processors some networks diverge in it, and figures of others differ."""
     return device.type == "cuda" and bool(torch.cuda.is_bf16_supported())
 
 
