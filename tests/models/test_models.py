@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "timm": {"arch": "test_efficientnet"},
     "own": {"callable": "own_networks:Tiny"},
 }
+MADE_OF_FILES = ("hugging_face", "live")  # tests/models/test_hugging_face.py, test_live.py
 NAMES = [
     pytest.param(
         name,
@@ -31,6 +32,7 @@ NAMES = [
         ),
     )
     for name in catalog.names("models")
+    if name not in MADE_OF_FILES
 ]
 
 
