@@ -26,6 +26,8 @@ from trials.spec import Point, Record, content_id
 
 CONTROLS = "control"  # the family of what repairs nothing
 
+ROUNDING = 1e-9  # of sums of rates, which puts no rate outside an interval
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
@@ -240,7 +242,9 @@ def _by_victim(mine: Sequence[Pair]) -> dict[str, list[Pair]]:
 def _covered(p: Pair, mine: Sequence[Pair]) -> bool | None:
     """Whether the real η lies in the interval made from the other victims; None without one."""
     interval = forecast(p.eta_copy_worst, p.family, _others(mine, p))
-    return None if interval is None else interval.low <= p.eta_real <= interval.high
+    if interval is None:
+        return None
+    return interval.low - ROUNDING <= p.eta_real <= interval.high + ROUNDING
 
 
 def _others(mine: Sequence[Pair], p: Pair) -> list[Known]:

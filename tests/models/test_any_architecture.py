@@ -292,7 +292,8 @@ def test_a_sweep_names_models_as_the_command_line_does(
     monkeypatch.chdir(tmp_path)
     word = swept('"torchvision:vgg11_bn"')
     assert word == swept('{ name = "torchvision", arch = "vgg11_bn" }')
-    assert word == MethodConfig("torchvision", {"arch": "vgg11_bn", "norm": "own"})
+    settings = {"arch": "vgg11_bn", "norm": "own", "mean": "", "std": ""}
+    assert word.name == "torchvision" and word.params == settings
     assert swept('["small_cnn", "timm:test_vit"]') == swept('"small_cnn"')
 
 
