@@ -23,7 +23,7 @@ def test_a_cnn_with_batch_normalisation_can_have_every_method(tmp_path: Path) ->
 
 def test_what_a_model_lacks_is_said_for_each_method() -> None:
     found = fitting("defenses", "torchvision:squeezenet1_1", 64).lacks
-    needing = {"anp", "bn_refresh", "clp", "overlay_soup", "rnp"}  # kinds of normalisation
+    needing = {"anp", "bn_refresh", "clp", "nft", "overlay_soup", "rnp"}  # kinds of normalisation
     assert {name for name, why in found.items() if "normali" in why} == needing
     assert found["bn_refresh"] == "needs a model with batch normalisation"
     assert found["weight_decay"] == ""
