@@ -24,6 +24,7 @@ ZERO = {
     "trials.dependencies",
     "trials.image_tables",
     "trials.json_forms",
+    "trials.later",
     "trials.self_poisoning",
     "trials.whole",
     "trials.guarded",

@@ -257,7 +257,7 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "arch": (Net(), FINE, {"arch": "small_cnn"}, "arch is for a file"),
     "norm": (Net(), FINE, {"norm": "imagnet"}, "norm must be one of cifar10"),
     "mean alone": (Net(), FINE, {"mean": 0.5}, "mean= and std= together"),
-    "std of zero": (Net(), FINE, {"mean": 0.5, "std": 0.0}, "std must be more than 0"),
+    "std of zero": (Net(), FINE, {"mean": 0.5, "std": 0.0}, "above 0"),
     "two means": (Net(), FINE, {"mean": [0.1, 0.2], "std": 1.0}, "must be three numbers"),
     "norm of a file": ("m.safetensors", FINE, {"norm": "warm"}, "norm must be one of"),
     "labels": (Net(classes=5), FINE, {}, r"label 5; needed is one from 0 to 4"),
