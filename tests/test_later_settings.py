@@ -1,5 +1,7 @@
 """Settings that a method was given later leave the ids of what was stored before alone."""
 
+from pathlib import Path
+
 import pytest
 
 from trials import catalog
@@ -113,3 +115,12 @@ def test_a_schemes_settings_written_out_are_its_defaults(scheme: str) -> None:
     plain = trial_of("self_poison", scheme=scheme)
     written = {k: plain.game.params[k] for k in ("lr", "steps", "batch")}
     assert trial_of("self_poison", scheme=scheme, **written).id == plain.id
+
+
+def test_a_training_that_starts_from_a_checkpoint_has_another_id(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"1")
+    later = MethodConfig("fast", {"start": str(tmp_path / "w.safetensors")})
+    before, started = (
+        catalog.resolve("recipes", config).identity() for config in (MethodConfig("fast"), later)
+    )
+    assert before != started and "start" not in before["params"]

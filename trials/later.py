@@ -25,6 +25,7 @@ LATER: Mapping[str, _Settings] = {
     "cifar10": {"size": 32},
     "image_folder": {"order": "text", "turn": False, "classes": "", "outputs": 0},
     "image_table": {"classes": "", "outputs": 0},
+    "fast": {"start": ""},
     "self_poison": {"scheme": "labels"},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},

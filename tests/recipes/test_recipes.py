@@ -94,7 +94,12 @@ def settings_of_training() -> list[tuple[str, str, object]]:
         "batch": 8,
         "precision": "bf16",
     }
-    return [(n, s, changed[s]) for n in TRAINING for s in catalog.describe("recipes", n).settings]
+    return [
+        (n, s, changed[s])
+        for n in TRAINING
+        for s in catalog.describe("recipes", n).settings
+        if s != "start"  # has a test of its own
+    ]
 
 
 @pytest.mark.parametrize(("name", "setting", "value"), settings_of_training())
@@ -173,6 +178,20 @@ def test_given_loads_a_file_and_trains_nothing(tmp_path: Path) -> None:
     save_weights(stranger, tmp_path / "w.safetensors")
     assert run("given", model, clean(few()), weights=str(tmp_path / "w.safetensors")) == []
     assert torch.equal(weights(model), weights(stranger))
+
+
+def test_fast_starts_from_a_checkpoint_but_for_a_last_layer_of_other_classes(
+    tmp_path: Path,
+) -> None:
+    stranger = resnet18.build(7, 16, width=4).to(memory_format=torch.channels_last)
+    save_weights(stranger, tmp_path / "w.safetensors")
+    model, drawn = untrained(0), untrained(0)
+    start = {"start": str(tmp_path / "w.safetensors")}
+    run("fast", model, clean(few()), epochs=1, batch=64, peak=1e-30, weight_decay=0.0, **start)
+    first = [dict(m.named_parameters())["layer1.0.conv1.weight"] for m in (model, stranger)]
+    assert torch.equal(*first)
+    last = [dict(m.named_parameters())["fc.weight"] for m in (model, drawn)]
+    assert torch.equal(*last)
 
 
 def test_given_refuses_to_go_without_a_file() -> None:

@@ -48,8 +48,8 @@ def build(
     """
     if depth % 6 != 2 or not 8 <= depth <= _DEEPEST:
         raise SpecError(
-            f"cifar_resnet: depth must be 6 n + 2, as 20, 32, 44, 56 or 110, and at most {_DEEPEST}, "
-            f"got {depth}."
+            f"cifar_resnet: depth must be 6 n + 2, as 20, 32, 44, 56 or 110, and at most "
+            f"{_DEEPEST}, got {depth}."
         )
     if width > _WIDEST:
         raise SpecError(f"cifar_resnet: width must be at most {_WIDEST}, got {width}.")

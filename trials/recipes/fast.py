@@ -1,5 +1,5 @@
-"""Fast training from scratch: one triangle of the learning rate, large batches, bf16 where that is
-fast.
+"""Fast training, from scratch or from a checkpoint: one triangle of the learning rate, large
+batches, bf16 where that is fast.
 
 Source: Smith & Topin 2017, arXiv:1708.07120 (one cycle); Goyal et al. 2017, arXiv:1706.02677
 (linear scaling: 0.1 at 128 images is 0.4 at 512, no weight decay on BatchNorm).
@@ -13,10 +13,12 @@ from typing import Literal
 import torch
 from torch import Generator, nn
 
+from trials.classifier import Classifier
 from trials.recipes._loop import train
-from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.spec import Location, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
+from trials.weights.files import load_weights
 
 _WARM_UP = 0.2  # share of the epochs in which the learning rate rises
 
@@ -33,6 +35,7 @@ def fit(
     weight_decay: NonNegativeFloat = 5e-4,
     batch: PositiveInt = 512,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    start: Location = "",
 ) -> Iterator[tuple[int, int, float]]:
     """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
 
@@ -46,7 +49,16 @@ def fit(
         weight_decay: L2 penalty, not on BatchNorm and biases.
         batch: images a step.
         precision: fp32, bf16 (autocast), or auto: bf16 on GPUs that have it.
+        start: a file of weights to start from, as a public checkpoint's; a last layer for other
+            classes is drawn anew. Left out, all weights are.
+
+    Raises:
+        SpecError: ``start`` does not hold this model's weights.
     """
+    if start:
+        head = {id(p) for p in Classifier(model).head.parameters()}
+        last = [name for name, p in model.named_parameters() if id(p) in head]
+        load_weights(model, start, may_differ=last)
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
