@@ -1,6 +1,7 @@
 """Programs of this project as a user starts them, each in a process group of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -34,9 +35,15 @@ class Program(subprocess.Popen[bytes]):
         """What it said, when it has ended.
 
         Raises:
-            subprocess.TimeoutExpired: it runs for more than ``timeout`` seconds.
+            subprocess.TimeoutExpired: it ran for more than ``timeout`` seconds, and was killed with
+                what it had started.
         """
-        self.wait(timeout)
+        try:
+            self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
+            raise
         out, err = (
             Path(f"/proc/self/fd/{number}").read_text(encoding="utf-8") for number in self._said
         )
