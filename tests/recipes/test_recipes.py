@@ -186,7 +186,7 @@ def test_fast_starts_from_a_checkpoint_but_for_a_last_layer_of_other_classes(
     stranger = resnet18.build(7, 16, width=4).to(memory_format=torch.channels_last)
     save_weights(stranger, tmp_path / "w.safetensors")
     model, drawn = untrained(0), untrained(0)
-    start = {"start": str(tmp_path / "w.safetensors")}
+    start: dict[str, Any] = {"start": str(tmp_path / "w.safetensors")}
     run("fast", model, clean(few()), epochs=1, batch=64, peak=1e-30, weight_decay=0.0, **start)
     first = [dict(m.named_parameters())["layer1.0.conv1.weight"] for m in (model, stranger)]
     assert torch.equal(*first)
