@@ -3,8 +3,7 @@ game is handed.
 
 The two sides of the threat model are two types. A ``DefenderContext`` game gets the model, the
 trusted images and the copies that the defender poisoned; an ``EvaluatorContext`` game also gets the
-attack and the test set. Data filters have a ``DataView``, and their game a context of its own
-(``trials.filtering``).
+attack and the test set. Data filters have a ``DataView`` (and ``trials.filtering`` a context).
 """
 
 import functools
@@ -21,6 +20,7 @@ from trials.crafting import fitted_by, kept_in
 from trials.dependencies import copy_of, filtering_of, training_of, unfiltered
 from trials.filtering import kept_of
 from trials.later import LATER
+from trials.once import Measured, Once
 from trials.output_order import in_order
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
@@ -50,6 +50,7 @@ class DefenderContext:
         inspect: the detector under trial, settings bound; None where the game runs none.
         copy: loads self-poisoned copy i.
         reconstructed: the trigger that is found in the model by descent on fit images.
+        once: a point that is measured once for all trials of this process with the same copies.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
         checkpointer: keeps this trial's checkpoints; None where it is not resumed.
@@ -60,6 +61,7 @@ class DefenderContext:
     inspect: Inspect | None
     copy: Callable[[int], Copy]
     reconstructed: Callable[[], Reconstructed]
+    once: Once
     rng: Callable[..., Generator]
     save: Save
     checkpointer: Checkpointer | None
@@ -100,6 +102,7 @@ class TrialRuntime:
         self._copy = functools.lru_cache(8)(self._load_copy)
         self._trusted = functools.lru_cache(4)(self._draw_trusted)
         self._reconstructed = functools.lru_cache(4)(self._reconstruct)
+        self._measured = Measured()
 
     def checkpointer(self, trial: Trial, provenance: Mapping[str, str]) -> Checkpointer:
         """A trial's checkpoints, beside the artifacts."""
@@ -114,6 +117,7 @@ class TrialRuntime:
             inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
             reconstructed=lambda: self._reconstructed(Key(trial.victim), trial.trusted, trial.seed),
+            once=self._measured.of(trial),
             rng=self.rng(trial),
             save=self._save(trial),
             checkpointer=checkpointer,

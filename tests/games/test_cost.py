@@ -15,13 +15,14 @@ from torch import Generator, nn
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.dependencies import copy_of
+from trials.games import _copy_set
 from trials.metrics import accuracy, success
 from trials.run import run
 from trials.runtime import TrialRuntime
 from trials.spec import MethodConfig, Record, Trial
 from trials.storage.artifacts import Artifacts
 from trials.train import clone
-from trials.types import DefenderView
+from trials.types import DefenderView, Images
 
 COPIES = 6  # the first kind of trigger twice, the first cut twice
 SELF_POISONING = {"attack": "mixed", "scheme": "distilled", **tiny_sweep.SELF_POISONING}
@@ -232,3 +233,25 @@ def test_with_one_cut_the_given_model_is_repaired_once(
     select = ctx.view.trusted.take(ctx.copy(0).select)
     ((_, model),) = ctx.repair(view, ctx.rng("repair", 0), 6)
     assert run(trial, runtime).curve[-1].cda == accuracy(model, select)
+
+
+def test_the_models_before_any_repair_are_measured_once_for_all_defenses(
+    copied: TrialRuntime, mixed: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, counted = TrialRuntime(copied.artifacts), list[Images]()
+
+    def counting(model: nn.Module, images: Images) -> float:
+        counted.append(images)
+        return accuracy(model, images)
+
+    monkeypatch.setattr(_copy_set, "accuracy", counting)
+    first, again, other = (
+        played(runtime, mixed, *words, cost="copies")[1]
+        for words in (("tuning",), ("tuning",), ("confirmation",))
+    )
+    # the second trial of tuning not at step 0; confirmation does at step 0 alone
+    assert len(counted) == 2 * len(first.curve) * COPIES
+    assert [replace(p, seconds=0) for p in first.curve] == [
+        replace(p, seconds=0) for p in again.curve
+    ]
+    assert [p.step for p in other.curve] == [0] and other.curve[0].cda != first.curve[0].cda

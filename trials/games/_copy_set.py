@@ -49,7 +49,7 @@ class CopySet:
         cost: Cost = "copies",
         reconstruct: bool = False,
     ) -> None:
-        self.ctx = ctx
+        self.ctx, self.part = ctx, part
         self.copies = [ctx.copy(i) for i in range(copies)]
         trusted = ctx.view.trusted
         places = [c.select if part == "select" else c.report for c in self.copies]
@@ -79,10 +79,14 @@ class CopySet:
         return len(self._given) / (len(self._given) + len(self.copies))
 
     def start(self) -> Point:
-        """The copies and the given model before any repair."""
+        """The copies and the given model before any repair; the same for every defense."""
         given = [self.ctx.view.model] * len(self._given)
-        return self.measure(
-            0, [c.model for c in self.copies], self._of_given(given) if given else None
+        words = (self.part, len(self.copies), len(given), bool(self._own))
+        return self.ctx.once(
+            words,
+            lambda: self.measure(
+                0, [c.model for c in self.copies], self._of_given(given) if given else None
+            ),
         )
 
     def measure(self, step: int, models: list[nn.Module], given: Given | None = None) -> Point:
