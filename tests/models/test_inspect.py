@@ -1,6 +1,5 @@
 """What is seen in a file of weights: where they lie, their shapes, the architecture that fits."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -179,30 +178,6 @@ def test_a_random_generator_is_as_it_was(tmp_path: Path) -> None:
     seen(tmp_path / "w.pt")
     seen(tmp_path / "w.pt", "resnet18:width=2")
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_hugging_face_folder_says_its_configuration(tmp_path: Path) -> None:
-    config = {
-        "architectures": ["ResNetForImageClassification"],
-        "model_type": "resnet",
-        "id2label": {"0": "cat", "1": "dog"},
-        "auto_map": {"AutoConfig": "code.Config"},
-    }
-    images = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert look(tmp_path).inspection is None
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
-    save_weights(small_cnn.build(2, 8), tmp_path / "model.safetensors")
-    found = look(tmp_path)
-    assert found.folder
-    assert found.folder["architectures"] == '["ResNetForImageClassification"]'
-    assert (found.folder["classes"], found.folder["own_code"]) == (2, True)
-    assert found.folder["mean"] == "[0.5, 0.5, 0.5]"
-    assert found.inspection
-    assert found.inspection.classes == 2
-    (tmp_path / "config.json").write_text("[" * 100_000)
-    with pytest.raises(SpecError, match="cannot be read"):
-        look(tmp_path)
 
 
 @pytest.mark.parametrize("content", [{"a": nn.ReLU()}, [1, 2], {}])

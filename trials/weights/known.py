@@ -20,7 +20,9 @@ from trials.weights.names import Matching, Shape, Shapes, match
 
 Build = Callable[[], nn.Module]
 Candidate = tuple[str, Build]  # as --arch takes it, and the model
-_HEADS = re.compile(r"(^|\.)(_?fc|linear|classifier|heads?|logits|last_linear|output|out)(\.|$)")
+_HEADS = re.compile(  # transformers have an output in each block, and layers in it
+    r"(^|\.)((_?fc|linear|classifier|heads?|logits|last_linear)(\.|$)|(output|out)\.$)"
+)
 _CONSTANTS: Shapes = {"normalize.mean": (3,), "normalize.std": (3,)}  # of RGB
 _SIZE = 32  # pixels a side; no shape of those that are matched depends on it
 _NEEDS = {"clip_vit_b32": "vision"}  # seconds to build: only where a name of the file has this
