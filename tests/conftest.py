@@ -25,18 +25,31 @@ settings.register_profile("long", max_examples=1000)
 settings.load_profile("short")
 
 
+def _real(what: str, name: str) -> Path:
+    """A folder of real data; tests that use it say that they were skipped where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("POISONSWEEP_DATA", beside)) / name
+    if not root.is_dir():
+        pytest.skip(f"no {what}: set POISONSWEEP_DATA to a folder that holds {name}/")
+    return root
+
+
 @pytest.fixture(scope="session")
 def cifar10_root() -> Path:
-    """The folder of CIFAR-10 as Parquet; tests that use it say that they were skipped where it is
-    absent.
-    """
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    root = Path(os.environ.get("POISONSWEEP_DATA", beside)) / "cifar10"
-    if not root.is_dir():
-        pytest.skip(
-            "no CIFAR-10: set POISONSWEEP_DATA to a folder that holds cifar10/train.parquet"
-        )
-    return root
+    """The folder of CIFAR-10 as Parquet."""
+    return _real("CIFAR-10", "cifar10")
+
+
+@pytest.fixture(scope="session")
+def imagenette_root() -> Path:
+    """The folder of some of Imagenette's images, train/ and val/ by synset."""
+    return _real("Imagenette", "imagenette2-160")
+
+
+@pytest.fixture(scope="session")
+def public_models() -> Path:
+    """The folder of public checkpoints: ResNet-20 to 56 of CIFAR-10, EfficientNet-Lite0."""
+    return _real("public models", "models")
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ class Understood:
         band = wilson(self.accuracy, self.images)
         mirrored = (
             "mirrors half of the images; where a mirrored one has another meaning (signs, text, "
-            "digits), give --no-flip"
+            "digits), give --no-flip (in Python flip=False)"
             if self.flip
             else "mirrors no image"
         )

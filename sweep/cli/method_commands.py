@@ -23,7 +23,7 @@ def list_(
         typer.Option(
             "--for",
             help="Which defenses or detectors a model can have: an architecture, as --arch of "
-            "defend takes it, or a file of weights.",
+            "defend takes it, a file of weights, or a Hugging Face folder.",
         ),
     ] = "",
     size: Annotated[

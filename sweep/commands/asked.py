@@ -49,6 +49,7 @@ _NOT_HERE = {
 }
 _ORDERS = ("order", "classes")
 _OWN = ("flip", *_ORDERS)  # keys that a sweep for `defend` has and no other
+_SHIFTED = 8  # training shifts images by up to this part of their side
 # images smaller than this are tuned with the CIFAR-10 grids, larger ones with the ImageNet grids
 SMALL = 64
 Spec = str | Path | Mapping[str, Any] | None  # a sweep without [victim]: a file, or its table
@@ -81,7 +82,7 @@ def sweep_of(  # noqa: PLR0913
     side = image_size(named, dataset)[0] if size is None else size
     data = _table(spec, side)
     victim = {
-        "dataset": {**dataset, "size": side},
+        "dataset": {**dataset, "size": side, "pad": side // _SHIFTED},
         "model": {"name": named[0], **named[1]},
         "training": {"name": "given", "weights": str(weights_of(model).resolve())},
     }

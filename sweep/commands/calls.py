@@ -15,6 +15,7 @@ from sweep.commands import outputs
 from sweep.commands.defend import Order, begun, carry_out, prepare, tuned
 from sweep.commands.given import as_files
 from sweep.commands.given_module import GivenModule, Numbers
+from sweep.commands.python_words import errors_in_python, in_python, understood_in_python
 from sweep.console.notebook import progress_of
 from sweep.console.progress import ConsoleProgress
 from sweep.execution.process_pool import workers_for
@@ -111,22 +112,23 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     Raises:
         SpecError: an unfit model, data set, folder, architecture or sweep; before any compute.
     """
-    prepared, module = _prepared(
-        model,
-        trusted,
-        Path(out),
-        {"arch": arch, "size": size, "norm": norm, "mean": mean, "std": std},
-        spec=spec,
-        use_ray=use_ray,
-        seed=seed,
-        device=device,
-        flip=flip,
-        order=order,
-        classes=classes,
-        minutes=minutes,
-    )
-    with _shown(prepared, progress) as reporter:
-        facts = carry_out(prepared, reporter, retry_failed=retry_failed)
+    with errors_in_python():
+        prepared, module = _prepared(
+            model,
+            trusted,
+            Path(out),
+            {"arch": arch, "size": size, "norm": norm, "mean": mean, "std": std},
+            spec=spec,
+            use_ray=use_ray,
+            seed=seed,
+            device=device,
+            flip=flip,
+            order=order,
+            classes=classes,
+            minutes=minutes,
+        )
+        with _shown(prepared, progress) as reporter:
+            facts = carry_out(prepared, reporter, retry_failed=retry_failed)
     weights = prepared.out / outputs.WEIGHTS  # of a module always one file
     found = module.repaired(weights) if module and weights.exists() else None
     return Outcome(**_results(prepared), facts=facts, model=found)
@@ -164,25 +166,26 @@ def tune(  # noqa: PLR0913
     Raises:
         SpecError: as ``defend``.
     """
-    prepared, _ = _prepared(
-        model,
-        trusted,
-        Path(out),
-        {"arch": arch, "size": size, "norm": norm, "mean": mean, "std": std},
-        spec=spec,
-        use_ray=use_ray,
-        seed=seed,
-        device=device,
-        flip=flip,
-        order=order,
-        classes=classes,
-        minutes=minutes,
-    )
-    with _shown(prepared, progress) as reporter:
-        begun(prepared, reporter)
-        with Store.open(prepared.url) as opened:
-            patient = opened.patient(prepared.sweep.compute.outage)
-            stopped = tuned(prepared, patient, reporter, retry_failed)
+    with errors_in_python():
+        prepared, _ = _prepared(
+            model,
+            trusted,
+            Path(out),
+            {"arch": arch, "size": size, "norm": norm, "mean": mean, "std": std},
+            spec=spec,
+            use_ray=use_ray,
+            seed=seed,
+            device=device,
+            flip=flip,
+            order=order,
+            classes=classes,
+            minutes=minutes,
+        )
+        with _shown(prepared, progress) as reporter:
+            begun(prepared, reporter)
+            with Store.open(prepared.url) as opened:
+                patient = opened.patient(prepared.sweep.compute.outage)
+                stopped = tuned(prepared, patient, reporter, retry_failed)
     return TuneResult(
         **_results(prepared),
         understood=prepared.understood,
@@ -199,6 +202,11 @@ def _prepared(
         order = prepare(
             given.model, given.arch, given.trusted, out, size=given.size, **given.norm, **asked
         )
+    order = replace(
+        order,
+        understood=understood_in_python(order.understood),
+        left_out=tuple(map(in_python, order.left_out)),
+    )
     if given.module is None:
         return order, None
     title = f"{order.sweep.name}: {type(given.module.network).__name__}"

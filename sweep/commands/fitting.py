@@ -7,11 +7,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sweep.commands.given_model import Model, model_of
 from sweep.commands.inspect import look
+from sweep.commands.inspect_folder import folder_of
 from sweep.spec.architecture import parsed
 from trials import catalog
 from trials.classifier import Classifier, wants
 from trials.spec import SpecError
+from trials.weights.shards import is_hugging_face
 
 KINDS = ("defenses", "detectors")
 CLASSES = 10  # what a model has does not depend on their number
@@ -35,21 +38,34 @@ def fitting(kind: str, model: str, size: int) -> Fitting:
 
     Args:
         kind: defenses or detectors.
-        model: an architecture, as --arch takes it, or a file of weights of a known one.
-        size: side of the images in pixels.
+        model: an architecture, as --arch takes it, a file of weights of a known one, or a Hugging
+            Face folder.
+        size: side of the images in pixels, where a folder does not say it.
 
     Raises:
-        SpecError: another kind, no such architecture, or a file that fits none that is known.
+        SpecError: another kind, no such architecture, a file that fits none that is known, or a
+            folder that ``defend`` refuses.
     """
     if kind not in KINDS:
         raise SpecError(
             f"--for goes with {' or '.join(KINDS)}: poisonsweep list defenses --for ..."
         )
     path = Path(model).expanduser()
-    arch = _of_file(path) if path.exists() else model
-    seen = Classifier(_built(arch, size), (3, size, size))
+    if is_hugging_face(path):
+        arch, named, size = model, *_of_folder(path, size)
+    else:
+        arch = _of_file(path) if path.exists() else model
+        named = parsed(arch)
+    seen = Classifier(_built(named, size), (3, size, size))
     needs = {name: catalog.describe(kind, name).needs for name in catalog.names(kind)}
     return Fitting(arch, {name: wants(seen.lacks(known)) for name, known in needs.items()})
+
+
+def _of_folder(path: Path, size: int) -> tuple[Model, int]:
+    folder = folder_of(path)
+    if folder.refused:
+        raise SpecError(folder.refused)
+    return model_of(path, ""), folder.size or size
 
 
 def _of_file(path: Path) -> str:
@@ -64,8 +80,8 @@ def _of_file(path: Path) -> str:
     return best.label
 
 
-def _built(arch: str, size: int) -> nn.Module:
-    name, settings = parsed(arch)
+def _built(named: Model, size: int) -> nn.Module:
+    name, settings = named
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = catalog.find("models", name)(CLASSES, size, **settings)
     return model

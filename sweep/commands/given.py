@@ -15,7 +15,6 @@ from sweep.commands.given_images import GivenImages, images_of
 from sweep.commands.given_module import GivenModule, Numbers, module_of, normalisation
 from trials.spec import SpecError
 
-FOLDER = "given"  # in the folder of the results
 SIZE = 32  # of a folder's images for a module
 
 
@@ -57,7 +56,7 @@ def as_files(
     Raises:
         SpecError: a model or images of another kind, or that do not fit one another.
     """
-    folder = out / FOLDER
+    folder = out / outputs.GIVEN
     before = set(folder.glob("*"))
     absent = [p for p in (folder, out, *out.absolute().parents) if not p.exists()]
     try:

@@ -11,7 +11,7 @@ from trials.models._any_network import ImageSize
 from trials.spec import MethodConfig, Scalar, SpecError
 
 _SMALL = {"cifar_resnet": 32, "resnet18": 32, "small_cnn": 32}  # networks for small images
-_USUAL = 224  # of networks for ImageNet
+USUAL = 224  # of networks for ImageNet
 _ENCODED = {"image_folder": image_folder.encoded, "image_table": image_table.encoded}
 
 
@@ -35,11 +35,11 @@ def image_size(model: Model, dataset: Mapping[str, Scalar]) -> tuple[int, str]:
     own: ImageSize | None = says(**params) if says else None
     if own and own.fixed:
         return own.side, _said(own.side, "as the model's configuration says")
-    usual = own.side if own else _SMALL.get(name, _USUAL)
+    usual = own.side if own else _SMALL.get(name, USUAL)
     given = {k: v for k, v in dataset.items() if k != "name"}
     images = catalog.resolve("datasets", MethodConfig(str(dataset["name"]), given))
     side = one_side(_ENCODED[images.name](images.params))
-    if side and side <= max(usual, _USUAL) and _takes(name, params, side):
+    if side and side <= max(usual, USUAL) and _takes(name, params, side):
         return side, _said(side, "the trusted images' own size")
     why = "differ in size" if side is None else f"have {side}, which the network does not take"
     return usual, _said(usual, f"usual for {name}, as the trusted images {why}; --size changes it")

@@ -3,39 +3,48 @@ with.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sweep.commands.inspect_folder import Folder, folder_of
+from sweep.commands.inspect_folder import candidates as of_folder
 from sweep.spec.architecture import parsed
 from trials import catalog
-from trials.weights.inspection import Inspection, hugging_face, inspect
+from trials.spec import SpecError
+from trials.weights.inspection import Inspection, inspect
 from trials.weights.known import Candidate, known, last_layer
 from trials.weights.names import Shapes
+from trials.weights.shards import is_hugging_face
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a file holds, or a folder: what its configuration says, and its first weights file."""
+    """What a file holds, or a folder: what its configuration says, and its weights.
 
-    path: str
-    folder: dict[str, Any] | None
+    Attributes:
+        folder: None where it is a file.
+        inspection: None where a folder's weights are refused.
+    """
+
+    folder: Folder | None
     inspection: Inspection | None
 
     def as_json(self) -> dict[str, Any]:
         weights = self.inspection.as_json() if self.inspection else {}
-        return weights if self.folder is None else {"folder": self.folder, **weights}
+        return {"folder": asdict(self.folder), **weights} if self.folder else weights
 
 
 def look(path: Path, arch: str = "", size: int = 32) -> Looked:
-    """Look into a file or a Hugging Face folder; nothing in it is run.
+    """Look into a file or a Hugging Face folder; nothing in it is run, and nothing downloaded.
 
     Args:
         path: safetensors, a torch file, or a folder with a config.json.
         arch: compare with this model alone, its name and settings as for ``defend``; empty: with
-            all known architectures.
+            all known architectures, and a folder with the one that its config.json says.
         size: side of the model's input in pixels, where ``arch`` needs one.
 
     Raises:
@@ -43,11 +52,14 @@ def look(path: Path, arch: str = "", size: int = 32) -> Looked:
     """
     candidates = _only(arch, size) if arch else known
     path = path.expanduser()
-    if not (path / "config.json").is_file():
-        return Looked(str(path), None, inspect(path, candidates))
-    said = hugging_face(path)
-    weights = [path / name for name in said["weights"]]
-    return Looked(str(path), said, inspect(weights[0], candidates) if weights else None)
+    if not is_hugging_face(path):
+        return Looked(None, inspect(path, candidates))
+    folder = folder_of(path)
+    try:
+        return Looked(folder, inspect(path, candidates if arch else partial(of_folder, folder)))
+    except SpecError as problem:
+        refused = folder.refused or str(problem)
+        return Looked(replace(folder, refused=refused), None)
 
 
 def _only(arch: str, size: int) -> Callable[[Shapes], Iterable[Candidate]]:

@@ -2,6 +2,7 @@
 run's go.
 """
 
+import contextlib
 import os
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from sweep.spec.compute import Compute
 from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError, content_id
 
+GIVEN = "given"  # what was live in a session of Python, as files
 WEIGHTS, FOLDER, CHOICE, REPORT, STORE, ARTIFACTS = (
     "repaired.safetensors",
     "repaired",
@@ -93,17 +95,32 @@ def settle(out: Path, sweep: Sweep, run: str, earlier: str | None) -> Path | Non
         (out / ".write").touch()
         (out / ".write").unlink()
         names = [*(_RESULTS if earlier != run else ()), *(() if _same_model(out, sweep) else _WORK)]
-        there = [n for n in names if (out / n).exists()]
+        there = [n for n in names if (out / n).exists()] + _strays(out, sweep)
         if not there:
             return None
         moved_to = _next(out)
         for name in there:
+            (moved_to / name).parent.mkdir(exist_ok=True)
             (out / name).rename(moved_to / name)
+        with contextlib.suppress(OSError):  # some of it is of this run, or there is none
+            (out / GIVEN).rmdir()
     except OSError as problem:
         raise SpecError(
             f"--out {str(out)!r} cannot be written: {problem.strerror or problem}."
         ) from problem
     return moved_to
+
+
+def _strays(out: Path, sweep: Sweep) -> list[str]:
+    """What a call on another live model or other live images wrote down."""
+    named = {
+        str(value)
+        for victim in sweep.victims
+        for part in (victim.model, victim.training, victim.dataset)
+        for value in part.params.values()
+    }
+    files = sorted((out / GIVEN).glob("*"))
+    return [f"{GIVEN}/{file.name}" for file in files if str(file.resolve()) not in named]
 
 
 def _same_model(out: Path, sweep: Sweep) -> bool:

@@ -17,7 +17,7 @@ def saved_names(network: nn.Module) -> dict[str, str]:
     except ImportError:  # before version 5 they are the same
         return {}
     names = list(network.state_dict())
-    marked = {name: torch.tensor(float(i)) for i, name in enumerate(names)}
+    marked = {name: torch.tensor(float(i), device="cpu") for i, name in enumerate(names)}
     try:
         saved = revert_weight_conversion(network, marked)  # type: ignore[arg-type, unused-ignore]
         found = {names[int(mark)]: name for name, mark in saved.items()}

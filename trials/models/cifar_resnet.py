@@ -6,6 +6,7 @@ checkpoints of these networks.
 Deviation: none in the layers; normalisation is the first one.
 """
 
+import re
 from typing import Literal
 
 import torch.nn.functional as F
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from trials.models._normalize import Normalize
 from trials.normalisation import Constants, asked_for
 from trials.spec import PositiveInt, SpecError
+from trials.weights.names import Shapes
 
+_BLOCK = re.compile(r"(?:^|\.)layer1\.(\d+)\.conv1\.weight$")
 _DEEPEST = 1202  # the paper's deepest
 _WIDEST = 512
 
@@ -54,6 +57,12 @@ def build(
     if width > _WIDEST:
         raise SpecError(f"cifar_resnet: width must be at most {_WIDEST}, got {width}.")
     return _CifarResNet(classes, (depth - 2) // 6, width, asked_for(norm, mean, std))
+
+
+def settings_in(shapes: Shapes) -> dict[str, int]:
+    """Depth and width of the network whose weights have these names and shapes."""
+    found = {int(m[1]): shapes[k][0] for k in shapes if (m := _BLOCK.search(k)) and shapes[k]}
+    return {"depth": 6 * len(found) + 2, "width": min(found.values())} if found else {}
 
 
 class _Block(nn.Module):

@@ -87,7 +87,7 @@ def load_weights(
         state, found = _read_safetensors(model, parts, str(file), may_differ)
         return _fill(model, state, found, str(file))
     opened = [read_torch(part, _most(model)) for part in parts]
-    tensors = _together(str(file), [one.tensors for one in opened])
+    tensors = together(str(file), [one.tensors for one in opened])
     return fill(model, tensors, str(file), may_differ=may_differ, where=opened[0].where)
 
 
@@ -244,8 +244,8 @@ def _read_safetensors(
     headers.
     """
     heads = [safetensors_header(file) for file in files]
-    shapes = _together(name, [shapes for shapes, _ in heads])
-    types = _together(name, [types for _, types in heads])
+    shapes = together(name, [shapes for shapes, _ in heads])
+    types = together(name, [types for _, types in heads])
     found = _fitting(model, shapes, name, may_differ)
     for key in found.names.values():
         if types[key] not in SAFE_TYPES:
@@ -261,7 +261,7 @@ def _read_safetensors(
     return state, found
 
 
-def _together(name: str, parts: Sequence[Mapping[str, T]]) -> dict[str, T]:
+def together(name: str, parts: Sequence[Mapping[str, T]]) -> dict[str, T]:
     """What the files of one model hold. Raises SpecError for what is in two of them."""
     found: dict[str, T] = {}
     for part in parts:

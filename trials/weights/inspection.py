@@ -1,6 +1,7 @@
-"""What a stranger's file of weights, or a Hugging Face folder, holds; nothing in it is run."""
+"""What a stranger's file of weights, or those of a Hugging Face folder, hold; nothing in them is
+run.
+"""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from trials.spec import SpecError
-from trials.weights.files import shapes_of
+from trials.weights.files import shapes_of, together
 from trials.weights.known import Candidate, Fit, first_layer, fits, known, last_layer
 from trials.weights.names import Shape, Shapes, common_prefix, is_state, without_wrappers
 from trials.weights.reading import SAFE_TYPES, is_safetensors, read_torch, safetensors_header
+from trials.weights.shards import files_of, is_hugging_face
 
-_CONFIG = 2**20  # bytes of a config.json
 _SPARE = 64 * 2**20  # bytes that a torch file may unpack to beyond its own size
-_LONGEST = 80  # characters of a value of a config.json
 _FRONT = 3  # parts of a prefix that no architecture confirms
 
 
@@ -25,9 +25,10 @@ class Inspection:
     """What a file holds.
 
     Attributes:
-        file: its path.
+        file: its path; of several, their folder's.
+        parts: number of files.
         format: safetensors or one of torch's.
-        bytes: its size.
+        bytes: their size.
         where: the entries that the state dict lay in; empty for none.
         beside: names of what lies beside the state dict and is no tensor.
         prefix: what all names of the model have in front.
@@ -41,6 +42,7 @@ class Inspection:
     """
 
     file: str
+    parts: int
     format: str
     bytes: int
     where: str
@@ -61,36 +63,31 @@ class Inspection:
 
 
 def inspect(path: Path, candidates: Callable[[Shapes], Iterable[Candidate]] = known) -> Inspection:
-    """Look into a file of weights.
+    """Look into a file of weights, or the weights of a Hugging Face folder.
 
     Args:
-        path: safetensors, or a torch file.
+        path: safetensors, a torch file, or a folder with a config.json.
         candidates: gives the architectures to compare with.
 
     Raises:
         SpecError: it cannot be read, or is something else.
     """
     file = path.expanduser()
-    where, beside = "", tuple[str, ...]()
-    if is_safetensors(file):
-        shapes, raw = safetensors_header(file)
-        types, kind = {k: SAFE_TYPES.get(t, t) for k, t in raw.items()}, "safetensors"
-    else:
-        found = read_torch(file, file.stat().st_size + _SPARE, "its own size.")
-        shapes, where, beside = shapes_of(found.tensors), found.where, found.beside
-        types = {k: str(v.dtype).removeprefix("torch.") for k, v in found.tensors.items()}
-        with file.open("rb") as stream:
-            kind = "torch, zip archive" if stream.read(2) == b"PK" else "torch, before version 1.6"
+    parts = files_of(file) if is_hugging_face(file) else (file,)
+    held = [_held(part) for part in parts]
+    shapes = together(str(file), [one.shapes for one in held])
+    types = together(str(file), [one.types for one in held])
     if not shapes:
         raise SpecError(f"{str(file)!r} holds no tensor.")
     ranked = tuple(fits(shapes, candidates(shapes)))
     first, last = first_layer(shapes), last_layer(shapes)
     return Inspection(
-        file=str(file),
-        format=kind,
-        bytes=file.stat().st_size,
-        where=where,
-        beside=beside,
+        file=str(parts[0] if len(parts) == 1 else file),
+        parts=len(parts),
+        format=held[0].format,
+        bytes=sum(part.stat().st_size for part in parts),
+        where=held[0].where,
+        beside=held[0].beside,
         prefix=ranked[0].prefix if ranked and ranked[0].complete else _prefix(shapes),
         tensors=len(shapes),
         parameters=sum(prod(s) for k, s in shapes.items() if not is_state(k)),
@@ -102,30 +99,26 @@ def inspect(path: Path, candidates: Callable[[Shapes], Iterable[Candidate]] = kn
     )
 
 
-def hugging_face(folder: Path) -> dict[str, Any]:
-    """What config.json and preprocessor_config.json of a folder say of an image classifier.
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What one file holds; as ``Inspection`` has it."""
 
-    Raises:
-        SpecError: there is none, or it cannot be read.
-    """
-    config = _json(folder / "config.json")
-    images = (
-        _json(folder / "preprocessor_config.json")
-        if (folder / "preprocessor_config.json").is_file()
-        else {}
-    )
-    labels = config.get("id2label")
-    return {
-        "architectures": _short(config.get("architectures")),
-        "model_type": _short(config.get("model_type")),
-        "classes": len(labels) if isinstance(labels, dict) else _short(config.get("num_labels")),
-        "names": _short(list(labels.values())) if isinstance(labels, dict) else None,
-        "image_size": _short(images.get("size", config.get("image_size"))),
-        "mean": _short(images.get("image_mean")),
-        "std": _short(images.get("image_std")),
-        "weights": sorted(p.name for p in folder.glob("*.safetensors")),
-        "own_code": "auto_map" in config,
-    }
+    format: str
+    shapes: Shapes
+    types: Mapping[str, str]
+    where: str = ""
+    beside: tuple[str, ...] = ()
+
+
+def _held(file: Path) -> _Held:
+    if is_safetensors(file):
+        shapes, raw = safetensors_header(file)
+        return _Held("safetensors", shapes, {k: SAFE_TYPES.get(t, t) for k, t in raw.items()})
+    found = read_torch(file, file.stat().st_size + _SPARE, "its own size.")
+    with file.open("rb") as stream:
+        kind = "torch, zip archive" if stream.read(2) == b"PK" else "torch, before version 1.6"
+    types = {k: str(v.dtype).removeprefix("torch.") for k, v in found.tensors.items()}
+    return _Held(kind, shapes_of(found.tensors), types, found.where, found.beside)
 
 
 def _prefix(shapes: Shapes) -> str:
@@ -134,24 +127,3 @@ def _prefix(shapes: Shapes) -> str:
     wrapped = next((k[: len(k) - len(s)] for k, s in short.items() if k.endswith(s) and k != s), "")
     shared = common_prefix(list(short.values()))
     return wrapped + (shared if shared.count(".") <= _FRONT and len(short) > 2 else "")
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        if file.stat().st_size > _CONFIG:
-            raise ValueError(f"more than {_CONFIG} bytes")
-        found = json.loads(file.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError, RecursionError) as problem:
-        reason = " ".join(str(problem).split())[:200]
-        raise SpecError(f"{str(file)!r} cannot be read: {reason}. Copy it again.") from problem
-    return found
-
-
-def _short(value: Any) -> str | None:
-    """A value of a stranger's file, as text of bounded length."""
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -2,6 +2,7 @@
 weights, with the settings that can be read from the shapes.
 """
 
+import importlib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,9 @@ from trials.weights.names import Matching, Shape, Shapes, match
 
 Build = Callable[[], nn.Module]
 Candidate = tuple[str, Build]  # as --arch takes it, and the model
-_HEADS = re.compile(r"(^|\.)(_?fc|linear|classifier|heads?|logits|last_linear|output|out)(\.|$)")
+_HEADS = re.compile(  # transformers have an output in each block, and layers in it
+    r"(^|\.)((_?fc|linear|classifier|heads?|logits|last_linear)(\.|$)|(output|out)\.$)"
+)
 _CONSTANTS: Shapes = {"normalize.mean": (3,), "normalize.std": (3,)}  # of RGB
 _SIZE = 32  # pixels a side; no shape of those that are matched depends on it
 _NEEDS = {"clip_vit_b32": "vision"}  # seconds to build: only where a name of the file has this
@@ -91,15 +94,18 @@ def fits(shapes: Shapes, candidates: Iterable[Candidate]) -> list[Fit]:
 
 
 def known(shapes: Shapes) -> Iterator[Candidate]:
-    """The models of the catalog that such weights could be of."""
-    head, stem = last_layer(shapes), first_layer(shapes)
+    """The models of the catalog that such weights could be of, with the settings that differ from
+    their defaults.
+    """
+    head = last_layer(shapes)
     classes = shapes[head][0] if head else 1
     for name in catalog.names("models"):
         settings = catalog.describe("models", name).settings
         part = _NEEDS.get(name)
         if "arch" in settings or (part and not any(part in key for key in shapes)):
             continue  # a library of architectures; or what no name speaks for
-        own = {"width": shapes[stem][0]} if stem and "width" in settings else {}
+        read = _settings_in(name, shapes)
+        own = {k: v for k, v in read.items() if v != settings[k].default}
         words = ",".join(f"{k}={v}" for k, v in own.items())
         build = partial(_built, name, classes, own)
         yield (f"{name}:{words}" if words else name), build
@@ -179,6 +185,19 @@ def fit(label: str, own: Shapes, shapes: Shapes) -> Fit:
         prefix=found.prefix,
         left_out=found.left_out,
     )
+
+
+def _settings_in(name: str, shapes: Shapes) -> dict[str, int]:
+    """What the shapes tell of a model's settings: by its own ``settings_in``, or the width, which
+    is the first layer's outputs.
+    """
+    module = importlib.import_module(catalog.find("models", name).__module__)
+    if hasattr(module, "settings_in"):
+        found: dict[str, int] = module.settings_in(shapes)
+        return found
+    stem = first_layer(shapes)
+    has = "width" in catalog.describe("models", name).settings
+    return {"width": shapes[stem][0]} if stem and has else {}
 
 
 def _is_there(end: str, shapes: Shapes) -> bool:

@@ -57,20 +57,6 @@ def test_json_has_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert found["fits"][0]["complete"] is True
 
 
-def test_a_hugging_face_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = {"model_type": "vit", "id2label": {"0": "cat", "1": "dog"}, "auto_map": {}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert inspected(tmp_path) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"folder        {tmp_path}: Hugging Face",
-        "model type    vit",
-        "classes       2",
-        'their names   ["cat", "dog"]',
-        "warning       config.json asks for code of its own (auto_map), which is never run",
-        "weights       no safetensors file; a .bin file is not opened here",
-    ]
-
-
 @pytest.mark.parametrize("what", ["absent", "text", "code", "page"])
 def test_what_cannot_be_read_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str

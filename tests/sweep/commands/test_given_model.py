@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import AutoModelForImageClassificati
 
 from results.store import Store
 from sweep import defend
+from sweep.commands.asked import sweep_of
 from sweep.commands.defend import prepare
 from sweep.commands.given_model import model_of
 from sweep.commands.image_size import image_size
@@ -263,3 +264,12 @@ def test_resolved_models_of_before_have_no_new_setting_in_their_id() -> None:
     for name in ("resnet18", "small_cnn", "torchvision", "timm", "own", "torchvision_resnet18"):
         config = catalog.resolve("models", MethodConfig(name))
         assert {"mean", "std"}.isdisjoint(config.identity()["params"])
+
+
+@pytest.mark.parametrize(("size", "pad"), [(32, 4), (224, 28)])
+def test_training_shifts_images_by_an_eighth_of_their_side(
+    trusted: Path, tmp_path: Path, size: int, pad: int
+) -> None:
+    (tmp_path / "m.pt").touch()
+    sweep = sweep_of(tmp_path / "m.pt", "torchvision:resnet18", trusted, size=size)
+    assert sweep.victims[0].dataset.params["pad"] == pad

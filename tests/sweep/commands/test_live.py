@@ -4,6 +4,7 @@ import copy
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from results.store import Store
 from sweep import defend, tune
+from sweep.commands import outputs
+from sweep.commands.asked import sweep_of
 from sweep.commands.given import as_files
 from sweep.commands.given_images import images_of
 from sweep.commands.rerun import rerun
@@ -386,6 +389,21 @@ def test_code_is_opened_only_where_it_is_what_was_written(tmp_path: Path) -> Non
     Path(params["code"]).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(SpecError, match=r"not the file that poisonsweep\.defend wrote"):
         catalog.find("models", "live")(10, 16, **params)
+
+
+def test_what_a_call_on_other_images_wrote_is_set_aside_with_its_results(tmp_path: Path) -> None:
+    out, made = tmp_path / "out", list[Path]()
+    for images in (FINE, TensorDataset(X.flip(0), Y)):
+        with as_files(Net(), images, out, "") as given:
+            sweep = sweep_of(given.model, given.arch, given.trusted, SPEC, size=16)
+        moved_to = outputs.settle(out, sweep, outputs.run_of(sweep), None)
+        made.append(given.trusted)
+    kept = {f.name for f in (out / "given").iterdir()}
+    assert moved_to == out / "previous-1" and made[1].name in kept and len(kept) == 3
+    assert made[0].name not in kept and (moved_to / "given" / made[0].name).is_file()
+    # a call on files leaves nothing there
+    outputs.settle(out, replace(sweep, victims=()), "another", None)
+    assert not (out / "given").exists() and made[1].name in {f.name for f in out.rglob("*.parquet")}
 
 
 def test_no_file_and_no_command_line_names_a_live_module(tmp_path: Path) -> None:
