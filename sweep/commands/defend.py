@@ -179,8 +179,8 @@ def begun(order: Order, reporter: ConsoleProgress | None) -> Path | None:
     if reporter and not math.isinf(order.minutes):
         reporter.say(
             "defenses are tried in turn, the cheapest first, for at most "
-            f"{order.minutes:g} minutes, or until one repairs the model; --minutes (in Python "
-            "minutes=) changes that"
+            f"{order.minutes:g} minutes (a third of it at least, if copies take longer), or until "
+            "one repairs the model; --minutes (in Python minutes=) changes that"
         )
     run = outputs.run_of(order.sweep)
     moved_to = outputs.settle(order.out, order.sweep, run, _earlier(order.out))

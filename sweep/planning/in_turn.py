@@ -21,7 +21,8 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     second, and so on.
 
     A defense of which nothing is worth its time costs only what it was given until then. What is
-    running when the time is up is finished.
+    running when the time is up is finished. Of the time a third is the defenses' own, however long
+    the models took that they build on: else nothing would come of these.
 
     Args:
         sweep: of grids; its defenses in the order in which they are tried.
@@ -31,6 +32,7 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
+    ends = max(ends, time.monotonic() + 60 * minutes / 3)
     rows = iter(_turns(sweep))
     while time.monotonic() < ends and not settled(store.records(sweep.name, "tuning"), sweep.rule):
         some = list(islice(rows, max(1, workers)))

@@ -1,6 +1,7 @@
 """Defenses in turn: whose turn it is, when it ends, and that what ends it is the copies' answer."""
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ def test_they_are_the_grids_own_configurations(store: Store) -> None:
 def test_nothing_is_tried_once_the_time_is_up(store: Store) -> None:
     found = list(in_turn(sweep_of(("fst", 2)), store, 1e-9, 2))
     assert len(found) == 2  # victims and copies
+
+
+def test_copies_that_take_all_the_time_leave_defenses_a_third_of_it(store: Store) -> None:
+    stages = in_turn(sweep_of(("fst", 9)), store, 0.6 / 60, 1)
+    assert len([next(stages), next(stages)]) == 2
+    time.sleep(0.7)
+    assert names(next(stages)) == ["fst"]
+    time.sleep(0.3)
+    assert list(stages) == []
 
 
 def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> Record:
