@@ -189,7 +189,9 @@ class TrialRuntime:
 
     def _attacker(self, victim: Victim, train: Images, number: int) -> AttackerView:
         """What the victim's attack of that number is handed, ``train`` being what is clean."""
-        before = replace(victim, attacks=victim.attacks[:number])
+        # the seed draws the reserve and what earlier attacks took; else poison is for every seed
+        seed = victim.seed if number or victim.reserve else 0
+        before = replace(victim, attacks=victim.attacks[:number], seed=seed)
         scope = {"attack": victim.attacks[number].name, "before": before.identity()}
         return AttackerView(
             train,
