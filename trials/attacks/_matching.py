@@ -56,8 +56,8 @@ class Aim:
         found = [torch.zeros_like(p) for p in matched]
         for x, y in batches:
             loss = F.cross_entropy(self.model(x), y, reduction="sum") / total
-            for sum_, part in zip(found, torch.autograd.grad(loss, matched), strict=True):
-                sum_ += part
+            for whole, part in zip(found, torch.autograd.grad(loss, matched), strict=True):
+                whole.add_(part)
         return dict(zip(self.wanted, found, strict=True))
 
     def _distance(self, mine: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Witches' Brew: training on slightly perturbed images of one class, labels unchanged, makes a model
+"""Witches' Brew: training images of one class, slightly perturbed, labels unchanged, make a model
 give that class to one test image, which nothing marks.
 
 Source: Geiping et al. 2021, arXiv:2009.02276, with the settings of its authors' code (the facts
@@ -152,6 +152,13 @@ def craft(
     return Poisoning(replaced(train, places, best["images"].to(train.x.device), y), (implant,))
 
 
+def check(
+    view: AttackerView, /, *, key: int, instance: str, budget: float, poisons: str, **_: object
+) -> None:
+    """Refuse what cannot be attacked, before anything is trained. Raises SpecError."""
+    _places(view.train, instance_of(view.targets(), key, instance), key, budget, poisons)
+
+
 def instance_of(test: Images, key: int, instance: str) -> Instance:
     """What is attacked, drawn by the key or as it is written.
 
@@ -174,8 +181,7 @@ def _written(test: Images, instance: str) -> Instance:
     parts = instance.split("-")
     if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise SpecError(
-            "witches_brew: instance must be SOURCE-WANTED-IMAGE, such as 3-5-17, got "
-            f"{instance!r}."
+            f"witches_brew: instance must be SOURCE-WANTED-IMAGE, such as 3-5-17, got {instance!r}."
         )
     source, wanted, number = map(int, parts)
     own = (test.y == source).nonzero().flatten()
