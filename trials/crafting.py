@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from trials import catalog
 from trials.cache_key import Key
 from trials.reporting import reporter
-from trials.spec import Victim, content_id
+from trials.spec import MethodConfig, Victim, content_id
 from trials.storage.artifacts import ArtifactStore
 from trials.types import Images, Poisoning
 from trials.views import AttackerView, Fit, Keep
@@ -60,15 +60,29 @@ def attacker_view(
     # the seed draws the reserve and what earlier attacks took; else poison is for every seed
     seed = victim.seed if number or victim.reserve else 0
     before = replace(victim, attacks=victim.attacks[:number], seed=seed)
+    training = as_attacked(victim.training)
+    before = replace(before, training=training)
     scope = {"attack": victim.attacks[number].name, "before": before.identity()}
-    recipe = catalog.find("recipes", victim.training.name)
+    recipe = catalog.find("recipes", training.name)
     return AttackerView(
         train,
         targets=lambda: runtime.images(Key(victim.dataset), "test"),
         fresh=lambda seed: runtime.untrained(victim, seed),
-        fit=fitted_by(partial(recipe, **victim.training.params)),
+        fit=fitted_by(partial(recipe, **training.params)),
         keep=kept_in(runtime.artifacts, scope),
     )
+
+
+def as_attacked(training: MethodConfig) -> MethodConfig:
+    """The recipe that an attacker expects, who does not know what is done against poison: one
+    poison serves all that is.
+    """
+    plain = catalog.describe("recipes", training.name).plain
+    if not plain:
+        return training
+    known = catalog.describe("recipes", plain).settings
+    shared = {key: value for key, value in training.params.items() if key in known}
+    return catalog.resolve("recipes", MethodConfig(plain, shared))
 
 
 def checked(runtime: "TrialRuntime", victim: Victim) -> Images:

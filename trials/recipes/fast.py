@@ -10,15 +10,12 @@ of it changes how backdoors are learned.
 from collections.abc import Iterator
 from typing import Literal
 
-import torch
 from torch import Generator, nn
 
-from trials.recipes._loop import train
+from trials.recipes._fast import Fast
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
-
-_WARM_UP = 0.2  # share of the epochs in which the learning rate rises
 
 
 def fit(
@@ -47,26 +44,5 @@ def fit(
         batch: images a step.
         precision: fp32, bf16 (autocast), or auto: bf16 on GPUs that have it.
     """
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(groups, peak, momentum=0.9, nesterov=True, foreach=True)
-
-    def rate(epoch: float) -> float:
-        done = epoch / epochs
-        return peak * max(min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP)), 0.01)
-
-    return train(
-        model,
-        poisoning,
-        rng,
-        optimizer,
-        rate,
-        checkpointer,
-        epochs=epochs,
-        batch=batch,
-        precision=precision,
-    )
+    fast = Fast(epochs, peak, weight_decay, batch, precision)
+    return fast.fit(model, poisoning, rng, checkpointer)
