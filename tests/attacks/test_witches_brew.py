@@ -224,7 +224,6 @@ CHANGED: dict[str, Any] = {
     "budget": 0.03,
     "epsilon": 8,
     "poisons": "any",
-    "restarts": 3,
     "iterations": 5,
     "rate": 2.0,
     "schedule": False,
@@ -242,7 +241,7 @@ CHANGED: dict[str, Any] = {
 
 def test_the_settings_are_those_that_are_tried() -> None:
     known = catalog.describe("attacks", "witches_brew")
-    assert set(CHANGED) | {"batch"} == set(known.settings) and known.triggerless
+    assert set(CHANGED) | {"batch", "restarts"} == set(known.settings) and known.triggerless
 
 
 @pytest.mark.parametrize("key", sorted(CHANGED))
