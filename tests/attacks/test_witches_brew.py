@@ -154,6 +154,29 @@ def test_the_score_is_that_of_the_8_bit_poison_and_below_that_of_clean_images(se
     assert scores[0] < scores[1]
 
 
+def test_a_step_on_the_poison_raises_the_class_wanted_on_the_image(seen: Seen) -> None:
+    made = seen.crafted(iterations=20, augment=False)
+    place, wanted = goal(made)
+    model = clone(seen.view.fresh(0)).eval()
+    model.load_state_dict(seen.kept["surrogate: seed 0, member 0"])
+    shown = to_float(digits.load("test", size=8).x[place : place + 1])
+    poison, labels = to_float(made.train.x[made.places]), made.train.y[made.places]
+    found = []
+    for x in (poison, to_float(few().x[made.places])):
+        stepped = clone(model).eval()
+        loss = torch.nn.functional.cross_entropy(stepped(x), labels)
+        parameters = list(stepped.parameters())
+        slopes = torch.autograd.grad(loss, parameters)
+        norm = torch.cat([g.flatten() for g in slopes]).norm()
+        with torch.no_grad():
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                parameter.sub_(1e-3 * slope / norm)  # as far for both
+            found.append(float(stepped(shown).log_softmax(1)[0, wanted]))
+    with torch.no_grad():
+        before = float(model(shown).log_softmax(1)[0, wanted])
+    assert found[0] > before and found[0] > found[1]
+
+
 def brew(**changes: Any) -> Brew:
     given: dict[str, Any] = {"epsilon": 24, "iterations": 8, "rate": 6.0, "schedule": True}
     given |= {"start": "normal", "optimizer": "sign_adam", "batch": 64, "shift": 0.0, "flip": False}
