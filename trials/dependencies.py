@@ -31,6 +31,19 @@ def filtering_of(victim: Victim) -> Trial:
     return catalog.resolve_trial(trial)
 
 
+def control_of(victim: Victim) -> Victim:
+    """The same victim, never attacked and trained on all rows, to hold its attacks against."""
+    return replace(victim, attacks=(), filter=None)
+
+
+def targeted_of(victim: Victim) -> Trial:
+    """The trial that says whether a victim's attacks without a trigger succeeded."""
+    trial = Trial(
+        game=MethodConfig("targeted"), victim=victim, method=None, trusted=0.0, seed=victim.seed
+    )
+    return catalog.resolve_trial(trial)
+
+
 def unfiltered(victim: Victim) -> Victim:
     """The same victim, trained on all rows."""
     return replace(victim, filter=None) if victim.filter else victim
@@ -113,4 +126,6 @@ def _direct(trial: Trial, trained: dict[str, Trial]) -> list[Trial]:
     if key not in trained:
         trained[key] = training_of(victim)
     copies = int(trial.game.params["copies"]) if trial.self_poisoning else 0
+    if trial.game.name == "targeted":
+        return [trained[key], training_of(control_of(victim))]
     return [trained[key], *(copy_of(trial, i) for i in range(copies))]

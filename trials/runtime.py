@@ -8,7 +8,7 @@ attack and the test set. Data filters have a ``DataView`` (and ``trials.filterin
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.cache_key import Key
-from trials.crafting import fitted_by, kept_in
-from trials.dependencies import copy_of, filtering_of, training_of, unfiltered
+from trials.crafting import attacker_view, fitted_by, kept_in
+from trials.dependencies import control_of, copy_of, filtering_of, training_of, unfiltered
 from trials.filtering import kept_of
 from trials.later import LATER
 from trials.once import Measured, Once
@@ -30,7 +30,7 @@ from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Copy, DefenderView, Images, Inspect, Poisoning, Repair
-from trials.views import AttackerView, DataView
+from trials.views import DataView
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -69,13 +69,20 @@ class DefenderContext:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorContext:
-    """What a game that judges is handed: attack and test set too, loaded when called for."""
+    """What a game that judges is handed: attack and test set too, loaded when called for.
+
+    Attributes:
+        trained: the victim, trained.
+        control: the same victim trained on the clean training set, by the same seed.
+    """
 
     fresh: Callable[[], nn.Module]
     fit: Callable[[nn.Module, Poisoning, Generator], Any]
     poisoning: Callable[[], Poisoning]
     test: Callable[[], Images]
     view: Callable[[], DefenderView]
+    trained: Callable[[], nn.Module]
+    control: Callable[[], nn.Module]
     repair: Repair | None
     inspect: Inspect | None
     rng: Callable[..., Generator]
@@ -131,6 +138,8 @@ class TrialRuntime:
             poisoning=lambda: self.poisoning(victim),
             test=lambda: self.images(Key(victim.dataset), "test").to(self.device),
             view=lambda: self.defender(trial).view,
+            trained=lambda: self._victim(Key(victim)),
+            control=lambda: self._victim(Key(control_of(victim))),
             repair=_in_role("defense", trial),
             inspect=_in_role("detector", trial),
             rng=self.rng(trial),
@@ -146,7 +155,7 @@ class TrialRuntime:
         return DataView(
             train=train.take(self.untrusted(trial)).to(self.device),
             trusted=trusted.to(self.device),
-            fresh=lambda seed: self._untrained(victim, seed),
+            fresh=lambda seed: self.untrained(victim, seed),
             fit=fitted_by(_bound("recipes", victim.training)),
             trained=lambda: self._victim(Key(victim)),
             keep=kept_in(self.artifacts, scope),
@@ -157,16 +166,17 @@ class TrialRuntime:
         it where the trusted images come from the reserve.
         """
         victim = unfiltered(trial.victim)
-        rows = torch.ones(len(self._trainable(victim)), dtype=torch.bool)
+        rows = torch.ones(len(self.trainable(victim)), dtype=torch.bool)
         if not victim.reserve:
             rows[self._trusted_places(victim, trial.trusted)] = False
         return rows.nonzero().flatten()
 
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
-        return self._untrained(victim, derive(victim.seed, "weights"))
+        return self.untrained(victim, derive(victim.seed, "weights"))
 
-    def _untrained(self, victim: Victim, seed: int) -> nn.Module:
+    def untrained(self, victim: Victim, seed: int) -> nn.Module:
+        """The victim's model before training, its weights drawn from the seed."""
         train = self.images(Key(victim.dataset), "train")
         with torch.random.fork_rng(devices=[]):
             # so that loading a model does not change what the trial draws next
@@ -184,24 +194,12 @@ class TrialRuntime:
         Raises:
             SpecError: m or the target of an attack is out of range, or too few images are left.
         """
-        view_of = functools.partial(self._attacker, unfiltered(victim))
-        whole = poisoned(self._trainable(victim), victim.attacks, victim.seed, view_of)
+        view_of = functools.partial(attacker_view, self, unfiltered(victim))
+        whole = poisoned(self.trainable(victim), victim.attacks, victim.seed, view_of)
         if victim.filter is None:
             return whole
         tensors, _ = self._artifact(filtering_of(victim), "filter's verdict")
         return kept_of(whole, tensors["kept"])
-
-    def _attacker(self, victim: Victim, train: Images, number: int) -> AttackerView:
-        """What the victim's attack of that number is handed, ``train`` being what is clean."""
-        before = replace(victim, attacks=victim.attacks[:number])
-        scope = {"attack": victim.attacks[number].name, "before": before.identity()}
-        return AttackerView(
-            train,
-            targets=lambda: self.images(Key(victim.dataset), "test"),
-            fresh=lambda seed: self._untrained(victim, seed),
-            fit=fitted_by(_bound("recipes", victim.training)),
-            keep=kept_in(self.artifacts, scope),
-        )
 
     def trusted(self, trial: Trial) -> Images:
         """The defender's images: clean, drawn from the reserve, or else from the unpoisoned
@@ -240,7 +238,8 @@ class TrialRuntime:
         )
         return order[round(victim.reserve * len(whole)) :].sort().values
 
-    def _trainable(self, victim: Victim) -> Images:
+    def trainable(self, victim: Victim) -> Images:
+        """The clean training set: all training images but the reserve."""
         whole = self.images(Key(victim.dataset), "train")
         return whole.take(self._trained_on(victim, whole)) if victim.reserve else whole
 

@@ -21,6 +21,7 @@ from results.report.html_table import ReportTable, report_table
 from results.report.provenance import counted, provenance, tracebacks
 from results.report.recommendation import Answer, answer
 from results.report.sections import sections
+from results.report.targeted import targeted_section
 from results.report.verdicts import Applied, headline, notes, verdict_of
 from results.selection.configurations import of_game, tasks
 from results.selection.labels import task_names
@@ -86,7 +87,7 @@ def _rendered(
         of_task = [w for w in found if w.task == task]
         told.append(answer(names[task], of_task, records, applied))
     answers = [] if applied and applied.winner is None else [a for a in told if a]
-    filters = filter_section(records)
+    filters, targeted = filter_section(records), targeted_section(records)
     lost = [r for r in records if r.status != "done"]
     return _page().render(
         title=title,
@@ -95,7 +96,7 @@ def _rendered(
         kinds_left=[report_table(_kinds.of(a.by_kind), _BY_KIND) for a in answers],
         short=_short(answers),
         nothing=_nothing(records, rule, applied),
-        only_filters=filters is not None and not answers and not applied,
+        no_defenses=bool(filters or targeted) and not answers and not applied,
         given=applied is not None,
         understood=_understood(applied),
         tasks=[
@@ -112,6 +113,7 @@ def _rendered(
             "Oracle: the least ASR on the test set, chosen with the real trigger",
         ),
         filters=filters,
+        targeted=targeted,
         several=sections(records, rule) if rule != "oracle" else None,
         failures=report_table(failures.table(records), "Failed and pruned"),
         failed=counted(lost),

@@ -6,7 +6,7 @@ from results.selection.configurations import SelectionTask, Tasks, of_game
 from results.stats.intervals import Interval
 from trials.spec import MethodConfig, Record, Scalar, Victim
 
-_BUDGET = ("m", "boost")
+_BUDGET = ("m", "boost", "budget")
 RULES_SAID = {
     "worst_kind_within_delta": "lowest ASR of the worst kind of trigger within Δ",
     "mean_within_delta": "lowest mean ASR over the kinds of trigger within Δ",

@@ -45,6 +45,38 @@ def wilson(rate: float, n: float, level: float = 0.95) -> Interval:
     return Interval(max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)))
 
 
+def clustered(
+    clusters: Sequence[Sequence[float]], draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Wilson's interval of a rate whose measurements come in clusters, such as several victims of
+    one poison.
+
+    Clusters are resampled (cluster bootstrap), which gives the variance of the rate; Wilson's
+    interval is that of as many independent measurements as have this variance. These are at least
+    the clusters and at most the measurements: a rate of 0 or 1 counts each cluster once.
+
+    Args:
+        clusters: hits in [0, 1], by cluster.
+        draws: resamples.
+        seed: of the resampling.
+        level: confidence, in (0, 1).
+
+    Raises:
+        ValueError: no clusters, an empty one, or a value outside [0, 1].
+    """
+    hits = np.array([math.fsum(cluster) for cluster in clusters], dtype=float)
+    sizes = np.array([len(cluster) for cluster in clusters], dtype=float)
+    if not len(sizes) or not sizes.all():
+        raise ValueError("a clustered rate needs at least one cluster, and none of them empty")
+    number, rate = len(sizes), float(hits.sum() / sizes.sum())
+    picks = np.random.default_rng(seed).integers(number, size=(draws, number))
+    resampled = hits[picks].sum(axis=1) / sizes[picks].sum(axis=1)
+    # the bootstrap's variance of a mean is too small by (number - 1) / number
+    variance = float(resampled.var()) * number / max(1, number - 1)
+    alone = rate * (1 - rate) / variance if variance > 0 else 0.0
+    return wilson(rate, min(float(sizes.sum()), max(float(number), alone)), level)
+
+
 def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation; the latter is None for a single value, which has no
     spread.

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from results.comparison.filtered_sets import filtered_sets
+from results.comparison.targeted_success import targeted_success
 from results.report.recommendation import of_given
 from results.selection.copies import doubts
 from results.selection.fronts import fronts_of
@@ -19,7 +20,7 @@ from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
 from results.store.queries import Failure, SweepRow
-from sweep.cli import filter_views
+from sweep.cli import filter_views, targeted_views
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
 from sweep.console.terminal import Hanging, Plain, shown
@@ -76,8 +77,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     """The winner of each defense, the overall one first."""
     records = _records(store, name)
     found = winners(records, rule)
-    if not found and (filtered := filtered_sets(records)):
-        filter_views.best(filtered, as_json)
+    if not found and _without_defenses(records, as_json):
         return
     if not found:
         raise SpecError(
@@ -124,6 +124,17 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     for text in dict.fromkeys(doubted):
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole story: poisonsweep report.", highlight=False)
+
+
+def _without_defenses(records: list[Record], as_json: bool) -> bool:
+    """Print the best of a sweep that runs no defense; False where it is no such sweep."""
+    if targeted := targeted_success(records):
+        targeted_views.best(targeted, as_json)
+    elif filtered := filtered_sets(records):
+        filter_views.best(filtered, as_json)
+    else:
+        return False
+    return True
 
 
 def _print_kinds(console: Plain, w: Winner) -> None:

@@ -13,9 +13,10 @@ from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from sweep.execution import process_pool
 from sweep.execution.opening import as_begun
-from sweep.planning import expansion, filtering
+from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
+from sweep.spec.games import TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial
@@ -58,7 +59,7 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     lines = [line("victims", expansion.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
-    lines += [line(*row) for row in _filters(sweep)]
+    lines += [line(*row) for row in chain(_targeted(sweep), _filters(sweep))]
     for defense in sweep.defenses if sweep.game != "training" else ():
         if defense.strategy == "search":
             mine = [
@@ -92,6 +93,13 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     else:
         exact = {}
     return lines + [exact.get(x.what, x) for x in _at_most(sweep)]
+
+
+def _targeted(sweep: Sweep) -> Iterator[tuple[str, list[Trial]]]:
+    """A row for the controls of attacks without a trigger, and one for what was misled."""
+    if sweep.game == TARGETED:
+        yield "controls", targeted.controls(sweep)
+        yield "targeted images", targeted.measured(sweep)
 
 
 def _filters(sweep: Sweep) -> Iterator[tuple[str, list[Trial], str]]:
@@ -173,7 +181,8 @@ def _at_most(sweep: Sweep) -> Iterator[Line]:
 def _asked(sweep: Sweep) -> str:
     """What the sweep asks for, as far as its game has it."""
     words = [_count(len(sweep.victims), "victim")]
-    if sweep.game != "training":
+    victims_alone = sweep.game in ("training", TARGETED)
+    if not victims_alone:
         words += [f"r = {_list(sweep.trusted)}", _count(len(sweep.seeds), "seed")]
     if sweep.game == "tuning":
         copies = int(
@@ -182,7 +191,7 @@ def _asked(sweep: Sweep) -> str:
         words.append(
             "1 self-poisoned copy each" if copies == 1 else f"{copies} self-poisoned copies each"
         )
-    return ", ".join([*words, *([f"Δ = {sweep.delta:.1%}"] if sweep.game != "training" else [])])
+    return ", ".join([*words, *([] if victims_alone else [f"Δ = {sweep.delta:.1%}"])])
 
 
 def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:

@@ -15,12 +15,13 @@ from sweep.planning.detection import detections
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
+from trials.crafting import checked
 from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
 from trials.spec import MethodConfig, SpecError, Trial, Victim
-from trials.types import Images
+from trials.types import Images, Poisoning
 
 
 def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
@@ -117,11 +118,8 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
     """The victim's model before training and the shape of an image, once everything that it needs
     was looked at.
     """
-    poisoning, model, ctx = (
-        runtime.poisoning(victim),
-        runtime.fresh(victim),
-        runtime.evaluator(training_of(victim)),
-    )
+    model, ctx = runtime.fresh(victim), runtime.evaluator(training_of(victim))
+    poisoning = _uncrafted(victim, runtime)
     _enough(poisoning.train)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
         for _ in ctx.fit(model, poisoning, torch.Generator()):
@@ -132,6 +130,13 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
     if victim.attacks:  # judged on a test set: its absence must not be found after training
         ctx.test()
     return model, poisoning.train.x.shape[1:]
+
+
+def _uncrafted(victim: Victim, runtime: TrialRuntime) -> Poisoning:
+    """The training set with the attacks in it; without them where they can be checked uncrafted."""
+    if any(catalog.find_check("attacks", a.name) for a in victim.attacks):
+        return Poisoning(checked(runtime, victim))
+    return runtime.poisoning(victim)
 
 
 def _enough(train: Images) -> None:

@@ -8,12 +8,13 @@ from itertools import chain
 from typing import Any
 
 from results.store import Store
-from sweep.planning import expansion, filtering
+from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.sweep_file import WITHOUT_DEFENSES, Defense, Sweep
+from sweep.spec.games import TARGETED, WITHOUT_DEFENSES
+from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
 
@@ -26,6 +27,9 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 
     What configurations build on is known at once: those stages are the levels of its graph.
     """
+    if sweep.game == TARGETED:
+        yield from targeted_stages(sweep)
+        return
     yield from made_first(sweep)
     if sweep.game == "filtering":
         yield from filtered_stages(sweep)
@@ -51,6 +55,16 @@ def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     yield [ListStrategy("filters", first)]
     yield [ListStrategy("filters, other settings", rest)]
     yield [ListStrategy("victims, trained on what is kept", filtering.trainings(victims))]
+
+
+def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
+    """The stages of attacks without a trigger: controls, and of each poison one victim, which makes
+    it; its other victims; and what they were misled to.
+    """
+    first, rest = targeted.first_and_rest(sweep)
+    yield [ListStrategy("controls", targeted.controls(sweep)), ListStrategy("victims", first)]
+    yield [ListStrategy("victims of poison that is there", rest)]
+    yield [ListStrategy("targeted images", targeted.measured(sweep))]
 
 
 def made_first(sweep: Sweep) -> Iterator[list[Strategy]]:

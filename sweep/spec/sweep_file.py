@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from results.selection.rules import DEFAULT_RULE
-from results.selection.winners import RULES
 from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
-from sweep.spec.filters import Filter, check_filters, filter_of
+from sweep.spec.filters import Filter, filter_of
+from sweep.spec.games import WITHOUT_DEFENSES, check_game
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims_of
@@ -24,8 +24,6 @@ STRATEGIES = ("grid", "one_at_a_time", "search")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 MOST_COPIES = 100
 MOST_TABLES = 1000  # of defenses, detectors, filters or self-poisonings
-GAMES = ("tuning", "robustness", "training", "filtering")
-WITHOUT_DEFENSES = ("training", "filtering")
 MOST_BYTES = 2**20  # of a sweep's file
 MOST_PARTS = 100  # of a dotted key
 OBJECTIVES = ("asr", "cda_loss", "seconds")
@@ -79,7 +77,7 @@ class Sweep:
     self_poisoning: tuple[Mapping[str, Any], ...] = ({},)
     rule: str = DEFAULT_RULE
     # tuning; robustness: every configuration on the real attack; training: only victims;
-    # filtering: data filters on the victims' training sets
+    # filtering: data filters on the victims' training sets; targeted: attacks without a trigger
     game: str = "tuning"
     # each victim for itself, or once on a clean one, whose winners all victims get (clean)
     tune_on: str = "each"
@@ -195,7 +193,7 @@ def _check(sweep: Sweep) -> None:
             raise SpecError(f"{f.name} must be {ACCEPTED[hint]}, got {getattr(sweep, f.name)!r}.")
     if not sweep.name.isprintable() or not 0 < len(sweep.name) <= 100:
         raise SpecError("name must have 1 to 100 characters, all printable.")
-    _check_game(sweep)
+    check_game(sweep)
     for r in sweep.trusted:
         if not 0 < r <= 1:
             hint = f" It is a fraction: write {r / 100:g} for {r:g} %." if 1 < r <= 100 else ""
@@ -204,25 +202,6 @@ def _check(sweep: Sweep) -> None:
     names = [d.name for d in sweep.defenses]
     for repair in chain.from_iterable(d.repairs for d in sweep.detectors):
         one_of("defense in repairs", repair, names)
-
-
-def _check_game(sweep: Sweep) -> None:
-    """What goes with which game."""
-    one_of("game", sweep.game, list(GAMES))
-    one_of("tune_on", sweep.tune_on, ["each", "clean"])
-    one_of("asr_of", sweep.asr_of, ["max", "mean", "min"])
-    if sweep.tune_on == "clean" and all(v.attacks for v in sweep.victims):
-        raise SpecError(
-            'tune_on = "clean" needs a clean victim: put "none" into the list of attacks.'
-        )
-    if sweep.detectors and sweep.game != "tuning":
-        raise SpecError(
-            'detectors are given the winners\' repaired models, so they need game = "tuning".'
-        )
-    check_filters(sweep.game, sweep.filters, bool(sweep.defenses), sweep.victims)
-    # oracle reads the real attack
-    rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]
-    one_of("rule", sweep.rule, rules)
 
 
 def _check_copies(sweep: Sweep) -> None:

@@ -16,7 +16,8 @@ from trials.spec import SpecError
 from trials.types import Images, Poisoning
 
 TARGET = 2
-VERBS = {n: catalog.describe("attacks", n).verb for n in catalog.names("attacks")}
+KNOWN = [catalog.describe("attacks", n) for n in catalog.names("attacks")]
+VERBS = {attack.name: attack.verb for attack in KNOWN if not attack.triggerless}
 NAMES = [n for n, verb in VERBS.items() if verb in ("poison", "craft")]
 CRAFTING = {"rounds": 20}  # short
 

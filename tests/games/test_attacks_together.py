@@ -147,12 +147,7 @@ def test_an_attack_without_a_trigger_is_counted_on_its_own_images() -> None:
             Implant(goal.places[:0], TriggerGoal(lambda x, _: x, 9), name="trigger"),
         ),
     )
-    found = Attacks(mixed, data, "mean").measure(model)
-    assert found == {
-        "asr": pytest.approx(5 / 6),
-        "asr/instances": pytest.approx(2 / 3),
-        "asr/trigger": 1.0,
-    }
+    assert Attacks(mixed, data, "mean").measure(model) == {"asr": 1.0}  # of the trigger alone
 
 
 class ReadsTheLabel(nn.Module):

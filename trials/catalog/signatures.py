@@ -5,6 +5,9 @@ A file may declare, as constants:
         detector runs on a model once, and gets the suspect itself in the repaired one's place.
     REJECTS = True: a data filter that says itself which rows it would remove, so that a sweep may
         write reject = "own".
+    TRIGGERLESS = True: an attack on certain test images as they are; it has no trigger, so no ASR.
+    PLAIN = "fast": a recipe that is that one and something against poison besides; an attacker who
+        does not know trains as that one, with the settings that both have.
     NEEDS = frozenset({"stages"}): what a defense, detector or filter needs of a model, names in
         ``trials.catalog.NEEDS``. A sweep that puts it on a model without is refused before anything
         runs.
@@ -27,7 +30,16 @@ from trials import spec
 from trials.catalog.method_kinds import FAMILIES, KINDS, NEEDS, unknown
 from trials.spec import ClassMap, Location, Range, Scalar
 
-_DECLARED = ("ADDED_LATER", "COMPARES", "DEFAULTS", "FAMILY", "NEEDS", "REJECTS")
+_DECLARED = (
+    "ADDED_LATER",
+    "COMPARES",
+    "DEFAULTS",
+    "FAMILY",
+    "NEEDS",
+    "PLAIN",
+    "REJECTS",
+    "TRIGGERLESS",
+)
 Defaults = Mapping[str, Mapping[str, Mapping[str, Scalar]]]
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _ALIASES = {n: v for n, v in vars(spec).items() if get_origin(v) is Annotated}
@@ -73,6 +85,8 @@ class Method:
     deviation: str
     settings: Mapping[str, Setting]
     compares: bool = False  # a detector that is given the repaired model too (COMPARES = True)
+    triggerless: bool = False  # an attack without a trigger (TRIGGERLESS = True)
+    plain: str = ""  # the recipe that an attacker takes a recipe for (PLAIN)
     rejects: bool = False  # a filter that has a rule of its own (REJECTS = True)
     needs: frozenset[str] = frozenset()  # what it needs of a model (NEEDS)
     added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
@@ -115,6 +129,8 @@ def read(kind: str, name: str, path: Path) -> Method:
         _paragraph(text, "Deviation"),
         settings,
         compares=bool(constants.get("COMPARES", False)),
+        plain=str(constants.get("PLAIN", "")),
+        triggerless=bool(constants.get("TRIGGERLESS", False)),
         rejects=bool(constants.get("REJECTS", False)),
         needs=_names("NEEDS", constants, NEEDS),
         added_later=_names("ADDED_LATER", constants, settings),

@@ -1,4 +1,8 @@
-"""How far the attacks on a victim succeed: each by itself, and all of them as one number."""
+"""How far the attacks on a victim succeed: each by itself, and all of them as one number.
+
+This is of attacks with a trigger. Success of an attack on certain images is no ASR, and is measured
+by the game ``targeted``.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
@@ -6,7 +10,7 @@ from statistics import fmean
 from torch import Tensor, nn
 
 from trials.metrics import hit_rate, predictions
-from trials.types import Cases, Images, Poisoning, TriggerGoal
+from trials.types import Cases, Images, InstanceGoal, Poisoning, TriggerGoal
 
 # name -> what makes one ASR of those of several attacks
 RULES: Mapping[str, Callable[[Iterable[float]], float]] = {"max": max, "mean": fmean, "min": min}
@@ -22,9 +26,10 @@ class Attacks:
     """
 
     def __init__(self, poisoning: Poisoning, test: Images, rule: str = "max") -> None:
-        self.cases: dict[str, Cases] = {i.name: i.goal.cases(test) for i in poisoning.implants}
+        implants = poisoning.implants
+        goals = {i.name: i.goal for i in implants if not isinstance(i.goal, InstanceGoal)}
+        self.cases: dict[str, Cases] = {name: goal.cases(test) for name, goal in goals.items()}
         self._rule, self._test = RULES[rule], test
-        goals = {i.name: i.goal for i in poisoning.implants}
         self._targets = {n: g.target for n, g in goals.items() if isinstance(g, TriggerGoal)}
 
     @property

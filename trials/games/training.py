@@ -22,7 +22,8 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
     none).
 
     Of several attacks ``asr`` is the largest, each has its own ``asr/NAME``, and ``cross/A/B`` says
-    how often the trigger of A leads to the target of B.
+    how often the trigger of A leads to the target of B. An attack without a trigger has no ASR: the
+    game ``targeted`` measures it.
     """
     model, poisoning = ctx.fresh(), ctx.poisoning()
     for step, steps, loss in ctx.fit(model, poisoning, ctx.rng("training")):
@@ -34,14 +35,16 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
         metrics["cda_train"] = accuracy(model, poisoning.train)
     else:
         metrics |= {"cda": accuracy(model, test), "n_clean": len(test)}
-        if ctx.attacked:
-            metrics |= _attacked(model, poisoning, test)
+        attacks = Attacks(poisoning, test)
+        if attacks.cases:
+            metrics |= _attacked(model, poisoning, test, attacks)
     ctx.save(model, metrics)
     return metrics
 
 
-def _attacked(model: nn.Module, poisoning: Poisoning, test: Images) -> dict[str, float]:
-    attacks = Attacks(poisoning, test)
+def _attacked(
+    model: nn.Module, poisoning: Poisoning, test: Images, attacks: Attacks
+) -> dict[str, float]:
     clean = {
         name: success(model, Cases(test.x[cases.places], cases.wanted, cases.places))
         for name, cases in attacks.cases.items()

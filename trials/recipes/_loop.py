@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.recipes._control import Intruder
+from trials.recipes._countermeasure import Countermeasure
 from trials.storage.checkpoint import Checkpointer
 from trials.train import augment, shuffled, to_float
-from trials.types import Poisoning
+from trials.types import Images, Poisoning
 
 PROGRESS_SECONDS = 5.0  # between two reports within an epoch; the loss is fetched from the GPU
+
+
+_PLAIN = Countermeasure()
 
 
 def train(
@@ -30,6 +33,7 @@ def train(
     epochs: int,
     batch: int,
     precision: str,
+    counter: Countermeasure = _PLAIN,
 ) -> Iterator[tuple[int, int, float]]:
     """Train ``model`` in place; yield (steps done, steps in all, mean loss of the epoch).
 
@@ -51,6 +55,7 @@ def train(
         epochs: passes over the data; a smaller last batch is dropped if there are others.
         batch: images a step.
         precision: auto, fp32 or bf16.
+        counter: what is done against poison, in all steps but an attacker's.
 
     Raises:
         ArithmeticError: a loss is not finite.
@@ -60,14 +65,10 @@ def train(
     # In bf16 on the CPU the backward pass of channels-last convolutions is many times slower.
     layout = torch.contiguous_format if low and device.type == "cpu" else torch.channels_last
     model.to(memory_format=layout)
-    data = poisoning.train
-    if _has_room(data.x, device):
-        data = data.to(device)
+    data = _placed(poisoning.train, device)
     index = _boosted(poisoning).to(data.y.device)
-    is_frozen = torch.zeros(len(data), dtype=torch.bool, device=data.y.device)
-    frozen = [implant for implant in poisoning.implants if implant.frozen]
-    for implant in frozen:
-        is_frozen[implant.places.to(data.y.device)] = True
+    is_frozen = _frozen(poisoning).to(data.y.device)
+    frozen = any(implant.frozen for implant in poisoning.implants)
     batches = shuffled(index, batch, rng)
     steps = len(index) // min(batch, len(index))
     intruder = Intruder(model, optimizer, poisoning.controlled) if poisoning.controlled else None
@@ -78,25 +79,27 @@ def train(
     ]
     yield from reports
     for epoch in range(len(reports), epochs):
+        if (allowed := counter.epoch(epoch, model, data, rng)) is not None:
+            index = index[torch.isin(index, allowed.to(index.device))]  # for good
+            batches = shuffled(index, batch, rng)
         model.train()
         told = time.monotonic()
         losses: list[Tensor] = []
         for step, places in enumerate(islice(batches, steps)):
             turn = intruder if (epoch * steps + step) % 2 else None
             acting = turn.optimizer if turn else optimizer
-            for group in acting.param_groups:
-                group["lr"] = rate(epoch + step / steps)
-            stored, y = data.x[places], data.y[places]
-            x = augment(stored, rng, data.pad, data.flip)
-            if frozen:
-                x = torch.where(is_frozen[places][:, None, None, None], stored, x)
+            _set_rate(acting, rate(epoch + step / steps))
+            own = _PLAIN if turn else counter
+            stored, y = own.images(data.x[places], places, rng), data.y[places]
+            x = _augmented(stored, data, is_frozen[places] if frozen else None, rng)
             if turn:
                 x, y = turn.begin(x, y, places)
             x, y = to_float(x.to(device)).contiguous(memory_format=layout), y.to(device)
             acting.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext():
-                loss = F.cross_entropy(model(x), y)
+                loss = own.loss(model, x, y, rng)
             loss.backward()  # type: ignore[no-untyped-call]
+            own.gradient(model, rng)
             (turn or acting).step()
             losses.append(loss.detach())
             if time.monotonic() - told >= PROGRESS_SECONDS:
@@ -112,6 +115,31 @@ def train(
         yield reports[-1]
     model.to(memory_format=torch.channels_last)
     model.eval()
+
+
+def _placed(data: Images, device: torch.device) -> Images:
+    """The data on the device, if it has room for them."""
+    return data.to(device) if _has_room(data.x, device) else data
+
+
+def _frozen(poisoning: Poisoning) -> Tensor:
+    """bool (n,): the images that are not augmented."""
+    found = torch.zeros(len(poisoning.train), dtype=torch.bool)
+    for implant in poisoning.implants:
+        if implant.frozen:
+            found[implant.places.cpu()] = True
+    return found
+
+
+def _augmented(stored: Tensor, data: Images, frozen: Tensor | None, rng: Generator) -> Tensor:
+    """The batch augmented, but for frozen images, bool (n,)."""
+    x = augment(stored, rng, data.pad, data.flip)
+    return x if frozen is None else torch.where(frozen[:, None, None, None], stored, x)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _boosted(poisoning: Poisoning) -> Tensor:

@@ -10,17 +10,14 @@ of it changes how backdoors are learned.
 from collections.abc import Iterator
 from typing import Literal
 
-import torch
 from torch import Generator, nn
 
 from trials.classifier import Classifier
-from trials.recipes._loop import train
+from trials.recipes._fast import Fast
 from trials.spec import Location, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
 from trials.weights.files import load_weights
-
-_WARM_UP = 0.2  # share of the epochs in which the learning rate rises
 
 
 def fit(
@@ -59,26 +56,5 @@ def fit(
         head = {id(p) for p in Classifier(model).head.parameters()}
         last = [name for name, p in model.named_parameters() if id(p) in head]
         load_weights(model, start, may_differ=last)
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(groups, peak, momentum=0.9, nesterov=True, foreach=True)
-
-    def rate(epoch: float) -> float:
-        done = epoch / epochs
-        return peak * max(min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP)), 0.01)
-
-    return train(
-        model,
-        poisoning,
-        rng,
-        optimizer,
-        rate,
-        checkpointer,
-        epochs=epochs,
-        batch=batch,
-        precision=precision,
-    )
+    fast = Fast(epochs, peak, weight_decay, batch, precision)
+    return fast.fit(model, poisoning, rng, checkpointer)

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from results.stats.intervals import bootstrap, mean_sd, wilson
+from results.stats.intervals import bootstrap, clustered, mean_sd, wilson
 
 RATES, COUNTS = st.floats(0, 1), st.integers(1, 10_000)
 
@@ -67,3 +68,32 @@ def test_bootstrap_holds_the_mean_repeats_itself_and_moves_with_the_values() -> 
     assert bootstrap(values) == (low, high)
     assert bootstrap([v + 0.5 for v in values]) == pytest.approx((low + 0.5, high + 0.5))
     assert bootstrap([0.2]) == (0.2, 0.2)
+
+
+def test_a_clustered_rate_is_as_sure_as_its_clusters_are_independent() -> None:
+    alike = [[1.0] * 5] * 12 + [[0.0] * 5] * 8  # 20 clusters of five that are always the same
+    found, of_clusters, of_all = clustered(alike), wilson(0.6, 20), wilson(0.6, 100)
+    assert found.low == pytest.approx(of_clusters.low, abs=0.01)
+    assert found.high == pytest.approx(of_clusters.high, abs=0.01)
+    rng = np.random.default_rng(0)
+    drawn = [list(map(float, rng.random(5) < 0.6)) for _ in range(400)]
+    rate = float(np.mean(drawn))
+    free, wide = clustered(drawn), wilson(rate, 400)
+    assert free.high - free.low < 0.6 * (wide.high - wide.low)
+    single = [[value[0]] for value in alike]
+    assert clustered(single) == wilson(0.6, 20)
+    assert of_all.low > found.low
+
+
+def test_a_clustered_rate_without_spread_counts_each_cluster_once() -> None:
+    assert clustered([[0.0] * 9] * 4) == wilson(0.0, 4)
+    assert clustered([[1.0, 1.0], [1.0]]) == wilson(1.0, 2)
+    assert clustered([[0.0, 1.0]]) == wilson(0.5, 1)
+
+
+def test_a_clustered_rate_is_the_same_each_time_and_needs_clusters() -> None:
+    some = [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
+    assert clustered(some) == clustered(some)
+    for wrong in ([], [[1.0], []]):
+        with pytest.raises(ValueError, match="at least one cluster"):
+            clustered(wrong)

@@ -21,7 +21,10 @@ ATTACKS: dict[str, dict[str, Any]] = {"pcb": {}, "adv": {"m": 60, "steps": 2}}
 
 @pytest.fixture
 def spec() -> dict[str, Any]:
-    attacks = [{"name": a, **ATTACKS.get(a, {"m": 60})} for a in catalog.names("attacks")]
+    triggered = [
+        a for a in catalog.names("attacks") if not catalog.describe("attacks", a).triggerless
+    ]
+    attacks = [{"name": a, **ATTACKS.get(a, {"m": 60})} for a in triggered]
     attacks.append({"name": "badnets", "m": 60, "pipeline": "release"})
     steps = {"steps": 6, "batch": 16}
     defenses = [

@@ -1,0 +1,61 @@
+"""Attacks without a trigger: how often newly trained victims give the class wanted, beside models
+that were never attacked. This is no ASR, and stands in no column with one.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from results.comparison.targeted_success import KEY, TargetedSuccess, targeted_success
+from results.selection.labels import attack, percents, value
+from results.tables._columns import frame, points
+from trials.spec import Record
+
+COLUMNS = (
+    *("dataset", "model", "attack", "epsilon", "training", "poisoned images"),
+    *("success (%)", "95 % interval (%)", "control (%)", "95 % interval of the control (%)"),
+    *("intervals apart", "mean probability of the class wanted (%)", "its control (%)"),
+    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "failed", "attack's settings"),
+)
+
+
+def table(records: Sequence[Record], /) -> pd.DataFrame:
+    """One row an attack with its settings, over its keys and victims; what misleads most first."""
+    return frame([_row(t) for t in targeted_success(records)], COLUMNS)
+
+
+def settings_of(t: TargetedSuccess) -> str:
+    """The attacks' settings, but for what is attacked."""
+    said = []
+    for one in t.victim.attacks:
+        said += [f"{k} = {value(v)}" for k, v in one.params.items() if k not in KEY]
+    return ", ".join(said)
+
+
+def _row(t: TargetedSuccess) -> dict[str, object]:
+    victim = t.victim
+    known: dict[str, object] = {
+        "dataset": victim.dataset.name,
+        "model": victim.model.name,
+        "attack": attack(victim),
+        "epsilon": victim.attacks[0].params.get("epsilon"),
+        "training": victim.training.name,
+        "failed": t.failed,
+        "attack's settings": settings_of(t) or None,
+    }
+    if not t.records:
+        return known
+    return known | {
+        "poisoned images": round(t.rate("m")),
+        "success (%)": points(t.rate("success")),
+        "95 % interval (%)": percents(t.interval("success")),
+        "control (%)": points(t.rate("success_control")),
+        "95 % interval of the control (%)": percents(t.interval("success_control")),
+        "intervals apart": t.apart,
+        "mean probability of the class wanted (%)": points(t.rate("wanted")),
+        "its control (%)": points(t.rate("wanted_control")),
+        "keys": t.keys,
+        "victims": len(t.records),
+        "CDA (%)": points(t.rate("cda")),
+        "CDA lost (pp)": points(t.cda_loss),
+    }

@@ -1,0 +1,81 @@
+"""Attacks without a trigger of a sweep, for people and programs."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from results.comparison.targeted_success import KEY, TargetedSuccess
+from results.stats.intervals import Interval
+from sweep.console.grid import Grid
+from sweep.console.terminal import Plain
+from trials.spec import SpecError
+
+
+def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
+    """Each attack, the one that misleads most first.
+
+    Raises SpecError where none was measured yet.
+    """
+    measured = [t for t in found if t.records]
+    if not measured:
+        raise SpecError(
+            "no victim of an attack without a trigger is measured yet: run the sweep first "
+            "('poisonsweep status' shows how far it is)."
+        )
+    if as_json:
+        print(json.dumps([_plain(t) for t in measured], indent=1))
+        return
+    console = Plain()
+    console.print(
+        "Success: share of victims, trained anew, that give the targeted image the class wanted; "
+        "intervals at 95 % over keys. Control: the same without poison.",
+        highlight=False,
+    )
+    heads = ("attack", "training", "success", "control", "keys", "victims", "CDA", "loss")
+    table = Grid(*heads, words={"attack", "training"})
+    for t in measured:
+        table.add(
+            _name(t),
+            t.victim.training.name,
+            f"{t.rate('success'):.0%} {_band(t.interval('success'))}",
+            f"{t.rate('success_control'):.0%} {_band(t.interval('success_control'))}",
+            t.keys,
+            len(t.records),
+            f"{t.rate('cda'):.1%}",
+            f"{t.cda_loss:+.1%}",
+        )
+    console.print(table)
+    console.print("All settings: --json. The whole table: poisonsweep report.", highlight=False)
+
+
+def _name(t: TargetedSuccess) -> str:
+    first = t.victim.attacks[0]
+    told = [f"{k} {v}" for k in ("budget", "epsilon") if (v := first.params.get(k)) is not None]
+    return " ".join([first.name, *told])
+
+
+def _band(interval: Interval) -> str:
+    return f"[{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+
+
+def _plain(t: TargetedSuccess) -> dict[str, Any]:
+    attacks = []
+    for one in t.victim.attacks:
+        shared = {k: v for k, v in one.params.items() if k not in KEY}
+        attacks.append({"name": one.name, "settings": shared})
+    return {
+        "attacks": attacks,
+        "dataset": t.victim.dataset.name,
+        "model": t.victim.model.name,
+        "training": {"name": t.victim.training.name, **t.victim.training.params},
+        "success": t.rate("success"),
+        "interval": t.interval("success")._asdict(),
+        "success_control": t.rate("success_control"),
+        "interval_control": t.interval("success_control")._asdict(),
+        "apart": t.apart,
+        "keys": t.keys,
+        "victims": len(t.records),
+        "failed": t.failed,
+        "cda": t.rate("cda"),
+        "cda_loss": t.cda_loss,
+    }

@@ -1,0 +1,156 @@
+"""How well poison's gradient of the training loss matches the one that an attacker wants, and the
+slope of that in the poison's pixels.
+
+The slope takes two passes. The first gives the gradient g of all poisons, batch by batch. With v
+for the slope of the match in g, the second differentiates the loss's derivative along v, forward
+through the parameters and then backward to the pixels: exactly what differentiating g itself would
+give, in less time and memory, and batches add up to what one batch of all would give.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+
+Batch = tuple[Tensor, Tensor]  # images float (n, c, h, w) in [0, 1], and their labels int64 (n,)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A surrogate in eval mode with the gradient that poison is to have on it.
+
+    Attributes:
+        model: the surrogate.
+        wanted: by parameter, the gradient of the attacker's loss; the parameters that are matched.
+        measure: ``cosine``: 1 minus the cosine over all parameters together; ``layers``: the mean
+            of that over parameters; ``product``: minus the scalar product, over the wanted
+            gradient's square; ``squared``: the squared distance, over the same.
+    """
+
+    model: nn.Module
+    wanted: Mapping[str, Tensor]
+    measure: str
+
+    def match(self, batches: Sequence[Batch]) -> float:
+        """How far the gradient of all batches together is from the wanted one; lower is nearer."""
+        return float(self._distance(self._gradient(batches)).item())
+
+    def slope(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+        """What ``match`` gives, a scalar, and its gradient in the images, as these."""
+        mine = {name: g.requires_grad_() for name, g in self._gradient(batches).items()}
+        distance = self._distance(mine)
+        along = dict(zip(mine, torch.autograd.grad(distance, list(mine.values())), strict=True))
+        total = sum(len(y) for _, y in batches)
+        slopes = [self._derivative(x, y, along) * (len(y) / total) for x, y in batches]
+        return distance.detach(), torch.cat(slopes)
+
+    def _gradient(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Of the mean training loss of all images, by parameter that is matched."""
+        held = dict(self.model.named_parameters())
+        matched = [held[name] for name in self.wanted]
+        total = sum(len(y) for _, y in batches)
+        found = [torch.zeros_like(p) for p in matched]
+        for x, y in batches:
+            loss = F.cross_entropy(self.model(x), y, reduction="sum") / total
+            for whole, part in zip(found, torch.autograd.grad(loss, matched), strict=True):
+                whole.add_(part)
+        return dict(zip(self.wanted, found, strict=True))
+
+    def _distance(self, mine: Mapping[str, Tensor]) -> Tensor:
+        pairs = [(mine[name], wanted) for name, wanted in self.wanted.items()]
+        products = torch.stack([(a * b).sum() for a, b in pairs])
+        squares = torch.stack([(a * a).sum() for a, _ in pairs])
+        theirs = torch.stack([(b * b).sum() for _, b in pairs])
+        if self.measure == "cosine":
+            return 1 - products.sum() / (squares.sum() * theirs.sum()).sqrt().clamp(min=1e-30)
+        if self.measure == "layers":
+            return (1 - products / (squares * theirs).sqrt().clamp(min=1e-30)).mean()
+        if self.measure == "product":
+            return -products.sum() / theirs.sum()
+        return (squares.sum() - 2 * products.sum() + theirs.sum()) / theirs.sum()
+
+    def _derivative(self, x: Tensor, y: Tensor, along: Mapping[str, Tensor]) -> Tensor:
+        """The gradient in ``x`` of the mean loss's derivative in the parameters along ``along``."""
+        x = x.detach().requires_grad_()
+        parameters = {name: p.detach() for name, p in self.model.named_parameters()}
+        moved = {name: parameters.pop(name) for name in along}
+
+        def loss(held: dict[str, Tensor]) -> Tensor:
+            return F.cross_entropy(functional_call(self.model, parameters | held, (x,)), y)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
+            _, derivative = jvp(loss, (moved,), (dict(along),))
+        (slope,) = torch.autograd.grad(derivative, x)
+        return slope
+
+
+def aim_of(
+    model: nn.Module, x: Tensor, loss: str, source: int, wanted: int, measure: str, layers: int
+) -> Aim:
+    """What the attacker wants of a surrogate: its gradient of their loss on the image they target.
+
+    Args:
+        model: the surrogate, in eval mode, its parameters taking gradients.
+        x: the targeted images, float (n, c, h, w) in [0, 1].
+        loss: ``xent``: the cross-entropy of the class wanted; ``margin``: the largest other logit
+            minus its own (Carlini and Wagner); ``untargeted``: minus the cross-entropy of the true
+            class.
+        source: the true class.
+        wanted: the class wanted.
+        measure: see ``Aim``.
+        layers: how many parameters are matched, those of the largest gradient; 0 for all.
+    """
+    named = dict(model.named_parameters())
+    gradient = torch.autograd.grad(_LOSSES[loss](model(x), source, wanted), list(named.values()))
+    found = {name: g.detach() for name, g in zip(named, gradient, strict=True)}
+    if layers:
+        largest = sorted(found, key=lambda name: -float(found[name].norm().item()))[:layers]
+        found = {name: g for name, g in found.items() if name in set(largest)}
+    return Aim(model, found, measure)
+
+
+def _towards(logits: Tensor, source: int, wanted: int) -> Tensor:
+    return F.cross_entropy(logits, torch.full((len(logits),), wanted, device=logits.device))
+
+
+def _away(logits: Tensor, source: int, wanted: int) -> Tensor:
+    return -F.cross_entropy(logits, torch.full((len(logits),), source, device=logits.device))
+
+
+def _margin(logits: Tensor, source: int, wanted: int) -> Tensor:
+    others = logits.clone()
+    others[:, wanted] = -torch.inf
+    return (others.amax(1) - logits[:, wanted]).mean()
+
+
+_LOSSES = {"xent": _towards, "untargeted": _away, "margin": _margin}
+
+
+def augmented(x: Tensor, draws: Tensor, shift: float, flip: bool) -> Tensor:
+    """Each image shifted by up to ``shift`` of its width, between pixels too, and mirrored if that
+    is drawn; zeros come in, and gradients pass.
+
+    Args:
+        x: float (n, c, h, w).
+        draws: float (n, 3) in [0, 1): for each image its shift right, its shift down, and whether
+            it is mirrored.
+        shift: largest shift, as a share of the width (and of the height).
+        flip: mirror left to right where the third draw is below one half.
+    """
+    theta = torch.zeros(len(x), 2, 3, dtype=x.dtype, device=x.device)
+    theta[:, 0, 0] = torch.where(draws[:, 2] < 0.5, -1.0, 1.0) if flip else 1.0
+    theta[:, 1, 1] = 1.0
+    theta[:, :, 2] = 2 * shift * (2 * draws[:, :2] - 1)  # the grid is two units wide
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
+
+
+def in_batches(x: Tensor, y: Tensor, size: int) -> Iterator[Batch]:
+    """Consecutive batches of at most ``size`` images."""
+    for start in range(0, len(x), size):
+        yield x[start : start + size], y[start : start + size]
