@@ -15,6 +15,7 @@ from sweep.planning.detection import detections
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
+from trials.data_views import data_view
 from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
 from trials.runtime import TrialRuntime
@@ -62,7 +63,7 @@ def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> 
         for filtered in filtering.filtered(replace(sweep, victims=tuple(victims)), given):
             assert filtered.filter is not None
             trial, method = filtering_of(filtered), filtered.filter.method
-            view = runtime.data_view(trial)
+            view = data_view(trial, runtime)
             if (key := f"{unfiltered(filtered).id} {trial.trusted}") not in looked:
                 check_rows(view.train, view.trusted)
                 looked.add(key)

@@ -12,6 +12,7 @@ from results.selection.rules import DEFAULT_RULE
 from results.selection.winners import RULES
 from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
+from sweep.spec.filters import GAME as FILTERING
 from sweep.spec.filters import Filter, check_filters, filter_of
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
@@ -219,7 +220,7 @@ def _check_game(sweep: Sweep) -> None:
         raise SpecError(
             'detectors are given the winners\' repaired models, so they need game = "tuning".'
         )
-    check_filters(sweep.game, sweep.filters, bool(sweep.defenses), sweep.victims)
+    check_filters(sweep)
     # oracle reads the real attack
     rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]
     one_of("rule", sweep.rule, rules)
@@ -235,7 +236,7 @@ def _check_copies(sweep: Sweep) -> None:
         raise SpecError(
             'tuning: reconstruct measures the given model: it needs cost = "given" or "both".'
         )
-    for self_poisoning in sweep.self_poisoning:
+    for self_poisoning in () if sweep.game == FILTERING else sweep.self_poisoning:
         if "copy" in self_poisoning:
             raise SpecError(
                 "self_poisoning: copy is numbered by the sweep; set how many with tuning.copies."
