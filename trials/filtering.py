@@ -1,7 +1,7 @@
 """Rows of a training set that a data filter removes, and what the game ``filtering`` is handed."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -115,12 +115,24 @@ def check_rows(train: Images, trusted: Images) -> None:
             f"all {len(train)} untrusted rows have one class, and filters tell classes apart: give "
             "a set of two classes or more."
         )
+    check_apart(train, trusted)
+
+
+def check_apart(train: Images, trusted: Images, names: Sequence[str] = ()) -> None:
+    """Raises SpecError for trusted images that lie among the untrusted rows too.
+
+    Args:
+        train: the untrusted rows.
+        trusted: the trusted images.
+        names: of the rows, where they have some.
+    """
     known = set(map(_digest, trusted.x.cpu()))
     both = [i for i, x in enumerate(train.x.cpu()) if _digest(x) in known]
     if both:
+        first = repr(names[both[0]]) if names else f"row {both[0]}"
         raise SpecError(
             f"{len(both)} of the untrusted rows are trusted images as well, pixel by pixel (the "
-            f"first is row {both[0]}): take them out of one of the two."
+            f"first is {first}): take them out of one of the two."
         )
 
 

@@ -24,8 +24,8 @@ KIND_OF: Mapping[Role, str] = {
     "filter": "filters",
 }
 
-# how a filter's scores become a removal, where no share is given: the filter's own rule, a threshold
-# that finds the defender's own poison, one by what is left of it after training, or a fit
+# how a filter's scores become a removal, where no share is given: the filter's own rule, a
+# threshold that finds the defender's own poison, one by what is left of it after training, or a fit
 OWN, RECALL, BUDGET, MIXTURE = "own", "recall", "budget", "mixture"
 REJECTIONS = (OWN, RECALL, BUDGET, MIXTURE)
 SELF_POISONED = (RECALL, BUDGET)  # that need poison of the defender's own

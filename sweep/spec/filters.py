@@ -29,8 +29,8 @@ class Filter:
     limit: int = 1  # points of the grid, the paper's first
     # settings held at a value, over the space's
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    # each a share of the untrusted rows, "own" for the filter's own rule, "mixture" for a fit of two
-    # normal distributions; or, by poison of the defender's own, "recall" or "budget"
+    # each a share of the untrusted rows, "own" for the filter's own rule, "mixture" for a fit of
+    # two normal distributions; or, by poison of the defender's own, "recall" or "budget"
     reject: tuple[float | str, ...] = (REJECT,)
     # settings of the game `filtering`
     beta: tuple[float, ...] = (0.1,)
@@ -38,7 +38,7 @@ class Filter:
     cap: float = 0.5
 
     def asked(self) -> dict[str, Any]:
-        """What the table says, as plain values; of settings that came later what is no default."""
+        """What the table says, as plain values; of what came later that which is no default."""
         later = {f.name: f.default for f in fields(self) if f.name in _LATER}
         given = {k: v for k, v in asdict(self).items() if later.get(k, ()) != v}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
@@ -110,6 +110,11 @@ def check_filters(sweep: "Sweep") -> None:
             "a filtered training set is trained on, and the recipe 'given' trains nothing: choose "
             "another recipe."
         )
+    _check_own(sweep)
+
+
+def _check_own(sweep: "Sweep") -> None:
+    """What is set by poison of the defender's own has some. Raises SpecError."""
     for own in sweep.self_poisoning:
         catalog.resolve("games", MethodConfig(SELF_POISONING, own))
     for given in sweep.filters:

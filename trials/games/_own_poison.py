@@ -1,7 +1,7 @@
 """What a filter makes of the defender's own poison, and how like it an attacker's is."""
 
-from scipy.stats import ks_2samp
 import torch
+from scipy.stats import ks_2samp
 from torch import Tensor
 
 from trials.filtering import FilteringContext

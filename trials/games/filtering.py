@@ -87,9 +87,7 @@ def own_rule(found: SampleScores) -> Tensor:
     return found.suspects.cpu().clone()
 
 
-def _level(
-    ctx: FilteringContext, rows: Ranked, scores: Tensor, beta: float, delta: float
-) -> int:
+def _level(ctx: FilteringContext, rows: Ranked, scores: Tensor, beta: float, delta: float) -> int:
     """The level from which on rows are removed, by the rule of ``ctx.reject``."""
     if ctx.reject == MIXTURE:
         return rows.top(two_normals(scores[: rows.n]))

@@ -31,7 +31,7 @@ def play(
     Args:
         attacks: how many are planted, each of another kind.
         kinds: all, of which some keep labels; flipped, those that do not; or patch, a patch alone.
-        least: share of the training set that an attack poisons at the least, 20 rows anyway.
+        least: share of the training set that an attack poisons at the least, 40 rows anyway.
         most: share of the training set that an attack poisons at the most.
     """
     rows = own_rows(

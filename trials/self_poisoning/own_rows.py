@@ -20,7 +20,7 @@ from trials.train import augment
 from trials.types import Images, Poisoning, TriggerGoal
 
 PROBES, STAMPED = 0.4, 0.3  # shares of the trusted images; the rest is held back
-LEAST = 20  # rows of an attack: with fewer, no threshold is sure to find nine tenths of its like
+LEAST = 40  # rows of an attack: fewer are seldom learned, and make no threshold sure
 _SHIFT = 2  # pixels by which an image is shifted that is stamped once more
 
 
@@ -118,7 +118,7 @@ def own_rows(
         rng: generator of a stage.
         attacks: how many, each of another kind.
         least, most: share of the training set that an attack poisons, drawn between them evenly by
-            its logarithm; 20 rows at least.
+            its logarithm; 40 rows at least.
         kinds: a key of ``KINDS_OF``.
 
     Raises:
