@@ -77,7 +77,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     records = _records(store, name)
     found = winners(records, rule)
     if not found and (filtered := filtered_sets(records)):
-        filter_views.best(filtered, as_json)
+        filter_views.best(filtered, as_json, records)
         return
     if not found:
         raise SpecError(

@@ -123,7 +123,7 @@ def _facts(
     gone = Counter(order.labels[i] for i in (~tensors["kept"]).nonzero().flatten().tolist())
     sizes = Counter(order.labels)
     n_held = int(scored["n_held"])
-    kinds = [k.removeprefix("own_recall/") for k in scored if k.startswith("own_recall/")]
+    kinds = chosen.attacks
     facts |= {
         "filter": method.method.name,
         "settings": dict(method.method.params),

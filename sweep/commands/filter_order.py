@@ -91,6 +91,7 @@ def prepare(  # noqa: PLR0913
     if size is None:
         size, said = image_size(named, own, "the images'")
     dataset = {**own, "name": "scraped", "trusted": str(trusted.resolve()), "size": size}
+    dataset["pad"] = min(4, size // 8)  # as on CIFAR-10
     loaded, known = _loaded(dataset)
     paths = scraped.paths(images, str(dataset["order"]))
     check_apart(loaded, known, paths)

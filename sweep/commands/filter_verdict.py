@@ -30,7 +30,11 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
     if chosen.finds:
         said.append(
             f"It finds at least {percent(chosen.recall)} % of each attack of the defender's that "
-            f"was learned ({int(scored['own_learned'])} of {_kinds(scored)})."
+            f"was learned ({int(scored['own_learned'])} of {len(chosen.attacks)})."
+        )
+    elif chosen.recall >= 1 - chosen.beta and scored["own_learned"]:
+        said.append(
+            "Most of the defender's attacks were not learned, so little says what it finds."
         )
     elif scored["own_learned"]:
         said.append(
@@ -39,6 +43,11 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
         )
     else:
         said.append("None of the defender's attacks was learned, so nothing says what it finds.")
+    if chosen.unlearned and scored["own_learned"]:
+        notes.append(
+            f"Nothing is known of poison like the defender's {' and '.join(chosen.unlearned)}: too "
+            "little of it was learned."
+        )
     if chosen.poisoned is not None:
         notes.append(
             f"If the set's poison is found as the defender's own is, {percent(chosen.poisoned)} % "
@@ -80,7 +89,3 @@ def _told(verdict: str, said: list[str], notes: list[str]) -> dict[str, Any]:
         "said": said,
         "notes": notes,
     }
-
-
-def _kinds(metrics: Any) -> int:
-    return sum(key.startswith("own_recall/") for key in metrics)

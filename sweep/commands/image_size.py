@@ -11,7 +11,6 @@ from trials.models._any_network import ImageSize
 from trials.spec import MethodConfig, Scalar, SpecError
 
 _SMALL = {"cifar_resnet": 32, "resnet18": 32, "small_cnn": 32}  # networks for small images
-OF = "'"  # of whose images are
 _USUAL = 224  # of networks for ImageNet
 _ENCODED = {"image_folder": image_folder.encoded, "image_table": image_table.encoded}
 
@@ -46,9 +45,8 @@ def image_size(
     if side and side <= max(usual, _USUAL) and _takes(name, params, side):
         return side, _said(side, f"{whose} own size")
     why = "differ in size" if side is None else f"have {side}, which the network does not take"
-    return usual, _said(
-        usual, f"usual for {name}, as {whose.removesuffix(OF)} {why}; --size changes it"
-    )
+    of = whose.removesuffix("'")
+    return usual, _said(usual, f"usual for {name}, as {of} {why}; --size changes it")
 
 
 def _takes(name: str, params: Mapping[str, Scalar], side: int) -> bool:

@@ -78,8 +78,8 @@ def _reject(name: str, value: Any) -> float | str:
         return str(value)
     if isinstance(value, str):
         raise SpecError(
-            f"filter {name}: reject must be a share of the rows or one of {', '.join(REJECTIONS)}, got "
-            f"{value!r}."
+            f"filter {name}: reject must be a share of the rows or one of "
+            f"{', '.join(REJECTIONS)}, got {value!r}."
         )
     share = number(f"filter {name}: reject", value)
     if not 0 < share < 1:
