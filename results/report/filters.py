@@ -35,10 +35,11 @@ def of_defender(picked: FilterWinner) -> str:
     """Which filter a defender takes who knows of no poisoned row, and by what."""
     filtering = picked.scored.trial.victim.filter
     assert filtering is not None
+    takes = f"{filtering.method.name} ({rejection(filtering)})"
     return (
-        f"By poison of their own a defender takes {filtering.method.name} ({rejection(filtering)}), "
-        f"which finds at least {percent(picked.recall)} % of each attack of theirs that was learned, "
-        f"and takes {percent(picked.fpr)} % of clean images."
+        f"By poison of their own a defender takes {takes}, which finds at least "
+        f"{percent(picked.recall)} % of each attack of theirs that was learned, and takes "
+        f"{percent(picked.fpr)} % of clean images."
     )
 
 

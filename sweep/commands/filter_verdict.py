@@ -14,8 +14,9 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
     """Verdict, exit code and sentences.
 
     The verdict is ``filtered``, or ``not sure`` (no filter finds enough of the defender's poison,
-    or none of it was learned), ``too costly`` (more than 2 points of accuracy), ``own poison left``
-    (a trigger of the defender's works after the last training), or ``nothing ran``.
+    or more than half of their attacks were not learned), ``too costly`` (more than 2 points of
+    accuracy), ``own poison left`` (a trigger of the defender's works after the last training), or
+    ``nothing ran``.
     """
     verdict = _verdict(chosen)
     notes = [f"It ended early: {stopped}"] if stopped else []
@@ -27,22 +28,7 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
         f"{filtering.method.name} removes {percent(scored['removed'])} % of the images, and "
         f"{percent(chosen.fpr)} % of clean ones, by trusted images that were held back."
     ]
-    if chosen.finds:
-        said.append(
-            f"It finds at least {percent(chosen.recall)} % of each attack of the defender's that "
-            f"was learned ({int(scored['own_learned'])} of {len(chosen.attacks)})."
-        )
-    elif chosen.recall >= 1 - chosen.beta and scored["own_learned"]:
-        said.append(
-            "Most of the defender's attacks were not learned, so little says what it finds."
-        )
-    elif scored["own_learned"]:
-        said.append(
-            f"Of one attack of the defender's it finds {percent(chosen.recall)} % alone, fewer "
-            f"than {percent(1 - chosen.beta)} %: what it keeps may be poisoned."
-        )
-    else:
-        said.append("None of the defender's attacks was learned, so nothing says what it finds.")
+    said.append(_found(chosen))
     if chosen.unlearned and scored["own_learned"]:
         notes.append(
             f"Nothing is known of poison like the defender's {' and '.join(chosen.unlearned)}: too "
@@ -68,6 +54,24 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
                 "trained on: it is a weak model, or the set holds poison like it."
             )
     return _told(verdict, said, notes)
+
+
+def _found(chosen: FilterWinner) -> str:
+    """How much is found of the defender's own poison."""
+    learned = int(chosen.scored.metrics["own_learned"])
+    if not learned:
+        return "None of the defender's attacks was learned, so nothing says what it finds."
+    if chosen.finds:
+        return (
+            f"It finds at least {percent(chosen.recall)} % of each attack of the defender's that "
+            f"was learned ({learned} of {len(chosen.attacks)})."
+        )
+    if chosen.recall >= 1 - chosen.beta - 1e-9:
+        return "Most of the defender's attacks were not learned, so little says what it finds."
+    return (
+        f"Of one attack of the defender's it finds {percent(chosen.recall)} % alone, fewer than "
+        f"{percent(1 - chosen.beta)} %: what it keeps may be poisoned."
+    )
 
 
 def _verdict(chosen: FilterWinner | None) -> str:
