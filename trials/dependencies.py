@@ -22,7 +22,7 @@ def filtering_of(victim: Victim) -> Trial:
     if victim.filter is None:
         raise ValueError("the victim's training set went through no filter")
     trial = Trial(
-        game=MethodConfig("filtering"),
+        game=MethodConfig("filtering", victim.filter.threshold),
         victim=victim,
         method=None,
         trusted=victim.filter.trusted,
@@ -40,6 +40,20 @@ def targeted_of(victim: Victim) -> Trial:
     """The trial that says whether a victim's attacks without a trigger succeeded."""
     trial = Trial(
         game=MethodConfig("targeted"), victim=victim, method=None, trusted=0.0, seed=victim.seed
+    )
+    return catalog.resolve_trial(trial)
+
+
+def own_rows_of(victim: Victim) -> Trial:
+    """The trial that trains a filtered victim's model on the set with the defender's own poison."""
+    if victim.filter is None or victim.filter.self_poisoning is None:
+        raise ValueError("the defender puts no poison into the victim's training set")
+    trial = Trial(
+        game=victim.filter.self_poisoning,
+        victim=unfiltered(victim),
+        method=None,
+        trusted=victim.filter.trusted,
+        seed=victim.filter.seed,
     )
     return catalog.resolve_trial(trial)
 
@@ -121,11 +135,15 @@ def _direct(trial: Trial, trained: dict[str, Trial]) -> list[Trial]:
     """The trials whose artifacts this one reads; ``trained`` keeps those of victims met before."""
     if trial.game.name == "training":
         return [filtering_of(trial.victim)] if trial.victim.filter else []
-    victim = unfiltered(trial.victim) if trial.game.name == "filtering" else trial.victim
+    if trial.game.name == "self_poison_data":
+        return []
+    filtering = trial.victim.filter if trial.game.name == "filtering" else None
+    victim = unfiltered(trial.victim) if filtering else trial.victim
     key = victim.id
     if key not in trained:
         trained[key] = training_of(victim)
+    own = [own_rows_of(trial.victim)] if filtering and filtering.self_poisoning else []
     copies = int(trial.game.params["copies"]) if trial.self_poisoning else 0
     if trial.game.name == "targeted":
         return [trained[key], training_of(control_of(victim))]
-    return [trained[key], *(copy_of(trial, i) for i in range(copies))]
+    return [trained[key], *own, *(copy_of(trial, i) for i in range(copies))]

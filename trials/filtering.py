@@ -1,7 +1,7 @@
 """Rows of a training set that a data filter removes, and what the game ``filtering`` is handed."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from trials import catalog
+from trials.data_views import data_view, learned, own_rows_in, untrusted
 from trials.dependencies import unfiltered
+from trials.self_poisoning.own_rows import OwnRows
 from trials.spec import SpecError, Trial
 from trials.types import Images, Implant, Poisoning
 from trials.views import DataView, SampleScores
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from trials.runtime import TrialRuntime
 
 Score = Callable[[DataView, Generator], SampleScores]
-OWN = "own"  # rejection by the filter's own rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,12 @@ class FilteringContext:
         score: the filter under trial, settings bound.
         poisoning: the training set with the attacks in it; the judge's.
         rows: int64 (n,), the places of ``view.train`` in the training set.
-        reject: share of those rows that is removed, or "own".
+        reject: share of those rows that is removed, or a rule of ``trials.rejection``.
         rng: generator of a stage of this trial.
         save: keeps tensors and facts as this trial's artifact.
+        own: the defender's poison, which in the view stands after the rows; None where there is
+            none.
+        learned: ASR of each of the defender's attacks in the model that was trained with them.
     """
 
     view: DataView
@@ -43,6 +47,8 @@ class FilteringContext:
     reject: float | str
     rng: Callable[..., Generator]
     save: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]
+    own: OwnRows | None = None
+    learned: tuple[float, ...] = ()
 
 
 def context_of(trial: Trial, runtime: "TrialRuntime") -> FilteringContext:
@@ -54,39 +60,18 @@ def context_of(trial: Trial, runtime: "TrialRuntime") -> FilteringContext:
     filtering = trial.victim.filter
     if filtering is None:
         raise ValueError("the victim's training set goes through no filter")
-    method = filtering.method
+    method, own = filtering.method, own_rows_in(trial, runtime)
     return FilteringContext(
-        view=runtime.data_view(trial),
+        view=data_view(trial, runtime),
         score=partial(catalog.find("filters", method.name), **method.params),
         poisoning=runtime.poisoning(unfiltered(trial.victim)),
-        rows=runtime.untrusted(trial),
+        rows=untrusted(trial, runtime),
         reject=filtering.reject,
         rng=runtime.rng(trial),
         save=partial(runtime.artifacts.save, trial.id),
+        own=own.rows if own else None,
+        learned=learned(trial, runtime) if own else (),
     )
-
-
-def removed(found: SampleScores, reject: float | str, rng: Generator) -> Tensor:
-    """Bool (n,): the rows that are removed.
-
-    Args:
-        found: what the filter said.
-        reject: share of the rows, rounded to a whole number, of the highest scores; or "own".
-        rng: decides between rows of the same score.
-
-    Raises:
-        SpecError: the filter has no rule of its own.
-    """
-    scores = found.scores.cpu()
-    if reject == OWN:
-        if found.suspects is None:
-            raise SpecError('reject = "own": the filter has no rule of its own. Write a share.')
-        return found.suspects.cpu().clone()
-    mixed = torch.randperm(len(scores), generator=rng)
-    order = mixed[scores[mixed].argsort(descending=True, stable=True)]
-    gone = torch.zeros(len(scores), dtype=torch.bool)
-    gone[order[: round(float(reject) * len(scores))]] = True
-    return gone
 
 
 def kept_of(poisoning: Poisoning, kept: Tensor) -> Poisoning:
@@ -130,12 +115,24 @@ def check_rows(train: Images, trusted: Images) -> None:
             f"all {len(train)} untrusted rows have one class, and filters tell classes apart: give "
             "a set of two classes or more."
         )
+    check_apart(train, trusted)
+
+
+def check_apart(train: Images, trusted: Images, names: Sequence[str] = ()) -> None:
+    """Raises SpecError for trusted images that lie among the untrusted rows too.
+
+    Args:
+        train: the untrusted rows.
+        trusted: the trusted images.
+        names: of the rows, where they have some.
+    """
     known = set(map(_digest, trusted.x.cpu()))
     both = [i for i, x in enumerate(train.x.cpu()) if _digest(x) in known]
     if both:
+        first = repr(names[both[0]]) if names else f"row {both[0]}"
         raise SpecError(
             f"{len(both)} of the untrusted rows are trusted images as well, pixel by pixel (the "
-            f"first is row {both[0]}): take them out of one of the two."
+            f"first is {first}): take them out of one of the two."
         )
 
 

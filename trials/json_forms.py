@@ -9,14 +9,19 @@ from trials.spec import Filtering, MethodConfig, Point, Record, Trial, Victim
 # Fields that stored JSON knows under the name of an earlier version, so that every version reads
 # every store.
 _STORED_AS = {"self_poisoning": "plant", "extra": "more"}
-_STORED_IF_GIVEN = ("filter",)  # earlier versions have no such field
+# earlier versions have no such fields
+_STORED_IF_GIVEN: Mapping[type, tuple[str, ...]] = {
+    Victim: ("filter",),
+    Filtering: ("self_poisoning", "threshold"),
+}
 
 
 def to_json(value: Any) -> Any:
     """A configuration, victim, trial, point or record as plain JSON; ``from_json`` undoes it."""
     if isinstance(value, (MethodConfig, Filtering, Victim, Trial, Point, Record)):
         names = [f.name for f in fields(value) if f.init]
-        names = [n for n in names if n not in _STORED_IF_GIVEN or getattr(value, n) is not None]
+        later = _STORED_IF_GIVEN.get(type(value), ())
+        names = [n for n in names if n not in later or getattr(value, n)]
         return {_STORED_AS.get(name, name): to_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {k: to_json(v) for k, v in value.items()}
@@ -41,6 +46,8 @@ def _filtering(data: Mapping[str, Any] | None) -> Filtering | None:
         reject=data["reject"],
         trusted=data["trusted"],
         seed=data["seed"],
+        self_poisoning=_if_given(data.get("plant")),
+        threshold=dict(data.get("threshold", {})),
     )
 
 

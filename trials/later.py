@@ -26,6 +26,7 @@ LATER: Mapping[str, _Settings] = {
     "image_folder": {"order": "text", "turn": False, "classes": "", "outputs": 0},
     "image_table": {"classes": "", "outputs": 0},
     "fast": {"start": ""},
+    "filtering": {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02},
     "self_poison": {"scheme": "labels"},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from trials import catalog
+from trials.data_views import SelfPoisonDataContext, self_poison_data_context
 from trials.filtering import FilteringContext, context_of
 from trials.leaving import leaving
 from trials.provenance import of_code, of_device, of_model
@@ -98,12 +99,14 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
 
 def _context(
     ctx_type: type, trial: Trial, runtime: TrialRuntime, checkpointer: Checkpointer
-) -> DefenderContext | EvaluatorContext | FilteringContext:
+) -> DefenderContext | EvaluatorContext | FilteringContext | SelfPoisonDataContext:
     """What a game is handed, by the type of its first argument."""
     if ctx_type is DefenderContext:
         return runtime.defender(trial, checkpointer)
     if ctx_type is FilteringContext:
         return context_of(trial, runtime)
+    if ctx_type is SelfPoisonDataContext:
+        return self_poison_data_context(trial, runtime)
     return runtime.evaluator(trial, checkpointer)
 
 

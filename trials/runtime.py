@@ -16,7 +16,8 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.cache_key import Key
-from trials.crafting import attacker_view, fitted_by, kept_in
+from trials.crafting import attacker_view
+from trials.data_views import OwnPoison, own_rows_in
 from trials.dependencies import control_of, copy_of, filtering_of, training_of, unfiltered
 from trials.filtering import kept_of
 from trials.later import LATER
@@ -30,7 +31,6 @@ from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Copy, DefenderView, Images, Inspect, Poisoning, Repair
-from trials.views import DataView
 
 Save = Callable[[nn.Module, Mapping[str, Any]], None]
 
@@ -88,6 +88,8 @@ class EvaluatorContext:
     rng: Callable[..., Generator]
     save: Save
     attacked: bool
+    own: Callable[[], OwnPoison | None]
+    device: str
 
 
 class TrialRuntime:
@@ -145,31 +147,9 @@ class TrialRuntime:
             rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),
+            own=lambda: own_rows_in(trial, self),
+            device=self.device,
         )
-
-    def data_view(self, trial: Trial) -> DataView:
-        """All that the data filter of the trial's victim may see."""
-        victim = unfiltered(trial.victim)
-        train, trusted = self.poisoning(victim).train, self.trusted(trial)
-        scope = {"victim": victim.identity(), "trusted": trial.trusted, "seed": trial.seed}
-        return DataView(
-            train=train.take(self.untrusted(trial)).to(self.device),
-            trusted=trusted.to(self.device),
-            fresh=lambda seed: self.untrained(victim, seed),
-            fit=fitted_by(_bound("recipes", victim.training)),
-            trained=lambda: self._victim(Key(victim)),
-            keep=kept_in(self.artifacts, scope),
-        )
-
-    def untrusted(self, trial: Trial) -> torch.Tensor:
-        """int64 (n,), places in the victim's unfiltered training set of what is not trusted: all of
-        it where the trusted images come from the reserve.
-        """
-        victim = unfiltered(trial.victim)
-        rows = torch.ones(len(self.trainable(victim)), dtype=torch.bool)
-        if not victim.reserve:
-            rows[self._trusted_places(victim, trial.trusted)] = False
-        return rows.nonzero().flatten()
 
     def fresh(self, victim: Victim) -> nn.Module:
         """The victim's model before training, its weights drawn from the victim's seed."""
@@ -211,9 +191,11 @@ class TrialRuntime:
 
     def _draw_trusted(self, key: "Key", r: float) -> Images:
         victim: Victim = key.value
-        return self.images(Key(victim.dataset), "train").take(self._trusted_places(victim, r))
+        if "trusted" in victim.dataset.params:
+            return self.images(Key(victim.dataset), "trusted")
+        return self.images(Key(victim.dataset), "train").take(self.trusted_places(victim, r))
 
-    def _trusted_places(self, victim: Victim, r: float) -> torch.Tensor:
+    def trusted_places(self, victim: Victim, r: float) -> torch.Tensor:
         """Where the trusted images lie among the data set's training images, filtered or not."""
         victim, whole = unfiltered(victim), self.images(Key(victim.dataset), "train")
         banned = (
@@ -242,6 +224,10 @@ class TrialRuntime:
         """The clean training set: all training images but the reserve."""
         whole = self.images(Key(victim.dataset), "train")
         return whole.take(self._trained_on(victim, whole)) if victim.reserve else whole
+
+    def trained(self, victim: Victim) -> nn.Module:
+        """The victim's model after its training, in eval mode; shared, so it is left alone."""
+        return self._victim(Key(victim))
 
     def _load_victim(self, key: "Key") -> nn.Module:
         model = self.fresh(key.value)

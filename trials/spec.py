@@ -24,6 +24,12 @@ KIND_OF: Mapping[Role, str] = {
     "filter": "filters",
 }
 
+# how a filter's scores become a removal, where no share is given: the filter's own rule, a
+# threshold that finds the defender's own poison, one by what is left of it after training, or a fit
+OWN, RECALL, BUDGET, MIXTURE = "own", "recall", "budget", "mixture"
+REJECTIONS = (OWN, RECALL, BUDGET, MIXTURE)
+SELF_POISONED = (RECALL, BUDGET)  # that need poison of the defender's own
+
 
 class SpecError(ValueError):
     """The user's to fix: names the wrong value, what is accepted, and what to do.
@@ -95,22 +101,30 @@ class Filtering:
     Attributes:
         method: the data filter.
         reject: share of the untrusted rows that is removed, the most suspicious ones; "own" for
-            those that the filter itself calls suspect.
+            those that the filter itself calls suspect, or another of ``REJECTIONS``.
         trusted: r of the images that the filter is given.
         seed: of the filter's draws.
+        self_poisoning: how the defender poisons the set, to see what the filter finds; None for not
+            at all.
+        threshold: settings of the game ``filtering`` that are not its defaults.
     """
 
     method: MethodConfig
     reject: float | str
     trusted: float
     seed: int
+    self_poisoning: MethodConfig | None = None
+    threshold: Mapping[str, Scalar] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
+        own = self.self_poisoning
         return {
             "method": self.method.identity(),
             "reject": self.reject,
             "trusted": self.trusted,
             "seed": self.seed,
+            **({"plant": own.identity()} if own else {}),
+            **({"threshold": dict(self.threshold)} if self.threshold else {}),
         }
 
 

@@ -109,7 +109,7 @@ def filtered_sets(records: Iterable[Record]) -> list[FilteredSet]:
     for r in of_game(records, "filtering", "training"):
         if filtering := r.trial.victim.filter:
             plain = replace(r.trial.victim, filter=None)
-            setting = content_id([filtering.method.identity(), filtering.reject])
+            setting = content_id(replace(filtering, seed=0).identity())
             groups[plain.id, filtering.trusted, setting].append(r)
     found = [_set(group, before) for group in groups.values()]
     return sorted(found, key=lambda s: (s.victim.id, s.filtering.trusted, *s.rank, _name(s)))

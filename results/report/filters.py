@@ -5,8 +5,10 @@ from typing import Any
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests, filtered_sets
 from results.report.html_table import report_table
+from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import percent, victim_name
-from results.tables import filtered_attacks, filtered_classes, filters
+from results.tables import filtered_attacks, filtered_classes, filters, own_poison, validity
+from results.tables._filters import rejection
 from trials.spec import Record
 
 
@@ -15,12 +17,30 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     sets = filtered_sets(records)
     if not sets:
         return None
+    own = own_poison.table(records)
+    said = [sentence(s) for s in bests(sets)]
+    if picked := next(iter(filter_winners(records)), None):
+        said.append(of_defender(picked))
     tables = [
+        report_table(own, "What a defender sees: own poison found, clean images taken"),
+        report_table(validity.table(records), "Whether the defender's poison stands for others'"),
         report_table(filters.table(records), "Filters, the one that leaves least first"),
         report_table(filtered_attacks.table(records), "Each attack under each filter"),
         report_table(filtered_classes.table(records), "What is kept of each class"),
     ]
-    return {"sentences": [sentence(s) for s in bests(sets)], "tables": [t for t in tables if t]}
+    return {"sentences": said, "tables": [t for t in tables if t]}
+
+
+def of_defender(picked: FilterWinner) -> str:
+    """Which filter a defender takes who knows of no poisoned row, and by what."""
+    filtering = picked.scored.trial.victim.filter
+    assert filtering is not None
+    takes = f"{filtering.method.name} ({rejection(filtering)})"
+    return (
+        f"By poison of their own a defender takes {takes}, which finds at least "
+        f"{percent(picked.recall)} % of each attack of theirs that was learned, and takes "
+        f"{percent(picked.fpr)} % of clean images."
+    )
 
 
 def sentence(s: FilteredSet) -> str:

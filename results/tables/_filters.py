@@ -5,19 +5,30 @@ from typing import Any
 from results.comparison.filtered_sets import FilteredSet
 from results.selection.labels import settings, value
 from results.tables._columns import of_victim
+from trials.spec import OWN, RECALL, Filtering
 
 SET_COLUMNS = ("dataset", "model", "attack", "victim seed", "r (%)", "filter", "rejects")
 
 
 def of_set(found: FilteredSet) -> dict[str, Any]:
     """The victim, the filter, and how much it rejects: a share of the rows, or its own rule."""
-    reject = found.reject
-    told = "its own rule" if isinstance(reject, str) else f"{value(100 * reject)} %"
     return {
         **of_victim(found.victim, found.filtering.trusted),
         "filter": found.filtering.method.name,
-        "rejects": told,
+        "rejects": rejection(found.filtering),
     }
+
+
+def rejection(filtering: Filtering) -> str:
+    """What decides how much is removed, as it is read."""
+    reject = filtering.reject
+    told = "its own rule" if reject == OWN else reject
+    if not isinstance(told, str):
+        told = f"{value(100 * told)} %"
+    if reject == RECALL:
+        told = f"recall {value(100 * (1 - float(filtering.threshold.get('beta', 0.1))))} %"
+    quota = filtering.threshold.get("quota")
+    return f"{told}, {quota}" if quota else told
 
 
 def settings_of(found: FilteredSet) -> str | None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.cli.filter_commands import filter_
 from sweep.cli.merge_commands import IMPORT, merge_
 from sweep.cli.method_commands import gallery, list_
 from sweep.cli.result_commands import best, export, front, report, status
@@ -39,3 +40,4 @@ app.command("merge")(merge_)
 app.command("import", help=IMPORT)(merge_)
 app.command()(inspect)
 app.command()(defend)
+app.command("filter")(filter_)

@@ -6,12 +6,16 @@ from statistics import fmean
 from typing import Any
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests
+from results.comparison.own_poison import validities
+from results.report.filters import of_defender
+from results.selection.filter_winner import filter_winners
+from results.tables._filters import rejection
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
-from trials.spec import SpecError
+from trials.spec import Record, SpecError
 
 
-def best(sets: Sequence[FilteredSet], as_json: bool) -> None:
+def best(sets: Sequence[FilteredSet], as_json: bool, records: Sequence[Record] = ()) -> None:
     """Each filter's setting and rejection, the one that leaves least first.
 
     Raises SpecError where none was trained on yet.
@@ -36,7 +40,6 @@ def best(sets: Sequence[FilteredSet], as_json: bool) -> None:
     table = Grid(*heads, words={"filter", "rejects"})
     for s in trained:
         mark = "* " if id(s) in tops else "  "
-        reject = s.reject if isinstance(s.reject, str) else f"{s.reject:.0%}"
         area = s.score("auroc")
         left = (f"{max(s.asrs):.1%}", f"{fmean(s.asrs):.1%}") if s.asrs else ("–", "–")
         row = (
@@ -47,9 +50,25 @@ def best(sets: Sequence[FilteredSet], as_json: bool) -> None:
             _percent(s.cda_loss, "+"),
             len(s.trained),
         )
-        table.add(mark + s.filtering.method.name, reject, *row)
+        table.add(mark + s.filtering.method.name, rejection(s.filtering), *row)
     console.print(table)
+    for line in defenders(records):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. Each attack and class: poisonsweep report.")
+
+
+def defenders(records: Sequence[Record]) -> list[str]:
+    """What a defender takes by poison of their own, and whether that stands for others' poison; no
+    line where none was planted.
+    """
+    picked = next(iter(filter_winners(records)), None)
+    if picked is None:
+        return []
+    lines = [of_defender(picked)]
+    for v in validities(records):
+        holds = {True: "holds", False: "fails", None: "not tested"}[v.holds]
+        lines.append(f"({v.test}) {v.filter}: {v.what}: {v.value:.3g}, needed {v.needed}: {holds}.")
+    return lines
 
 
 def _percent(value: float | None, sign: str = "") -> str:

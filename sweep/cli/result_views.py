@@ -131,7 +131,7 @@ def _without_defenses(records: list[Record], as_json: bool) -> bool:
     if targeted := targeted_success(records):
         targeted_views.best(targeted, as_json)
     elif filtered := filtered_sets(records):
-        filter_views.best(filtered, as_json)
+        filter_views.best(filtered, as_json, records)
     else:
         return False
     return True

@@ -112,16 +112,17 @@ def dataset_of(
     flip: bool | None = None,
     order: str | None = None,
     classes: str | Path | None = None,
+    what: str = "--trusted",
 ) -> dict[str, Any]:
     """The data set that reads the trusted images, but for its size; what is given here goes before
-    what ``spec`` says.
+    what ``spec`` says. ``what`` is the option that names them.
     """
     data = said_by(spec)
     mirrored = data.get("flip", True) if flip is None else flip
     if not isinstance(mirrored, bool):
         raise SpecError(f"{_named(spec)}: flip must be true or false, got {mirrored!r}.")
     return {
-        "name": _kind_of(trusted),
+        "name": _kind_of(trusted, what),
         "root": str(trusted.resolve()),
         "flip": mirrored,
         **_class_order(data, spec, order, classes),
@@ -170,14 +171,16 @@ def _class_order(
     return {"classes": place if place in words else str((folder / str(place)).resolve())}
 
 
-def _kind_of(trusted: Path) -> str:
-    """The data set that reads the trusted images."""
+def _kind_of(trusted: Path, what: str) -> str:
+    """The data set that reads the images."""
     if trusted.is_dir():
         return "image_table" if in_files(trusted, "train") else "image_folder"
     if trusted.is_file() and trusted.suffix.lower() in TABLES:
         return "image_table"
+    if not trusted.exists():
+        raise SpecError(f"{what} names {str(trusted)!r}, which does not exist.")
     raise SpecError(
-        f"--trusted names {str(trusted)!r}, which is neither a folder with one sub-folder a class "
+        f"{what} names {str(trusted)!r}, which is neither a folder with one sub-folder a class "
         f"nor a file that ends in {', '.join(TABLES)}."
     )
 

@@ -3,7 +3,6 @@ with the winner.
 """
 
 import functools
-import json
 import math
 import tempfile
 from collections.abc import Mapping
@@ -183,7 +182,7 @@ def begun(order: Order, reporter: ConsoleProgress | None) -> Path | None:
             "one repairs the model; --minutes (in Python minutes=) changes that"
         )
     run = outputs.run_of(order.sweep)
-    moved_to = outputs.settle(order.out, order.sweep, run, _earlier(order.out))
+    moved_to = outputs.settle(order.out, order.sweep, run, outputs.earlier(order.out))
     if moved_to and reporter:
         reporter.say(f"what another run left in {order.out} is in {moved_to} now")
     return moved_to
@@ -219,13 +218,3 @@ def _planned(order: Order) -> runner.Planned:
         return stages
     workers = workers_for(order.sweep.compute)
     return functools.partial(in_turn, minutes=order.minutes, workers=workers)
-
-
-def _earlier(out: Path) -> str | None:
-    """The run that the folder's choice is of; None where there is none, or it cannot be read."""
-    try:
-        choice = json.loads((out / outputs.CHOICE).read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-    run = choice.get("run") if isinstance(choice, dict) else None
-    return run if isinstance(run, str) else None

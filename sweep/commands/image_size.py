@@ -15,7 +15,9 @@ USUAL = 224  # of networks for ImageNet
 _ENCODED = {"image_folder": image_folder.encoded, "image_table": image_table.encoded}
 
 
-def image_size(model: Model, dataset: Mapping[str, Scalar]) -> tuple[int, str]:
+def image_size(
+    model: Model, dataset: Mapping[str, Scalar], whose: str = "the trusted images'"
+) -> tuple[int, str]:
     """The side of the images in pixels, and a sentence that says why.
 
     It is what the model's configuration says; else the trusted images' own side, where they all
@@ -23,7 +25,8 @@ def image_size(model: Model, dataset: Mapping[str, Scalar]) -> tuple[int, str]:
 
     Args:
         model: its name and settings.
-        dataset: name and settings of the trusted images.
+        dataset: name and settings of the images.
+        whose: they are, as the sentence calls them.
 
     Raises:
         SpecError: an unknown architecture, or no such images.
@@ -40,9 +43,10 @@ def image_size(model: Model, dataset: Mapping[str, Scalar]) -> tuple[int, str]:
     images = catalog.resolve("datasets", MethodConfig(str(dataset["name"]), given))
     side = one_side(_ENCODED[images.name](images.params))
     if side and side <= max(usual, USUAL) and _takes(name, params, side):
-        return side, _said(side, "the trusted images' own size")
+        return side, _said(side, f"{whose} own size")
     why = "differ in size" if side is None else f"have {side}, which the network does not take"
-    return usual, _said(usual, f"usual for {name}, as the trusted images {why}; --size changes it")
+    of = whose.removesuffix("'")
+    return usual, _said(usual, f"usual for {name}, as {of} {why}; --size changes it")
 
 
 def _takes(name: str, params: Mapping[str, Scalar], side: int) -> bool:

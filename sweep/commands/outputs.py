@@ -3,6 +3,7 @@ run's go.
 """
 
 import contextlib
+import json
 import os
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,7 +25,8 @@ WEIGHTS, FOLDER, CHOICE, REPORT, STORE, ARTIFACTS = (
     "sweep.db",
     "artifacts",
 )
-_RESULTS = (CHOICE, WEIGHTS, FOLDER, REPORT)
+KEPT, SCORES, RETRAINED = "kept.txt", "scores.csv", "retrained.safetensors"  # of ``filter``
+_RESULTS = (CHOICE, WEIGHTS, FOLDER, REPORT, KEPT, SCORES, RETRAINED)
 _WORK = (STORE, f"{STORE}-wal", f"{STORE}-shm", ARTIFACTS)
 
 
@@ -43,8 +45,10 @@ def run_of(sweep: Sweep) -> str:
     )
 
 
-def refuse(out: Path, model: Path, trusted: Path) -> None:
-    """Raises SpecError for a folder that cannot be written to; makes nothing."""
+def refuse(out: Path, model: Path, trusted: Path, what: str = "--model") -> None:
+    """Raises SpecError for a folder that cannot be written to; makes nothing. ``what`` is the
+    option that names ``model``.
+    """
     here = out.resolve()
     above = next(p for p in (here, *here.parents) if p.exists())
     if not above.is_dir():
@@ -63,12 +67,12 @@ def refuse(out: Path, model: Path, trusted: Path) -> None:
     given = model.resolve()
     if model.is_dir() and here.is_relative_to(given):
         raise SpecError(
-            f"--out {str(out)!r} lies in --model, of which it would become a part. Name another "
+            f"--out {str(out)!r} lies in {what}, of which it would become a part. Name another "
             "folder."
         )
     if given.is_relative_to(here) and given.relative_to(here).parts[0] in (*_RESULTS, *_WORK):
         raise SpecError(
-            f"--model {str(model)!r} is one of the files that --out gets. Name another folder for "
+            f"{what} {str(model)!r} is one of the files that --out gets. Name another folder for "
             "--out."
         )
 
@@ -121,6 +125,16 @@ def _strays(out: Path, sweep: Sweep) -> list[str]:
     }
     files = sorted((out / GIVEN).glob("*"))
     return [f"{GIVEN}/{file.name}" for file in files if str(file.resolve()) not in named]
+
+
+def earlier(out: Path) -> str | None:
+    """The run that the folder's choice is of; None where there is none, or it cannot be read."""
+    try:
+        told = json.loads((out / CHOICE).read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    run = told.get("run") if isinstance(told, dict) else None
+    return run if isinstance(run, str) else None
 
 
 def _same_model(out: Path, sweep: Sweep) -> bool:

@@ -16,6 +16,7 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
 from trials.crafting import checked
+from trials.data_views import data_view, untrusted
 from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
 from trials.runtime import TrialRuntime
@@ -63,10 +64,11 @@ def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> 
         for filtered in filtering.filtered(replace(sweep, victims=tuple(victims)), given):
             assert filtered.filter is not None
             trial, method = filtering_of(filtered), filtered.filter.method
-            view = runtime.data_view(trial)
             if (key := f"{unfiltered(filtered).id} {trial.trusted}") not in looked:
-                check_rows(view.train, view.trusted)
+                train = runtime.poisoning(unfiltered(filtered)).train
+                check_rows(train.take(untrusted(trial, runtime)), runtime.trusted(trial))
                 looked.add(key)
+            view = data_view(trial, runtime)
             if check := catalog.find_check("filters", method.name):
                 check(view, **method.params)
 

@@ -26,7 +26,7 @@ from trials.spec import MethodConfig, Record, SpecError, content_id
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
 from trials.storage.remote_artifacts import artifacts_at
 
-MAKES_ARTIFACTS = ("training", "self_poison", "filtering")
+MAKES_ARTIFACTS = ("training", "self_poison", "filtering", "self_poison_data")
 CHECKPOINT_VARIABLE = "POISONSWEEP_CHECKPOINT_SECONDS"
 
 
@@ -278,7 +278,7 @@ def _plain(sweep: Sweep) -> dict[str, object]:
     methods = {
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),
-        "filters": [{**asdict(f), "reject": list(f.reject)} for f in sweep.filters],
+        "filters": [f.asked() for f in sweep.filters],
     }
     return {
         ASKED: {"victims": [v.id for v in sweep.victims], **methods, **every},

@@ -3,16 +3,17 @@ on what is kept.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from search_spaces._strategies import grid, thin
 from sweep.planning import expansion
 from sweep.spec.filters import Filter
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.dependencies import filtering_of, training_of, unfiltered
-from trials.spec import Filtering, MethodConfig, Trial, Victim
+from trials.dependencies import filtering_of, own_rows_of, training_of, unfiltered
+from trials.spec import OWN, RECALL, Filtering, MethodConfig, Scalar, Trial, Victim, content_id
 
 
 def points(given: Filter) -> list[MethodConfig]:
@@ -25,12 +26,42 @@ def points(given: Filter) -> list[MethodConfig]:
 
 def filtered(sweep: Sweep, given: Filter) -> list[Victim]:
     """The victims as a filter leaves their training sets: each setting, rejection, r and seed."""
-    axes = itertools.product(sweep.victims, sweep.trusted, sweep.seeds, points(given), given.reject)
+    own = [own_poison(p) for p in sweep.self_poisoning]
+    axes = itertools.product(
+        sweep.victims, sweep.trusted, sweep.seeds, points(given), own, rejections(given)
+    )
     found = []
-    for victim, trusted, seed, method, reject in axes:
-        filtering = Filtering(method=method, reject=reject, trusted=trusted, seed=seed)
+    for victim, trusted, seed, method, planted, (reject, threshold) in axes:
+        filtering = Filtering(
+            method=method,
+            reject=reject,
+            trusted=trusted,
+            seed=seed,
+            self_poisoning=planted,
+            threshold=threshold,
+        )
         found.append(catalog.resolve_victim(replace(victim, filter=filtering)))
+    return list({v.id: v for v in found}.values())
+
+
+def own_poison(given: Mapping[str, Any]) -> MethodConfig | None:
+    """How the defender poisons the training set, resolved; None where the table says nothing."""
+    return catalog.resolve("games", MethodConfig("self_poison_data", given)) if given else None
+
+
+def rejections(given: Filter) -> list[tuple[float | str, dict[str, Scalar]]]:
+    """How much is removed: rules, each with the settings that it has."""
+    found = list[tuple[float | str, dict[str, Scalar]]]()
+    for reject, quota, beta in itertools.product(given.reject, given.quota, given.beta):
+        threshold: dict[str, Scalar] = {"quota": quota, "cap": given.cap} if reject != OWN else {}
+        found.append((reject, {**threshold, **({"beta": beta} if reject == RECALL else {})}))
     return found
+
+
+def own_sets(victims: Iterable[Victim]) -> list[Trial]:
+    """The trials that train on a set with the defender's own poison in it."""
+    asked = (v for v in victims if v.filter and v.filter.self_poisoning)
+    return expansion.distinct(map(own_rows_of, asked))
 
 
 def scorings(victims: Iterable[Victim]) -> list[Trial]:
@@ -50,7 +81,9 @@ def first_and_rest(trials: Iterable[Trial]) -> tuple[list[Trial], list[Trial]]:
     for trial in trials:
         filtering = trial.victim.filter
         assert filtering is not None
-        key = f"{unfiltered(trial.victim).id} {trial.trusted} {trial.seed} {filtering.method.name}"
+        own = content_id(filtering.self_poisoning.identity() if filtering.self_poisoning else {})
+        where = f"{unfiltered(trial.victim).id} {trial.trusted} {trial.seed} {own}"
+        key = f"{where} {filtering.method.name}"
         if key in first:
             rest.append(trial)
         first.setdefault(key, trial)

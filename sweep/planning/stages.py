@@ -47,11 +47,14 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 
 
 def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
-    """The stages of data filters: each one's first setting, which keeps what its others read; the
+    """The stages of data filters: models of sets with the defender's own poison, where that is
+    asked for; each filter's first setting, which keeps what its others read; the
     others; and the victims trained on what is kept.
     """
     victims = list(chain.from_iterable(filtering.filtered(sweep, f) for f in sweep.filters))
     first, rest = filtering.first_and_rest(filtering.scorings(victims))
+    if own := filtering.own_sets(victims):
+        yield [ListStrategy("training sets with the defender's poison", own)]
     yield [ListStrategy("filters", first)]
     yield [ListStrategy("filters, other settings", rest)]
     yield [ListStrategy("victims, trained on what is kept", filtering.trainings(victims))]

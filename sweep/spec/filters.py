@@ -2,15 +2,20 @@
 removes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from sweep.spec.validation import listed, number, one_of, typed
 from trials import catalog
-from trials.spec import MethodConfig, SpecError, Victim
+from trials.spec import OWN, REJECTIONS, SELF_POISONED, MethodConfig, SpecError
 
-GAME, OWN = "filtering", "own"
+if TYPE_CHECKING:
+    from sweep.spec.sweep_file import Sweep
+
+GAME, SELF_POISONING = "filtering", "self_poison_data"
+_LATER = ("beta", "quota", "cap")
 REJECT = 0.4  # share of the rows, as BaDLoss was published
 PROFILES = ["cifar10", "imagenet", "small"]
 
@@ -24,14 +29,27 @@ class Filter:
     limit: int = 1  # points of the grid, the paper's first
     # settings held at a value, over the space's
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    # each a share of the untrusted rows, or "own" for the filter's own rule
+    # each a share of the untrusted rows, "own" for the filter's own rule, "mixture" for a fit of
+    # two normal distributions; or, by poison of the defender's own, "recall" or "budget"
     reject: tuple[float | str, ...] = (REJECT,)
+    # settings of the game `filtering`
+    beta: tuple[float, ...] = (0.1,)
+    quota: tuple[str, ...] = ("global",)
+    cap: float = 0.5
+
+    def asked(self) -> dict[str, Any]:
+        """What the table says, as plain values; of what came later that which is no default."""
+        later = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        given = {k: v for k, v in asdict(self).items() if later.get(k, ()) != v}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
 
 
 def filter_of(data: Mapping[str, Any]) -> Filter:
     """A table of [[filters]]. Raises SpecError for what it may not hold."""
     given = dict(data)
     reject = listed("reject", given.pop("reject", REJECT))
+    beta = listed("beta", given.pop("beta", 0.1))
+    quota = listed("quota", given.pop("quota", "global"))
     found = typed(Filter, "filters", given)
     method = catalog.describe("filters", found.name)
     catalog.describe("filter_spaces", found.name)
@@ -44,21 +62,24 @@ def filter_of(data: Mapping[str, Any]) -> Filter:
             f'filter {found.name}: it has no rule of its own, so reject = "own" says nothing. '
             "Write a share of the rows, such as 0.4."
         )
-    return Filter(
-        name=found.name,
-        profile=found.profile,
-        limit=found.limit,
-        fixed=found.fixed,
+    for b, q in itertools.product(beta, quota):
+        threshold = {"beta": b, "quota": q, "cap": found.cap}
+        catalog.resolve("games", MethodConfig(GAME, threshold))
+    return replace(
+        found,
         reject=tuple(dict.fromkeys(_reject(found.name, value) for value in reject)),
+        beta=tuple(dict.fromkeys(map(float, beta))),
+        quota=tuple(dict.fromkeys(quota)),
     )
 
 
 def _reject(name: str, value: Any) -> float | str:
-    if value == OWN:
-        return OWN
+    if value in REJECTIONS:
+        return str(value)
     if isinstance(value, str):
         raise SpecError(
-            f'filter {name}: reject must be a share of the rows or "own", got {value!r}.'
+            f"filter {name}: reject must be a share of the rows or one of "
+            f"{', '.join(REJECTIONS)}, got {value!r}."
         )
     share = number(f"filter {name}: reject", value)
     if not 0 < share < 1:
@@ -67,27 +88,39 @@ def _reject(name: str, value: Any) -> float | str:
     return share
 
 
-def check_filters(
-    game: str, filters: Sequence[Filter], defends: bool, victims: Sequence[Victim]
-) -> None:
+def check_filters(sweep: "Sweep") -> None:
     """Filters go with their game, and nothing else does. Raises SpecError."""
-    if game != GAME:
-        if filters:
+    if sweep.game != GAME:
+        if sweep.filters:
             raise SpecError(
-                f'filters work on a training set, and game = "{game}" runs none: write game = '
-                f'"{GAME}".'
+                f'filters work on a training set, and game = "{sweep.game}" runs none: write game '
+                f'= "{GAME}".'
             )
         return
-    if not filters:
+    if not sweep.filters:
         names = ", ".join(catalog.names("filters"))
         raise SpecError(f"there is no [[filters]] table. Known filters: {names}.")
-    if defends:
+    if sweep.defenses:
         raise SpecError(
             f'game = "{GAME}" trains on what filters keep and runs no defense: leave [[defenses]] '
             "out."
         )
-    if any(victim.training.name == "given" for victim in victims):
+    if any(victim.training.name == "given" for victim in sweep.victims):
         raise SpecError(
             "a filtered training set is trained on, and the recipe 'given' trains nothing: choose "
             "another recipe."
         )
+    _check_own(sweep)
+
+
+def _check_own(sweep: "Sweep") -> None:
+    """What is set by poison of the defender's own has some. Raises SpecError."""
+    for own in sweep.self_poisoning:
+        catalog.resolve("games", MethodConfig(SELF_POISONING, own))
+    for given in sweep.filters:
+        asked = sorted(set(SELF_POISONED) & set(given.reject))
+        if asked and not all(sweep.self_poisoning):
+            raise SpecError(
+                f'filter {given.name}: reject = "{asked[0]}" is set by poison of the defender\'s '
+                "own: add a table [self_poisoning], say with attacks = 4."
+            )

@@ -30,7 +30,7 @@ def check_game(sweep: "Sweep") -> None:
         raise SpecError(
             'detectors are given the winners\' repaired models, so they need game = "tuning".'
         )
-    check_filters(sweep.game, sweep.filters, bool(sweep.defenses), sweep.victims)
+    check_filters(sweep)
     _check_triggers(sweep.game, sweep.victims)
     # oracle reads the real attack
     rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]

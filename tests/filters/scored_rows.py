@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from search_spaces._strategies import grid
 from trials import catalog
+from trials.data_views import data_view, untrusted
 from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.metrics import auroc
 from trials.run import run
@@ -75,6 +76,6 @@ def attacked_with(folder: Any, attack: MethodConfig, least: float) -> Attacked:
     record = run(training_of(unfiltered(victim)), runtime)
     assert record.status == "done" and record.metrics["asr"] > least, record
     trial = filtering_of(victim)
-    poisoning, rows = runtime.poisoning(unfiltered(victim)), runtime.untrusted(trial)
+    poisoning, rows = runtime.poisoning(unfiltered(victim)), untrusted(trial, runtime)
     poisoned = torch.isin(rows, poisoning.places)
-    return Attacked(runtime, trial, runtime.data_view(trial), poisoned)
+    return Attacked(runtime, trial, data_view(trial, runtime), poisoned)

@@ -11,12 +11,14 @@ from attackers import view_of
 from torch import Generator, Tensor
 
 from trials import catalog
+from trials.data_views import data_view, untrusted
 from trials.datasets import digits
 from trials.dependencies import dependencies, filtering_of, graph, training_of, unfiltered
-from trials.filtering import FilteringContext, check_rows, context_of, kept_of, removed
-from trials.games.filtering import play
+from trials.filtering import FilteringContext, check_rows, context_of, kept_of
+from trials.games.filtering import own_rule, play
 from trials.metrics import auroc, tpr_at
 from trials.poisoning import poisoned
+from trials.rejection import from_level, ranked
 from trials.run import run
 from trials.runtime import TrialRuntime
 from trials.spec import Filtering, MethodConfig, Scalar, SpecError, Victim
@@ -53,14 +55,20 @@ def filtered(reject: float | str = 0.4, trusted: float = 0.2, **changes: Any) ->
 # What is removed, and what is left.
 
 
+def removed(scores: Tensor, share: float, rng: Generator) -> Tensor:
+    labels = torch.zeros(len(scores), dtype=torch.int64)
+    rows = ranked(scores, labels, len(scores), rng, "global")
+    return from_level(rows, rows.top(round(share * len(scores))), 1.0)
+
+
 def test_the_share_of_the_highest_scores_is_removed() -> None:
-    found = SampleScores(torch.tensor([0.0, 5.0, 1.0, 4.0, 2.0]))
+    found = torch.tensor([0.0, 5.0, 1.0, 4.0, 2.0])
     assert removed(found, 0.4, Generator()).tolist() == [False, True, False, True, False]
     assert int(removed(found, 0.01, Generator()).sum()) == 0
 
 
 def test_between_equal_scores_the_generator_decides() -> None:
-    found = SampleScores(torch.zeros(1000))
+    found = torch.zeros(1000)
     one, other = (removed(found, 0.5, Generator().manual_seed(s)) for s in (0, 1))
     assert int(one.sum()) == int(other.sum()) == 500
     assert not torch.equal(one, other) and 200 < int(one[:500].sum()) < 300
@@ -68,9 +76,9 @@ def test_between_equal_scores_the_generator_decides() -> None:
 
 def test_its_own_rule_is_the_filters_word() -> None:
     mask = torch.tensor([True, False])
-    assert torch.equal(removed(SampleScores(torch.zeros(2), mask), "own", Generator()), mask)
+    assert torch.equal(own_rule(SampleScores(torch.zeros(2), mask)), mask)
     with pytest.raises(SpecError, match=r"has no rule of its own\. Write a share"):
-        removed(SampleScores(torch.zeros(2)), "own", Generator())
+        own_rule(SampleScores(torch.zeros(2)))
 
 
 def test_poisoned_rows_that_are_kept_are_found_again() -> None:
@@ -270,6 +278,6 @@ def _order(x: Tensor, like: Tensor) -> Tensor:
 def test_trusted_images_of_a_reserve_lie_outside_the_rows(tmp_path: Path) -> None:
     victim = filtered(trusted=0.1, reserve=0.2)
     runtime, trial = TrialRuntime(Artifacts(tmp_path)), filtering_of(victim)
-    rows, view = runtime.untrusted(trial), runtime.data_view(trial)
+    rows, view = untrusted(trial, runtime), data_view(trial, runtime)
     assert len(rows) == len(view.train) == len(runtime.poisoning(unfiltered(victim)).train)
     check_rows(view.train, view.trusted)

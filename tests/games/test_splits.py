@@ -118,7 +118,7 @@ def test_a_reserve_is_trusted_and_never_trained_on(runtime: TrialRuntime) -> Non
     everything = runtime.images(_key(trial), "train")
     train, trusted = runtime.poisoning(trial.victim).train, runtime.trusted(trial)
     assert len(train) + len(trusted) == len(everything)
-    clean = runtime._trainable(trial.victim)
+    clean = runtime.trainable(trial.victim)
     together = torch.cat([clean.x, trusted.x]).flatten(1).sum(1).sort().values
     assert together.equal(everything.x.flatten(1).sum(1).sort().values)
 

@@ -53,11 +53,15 @@ def _filtering(given: Filtering) -> Filtering:
     reject = given.reject
     if not isinstance(reject, str):
         reject = float(reject)
+    own = given.self_poisoning
+    threshold = resolve("games", MethodConfig("filtering", given.threshold))
     return Filtering(
         method=resolve("filters", given.method),
         reject=reject,
         trusted=float(given.trusted),
         seed=given.seed,
+        self_poisoning=resolve("games", own) if own else None,
+        threshold=threshold.identity()["params"],
     )
 
 

@@ -105,6 +105,11 @@ def encoded(params: Mapping[str, Scalar]) -> Iterator[Callable[[], bytes]]:
     return _training(expanded(METHOD, str(params["root"]))).encoded()
 
 
+def keys(root: Path) -> list[str]:
+    """The name of each training image of a table."""
+    return _training(root).keys
+
+
 def _training(place: Path) -> Table:
     train = table_of(place)
     if train is None:

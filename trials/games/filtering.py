@@ -9,33 +9,101 @@ that is trained on the rows that are kept is a victim of its own, of the game ``
 """
 
 from collections.abc import Generator as Steps
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trials.filtering import FilteringContext, removed
+from trials.filtering import FilteringContext
+from trials.games._own_poison import REACH, told_of_own
+from trials.games._retraining import share_within
 from trials.metrics import auroc, tpr_at
-from trials.spec import Point
+from trials.rejection import Ranked, finds_all, from_level, ranked, two_normals
+from trials.spec import (
+    BUDGET,
+    MIXTURE,
+    OWN,
+    RECALL,
+    NonNegativeFloat,
+    Point,
+    PositiveFraction,
+    SpecError,
+)
+from trials.views import SampleScores
 
 FPRS = {"tpr_1": 0.01, "tpr_5": 0.05}
 
 
-def play(ctx: FilteringContext, /) -> Steps[Point, None, dict[str, float]]:
+def play(
+    ctx: FilteringContext,
+    /,
+    *,
+    beta: PositiveFraction = 0.1,
+    quota: Literal["global", "within", "capped"] = "global",
+    cap: PositiveFraction = 0.5,
+    delta: NonNegativeFloat = 0.02,
+) -> Steps[Point, None, dict[str, float]]:
     """Score the rows, remove the most suspicious, and keep both as an artifact.
 
     Of each attack ``auroc/NAME``, ``tpr_1/NAME`` and ``tpr_5/NAME`` (share of its rows found while
-    1 and 5 % of the clean rows are flagged), and ``removed/NAME``; of each class ``kept/K``.
+    1 and 5 % of the clean rows are flagged), and ``removed/NAME``; of each class ``kept/K``. Where
+    the defender has put in poison of their own, what is found of it is ``own_recall/NAME``, and
+    what would be removed of the trusted images that were held back ``own_fpr``.
+
+    Args:
+        beta: of each of the defender's attacks the threshold of the rule recall may miss so much,
+            and of others like it.
+        quota: global, the rows are ranked together; within, each class apart, and of none more than
+            ``cap``; capped, together, and of no class more than ``cap``.
+        cap: share of a class's rows that may be removed; not used where ``quota`` is global.
+        delta: clean accuracy that the rule budget may cost.
     """
+    n, others = len(ctx.rows), 0 if ctx.own is None else len(ctx.own.rows) + len(ctx.own.held)
     found = ctx.score(ctx.view, ctx.rng("filter"))
-    if len(found.scores) != len(ctx.rows):
-        raise ValueError(f"{len(found.scores)} scores for {len(ctx.rows)} rows")
-    gone = removed(found, ctx.reject, ctx.rng("reject"))
-    kept = torch.ones(len(ctx.poisoning.train), dtype=torch.bool)
-    kept[ctx.rows[gone]] = False
+    if len(found.scores) != n + others:
+        raise ValueError(f"{len(found.scores)} scores for {n + others} rows")
     scores = found.scores.cpu()
+    rows = ranked(scores, ctx.view.train.y.cpu(), n, ctx.rng("reject"), quota)
+    if ctx.reject == OWN:
+        gone = own_rule(found)
+    else:
+        level = _level(ctx, rows, scores, beta, delta)
+        gone = from_level(rows, level, 1.0 if quota == "global" else cap)
+    kept = torch.ones(len(ctx.poisoning.train), dtype=torch.bool)
+    kept[ctx.rows[gone[:n]]] = False
     ctx.save({"scores": scores, "kept": kept, "rows": ctx.rows}, {"filter": dict(found.extra)})
-    return {**found.extra, **_judged(ctx, scores, gone)}
+    return {**found.extra, **_judged(ctx, scores[:n], gone[:n]), **told_of_own(ctx, scores, gone)}
     yield  # a game is a generator; this one has no curve
+
+
+def own_rule(found: SampleScores) -> Tensor:
+    """Bool (n,): what the filter itself would remove.
+
+    Raises:
+        SpecError: it has no such rule.
+    """
+    if found.suspects is None:
+        raise SpecError('reject = "own": the filter has no rule of its own. Write a share.')
+    return found.suspects.cpu().clone()
+
+
+def _level(ctx: FilteringContext, rows: Ranked, scores: Tensor, beta: float, delta: float) -> int:
+    """The level from which on rows are removed, by the rule of ``ctx.reject``."""
+    if ctx.reject == MIXTURE:
+        return rows.top(two_normals(scores[: rows.n]))
+    if not isinstance(ctx.reject, str):
+        return rows.top(round(ctx.reject * rows.n))
+    own = ctx.own
+    if own is None:
+        raise SpecError(f'reject = "{ctx.reject}" needs [self_poisoning]: add that table.')
+    if ctx.reject == BUDGET:
+        return rows.top(round(share_within(ctx, own, rows, delta) * rows.n))
+    if ctx.reject != RECALL:
+        raise SpecError(f"reject = {ctx.reject!r} is no rule.")
+    levels = rows.levels[rows.n : rows.n + len(own.rows)]
+    groups = [levels[own.number == j] for j in range(len(own.names))]
+    counted = [g for g, asr in zip(groups, ctx.learned, strict=True) if asr >= REACH]
+    return finds_all(counted or groups, beta)
 
 
 def _judged(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str, float]:

@@ -9,6 +9,7 @@ from collections.abc import Generator as Steps
 
 from torch import nn
 
+from trials.data_views import OwnPoison
 from trials.games._attacks import Attacks
 from trials.metrics import accuracy, success
 from trials.reporting import TrialProgress, reporter
@@ -23,7 +24,9 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
 
     Of several attacks ``asr`` is the largest, each has its own ``asr/NAME``, and ``cross/A/B`` says
     how often the trigger of A leads to the target of B. An attack without a trigger has no ASR: the
-    game ``targeted`` measures it.
+    game ``targeted`` measures it. Where the defender chose the filter by poison of their own,
+    ``cda_held`` and ``own_asr/NAME`` are measured on images held back, and ``own_left`` is by how
+    much one of these triggers works better than on a model of all rows.
     """
     model, poisoning = ctx.fresh(), ctx.poisoning()
     for step, steps, loss in ctx.fit(model, poisoning, ctx.rng("training")):
@@ -38,6 +41,8 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
         attacks = Attacks(poisoning, test)
         if attacks.cases:
             metrics |= _attacked(model, poisoning, test, attacks)
+    if own := ctx.own():
+        metrics |= _own(model, own, ctx.device)
     ctx.save(model, metrics)
     return metrics
 
@@ -57,6 +62,22 @@ def _attacked(
         for name, goal in implant.probes.items():
             metrics[f"{name}{own}"] = success(model, goal.cases(test))
     return metrics
+
+
+def _own(model: nn.Module, own: OwnPoison, device: str) -> dict[str, float]:
+    """What the held-back images say of the model, and of the one that was trained on all rows: CDA,
+    and how often a trigger of the defender's leads to its target. None of their rows is left, so it
+    should not do so more often than before.
+    """
+    held, before = own.rows.held.to(device), own.before()
+    metrics = {"cda_held": accuracy(model, held), "cda_held_before": accuracy(before, held)}
+    left = []
+    for name, goal in zip(own.rows.names, own.rows.goals, strict=True):
+        cases = goal.cases(held)
+        asr, known = success(model, cases), success(before, cases)
+        metrics |= {f"own_asr/{name}": asr, f"own_asr_before/{name}": known}
+        left.append(asr - known)
+    return {**metrics, "own_left": max(left), "n_held": float(len(held))}
 
 
 def _test(ctx: EvaluatorContext) -> Images | None:

@@ -21,7 +21,14 @@ FILTERS: list[dict[str, Any]] = [
 
 def sweep(filters: list[dict[str, Any]] = FILTERS, **changes: Any) -> Sweep:
     return tiny_sweep.sweep(
-        **{"game": "filtering", "filters": filters, "defenses": [], "trusted": 0.25, **changes}
+        **{
+            "game": "filtering",
+            "filters": filters,
+            "defenses": [],
+            "trusted": 0.25,
+            "self_poisoning": {},
+            **changes,
+        }
     )
 
 
@@ -59,7 +66,10 @@ def test_settings_that_are_fixed_hold() -> None:
         ({"name": "badloss", "strategy": "grid"}, r"unknown key of filters 'strategy'"),
         ({"name": "badloss", "reject": 1.0}, r"filter badloss: reject must lie in \(0, 1\), got 1"),
         ({"name": "badloss", "reject": 40}, r"got 40\. It is a fraction: write 0\.4 for 40 %\."),
-        ({"name": "badloss", "reject": "all"}, r'a share of the rows or "own", got \'all\''),
+        (
+            {"name": "badloss", "reject": "all"},
+            r"a share of the rows or one of own, recall, budget, mixture, got 'all'",
+        ),
         ({"name": "badloss", "reject": []}, r"reject is an empty list"),
         (
             {"name": "badloss", "reject": "own"},
@@ -116,3 +126,30 @@ def test_other_filters_settings_are_looked_at_too(tmp_path: Path) -> None:
 def test_what_can_run_passes(tmp_path: Path) -> None:
     every = [{"name": name, "profile": "small"} for name in catalog.names("filters")]
     check(sweep(every), tiny_sweep.worker_config(tmp_path))
+
+
+# By poison of the defender's own.
+
+RECALL: list[dict[str, Any]] = [
+    {"name": "badloss", "profile": "small", "reject": ["recall", 0.4], "beta": [0.1, 0.05]}
+]
+
+
+def test_rules_thresholds_and_quotas_are_axes() -> None:
+    filters = [{**RECALL[0], "quota": ["global", "capped"]}]
+    of = sweep(filters, self_poisoning={"attacks": 3})
+    victims = filtering.filtered(of, of.filters[0])
+    assert len(victims) == 2 * 2 + 2  # beta is of recall alone
+    assert len(filtering.own_sets(victims)) == 1  # all read one training
+    poisoned_so = [v.filter.self_poisoning for v in victims if v.filter]
+    assert all(p is not None and p.params["attacks"] == 3 for p in poisoned_so)
+
+
+def test_what_own_poison_sets_needs_a_table_of_it() -> None:
+    refused(r'reject = "recall" is set by poison.*add a table \[self_poisoning\]', filters=RECALL)
+
+
+def test_settings_of_own_poison_are_checked() -> None:
+    refused(r"unknown setting of self_poison_data 'steps'", self_poisoning={"steps": 9})
+    refused(r"quota must be", filters=[{"name": "badloss", "quota": "all"}])
+    refused(r"beta must be", filters=[{"name": "badloss", "beta": 0.0}])

@@ -1,0 +1,100 @@
+"""Which data filter a defender takes who knows of no poisoned row: by what each finds of their own
+poison, and takes of clean rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from results.selection.configurations import of_game
+from trials.spec import Record
+
+LEARNED = 0.5  # ASR of an attack of the defender's that counts as learned
+LEAK = 0.05  # by which a trigger of the defender's may work better after the last training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterWinner:
+    """A filter, its setting and its threshold, as its defender sees it.
+
+    Attributes:
+        scored: the trial that scored the rows.
+        trained: the training on what is kept; None where there is none.
+    """
+
+    scored: Record
+    trained: Record | None = None
+
+    @property
+    def beta(self) -> float:
+        """What the threshold may miss of an attack."""
+        return float(self.scored.trial.game.params["beta"])
+
+    @property
+    def recall(self) -> float:
+        """The least share that is found of an attack of the defender's that was learned."""
+        return self.scored.metrics["own_recall_min"]
+
+    @property
+    def fpr(self) -> float:
+        """Share of clean rows that is removed, measured on the trusted images held back."""
+        return self.scored.metrics["own_fpr"]
+
+    @property
+    def finds(self) -> bool:
+        """Half of the defender's attacks were learned, and of each of those, enough is found."""
+        known = 2 * self.scored.metrics["own_learned"] >= len(self.attacks)
+        return known and self.recall >= 1 - self.beta - 1e-9
+
+    @property
+    def attacks(self) -> list[str]:
+        """The defender's attacks."""
+        keys = self.scored.metrics
+        return [k.removeprefix("own_recall/") for k in keys if k.startswith("own_recall/")]
+
+    @property
+    def unlearned(self) -> list[str]:
+        """Those that the model did not learn: what the filter finds of their kind is not known."""
+        asr = self.scored.metrics
+        return [k for k in self.attacks if asr[f"own_learned/{k}"] < LEARNED]
+
+    @property
+    def rank(self) -> tuple[bool, float, float, str]:
+        """Lower is better: finds them, takes few clean rows; else finds more than it takes."""
+        miss = self.fpr if self.finds else self.fpr - self.recall
+        return not self.finds, round(miss, 12), self.scored.metrics["removed"], self.scored.trial.id
+
+    @property
+    def cost(self) -> float | None:
+        """CDA lost on the images held back, to the training on all rows; None without one."""
+        if self.trained is None:
+            return None
+        return self.trained.metrics["cda_held_before"] - self.trained.metrics["cda_held"]
+
+    @property
+    def poisoned(self) -> float | None:
+        """Share of the training set that may be poisoned, if what is poisoned is found as often as
+        the defender's own; None where the filter finds no more of that than of clean rows.
+        """
+        recall, removed = self.scored.metrics["own_recall"], self.scored.metrics["removed"]
+        if recall <= self.fpr:
+            return None
+        return min(1.0, max(0.0, (removed - self.fpr) / (recall - self.fpr)))
+
+
+def filter_winners(records: Iterable[Record]) -> list[FilterWinner]:
+    """Every filter that was tried with the defender's own poison in the set, the best first; the
+    attackers' rows decide nothing.
+    """
+    records = list(records)
+    trained = {
+        r.trial.victim.id: r
+        for r in of_game(records, "training")
+        if r.status == "done" and "cda_held" in r.metrics
+    }
+    scored: Sequence[Record] = of_game(records, "filtering")
+    found = [
+        FilterWinner(scored=r, trained=trained.get(r.trial.victim.id))
+        for r in scored
+        if r.status == "done" and "own_recall_min" in r.metrics
+    ]
+    return sorted(found, key=lambda w: w.rank)

@@ -1,0 +1,121 @@
+"""What a defender sees of filters, and the tests of whether their poison stands for others'."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from synthetic import victim
+
+from results.comparison.own_poison import Validity, validities
+from results.report.filters import filter_section
+from results.selection.filter_winner import filter_winners
+from results.tables import own_poison, validity
+from trials.spec import Filtering, MethodConfig, Record, Trial, Victim
+
+OWN = MethodConfig("self_poison_data", {"attacks": 2})
+SEEN = {
+    "own_fpr": 0.1,
+    "n_held": 100.0,
+    "own_recall/patch": 0.95,
+    "own_recall/blend": 0.95,
+    "own_learned/patch": 0.9,
+    "own_learned/blend": 0.9,
+    "own_learned": 2.0,
+    "own_recall": 0.95,
+    "own_recall_min": 0.95,
+    "removed": 0.2,
+}
+HELD = {"cda_held": 0.9, "cda_held_before": 0.91, "own_left": 0.0, "cda": 0.9, "asr": 0.1}
+
+
+def done(game: str, of: Victim, **metrics: float) -> Record:
+    params = {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02}
+    config = MethodConfig(game, params if game == "filtering" else {})
+    trial = Trial(game=config, victim=of, method=None, trusted=0.25, seed=0)
+    return Record(trial=trial, status="done", metrics=metrics)
+
+
+def pair(name: str, of: Victim, reject: float | str = "recall", /, **changes: Any) -> list[Record]:
+    """The two records of a filter: its scores, and the training on what it keeps."""
+    filtering = Filtering(
+        method=MethodConfig(name), reject=reject, trusted=0.25, seed=0, self_poisoning=OWN
+    )
+    filtered = replace(of, filter=filtering)
+    seen = {**SEEN, **{k: v for k, v in changes.items() if k not in HELD}}
+    held = {**HELD, **{k: v for k, v in changes.items() if k in HELD}}
+    return [done("filtering", filtered, **seen), done("training", filtered, **held)]
+
+
+def test_the_filter_that_takes_fewest_clean_images_wins_if_it_finds_the_own_poison() -> None:
+    of = victim()
+    records = [
+        *pair("blind", of, own_fpr=0.01, own_recall_min=0.3),
+        *pair("good", of, own_fpr=0.05),
+        *pair("dear", of, own_fpr=0.4, asr=0.0, **{"auroc/badnets": 1.0}),
+    ]
+    winners = filter_winners(records)
+    names = [
+        w.scored.trial.victim.filter.method.name for w in winners if w.scored.trial.victim.filter
+    ]
+    assert names == ["good", "dear", "blind"]  # the judge's ASR and AUROC count for nothing
+    assert winners[0].cost == pytest.approx(0.01)
+    assert winners[0].poisoned == pytest.approx((0.2 - 0.05) / (0.95 - 0.05))
+
+
+def test_what_was_not_learned_makes_no_filter_sure() -> None:
+    of = victim()
+    (some,) = filter_winners(pair("a", of, own_learned=1.0, **{"own_learned/blend": 0.2}))
+    assert some.finds and some.unlearned == ["blend"]
+    (none,) = filter_winners(pair("a", of, own_learned=0.0))
+    assert not none.finds
+
+
+def by_test(records: list[Record]) -> dict[str, Validity]:
+    return {v.test: v for v in validities(records)}
+
+
+def test_alike_scores_hold_and_others_fail() -> None:
+    of = victim()
+    assert by_test(pair("a", of, **{"ks/badnets": 0.1}))["a"].holds
+    assert by_test(pair("a", of, **{"ks/badnets": 0.8}))["a"].holds is False
+
+
+def covered(found: int, of_all: int) -> list[Record]:
+    every = [
+        pair("a", replace(victim(), seed=s), **{"removed/badnets": 0.95 if s < found else 0.5})
+        for s in range(of_all)
+    ]
+    return [record for two in every for record in two]
+
+
+def test_coverage_needs_twenty_pairs_and_nine_tenths_less_the_binomial_error() -> None:
+    assert by_test(covered(5, 5))["b"].holds is None
+    assert by_test(covered(20, 20))["b"].holds
+    assert by_test(covered(16, 20))["b"].holds is True  # 0.9 - 1.64 * 0.067 is 0.79
+    assert by_test(covered(15, 20))["b"].holds is False
+
+
+def test_a_threshold_is_compared_with_a_fixed_share_on_victims_of_one_attack() -> None:
+    of = victim()
+    fixed = pair("a", of, 0.4, removed=0.4, asr=0.2)
+    assert by_test([*pair("a", of, removed=0.1, asr=0.2), *fixed])["c"].holds
+    assert by_test([*pair("a", of, removed=0.1, asr=0.3), *fixed])["c"].holds is False
+    assert by_test([*pair("a", of, removed=0.5, asr=0.1), *fixed])["c"].holds is False
+    assert "c" not in by_test(fixed)
+
+
+def test_a_clean_set_must_stay_whole() -> None:
+    clean = replace(victim(), attacks=())
+    before = done("training", clean, cda=0.91)
+    assert by_test([before, *pair("a", clean, removed=0.05)])["d"].holds
+    assert by_test([before, *pair("a", clean, removed=0.4)])["d"].holds is False
+    assert by_test([before, *pair("a", clean, removed=0.05, cda=0.8)])["d"].holds is False
+
+
+def test_tables_and_page_say_so() -> None:
+    records = pair("a", victim(), **{"ks/badnets": 0.8, "removed/badnets": 0.5})
+    (row,) = own_poison.table(records).to_dict("records")
+    assert row["rejects"] == "recall 90 %" and row["clean images taken (%)"] == 10.0
+    assert len(validity.table(records)) == 2
+    section = filter_section(records)
+    assert section is not None and any("a defender takes a" in s for s in section["sentences"])

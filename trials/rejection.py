@@ -1,0 +1,118 @@
+"""Which rows are removed, from what a data filter says of them: a share, a threshold that the
+defender's own poison sets, or a fit of two normal distributions.
+
+Source: conformal prediction (Vovk, Gammerman, Shafer 2005) for the threshold that finds all but
+``beta`` of each attack: of m rows that are exchangeable with others, the ceil((1 - beta)(m + 1))-th
+highest score is exceeded by a new one with a chance of at least 1 - beta.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from trials.spec import SpecError
+
+FEWEST = 50  # rows of a class that has a threshold of its own; smaller classes are one
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Rows by how suspicious they are, no two alike.
+
+    Attributes:
+        levels: int64 (n + others,), the higher the more suspicious.
+        labels: int64, of each of them.
+        n: the first so many are rows of the training set; of these shares are counted.
+    """
+
+    levels: Tensor
+    labels: Tensor
+    n: int
+
+    def top(self, number: int) -> int:
+        """The level from which on there are ``number`` rows of the training set."""
+        if number <= 0:
+            return int(self.levels.max()) + 1
+        return int(self.levels[: self.n].sort(descending=True).values[number - 1])
+
+
+def ranked(scores: Tensor, labels: Tensor, n: int, rng: Generator, quota: str) -> Ranked:
+    """Rank rows by their scores, or, ``within``, by their rank in their class.
+
+    Args:
+        scores: (n + others,), higher is more suspicious.
+        labels: int64, of each.
+        n: rows of the training set.
+        rng: decides between rows of the same score.
+        quota: within, or another word.
+    """
+    mixed = torch.randperm(len(scores), generator=rng)
+    levels = _levels(scores, mixed)
+    groups = grouped(labels, n)
+    if quota == "within":
+        shares = torch.zeros(len(scores), dtype=torch.float64)
+        for group in torch.unique(groups).tolist():
+            rows = (groups == group).nonzero().flatten()
+            shares[rows] = (levels[rows].argsort().argsort() + 0.5).double() / len(rows)
+        levels = _levels(shares, mixed)
+    return Ranked(levels, groups, n)
+
+
+def grouped(labels: Tensor, n: int) -> Tensor:
+    """The labels, with one of their own, -1, for all classes of which there are few rows."""
+    sizes = torch.bincount(labels[:n], minlength=int(labels.max()) + 1)
+    return torch.where(sizes[labels] < FEWEST, torch.full_like(labels, -1), labels)
+
+
+def finds_all(levels: list[Tensor], beta: float) -> int:
+    """The highest level from which on there is, of each of these groups of rows, the share 1 -
+    ``beta``, and of new rows like them too.
+
+    Raises:
+        SpecError: a group is too small for that.
+    """
+    found = []
+    for group in levels:
+        needed = math.ceil((1 - beta) * (len(group) + 1) - 1e-9)
+        if needed > len(group):
+            raise SpecError(
+                f"beta = {beta:g} needs {math.ceil((1 - beta) / beta - 1e-9)} rows of each attack "
+                f"of the defender's, got {len(group)}: raise beta, or least (self_poisoning)."
+            )
+        found.append(int(group.sort(descending=True).values[needed - 1]))
+    return min(found)
+
+
+def two_normals(scores: Tensor) -> int:
+    """How many scores the higher of two normal distributions is likelier to have made."""
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415 - slow to load
+
+    values = scores.double().reshape(-1, 1).numpy()
+    fit = GaussianMixture(2, random_state=0, n_init=3).fit(values)
+    high = int(fit.means_[:, 0].argmax())
+    mine = (fit.predict(values) == high) & (values[:, 0] > fit.means_[1 - high, 0])
+    return int(mine.sum())
+
+
+def from_level(rows: Ranked, level: int, cap: float) -> Tensor:
+    """Bool, one for each row: those from that level on, but of no class more than the share
+    ``cap`` of its rows in the training set.
+    """
+    gone = rows.levels >= level
+    for group in torch.unique(rows.labels[: rows.n]).tolist() if cap < 1 else ():
+        mine = rows.labels == group
+        levels = rows.levels[: rows.n][mine[: rows.n]].sort(descending=True).values
+        most = int(cap * len(levels) + 1e-9)
+        if most < len(levels):
+            gone &= ~mine | (rows.levels > int(levels[most]))
+    return gone
+
+
+def _levels(values: Tensor, mixed: Tensor) -> Tensor:
+    """Int64 places from below, ties in the order ``mixed``."""
+    order = mixed[values[mixed].argsort(descending=True, stable=True)]
+    levels = torch.empty(len(values), dtype=torch.int64)
+    levels[order] = torch.arange(len(values) - 1, -1, -1)
+    return levels

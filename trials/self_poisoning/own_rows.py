@@ -1,0 +1,185 @@
+"""Poisoned rows that a defender adds to a training set, to see what a data filter finds of them.
+
+Source: none; the draws are those of the triggers that are planted into copies of a model
+(``trials.self_poisoning.triggers``), and some that keep labels.
+Deviation: none.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from trials import catalog
+from trials.self_poisoning.triggers import DRAWS, Settings
+from trials.spec import SpecError
+from trials.splits import stratified_order
+from trials.train import augment
+from trials.types import Images, Poisoning, TriggerGoal
+
+PROBES, STAMPED = 0.4, 0.3  # shares of the trusted images; the rest is held back
+LEAST = 40  # rows of an attack: fewer are seldom learned, and make no threshold sure
+_SHIFT = 2  # pixels by which an image is shifted that is stamped once more
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAttack:
+    """An attack of the defender's.
+
+    Attributes:
+        attack: that makes the rows.
+        draw: its settings, from a generator and the images' width.
+        clean_label: its rows are of the target class, and keep their label.
+    """
+
+    attack: str
+    draw: Callable[[Generator, int], Settings]
+    clean_label: bool = False
+
+
+def _opacity(rng: Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand((), generator=rng, dtype=torch.float64))
+
+
+def _of_kind(kind: str) -> OwnAttack:
+    return OwnAttack(DRAWS[kind].attack, DRAWS[kind].draw)
+
+
+# in the order in which they are planted: the first few are as unlike as they can be
+OWN_ATTACKS: Mapping[str, OwnAttack] = {
+    "patch": _of_kind("patch"),
+    "sinusoid": OwnAttack("sinusoid", lambda r, w: {"alpha": _opacity(r, 0.1, 0.25)}, True),
+    "blend": _of_kind("blend"),
+    "warp": _of_kind("warp"),
+    "clean_patch": OwnAttack("c_badnets", lambda r, w: {"mark": "random"}, True),
+    "frequency": OwnAttack("frequency", lambda r, w: {"magnitude": 30.0 if w < 64 else 90.0}),
+    "corner": _of_kind("corner"),
+}
+KINDS_OF: Mapping[str, tuple[str, ...]] = {
+    "all": tuple(OWN_ATTACKS),
+    "flipped": tuple(name for name, own in OWN_ATTACKS.items() if not own.clean_label),
+    "patch": ("patch",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRows:
+    """The defender's poisoned rows, and how the trusted images are cut for them; the parts are
+    disjoint.
+
+    Attributes:
+        names: of the attacks.
+        goals: trigger and target of each.
+        rows: the poisoned images, with the labels that they are trained with.
+        number: int64 (p,), the attack of each row.
+        restamped: how many rows of each attack are shifted images, as there were too few others.
+        probes: trusted images that a filter is given.
+        held: trusted images that are rows as any others while the filter looks; what it takes of
+            them it takes of clean rows.
+    """
+
+    names: tuple[str, ...]
+    goals: tuple[TriggerGoal, ...]
+    rows: Images
+    number: Tensor
+    restamped: tuple[int, ...]
+    probes: Images
+    held: Images
+
+    def among(self, train: Images) -> Images:
+        """The rows of the training set, then the poisoned ones, then the held-back images."""
+        parts = (train, self.rows.to(train.x.device), self.held.to(train.x.device))
+        return joined(parts)
+
+
+def joined(parts: tuple[Images, ...]) -> Images:
+    """Several sets as one, in their order."""
+    x, y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
+    return replace(parts[0], x=x, y=y)
+
+
+def own_rows(
+    trusted: Images,
+    n: int,
+    rng: Callable[..., Generator],
+    *,
+    attacks: int,
+    least: float,
+    most: float,
+    kinds: str,
+) -> OwnRows:
+    """Draw the attacks, and stamp a part of the trusted images with their triggers.
+
+    Args:
+        trusted: the defender's images.
+        n: rows of the training set.
+        rng: generator of a stage.
+        attacks: how many, each of another kind.
+        least, most: share of the training set that an attack poisons, drawn between them evenly by
+            its logarithm; 40 rows at least.
+        kinds: a key of ``KINDS_OF``.
+
+    Raises:
+        SpecError: more attacks than kinds, or no image of a class that is to be stamped.
+    """
+    names = KINDS_OF[kinds][:attacks]
+    if attacks > len(names):
+        raise SpecError(
+            f"self_poisoning: attacks = {attacks}, but there are {len(names)} of kinds = "
+            f"{kinds!r}: lower attacks."
+        )
+    probes, stamped, held = _cut(trusted, rng("split"))
+    targets = torch.randperm(trusted.classes, generator=rng("own targets")).tolist()
+    goals, parts, number, restamped = [], list[Images](), list[int](), list[int]()
+    for j, name in enumerate(names):
+        draw = rng("own rows", name)
+        share = least * (most / least) ** float(torch.rand((), generator=draw))
+        m, target = max(LEAST, round(share * n)), targets[j % len(targets)]
+        rows, goal, again = _stamped(OWN_ATTACKS[name], stamped, m, target, draw)
+        goals.append(goal)
+        parts.append(rows)
+        number += [j] * len(rows)
+        restamped.append(again)
+    return OwnRows(
+        names=names,
+        goals=tuple(goals),
+        rows=joined(tuple(parts)),
+        number=torch.tensor(number),
+        restamped=tuple(restamped),
+        probes=probes,
+        held=held,
+    )
+
+
+def _cut(trusted: Images, rng: Generator) -> tuple[Images, Images, Images]:
+    order = stratified_order(trusted.y, torch.arange(len(trusted)), rng)
+    first, second = (round(share * len(trusted)) for share in (PROBES, PROBES + STAMPED))
+    parts = (order[:first], order[first:second], order[second:])
+    probes, stamped, held = (trusted.take(part) for part in parts)
+    return probes, stamped, held
+
+
+def _stamped(
+    own: OwnAttack, images: Images, m: int, target: int, rng: Generator
+) -> tuple[Images, TriggerGoal, int]:
+    """``m`` rows of the attack, what it wants, and how many of them are shifted images."""
+    mine = images.take((images.y == target) == own.clean_label)
+    if not len(mine):
+        where = "of" if own.clean_label else "outside"
+        raise SpecError(
+            f"self_poisoning: none of the {len(images)} trusted images that are stamped is "
+            f"{where} class {target}: give more trusted images of each class."
+        )
+    times = math.ceil(m / len(mine))
+    shifted = [replace(mine, x=augment(mine.x, rng, _SHIFT, False)) for _ in range(times - 1)]
+    pool = joined((mine, *shifted))
+    settings = own.draw(rng, images.x.shape[-1])
+    found: Poisoning = catalog.find("attacks", own.attack)(
+        pool, rng, m=m, target=target, **settings
+    )
+    (implant,) = found.implants
+    assert isinstance(implant.goal, TriggerGoal)
+    again = int((implant.places >= len(mine)).sum())
+    return found.train.take(implant.places), implant.goal, again
