@@ -83,14 +83,14 @@ def craft(
     Args:
         view: what the attacker sees and may train.
         rng: not used.
-        key: draws the source class, the class wanted, the image, and the images to be poisoned.
+        key: draws the true class, the class wanted, the image, and the images to be poisoned.
         instance: in place of what the key draws, SOURCE-WANTED-IMAGE, such as 3-5-17 for the 18th
             test image of class 3 to be read as class 5.
         budget: poisoned images, as a share of the training set.
         epsilon: largest change of a pixel's value, in levels of 255; with 0 the images stay as they
             are.
         poisons: class of the poisoned images: the one that is wanted, one that is neither it nor
-            the source's, or any.
+            the true one, or any.
         restarts: descents from other starts, of which the best one's poison is taken.
         iterations: steps of a descent, each over all poisoned images.
         rate: of the descent, in levels of 255; divided by the ensemble's size.
