@@ -59,7 +59,8 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
     lines = [line("victims", expansion.victims(sweep))]
     if sweep.game == "tuning":
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
-    lines += [line(*row) for row in chain(_targeted(sweep), _filters(sweep))]
+    lines += [line(what, trials) for what, trials in _targeted(sweep)]
+    lines += [line(*row) for row in _filters(sweep)]
     for defense in sweep.defenses if sweep.game != "training" else ():
         if defense.strategy == "search":
             mine = [

@@ -14,6 +14,7 @@ out.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,7 @@ from trials.spec import (
     PositiveFloat,
     PositiveFraction,
     PositiveInt,
+    Scalar,
     SpecError,
     canonical,
     derive,
@@ -130,7 +132,17 @@ def craft(
         flip=augment and train.flip,
     )
     attacker = _Attacker(view, aimed, key, surrogate)
-    decided = [aimed.place, aimed.wanted, key, budget, poisons, epsilon, iterations, rate, schedule]
+    decided: list[Scalar] = [
+        aimed.place,
+        aimed.wanted,
+        key,
+        budget,
+        poisons,
+        epsilon,
+        iterations,
+        rate,
+        schedule,
+    ]
     decided += [start, optimizer, loss, match, layers, ensemble, surrogate, brew.shift, brew.flip]
     x, y = train.x[places], train.y[places]
     aims: list[Aim] = []  # made if a restart is not there
@@ -145,7 +157,7 @@ def craft(
         return attacker.brewed(brew, aims, x, y, restart)
 
     tried = [
-        view.keep(f"poison: restart {i} of {canonical(decided)}", lambda i=i: make(i))
+        view.keep(f"poison: restart {i} of {canonical(decided)}", partial(make, i))
         for i in range(restarts)
     ]
     best = min(tried, key=lambda one: float(one["score"]))
