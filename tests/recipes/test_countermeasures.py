@@ -80,7 +80,7 @@ def test_there_are_five() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns_the_digits(name: str) -> None:
-    gentle = {"epsilon": 4, "step": 2.0} if name == "adversarial_training" else {}
+    gentle = {"epsilon": 4, "steps": 1, "step": 4.0} if name == "adversarial_training" else {}
     own = EARLY.get(name, {})
     model = fitted(name, digits.load("train", size=8), **{**BASE, **own, **gentle, "batch": 64})
     assert accuracy(model, digits.load("test", size=8)) > 0.6 and not model.training
