@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = resnet18.build(10, 32, width=given.width).eval()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     x = to_float(torch.randint(0, 256, (given.images, 3, 32, 32)).to(torch.uint8))
     y = torch.arange(given.images) % 10
     aim = aim_of(model, x[:1].flip(3), "xent", 0, 5, "cosine", 0)

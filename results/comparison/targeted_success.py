@@ -1,7 +1,7 @@
 """How often attacks without a trigger mislead newly trained victims, beside models that were never
 attacked.
 
-A key is what is attacked: a source class, a class wanted and an image. Victims of one key share its
+A key is what is attacked: a true class, a class wanted and an image. Victims of one key share its
 poison, so keys, not victims, are drawn independently; intervals are made by resampling keys.
 """
 

@@ -5,6 +5,7 @@ Source: Geiping et al. 2021, arXiv:2009.02276 (the descent, its schedule, restar
 Sleeper Agent, Souri et al. 2022, arXiv:2106.08970, does the same.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Brew:
         with torch.no_grad():
             draws = [self._draws(len(x), rng) for _ in range(_SCORED if self._augments else 1)]
             seen = [list(in_batches(self._seen(x.float(), d), y, self.batch)) for d in draws]
-        matches = [sum(aim.match(batches) for aim in aims) / len(aims) for batches in seen]
+        matches = [aim.match(batches) for aim, batches in itertools.product(aims, seen)]
         return math.fsum(matches) / len(matches)
 
     @property

@@ -14,6 +14,7 @@ out.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,7 @@ from trials.spec import (
     PositiveFloat,
     PositiveFraction,
     PositiveInt,
+    Scalar,
     SpecError,
     canonical,
     derive,
@@ -83,14 +85,14 @@ def craft(
     Args:
         view: what the attacker sees and may train.
         rng: not used.
-        key: draws the source class, the class wanted, the image, and the images to be poisoned.
+        key: draws the true class, the class wanted, the image, and the images to be poisoned.
         instance: in place of what the key draws, SOURCE-WANTED-IMAGE, such as 3-5-17 for the 18th
             test image of class 3 to be read as class 5.
         budget: poisoned images, as a share of the training set.
         epsilon: largest change of a pixel's value, in levels of 255; with 0 the images stay as they
             are.
         poisons: class of the poisoned images: the one that is wanted, one that is neither it nor
-            the source's, or any.
+            the true one, or any.
         restarts: descents from other starts, of which the best one's poison is taken.
         iterations: steps of a descent, each over all poisoned images.
         rate: of the descent, in levels of 255; divided by the ensemble's size.
@@ -130,7 +132,17 @@ def craft(
         flip=augment and train.flip,
     )
     attacker = _Attacker(view, aimed, key, surrogate)
-    decided = [aimed.place, aimed.wanted, key, budget, poisons, epsilon, iterations, rate, schedule]
+    decided: list[Scalar] = [
+        aimed.place,
+        aimed.wanted,
+        key,
+        budget,
+        poisons,
+        epsilon,
+        iterations,
+        rate,
+        schedule,
+    ]
     decided += [start, optimizer, loss, match, layers, ensemble, surrogate, brew.shift, brew.flip]
     x, y = train.x[places], train.y[places]
     aims: list[Aim] = []  # made if a restart is not there
@@ -145,7 +157,7 @@ def craft(
         return attacker.brewed(brew, aims, x, y, restart)
 
     tried = [
-        view.keep(f"poison: restart {i} of {canonical(decided)}", lambda i=i: make(i))
+        view.keep(f"poison: restart {i} of {canonical(decided)}", partial(make, i))
         for i in range(restarts)
     ]
     best = min(tried, key=lambda one: float(one["score"]))

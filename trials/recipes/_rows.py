@@ -130,7 +130,8 @@ class Friendly(Countermeasure):
             optimizer.zero_grad(set_to_none=True)
             after = model(x + noise).log_softmax(1)
             moved = F.kl_div(after, before, reduction="none", log_target=True).sum()
-            (moved - self._mu * noise.square().mean((1, 2, 3)).sum()).backward()
+            loss = moved - self._mu * noise.square().mean((1, 2, 3)).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             with torch.no_grad():
