@@ -66,7 +66,10 @@ def test_settings_that_are_fixed_hold() -> None:
         ({"name": "badloss", "strategy": "grid"}, r"unknown key of filters 'strategy'"),
         ({"name": "badloss", "reject": 1.0}, r"filter badloss: reject must lie in \(0, 1\), got 1"),
         ({"name": "badloss", "reject": 40}, r"got 40\. It is a fraction: write 0\.4 for 40 %\."),
-        ({"name": "badloss", "reject": "all"}, r"a share of the rows or one of own, recall, budget, mixture, got 'all'"),
+        (
+            {"name": "badloss", "reject": "all"},
+            r"a share of the rows or one of own, recall, budget, mixture, got 'all'",
+        ),
         ({"name": "badloss", "reject": []}, r"reject is an empty list"),
         (
             {"name": "badloss", "reject": "own"},
