@@ -187,10 +187,10 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path
 def test_a_choice_that_is_not_this_runs_is_set_aside(
     given: Path, tmp_path: Path, broken: str
 ) -> None:
-    from sweep.commands.defend import _earlier  # noqa: PLC0415
+    from sweep.commands.outputs import earlier  # noqa: PLC0415
 
     (tmp_path / "choice.json").write_text(broken)
-    assert _earlier(tmp_path) in (None, "of somebody else")
+    assert earlier(tmp_path) in (None, "of somebody else")
 
 
 def test_refused_input_leaves_an_earlier_run_as_it_was(
