@@ -124,3 +124,11 @@ def test_a_training_that_starts_from_a_checkpoint_has_another_id(tmp_path: Path)
         catalog.resolve("recipes", config).identity() for config in (MethodConfig("fast"), later)
     )
     assert before != started and "start" not in before["params"]
+
+
+def test_a_filtering_game_had_no_settings() -> None:
+    resolved = catalog.resolve("games", MethodConfig("filtering"))
+    assert resolved.identity() == {"name": "filtering", "params": {}}
+    assert set(LATER["filtering"]) == set(catalog.describe("games", "filtering").settings)
+    turned = catalog.resolve("games", MethodConfig("filtering", {"quota": "within"}))
+    assert turned.identity()["params"] == {"quota": "within"}

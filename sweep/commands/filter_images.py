@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def in_turn(sweep: Sweep, minutes: float) -> Iterator[list[Strategy]]:
     settings, one after the other, and their others, until the time is up.
     """
     ends = time.monotonic() + 60 * minutes
-    victims = [v for f in sweep.filters for v in filtering.filtered(sweep, f)]
+    victims = list(chain.from_iterable(filtering.filtered(sweep, f) for f in sweep.filters))
     yield from made_first(sweep)
     yield [ListStrategy("the training set with the defender's poison", filtering.own_sets(victims))]
     first, rest = filtering.first_and_rest(filtering.scorings(victims))

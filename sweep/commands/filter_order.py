@@ -18,7 +18,7 @@ from sweep.execution.worker import WorkerConfig
 from sweep.spec import sweep_file
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.datasets import scraped
+from trials.datasets import image_folder, image_table
 from trials.filtering import check_apart
 from trials.self_poisoning.own_rows import PROBES
 from trials.spec import MethodConfig, SpecError
@@ -93,7 +93,7 @@ def prepare(  # noqa: PLR0913
     dataset = {**own, "name": "scraped", "trusted": str(trusted.resolve()), "size": size}
     dataset["pad"] = min(4, size // 8)  # as on CIFAR-10
     loaded, known = _loaded(dataset)
-    paths = scraped.paths(images, str(dataset["order"]))
+    paths = _paths(images, own)
     check_apart(loaded, known, paths)
     sweep = _sweep(dataset, named, len(loaded), len(known), spec, epochs, seed, device)
     url = outputs.url_of(out)
@@ -124,6 +124,14 @@ def _limit(minutes: float | None, spec: Spec) -> float:
             f"--minutes must be more than 0, got {limit:g}. Leave it out for {given:g}."
         )
     return limit
+
+
+def _paths(images: Path, dataset: Mapping[str, Any]) -> list[str]:
+    """The name of each image, in their order: its path, or file and row."""
+    if dataset["name"] == "image_table":
+        return image_table.keys(images)
+    base, _, files, _ = image_folder.listed(images, "train", 0.0, str(dataset["order"]))
+    return [file.relative_to(base).as_posix() for file in files]
 
 
 def _loaded(dataset: Mapping[str, Any]) -> tuple[Images, Images]:

@@ -8,8 +8,7 @@ Deviation: there are no test images: whoever is given such a set has none.
 from pathlib import Path
 from typing import Literal
 
-from trials import image_tables
-from trials.datasets import image_folder, image_table
+from trials import catalog, image_tables
 from trials.spec import Count, Location, PositiveInt, SpecError
 from trials.types import Images
 
@@ -49,17 +48,10 @@ def load(
     return known if split == "trusted" else images
 
 
-def paths(root: Path, order: str) -> list[str]:
-    """The name of each image of a set, in their order: its path, or file and row."""
-    if _table(root):
-        return image_table.keys(root)
-    base, _, files, _ = image_folder.listed(root, "train", 0.0, order)
-    return [file.relative_to(base).as_posix() for file in files]
-
-
 def _read(root: Path, size: int, pad: int, flip: bool, order: Literal["numbers", "text"]) -> Images:
-    load = image_table.load if _table(root) else image_folder.load
-    return load("train", root=str(root), size=size, pad=pad, flip=flip, order=order)
+    read = catalog.find("datasets", "image_table" if _table(root) else "image_folder")
+    found: Images = read("train", root=str(root), size=size, pad=pad, flip=flip, order=order)
+    return found
 
 
 def _table(root: Path) -> bool:

@@ -1,8 +1,7 @@
 """Poisoned rows that a defender adds to a training set, to see what a data filter finds of them.
 
-Source: none; the draws are those of the triggers that are planted into copies of a model
+The draws are those of the triggers that are planted into copies of a model
 (``trials.self_poisoning.triggers``), and some that keep labels.
-Deviation: none.
 """
 
 import math

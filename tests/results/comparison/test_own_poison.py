@@ -10,7 +10,7 @@ from results.comparison.own_poison import Validity, validities
 from results.report.filters import filter_section
 from results.selection.filter_winner import filter_winners
 from results.tables import own_poison, validity
-from trials.spec import Filtering, MethodConfig, Record, Trial, Victim
+from trials.spec import Filtering, MethodConfig, Record, Scalar, Trial, Victim
 
 OWN = MethodConfig("self_poison_data", {"attacks": 2})
 SEEN = {
@@ -29,7 +29,7 @@ HELD = {"cda_held": 0.9, "cda_held_before": 0.91, "own_left": 0.0, "cda": 0.9, "
 
 
 def done(game: str, of: Victim, **metrics: float) -> Record:
-    params = {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02}
+    params: dict[str, Scalar] = {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02}
     config = MethodConfig(game, params if game == "filtering" else {})
     trial = Trial(game=config, victim=of, method=None, trusted=0.25, seed=0)
     return Record(trial=trial, status="done", metrics=metrics)

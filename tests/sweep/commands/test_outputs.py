@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from results.store import Store
 from sweep import defend
 from sweep.cli import main
-from sweep.commands.outputs import earlier, refuse, run_of, settle
+from sweep.commands.outputs import refuse, run_of, settle
 from sweep.execution.driver import Driver
 from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError
@@ -187,6 +187,8 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path
 def test_a_choice_that_is_not_this_runs_is_set_aside(
     given: Path, tmp_path: Path, broken: str
 ) -> None:
+    from sweep.commands.outputs import earlier  # noqa: PLC0415
+
     (tmp_path / "choice.json").write_text(broken)
     assert earlier(tmp_path) in (None, "of somebody else")
 
