@@ -87,7 +87,7 @@ def _taken(folder: Configured, path: Path) -> Configured:
     """With size and normalisation; raises SpecError where the network cannot be built."""
     _, settings = model_of(path, "")
     said = said_of_pixels(str(settings.get("preprocessor", "")))
-    size = own_size(**settings)
+    size = own_size(**{key: str(value) for key, value in settings.items()})
     found = replace(
         folder,
         size=size.side if size else None,
