@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable
 
 from sweep.commands.inspect import Looked
-from sweep.commands.inspect_folder import Folder
+from sweep.commands.inspect_folder import Configured
 from sweep.console.terminal import shown
 from trials.weights.inspection import Inspection
 from trials.weights.known import Fit
@@ -34,7 +34,7 @@ def found_lines(found: Looked) -> Iterable[tuple[str, str]]:
         yield "defend", _taken(found.folder, found.inspection)
 
 
-def _taken(folder: Folder, seen: Inspection | None) -> str:
+def _taken(folder: Configured, seen: Inspection | None) -> str:
     """The command that takes a folder, or why it is refused."""
     best = seen.fits[0] if seen and seen.fits else None
     if folder.refused or best is None or not best.complete:
@@ -43,13 +43,13 @@ def _taken(folder: Folder, seen: Inspection | None) -> str:
     return f"poisonsweep defend --model {shlex.quote(folder.path)} {arch}--trusted IMAGES"
 
 
-def _option(fit: Fit, folder: Folder | None) -> str:
+def _option(fit: Fit, folder: Configured | None) -> str:
     """What stands for an architecture; nothing for a folder's own."""
     own = folder is not None and fit.label == folder.architecture
     return "" if own else f"--arch {fit.label} "
 
 
-def _folder(folder: Folder) -> Iterable[tuple[str, str]]:
+def _folder(folder: Configured) -> Iterable[tuple[str, str]]:
     yield "folder", f"{folder.path}: Hugging Face"
     kind = f" (model type {folder.model_type})" if folder.model_type else ""
     yield "architecture", f"{folder.architecture or 'not said'}{kind}"
@@ -63,7 +63,7 @@ def _folder(folder: Folder) -> Iterable[tuple[str, str]]:
         yield "normalisation", folder.normalisation or "not said; --norm says it, or a probe"
 
 
-def _weights(seen: Inspection, folder: Folder | None) -> Iterable[tuple[str, str]]:
+def _weights(seen: Inspection, folder: Configured | None) -> Iterable[tuple[str, str]]:
     files = f" in {seen.parts} files" if seen.parts > 1 else ""
     yield "file", f"{seen.file}: {seen.format}{files}, {seen.bytes / 2**20:,.1f} MiB"
     beside = f"; beside it: {', '.join(seen.beside)}" if seen.beside else ""
@@ -80,7 +80,7 @@ def _weights(seen: Inspection, folder: Folder | None) -> Iterable[tuple[str, str
     yield from _fits(seen.fits, folder)
 
 
-def _fits(fits: tuple[Fit, ...], folder: Folder | None) -> Iterable[tuple[str, str]]:
+def _fits(fits: tuple[Fit, ...], folder: Configured | None) -> Iterable[tuple[str, str]]:
     if not fits or (not fits[0].alike and len(fits) > 1):
         yield "fits", "no known architecture"
         return

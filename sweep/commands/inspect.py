@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sweep.commands.inspect_folder import Folder, folder_of
+from sweep.commands.inspect_folder import Configured, folder_of
 from sweep.commands.inspect_folder import candidates as of_folder
 from sweep.spec.architecture import parsed
 from trials import catalog
@@ -30,7 +30,7 @@ class Looked:
         inspection: None where a folder's weights are refused.
     """
 
-    folder: Folder | None
+    folder: Configured | None
     inspection: Inspection | None
 
     def as_json(self) -> dict[str, Any]:

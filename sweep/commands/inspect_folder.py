@@ -27,7 +27,7 @@ _CLASSES = 2  # where a configuration says nothing, in transformers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Folder:
+class Configured:
     """What the configurations say.
 
     Attributes:
@@ -53,7 +53,7 @@ class Folder:
     refused: str = ""
 
 
-def folder_of(path: Path) -> Folder:
+def folder_of(path: Path) -> Configured:
     """Read config.json and preprocessor_config.json.
 
     Raises:
@@ -63,7 +63,7 @@ def folder_of(path: Path) -> Folder:
     asked = config.get("architectures")
     names = _names(config)
     number = config.get("num_labels")
-    folder = Folder(
+    folder = Configured(
         path=str(path),
         architecture=_short(asked[0] if isinstance(asked, list) and asked else asked),
         model_type=_short(config.get("model_type")),
@@ -78,16 +78,16 @@ def folder_of(path: Path) -> Folder:
         return replace(folder, refused=str(problem))
 
 
-def candidates(folder: Folder, shapes: Shapes) -> Iterable[Candidate]:
+def candidates(folder: Configured, shapes: Shapes) -> Iterable[Candidate]:
     """The architecture that config.json says; all known ones where that is refused."""
     return known(shapes) if folder.refused else [(folder.architecture, _build(folder))]
 
 
-def _taken(folder: Folder, path: Path) -> Folder:
+def _taken(folder: Configured, path: Path) -> Configured:
     """With size and normalisation; raises SpecError where the network cannot be built."""
     _, settings = model_of(path, "")
     said = said_of_pixels(str(settings.get("preprocessor", "")))
-    size = own_size(**settings)
+    size = own_size(**{key: str(value) for key, value in settings.items()})
     found = replace(
         folder,
         size=size.side if size else None,
@@ -97,7 +97,7 @@ def _taken(folder: Folder, path: Path) -> Folder:
     return found
 
 
-def _build(folder: Folder) -> Build:
+def _build(folder: Configured) -> Build:
     name, settings = model_of(Path(folder.path), "")
     return partial(_built, name, folder.classes, folder.size or USUAL, settings)
 

@@ -117,12 +117,10 @@ def settle(out: Path, sweep: Sweep, run: str, earlier: str | None) -> Path | Non
 
 def _strays(out: Path, sweep: Sweep) -> list[str]:
     """What a call on another live model or other live images wrote down."""
-    named = {
-        str(value)
-        for victim in sweep.victims
-        for part in (victim.model, victim.training, victim.dataset)
-        for value in part.params.values()
-    }
+    named = set[str]()
+    for victim in sweep.victims:
+        for part in (victim.model, victim.training, victim.dataset):
+            named.update(map(str, part.params.values()))
     files = sorted((out / GIVEN).glob("*"))
     return [f"{GIVEN}/{file.name}" for file in files if str(file.resolve()) not in named]
 

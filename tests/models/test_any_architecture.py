@@ -337,7 +337,7 @@ def learned(bare: nn.Module) -> nn.Module:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ["timm:test_resnet", "own_networks:Tiny"])
+@pytest.mark.parametrize("arch", ["torchvision:resnet18", "timm:test_resnet", "own_networks:Tiny"])
 def test_defend_repairs_a_network_of_another_library(
     arch: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,7 +346,9 @@ def test_defend_repairs_a_network_of_another_library(
 
     def bare() -> nn.Module:
         network: nn.Module = Tiny()
-        if arch.startswith("timm"):
+        if arch.startswith("torchvision"):
+            network = torchvision.models.resnet18(num_classes=10)
+        elif arch.startswith("timm"):
             timm = pytest.importorskip("timm")
             network = timm.create_model("test_resnet", pretrained=False, num_classes=10)
         return network
@@ -363,7 +365,7 @@ def test_defend_repairs_a_network_of_another_library(
     images = catalog.find("datasets", "digits")("test")
     right = repaired.eval()(images.x.float() / 127.5 - 1).argmax(1) == images.y
     assert abs(right.double().mean() - told["this_model"]["cda"]) < 0.15
-    if not arch.startswith("timm"):  # a store does not choose which code runs
+    if arch.startswith("own"):  # a store does not choose which code runs
         with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
             trial = store.records()[0].trial.id
             with pytest.raises(SpecError, match="set POISONSWEEP_MODELS=own_networks"):

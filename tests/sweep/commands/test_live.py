@@ -391,7 +391,7 @@ def test_code_is_opened_only_where_it_is_what_was_written(tmp_path: Path) -> Non
         catalog.find("models", "live")(10, 16, **params)
 
 
-def test_what_a_call_on_other_images_wrote_is_set_aside_with_its_results(tmp_path: Path) -> None:
+def test_what_a_call_on_other_images_wrote_moves_away_with_its_results(tmp_path: Path) -> None:
     out, made = tmp_path / "out", list[Path]()
     for images in (FINE, TensorDataset(X.flip(0), Y)):
         with as_files(Net(), images, out, "") as given:
