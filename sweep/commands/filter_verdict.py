@@ -14,7 +14,7 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
     """Verdict, exit code and sentences.
 
     The verdict is ``filtered``, or ``not sure`` (no filter finds enough of the defender's poison,
-    or more than half of their attacks were not learned), ``too costly`` (more than 2 points of
+    or one of their attacks was not learned: of its kind nothing is known), ``too costly`` (more than 2 points of
     accuracy), ``own poison left`` (a trigger of the defender's works after the last training), or
     ``nothing ran``.
     """
@@ -77,7 +77,7 @@ def _found(chosen: FilterWinner) -> str:
 def _verdict(chosen: FilterWinner | None) -> str:
     if chosen is None:
         return "nothing ran"
-    if not chosen.finds:
+    if not chosen.finds or chosen.unlearned:
         return "not sure"
     if chosen.cost is not None and chosen.cost > DELTA + 1e-9:
         return "too costly"

@@ -10,6 +10,7 @@ from results.comparison.own_poison import Validity, validities
 from results.report.filters import filter_section
 from results.selection.filter_winner import filter_winners
 from results.tables import own_poison, validity
+from sweep.commands.filter_verdict import said_of
 from trials.spec import Filtering, MethodConfig, Record, Scalar, Trial, Victim
 
 OWN = MethodConfig("self_poison_data", {"attacks": 2})
@@ -68,6 +69,28 @@ def test_what_was_not_learned_makes_no_filter_sure() -> None:
     assert some.finds and some.unlearned == ["blend"]
     (none,) = filter_winners(pair("a", of, own_learned=0.0))
     assert not none.finds
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "filtered"),
+        ({"own_learned/blend": 0.2, "own_learned": 1.0}, "not sure"),  # nothing is known of blends
+        ({"own_recall_min": 0.5}, "not sure"),
+        ({"cda_held": 0.8}, "too costly"),
+        ({"own_left": 0.3}, "own poison left"),
+    ],
+)
+def test_a_set_is_filtered_only_if_all_of_the_own_attacks_say_so(
+    changes: dict[str, float], verdict: str
+) -> None:
+    (one,) = filter_winners(pair("a", victim(), **changes))
+    told = said_of(one)
+    assert (told["verdict"], told["exit_code"]) == (verdict, 0 if verdict == "filtered" else 3)
+
+
+def test_nothing_is_said_where_no_filter_has_finished() -> None:
+    assert said_of(None)["verdict"] == "nothing ran"
 
 
 def by_test(records: list[Record]) -> dict[str, Validity]:
