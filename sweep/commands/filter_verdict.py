@@ -14,9 +14,9 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
     """Verdict, exit code and sentences.
 
     The verdict is ``filtered``, or ``not sure`` (no filter finds enough of the defender's poison,
-    or one of their attacks was not learned: of its kind nothing is known), ``too costly`` (more than 2 points of
-    accuracy), ``own poison left`` (a trigger of the defender's works after the last training), or
-    ``nothing ran``.
+    or one of their attacks was not learned: of its kind nothing is known), ``too costly`` (more
+    than 2 points of accuracy), ``own poison left`` (a trigger of the defender's works after the
+    last training), or ``nothing ran``.
     """
     verdict = _verdict(chosen)
     notes = [f"It ended early: {stopped}"] if stopped else []
