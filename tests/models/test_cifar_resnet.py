@@ -53,7 +53,7 @@ def test_the_public_resnet20_knows_cifar10(cifar10_root: Path, public_models: Pa
 
 
 def test_a_shortcut_is_every_second_pixel_with_channels_of_zeros_around() -> None:
-    block = cifar_resnet.build(10, 32, width=2).layer2[0]  # type: ignore[index]
+    block: Any = cifar_resnet.build(10, 32, width=2).get_submodule("layer2.0")
     block.conv2.weight.detach().zero_()
     x = torch.rand(2, 2, 6, 6)
     found: Tensor = block.eval()(x)
