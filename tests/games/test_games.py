@@ -146,6 +146,7 @@ def test_what_a_defender_is_handed_holds_no_attack(
         "inspect",
         "copy",
         "reconstructed",
+        "once",
         "rng",
         "save",
         "checkpointer",
