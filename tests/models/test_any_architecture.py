@@ -337,7 +337,7 @@ def learned(bare: nn.Module) -> nn.Module:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ["torchvision:resnet18", "timm:test_resnet", "own_networks:Tiny"])
+@pytest.mark.parametrize("arch", ["timm:test_resnet", "own_networks:Tiny"])
 def test_defend_repairs_a_network_of_another_library(
     arch: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,9 +346,7 @@ def test_defend_repairs_a_network_of_another_library(
 
     def bare() -> nn.Module:
         network: nn.Module = Tiny()
-        if arch.startswith("torchvision"):
-            network = torchvision.models.resnet18(num_classes=10)
-        elif arch.startswith("timm"):
+        if arch.startswith("timm"):
             timm = pytest.importorskip("timm")
             network = timm.create_model("test_resnet", pretrained=False, num_classes=10)
         return network
