@@ -25,7 +25,7 @@ COMPILE := PYTHONDONTWRITEBYTECODE= $(BIN)/python -c \
   "import ray.tune, results.report.page, sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
 STORE := sqlite:///$(OUT)/poisonsweep.db
 SLOW := ray or chaos or fuzz or postgres or browser or examples or slow
-PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 8
 
 .PHONY: demo install test pytest test-slow test-all lint format bench docs clean
 .DELETE_ON_ERROR:

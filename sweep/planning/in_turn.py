@@ -17,8 +17,8 @@ from trials.spec import Record, Trial
 
 
 def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterator[list[Strategy]]:
-    """What configurations build on, then each defense's first configuration, then each one's
-    second, and so on.
+    """What configurations build on, then what is done without any repair, which costs next to
+    nothing, then each defense's first configuration, then each one's second, and so on.
 
     A defense of which nothing is worth its time costs only what it was given until then. What is
     running when the time is up is finished. Of the time a third is the defenses' own, however long
@@ -57,7 +57,8 @@ def _surely_repaired(w: Winner) -> bool:
 
 def _turns(sweep: Sweep) -> list[Trial]:
     """All configurations' trials, the defenses by turns."""
-    columns = [expansion.configurations(sweep, defense) for defense in sweep.defenses]
+    asked = sorted(sweep.defenses, key=lambda defense: defense.name != "none")
+    columns = [expansion.configurations(sweep, defense) for defense in asked]
     rows = chain.from_iterable(zip_longest(*columns))
     pairs = product(filter(None, rows), expansion.tasks(sweep))
     found = (expansion.trials_of(sweep, task, config) for config, task in pairs)

@@ -154,16 +154,17 @@ class Run:
         return found
 
     def quiet(self, helpers: bool = False) -> dict[int, str]:
-        """What still lives half a minute after the driver's end; nothing should.
+        """What still lives half a minute after the driver's end, or two on Ray; nothing should.
 
-        Ray's own two helpers compute nothing and take a minute to see that they are alone; with
-        ``helpers`` they are waited for, and counted, too.
+        A worker of Ray's that was starting when its node died has no trial yet, and looks for the
+        node for a minute. Ray's own two helpers compute nothing and take a minute to see that they
+        are alone; with ``helpers`` they are waited for, and counted, too.
         """
 
         def left() -> dict[int, str]:
             return {p: c for p, c in self.processes().items() if helpers or not is_helper(c)}
 
-        until(lambda: not left(), 180 if helpers else 30, 0.05)
+        until(lambda: not left(), 180 if helpers else 120 if self.use_ray else 30, 0.05)
         return left()
 
     def sweep_up(self) -> None:

@@ -1,6 +1,7 @@
 """A live module and live images, handed to ``defend`` and ``tune`` from Python."""
 
 import copy
+import importlib
 import os
 import subprocess
 import sys
@@ -330,6 +331,21 @@ def test_pictures_keep_their_pixels_and_their_classes_names(tmp_path: Path) -> N
     assert np.array_equal(read.x[3].permute(1, 2, 0).numpy(), np.asarray(pictures()[3]))
     assert images_of([(p.convert("CMYK"), 1) for p in pictures()]).grey is False
     assert images_of([(p.convert("L"), 1) for p in pictures()]).grey
+
+
+def test_a_data_set_of_hugging_faces_library_is_read_with_its_names(tmp_path: Path) -> None:
+    datasets = importlib.import_module("datasets")  # seconds, for this test alone
+
+    names = [f"class {i}" for i in range(10, 0, -1)]
+    features = datasets.Features(
+        {"label": datasets.ClassLabel(names=names), "img": datasets.Image()}
+    )
+    rows = datasets.Dataset.from_dict({"img": pictures(), "label": LABELS}, features=features)
+    wanted = images_of(Rows({"img": pictures(), "label": LABELS}, names)).write(tmp_path, 10)
+    assert images_of(rows).write(tmp_path, 10) == wanted
+    assert images_of(rows.with_format("torch")).write(tmp_path, 10) == wanted
+    read = catalog.find("datasets", "image_table")("train", root=str(wanted), size=16)
+    assert list(read.names) == names and read.y.tolist() == LABELS
 
 
 def live(folder: Path, network: nn.Module, images: Any, **how: Any) -> nn.Module:

@@ -41,15 +41,15 @@ def names(stage: list[Any]) -> list[str]:
     return [t.method.name for t in trials_of(stage) if t.method]
 
 
-def test_each_defense_has_its_first_turn_before_any_has_its_second(store: Store) -> None:
+def test_the_unrepaired_model_comes_first_then_each_defenses_first_turn(store: Store) -> None:
     sweep = sweep_of(("fst", 2), ("weight_decay", 3), ("none", 1))
     found = list(in_turn(sweep, store, math.inf, 2))
     victims, copies, *turns = found
     assert {t.game.name for t in trials_of(victims)} == {"training"}
     assert {t.game.name for t in trials_of(copies)} == {"self_poison"}
     assert [names(stage) for stage in turns] == [
-        ["fst", "weight_decay"],
         ["none", "fst"],
+        ["weight_decay", "fst"],
         ["weight_decay", "weight_decay"],
     ]
 
