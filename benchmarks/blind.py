@@ -60,6 +60,7 @@ class Line:
     chosen: str
     verdict: str
     eta_promised: float | None  # on the copies' report images, of the worst kind of trigger
+    eta_own_trigger: float | None  # of the trigger reconstructed from the given model, if it counts
     eta_real: float | None
     cda_loss_real: float
     interval_low: float | None  # of the forecast of the real ASR, where one is given
@@ -157,6 +158,7 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
         chosen=_chosen(outcome),
         verdict=outcome["verdict"],
         eta_promised=_promised(outcome),
+        eta_own_trigger=outcome.get("expected", {}).get("reconstructed_asr"),
         eta_real=left,
         cda_loss_real=cda - after,
         interval_low=low,
@@ -192,7 +194,8 @@ def lines(sweeps: Sequence[Sweep], url: str, **asked: Any) -> Iterator[Line]:
             left = "-" if line.eta_real is None else f"{line.eta_real:.1%}"
             print(
                 f"{line.victim} {line.attack}: {line.verdict}, {line.chosen}; promised "
-                f"{line.eta_promised}, real {left}, CDA loss {line.cda_loss_real:.1%}, "
+                f"{line.eta_promised}, own trigger {line.eta_own_trigger}, real {left}, "
+                f"CDA loss {line.cda_loss_real:.1%}, "
                 f"{line.seconds:.0f} s",
                 flush=True,
             )
