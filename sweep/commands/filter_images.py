@@ -140,6 +140,7 @@ def _facts(
             "own_attacks": {
                 kind: {
                     "rows": int(scored[f"own_m/{kind}"]),
+                    "drawn_again": int(scored.get(f"own_redrawn/{kind}", 0)),
                     "asr_when_trained_on": scored[f"own_learned/{kind}"],
                     "found": scored[f"own_recall/{kind}"],
                 }

@@ -68,7 +68,7 @@ def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> 
                 train = runtime.poisoning(unfiltered(filtered)).train
                 check_rows(train.take(untrusted(trial, runtime)), runtime.trusted(trial))
                 looked.add(key)
-            view = data_view(trial, runtime)
+            view = data_view(trial, runtime, ahead=True)
             if check := catalog.find_check("filters", method.name):
                 check(view, **method.params)
 
