@@ -46,6 +46,8 @@ def carry_out(
     moved_to = outputs.settle(out, sweep, run, outputs.earlier(out))
     if moved_to and reporter:
         reporter.say(f"what another run left in {out} is in {moved_to} now")
+    for line in order.left_out if reporter else ():
+        reporter.say(line)
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = _tried(order, store, reporter, retry_failed)
@@ -126,6 +128,7 @@ def _facts(
     n_held = int(scored["n_held"])
     kinds = chosen.attacks
     facts |= {
+        "left_out": list(order.left_out),
         "filter": method.method.name,
         "settings": dict(method.method.params),
         "reject": method.reject,

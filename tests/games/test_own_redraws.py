@@ -135,7 +135,9 @@ def test_a_filter_is_shown_the_rows_that_the_kept_model_was_trained_with(tmp_pat
     runtime, given = TrialRuntime(Artifacts(tmp_path)), victim(1)
     record = run(own_rows_of(given), runtime)
     assert record.status == "done", record.error
-    assert record.metrics["rounds"] == 2  # a patch of 40 rows in one epoch at a rate of a thousandth
+    assert (
+        record.metrics["rounds"] == 2
+    )  # a patch of 40 rows in one epoch at a rate of a thousandth
     own = own_rows_in(filtering_of(given), runtime)
     assert own is not None
     assert own.rows.redrawn == (int(record.metrics["redrawn/patch"]),)

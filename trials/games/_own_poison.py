@@ -9,7 +9,6 @@ from trials.metrics import auroc
 from trials.self_poisoning.own_rows import REACH
 
 
-
 def told_of_own(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str, float]:
     """The defender's numbers, which need no attacker's places, and ``ks/NAME``, which does: the
     largest difference of the distributions of the scores of the attacker's and the defender's rows.
