@@ -44,10 +44,10 @@ def carry_out(
     """Do what ``prepare`` has checked; returns what ``choice.json`` holds, and the files."""
     sweep, out, run = order.sweep, order.out, outputs.run_of(order.sweep)
     moved_to = outputs.settle(out, sweep, run, outputs.earlier(out))
-    if moved_to and reporter:
-        reporter.say(f"what another run left in {out} is in {moved_to} now")
-    for line in order.left_out if reporter else ():
-        reporter.say(line)
+    lines = [f"what another run left in {out} is in {moved_to} now"] if moved_to else []
+    if reporter:
+        for line in (*lines, *order.left_out):
+            reporter.say(line)
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = _tried(order, store, reporter, retry_failed)

@@ -6,6 +6,8 @@ import torch
 from scored_rows import Attacked
 from torch import Tensor, nn
 
+from trials.spec import Scalar
+
 ROWS = 20  # of each kind
 
 
@@ -27,7 +29,7 @@ def test_an_image_of_which_a_corner_is_enough_has_a_small_mask(attacked: Attacke
     view = replace(
         attacked.view, train=train, trained=lambda: Shortcut().eval(), keep=lambda _, make: make()
     )
-    given = {"fill": "mean", "steps": 60, "beta": 1.0, "removed": 0.5}
+    given: dict[str, Scalar] = {"fill": "mean", "steps": 60, "beta": 1.0, "removed": 0.5}
     found = attacked.scored("cognitive_distillation", view, **given)
     assert found.scores[:ROWS].min() > found.scores[ROWS:].max()
     assert found.suspects is not None

@@ -59,8 +59,8 @@ def test_the_mark_lies_over_the_picture_whatever_their_order() -> None:
         (pair,) = made.shared
         one, other = (next(i for i in made.implants if i.name == name) for name in pair)
         both = one.places[torch.isin(one.places, other.places)]
-        x = goals["blended"].trigger(data.x[both], both)  # type: ignore[union-attr]
-        x = goals["badnets"].trigger(x, both)  # type: ignore[union-attr]
+        x = goals["blended"].trigger(data.x[both], both)  # type: ignore[attr-defined]
+        x = goals["badnets"].trigger(x, both)  # type: ignore[attr-defined]
         assert torch.equal(made.train.x[both], x)
 
 
@@ -69,10 +69,10 @@ def test_labels_decide_which_images_two_attacks_share() -> None:
     other = attack("blended", m=60, target=5)
     made = poisoned(data, [attack("badnets", m=60), other], 0, view_of, overlap=True)
     assert made.shared == {}
-    waves, marks = attack("sinusoid", m=12), attack("c_badnets", m=12)
-    clean = poisoned(data, [waves, marks], 0, view_of, overlap=True)
+    sines, marks = attack("sinusoid", m=12), attack("c_badnets", m=12)
+    clean = poisoned(data, [sines, marks], 0, view_of, overlap=True)
     assert clean.shared and torch.equal(clean.train.y, data.y)
-    mixed = poisoned(data, [attack("badnets", m=60), waves], 0, view_of, overlap=True)
+    mixed = poisoned(data, [attack("badnets", m=60), sines], 0, view_of, overlap=True)
     assert mixed.shared == {}  # another class's images are none of the target's
 
 

@@ -68,17 +68,17 @@ def score(
         )
         optimizer = make_optimizer(second, "sgd", lr, weight_decay)
         _train_apart(second, first.eval(), optimizer, images, rng, epochs, batch, critic)
-        return {"early": before[:, -1], "late": losses_of(second, images)}
+        return {"early": before[:, -1], "second": losses_of(second, images)}
 
     training = f"early={early} epochs={epochs} critic={critic:g} lr={lr:g}"
     name = f"cbd: losses, {training} weight_decay={weight_decay:g} batch={batch}"
     found, rows = view.keep(name, make), len(view.train)
-    return SampleScores(1 - weights(found["early"], found["late"])[:rows])
+    return SampleScores(1 - weights(found["early"], found["second"])[:rows])
 
 
-def weights(early: Tensor, late: Tensor) -> Tensor:
+def weights(early: Tensor, second: Tensor) -> Tensor:
     """The first loss as a share of both, in [0, 1]; a half where both are 0."""
-    return (early + 1e-8) / (early + late + 2e-8)
+    return (early + 1e-8) / (early + second + 2e-8)
 
 
 def _train_apart(

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.attacks._draws import uniform
 from trials.filters._passes import batches, finite
 from trials.filters._tracking import drawn_seed
 from trials.reporting import reporter
@@ -57,12 +56,12 @@ def score(
         mode, mean = model.training, to_float(view.trusted.x).mean(0, keepdim=True)
         model.eval()
         try:
-            start, found = 0, []
+            own, (n, channels) = Generator().manual_seed(seed), view.train.x.shape[:2]
+            drawn, start, found = torch.rand(n, channels, 1, 1, generator=own), 0, []
             for x in batches(view.train.x):
-                index = torch.arange(start, start + len(x))
                 colours = mean
                 if fill == "colour":
-                    colours = uniform(seed, index, x.shape[1]).to(x.device)[:, :, None, None]
+                    colours = drawn[start : start + len(x)].to(x.device)
                 with reporter.untimed("masks"):
                     found.append(_masks(model, x, colours, (gamma, beta, steps, lr)).cpu())
                 start += len(x)

@@ -165,7 +165,7 @@ def _log_likelihood(points: Tensor) -> float:
     ridge = _RIDGE * float(covariance.trace()) + 1e-12
     covariance = covariance + ridge * torch.eye(2, dtype=points.dtype)
     fitted = torch.distributions.MultivariateNormal(points.mean(0), covariance)
-    return float(fitted.log_prob(points).sum())
+    return float(fitted.log_prob(points).sum())  # type: ignore[no-untyped-call]
 
 
 def _pretrain(model: nn.Module, rows: Images, rng: Generator, epochs: int, batch: int) -> None:
@@ -224,7 +224,8 @@ def _wrong(
     """
     turn = 0
     while True:
-        for index in torch.randperm(len(trusted), generator=rng).to(trusted.y.device).split(batch):
+        order = torch.randperm(len(trusted), generator=rng).to(trusted.y.device)
+        for index in order.split(batch):  # type: ignore[no-untyped-call]
             turn = turn + 1 if (turn + 1) % trusted.classes else 1
             y = (trained[index] + turn) % trusted.classes
             right = y == trusted.y[index]

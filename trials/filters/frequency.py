@@ -90,6 +90,11 @@ class Spectrum(nn.Module):
     these images, uint8 (n, c, h, w).
     """
 
+    high: Tensor
+    wide: Tensor
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, images: Tensor) -> None:
         super().__init__()
         for name, side in zip(("high", "wide"), images.shape[2:], strict=True):
@@ -100,7 +105,7 @@ class Spectrum(nn.Module):
         self.register_buffer("deviation", spectra.std(0, correction=0).clamp_min(_FLAT))
 
     def _transformed(self, x: Tensor) -> Tensor:
-        return self.high @ x @ self.wide.T  # type: ignore[operator, union-attr]
+        return self.high @ x @ self.wide.T
 
     def forward(self, x: Tensor) -> Tensor:
         return (self._transformed(x) - self.mean) / self.deviation
@@ -122,7 +127,7 @@ def _pairs(images: Images, size: int, kinds: str, rng: Generator) -> Iterator[Te
     """Batches uint8 for ever: images, and after them corrupted copies of them."""
     while True:
         order = torch.randperm(len(images), generator=rng).to(images.x.device)
-        for index in order.split(size):
+        for index in order.split(size):  # type: ignore[no-untyped-call]
             x = images.x[index]
             others = images.x[torch.randint(len(images), (len(x),), generator=rng).to(x.device)]
             number = len(CORRUPTIONS) if kinds == "all" else 1
@@ -177,6 +182,6 @@ def _drawn_side(most: int, rng: Generator) -> int:
 
 def _near(side: int, part: int, rng: Generator) -> int:
     """Where a patch begins: within a quarter of the side of one of its two ends."""
-    room = side - part
-    from_end = min(room, int(torch.randint(max(1, int(_NEAR * side)), (), generator=rng)))
-    return from_end if bool(torch.rand((), generator=rng) < 0.5) else room - from_end
+    free = side - part
+    from_end = min(free, int(torch.randint(max(1, int(_NEAR * side)), (), generator=rng)))
+    return from_end if bool(torch.rand((), generator=rng) < 0.5) else free - from_end

@@ -10,6 +10,7 @@ several shares, of which the likeliest split counts, so that nothing is drawn. F
 row, the margin by which it lies nearer to the smaller group, times the class's ratio.
 """
 
+import itertools
 from typing import Literal, NamedTuple
 
 import torch
@@ -85,8 +86,8 @@ def variation_of(points: Tensor, labels: Tensor) -> Tensor:
     member = (labels[:, None] == classes).double()
     sizes = member.sum(0)
     sums = member.T @ points
-    identity = (member @ (sums / sizes[:, None])).T.cov(correction=0)
-    within = (points - member @ (sums / sizes[:, None])).T.cov(correction=0)
+    each = member @ (sums / sizes[:, None])
+    identity, within = each.T.cov(correction=0), (points - each).T.cov(correction=0)
     for _ in range(_MOST):
         before = identity, within
         means = [
@@ -98,7 +99,8 @@ def variation_of(points: Tensor, labels: Tensor) -> Tensor:
         moved = (identity - before[0]).norm() + (within - before[1]).norm()
         if moved <= _STOP * (before[0].norm() + before[1].norm()):
             break
-    return within
+    found: Tensor = within
+    return found
 
 
 class Split(NamedTuple):
@@ -120,8 +122,8 @@ def split(points: Tensor) -> Split:
     centred = points - points.mean(0)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     along = centred @ directions[0]
-    begun = [side * along > (side * along).quantile(s) for s in _SHARES for side in (1, -1)]
-    found = [_settled(points, start) for start in begun]
+    sides = itertools.product(_SHARES, (along, -along))
+    found = [_settled(points, side > side.quantile(share)) for share, side in sides]
     return max(found, key=lambda s: s.ratio)
 
 
@@ -157,4 +159,5 @@ def _root_of_inverse(covariance: Tensor) -> Tensor:
     """float64 (d, d), symmetric: what makes the variation 1 in each direction that has some."""
     values, vectors = torch.linalg.eigh(covariance)
     root = torch.where(values > 1e-9 * values.max(), values.clamp_min(1e-300).rsqrt(), 0.0)
-    return (vectors * root) @ vectors.T
+    found: Tensor = (vectors * root) @ vectors.T
+    return found

@@ -90,7 +90,8 @@ def quantum_entropy(points: Tensor, alpha: float) -> Tensor:
     largest = float(torch.linalg.eigvalsh(excess).max())
     scale = largest if abs(largest) > 1e-9 else 1.0
     weights = torch.linalg.matrix_exp(alpha * excess / scale)
-    return ((points @ weights) * points).sum(1) / weights.trace()
+    found: Tensor = ((points @ weights) * points).sum(1) / weights.trace()
+    return found
 
 
 def _directions(latents: Tensor, dimensions: int) -> Tensor:
@@ -98,7 +99,8 @@ def _directions(latents: Tensor, dimensions: int) -> Tensor:
     centred = latents - latents.mean(0)
     _, values, directions = torch.linalg.svd(centred, full_matrices=False)
     live = int((values > 1e-6 * values.max()).sum()) if len(values) else 0
-    return directions[: min(dimensions, live, len(latents) // _ROWS)].T
+    found: Tensor = directions[: min(dimensions, live, len(latents) // _ROWS)].T
+    return found
 
 
 def _powers(most: int) -> list[int]:
