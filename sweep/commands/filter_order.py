@@ -27,8 +27,8 @@ from trials.types import Images
 MINUTES = 30.0
 # in the order in which they are tried: what reads one model comes before what trains another
 FILTERS = (
-    *("spectral_signatures", "activation_clustering", "psbd", "strip", "deep_knn"),
-    *("badloss", "abl"),
+    *("spectral_signatures", "activation_clustering", "scan", "spectre", "psbd", "strip"),
+    *("deep_knn", "frequency", "badloss", "abl"),
 )
 LIMIT = 2  # settings of each
 ATTACKS = 4  # of the defender's own
