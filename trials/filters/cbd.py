@@ -1,8 +1,9 @@
 """CBD: rows that a model learns in a few epochs, beside one that is kept from learning the same.
 
-Source: Zhang, Liu, Yu, Zhang 2023, arXiv:2303.06818 (Deconfounded Representation Learning): a model of five epochs, which has learned the backdoor; and one of which each row
-counts by the first one's loss as a share of both losses, and whose latents a critic must not be
-able to match with the first one's.
+Source: Zhang, Liu, Yu, Zhang 2023, arXiv:2303.06818 (Deconfounded Representation Learning): a model
+of five epochs, which has learned the backdoor; and one of which each row counts by the first one's
+loss as a share of both losses, and whose latents a critic must not be able to match with the first
+one's.
 Deviation: the authors keep the second model as the answer. Here it scores: the second loss's share
 of both, one minus the weight with which a row was trained on. The critic is one bilinear layer of
 spectral norm 1, of latents of length 1.

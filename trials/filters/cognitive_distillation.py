@@ -1,7 +1,8 @@
 """Cognitive distillation: how little of a row the model needs to say what it says of it.
 
-Source: Huang, Ma, Erfani, Bailey 2023, arXiv:2301.10908 (Cognitive Backdoor Patterns): of each image a mask of one channel, by 100 steps of Adam, so that the logits stay
-while a random colour fills what is masked; the mask of a poisoned image is small.
+Source: Huang, Ma, Erfani, Bailey 2023, arXiv:2301.10908 (Cognitive Backdoor Patterns): of each
+image a mask of one channel, by 100 steps of Adam, so that the logits stay while a random colour
+fills what is masked; the mask of a poisoned image is small.
 Deviation: instead of a colour the mean of the trusted images can fill. BaDLoss's share of 15 % is
 the filter's own rule, where the authors take the mean of clean images less some deviations.
 """

@@ -1,8 +1,9 @@
 """Frequency detector: a small network that tells images with something put into them from clean
 ones by their cosine transform.
 
-Source: Zeng, Park, Mao, Jia 2021, arXiv:2104.03413 (A Frequency Perspective): six convolutions with ELU on the cosine transform of each channel,
-trained for ten epochs of Adadelta on clean images and corrupted copies of them.
+Source: Zeng, Park, Mao, Jia 2021, arXiv:2104.03413 (A Frequency Perspective): six convolutions with
+ELU on the cosine transform of each channel, trained for ten epochs of Adadelta on clean images and
+corrupted copies of them.
 Deviation: BaDLoss's corruption, patches of 2 to 7 pixels near a corner, comes first; the paper's
 others are a setting, each drawn anew in every epoch. Each frequency is centred and scaled by the
 clean images' mean and deviation. Neither the labels nor the victim's model are looked at.
