@@ -2,7 +2,7 @@
 
 What ``sweep`` gives, under the product's name; ``python -m poisonsweep`` is the command line::
 
-    from poisonsweep import best, defend, read, report, run, tune
+    from poisonsweep import best, defend, filter, read, report, run, tune
 """
 
 import importlib.metadata
@@ -12,6 +12,7 @@ import sweep
 
 if TYPE_CHECKING:
     from sweep import (
+        FilterOutcome,
         Outcome,
         Progress,
         Report,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Winners,
         best,
         defend,
+        filter,
         parse,
         read,
         report,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "FilterOutcome",
     "Outcome",
     "Progress",
     "Report",
@@ -43,6 +46,7 @@ __all__ = [
     "__version__",
     "best",
     "defend",
+    "filter",
     "parse",
     "read",
     "report",

@@ -17,13 +17,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from results.report.sweep_results import Outcome, Report, SweepResults, Winners
+    from results.report.sweep_results import FilterOutcome, Outcome, Report, SweepResults, Winners
     from sweep.api import RunResult, best, report, run
     from sweep.commands.calls import TuneResult, defend, tune
+    from sweep.commands.filter_call import filter
     from sweep.execution.progress import Progress
     from sweep.spec.sweep_file import Sweep, parse, read
 
 __all__ = [
+    "FilterOutcome",
     "Outcome",
     "Progress",
     "Report",
@@ -34,6 +36,7 @@ __all__ = [
     "Winners",
     "best",
     "defend",
+    "filter",
     "parse",
     "read",
     "report",
@@ -47,6 +50,7 @@ _FROM = {
     "report": "sweep.api",
     "run": "sweep.api",
     "RunResult": "sweep.api",
+    "FilterOutcome": "results.report.sweep_results",
     "Outcome": "results.report.sweep_results",
     "Report": "results.report.sweep_results",
     "SweepResults": "results.report.sweep_results",
@@ -56,6 +60,7 @@ _FROM = {
     "read": "sweep.spec.sweep_file",
     "defend": "sweep.commands.calls",
     "tune": "sweep.commands.calls",
+    "filter": "sweep.commands.filter_call",
     "TuneResult": "sweep.commands.calls",
     "Progress": "sweep.execution.progress",
 }

@@ -50,6 +50,13 @@ class Returning(Tiny):
         }[self.how]  # type: ignore[return-value]
 
 
+class Flat(nn.Sequential):
+    """Two linear layers, and so no stages."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(768, 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+
 class Numbers(nn.Module):
     """Cannot be built on torch's device without memory."""
 

@@ -2,7 +2,7 @@
 defender's own poison among them where the trial asks for it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,8 +55,15 @@ class SelfPoisonDataContext:
     save: Callable[[nn.Module, dict[str, Any]], None]
 
 
-def data_view(trial: Trial, runtime: "TrialRuntime") -> DataView:
-    """All that the data filter of the trial's victim may see."""
+def data_view(trial: Trial, runtime: "TrialRuntime", ahead: bool = False) -> DataView:
+    """All that the data filter of the trial's victim may see.
+
+    Args:
+        trial: of the game ``filtering``.
+        runtime: that loads its data.
+        ahead: before anything was trained, so that of the defender's poison the first draws are
+            taken, whether they will be learned or not.
+    """
     victim = unfiltered(trial.victim)
     train, trusted = runtime.poisoning(victim).train, runtime.trusted(trial)
     scope = {"victim": victim.identity(), "trusted": trial.trusted, "seed": trial.seed}
@@ -68,7 +75,7 @@ def data_view(trial: Trial, runtime: "TrialRuntime") -> DataView:
         trained=lambda: runtime.trained(victim),
         keep=kept_in(runtime.artifacts, scope),
     )
-    own = own_rows_in(trial, runtime)
+    own = own_rows_in(trial, runtime, ahead)
     if own is None:
         return view
     return replace(
@@ -91,20 +98,30 @@ def untrusted(trial: Trial, runtime: "TrialRuntime") -> Tensor:
     return rows.nonzero().flatten()
 
 
-def own_rows_in(trial: Trial, runtime: "TrialRuntime") -> OwnPoison | None:
-    """The defender's poison in the training set of the trial's victim; None where there is none."""
+def own_rows_in(trial: Trial, runtime: "TrialRuntime", ahead: bool = False) -> OwnPoison | None:
+    """The defender's poison in the training set of the trial's victim; None where there is none.
+
+    It is that of the model that was trained with it, or, ``ahead`` of that, its first draws.
+    """
     filtering = trial.victim.filter
     if filtering is None or filtering.self_poisoning is None:
         return None
     context = self_poison_data_context(own_rows_of(trial.victim), runtime)
-    rows = own_rows(context.trusted, context.n, context.rng, **_settings(trial.victim))
+    settings = _settings(trial.victim)
+    del settings["redraws"]
+    redrawn = () if ahead else tuple(_facts_of_own(trial, runtime).get("redrawn", ()))
+    rows = own_rows(context.trusted, context.n, context.rng, **settings, redrawn=redrawn)
     return OwnPoison(rows, lambda: runtime.trained(unfiltered(trial.victim)))
 
 
 def learned(trial: Trial, runtime: "TrialRuntime") -> tuple[float, ...]:
     """ASR of each of the defender's attacks in the model that was trained with them."""
+    return tuple(_facts_of_own(trial, runtime)["asr"])
+
+
+def _facts_of_own(trial: Trial, runtime: "TrialRuntime") -> Mapping[str, Any]:
     _, facts = runtime.artifacts.load(own_rows_of(trial.victim).id)
-    return tuple(facts["asr"])
+    return facts
 
 
 def self_poison_data_context(trial: Trial, runtime: "TrialRuntime") -> SelfPoisonDataContext:

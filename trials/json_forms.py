@@ -11,7 +11,7 @@ from trials.spec import Filtering, MethodConfig, Point, Record, Trial, Victim
 _STORED_AS = {"self_poisoning": "plant", "extra": "more"}
 # earlier versions have no such fields
 _STORED_IF_GIVEN: Mapping[type, tuple[str, ...]] = {
-    Victim: ("filter",),
+    Victim: ("filter", "overlap"),
     Filtering: ("self_poisoning", "threshold"),
 }
 
@@ -60,6 +60,7 @@ def victim_from_json(data: Mapping[str, Any]) -> Victim:
         seed=data["seed"],
         reserve=data["reserve"],
         filter=_filtering(data.get("filter")),
+        overlap=bool(data.get("overlap", False)),
     )
 
 

@@ -28,6 +28,7 @@ LATER: Mapping[str, _Settings] = {
     "fast": {"start": ""},
     "filtering": {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02},
     "self_poison": {"scheme": "labels"},
+    "self_poison_data": {"redraws": 0},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
 }

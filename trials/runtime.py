@@ -175,7 +175,9 @@ class TrialRuntime:
             SpecError: m or the target of an attack is out of range, or too few images are left.
         """
         view_of = functools.partial(attacker_view, self, unfiltered(victim))
-        whole = poisoned(self.trainable(victim), victim.attacks, victim.seed, view_of)
+        whole = poisoned(
+            self.trainable(victim), victim.attacks, victim.seed, view_of, victim.overlap
+        )
         if victim.filter is None:
             return whole
         tensors, _ = self._artifact(filtering_of(victim), "filter's verdict")

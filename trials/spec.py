@@ -140,6 +140,7 @@ class Victim:
     # share of the training images kept out of training, for trusted images never seen
     reserve: float = 0.0
     filter: Filtering | None = None  # what its training set went through before training
+    overlap: bool = False  # its attacks may poison the same images
     # set when ``id`` is first read
     _id: str = field(default="", init=False, repr=False, compare=False)
 
@@ -152,6 +153,7 @@ class Victim:
             "seed": self.seed,
             "reserve": self.reserve,
             **({"filter": self.filter.identity()} if self.filter else {}),
+            **({"overlap": True} if self.overlap else {}),
         }
 
     @property

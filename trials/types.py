@@ -1,5 +1,6 @@
 """The things that methods take and give: images, attacks, and all that a defender may see."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -169,7 +170,7 @@ class Poisoning:
 
     Attributes:
         train: the training set, poisoned images in place of their originals.
-        implants: the attacks; their places are disjoint.
+        implants: the attacks; their places are disjoint, unless attacks were let overlap.
 
     Raises:
         SpecError: more than one of them controls the training.
@@ -187,9 +188,18 @@ class Poisoning:
 
     @property
     def places(self) -> Tensor:
-        """int64 (m,): the poisoned images of all attacks."""
+        """int64 (m,): the poisoned images of all attacks, each once."""
         none = torch.zeros(0, dtype=torch.int64)
-        return torch.cat([none, *(i.places.cpu() for i in self.implants)])
+        found = torch.cat([none, *(i.places.cpu() for i in self.implants)])
+        each = torch.unique(found)
+        return found if len(each) == len(found) else each
+
+    @property
+    def shared(self) -> dict[tuple[str, str], int]:
+        """How many images two attacks both poisoned; pairs without one are left out."""
+        pairs = itertools.combinations(self.implants, 2)
+        both = {(a.name, b.name): int(torch.isin(a.places, b.places).sum()) for a, b in pairs}
+        return {names: number for names, number in both.items() if number}
 
     @property
     def controlled(self) -> Implant | None:

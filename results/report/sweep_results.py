@@ -139,17 +139,14 @@ class Report(SweepResults):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Outcome(SweepResults, Mapping[str, Any]):
-    """What ``defend`` did: a mapping of what ``choice.json`` holds, and the results behind it.
+class Chosen(SweepResults, Mapping[str, Any]):
+    """A mapping of what ``choice.json`` holds, and the results behind it.
 
     Attributes:
         facts: what ``choice.json`` holds, ``files`` (those written) and ``set_aside``.
-        model: the repaired network, where a live one was given and weights were written; it has the
-            given one's class, device, types, modes and ``requires_grad``.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    model: Any = None
 
     def __getitem__(self, key: str) -> Any:
         return self.facts[key]
@@ -162,8 +159,21 @@ class Outcome(SweepResults, Mapping[str, Any]):
 
     @property
     def verdict(self) -> str:
-        """``repaired``, or why not."""
+        """``repaired`` or ``filtered``, or why not."""
         return str(self.facts["verdict"])
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outcome(Chosen):
+    """What ``defend`` did: a mapping of what ``choice.json`` holds, and the results behind it.
+
+    Attributes:
+        facts: what ``choice.json`` holds, ``files`` (those written) and ``set_aside``.
+        model: the repaired network, where a live one was given and weights were written; it has the
+            given one's class, device, types, modes and ``requires_grad``.
+    """
+
+    model: Any = None
 
     @property
     def sentence(self) -> str:
@@ -174,6 +184,27 @@ class Outcome(SweepResults, Mapping[str, Any]):
         head = f"<p><b>{html.escape(self.verdict)}</b></p>{paragraphs([self.sentence])}"
         warned = paragraphs([f"Warning: {text}" for text in self.facts["warnings"]])
         return head + warned + winners_html(self.winners) + files_html(self.facts["files"])
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FilterOutcome(Chosen):
+    """What ``filter`` did: a mapping of what ``choice.json`` holds, and the results behind it.
+
+    Attributes:
+        facts: what ``choice.json`` holds, ``files`` (those written) and ``set_aside``.
+        scores: one row an image, in the set's order: path, class, score, kept, and the reason;
+            empty where no filter has finished.
+    """
+
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    def sentences(self) -> tuple[str, ...]:
+        """What is to be said of the answer, notes last."""
+        return (*self.facts["said"], *self.facts["notes"])
+
+    def _repr_html_(self) -> str:
+        head = f"<p><b>{html.escape(self.verdict)}</b></p>{paragraphs(self.sentences())}"
+        return head + files_html(self.facts["files"])
 
 
 def paragraphs(sentences: Sequence[str]) -> str:

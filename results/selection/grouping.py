@@ -31,7 +31,7 @@ def attack_config_of(victim: Victim) -> AttackConfig:
 def benchmark_of(victim: Victim) -> str:
     """Everything of a victim but its attacks and its seed."""
     if victim.id not in _benchmarks:
-        kept = ("dataset", "model", "training", "reserve", "filter")
+        kept = ("dataset", "model", "training", "reserve", "filter", "overlap")
         _benchmarks[victim.id] = content_id(
             {k: v for k, v in victim.identity().items() if k in kept}
         )

@@ -44,8 +44,10 @@ def carry_out(
     """Do what ``prepare`` has checked; returns what ``choice.json`` holds, and the files."""
     sweep, out, run = order.sweep, order.out, outputs.run_of(order.sweep)
     moved_to = outputs.settle(out, sweep, run, outputs.earlier(out))
-    if moved_to and reporter:
-        reporter.say(f"what another run left in {out} is in {moved_to} now")
+    lines = [f"what another run left in {out} is in {moved_to} now"] if moved_to else []
+    if reporter:
+        for line in (*lines, *order.left_out):
+            reporter.say(line)
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = _tried(order, store, reporter, retry_failed)
@@ -126,6 +128,7 @@ def _facts(
     n_held = int(scored["n_held"])
     kinds = chosen.attacks
     facts |= {
+        "left_out": list(order.left_out),
         "filter": method.method.name,
         "settings": dict(method.method.params),
         "reject": method.reject,
@@ -140,6 +143,7 @@ def _facts(
             "own_attacks": {
                 kind: {
                     "rows": int(scored[f"own_m/{kind}"]),
+                    "drawn_again": int(scored.get(f"own_redrawn/{kind}", 0)),
                     "asr_when_trained_on": scored[f"own_learned/{kind}"],
                     "found": scored[f"own_recall/{kind}"],
                 }

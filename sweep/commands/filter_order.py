@@ -13,7 +13,7 @@ from sweep.commands.asked import SMALL, Spec, dataset_of, said_by
 from sweep.commands.given_model import model_of
 from sweep.commands.image_size import image_size
 from sweep.execution import runner
-from sweep.execution.preflight import check
+from sweep.execution.preflight import check, without_unfit_filters
 from sweep.execution.worker import WorkerConfig
 from sweep.spec import sweep_file
 from sweep.spec.sweep_file import Sweep
@@ -27,8 +27,8 @@ from trials.types import Images
 MINUTES = 30.0
 # in the order in which they are tried: what reads one model comes before what trains another
 FILTERS = (
-    *("spectral_signatures", "activation_clustering", "psbd", "strip", "deep_knn"),
-    *("badloss", "abl"),
+    *("spectral_signatures", "activation_clustering", "scan", "spectre", "psbd", "strip"),
+    *("deep_knn", "frequency", "badloss", "abl"),
 )
 LIMIT = 2  # settings of each
 ATTACKS = 4  # of the defender's own
@@ -54,6 +54,7 @@ class FilterOrder:
     retrain: bool
     minutes: float
     said: str  # how the images are brought to the model's size
+    left_out: tuple[str, ...] = ()  # why, for each filter that does not fit
 
 
 def prepare(  # noqa: PLR0913
@@ -99,7 +100,10 @@ def prepare(  # noqa: PLR0913
     url = outputs.url_of(out)
     runner.fits_here(sweep.compute, use_ray, None)
     with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
-        check(sweep, runner.worker_config_of(sweep, url, nowhere))
+        there, left_out = runner.worker_config_of(sweep, url, nowhere), list[str]()
+        if "filters" not in said_by(spec):  # nobody asked for these by name
+            sweep, left_out = without_unfit_filters(sweep, there)
+        check(sweep, there)
     return FilterOrder(
         sweep=sweep,
         title=f"{sweep.name}: {images.name}",
@@ -113,6 +117,7 @@ def prepare(  # noqa: PLR0913
         retrain=retrain,
         minutes=limit,
         said=said,
+        left_out=tuple(left_out),
     )
 
 

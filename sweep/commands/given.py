@@ -56,11 +56,18 @@ def as_files(
     Raises:
         SpecError: a model or images of another kind, or that do not fit one another.
     """
+    with written_in(out) as folder:
+        yield _given(model, trusted, folder, arch, size, (norm, mean, std))
+
+
+@contextlib.contextmanager
+def written_in(out: Path) -> Iterator[Path]:
+    """The folder for what is live in a session; where the block fails, what it wrote goes."""
     folder = out / outputs.GIVEN
     before = set(folder.glob("*"))
     absent = [p for p in (folder, out, *out.absolute().parents) if not p.exists()]
     try:
-        yield _given(model, trusted, folder, arch, size, (norm, mean, std))
+        yield folder
     except BaseException:
         for file in set(folder.glob("*")) - before:
             file.unlink(missing_ok=True)
@@ -68,6 +75,31 @@ def as_files(
             with contextlib.suppress(OSError):  # something else lies in it
                 place.rmdir()
         raise
+
+
+def sets_as_files(images: Any, trusted: Any, folder: Path) -> tuple[Path, Path]:
+    """Two sets of the same classes as paths, live ones written down.
+
+    Raises:
+        SpecError: one of another kind, or with a label that is no class, or that cannot be written.
+    """
+    both = [None if isinstance(s, str | Path) else images_of(s) for s in (images, trusted)]
+    live = [found for found in both if found]
+    classes = max((max(len(f.names), max(f.labels) + 1) for f in live), default=0)
+    try:
+        paths = [
+            found.write(folder, classes) if found else Path(given)
+            for found, given in zip(both, (images, trusted), strict=True)
+        ]
+    except OSError as problem:
+        raise _unwritten(folder, problem) from problem
+    return paths[0], paths[1]
+
+
+def _unwritten(folder: Path, problem: OSError) -> SpecError:
+    return SpecError(
+        f"out = {str(folder.parent)!r} cannot be written: {problem.strerror or problem}."
+    )
 
 
 def _given(
@@ -92,9 +124,7 @@ def _given(
             return Given(Path(model), arch, table, side, norm=norm)
         weights, live = module.write(folder, grey)
     except OSError as problem:
-        raise SpecError(
-            f"out = {str(folder.parent)!r} cannot be written: {problem.strerror or problem}."
-        ) from problem
+        raise _unwritten(folder, problem) from problem
     return Given(weights, live, table, side, module)
 
 

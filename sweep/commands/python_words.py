@@ -8,9 +8,15 @@ from dataclasses import replace
 from results.selection.understood import Understood
 from trials.spec import SpecError
 
-_OPTIONS = "model|arch|trusted|out|norm|mean|std|size|spec|seed|device|order|classes|minutes"
+_OPTIONS = (
+    "model|images|epochs|arch|trusted|out|norm|mean|std|size|spec|seed|device|order|classes|minutes"
+)
 _NAMED = re.compile(rf"(?<![^\s(])--({_OPTIONS})(?![\w-])")
-_SWITCHES = {"--no-flip": "flip=False", "--retry-failed": "retry_failed=True"}
+_SWITCHES = {
+    "--no-flip": "flip=False",
+    "--retry-failed": "retry_failed=True",
+    "--no-train": "retrain=False",
+}
 
 
 def in_python(sentence: str) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning import expansion, filtering
 from sweep.planning.detection import detections
+from sweep.spec.filters import Filter
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
@@ -59,18 +60,59 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
 
 def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> None:
     """Raises SpecError for rows or settings that a filter cannot work with."""
-    looked = set[str]()
+    of_these = replace(sweep, victims=tuple(victims))
+    _rows(of_these, runtime)
     for given in sweep.filters:
-        for filtered in filtering.filtered(replace(sweep, victims=tuple(victims)), given):
-            assert filtered.filter is not None
-            trial, method = filtering_of(filtered), filtered.filter.method
-            if (key := f"{unfiltered(filtered).id} {trial.trusted}") not in looked:
-                train = runtime.poisoning(unfiltered(filtered)).train
-                check_rows(train.take(untrusted(trial, runtime)), runtime.trusted(trial))
-                looked.add(key)
-            view = data_view(trial, runtime)
-            if check := catalog.find_check("filters", method.name):
-                check(view, **method.params)
+        _settings(of_these, given, runtime)
+
+
+def _rows(sweep: Sweep, runtime: TrialRuntime) -> None:
+    """Raises SpecError for rows that no filter can work with."""
+    looked = set[str]()
+    for filtered in itertools.chain.from_iterable(
+        filtering.filtered(sweep, f) for f in sweep.filters
+    ):
+        trial, victim = filtering_of(filtered), unfiltered(filtered)
+        if (key := f"{victim.id} {trial.trusted}") in looked:
+            continue
+        looked.add(key)
+        train = runtime.poisoning(victim).train
+        check_rows(train.take(untrusted(trial, runtime)), runtime.trusted(trial))
+        data_view(trial, runtime, ahead=True)
+
+
+def _settings(sweep: Sweep, given: Filter, runtime: TrialRuntime) -> None:
+    """Raises SpecError for settings that a filter cannot work with."""
+    for filtered in filtering.filtered(sweep, given):
+        assert filtered.filter is not None
+        view = data_view(filtering_of(filtered), runtime, ahead=True)
+        if check := catalog.find_check("filters", given.name):
+            check(view, **filtered.filter.method.params)
+
+
+def without_unfit_filters(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:
+    """The sweep without the data filters that its model or its images cannot bear, and a line for
+    each of these.
+
+    Raises:
+        SpecError: a model cannot be built, the rows are such that no filter can work with them, or
+            none of the filters is left.
+    """
+    runtime = make_runtime(replace(worker_config, device="cpu"))
+    _rows(sweep, runtime)
+    victim, kept, left_out = sweep.victims[0], list[Filter](), list[str]()
+    model, shape = runtime.fresh(victim), runtime.poisoning(victim).train.x.shape[1:]
+    for given in sweep.filters:
+        needs = catalog.describe("filters", given.name).needs
+        try:
+            require(given.name, model, needs, victim.model.name, shape)
+            _settings(sweep, given, runtime)
+            kept.append(given)
+        except SpecError as problem:
+            left_out.append(f"{given.name} is left out: {problem}")
+    if not kept:
+        raise SpecError(f"no data filter fits these images and this model: {left_out[0]}")
+    return replace(sweep, filters=tuple(kept)), left_out
 
 
 def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:

@@ -14,7 +14,10 @@ from sweep.spec.validation import known, listed, number, one_of, seed, table
 from trials import catalog
 from trials.spec import MethodConfig, SpecError, Victim
 
-KEYS = ("dataset", "model", "training", "attacks", "seeds", "reserve", "targets", "strategy")
+KEYS = (
+    *("dataset", "model", "training", "attacks", "seeds", "reserve", "targets", "strategy"),
+    "overlap",
+)
 STRATEGIES = ("grid", "one_at_a_time")
 MOST_COMBINATIONS = 100_000  # gone through; one_at_a_time keeps few of them
 MOST_VICTIMS = 10_000
@@ -35,7 +38,8 @@ def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
     ``attacks = ["badnets", ["badnets", { name = "a_blend", m = 50 }]]`` is a victim of one attack
     and a victim of two. They poison different images: the second draws from those that the first
     left. Of ``targets`` each takes the one after that of the attack before it; without them, those
-    that name no target of their own get different ones. Every measurement then has ``asr/NAME`` for
+    that name no target of their own get different ones; with ``overlap = true`` all have the same,
+    and may poison the same images. Every measurement then has ``asr/NAME`` for
     each attack, and ``asr`` is the largest (``asr_of`` says otherwise).
 
     Raises:
@@ -47,7 +51,7 @@ def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
             raise SpecError(f"[victim] has no {needed}. Known: {', '.join(catalog.names(kind))}.")
     strategy = str(data.get("strategy", "grid"))
     one_of("strategy", strategy, list(STRATEGIES))
-    reserve, targets = _reserve(data), _targets(data)
+    reserve, targets, overlap = _reserve(data), _targets(data), _overlap(data)
     parts = [_part(listed(key, data[key]), kind, folder) for key, kind in _KIND.items()]
     found = list[Victim]()
     for axes, seeds in _axes(data, folder, parts):
@@ -56,7 +60,7 @@ def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
             if strategy == "one_at_a_time" and sum(changes for _, changes in combination) > 1:
                 continue
             configs = [c for c, _ in combination]
-            for victim in _seeded(configs, seeds, targets, reserve):
+            for victim in _seeded(configs, seeds, targets, reserve, overlap):
                 found.append(victim)
                 if len(found) > MOST_VICTIMS:
                     raise SpecError(
@@ -70,6 +74,19 @@ def _reserve(data: Mapping[str, Any]) -> float:
     if not 0 <= reserve < 1:
         raise SpecError(f"victim: reserve must lie in [0, 1), got {reserve:g}.")
     return reserve
+
+
+def _overlap(data: Mapping[str, Any]) -> bool:
+    overlap = data.get("overlap", False)
+    if not isinstance(overlap, bool):
+        raise SpecError(f"victim: overlap must be true or false, got {overlap!r}.")
+    attacks = listed("attacks", data.get("attacks", ["none"]))
+    if overlap and not any(isinstance(a, list) and len(a) > 1 for a in attacks):
+        raise SpecError(
+            "victim: overlap = true needs several attacks on one victim: write attacks = "
+            '[["badnets", "blended"]].'
+        )
+    return overlap
 
 
 def _targets(data: Mapping[str, Any]) -> list[int]:
@@ -86,12 +103,18 @@ def _part(given: list[Any], kind: str, folder: Path) -> list[_Varied]:
 
 
 def _seeded(
-    configs: list[MethodConfig], seeds: list[int], targets: list[int], reserve: float
+    configs: list[MethodConfig],
+    seeds: list[int],
+    targets: list[int],
+    reserve: float,
+    overlap: bool,
 ) -> Iterator[Victim]:
     """One victim for each seed; the target classes are assigned to seeds and attacks in turn."""
     dataset, model, training, *own = configs
+    overlap = overlap and len(own) > 1
     for i, s in enumerate(seeds):
-        aimed = tuple(_aimed(c, targets, i + j) for j, c in enumerate(_apart(own, targets)))
+        apart = own if overlap else _apart(own, targets)
+        aimed = tuple(_aimed(c, targets, i if overlap else i + j) for j, c in enumerate(apart))
         victim = Victim(
             dataset=dataset,
             model=model,
@@ -99,6 +122,7 @@ def _seeded(
             training=training,
             seed=s,
             reserve=reserve,
+            overlap=overlap,
         )
         yield _possible(catalog.resolve_victim(victim))
 
@@ -117,6 +141,8 @@ def _possible(victim: Victim) -> Victim:
             f"the attacks {' and '.join(control)} on one victim both control the training; at most "
             "one can. Leave one of them out."
         )
+    if victim.overlap:
+        _overlapping(victim)
     own = victim.model.params.get("norm")
     for a in victim.attacks:
         if a.params.get("pipeline") == "release" and own is not None and a.params["norm"] != own:
@@ -126,6 +152,25 @@ def _possible(victim: Victim) -> Victim:
                 f"that the release's pipeline would do something else. {remedy}."
             )
     return victim
+
+
+def _overlapping(victim: Victim) -> None:
+    """Raises SpecError for attacks that cannot be on the same images."""
+    of_training = [
+        a.name for a in victim.attacks if catalog.describe("attacks", a.name).verb != "poison"
+    ]
+    if of_training:
+        raise SpecError(
+            f"overlap = true: {of_training[0]} crafts its poison or controls the training, and "
+            "cannot be laid over another attack. Leave one of them out."
+        )
+    targets = [a.params.get("target") for a in victim.attacks]
+    if len(set(targets)) == len(targets):
+        raise SpecError(
+            "overlap = true, but the targets of the attacks on one victim are "
+            f"{', '.join(map(str, targets))}: attacks are on the same images where they give them "
+            "the same label. Give two of them the same target."
+        )
 
 
 def _axes(

@@ -46,6 +46,7 @@ def resolve_victim(victim: Victim) -> Victim:
         seed=victim.seed,
         reserve=victim.reserve,
         filter=_filtering(victim.filter) if victim.filter else None,
+        overlap=victim.overlap,
     )
 
 

@@ -6,8 +6,7 @@ from torch import Tensor
 
 from trials.filtering import FilteringContext
 from trials.metrics import auroc
-
-REACH = 0.5  # ASR that an attack of the defender's must have, for a filter to have to find it
+from trials.self_poisoning.own_rows import REACH
 
 
 def told_of_own(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str, float]:
@@ -33,6 +32,7 @@ def told_of_own(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str
     for j, name in enumerate(own.names):
         metrics[f"own_auroc/{name}"] = auroc(mine[own.number == j], held)
         metrics[f"own_m/{name}"] = float((own.number == j).sum())
+        metrics[f"own_redrawn/{name}"] = float(own.redrawn[j])
     metrics["own_learned"] = float(sum(asked))
     metrics["own_recall"] = sum(counted or recalls) / len(counted or recalls)
     metrics["own_recall_min"] = min(counted or recalls)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from trials.filtering import FilteringContext
-from trials.games._own_poison import REACH, told_of_own
+from trials.games._own_poison import told_of_own
 from trials.games._retraining import share_within
 from trials.metrics import auroc, tpr_at
 from trials.rejection import Ranked, finds_all, from_level, ranked, two_normals
+from trials.self_poisoning.own_rows import REACH
 from trials.spec import (
     BUDGET,
     MIXTURE,

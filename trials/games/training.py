@@ -23,7 +23,8 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
     none).
 
     Of several attacks ``asr`` is the largest, each has its own ``asr/NAME``, and ``cross/A/B`` says
-    how often the trigger of A leads to the target of B. An attack without a trigger has no ASR: the
+    how often the trigger of A leads to the target of B; ``shared/A/B`` counts the images that both
+    have poisoned. An attack without a trigger has no ASR: the
     game ``targeted`` measures it. Where the defender chose the filter by poison of their own,
     ``cda_held`` and ``own_asr/NAME`` are measured on images held back, and ``own_left`` is by how
     much one of these triggers works better than on a model of all rows.
@@ -57,6 +58,7 @@ def _attacked(
     predicted = attacks.predicted(model)
     metrics = attacks.asr(predicted) | attacks.sizes() | attacks.cross(predicted)
     metrics |= attacks.by_rule("clean_to_target", clean)
+    metrics |= {f"shared/{a}/{b}": float(m) for (a, b), m in poisoning.shared.items()}
     for implant in poisoning.implants:
         own = f"/{implant.name}" if attacks.several else ""
         for name, goal in implant.probes.items():

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from trials import catalog, splits
 from trials.self_poisoning import kind_of
+from trials.self_poisoning.redraws import draw_of
 from trials.self_poisoning.triggers import DRAWS
 from trials.spec import MethodConfig, Scalar, SpecError
 from trials.types import Images, Poisoning, TriggerGoal
@@ -58,7 +59,7 @@ def layout_of(
     copy, attack = int(game.params["copy"]), str(game.params["attack"])
     folds = int(game.params["folds"]) or (4 if len(trusted) < CROSS_FIT_BELOW else 1)
     fit, select, report = splits.cut(trusted.y, copy, folds, rng("split"))
-    draw = rng("plant", copy, redrawn) if redrawn else rng("plant", copy)
+    draw = draw_of(rng, "plant", copy, redrawn=redrawn)
     target = int(torch.randint(trusted.classes, (1,), generator=draw))
     kind, images = kind_of(attack, copy), trusted.take(fit)
     planted = _planted(kind, images, draw, target)

@@ -5,13 +5,14 @@ The draws are those of the triggers that are planted into copies of a model
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
 
 from trials import catalog
+from trials.self_poisoning.redraws import draw_of
 from trials.self_poisoning.triggers import DRAWS, Settings
 from trials.spec import SpecError
 from trials.splits import stratified_order
@@ -20,6 +21,10 @@ from trials.types import Images, Poisoning, TriggerGoal
 
 PROBES, STAMPED = 0.4, 0.3  # shares of the trusted images; the rest is held back
 LEAST = 40  # rows of an attack: fewer are seldom learned, and make no threshold sure
+REACH = 0.5  # ASR that an attack must have, for a filter to have to find it
+# of what is drawn again: times the rows and the strength of the draw before
+_MORE_ROWS, _STRENGTH = 2, 1.5
+_STRENGTHS = {"alpha": 1.0, "strength": math.inf, "magnitude": math.inf}  # settings and their most
 _SHIFT = 2  # pixels by which an image is shifted that is stamped once more
 
 
@@ -74,6 +79,7 @@ class OwnRows:
         rows: the poisoned images, with the labels that they are trained with.
         number: int64 (p,), the attack of each row.
         restamped: how many rows of each attack are shifted images, as there were too few others.
+        redrawn: how many draws of each attack were put aside before.
         probes: trusted images that a filter is given.
         held: trusted images that are rows as any others while the filter looks; what it takes of
             them it takes of clean rows.
@@ -84,6 +90,7 @@ class OwnRows:
     rows: Images
     number: Tensor
     restamped: tuple[int, ...]
+    redrawn: tuple[int, ...]
     probes: Images
     held: Images
 
@@ -108,6 +115,7 @@ def own_rows(
     least: float,
     most: float,
     kinds: str,
+    redrawn: Sequence[int] = (),
 ) -> OwnRows:
     """Draw the attacks, and stamp a part of the trusted images with their triggers.
 
@@ -119,6 +127,8 @@ def own_rows(
         least, most: share of the training set that an attack poisons, drawn between them evenly by
             its logarithm; 40 rows at least.
         kinds: a key of ``KINDS_OF``.
+        redrawn: how many draws of each attack were put aside, as they were not learned: the next
+            has twice the rows, and is half as strong again; left out, none.
 
     Raises:
         SpecError: more attacks than kinds, or no image of a class that is to be stamped.
@@ -132,11 +142,13 @@ def own_rows(
     probes, stamped, held = _cut(trusted, rng("split"))
     targets = torch.randperm(trusted.classes, generator=rng("own targets")).tolist()
     goals, parts, number, restamped = [], list[Images](), list[int](), list[int]()
+    times = tuple(redrawn) or (0,) * len(names)
     for j, name in enumerate(names):
-        draw = rng("own rows", name)
+        draw = draw_of(rng, "own rows", name, redrawn=times[j])
         share = least * (most / least) ** float(torch.rand((), generator=draw))
-        m, target = max(LEAST, round(share * n)), targets[j % len(targets)]
-        rows, goal, again = _stamped(OWN_ATTACKS[name], stamped, m, target, draw)
+        m = max(LEAST, round(share * n)) * _MORE_ROWS ** times[j]
+        own, target = _stronger(OWN_ATTACKS[name], times[j]), targets[j % len(targets)]
+        rows, goal, again = _stamped(own, stamped, m, target, draw)
         goals.append(goal)
         parts.append(rows)
         number += [j] * len(rows)
@@ -147,9 +159,23 @@ def own_rows(
         rows=joined(tuple(parts)),
         number=torch.tensor(number),
         restamped=tuple(restamped),
+        redrawn=times,
         probes=probes,
         held=held,
     )
+
+
+def _stronger(own: OwnAttack, redrawn: int) -> OwnAttack:
+    """The attack, its trigger so many times half as strong again."""
+
+    def draw(rng: Generator, width: int) -> Settings:
+        settings = own.draw(rng, width)
+        for key, most in _STRENGTHS.items():
+            if key in settings:
+                settings[key] = min(most, float(settings[key]) * _STRENGTH**redrawn)
+        return settings
+
+    return replace(own, draw=draw)
 
 
 def _cut(trusted: Images, rng: Generator) -> tuple[Images, Images, Images]:

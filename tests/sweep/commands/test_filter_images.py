@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Generator
 
 from sweep.commands.filter_images import carry_out
-from sweep.commands.filter_order import FilterOrder, prepare
+from sweep.commands.filter_order import FILTERS, FilterOrder, prepare
 from trials.attacks import badnets
 from trials.datasets import digits
 from trials.spec import SpecError
@@ -105,6 +105,18 @@ def test_what_is_understood_writes_nothing(folders: Path, tmp_path: Path) -> Non
     (victim,) = order.sweep.victims
     assert victim.attacks == () and victim.dataset.params["size"] == 16 and order.retrain
     assert order.said.endswith("the images' own size.")
+
+
+def test_what_does_not_fit_is_left_out_where_nobody_asked_for_it(
+    folders: Path, tmp_path: Path
+) -> None:
+    given = {"size": 16, "arch": "own_networks:Flat"}
+    order = asked(folders, tmp_path / "kept", spec=None, **given)
+    assert tuple(f.name for f in order.sweep.filters) == tuple(f for f in FILTERS if f != "psbd")
+    (line,) = order.left_out
+    assert line.startswith("psbd is left out: psbd needs a model with at least two stages")
+    named = {**SPEC, "filters": [{"name": "psbd", "profile": "small", "reject": 0.4}]}
+    refused("psbd needs a model with at least two", folders, tmp_path / "kept", spec=named, **given)
 
 
 def test_trusted_images_in_the_set_are_refused(folders: Path, tmp_path: Path) -> None:
