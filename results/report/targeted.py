@@ -7,6 +7,7 @@ from results.comparison.targeted_success import TargetedSuccess, targeted_succes
 from results.report.html_table import report_table
 from results.selection.labels import attack, percent, percents
 from results.tables import targeted
+from results.tables._filters import rejection
 from trials.spec import Record
 
 
@@ -26,9 +27,17 @@ def sentence(t: TargetedSuccess) -> str:
     control, its = percent(t.rate("success_control")), percents(t.interval("success_control"))
     told = "clearly more than" if t.apart else "not clearly more than"
     return (
-        f"{where}, trained by {t.victim.training.name}: {rate} % of {len(t.records)} victims give "
+        f"{where}, {trained(t)}: {rate} % of {len(t.records)} victims give "
         f"the class wanted ({band} %, {t.keys} keys), {told} without poison ({control} %; {its} %)."
     )
+
+
+def trained(t: TargetedSuccess) -> str:
+    """How the victims were trained: by which recipe, and on what."""
+    told = f"trained by {t.victim.training.name}"
+    if t.filtering:
+        told += f" on what {t.filtering.method.name} ({rejection(t.filtering)}) keeps"
+    return told
 
 
 _MOST = 8  # sentences; the table has all

@@ -6,6 +6,7 @@ from typing import Any
 
 from results.comparison.targeted_success import KEY, TargetedSuccess
 from results.stats.intervals import Interval
+from results.tables._filters import rejection
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from trials.spec import SpecError
@@ -31,12 +32,13 @@ def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
         "intervals at 95 % over keys. Control: the same without poison.",
         highlight=False,
     )
-    heads = ("attack", "training", "success", "control", "keys", "victims", "CDA", "loss")
-    table = Grid(*heads, words={"attack", "training"})
+    heads = ("attack", "training", "filter", "success", "control", "keys", "victims", "CDA", "loss")
+    table = Grid(*heads, words={"attack", "training", "filter"})
     for t in measured:
         table.add(
             _name(t),
             t.victim.training.name,
+            _filter(t),
             f"{t.rate('success'):.0%} {_band(t.interval('success'))}",
             f"{t.rate('success_control'):.0%} {_band(t.interval('success_control'))}",
             t.keys,
@@ -54,6 +56,12 @@ def _name(t: TargetedSuccess) -> str:
     return " ".join([first.name, *told])
 
 
+def _filter(t: TargetedSuccess) -> str:
+    if t.filtering is None:
+        return ""
+    return f"{t.filtering.method.name} {rejection(t.filtering)}"
+
+
 def _band(interval: Interval) -> str:
     return f"[{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
 
@@ -68,6 +76,9 @@ def _plain(t: TargetedSuccess) -> dict[str, Any]:
         "dataset": t.victim.dataset.name,
         "model": t.victim.model.name,
         "training": {"name": t.victim.training.name, **t.victim.training.params},
+        "filter": t.filtering.identity() if t.filtering else None,
+        "removed_poisoned": t.removed("poisoned"),
+        "removed_clean": t.removed("clean"),
         "success": t.rate("success"),
         "interval": t.interval("success")._asdict(),
         "success_control": t.rate("success_control"),

@@ -60,8 +60,9 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
 def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> None:
     """Raises SpecError for rows or settings that a filter cannot work with."""
     looked = set[str]()
+    rows = tuple(replace(v, attacks=()) if _craft(v) else v for v in victims)
     for given in sweep.filters:
-        for filtered in filtering.filtered(replace(sweep, victims=tuple(victims)), given):
+        for filtered in filtering.filtered(replace(sweep, victims=rows), given):
             assert filtered.filter is not None
             trial, method = filtering_of(filtered), filtered.filter.method
             if (key := f"{unfiltered(filtered).id} {trial.trusted}") not in looked:
@@ -136,9 +137,12 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
 
 def _uncrafted(victim: Victim, runtime: TrialRuntime) -> Poisoning:
     """The training set with the attacks in it; without them where they can be checked uncrafted."""
-    if any(catalog.find_check("attacks", a.name) for a in victim.attacks):
-        return Poisoning(checked(runtime, victim))
-    return runtime.poisoning(victim)
+    return Poisoning(checked(runtime, victim)) if _craft(victim) else runtime.poisoning(victim)
+
+
+def _craft(victim: Victim) -> bool:
+    """Whether an attack on it crafts its poison, and can be checked uncrafted."""
+    return any(catalog.find_check("attacks", a.name) for a in victim.attacks)
 
 
 def _enough(train: Images) -> None:

@@ -62,11 +62,13 @@ def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
 
 def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     """The stages of attacks without a trigger: controls, and of each poison one victim, which makes
-    it; its other victims; and what they were misled to.
+    it; its other victims; those of filtered training sets; and what they were misled to.
     """
     first, rest = targeted.first_and_rest(sweep)
     yield [ListStrategy("controls", targeted.controls(sweep)), ListStrategy("victims", first)]
     yield [ListStrategy("victims of poison that is there", rest)]
+    if sweep.filters:
+        yield from filtered_stages(sweep)
     yield [ListStrategy("targeted images", targeted.measured(sweep))]
 
 

@@ -1,16 +1,20 @@
 """The trials of attacks without a trigger: victims, their controls, and what misleads them."""
 
 from dataclasses import replace
+from itertools import chain
 
-from sweep.planning import expansion
+from sweep.planning import expansion, filtering
 from sweep.spec.sweep_file import Sweep
 from trials.dependencies import control_of, targeted_of, training_of
 from trials.spec import Trial
 
 
 def measured(sweep: Sweep) -> list[Trial]:
-    """The trials that say whether the attacks succeeded, one a victim."""
-    return expansion.distinct(map(targeted_of, sweep.victims))
+    """The trials that say whether the attacks succeeded, one a victim, as it is and as each filter
+    leaves its training set.
+    """
+    filtered = chain.from_iterable(filtering.filtered(sweep, f) for f in sweep.filters)
+    return expansion.distinct(map(targeted_of, chain(sweep.victims, filtered)))
 
 
 def controls(sweep: Sweep) -> list[Trial]:

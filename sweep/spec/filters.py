@@ -14,7 +14,7 @@ from trials.spec import OWN, REJECTIONS, SELF_POISONED, MethodConfig, SpecError
 if TYPE_CHECKING:
     from sweep.spec.sweep_file import Sweep
 
-GAME, SELF_POISONING = "filtering", "self_poison_data"
+GAME, TARGETED, SELF_POISONING = "filtering", "targeted", "self_poison_data"
 _LATER = ("beta", "quota", "cap")
 REJECT = 0.4  # share of the rows, as BaDLoss was published
 PROFILES = ["cifar10", "imagenet", "small"]
@@ -89,21 +89,21 @@ def _reject(name: str, value: Any) -> float | str:
 
 
 def check_filters(sweep: "Sweep") -> None:
-    """Filters go with their game, and nothing else does. Raises SpecError."""
-    if sweep.game != GAME:
-        if sweep.filters:
-            raise SpecError(
-                f'filters work on a training set, and game = "{sweep.game}" runs none: write game '
-                f'= "{GAME}".'
-            )
+    """Filters go with two games, and one of them needs some. Raises SpecError."""
+    if not sweep.filters and sweep.game != GAME:
         return
+    if sweep.game not in (GAME, TARGETED):
+        raise SpecError(
+            f'filters work on a training set, and game = "{sweep.game}" runs none: write game '
+            f'= "{GAME}", or "{TARGETED}" for attacks without a trigger.'
+        )
     if not sweep.filters:
         names = ", ".join(catalog.names("filters"))
         raise SpecError(f"there is no [[filters]] table. Known filters: {names}.")
     if sweep.defenses:
         raise SpecError(
-            f'game = "{GAME}" trains on what filters keep and runs no defense: leave [[defenses]] '
-            "out."
+            f'game = "{sweep.game}" trains on what filters keep and runs no defense: leave '
+            "[[defenses]] out."
         )
     if any(victim.training.name == "given" for victim in sweep.victims):
         raise SpecError(
