@@ -83,7 +83,7 @@ def targeted_success(records: Iterable[Record]) -> list[TargetedSuccess]:
     scored = {r.trial.victim.id: r for r in of_game(records, "filtering") if r.status == "done"}
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for r in of_game(records, "targeted"):
-        groups[_benchmark(r.trial.victim), _attack(r.trial.victim)].append(r)
+        groups[_benchmark(r.trial.victim), attack_of(r.trial.victim)].append(r)
     found = [_of(group, scored) for group in groups.values()]
     return sorted(found, key=lambda t: -t.rate("success") if t.records else 1)
 
@@ -105,7 +105,7 @@ def _benchmark(victim: Victim) -> str:
     return benchmark_of(replace(victim, filter=replace(filtering, seed=0)) if filtering else victim)
 
 
-def _attack(victim: Victim) -> str:
+def attack_of(victim: Victim) -> str:
     """The attacks' settings but for what is attacked."""
     shared = []
     for attack in victim.attacks:

@@ -4,16 +4,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from results.comparison.self_brewed import self_brewed
 from results.comparison.targeted_success import KEY, TargetedSuccess
+from results.report.targeted import of_defenders
 from results.stats.intervals import Interval
 from results.tables._filters import rejection
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
-from trials.spec import SpecError
+from trials.spec import Record, SpecError
 
 
-def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
-    """Each attack, the one that misleads most first.
+def best(found: Sequence[TargetedSuccess], as_json: bool, records: Sequence[Record] = ()) -> None:
+    """Each attack, the one that misleads most first, and what defenders choose by brewing against
+    themselves.
 
     Raises SpecError where none was measured yet.
     """
@@ -47,6 +50,8 @@ def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
             f"{t.cda_loss:+.1%}",
         )
     console.print(table)
+    for one in self_brewed(records):
+        console.print(of_defenders(one), markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole table: poisonsweep report.", highlight=False)
 
 

@@ -100,6 +100,8 @@ def _targeted(sweep: Sweep) -> Iterator[tuple[str, list[Trial]]]:
     """A row for the controls of attacks without a trigger, and one for what was misled."""
     if sweep.game == TARGETED:
         yield "controls", targeted.controls(sweep)
+        if own := list(chain(*targeted.own_brews(sweep))):
+            yield "brewed against oneself", own
         yield "targeted images", targeted.measured(sweep)
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from sweep.execution.worker import WorkerConfig, make_runtime
-from sweep.planning import expansion, filtering
+from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import detections
+from sweep.spec.games import TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
@@ -21,6 +22,7 @@ from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
+from trials.self_poisoning.own_brew import ingredients
 from trials.spec import MethodConfig, SpecError, Trial, Victim
 from trials.types import Images, Poisoning
 
@@ -55,6 +57,7 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
     for detector in sweep.detectors:
         detections(detector)
     _filters(sweep, alike, runtime)
+    _brews(replace(sweep, victims=tuple(alike), filters=()), runtime)
 
 
 def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> None:
@@ -72,6 +75,14 @@ def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> 
             view = data_view(trial, runtime)
             if check := catalog.find_check("filters", method.name):
                 check(view, **method.params)
+
+
+def _brews(sweep: Sweep, runtime: TrialRuntime) -> None:
+    """Raises SpecError where a defender has too few images to brew against themselves."""
+    for trial in targeted.own_brews(sweep)[0] if sweep.game == TARGETED else ():
+        given = {name: trial.game.params[name] for name in ("pairs", "budget")}
+        n = len(runtime.trainable(trial.victim))
+        ingredients(runtime.trusted(trial), n, runtime.rng(trial), **given)
 
 
 def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:

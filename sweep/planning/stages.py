@@ -18,6 +18,7 @@ from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
 
+_BREWS = ("brewed against oneself", "brewed against oneself, filtered")
 _LABELS = {"training": "victims", "self_poison": "self-poisoned copies"}
 
 
@@ -69,6 +70,9 @@ def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     yield [ListStrategy("victims of poison that is there", rest)]
     if sweep.filters:
         yield from filtered_stages(sweep)
+    for label, trials in zip(_BREWS, targeted.own_brews(sweep), strict=True):
+        if trials:
+            yield [ListStrategy(label, trials)]
     yield [ListStrategy("targeted images", targeted.measured(sweep))]
 
 
