@@ -16,7 +16,7 @@ from sweep.execution.opening import as_begun
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
-from sweep.spec.games import TARGETED
+from sweep.spec.filters import TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial

@@ -5,6 +5,7 @@ folders, devices, and what a model lacks that a defense needs.
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import detections
-from sweep.spec.games import TARGETED
+from sweep.spec.filters import TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
@@ -80,7 +81,7 @@ def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> 
 def _brews(sweep: Sweep, runtime: TrialRuntime) -> None:
     """Raises SpecError where a defender has too few images to brew against themselves."""
     for trial in targeted.own_brews(sweep)[0] if sweep.game == TARGETED else ():
-        given = {name: trial.game.params[name] for name in ("pairs", "budget")}
+        given: dict[str, Any] = {name: trial.game.params[name] for name in ("pairs", "budget")}
         n = len(runtime.trainable(trial.victim))
         ingredients(runtime.trusted(trial), n, runtime.rng(trial), **given)
 

@@ -26,8 +26,7 @@ def points(given: Filter) -> list[MethodConfig]:
 
 def filtered(sweep: Sweep, given: Filter) -> list[Victim]:
     """The victims as a filter leaves their training sets: each setting, rejection, r and seed."""
-    planted = sweep.self_poisoning if sweep.game == GAME else ({},)
-    own = [own_poison(p) for p in planted]
+    own = [own_poison(p) for p in sweep.self_poisoning] if sweep.game == GAME else [None]
     axes = itertools.product(
         sweep.victims, sweep.trusted, sweep.seeds, points(given), own, rejections(given)
     )

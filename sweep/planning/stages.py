@@ -13,7 +13,8 @@ from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.games import TARGETED, WITHOUT_DEFENSES
+from sweep.spec.filters import TARGETED
+from sweep.spec.games import WITHOUT_DEFENSES
 from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive

@@ -115,7 +115,8 @@ def aim_of(
     """
     named = dict(model.named_parameters())
     found = {name: torch.zeros_like(p) for name, p in named.items()}
-    for part in x.split(batch):
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
         value = _LOSSES[loss](model(part), source, wanted) * (len(part) / len(x))
         gradient = torch.autograd.grad(value, list(named.values()))
         for whole, g in zip(found.values(), gradient, strict=True):

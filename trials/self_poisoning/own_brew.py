@@ -5,13 +5,14 @@ model: as Witches' Brew makes it, towards trusted images that no training sees.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from trials.attacks import witches_brew
 from trials.self_poisoning.own_rows import joined
-from trials.spec import Scalar, SpecError
+from trials.spec import SpecError
 from trials.splits import stratified_order
 from trials.train import augment
 from trials.types import Images, InstanceGoal
@@ -94,7 +95,7 @@ def _instance(held: Images, place: int, rng: Generator) -> str:
     return f"{true}-{(true + by) % held.classes}-{number}"
 
 
-def brewed(of: Ingredients, view: AttackerView, settings: Mapping[str, Scalar]) -> OwnBrew:
+def brewed(of: Ingredients, view: AttackerView, settings: Mapping[str, Any]) -> OwnBrew:
     """Perturb the images of each pair; what was made before is read.
 
     Args:
