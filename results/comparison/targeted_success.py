@@ -13,7 +13,8 @@ from statistics import fmean
 from results.selection.configurations import of_game
 from results.selection.grouping import benchmark_of
 from results.stats.intervals import Interval, clustered
-from trials.spec import Filtering, Record, Victim, content_id
+from results.stats.pareto import nondominated
+from trials.spec import Filtering, MethodConfig, Record, Victim, content_id
 
 KEY = ("key", "instance")  # settings of an attack that say what is attacked
 
@@ -86,6 +87,22 @@ def targeted_success(records: Iterable[Record]) -> list[TargetedSuccess]:
         groups[_benchmark(r.trial.victim), attack_of(r.trial.victim)].append(r)
     found = [_of(group, scored) for group in groups.values()]
     return sorted(found, key=lambda t: -t.rate("success") if t.records else 1)
+
+
+def alike(found: Iterable[TargetedSuccess]) -> list[list[TargetedSuccess]]:
+    """By attack with its settings, data set and model: what recipes and filters make of it."""
+    groups: dict[str, list[TargetedSuccess]] = defaultdict(list)
+    for t in found:
+        if t.records:
+            plain = replace(t.victim, attacks=(), filter=None, training=MethodConfig(""), seed=0)
+            groups[f"{plain.id} {attack_of(t.victim)}"].append(t)
+    return list(groups.values())
+
+
+def on_front(group: Sequence[TargetedSuccess]) -> list[TargetedSuccess]:
+    """Those that no other one beats: with as little success and as much CDA."""
+    kept = nondominated([(t.rate("success"), t.rate("cda")) for t in group])
+    return [t for t, best in zip(group, kept, strict=True) if best]
 
 
 def _of(group: Sequence[Record], scored: dict[str, Record]) -> TargetedSuccess:

@@ -3,10 +3,17 @@ that were never attacked. This is no ASR, and stands in no column with one.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import pandas as pd
 
-from results.comparison.targeted_success import KEY, TargetedSuccess, targeted_success
+from results.comparison.targeted_success import (
+    KEY,
+    TargetedSuccess,
+    alike,
+    on_front,
+    targeted_success,
+)
 from results.selection.labels import attack, percents, value
 from results.tables._columns import frame, points
 from results.tables._filters import rejection
@@ -17,13 +24,20 @@ COLUMNS = (
     *("poisoned images trained on", "poisoned rows removed (%)", "clean rows removed (%)"),
     *("success (%)", "95 % interval (%)", "control (%)", "95 % interval of the control (%)"),
     *("intervals apart", "mean probability of the class wanted (%)", "its control (%)"),
-    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "failed", "attack's settings"),
+    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "on the front", "failed", "attack's settings"),
 )
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row an attack with its settings, over its keys and victims; what misleads most first."""
-    return frame([_row(t) for t in targeted_success(records)], COLUMNS)
+    found = targeted_success(records)
+    several = [group for group in alike(found) if len(group) > 1]
+    compared = set(map(id, chain.from_iterable(several)))
+    best = set(map(id, chain.from_iterable(map(on_front, several))))
+    rows = [
+        {**_row(t), "on the front": id(t) in best if id(t) in compared else None} for t in found
+    ]
+    return frame(rows, COLUMNS)
 
 
 def settings_of(t: TargetedSuccess) -> str:

@@ -121,8 +121,8 @@ def _check_brews(sweep: "Sweep") -> None:
     """What is brewed against oneself can be, and sets no threshold. Raises SpecError."""
     for own in sweep.self_poisoning:
         catalog.resolve("games", MethodConfig(OWN_POISON[TARGETED], own))
-    asked = [r for given in sweep.filters for r in given.reject if r in SELF_POISONED]
-    if asked:
+    rejects = set(itertools.chain.from_iterable(given.reject for given in sweep.filters))
+    if asked := sorted(rejects & set(SELF_POISONED)):
         raise SpecError(
             f'reject = "{asked[0]}" is set by poison with triggers, which game = "{TARGETED}" has '
             "none of: write a share of the rows, own or mixture."

@@ -7,8 +7,10 @@ from synthetic import victim
 
 from results.comparison.self_brewed import self_brewed
 from results.comparison.targeted_success import targeted_success
+from results.figures.targeted import figure
 from results.report.page import render
 from results.tables import self_brewed as table_of
+from results.tables import targeted as targeted_table
 from sweep.cli import targeted_views
 from trials.spec import Filtering, MethodConfig, Record, Trial, Victim
 
@@ -91,6 +93,22 @@ def test_a_setting_that_is_not_finished_for_every_defender_is_left_out(
     assert len(found.settings) == 3
     assert "epic" not in {o.victim.training.name for o in found.taken.options}
     assert self_brewed([]) == []
+
+
+def test_the_front_of_recipes_and_filters_is_drawn_and_marked(records: list[Record]) -> None:
+    drawn = figure(records)
+    lines = [trace for trace in drawn.data if trace.mode == "lines"]
+    marks = {trace.name: (trace.x[0], trace.y[0]) for trace in drawn.data if trace.name}
+    assert marks["fast"] == (100.0, 91.0) and marks["gradient_shaping"] == (0.0, 82.0)
+    assert marks["fast, deep_knn 20 %"] == marks["epic"] == (25.0, 90.0)
+    (line,) = lines
+    assert list(zip(line.x, line.y, strict=True)) == [(0.0, 82.0), (25.0, 90.0), (100.0, 91.0)]
+    made = targeted_table.table(records)
+    assert made["on the front"].tolist().count(True) == 3  # of two equal ones the first
+    assert 'id="targeted-front"' in render(records, title="brew")
+    alone = [r for r in records if r.trial.victim.training == FAST and not r.trial.victim.filter]
+    assert not figure(alone).data
+    assert targeted_table.table(alone)["on the front"].tolist() == [None]
 
 
 def test_table_page_and_best_say_it(
