@@ -136,7 +136,8 @@ def test_it_learns_the_digits_and_leaves_a_plain_model() -> None:
 )
 def test_every_setting_is_alive(key: str, value: float | str) -> None:
     assert key in catalog.describe("recipes", "dp_sgd").settings
-    assert not torch.equal(weights(fitted(few())), weights(fitted(few(), **{key: value})))
+    given: dict[str, Any] = {key: value}
+    assert not torch.equal(weights(fitted(few())), weights(fitted(few(), **given)))
 
 
 def test_one_that_was_cut_short_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
