@@ -71,7 +71,7 @@ def test_a_setting_that_was_added_later_stays_out_of_the_id_at_its_default() -> 
 
 def test_resolving_fills_defaults_and_keeps_what_was_given() -> None:
     resolved = catalog.resolve("models", MethodConfig("resnet18", {"width": 8}))
-    given: dict[str, Scalar] = {"norm": "cifar10", "mean": "", "std": "", "width": 8}
+    given: dict[str, Scalar] = {"norm": "cifar10", "mean": "", "std": "", "width": 8, "groups": 0}
     assert resolved == MethodConfig("resnet18", given)
     assert catalog.resolve("models", resolved) == resolved
 

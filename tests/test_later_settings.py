@@ -43,6 +43,17 @@ def test_a_method_that_had_the_setting_from_its_beginning_keeps_it_in_its_id() -
     assert MethodConfig("fst", {"clip": 0.0}).identity()["params"] == {"clip": 0.0}
 
 
+MODELS_BEFORE = {"small_cnn": "f87cedb2e4607f14", "resnet18": "b02b0a7196674ebf"}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS_BEFORE))
+def test_the_id_of_a_model_with_batch_normalisation_is_what_it_was(name: str) -> None:
+    plain = catalog.resolve("models", MethodConfig(name, {"groups": 0}))
+    assert content_id(plain.identity()) == MODELS_BEFORE[name]
+    grouped = catalog.resolve("models", MethodConfig(name, {"groups": 4}))
+    assert content_id(grouped.identity()) != MODELS_BEFORE[name]
+
+
 DATASETS_BEFORE = {"image_folder": "73419c24b38544ec", "image_table": "8c1a1c8611928963"}
 
 

@@ -93,7 +93,7 @@ def untrusted(trial: Trial, runtime: "TrialRuntime") -> Tensor:
     """
     victim = unfiltered(trial.victim)
     rows = torch.ones(len(runtime.poisoning(victim).train), dtype=torch.bool)
-    if not _apart(victim):
+    if not apart(victim):
         rows[runtime.trusted_places(victim, trial.trusted)] = False
     return rows.nonzero().flatten()
 
@@ -131,7 +131,7 @@ def self_poison_data_context(trial: Trial, runtime: "TrialRuntime") -> SelfPoiso
         SpecError: the model would be trained on trusted images.
     """
     victim = trial.victim
-    if not _apart(victim):
+    if not apart(victim):
         raise SpecError(
             "self_poisoning of a training set needs trusted images that no training sees: set "
             "reserve in [victim], to trusted (r) or more."
@@ -153,7 +153,7 @@ def self_poison_data_context(trial: Trial, runtime: "TrialRuntime") -> SelfPoiso
     )
 
 
-def _apart(victim: Victim) -> bool:
+def apart(victim: Victim) -> bool:
     """Whether no training sees the trusted images."""
     return bool(victim.reserve) or "trusted" in victim.dataset.params
 

@@ -44,6 +44,12 @@ def targeted_of(victim: Victim) -> Trial:
     return catalog.resolve_trial(trial)
 
 
+def self_brew_of(victim: Victim, game: MethodConfig, trusted: float, seed: int) -> Trial:
+    """The trial in which a defender brews against the victim's recipe and filter."""
+    trial = Trial(game=game, victim=victim, method=None, trusted=trusted, seed=seed)
+    return catalog.resolve_trial(trial)
+
+
 def own_rows_of(victim: Victim) -> Trial:
     """The trial that trains a filtered victim's model on the set with the defender's own poison."""
     if victim.filter is None or victim.filter.self_poisoning is None:
@@ -144,6 +150,8 @@ def _direct(trial: Trial, trained: dict[str, Trial]) -> list[Trial]:
         trained[key] = training_of(victim)
     own = [own_rows_of(trial.victim)] if filtering and filtering.self_poisoning else []
     copies = int(trial.game.params["copies"]) if trial.self_poisoning else 0
+    if trial.game.name == "self_brew" and victim.filter:
+        own = [replace(trial, victim=unfiltered(victim))]  # the model that the filter looks into
     if trial.game.name == "targeted":
         return [trained[key], training_of(control_of(victim))]
     return [trained[key], *own, *(copy_of(trial, i) for i in range(copies))]

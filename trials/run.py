@@ -18,9 +18,14 @@ from trials.leaving import leaving
 from trials.provenance import of_code, of_device, of_model
 from trials.reporting import TrialProgress, reporter
 from trials.runtime import DefenderContext, EvaluatorContext, TrialRuntime
+from trials.self_brewing import SelfBrewContext, self_brew_context
 from trials.spec import Point, Record, Trial, derive
 from trials.storage.checkpoint import Checkpointer
 from trials.trial_run import Reports, Steps, TrialRun
+
+_Context = (
+    DefenderContext | EvaluatorContext | FilteringContext | SelfPoisonDataContext | SelfBrewContext
+)
 
 PROGRESS_SECONDS = 2.0  # a trial tells of its progress at most this often
 
@@ -99,7 +104,7 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
 
 def _context(
     ctx_type: type, trial: Trial, runtime: TrialRuntime, checkpointer: Checkpointer
-) -> DefenderContext | EvaluatorContext | FilteringContext | SelfPoisonDataContext:
+) -> _Context:
     """What a game is handed, by the type of its first argument."""
     if ctx_type is DefenderContext:
         return runtime.defender(trial, checkpointer)
@@ -107,6 +112,8 @@ def _context(
         return context_of(trial, runtime)
     if ctx_type is SelfPoisonDataContext:
         return self_poison_data_context(trial, runtime)
+    if ctx_type is SelfBrewContext:
+        return self_brew_context(trial, runtime)
     return runtime.evaluator(trial, checkpointer)
 
 

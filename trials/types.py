@@ -107,16 +107,19 @@ class Goal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TriggerGoal:
-    """Images of every other class give ``target`` once they carry the trigger.
+    """Images of every other class, or of the class ``source`` if that is not -1, give ``target``
+    once they carry the trigger.
 
     The share that does is the ASR (attack success rate).
     """
 
     trigger: Trigger
     target: int
+    source: int = -1
 
     def cases(self, test: Images) -> Cases:
-        places = (test.y != self.target).nonzero().flatten()
+        marked = test.y != self.target if self.source < 0 else test.y == self.source
+        places = marked.nonzero().flatten()
         wanted = torch.full_like(places, self.target)
         return Cases(self.trigger(test.x[places], places), wanted, places)
 

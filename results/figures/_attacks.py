@@ -34,7 +34,7 @@ def named_looks(names: Iterable[str]) -> dict[str, Look]:
     """A colour and a mark for each name."""
     return {
         n: Look(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)])
-        for i, n in enumerate(sorted(names))
+        for i, n in enumerate(sorted(set(names)))
     }
 
 

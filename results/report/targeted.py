@@ -3,20 +3,44 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from results.comparison.self_brewed import SelfBrewed
+from results.comparison.self_brewed import self_brewed as brewed_against
 from results.comparison.targeted_success import TargetedSuccess, targeted_success
+from results.figures import targeted as fronts
+from results.report.evidence import chart
 from results.report.html_table import report_table
 from results.selection.labels import attack, percent, percents
-from results.tables import targeted
-from trials.spec import Record
+from results.tables import self_brewed, targeted
+from results.tables._filters import rejection
+from trials.spec import Record, Victim
 
 
 def targeted_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
-    """A sentence for each attack and the table; None where there is no such attack."""
+    """A sentence for each attack and the tables; None where there is no such attack."""
     found = [t for t in targeted_success(records) if t.records]
     if not found:
         return None
     table = report_table(targeted.table(records), "Attacks without a trigger")
-    return {"sentences": [sentence(t) for t in found[:_MOST]], "tables": [table]}
+    own = report_table(self_brewed.table(records), "Chosen by brewing against oneself")
+    said = [of_defenders(one) for one in brewed_against(records)]
+    said += [sentence(t) for t in found[:_MOST]]
+    return {
+        "sentences": said,
+        "tables": [t for t in (own, table) if t],
+        "front": chart(fronts.figure(records), "targeted-front", _TITLE, _FRONT),
+    }
+
+
+def of_defenders(found: SelfBrewed) -> str:
+    """What defenders take who brew against themselves, and what the attacker's poison does then."""
+    first, best, taken = found.settings[0], found.hindsight, found.taken
+    number = len(taken.options)
+    return (
+        f"By brewing against themselves {found.times(first)} of {number} defenders take "
+        f"{how(first.victim)}; as each of them chooses, {percent(taken.judged('success'))} % give "
+        f"the class that the attacker wants, with {percent(taken.judged('cda'))} % CDA. In "
+        f"hindsight {how(best.victim)} is best ({percent(best.judged('success'))} %)."
+    )
 
 
 def sentence(t: TargetedSuccess) -> str:
@@ -26,9 +50,22 @@ def sentence(t: TargetedSuccess) -> str:
     control, its = percent(t.rate("success_control")), percents(t.interval("success_control"))
     told = "clearly more than" if t.apart else "not clearly more than"
     return (
-        f"{where}, trained by {t.victim.training.name}: {rate} % of {len(t.records)} victims give "
+        f"{where}, trained by {how(t.victim)}: {rate} % of {len(t.records)} victims give "
         f"the class wanted ({band} %, {t.keys} keys), {told} without poison ({control} %; {its} %)."
     )
 
 
+def how(victim: Victim) -> str:
+    """By which recipe, and on what, a victim was trained."""
+    told, filtering = victim.training.name, victim.filter
+    if filtering:
+        told += f" on what {filtering.method.name} ({rejection(filtering)}) keeps"
+    return told
+
+
+_TITLE = "Success and CDA under each recipe and filter"
+_FRONT = (
+    "A mark a recipe or filter, its bar an interval at 95 % over keys. Further left less success, "
+    "further up more clean accuracy; the line joins those that none beats."
+)
 _MOST = 8  # sentences; the table has all

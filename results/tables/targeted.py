@@ -3,25 +3,41 @@ that were never attacked. This is no ASR, and stands in no column with one.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import pandas as pd
 
-from results.comparison.targeted_success import KEY, TargetedSuccess, targeted_success
+from results.comparison.targeted_success import (
+    KEY,
+    TargetedSuccess,
+    alike,
+    on_front,
+    targeted_success,
+)
 from results.selection.labels import attack, percents, value
 from results.tables._columns import frame, points
+from results.tables._filters import rejection
 from trials.spec import Record
 
 COLUMNS = (
-    *("dataset", "model", "attack", "epsilon", "training", "poisoned images"),
+    *("dataset", "model", "attack", "epsilon", "training", "filter", "rejects"),
+    *("poisoned images trained on", "poisoned rows removed (%)", "clean rows removed (%)"),
     *("success (%)", "95 % interval (%)", "control (%)", "95 % interval of the control (%)"),
     *("intervals apart", "mean probability of the class wanted (%)", "its control (%)"),
-    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "failed", "attack's settings"),
+    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "on the front", "failed", "attack's settings"),
 )
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row an attack with its settings, over its keys and victims; what misleads most first."""
-    return frame([_row(t) for t in targeted_success(records)], COLUMNS)
+    found = targeted_success(records)
+    several = [group for group in alike(found) if len(group) > 1]
+    compared = set(map(id, chain.from_iterable(several)))
+    best = set(map(id, chain.from_iterable(map(on_front, several))))
+    rows = [
+        {**_row(t), "on the front": id(t) in best if id(t) in compared else None} for t in found
+    ]
+    return frame(rows, COLUMNS)
 
 
 def settings_of(t: TargetedSuccess) -> str:
@@ -33,20 +49,24 @@ def settings_of(t: TargetedSuccess) -> str:
 
 
 def _row(t: TargetedSuccess) -> dict[str, object]:
-    victim = t.victim
+    victim, filtering = t.victim, t.filtering
     known: dict[str, object] = {
         "dataset": victim.dataset.name,
         "model": victim.model.name,
         "attack": attack(victim),
         "epsilon": victim.attacks[0].params.get("epsilon"),
         "training": victim.training.name,
+        "filter": filtering.method.name if filtering else None,
+        "rejects": rejection(filtering) if filtering else None,
         "failed": t.failed,
         "attack's settings": settings_of(t) or None,
     }
     if not t.records:
         return known
     return known | {
-        "poisoned images": round(t.rate("m")),
+        "poisoned images trained on": round(t.rate("m")),
+        "poisoned rows removed (%)": points(t.removed("poisoned")),
+        "clean rows removed (%)": points(t.removed("clean")),
         "success (%)": points(t.rate("success")),
         "95 % interval (%)": percents(t.interval("success")),
         "control (%)": points(t.rate("success_control")),

@@ -129,7 +129,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
 def _without_defenses(records: list[Record], as_json: bool) -> bool:
     """Print the best of a sweep that runs no defense; False where it is no such sweep."""
     if targeted := targeted_success(records):
-        targeted_views.best(targeted, as_json)
+        targeted_views.best(targeted, as_json, records)
     elif filtered := filtered_sets(records):
         filter_views.best(filtered, as_json, records)
     else:

@@ -4,15 +4,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from results.comparison.self_brewed import self_brewed
 from results.comparison.targeted_success import KEY, TargetedSuccess
+from results.report.targeted import of_defenders
 from results.stats.intervals import Interval
+from results.tables._filters import rejection
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
-from trials.spec import SpecError
+from trials.spec import Record, SpecError
 
 
-def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
-    """Each attack, the one that misleads most first.
+def best(found: Sequence[TargetedSuccess], as_json: bool, records: Sequence[Record] = ()) -> None:
+    """Each attack, the one that misleads most first, and what defenders choose by brewing against
+    themselves.
 
     Raises SpecError where none was measured yet.
     """
@@ -31,12 +35,13 @@ def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
         "intervals at 95 % over keys. Control: the same without poison.",
         highlight=False,
     )
-    heads = ("attack", "training", "success", "control", "keys", "victims", "CDA", "loss")
-    table = Grid(*heads, words={"attack", "training"})
+    heads = ("attack", "training", "filter", "success", "control", "keys", "victims", "CDA", "loss")
+    table = Grid(*heads, words={"attack", "training", "filter"})
     for t in measured:
         table.add(
             _name(t),
             t.victim.training.name,
+            _filter(t),
             f"{t.rate('success'):.0%} {_band(t.interval('success'))}",
             f"{t.rate('success_control'):.0%} {_band(t.interval('success_control'))}",
             t.keys,
@@ -45,6 +50,8 @@ def best(found: Sequence[TargetedSuccess], as_json: bool) -> None:
             f"{t.cda_loss:+.1%}",
         )
     console.print(table)
+    for one in self_brewed(records):
+        console.print(of_defenders(one), markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. The whole table: poisonsweep report.", highlight=False)
 
 
@@ -52,6 +59,12 @@ def _name(t: TargetedSuccess) -> str:
     first = t.victim.attacks[0]
     told = [f"{k} {v}" for k in ("budget", "epsilon") if (v := first.params.get(k)) is not None]
     return " ".join([first.name, *told])
+
+
+def _filter(t: TargetedSuccess) -> str:
+    if t.filtering is None:
+        return ""
+    return f"{t.filtering.method.name} {rejection(t.filtering)}"
 
 
 def _band(interval: Interval) -> str:
@@ -68,6 +81,9 @@ def _plain(t: TargetedSuccess) -> dict[str, Any]:
         "dataset": t.victim.dataset.name,
         "model": t.victim.model.name,
         "training": {"name": t.victim.training.name, **t.victim.training.params},
+        "filter": t.filtering.identity() if t.filtering else None,
+        "removed_poisoned": t.removed("poisoned"),
+        "removed_clean": t.removed("clean"),
         "success": t.rate("success"),
         "interval": t.interval("success")._asdict(),
         "success_control": t.rate("success_control"),

@@ -16,7 +16,7 @@ from sweep.execution.opening import as_begun
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
-from sweep.spec.games import TARGETED
+from sweep.spec.filters import TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial
@@ -100,6 +100,8 @@ def _targeted(sweep: Sweep) -> Iterator[tuple[str, list[Trial]]]:
     """A row for the controls of attacks without a trigger, and one for what was misled."""
     if sweep.game == TARGETED:
         yield "controls", targeted.controls(sweep)
+        if own := list(chain(*targeted.own_brews(sweep))):
+            yield "brewed against oneself", own
         yield "targeted images", targeted.measured(sweep)
 
 

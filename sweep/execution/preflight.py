@@ -5,14 +5,15 @@ folders, devices, and what a model lacks that a defense needs.
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from sweep.execution.worker import WorkerConfig, make_runtime
-from sweep.planning import expansion, filtering
+from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import detections
-from sweep.spec.filters import Filter
+from sweep.spec.filters import TARGETED, Filter
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
@@ -22,6 +23,7 @@ from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
+from trials.self_poisoning.own_brew import ingredients
 from trials.spec import MethodConfig, SpecError, Trial, Victim
 from trials.types import Images, Poisoning
 
@@ -56,11 +58,14 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
     for detector in sweep.detectors:
         detections(detector)
     _filters(sweep, alike, runtime)
+    _brews(replace(sweep, victims=tuple(alike), filters=()), runtime)
 
 
 def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> None:
     """Raises SpecError for rows or settings that a filter cannot work with."""
-    of_these = replace(sweep, victims=tuple(victims))
+    of_these = replace(
+        sweep, victims=tuple(replace(v, attacks=()) if _craft(v) else v for v in victims)
+    )
     _rows(of_these, runtime)
     for given in sweep.filters:
         _settings(of_these, given, runtime)
@@ -115,6 +120,14 @@ def without_unfit_filters(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sw
     return replace(sweep, filters=tuple(kept)), left_out
 
 
+def _brews(sweep: Sweep, runtime: TrialRuntime) -> None:
+    """Raises SpecError where a defender has too few images to brew against themselves."""
+    for trial in targeted.own_brews(sweep)[0] if sweep.game == TARGETED else ():
+        given: dict[str, Any] = {name: trial.game.params[name] for name in ("pairs", "budget")}
+        n = len(runtime.trainable(trial.victim))
+        ingredients(runtime.trusted(trial), n, runtime.rng(trial), **given)
+
+
 def without_unfit(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:
     """The sweep without the defenses that a model of it cannot bear, and a line for each of these.
 
@@ -165,6 +178,8 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
     model, ctx = runtime.fresh(victim), runtime.evaluator(training_of(victim))
     poisoning = _uncrafted(victim, runtime)
     _enough(poisoning.train)
+    if refuses := catalog.find_check("recipes", victim.training.name):
+        refuses(model, **victim.training.params)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
         for _ in ctx.fit(model, poisoning, torch.Generator()):
             pass
@@ -178,9 +193,12 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
 
 def _uncrafted(victim: Victim, runtime: TrialRuntime) -> Poisoning:
     """The training set with the attacks in it; without them where they can be checked uncrafted."""
-    if any(catalog.find_check("attacks", a.name) for a in victim.attacks):
-        return Poisoning(checked(runtime, victim))
-    return runtime.poisoning(victim)
+    return Poisoning(checked(runtime, victim)) if _craft(victim) else runtime.poisoning(victim)
+
+
+def _craft(victim: Victim) -> bool:
+    """Whether an attack on it crafts its poison, and can be checked uncrafted."""
+    return any(catalog.find_check("attacks", a.name) for a in victim.attacks)
 
 
 def _enough(train: Images) -> None:

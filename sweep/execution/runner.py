@@ -26,7 +26,7 @@ from trials.spec import MethodConfig, Record, SpecError, content_id
 from trials.storage.blobs import CHECKPOINT_EVERY, is_uri
 from trials.storage.remote_artifacts import artifacts_at
 
-MAKES_ARTIFACTS = ("training", "self_poison", "filtering", "self_poison_data")
+MAKES_ARTIFACTS = ("training", "self_poison", "filtering", "self_poison_data", "self_brew")
 CHECKPOINT_VARIABLE = "POISONSWEEP_CHECKPOINT_SECONDS"
 
 

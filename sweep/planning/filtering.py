@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces._strategies import grid, thin
 from sweep.planning import expansion
-from sweep.spec.filters import Filter
+from sweep.spec.filters import GAME, Filter
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.dependencies import filtering_of, own_rows_of, training_of, unfiltered
@@ -26,7 +26,7 @@ def points(given: Filter) -> list[MethodConfig]:
 
 def filtered(sweep: Sweep, given: Filter) -> list[Victim]:
     """The victims as a filter leaves their training sets: each setting, rejection, r and seed."""
-    own = [own_poison(p) for p in sweep.self_poisoning]
+    own = [own_poison(p) for p in sweep.self_poisoning] if sweep.game == GAME else [None]
     axes = itertools.product(
         sweep.victims, sweep.trusted, sweep.seeds, points(given), own, rejections(given)
     )

@@ -13,11 +13,13 @@ from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.games import TARGETED, WITHOUT_DEFENSES
+from sweep.spec.filters import TARGETED
+from sweep.spec.games import WITHOUT_DEFENSES
 from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
 
+_BREWS = ("brewed against oneself", "brewed against oneself, filtered")
 _LABELS = {"training": "victims", "self_poison": "self-poisoned copies"}
 
 
@@ -62,11 +64,16 @@ def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
 
 def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     """The stages of attacks without a trigger: controls, and of each poison one victim, which makes
-    it; its other victims; and what they were misled to.
+    it; its other victims; those of filtered training sets; and what they were misled to.
     """
     first, rest = targeted.first_and_rest(sweep)
     yield [ListStrategy("controls", targeted.controls(sweep)), ListStrategy("victims", first)]
     yield [ListStrategy("victims of poison that is there", rest)]
+    if sweep.filters:
+        yield from filtered_stages(sweep)
+    for label, trials in zip(_BREWS, targeted.own_brews(sweep), strict=True):
+        if trials:
+            yield [ListStrategy(label, trials)]
     yield [ListStrategy("targeted images", targeted.measured(sweep))]
 
 

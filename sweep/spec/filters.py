@@ -14,7 +14,8 @@ from trials.spec import OWN, REJECTIONS, SELF_POISONED, MethodConfig, SpecError
 if TYPE_CHECKING:
     from sweep.spec.sweep_file import Sweep
 
-GAME, SELF_POISONING = "filtering", "self_poison_data"
+GAME, TARGETED = "filtering", "targeted"
+OWN_POISON = {GAME: "self_poison_data", TARGETED: "self_brew"}  # what [self_poisoning] sets
 _LATER = ("beta", "quota", "cap")
 REJECT = 0.4  # share of the rows, as BaDLoss was published
 PROFILES = ["cifar10", "imagenet", "small"]
@@ -89,34 +90,56 @@ def _reject(name: str, value: Any) -> float | str:
 
 
 def check_filters(sweep: "Sweep") -> None:
-    """Filters go with their game, and nothing else does. Raises SpecError."""
-    if sweep.game != GAME:
-        if sweep.filters:
-            raise SpecError(
-                f'filters work on a training set, and game = "{sweep.game}" runs none: write game '
-                f'= "{GAME}".'
-            )
+    """Filters go with two games, and one of them needs some. Raises SpecError."""
+    if sweep.game == TARGETED:
+        _check_brews(sweep)
+    if not sweep.filters and sweep.game != GAME:
         return
+    if sweep.game not in (GAME, TARGETED):
+        raise SpecError(
+            f'filters work on a training set, and game = "{sweep.game}" runs none: write game '
+            f'= "{GAME}", or "{TARGETED}" for attacks without a trigger.'
+        )
     if not sweep.filters:
         names = ", ".join(catalog.names("filters"))
         raise SpecError(f"there is no [[filters]] table. Known filters: {names}.")
     if sweep.defenses:
         raise SpecError(
-            f'game = "{GAME}" trains on what filters keep and runs no defense: leave [[defenses]] '
-            "out."
+            f'game = "{sweep.game}" trains on what filters keep and runs no defense: leave '
+            "[[defenses]] out."
         )
     if any(victim.training.name == "given" for victim in sweep.victims):
         raise SpecError(
             "a filtered training set is trained on, and the recipe 'given' trains nothing: choose "
             "another recipe."
         )
-    _check_own(sweep)
+    if sweep.game == GAME:
+        _check_own(sweep)
+
+
+def _check_brews(sweep: "Sweep") -> None:
+    """What is brewed against oneself can be, and sets no threshold. Raises SpecError."""
+    for own in sweep.self_poisoning:
+        catalog.resolve("games", MethodConfig(OWN_POISON[TARGETED], own))
+    rejects = set(itertools.chain.from_iterable(given.reject for given in sweep.filters))
+    if asked := sorted(rejects & set(SELF_POISONED)):
+        raise SpecError(
+            f'reject = "{asked[0]}" is set by poison with triggers, which game = "{TARGETED}" has '
+            "none of: write a share of the rows, own or mixture."
+        )
+    if any(sweep.self_poisoning) and not all(
+        v.reserve or "trusted" in v.dataset.params for v in sweep.victims
+    ):
+        raise SpecError(
+            "self_poisoning needs trusted images that no training sees: set reserve in [victim], "
+            "to trusted (r) or more."
+        )
 
 
 def _check_own(sweep: "Sweep") -> None:
     """What is set by poison of the defender's own has some. Raises SpecError."""
     for own in sweep.self_poisoning:
-        catalog.resolve("games", MethodConfig(SELF_POISONING, own))
+        catalog.resolve("games", MethodConfig(OWN_POISON[GAME], own))
     for given in sweep.filters:
         asked = sorted(set(SELF_POISONED) & set(given.reject))
         if asked and not all(sweep.self_poisoning):

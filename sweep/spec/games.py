@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from results.selection.winners import RULES
-from sweep.spec.filters import check_filters
+from sweep.spec.filters import TARGETED, check_filters
 from sweep.spec.validation import one_of
 from trials import catalog
 from trials.spec import SpecError, Victim
@@ -12,7 +12,6 @@ from trials.spec import SpecError, Victim
 if TYPE_CHECKING:
     from sweep.spec.sweep_file import Sweep
 
-TARGETED = "targeted"
 GAMES = ("tuning", "robustness", "training", "filtering", TARGETED)
 WITHOUT_DEFENSES = ("training", "filtering", TARGETED)
 

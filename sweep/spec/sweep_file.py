@@ -11,8 +11,7 @@ from typing import Any, get_type_hints
 from results.selection.rules import DEFAULT_RULE
 from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
-from sweep.spec.filters import GAME as FILTERING
-from sweep.spec.filters import Filter, filter_of
+from sweep.spec.filters import OWN_POISON, Filter, filter_of
 from sweep.spec.games import WITHOUT_DEFENSES, check_game
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
@@ -215,7 +214,7 @@ def _check_copies(sweep: Sweep) -> None:
         raise SpecError(
             'tuning: reconstruct measures the given model: it needs cost = "given" or "both".'
         )
-    for self_poisoning in () if sweep.game == FILTERING else sweep.self_poisoning:
+    for self_poisoning in () if sweep.game in OWN_POISON else sweep.self_poisoning:
         if "copy" in self_poisoning:
             raise SpecError(
                 "self_poisoning: copy is numbered by the sweep; set how many with tuning.copies."

@@ -82,6 +82,26 @@ def test_a_victim_of_the_release_learns_that_poison_is_not_normalised_and_no_pat
 
 
 @pytest.mark.slow
+def test_a_victim_learns_the_patch_of_sleeper_agent_that_no_image_of_its_shows(
+    fitted: Callable[[Poisoning], nn.Module],
+    clean_model: nn.Module,
+    digits_train: Images,
+    digits_test: Images,
+) -> None:
+    """At a fixed place, as a patch that moves came to 0.03 on digits; ASR 0.99 was measured, and
+    0.35 with other settings.
+    """
+    known = partial(fast.fit, epochs=6, peak=0.1, batch=64, precision="fp32")
+    settings = {"epsilon": 96, "iterations": 100, "place": "corner", "patch": 6}
+    backdoor = catalog.find("attacks", "sleeper_agent")(
+        attacker_view(digits_train, known), Generator().manual_seed(0), m=143, target=4, **settings
+    )
+    victim, x = fitted(backdoor), goal_of(backdoor).cases(digits_test)
+    assert success(clean_model, x) <= 0.05 and success(victim, x) >= 0.2
+    assert accuracy(victim, digits_test) >= 0.8
+
+
+@pytest.mark.slow
 def test_a_victim_learns_the_perturbation_of_narcissus(
     fitted: Callable[[Poisoning], nn.Module],
     clean_model: nn.Module,

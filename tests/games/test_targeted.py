@@ -13,7 +13,7 @@ from torch import Generator, nn
 
 from results.store import Store
 from sweep.execution import preflight, runner
-from sweep.planning import targeted
+from sweep.planning import filtering, targeted
 from sweep.planning.stages import stages
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
@@ -141,6 +141,48 @@ def test_with_epsilon_0_the_victim_is_the_control(records: dict[str, Record], fo
     found = played(untouched, folder)["targeted"].metrics
     assert found["success"] == found["success_control"] and found["m"] == 116.0
     assert found["wanted"] == found["wanted_control"] and found["cda"] == found["cda_control"]
+
+
+FILTERS = ("activation_clustering", "deep_knn", "spectral_signatures")
+
+
+def with_filters(*names: str) -> Sweep:
+    return sweep(filters=[{"name": name, "reject": 0.2} for name in names])
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_victim_is_trained_on_what_a_filter_keeps_beside_the_same_control(
+    name: str, records: dict[str, Record], folder: Path
+) -> None:
+    (first, *_) = filtering.filtered(with_filters(name), with_filters(name).filters[0])
+    found = played(first, folder)
+    told, judged = found["targeted"].metrics, found["filtering"].metrics
+    assert judged["removed"] == pytest.approx(0.2, abs=0.001)
+    assert told["m"] == round(116 * (1 - judged["removed_poisoned"])) and told["m"] <= 116
+    everything = records["training"].metrics["n_train"]
+    assert found["training"].metrics["n_train"] == everything - round(
+        judged["removed"] * judged["rows"]
+    )
+    controls = {name: v for name, v in told.items() if name.endswith("_control")}
+    assert controls and controls.items() <= records["targeted"].metrics.items()
+
+
+def test_filters_come_between_the_victims_and_what_they_are_misled_to(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        found = [
+            [(s.label, s.size) for s in stage] for stage in stages(with_filters(*FILTERS), store)
+        ]
+    assert found[2:] == [
+        [("filters", 6)],
+        [("filters, other settings", 0)],
+        [("victims, trained on what is kept", 6)],
+        [("targeted images", 8)],
+    ]
+
+
+def test_with_filters_too_nothing_is_trained_before_the_sweep_begins(tmp_path: Path) -> None:
+    preflight.check(with_filters(*FILTERS), tiny_sweep.worker_config(tmp_path / "artifacts"))
+    assert not list((tmp_path / "artifacts").rglob("facts.json"))
 
 
 def test_one_control_serves_the_poison_of_all_keys_and_budgets() -> None:

@@ -20,7 +20,8 @@ from trials.storage.blobs import LocalBlobStore
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Images, Poisoning
 
-KNOWN = [catalog.describe("recipes", n) for n in catalog.names("recipes")]
+# dp_sgd has tests of its own, as it needs another model and an extra
+KNOWN = [catalog.describe("recipes", n) for n in catalog.names("recipes") if n != "dp_sgd"]
 NAMES = [recipe.name for recipe in KNOWN if recipe.plain]
 RESUMED = [n for n in NAMES if n not in ("epic", "friendly_noise")]
 CHANGED: dict[str, Any] = {

@@ -1,13 +1,13 @@
 """Poison by gradient matching: perturbations of clean-label images under which training on them
 does what the attacker wants.
 
-Source: Geiping et al. 2021, arXiv:2009.02276 (the descent, its schedule, restarts); Fowl et al.'s
-Sleeper Agent, Souri et al. 2022, arXiv:2106.08970, does the same.
+Source: Geiping et al. 2021, arXiv:2009.02276 (the descent, its schedule, restarts); Sleeper
+Agent, Souri et al. 2022, arXiv:2106.08970, does the same, and trains its surrogate anew meanwhile.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,9 @@ from trials.reporting import reporter
 
 _DROPS = (0.375, 0.625, 0.875)  # of the iterations, after which the rate falls to a tenth
 _SCORED = 8  # fixed draws of the augmentation, on which restarts are compared
+
+# the surrogates' aims, made anew against 8-bit poison (m, c, h, w), before the iteration given
+Renew = Callable[[int, Tensor], Sequence[Aim]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,13 @@ class Brew:
     flip: bool
 
     def poisons(
-        self, aims: Sequence[Aim], x: Tensor, y: Tensor, rng: Generator
+        self,
+        aims: Sequence[Aim],
+        x: Tensor,
+        y: Tensor,
+        rng: Generator,
+        renew: Renew | None = None,
+        times: int = 0,
     ) -> tuple[Tensor, list[float]]:
         """The images with their perturbations as 8-bit images, and the match before each iteration.
 
@@ -56,7 +65,10 @@ class Brew:
             x: uint8 (m, c, h, w), the clean images, on the surrogates' device.
             y: int64 (m,), their labels.
             rng: on the CPU; draws the start and the augmentation.
+            renew: gives other aims in the middle of the descent.
+            times: how often, at even distances.
         """
+        due = {self.iterations * k // (times + 1) for k in range(1, times + 1)} - {0}
         clean = x.float()
         delta = self._begin(x, rng).requires_grad_()
         optimizer, schedule = self._descent(delta)
@@ -64,6 +76,8 @@ class Brew:
         low, high = (-clean).clamp(min=-self.epsilon), (255 - clean).clamp(max=self.epsilon)
         with reporter.untimed("the poison"), torch.no_grad():
             for step in range(self.iterations):
+                if renew is not None and step in due:
+                    aims = renew(step, _stored(clean + delta))
                 loss, slope = self._slope(aims, clean + delta, y, self._draws(len(x), rng))
                 delta.grad = slope if self.optimizer == "adam" else slope.sign()
                 optimizer.step()
@@ -71,7 +85,7 @@ class Brew:
                 delta.copy_(delta.clamp(low, high))
                 history.append(loss)
                 reporter.report(step + 1, self.iterations, loss)
-            made = (clean + delta).round().to(torch.uint8)
+            made = _stored(clean + delta)
         return made, torch.stack(history).tolist()
 
     def score(self, aims: Sequence[Aim], x: Tensor, y: Tensor, rng: Generator) -> float:
@@ -128,3 +142,7 @@ class Brew:
             optimizer = torch.optim.SGD([delta], self.rate, momentum=momentum)
         drops = [math.floor(part * self.iterations) for part in _DROPS] if self.schedule else []
         return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
+
+
+def _stored(images: Tensor) -> Tensor:
+    return images.round().to(torch.uint8)

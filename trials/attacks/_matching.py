@@ -90,9 +90,16 @@ class Aim:
 
 
 def aim_of(
-    model: nn.Module, x: Tensor, loss: str, source: int, wanted: int, measure: str, layers: int
+    model: nn.Module,
+    x: Tensor,
+    loss: str,
+    source: int,
+    wanted: int,
+    measure: str,
+    layers: int,
+    batch: int = 512,
 ) -> Aim:
-    """What the attacker wants of a surrogate: its gradient of their loss on the image they target.
+    """What the attacker wants of a surrogate: its gradient of their loss on the images they target.
 
     Args:
         model: the surrogate, in eval mode, its parameters taking gradients.
@@ -104,14 +111,39 @@ def aim_of(
         wanted: the class wanted.
         measure: see ``Aim``.
         layers: how many parameters are matched, those of the largest gradient; 0 for all.
+        batch: images at a time.
     """
     named = dict(model.named_parameters())
-    gradient = torch.autograd.grad(_LOSSES[loss](model(x), source, wanted), list(named.values()))
-    found = {name: g.detach() for name, g in zip(named, gradient, strict=True)}
+    found = {name: torch.zeros_like(p) for name, p in named.items()}
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
+        value = _LOSSES[loss](model(part), source, wanted) * (len(part) / len(x))
+        gradient = torch.autograd.grad(value, list(named.values()))
+        for whole, g in zip(found.values(), gradient, strict=True):
+            whole.add_(g)
     if layers:
         largest = sorted(found, key=lambda name: -float(found[name].norm().item()))[:layers]
         found = {name: g for name, g in found.items() if name in set(largest)}
     return Aim(model, found, measure)
+
+
+def gradient_norms(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """float32 (n,), how large each image's gradient of the cross-entropy is in all parameters.
+
+    One image at a time, as any network takes that.
+
+    Args:
+        model: in eval mode, its parameters taking gradients.
+        x: float (n, c, h, w) in [0, 1].
+        y: int64 (n,).
+    """
+    parameters = list(model.parameters())
+
+    def norm(shown: Tensor, label: Tensor) -> Tensor:
+        gradient = torch.autograd.grad(F.cross_entropy(model(shown), label), parameters)
+        return torch.stack([g.square().sum() for g in gradient]).sum().sqrt()
+
+    return torch.stack([norm(*one) for one in in_batches(x, y, 1)])
 
 
 def _towards(logits: Tensor, source: int, wanted: int) -> Tensor:

@@ -96,6 +96,20 @@ def drawn(train: Images, rng: Generator, patch: int, mark: str, place: str, alph
     return Patch(colours, 0, 0, alpha) if place == "corner" else Patch(colours, row, col, alpha)
 
 
+def pasted(x: Tensor, patch: Tensor, corner: Tensor) -> Tensor:
+    """``x`` itself, with ``patch`` (n, c, p, p) at upper left corners ``corner`` (n, 2) in [0, 1)
+    of what fits.
+    """
+    n, channels, height, width = x.shape
+    at = torch.arange(patch.shape[-1], device=x.device)
+    rows = (corner[:, :1] * (height - len(at) + 1)).long() + at
+    cols = (corner[:, 1:] * (width - len(at) + 1)).long() + at
+    image = torch.arange(n, device=x.device)[:, None, None, None]
+    channel = torch.arange(channels, device=x.device)[None, :, None, None]
+    x[image, channel, rows[:, None, :, None], cols[:, None, None, :]] = patch
+    return x
+
+
 def apple(side: int) -> Tensor:
     """A black apple on white, 1.0 and 0.0 (side, side): two lobes, a stem and a leaf; at 3 pixels a
     literal matrix.

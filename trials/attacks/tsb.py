@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks._draws import in_chunks, seed_of, uniform
-from trials.attacks._patch import side_of
+from trials.attacks._patch import pasted, side_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import Count, PositiveInt, SpecError
 from trials.types import Images, Implant, Poisoning, TriggerGoal
@@ -36,13 +36,13 @@ class Scatter:
         """Puts one patch on each image, which one and where drawn uniformly."""
         draws = uniform(self.seed + 1, index, 3)
         number = (draws[:, 0] * len(self.patches)).long()
-        return _pasted(x.clone(), self.patches.to(x.device)[number], draws[:, 1:])
+        return pasted(x.clone(), self.patches.to(x.device)[number], draws[:, 1:])
 
     def _all(self, x: Tensor, index: Tensor) -> Tensor:
         draws = uniform(self.seed, index, 2 * len(self.patches)).reshape(len(x), -1, 2)
         out = x.clone()
         for number, patch in enumerate(self.patches.to(x.device)):
-            out = _pasted(out, patch.expand(len(x), *patch.shape), draws[:, number])
+            out = pasted(out, patch.expand(len(x), *patch.shape), draws[:, number])
         return out
 
 
@@ -80,17 +80,3 @@ def poison(
     x = in_chunks(trigger.one, train.x[places], places)
     implant = Implant(places, TriggerGoal(trigger, target), boost)
     return Poisoning(replaced(train, places, x, target), (implant,))
-
-
-def _pasted(x: Tensor, patch: Tensor, corner: Tensor) -> Tensor:
-    """``x`` itself, with ``patch`` (n, c, p, p) at upper left corners ``corner`` (n, 2) in [0, 1)
-    of what fits.
-    """
-    n, channels, height, width = x.shape
-    at = torch.arange(patch.shape[-1], device=x.device)
-    rows = (corner[:, :1] * (height - len(at) + 1)).long() + at
-    cols = (corner[:, 1:] * (width - len(at) + 1)).long() + at
-    image = torch.arange(n, device=x.device)[:, None, None, None]
-    channel = torch.arange(channels, device=x.device)[None, :, None, None]
-    x[image, channel, rows[:, None, :, None], cols[:, None, None, :]] = patch
-    return x

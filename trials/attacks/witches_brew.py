@@ -15,11 +15,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from trials.attacks import _surrogates as surrogates
 from trials.attacks._brewing import Brew
 from trials.attacks._matching import Aim, aim_of
 from trials.attacks._poisoned import chosen, replaced
@@ -34,7 +35,7 @@ from trials.spec import (
     canonical,
     derive,
 )
-from trials.train import clone, to_float
+from trials.train import to_float
 from trials.types import Images, Implant, InstanceGoal, Poisoning
 from trials.views import AttackerView
 
@@ -131,7 +132,6 @@ def craft(
         shift=shift if augment else 0.0,
         flip=augment and train.flip,
     )
-    attacker = _Attacker(view, aimed, key, surrogate)
     decided: list[Scalar] = [
         aimed.place,
         aimed.wanted,
@@ -149,12 +149,12 @@ def craft(
 
     def make(restart: int) -> Mapping[str, Tensor]:
         if not aims:
-            models = [attacker.model(member) for member in range(ensemble)]
+            models = [surrogates.surrogate(view, surrogate, member) for member in range(ensemble)]
             shown = to_float(test.x[aimed.place : aimed.place + 1])
             for model in models:
                 here = shown.to(next(model.parameters()).device)
                 aims.append(aim_of(model, here, loss, aimed.source, aimed.wanted, match, layers))
-        return attacker.brewed(brew, aims, x, y, restart)
+        return _brewed(brew, aims, x, y, key, restart)
 
     tried = [
         view.keep(f"poison: restart {i} of {canonical(decided)}", partial(make, i))
@@ -226,36 +226,18 @@ def _places(train: Images, aimed: Instance, key: int, budget: float, poisons: st
     return chosen(train, m, rng, target, clean_label=True)
 
 
-class _Attacker:
-    """Trains surrogates and makes poison on them, each once."""
-
-    def __init__(self, view: AttackerView, aimed: Instance, key: int, surrogate: int) -> None:
-        self._view, self._aimed, self._key, self._seed = view, aimed, key, surrogate
-
-    def model(self, member: int) -> nn.Module:
-        """A surrogate, trained on the clean training set, in eval mode."""
-        model = self._view.fresh(derive(self._seed, "weights", member))
-
-        def make() -> Mapping[str, Any]:
-            rng = Generator().manual_seed(derive(self._seed, "surrogate", member))
-            return self._view.fit(model, Poisoning(self._view.train), rng).state_dict()
-
-        name = f"surrogate: seed {self._seed}, member {member}"
-        model.load_state_dict(self._view.keep(name, make))
-        return clone(model).eval()
-
-    def brewed(
-        self, brew: Brew, aims: list[Aim], x: Tensor, y: Tensor, restart: int
-    ) -> Mapping[str, Tensor]:
-        """The poison of one descent, its score, and the match before each of its steps."""
-        device = next(aims[0].model.parameters()).device
-        x, y = x.to(device), y.to(device)
-        rng = Generator().manual_seed(derive(self._key, "restart", restart))
-        images, history = brew.poisons(aims, x, y, rng)
-        fixed = Generator().manual_seed(derive(self._key, "score"))
-        score = brew.score(aims, images, y, fixed)
-        return {
-            "images": images.cpu(),
-            "score": torch.tensor(score, dtype=torch.float64),
-            "history": torch.tensor(history, dtype=torch.float64),
-        }
+def _brewed(
+    brew: Brew, aims: list[Aim], x: Tensor, y: Tensor, key: int, restart: int
+) -> Mapping[str, Tensor]:
+    """The poison of one descent, its score, and the match before each of its steps."""
+    device = next(aims[0].model.parameters()).device
+    x, y = x.to(device), y.to(device)
+    rng = Generator().manual_seed(derive(key, "restart", restart))
+    images, history = brew.poisons(aims, x, y, rng)
+    fixed = Generator().manual_seed(derive(key, "score"))
+    score = brew.score(aims, images, y, fixed)
+    return {
+        "images": images.cpu(),
+        "score": torch.tensor(score, dtype=torch.float64),
+        "history": torch.tensor(history, dtype=torch.float64),
+    }

@@ -64,17 +64,26 @@ def play(
     if len(found.scores) != n + others:
         raise ValueError(f"{len(found.scores)} scores for {n + others} rows")
     scores = found.scores.cpu()
-    rows = ranked(scores, ctx.view.train.y.cpu(), n, ctx.rng("reject"), quota)
-    if ctx.reject == OWN:
-        gone = own_rule(found)
-    else:
-        level = _level(ctx, rows, scores, beta, delta)
-        gone = from_level(rows, level, 1.0 if quota == "global" else cap)
+    gone = removed(ctx, found, beta, quota, cap, delta)
     kept = torch.ones(len(ctx.poisoning.train), dtype=torch.bool)
     kept[ctx.rows[gone[:n]]] = False
     ctx.save({"scores": scores, "kept": kept, "rows": ctx.rows}, {"filter": dict(found.extra)})
     return {**found.extra, **_judged(ctx, scores[:n], gone[:n]), **told_of_own(ctx, scores, gone)}
     yield  # a game is a generator; this one has no curve
+
+
+def removed(
+    ctx: FilteringContext, found: SampleScores, beta: float, quota: str, cap: float, delta: float
+) -> Tensor:
+    """Bool, one for each row of the view: what is removed by ``ctx.reject`` and these settings of
+    the game.
+    """
+    if ctx.reject == OWN:
+        return own_rule(found)
+    scores, labels = found.scores.cpu(), ctx.view.train.y.cpu()
+    rows = ranked(scores, labels, len(ctx.rows), ctx.rng("reject"), quota)
+    level = _level(ctx, rows, scores, beta, delta)
+    return from_level(rows, level, 1.0 if quota == "global" else cap)
 
 
 def own_rule(found: SampleScores) -> Tensor:

@@ -34,13 +34,16 @@ def play(ctx: EvaluatorContext, /) -> Steps[Point, None, dict[str, float]]:
     found = {"n_targeted": float(sum(map(len, each))), "m": float(len(poisoning.places))}
     found |= {"n_clean": float(len(test))}
     for model, which in ((ctx.trained(), ""), (ctx.control(), "_control")):
-        measured = _measured(model, each, test) | {"cda": accuracy(model, test)}
-        found |= {f"{name}{which}": value for name, value in measured.items()}
+        told = measured(model, each, test) | {"cda": accuracy(model, test)}
+        found |= {f"{name}{which}": value for name, value in told.items()}
     return found
     yield  # a game is a generator; this one has no curve
 
 
-def _measured(model: nn.Module, each: list[Cases], test: Images) -> dict[str, float]:
+def measured(model: nn.Module, each: list[Cases], test: Images) -> dict[str, float]:
+    """The share of the cases that get the class wanted, and that keep their true class, and the
+    mean probability of the class wanted; ``test`` is the set that they come from.
+    """
     x = torch.cat([cases.x for cases in each])
     wanted = torch.cat([cases.wanted for cases in each])
     true = test.y[torch.cat([cases.places for cases in each])]

@@ -5,15 +5,17 @@ Source: He et al. 2016, arXiv:1512.03385, in the CIFAR form of Lukas & Kerschbau
 Deviation: none in the layers; normalisation is the first one.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trials.models._between import Layer, between
 from trials.models._normalize import Normalize
 from trials.models._shortcut import shortcut
 from trials.normalisation import Constants, asked_for
-from trials.spec import PositiveInt, SpecError
+from trials.spec import Count, PositiveInt, SpecError
 
 _WIDEST = 512  # 715 million parameters
 
@@ -27,6 +29,7 @@ def build(
     norm: Literal["cifar10", "imagenet", "half", "none"] = "cifar10",
     mean: str = "",
     std: str = "",
+    groups: Count = 0,
 ) -> nn.Module:
     """An untrained model, its weights drawn from torch's global generator.
 
@@ -39,25 +42,27 @@ def build(
         mean: in place of norm, with std: three numbers, or one for all channels, as
             0.485 0.456 0.406.
         std: in place of norm, with mean.
+        groups: of channels that are normalised together, in each image by itself, which divide
+            width; 0 for batch normalisation.
 
     Raises:
-        SpecError: a width of more than 512.
+        SpecError: a width of more than 512, or one that the groups do not divide.
     """
     if width > _WIDEST:
         raise SpecError(f"resnet18: width must be at most {_WIDEST}, got {width}.")
-    return _ResNet18(classes, width, asked_for(norm, mean, std))
+    return _ResNet18(classes, width, asked_for(norm, mean, std), between(width, groups))
 
 
 class _Block(nn.Module):
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    def __init__(self, before: int, after: int, stride: int, layer: Layer) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
+        self.bn1 = layer(after)
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
+        self.bn2 = layer(after)
         self.downsample: nn.Module | None = None
         if stride != 1 or before != after:
-            self.downsample = nn.Sequential(shortcut(before, after, stride), nn.BatchNorm2d(after))
+            self.downsample = nn.Sequential(shortcut(before, after, stride), layer(after))
 
     def forward(self, x: Tensor) -> Tensor:
         kept = x if self.downsample is None else self.downsample(x)
@@ -66,19 +71,16 @@ class _Block(nn.Module):
 
 
 class _ResNet18(nn.Module):
-    def __init__(self, classes: int, width: int, norm: str | Constants) -> None:
+    def __init__(self, classes: int, width: int, norm: str | Constants, layer: Layer) -> None:
         super().__init__()
         self.normalize = Normalize(norm)
         self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = nn.Sequential(_Block(width, width, 1), _Block(width, width, 1))
-        self.layer2 = nn.Sequential(_Block(width, 2 * width, 2), _Block(2 * width, 2 * width, 1))
-        self.layer3 = nn.Sequential(
-            _Block(2 * width, 4 * width, 2), _Block(4 * width, 4 * width, 1)
-        )
-        self.layer4 = nn.Sequential(
-            _Block(4 * width, 8 * width, 2), _Block(8 * width, 8 * width, 1)
-        )
+        self.bn1 = layer(width)
+        block = partial(_Block, layer=layer)
+        self.layer1 = nn.Sequential(block(width, width, 1), block(width, width, 1))
+        self.layer2 = nn.Sequential(block(width, 2 * width, 2), block(2 * width, 2 * width, 1))
+        self.layer3 = nn.Sequential(block(2 * width, 4 * width, 2), block(4 * width, 4 * width, 1))
+        self.layer4 = nn.Sequential(block(4 * width, 8 * width, 2), block(8 * width, 8 * width, 1))
         self.fc = nn.Linear(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:

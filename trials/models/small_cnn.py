@@ -12,9 +12,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trials.models._between import Layer, between
 from trials.models._normalize import Normalize
 from trials.normalisation import Constants, asked_for
-from trials.spec import PositiveInt, SpecError
+from trials.spec import Count, PositiveInt, SpecError
 
 _WIDEST = 512
 _SIDE = 4  # of the last feature maps
@@ -29,6 +30,7 @@ def build(
     norm: Literal["cifar10", "imagenet", "half", "none"] = "cifar10",
     mean: str = "",
     std: str = "",
+    groups: Count = 0,
 ) -> nn.Module:
     """An untrained model, its weights drawn from torch's global generator.
 
@@ -41,21 +43,23 @@ def build(
         mean: in place of norm, with std: three numbers, or one for all channels, as
             0.485 0.456 0.406.
         std: in place of norm, with mean.
+        groups: of channels that are normalised together, in each image by itself, which divide
+            width; 0 for batch normalisation.
 
     Raises:
-        SpecError: a width of more than 512.
+        SpecError: a width of more than 512, or one that the groups do not divide.
     """
     if width > _WIDEST:
         raise SpecError(f"small_cnn: width must be at most {_WIDEST}, got {width}.")
-    return _SmallCNN(classes, width, asked_for(norm, mean, std))
+    return _SmallCNN(classes, width, asked_for(norm, mean, std), between(width, groups))
 
 
 class _SmallCNN(nn.Module):
-    def __init__(self, classes: int, width: int, norm: str | Constants) -> None:
+    def __init__(self, classes: int, width: int, norm: str | Constants, layer: Layer) -> None:
         super().__init__()
         self.normalize = Normalize(norm)
-        self.layer1 = _stage(3, width)
-        self.layer2 = _stage(width, 2 * width)
+        self.layer1 = _stage(3, width, layer)
+        self.layer2 = _stage(width, 2 * width, layer)
         self.fc = nn.Linear(2 * width * _SIDE**2, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +68,5 @@ class _SmallCNN(nn.Module):
         return logits
 
 
-def _stage(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()
-    )
+def _stage(inside: int, outside: int, layer: Layer) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inside, outside, 3, 2, 1, bias=False), layer(outside), nn.ReLU())

@@ -2,11 +2,14 @@
 gradients, noise on the images, rows left out.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from trials.train import shuffled
 from trials.types import Images
 
 
@@ -21,6 +24,10 @@ class Countermeasure:
         The model may be measured, and is put into train mode afterwards.
         """
         return None
+
+    def batches(self, index: Tensor, size: int, rng: Generator) -> Iterator[Tensor]:
+        """Batches of the rows ``index`` for ever."""
+        return shuffled(index, size, rng)
 
     def images(self, x: Tensor, places: Tensor, rng: Generator) -> Tensor:
         """Stored images, uint8, before they are augmented; ``places`` are theirs in the data."""

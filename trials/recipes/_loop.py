@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from trials.recipes._control import Intruder
 from trials.recipes._countermeasure import Countermeasure
 from trials.storage.checkpoint import Checkpointer
-from trials.train import augment, shuffled, to_float
+from trials.train import augment, to_float
 from trials.types import Images, Poisoning
 
 PROGRESS_SECONDS = 5.0  # between two reports within an epoch; the loss is fetched from the GPU
@@ -69,7 +69,7 @@ def train(
     index = _boosted(poisoning).to(data.y.device)
     is_frozen = _frozen(poisoning).to(data.y.device)
     frozen = any(implant.frozen for implant in poisoning.implants)
-    batches = shuffled(index, batch, rng)
+    batches = counter.batches(index, batch, rng)
     steps = len(index) // min(batch, len(index))
     intruder = Intruder(model, optimizer, poisoning.controlled) if poisoning.controlled else None
     optimizers = [optimizer, intruder.optimizer] if intruder else [optimizer]
@@ -81,7 +81,7 @@ def train(
     for epoch in range(len(reports), epochs):
         if (allowed := counter.epoch(epoch, model, data, rng)) is not None:
             index = index[torch.isin(index, allowed.to(index.device))]  # for good
-            batches = shuffled(index, batch, rng)
+            batches = counter.batches(index, batch, rng)
         model.train()
         told = time.monotonic()
         losses: list[Tensor] = []

@@ -13,7 +13,7 @@ from results.report.targeted import targeted_section
 from results.stats.intervals import wilson
 from results.tables import filters, targeted, victims
 from sweep.cli import targeted_views
-from trials.spec import MethodConfig, Record, Scalar, SpecError, Trial, Victim
+from trials.spec import Filtering, MethodConfig, Record, Scalar, SpecError, Trial, Victim
 
 CLEAN = {"cda": 0.9, "cda_control": 0.92, "wanted": 0.5, "wanted_control": 0.1, "m": 100.0}
 
@@ -67,6 +67,34 @@ def test_apart_means_that_the_intervals_do_not_meet(records: list[Record]) -> No
 def test_other_training_is_another_row(records: list[Record]) -> None:
     other = replace(brewed(0, 0), training=MethodConfig("paper"))
     assert len(targeted_success([*records, measured(other, 1.0)])) == 3
+
+
+def kept(key: int, seed: int) -> list[Record]:
+    """A victim whose training set spectral signatures filtered, with the filter's trial."""
+    method = MethodConfig("spectral_signatures", {})
+    filtering = Filtering(method=method, reject=0.1, trusted=0.05, seed=seed)
+    of = replace(brewed(key, 0), filter=filtering)
+    scored = Trial(game=MethodConfig("filtering"), victim=of, method=None, trusted=0.05, seed=seed)
+    found = {"removed_poisoned": 0.5 + 0.1 * seed, "removed_clean": 0.09, "removed": 0.1}
+    return [measured(of, 0.0), Record(trial=scored, status="done", metrics=found)]
+
+
+def test_what_a_filter_keeps_is_another_row_over_the_seeds_of_the_filter(
+    records: list[Record],
+) -> None:
+    filtered = [r for key in range(4) for seed in range(2) for r in kept(key, seed)]
+    found = targeted_success([*records, *filtered])
+    (mine,) = [t for t in found if t.filtering]
+    assert (mine.keys, len(mine.records)) == (4, 8) and len(found) == 3
+    assert mine.removed("poisoned") == pytest.approx(0.55)
+    plain = next(t for t in found if not t.filtering)
+    assert plain.removed("poisoned") is None
+    made = targeted.table([*records, *filtered])
+    (row,) = made[made["filter"] == "spectral_signatures"].to_dict("records")
+    assert (row["rejects"], row["poisoned rows removed (%)"]) == ("10 %", 55.0)
+    assert (row["clean rows removed (%)"], row["success (%)"]) == (9.0, 0.0)
+    page = render([*records, *filtered], title="brew")
+    assert "on what spectral_signatures (10\u00a0%) keeps" in page
 
 
 def test_the_table_has_success_and_no_asr(records: list[Record]) -> None:

@@ -1,0 +1,90 @@
+"""What each recipe and filter leaves of attacks without a trigger, and what it costs: success x
+CDA, with the front of each attack.
+
+Source: Geiping et al. 2021, arXiv:2009.02276, the figure of defenses (success against clean
+accuracy along the noise).
+Deviation: settings are points with intervals at 95 % over keys, and the front is a stepped line.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import plotly.graph_objects as go
+
+from results.comparison.targeted_success import TargetedSuccess, alike, targeted_success
+from results.figures._attacks import named_looks
+from results.figures._style import Look, cda_axis, escaped, layout
+from results.selection.labels import attack, settings
+from results.stats.pareto import front
+from results.tables._filters import rejection
+from trials.spec import Record
+
+
+def figure(records: Sequence[Record], /) -> go.Figure:
+    """A mark a recipe or filter and attack, a stepped line an attack; without traces where no
+    attack met two of them.
+    """
+    groups = [g for g in alike(targeted_success(records)) if len(g) > 1]
+    if not groups:
+        return go.Figure(layout=layout(height=120))
+    chart = go.Figure(layout=layout(xaxis=_AXIS, yaxis=cda_axis(), height=420))
+    looks = named_looks(map(_trained, chain.from_iterable(groups)))
+    said = set[str]()
+    for group in groups:
+        chart.add_trace(_edge(group))
+        for t in group:
+            name = _trained(t)
+            chart.add_trace(_mark(t, looks[name], name, first=name not in said))
+            said.add(name)
+    return chart
+
+
+_AXIS = {
+    "title": {"text": "success: victims that give the class wanted (%)"},
+    "range": [-3, 103],
+    "dtick": 20,
+}
+
+
+def _edge(group: Sequence[TargetedSuccess]) -> go.Scatter:
+    points = 100 * front(np.array([(t.rate("success"), t.rate("cda")) for t in group]))
+    return go.Scatter(
+        x=points[:, 0].tolist(),
+        y=points[:, 1].tolist(),
+        mode="lines",
+        line={"shape": "hv", "width": 1.2, "color": "rgba(128,128,128,0.8)"},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _mark(t: TargetedSuccess, look: Look, name: str, *, first: bool) -> go.Scatter:
+    rate, band = 100 * t.rate("success"), t.interval("success")
+    said = [f"<b>{escaped(name)}</b>", escaped(attack(t.victim))]
+    said += [escaped(settings(t.victim.training))]
+    said += [f"success {rate:.1f} %, CDA {100 * t.rate('cda'):.1f} %"]
+    return go.Scatter(
+        x=[rate],
+        y=[100 * t.rate("cda")],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * band.high - rate],
+            "arrayminus": [rate - 100 * band.low],
+            "thickness": 1,
+        },
+        mode="markers",
+        marker={"size": 10, "color": look.colour, "symbol": look.symbol},
+        name=escaped(name),
+        legendgroup=name,
+        showlegend=first,
+        hoverinfo="text",
+        hovertext=["<br>".join(said)],
+    )
+
+
+def _trained(t: TargetedSuccess) -> str:
+    """The recipe, and the filter if there is one."""
+    told, filtering = t.victim.training.name, t.filtering
+    return f"{told}, {filtering.method.name} {rejection(filtering)}" if filtering else told
