@@ -10,6 +10,7 @@ from sweep.cli.merge_commands import IMPORT, merge_
 from sweep.cli.method_commands import gallery, list_
 from sweep.cli.result_commands import best, export, front, report, status
 from sweep.cli.run_commands import defend, plan, rerun, run
+from sweep.cli.watch_commands import watch
 from sweep.cli.weights_commands import inspect
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ def poisonsweep(
 
 
 app.command("list")(list_)
-for command in (plan, run, status, rerun, best, front, report, gallery, export):
+for command in (plan, run, watch, status, rerun, best, front, report, gallery, export):
     app.command()(command)
 app.command("merge")(merge_)
 app.command("import", help=IMPORT)(merge_)

@@ -12,6 +12,7 @@ from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool
 from sweep.execution.driver import Driver, release_the_dead
 from sweep.execution.executor import Engine, Executor
+from sweep.execution.now import Now
 from sweep.execution.outbox import Outbox
 from sweep.execution.progress import Progress, ProgressReporter
 from sweep.execution.scheduler import Scheduler
@@ -156,12 +157,13 @@ def run_stages(
     compute = _compute(run)
     worker_config = replace(run.worker_config, sweep=run.sweep.name)
     driver = Driver(compute.lease)
+    now = Now(worker_config.scratch, run.sweep.name, run.reporter)
     scheduler = Scheduler(
         asked,
         run.store,
         run.sweep.name,
         compute.attempts,
-        run.reporter,
+        now,
         _usable(worker_config, compute),
         driver,
         compute.abort_at,
@@ -172,7 +174,8 @@ def run_stages(
             return scheduler.progress
         if ready is not None:
             ready()
-        _executor(run, worker_config, compute).run(scheduler)
+        with now:
+            _executor(run, worker_config, compute).run(scheduler)
     scheduler.check()
     if not scheduler.over:
         raise KeyboardInterrupt

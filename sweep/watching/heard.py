@@ -1,0 +1,77 @@
+"""What running drivers have told of their trials, read from their files."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.execution.now import ENDS_WITH
+from sweep.execution.progress import Progress
+from trials.json_forms import point_from_json, trial_from_json
+from trials.reporting import TrialProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One driver, as it last told.
+
+    Attributes:
+        driver: its machine and process.
+        silent: seconds since then; drivers tell every two.
+        progress: its counts, stage and running trials.
+        began: when each of these was handed out, seconds since 1970, by trial id.
+    """
+
+    driver: str
+    silent: float
+    progress: Progress
+    began: Mapping[str, float]
+
+
+def heard(folder: Path, sweep: str) -> Iterator[Heard]:
+    """Of each driver of the sweep that lives, as far as this machine can tell.
+
+    Args:
+        folder: the drivers' scratch folder.
+        sweep: its name.
+    """
+    for file in sorted((folder / "events").glob(f"*{ENDS_WITH}")):
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            found = _heard(told)
+            mine = told["sweep"] == sweep and _lives(told["host"], told["pid"])
+        except (OSError, ValueError, KeyError, TypeError):  # gone meanwhile, or of another version
+            continue
+        if mine:
+            yield found
+
+
+def _lives(host: str, pid: int) -> bool:
+    """False for a driver of this machine whose process is gone; another machine's may live."""
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _heard(told: Mapping[str, Any]) -> Heard:
+    progress, began = Progress(**told["counts"], stage=list(told["stage"])), dict[str, float]()
+    for one in told["running"]:
+        trial = trial_from_json(one["trial"])
+        progress.running[trial.id] = trial
+        began[trial.id] = float(one["began"])
+        if one["point"]:
+            progress.points[trial.id] = point_from_json(one["point"])
+        if one["loop"]:
+            progress.loops[trial.id] = TrialProgress(**one["loop"])
+    silent = max(0.0, time.time() - told["time"])
+    return Heard(f"{told['host']}, process {told['pid']}", silent, progress, began)
