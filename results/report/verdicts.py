@@ -227,10 +227,15 @@ def notes(
     """What else has to be said of it."""
     w, own = applied.winner, applied.own
     found = [f"Tuning ended before all of it had run: {applied.stopped}"] if applied.stopped else []
+    no_turn = []
     for f in fates(records, applied.asked):
-        if not f.done:
-            why = f": {_all(f.failed)} failed, with {f.why.rstrip('.')}." if f.failed else "."
-            found.append(f"{f.defense} finished no trial{why}")
+        if f.failed and not f.done:
+            why = f"{_all(f.failed)} failed, with {f.why.rstrip('.')}"
+            found.append(f"{f.defense} finished no trial: {why}.")
+        elif not f.done:
+            no_turn.append(f.defense)
+    if no_turn:
+        found.append(f"Not tried, or not to the end: {', '.join(no_turn)}.")
     if w is None:
         found += unplanted(records)
     if w and own and seen and not left_alone(w, seen):

@@ -33,7 +33,7 @@ from sweep.planning.stages import made_first
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep_file import Sweep
 from trials.provenance import of_code
-from trials.spec import Record
+from trials.spec import RECALL, Record
 from trials.weights.files import save_weights
 from trials.whole import whole
 
@@ -114,6 +114,16 @@ def _tried(
     return ""
 
 
+def _conformal(chosen: FilterWinner) -> float | None:
+    """The share that is found of poison like the defender's, on average, before one filter of many
+    was chosen; None where the threshold is another, or a class's cap may keep rows above it.
+    """
+    filtering = chosen.scored.trial.victim.filter
+    whole = filtering is not None and filtering.reject == RECALL
+    capped = bool(filtering and filtering.threshold.get("quota"))
+    return 1 - chosen.beta if whole and not capped else None
+
+
 def _facts(
     order: FilterOrder, chosen: FilterWinner | None, winners: Sequence[FilterWinner], stopped: str
 ) -> dict[str, Any]:
@@ -139,7 +149,7 @@ def _facts(
         },
         "estimated_poison": chosen.poisoned,
         "sure": {
-            "conformal_recall": 1 - chosen.beta,
+            "conformal_recall": _conformal(chosen),
             "own_attacks": {
                 kind: {
                     "rows": int(scored[f"own_m/{kind}"]),

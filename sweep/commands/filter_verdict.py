@@ -14,9 +14,10 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
     """Verdict, exit code and sentences.
 
     The verdict is ``filtered``, or ``not sure`` (no filter finds enough of the defender's poison,
-    or one of their attacks was not learned: of its kind nothing is known), ``too costly`` (more
-    than 2 points of accuracy), ``own poison left`` (a trigger of the defender's works after the
-    last training), or ``nothing ran``.
+    or one of their attacks was not learned: of its kind nothing is known), ``not trained`` (no
+    model of what is kept says what that costs), ``too costly`` (more than 2 points of accuracy),
+    ``own poison left`` (a trigger of the defender's works after the last training), or ``nothing
+    ran``.
     """
     verdict = _verdict(chosen)
     notes = [f"It ended early: {stopped}"] if stopped else []
@@ -66,6 +67,11 @@ def _found(chosen: FilterWinner) -> str:
             f"It finds at least {percent(chosen.recall)} % of each attack of the defender's that "
             f"was learned ({learned} of {len(chosen.attacks)})."
         )
+    if chosen.recall >= 1 - chosen.beta - 1e-9 and chosen.blunt:
+        return (
+            f"It finds {percent(chosen.recall)} % of the defender's poison, and removes "
+            f"{percent(chosen.fpr)} % of clean images too: hardly better than chance."
+        )
     if chosen.recall >= 1 - chosen.beta - 1e-9:
         return "Most of the defender's attacks were not learned, so little says what it finds."
     return (
@@ -79,9 +85,11 @@ def _verdict(chosen: FilterWinner | None) -> str:
         return "nothing ran"
     if not chosen.finds or chosen.unlearned:
         return "not sure"
-    if chosen.cost is not None and chosen.cost > DELTA + 1e-9:
+    if chosen.trained is None or chosen.cost is None:
+        return "not trained"
+    if chosen.cost > DELTA + 1e-9:
         return "too costly"
-    if chosen.trained is not None and chosen.trained.metrics["own_left"] > LEAK:
+    if chosen.trained.metrics["own_left"] > LEAK:
         return "own poison left"
     return FILTERED
 

@@ -15,6 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from sweep.watching.pages import Pages, beside
 from trials.spec import SpecError
@@ -79,7 +80,7 @@ async def _refused(_: Request, problem: Exception) -> Response:
 class _Guard(BaseHTTPMiddleware):
     """Lets those pass who have the token: once in the address, then in a cookie."""
 
-    def __init__(self, app: Starlette, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str) -> None:
         super().__init__(app)
         self._token = token
 

@@ -79,6 +79,7 @@ def test_what_was_not_learned_makes_no_filter_sure() -> None:
         ({"own_recall_min": 0.5}, "not sure"),
         ({"cda_held": 0.8}, "too costly"),
         ({"own_left": 0.3}, "own poison left"),
+        ({"own_fpr": 0.6}, "not sure"),  # any scores find enough: these take clean rows alike
     ],
 )
 def test_a_set_is_filtered_only_if_all_of_the_own_attacks_say_so(
@@ -87,6 +88,14 @@ def test_a_set_is_filtered_only_if_all_of_the_own_attacks_say_so(
     (one,) = filter_winners(pair("a", victim(), **changes))
     told = said_of(one)
     assert (told["verdict"], told["exit_code"]) == (verdict, 0 if verdict == "filtered" else 3)
+
+
+def test_no_set_is_filtered_of_which_no_model_was_trained() -> None:
+    scored, _ = pair("a", victim())
+    (one,) = filter_winners([scored])
+    told = said_of(one, "the last training failed")
+    assert (told["verdict"], told["exit_code"]) == ("not trained", 3)
+    assert any("what that costs is not known" in note for note in told["notes"])
 
 
 def test_nothing_is_said_where_no_filter_has_finished() -> None:

@@ -87,7 +87,7 @@ def test_a_poisoned_folder_in_and_what_is_kept_out(folders: Path, tmp_path: Path
     for name in ("report.html", "retrained.safetensors"):
         assert (out / name).stat().st_size > 1000
     assert set(told["this_set"]["own_asr"]) == {"patch", "sinusoid", "blend"}
-    assert told["sure"]["conformal_recall"] == 0.9
+    assert told["sure"]["conformal_recall"] in (None, 0.9)  # a cap promises nothing
     # what is removed is poison far oftener than what is kept
     bad = [r["path"].split("/")[1].startswith("bad") for r in rows if r["kept"] == "False"]
     assert sum(bad) / len(bad) > 1.5 * POISONED / len(rows)
