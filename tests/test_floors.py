@@ -42,7 +42,7 @@ FLOORS = {  # each package may import those before it
         "export",
         "report",
     ),
-    "sweep": ("spec", "planning", "execution", "console", "commands", "api", "cli"),
+    "sweep": ("spec", "planning", "execution", "console", "watching", "commands", "api", "cli"),
 }
 TOOLS = {
     "train",
