@@ -66,6 +66,21 @@ def grouped(labels: Tensor, n: int) -> Tensor:
     return torch.where(sizes[labels] < FEWEST, torch.full_like(labels, -1), labels)
 
 
+def rank_of(beta: float, rows: int) -> int:
+    """Which of so many rows' levels, from the highest, the share 1 - ``beta`` of new rows reaches.
+
+    Raises:
+        SpecError: there are too few rows for that.
+    """
+    rank = math.ceil((1 - beta) * (rows + 1) - 1e-9)
+    if rank > rows:
+        raise SpecError(
+            f"beta = {beta:g} needs {math.ceil((1 - beta) / beta - 1e-9)} rows of each attack "
+            f"of the defender's, got {rows}: raise beta, or least (self_poisoning)."
+        )
+    return rank
+
+
 def finds_all(levels: list[Tensor], beta: float) -> int:
     """The highest level from which on there is, of each of these groups of rows, the share 1 -
     ``beta``, and of new rows like them too.
@@ -73,16 +88,8 @@ def finds_all(levels: list[Tensor], beta: float) -> int:
     Raises:
         SpecError: a group is too small for that.
     """
-    found = []
-    for group in levels:
-        needed = math.ceil((1 - beta) * (len(group) + 1) - 1e-9)
-        if needed > len(group):
-            raise SpecError(
-                f"beta = {beta:g} needs {math.ceil((1 - beta) / beta - 1e-9)} rows of each attack "
-                f"of the defender's, got {len(group)}: raise beta, or least (self_poisoning)."
-            )
-        found.append(int(group.sort(descending=True).values[needed - 1]))
-    return min(found)
+    ordered = [group.sort(descending=True).values for group in levels]
+    return min(int(group[rank_of(beta, len(group)) - 1]) for group in ordered)
 
 
 def two_normals(scores: Tensor) -> int:

@@ -1,16 +1,17 @@
 """Whether the defender's own poison stands for an attacker's: tests that can fail.
 
 (a) The scores of both have the same distribution: the Kolmogorov-Smirnov distance of each attack's.
-(b) A threshold that finds 1 - β of the defender's attacks finds as much of real ones, in as many
-cases. (c) It removes fewer rows than a fixed share does, and leaves no more. (d) Of a set without
-any attack it removes little, and costs no accuracy.
+(b) A threshold that finds 1 - β of the defender's attacks finds as much of real ones, in the mean
+over them: that is what conformal prediction promises of poison like the defender's. (c) It removes
+fewer rows than a fixed share does, and leaves no more. (d) Of a set without any attack it removes
+little, and costs no accuracy.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, stdev
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, filtered_sets
 from results.selection.configurations import of_game
@@ -79,41 +80,49 @@ def _scores_of(record: Record) -> str:
 
 
 def _covered(name: str, scored: Sequence[Record]) -> list[Validity]:
-    enough = list[bool]()
-    beta = 0.1
+    """By β; an attack on a victim counts once, with the mean over seeds, r and settings."""
+    shares: dict[float, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for r in scored:
         filtering = r.trial.victim.filter
         if filtering is None or filtering.reject != RECALL or filtering.threshold.get("quota"):
             continue
         beta = float(filtering.threshold.get("beta", 0.1))
-        shares = (v for k, v in r.metrics.items() if k.startswith("removed/"))
-        enough += [share >= 1 - beta - 1e-9 for share in shares]
-    if not enough:
-        return []
-    needed = 1 - beta - 1.64 * math.sqrt(beta * (1 - beta) / len(enough))
+        attacked = replace(r.trial.victim, filter=None).id
+        for key, value in r.metrics.items():
+            if key.startswith("removed/"):
+                shares[beta][attacked, key].append(value)
     return [
-        Validity(
-            test="b",
-            filter=name,
-            what=f"share of attacks of which {1 - beta:.0%} is found",
-            pairs=len(enough),
-            value=fmean(enough),
-            needed=f"at least {needed:.3g}, of {LEAST_PAIRS} pairs or more",
-            holds=fmean(enough) >= needed if len(enough) >= LEAST_PAIRS else None,
-        )
+        _found(name, beta, [fmean(v) for v in shares[beta].values()]) for beta in sorted(shares)
     ]
 
 
+def _found(name: str, beta: float, shares: Sequence[float]) -> Validity:
+    """The mean share found, one for each attack on a victim, beside the share that is promised."""
+    error = stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else 0.0
+    needed = 1 - beta - 1.64 * error
+    return Validity(
+        test="b",
+        filter=name,
+        what=f"share found of attacks, where {1 - beta:.0%} is promised",
+        pairs=len(shares),
+        value=fmean(shares),
+        needed=f"at least {needed:.3g}, of {LEAST_PAIRS} pairs or more",
+        holds=fmean(shares) >= needed - 1e-9 if len(shares) >= LEAST_PAIRS else None,
+    )
+
+
 def _cheaper(name: str, sets: Sequence[FilteredSet]) -> list[Validity]:
-    """On victims of one attack, paired by victim, r and settings."""
-    adaptive, fixed = dict[str, FilteredSet](), dict[str, FilteredSet]()
+    """On victims of one attack, paired by victim, r, seed and settings; each β is a pair."""
+    adaptive, fixed = list[tuple[str, FilteredSet]](), dict[str, FilteredSet]()
     for s in sets:
         if len(s.victim.attacks) == 1 and not s.filtering.threshold.get("quota"):
-            same = replace(s.victim, filter=replace(s.filtering, reject=0.0, threshold={}, seed=0))
-            if s.reject in (RECALL, FIXED):
-                (adaptive if s.reject == RECALL else fixed).setdefault(same.id, s)
-    pairs = [(adaptive[key], fixed[key]) for key in adaptive.keys() & fixed.keys()]
-    asr = [_less(max(a.asrs), max(f.asrs)) for a, f in pairs]
+            same = replace(s.victim, filter=replace(s.filtering, reject=0.0, threshold={})).id
+            if s.reject == RECALL:
+                adaptive.append((same, s))
+            elif s.reject == FIXED:
+                fixed[same] = s
+    pairs = [(s, fixed[same]) for same, s in adaptive if same in fixed]
+    asr = [max(a.asrs) - max(f.asrs) for a, f in pairs]
     removed = [_less(a.score("removed"), f.score("removed")) for a, f in pairs]
     if not pairs:
         return []

@@ -67,6 +67,16 @@ class FilterWinner:
         return [k for k in self.attacks if asr[f"own_learned/{k}"] < LEARNED]
 
     @property
+    def few(self) -> list[str]:
+        """Those of whose rows half or more are shifted copies, as there were too few images."""
+        of = self.scored.metrics
+        return [
+            k
+            for k in self.attacks
+            if 2 * of.get(f"own_restamped/{k}", 0) >= of.get(f"own_m/{k}", 1)
+        ]
+
+    @property
     def rank(self) -> tuple[bool, float, float, str]:
         """Lower is better: finds them, takes few clean rows; else finds more than it takes."""
         miss = self.fpr if self.finds else self.fpr - self.recall

@@ -153,6 +153,7 @@ def _facts(
             "own_attacks": {
                 kind: {
                     "rows": int(scored[f"own_m/{kind}"]),
+                    "shifted_copies": int(scored.get(f"own_restamped/{kind}", 0)),
                     "drawn_again": int(scored.get(f"own_redrawn/{kind}", 0)),
                     "asr_when_trained_on": scored[f"own_learned/{kind}"],
                     "found": scored[f"own_recall/{kind}"],

@@ -35,6 +35,11 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
             f"Nothing is known of poison like the defender's {' and '.join(chosen.unlearned)}: too "
             "little of it was learned."
         )
+    if chosen.few:
+        notes.append(
+            f"Half or more of the rows of {' and '.join(chosen.few)} are shifted copies of few "
+            "images, which are found or missed together: more trusted images make that surer."
+        )
     if chosen.poisoned is not None:
         notes.append(
             f"If the set's poison is found as the defender's own is, {percent(chosen.poisoned)} % "

@@ -18,13 +18,14 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
 from trials.classifier import require
 from trials.crafting import checked
-from trials.data_views import data_view, untrusted
+from trials.data_views import data_view, own_rows_in, untrusted
 from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
+from trials.rejection import rank_of
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
 from trials.self_poisoning.own_brew import ingredients
-from trials.spec import MethodConfig, SpecError, Trial, Victim
+from trials.spec import RECALL, MethodConfig, SpecError, Trial, Victim
 from trials.types import Images, Poisoning
 
 
@@ -91,8 +92,20 @@ def _settings(sweep: Sweep, given: Filter, runtime: TrialRuntime) -> None:
     for filtered in filtering.filtered(sweep, given):
         assert filtered.filter is not None
         view = data_view(filtering_of(filtered), runtime, ahead=True)
+        _own_rows_are_enough(filtered, runtime)
         if check := catalog.find_check("filters", given.name):
             check(view, **filtered.filter.method.params)
+
+
+def _own_rows_are_enough(filtered: Victim, runtime: TrialRuntime) -> None:
+    """Raises SpecError where the defender poisons fewer rows than the threshold asks for."""
+    assert filtered.filter is not None
+    if filtered.filter.reject != RECALL:
+        return
+    trial = filtering_of(filtered)
+    if own := own_rows_in(trial, runtime, ahead=True):
+        for rows in torch.bincount(own.rows.number).tolist():
+            rank_of(float(trial.game.params["beta"]), rows)
 
 
 def without_unfit_filters(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:

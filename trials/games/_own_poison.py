@@ -33,6 +33,7 @@ def told_of_own(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str
         metrics[f"own_auroc/{name}"] = auroc(mine[own.number == j], held)
         metrics[f"own_m/{name}"] = float((own.number == j).sum())
         metrics[f"own_redrawn/{name}"] = float(own.redrawn[j])
+        metrics[f"own_restamped/{name}"] = float(own.restamped[j])
     metrics["own_learned"] = float(sum(asked))
     metrics["own_recall"] = sum(counted or recalls) / len(counted or recalls)
     metrics["own_recall_min"] = min(counted or recalls)

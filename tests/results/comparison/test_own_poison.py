@@ -98,6 +98,15 @@ def test_no_set_is_filtered_of_which_no_model_was_trained() -> None:
     assert any("what that costs is not known" in note for note in told["notes"])
 
 
+def test_rows_that_are_copies_of_few_images_are_told() -> None:
+    rows = {"own_m/patch": 40.0, "own_restamped/patch": 30.0, "own_m/blend": 40.0}
+    (one,) = filter_winners(pair("a", victim(), **rows))
+    (note,) = (note for note in said_of(one)["notes"] if "shifted copies" in note)
+    assert "rows of patch are" in note
+    (whole,) = filter_winners(pair("a", victim()))
+    assert not any("shifted copies" in note for note in said_of(whole)["notes"])
+
+
 def test_nothing_is_said_where_no_filter_has_finished() -> None:
     assert said_of(None)["verdict"] == "nothing ran"
 
@@ -112,19 +121,30 @@ def test_alike_scores_hold_and_others_fail() -> None:
     assert by_test(pair("a", of, **{"ks/badnets": 0.8}))["a"].holds is False
 
 
-def covered(found: int, of_all: int) -> list[Record]:
+def covered(found: int, of_all: int, reject: float | str = "recall") -> list[Record]:
     every = [
-        pair("a", replace(victim(), seed=s), **{"removed/badnets": 0.95 if s < found else 0.5})
+        pair("a", replace(victim(), seed=s), reject, **{"removed/badnets": float(s < found)})
         for s in range(of_all)
     ]
     return [record for two in every for record in two]
 
 
-def test_coverage_needs_twenty_pairs_and_nine_tenths_less_the_binomial_error() -> None:
+def test_coverage_is_a_mean_over_twenty_attacks_or_more_less_its_error() -> None:
     assert by_test(covered(5, 5))["b"].holds is None
     assert by_test(covered(20, 20))["b"].holds
-    assert by_test(covered(16, 20))["b"].holds is True  # 0.9 - 1.64 * 0.067 is 0.79
-    assert by_test(covered(15, 20))["b"].holds is False
+    assert by_test(covered(16, 20))["b"].holds is True  # .8, and .9 less 1.64 errors of .092 is .75
+    assert by_test(covered(13, 20))["b"].holds is False  # .65, against .9 - 1.64 * .109 = .72
+
+
+def test_an_attack_on_a_victim_is_one_pair_however_often_it_was_tried() -> None:
+    of = replace(victim(), seed=1)
+    twice = [
+        *pair("a", of, **{"removed/badnets": 1.0}),
+        *[replace(r, trial=replace(r.trial, seed=1)) for r in pair("a", of)],
+    ]
+    twice[2] = replace(twice[2], metrics={**twice[2].metrics, "removed/badnets": 0.0})
+    (b,) = [v for v in validities(twice) if v.test == "b"]
+    assert (b.pairs, b.value) == (1, 0.5)
 
 
 def test_a_threshold_is_compared_with_a_fixed_share_on_victims_of_one_attack() -> None:
@@ -134,6 +154,24 @@ def test_a_threshold_is_compared_with_a_fixed_share_on_victims_of_one_attack() -
     assert by_test([*pair("a", of, removed=0.1, asr=0.3), *fixed])["c"].holds is False
     assert by_test([*pair("a", of, removed=0.5, asr=0.1), *fixed])["c"].holds is False
     assert "c" not in by_test(fixed)
+
+
+def changed(records: list[Record], **how: Any) -> list[Record]:
+    """The records with another threshold or seed of the filter."""
+    found = []
+    for r in records:
+        assert r.trial.victim.filter is not None
+        of = replace(r.trial.victim, filter=replace(r.trial.victim.filter, **how))
+        found.append(replace(r, trial=replace(r.trial, victim=of)))
+    return found
+
+
+def test_each_beta_is_compared_and_another_seed_is_not() -> None:
+    of = victim()
+    fixed, mine = pair("a", of, 0.4, removed=0.4, asr=0.2), pair("a", of, removed=0.1, asr=0.2)
+    strict = changed(pair("a", of, removed=0.1, asr=0.2), threshold={"beta": 0.05})
+    assert by_test([*mine, *strict, *fixed])["c"].pairs == 2
+    assert "c" not in by_test([*changed(mine, seed=7), *fixed])
 
 
 def test_a_clean_set_must_stay_whole() -> None:

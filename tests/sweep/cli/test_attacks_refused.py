@@ -35,13 +35,26 @@ def test_too_few_rows_for_the_attacks_are_one_line(
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"]
 
 
-def test_more_own_attacks_than_kinds_are_one_line(capsys: Capture, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "changes", "says"),
+    [
+        ({"attacks": 9}, {}, "attacks = 9, but there are 7 of kinds = 'all': lower attacks."),
+        (
+            {"attacks": 2},
+            {"beta": 0.001},
+            "beta = 0.001 needs 999 rows of each attack of the defender's, got 40: raise beta",
+        ),
+    ],
+)
+def test_own_poison_that_cannot_be_is_one_line(
+    own: dict[str, Any], changes: dict[str, Any], says: str, capsys: Capture, tmp_path: Path
+) -> None:
     given = {**tiny_sweep.VICTIM, "reserve": 0.3}
-    table = tiny_sweep.table(victim=given, game="filtering", self_poisoning={"attacks": 9})
+    table = tiny_sweep.table(victim=given, game="filtering", self_poisoning=own)
     kept = {k: v for k, v in table.items() if k not in ("defenses", "tuning")}
-    filters = [{"name": "spectral_signatures", "profile": "small", "reject": "recall"}]
+    filters = [{"name": "spectral_signatures", "profile": "small", "reject": "recall", **changes}]
     file = tmp_path / "tiny.toml"
     file.write_text(tiny_sweep.toml({**kept, "filters": filters}))
     url = f"sqlite:///{tmp_path}/s.db"
-    said = refused(capsys, "run", file, "--local", "--store", url)
-    assert "attacks = 9, but there are 7 of kinds = 'all': lower attacks." in said
+    assert says in refused(capsys, "run", file, "--local", "--store", url)
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"]
