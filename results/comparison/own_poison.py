@@ -91,9 +91,7 @@ def _covered(name: str, scored: Sequence[Record]) -> list[Validity]:
         for key, value in r.metrics.items():
             if key.startswith("removed/"):
                 shares[beta][attacked, key].append(value)
-    return [
-        _found(name, beta, [fmean(v) for v in shares[beta].values()]) for beta in sorted(shares)
-    ]
+    return [_found(name, beta, list(map(fmean, shares[beta].values()))) for beta in sorted(shares)]
 
 
 def _found(name: str, beta: float, shares: Sequence[float]) -> Validity:
