@@ -77,8 +77,8 @@ def filter(  # noqa: PLR0913  (the library's call: its options are keywords)
 
     Returns:
         What ``choice.json`` holds, as a mapping, with the results behind it and a row an image. Its
-        ``verdict`` is ``filtered`` or says why not: ``not sure``, ``too costly``, ``own poison
-        left`` or ``nothing ran``.
+        ``verdict`` is ``filtered`` or says why not: ``not sure``, ``not trained``, ``too costly``,
+        ``own poison left`` or ``nothing ran``.
 
     Raises:
         SpecError: unfit sets, a folder, an architecture or a sweep; before any compute.

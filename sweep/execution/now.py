@@ -92,7 +92,7 @@ class Now:
                 {
                     "trial": to_json(trial),
                     "began": began.get(trial_id, time.time()),
-                    "point": asdict(seen.points[trial_id]) if trial_id in seen.points else None,
+                    "point": to_json(seen.points[trial_id]) if trial_id in seen.points else None,
                     "loop": asdict(seen.loops[trial_id]) if trial_id in seen.loops else None,
                 }
                 for trial_id, trial in seen.running.items()

@@ -1,5 +1,6 @@
 """The frequency detector: what is put into images, and the transform that is looked at."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,9 @@ from trials.filters.frequency import CORRUPTIONS, Spectrum, patched
 
 
 @pytest.mark.parametrize("corrupt", CORRUPTIONS)
-def test_each_corruption_changes_the_image_and_stays_within_it(corrupt, attacked: Attacked) -> None:  # type: ignore[no-untyped-def]
+def test_each_corruption_changes_the_image_and_stays_within_it(
+    corrupt: Callable[..., torch.Tensor], attacked: Attacked
+) -> None:
     rng, (x, other) = torch.Generator().manual_seed(0), attacked.view.trusted.x[5:7]
     before = x.clone()
     for _ in range(5):

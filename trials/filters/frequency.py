@@ -63,7 +63,7 @@ def score(
         seed, device = drawn_seed(rng), view.train.x.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            network = _network(view.trusted).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = _network(view.trusted).to(device).to(memory_format=torch.channels_last)
             optimizer = torch.optim.Adadelta(network.parameters(), lr)
             size, every = max(1, batch // 2), epochs * copies
             steps = every * max(1, -(-len(view.trusted) // size))
