@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from math import prod
 
@@ -200,6 +201,7 @@ def _in_front(wanted: Sequence[str], there: Collection[str]) -> list[str]:
     return list(dict.fromkeys(["", *(p for p, _ in counts.most_common(_TRIED))]))
 
 
+@lru_cache(maxsize=4096)  # the names of one file, asked for by every architecture
 def _canonical(key: str) -> str:
     for pattern, other in _SYNONYMS:
         key = re.sub(pattern, other, key)
