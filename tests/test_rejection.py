@@ -62,7 +62,7 @@ def test_few_images_set_the_threshold_by_all_of_them_and_promise_less() -> None:
 @pytest.mark.parametrize("sizes", [(30, 40), (6, 50), (1, 12), (1,), (9,)])
 def test_a_row_is_judged_by_the_threshold_that_the_others_set(sizes: tuple[int, ...]) -> None:
     levels = torch.randperm(200, generator=rng(len(sizes) + sizes[0]))[: sum(sizes)]
-    groups = list(levels.split(list(sizes)))
+    groups = list(torch.split(levels, list(sizes)))
     for j, found in enumerate(without_itself(groups, 0.1)):
         for i, level in enumerate(found.tolist()):
             others = torch.cat([groups[j][:i], groups[j][i + 1 :]])
