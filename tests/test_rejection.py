@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Generator
 
-from trials.rejection import finds_all, from_level, grouped, ranked, two_normals
+from trials.rejection import (
+    check_enough,
+    finds_all,
+    from_level,
+    grouped,
+    promised,
+    ranked,
+    two_normals,
+    without_itself,
+)
 from trials.spec import SpecError
 
 
@@ -40,8 +49,36 @@ def test_of_several_attacks_each_is_found() -> None:
 
 def test_too_few_rows_for_a_threshold_are_refused() -> None:
     with pytest.raises(SpecError, match=r"beta = 0\.1 needs 9 rows of each attack.*got 8: raise"):
-        finds_all([torch.arange(8)], 0.1)
+        check_enough(0.1, 8)
+    check_enough(0.1, 9)
     assert finds_all([torch.arange(9)], 0.1) == 0
+
+
+def test_few_images_set_the_threshold_by_all_of_them_and_promise_less() -> None:
+    assert finds_all([torch.arange(50, 54)], 0.1) == 50
+    assert promised(0.1, 4) == 0.75 and promised(0.1, 9) == 8 / 9 and promised(0.1, 10) == 0.9
+
+
+@pytest.mark.parametrize("sizes", [(30, 40), (6, 50), (1, 12), (1,), (9,)])
+def test_a_row_is_judged_by_the_threshold_that_the_others_set(sizes: tuple[int, ...]) -> None:
+    levels = torch.randperm(200, generator=rng(len(sizes) + sizes[0]))[: sum(sizes)]
+    groups = list(torch.split(levels, list(sizes)))
+    for j, found in enumerate(without_itself(groups, 0.1)):
+        for i, level in enumerate(found.tolist()):
+            others = torch.cat([groups[j][:i], groups[j][i + 1 :]])
+            left = [*groups[:j], *([others] if len(others) else []), *groups[j + 1 :]]
+            expected = finds_all(left, 0.1) if left else int(groups[j][i]) + 1
+            if len(others) or not left:
+                assert level == expected
+            else:  # of an attack of one row nothing is known without it
+                assert level == min(expected, int(groups[j][i]) + 1)
+
+
+def test_of_rows_like_one_another_as_many_are_found_without_themselves_as_of_new_ones() -> None:
+    levels = torch.randperm(1000, generator=rng())[:40]
+    seen = float((levels >= finds_all([levels], 0.1)).double().mean())
+    (others,) = without_itself([levels], 0.1)
+    assert seen == 37 / 40 and float((levels >= others).double().mean()) == 36 / 40
 
 
 def two_classes() -> tuple[torch.Tensor, torch.Tensor]:

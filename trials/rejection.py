@@ -3,10 +3,13 @@ defender's own poison sets, or a fit of two normal distributions.
 
 Source: conformal prediction (Vovk, Gammerman, Shafer 2005) for the threshold that finds all but
 ``beta`` of each attack: of m rows that are exchangeable with others, the ceil((1 - beta)(m + 1))-th
-highest score is exceeded by a new one with a chance of at least 1 - beta.
+highest score is reached by a new one with a chance of at least 1 - beta. Rows of one image are not
+exchangeable with others, so an image counts once; the lowest of m is reached with a chance of
+m / (m + 1), which is all that few images promise.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,30 +69,60 @@ def grouped(labels: Tensor, n: int) -> Tensor:
     return torch.where(sizes[labels] < FEWEST, torch.full_like(labels, -1), labels)
 
 
-def rank_of(beta: float, rows: int) -> int:
-    """Which of so many rows' levels, from the highest, the share 1 - ``beta`` of new rows reaches.
-
-    Raises:
-        SpecError: there are too few rows for that.
+def check_enough(beta: float, rows: int) -> None:
+    """Raises SpecError where so many rows of an attack, each of another image, are too few for the
+    threshold to find the share 1 - ``beta`` of new rows.
     """
-    rank = math.ceil((1 - beta) * (rows + 1) - 1e-9)
-    if rank > rows:
+    if _rank(beta, rows) > rows:
         raise SpecError(
             f"beta = {beta:g} needs {math.ceil((1 - beta) / beta - 1e-9)} rows of each attack "
             f"of the defender's, got {rows}: raise beta, or least (self_poisoning)."
         )
-    return rank
 
 
-def finds_all(levels: list[Tensor], beta: float) -> int:
-    """The highest level from which on there is, of each of these groups of rows, the share 1 -
-    ``beta``, and of new rows like them too.
+def _rank(beta: float, rows: int) -> int:
+    """Which of so many levels, from the highest, the share 1 - ``beta`` of new rows reaches."""
+    return max(1, math.ceil((1 - beta) * (rows + 1) - 1e-9))
 
-    Raises:
-        SpecError: a group is too small for that.
+
+def promised(beta: float, rows: int) -> float:
+    """The share of new rows that ``finds_all`` promises of a group of so many rows, of which
+    ``without_itself`` can see as much: 1 - ``beta``, or all but one row where they are few.
     """
-    ordered = [group.sort(descending=True).values for group in levels]
-    return min(int(group[rank_of(beta, len(group)) - 1]) for group in ordered)
+    return min(1 - beta, 1 - 1 / rows)
+
+
+def finds_all(groups: Sequence[Tensor], beta: float) -> int:
+    """The highest level from which on there is, of each of these groups of rows, the share 1 -
+    ``beta``, and of new rows like them too; of a group that is too small for that, all of it.
+
+    Args:
+        groups: levels int64 (m,) of the rows of an attack, each of another image.
+        beta: what may be missed.
+    """
+    return min(_reached(group, beta) for group in groups)
+
+
+def without_itself(groups: Sequence[Tensor], beta: float) -> list[Tensor]:
+    """Int64, for each row of each group: the level that ``finds_all`` gives without that row, so
+    that whether it lies from there on says something of new rows.
+    """
+    reached = [_reached(group, beta) for group in groups]
+    found = []
+    for j, group in enumerate(groups):
+        ordered = group.sort(descending=True).values
+        level = group + 1  # a row that is alone is not found
+        if len(group) > 1:
+            last = min(_rank(beta, len(group) - 1), len(group) - 1)
+            level = torch.where(group < ordered[last - 1], ordered[last - 1], ordered[last])
+        others = [*reached[:j], *reached[j + 1 :]]
+        found.append(level.clamp(max=min(others)) if others else level)
+    return found
+
+
+def _reached(group: Tensor, beta: float) -> int:
+    ordered = group.sort(descending=True).values
+    return int(ordered[min(_rank(beta, len(group)), len(group)) - 1])
 
 
 def two_normals(scores: Tensor) -> int:

@@ -29,6 +29,7 @@ KIND_OF: Mapping[Role, str] = {
 OWN, RECALL, BUDGET, MIXTURE = "own", "recall", "budget", "mixture"
 REJECTIONS = (OWN, RECALL, BUDGET, MIXTURE)
 SELF_POISONED = (RECALL, BUDGET)  # that need poison of the defender's own
+LEARNED = 0.5  # ASR from which on one of their attacks is learned, so that a filter has to find it
 
 
 class SpecError(ValueError):

@@ -2,7 +2,8 @@
 attacked.
 
 A key is what is attacked: a true class, a class wanted and an image. Victims of one key share its
-poison, so keys, not victims, are drawn independently; intervals are made by resampling keys.
+poison, so keys, not victims, are drawn independently; intervals are made by resampling keys. All
+keys share the controls of their seeds, so what these have in common widens the intervals.
 """
 
 from collections import defaultdict
@@ -58,8 +59,13 @@ class TargetedSuccess:
         return fmean(known) if known else None
 
     def interval(self, metric: str) -> Interval:
-        """At 95 %, of a share such as ``success``, by resampling keys."""
-        return clustered(self._by_key(metric))
+        """At 95 %, of a share such as ``success``, by resampling keys; victims of one seed share
+        the first weights, and their control is one model for all keys.
+        """
+        seeds: dict[str, list[int]] = defaultdict(list)
+        for r in self.records:
+            seeds[_key(r.trial.victim)].append(r.trial.victim.seed)
+        return clustered(self._by_key(metric), list(seeds.values()))
 
     @property
     def cda_loss(self) -> float:

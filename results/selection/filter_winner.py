@@ -2,13 +2,13 @@
 poison, and takes of clean rows.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from results.selection.configurations import of_game
-from trials.spec import Record
+from trials.spec import LEARNED, Record
 
-LEARNED = 0.5  # ASR of an attack of the defender's that counts as learned
 APART = 2.0  # times as much as of clean rows a filter finds of poison, or it is called blunt
 LEAK = 0.05  # by which a trigger of the defender's may work better after the last training
 
@@ -31,6 +31,13 @@ class FilterWinner:
         return float(self.scored.trial.game.params["beta"])
 
     @property
+    def wanted(self) -> float:
+        """Share of each of the defender's attacks that has to be found: 1 - ``beta``, or what few
+        images can show.
+        """
+        return self.scored.metrics.get("own_promised", 1 - self.beta)
+
+    @property
     def recall(self) -> float:
         """The least share that is found of an attack of the defender's that was learned."""
         return self.scored.metrics["own_recall_min"]
@@ -47,7 +54,7 @@ class FilterWinner:
         any scores: what they take of clean rows tells good ones from others.
         """
         known = 2 * self.scored.metrics["own_learned"] >= len(self.attacks)
-        return known and self.recall >= 1 - self.beta - 1e-9 and not self.blunt
+        return known and self.recall >= self.wanted - 1e-9 and not self.blunt
 
     @property
     def blunt(self) -> bool:
@@ -73,7 +80,7 @@ class FilterWinner:
         return [
             k
             for k in self.attacks
-            if 2 * of.get(f"own_restamped/{k}", 0) >= of.get(f"own_m/{k}", 1)
+            if 2 * of.get(f"own_images/{k}", math.inf) <= of.get(f"own_m/{k}", 1)
         ]
 
     @property

@@ -5,8 +5,9 @@ Everything is a fraction in [0, 1].
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from statistics import NormalDist, fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,17 +47,25 @@ def wilson(rate: float, n: float, level: float = 0.95) -> Interval:
 
 
 def clustered(
-    clusters: Sequence[Sequence[float]], draws: int = 2000, seed: int = 0, level: float = 0.95
+    clusters: Sequence[Sequence[float]],
+    models: Sequence[Sequence[int]] = (),
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Interval:
     """Wilson's interval of a rate whose measurements come in clusters, such as several victims of
     one poison.
 
     Clusters are resampled (cluster bootstrap), which gives the variance of the rate; Wilson's
     interval is that of as many independent measurements as have this variance. These are at least
-    the clusters and at most the measurements: a rate of 0 or 1 counts each cluster once.
+    the clusters and at most the measurements: a rate of 0 or 1 counts each cluster once. Where one
+    model is measured in several clusters, what its measurements have in common is added: the
+    variance over models beyond that of single measurements (Cameron, Gelbach, Miller 2011, J. Bus.
+    Econ. Stat. 29, two-way clustering).
 
     Args:
         clusters: hits in [0, 1], by cluster.
+        models: the model of each hit, in the same form; left out, each has a model of its own.
         draws: resamples.
         seed: of the resampling.
         level: confidence, in (0, 1).
@@ -72,9 +81,23 @@ def clustered(
     picks = np.random.default_rng(seed).integers(number, size=(draws, number))
     resampled = hits[picks].sum(axis=1) / sizes[picks].sum(axis=1)
     # the bootstrap's variance of a mean is too small by (number - 1) / number
-    variance = float(resampled.var()) * number / max(1, number - 1)
+    variance, fewest = float(resampled.var()) * number / max(1, number - 1), float(number)
+    flat = list(chain.from_iterable(models))
+    if (shared := _in_common(np.array(list(chain.from_iterable(clusters))) - rate, flat)) > 0:
+        variance, fewest = variance + shared, float(min(number, len(set(flat))))
     alone = rate * (1 - rate) / variance if variance > 0 else 0.0
-    return wilson(rate, min(float(sizes.sum()), max(float(number), alone)), level)
+    return wilson(rate, min(float(sizes.sum()), max(fewest, alone)), level)
+
+
+def _in_common(errors: "np.ndarray[Any, Any]", models: Sequence[int]) -> float:
+    """Variance of the mean of the errors that is due to the models; nothing of a single model."""
+    number, n = len(set(models)), len(errors)
+    if number < 2:
+        return 0.0
+    _, places = np.unique(np.asarray(models), return_inverse=True)
+    of_models = float((np.bincount(places, errors) ** 2).sum()) * number / (number - 1)
+    of_each = float((errors**2).sum()) * n / (n - 1)
+    return max(0.0, of_models - of_each) / n**2
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:

@@ -22,6 +22,7 @@ from results.stats.intervals import wilson
 from results.store import Store
 from sweep.commands import outputs
 from sweep.commands.filter_order import FilterOrder
+from sweep.commands.filter_reasons import reasons
 from sweep.commands.filter_verdict import said_of
 from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
@@ -33,7 +34,7 @@ from sweep.planning.stages import made_first
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep_file import Sweep
 from trials.provenance import of_code
-from trials.spec import RECALL, Record
+from trials.spec import RECALL, Filtering, Record
 from trials.weights.files import save_weights
 from trials.whole import whole
 
@@ -121,7 +122,7 @@ def _conformal(chosen: FilterWinner) -> float | None:
     filtering = chosen.scored.trial.victim.filter
     whole = filtering is not None and filtering.reject == RECALL
     capped = bool(filtering and filtering.threshold.get("quota"))
-    return 1 - chosen.beta if whole and not capped else None
+    return chosen.wanted if whole and not capped else None
 
 
 def _facts(
@@ -153,6 +154,7 @@ def _facts(
             "own_attacks": {
                 kind: {
                     "rows": int(scored[f"own_m/{kind}"]),
+                    "images": int(scored.get(f"own_images/{kind}", scored[f"own_m/{kind}"])),
                     "shifted_copies": int(scored.get(f"own_restamped/{kind}", 0)),
                     "drawn_again": int(scored.get(f"own_redrawn/{kind}", 0)),
                     "asr_when_trained_on": scored[f"own_learned/{kind}"],
@@ -202,7 +204,9 @@ def _written(order: FilterOrder, chosen: FilterWinner | None) -> list[Path]:
     runtime = make_runtime(order.worker_config)
     tensors, _ = runtime.artifacts.load(chosen.scored.trial.id)
     scores, kept = tensors["scores"][: len(order.paths)], tensors["kept"]
-    _scores(order, scores, kept)
+    filtering = chosen.scored.trial.victim.filter
+    assert filtering is not None
+    _scores(order, scores, kept, filtering)
     lines = (f"{p}\n" for p, is_kept in zip(order.paths, kept.tolist(), strict=True) if is_kept)
     with whole(out / outputs.KEPT) as part:
         part.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
@@ -218,20 +222,17 @@ def _victim(record: Record) -> Any:
     return record.trial.victim
 
 
-def _scores(order: FilterOrder, scores: torch.Tensor, kept: torch.Tensor) -> None:
-    """The table of all images. What scores as high as one that was removed is kept for its class's
-    sake, of which no more may be removed.
-    """
-    least = float(scores[~kept].min()) if not bool(kept.all()) else math.inf
+def _scores(
+    order: FilterOrder, scores: torch.Tensor, kept: torch.Tensor, filtering: Filtering
+) -> None:
+    """The table of all images."""
+    rows = (order.paths, order.labels, scores.tolist(), kept.tolist())
+    why = reasons(rows[2], rows[1], rows[3], filtering)
     with (
         whole(order.out / outputs.SCORES) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
     ):
         table = csv.writer(stream)
         table.writerow(["path", "class", "score", "kept", "reason"])
-        rows = zip(order.paths, order.labels, scores.tolist(), kept.tolist(), strict=True)
-        for path, label, score, is_kept in rows:
-            reason = "" if is_kept else "as suspicious as the defender's own poison"
-            if is_kept and score > least:
-                reason = "suspicious, but enough of its class is removed"
+        for path, label, score, is_kept, reason in zip(*rows, why, strict=True):
             table.writerow([path, order.names[label], f"{score:.6g}", is_kept, reason])

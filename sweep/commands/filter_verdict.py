@@ -38,7 +38,7 @@ def said_of(chosen: FilterWinner | None, stopped: str = "") -> dict[str, Any]:
     if chosen.few:
         notes.append(
             f"Half or more of the rows of {' and '.join(chosen.few)} are shifted copies of few "
-            "images, which are found or missed together: more trusted images make that surer."
+            "images, each of which counts once: more trusted images make that surer."
         )
     if chosen.poisoned is not None:
         notes.append(
@@ -72,16 +72,16 @@ def _found(chosen: FilterWinner) -> str:
             f"It finds at least {percent(chosen.recall)} % of each attack of the defender's that "
             f"was learned ({learned} of {len(chosen.attacks)})."
         )
-    if chosen.recall >= 1 - chosen.beta - 1e-9 and chosen.blunt:
+    if chosen.recall >= chosen.wanted - 1e-9 and chosen.blunt:
         return (
             f"It finds {percent(chosen.recall)} % of the defender's poison, and removes "
             f"{percent(chosen.fpr)} % of clean images too: hardly better than chance."
         )
-    if chosen.recall >= 1 - chosen.beta - 1e-9:
+    if chosen.recall >= chosen.wanted - 1e-9:
         return "Most of the defender's attacks were not learned, so little says what it finds."
     return (
         f"Of one attack of the defender's it finds {percent(chosen.recall)} % alone, fewer than "
-        f"{percent(1 - chosen.beta)} %: what it keeps may be poisoned."
+        f"{percent(chosen.wanted)} %: what it keeps may be poisoned."
     )
 
 

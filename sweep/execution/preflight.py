@@ -21,7 +21,7 @@ from trials.crafting import checked
 from trials.data_views import data_view, own_rows_in, untrusted
 from trials.dependencies import filtering_of, training_of, unfiltered
 from trials.filtering import check_rows
-from trials.rejection import rank_of
+from trials.rejection import check_enough
 from trials.runtime import TrialRuntime
 from trials.self_poisoning.layout import layout_of
 from trials.self_poisoning.own_brew import ingredients
@@ -105,7 +105,7 @@ def _own_rows_are_enough(filtered: Victim, runtime: TrialRuntime) -> None:
     trial = filtering_of(filtered)
     if own := own_rows_in(trial, runtime, ahead=True):
         for rows in torch.bincount(own.rows.number).tolist():
-            rank_of(float(trial.game.params["beta"]), rows)
+            check_enough(float(trial.game.params["beta"]), rows)
 
 
 def without_unfit_filters(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, list[str]]:

@@ -13,7 +13,17 @@ from sweep.spec.filters import GAME, Filter
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.dependencies import filtering_of, own_rows_of, training_of, unfiltered
-from trials.spec import OWN, RECALL, Filtering, MethodConfig, Scalar, Trial, Victim, content_id
+from trials.spec import (
+    BUDGET,
+    OWN,
+    RECALL,
+    Filtering,
+    MethodConfig,
+    Scalar,
+    Trial,
+    Victim,
+    content_id,
+)
 
 
 def points(given: Filter) -> list[MethodConfig]:
@@ -28,7 +38,12 @@ def filtered(sweep: Sweep, given: Filter) -> list[Victim]:
     """The victims as a filter leaves their training sets: each setting, rejection, r and seed."""
     own = [own_poison(p) for p in sweep.self_poisoning] if sweep.game == GAME else [None]
     axes = itertools.product(
-        sweep.victims, sweep.trusted, sweep.seeds, points(given), own, rejections(given)
+        sweep.victims,
+        sweep.trusted,
+        sweep.seeds,
+        points(given),
+        own,
+        rejections(given, sweep.delta),
     )
     found = []
     for victim, trusted, seed, method, planted, (reject, threshold) in axes:
@@ -49,12 +64,19 @@ def own_poison(given: Mapping[str, Any]) -> MethodConfig | None:
     return catalog.resolve("games", MethodConfig("self_poison_data", given)) if given else None
 
 
-def rejections(given: Filter) -> list[tuple[float | str, dict[str, Scalar]]]:
-    """How much is removed: rules, each with the settings that it has."""
+def rejections(given: Filter, delta: float) -> list[tuple[float | str, dict[str, Scalar]]]:
+    """How much is removed: rules, each with the settings that it has; ``delta`` is the clean
+    accuracy that may be lost.
+    """
     found = list[tuple[float | str, dict[str, Scalar]]]()
     for reject, quota, beta in itertools.product(given.reject, given.quota, given.beta):
-        threshold: dict[str, Scalar] = {"quota": quota, "cap": given.cap} if reject != OWN else {}
-        found.append((reject, {**threshold, **({"beta": beta} if reject == RECALL else {})}))
+        ranking: dict[str, Scalar] = {} if quota == "global" else {"quota": quota, "cap": given.cap}
+        of_rule: dict[float | str, dict[str, Scalar]] = {
+            OWN: {},
+            RECALL: {**ranking, "beta": beta},
+            BUDGET: {**ranking, "delta": delta},
+        }
+        found.append((reject, of_rule.get(reject, ranking)))
     return found
 
 

@@ -63,6 +63,11 @@ def filter_of(data: Mapping[str, Any]) -> Filter:
             f'filter {found.name}: it has no rule of its own, so reject = "own" says nothing. '
             "Write a share of the rows, such as 0.4."
         )
+    if "cap" in data and set(quota) == {"global"}:
+        raise SpecError(
+            f'filter {found.name}: cap is of a class\'s rows, and quota = "global" ranks all rows '
+            'together: write quota = "capped" or "within", or leave cap out.'
+        )
     for b, q in itertools.product(beta, quota):
         threshold = {"beta": b, "quota": q, "cap": found.cap}
         catalog.resolve("games", MethodConfig(GAME, threshold))

@@ -14,11 +14,12 @@ from trials.data_views import SelfPoisonDataContext, own_rows_in
 from trials.datasets import digits
 from trials.dependencies import filtering_of, own_rows_of, training_of
 from trials.games.self_poison_data import play
+from trials.metrics import accuracy, success
 from trials.models import small_cnn
 from trials.run import run
 from trials.runtime import TrialRuntime, generator
-from trials.self_poisoning.own_rows import LEAST, REACH, OwnRows, own_rows
-from trials.spec import Filtering, MethodConfig, SpecError, Victim
+from trials.self_poisoning.own_rows import LEAST, OwnRows, own_rows
+from trials.spec import LEARNED, Filtering, MethodConfig, SpecError, Victim
 from trials.storage.artifacts import Artifacts
 from trials.train import cross_entropy, to_float
 from trials.types import Images
@@ -66,7 +67,12 @@ def never(model: nn.Module, images: Images, rng: Generator) -> Iterator[tuple[in
 
 
 def played(redraws: int, fit: Any = fit) -> tuple[dict[str, float], dict[str, Any]]:
-    saved: list[dict[str, Any]] = []
+    metrics, facts, _ = with_model(redraws, fit)
+    return metrics, facts
+
+
+def with_model(redraws: int, fit: Any) -> tuple[dict[str, float], dict[str, Any], nn.Module]:
+    saved: list[tuple[nn.Module, dict[str, Any]]] = []
 
     def fresh() -> nn.Module:
         torch.manual_seed(0)
@@ -79,21 +85,40 @@ def played(redraws: int, fit: Any = fit) -> tuple[dict[str, float], dict[str, An
         fit=fit,
         device="cpu",
         rng=lambda *s: generator(0, *s),
-        save=lambda model, facts: saved.append(facts),
+        save=lambda model, facts: saved.append((model, facts)),
     )
     steps = play(ctx, attacks=2, kinds="flipped", redraws=redraws)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value, saved[-1]
+            model, facts = saved[-1]
+            return end.value, facts, model
 
 
 def test_a_round_in_which_more_is_learned_is_kept_and_it_ends_there() -> None:
     metrics, facts = played(5)
     assert metrics["rounds"] == 2 and facts["redrawn"] == [1, 1]
-    assert min(facts["asr"]) >= REACH and metrics["m/patch"] == 2 * LEAST
+    assert min(facts["asr"]) >= LEARNED and metrics["m/patch"] == 2 * LEAST
     assert metrics["redrawn/patch"] == metrics["redrawn/blend"] == 1
+
+
+def test_what_is_learned_shows_on_images_that_no_training_sees() -> None:
+    metrics, facts, model = with_model(5, fit)
+    rows = own_rows(
+        trusted(),
+        1000,
+        lambda *s: generator(0, *s),
+        attacks=2,
+        least=0.001,
+        most=0.02,
+        kinds="flipped",
+        redrawn=facts["redrawn"],
+    )
+    assert metrics["n_clean"] == len(rows.probes) == 120
+    on_probes = [success(model, goal.cases(rows.probes)) for goal in rows.goals]
+    assert facts["asr"] == on_probes
+    assert metrics["cda"] == accuracy(model, rows.probes)
 
 
 def test_where_no_round_helps_the_first_draws_stay() -> None:

@@ -51,6 +51,15 @@ def test_images_are_stamped_shifted_where_there_are_too_few() -> None:
     assert again["sinusoid"] >= LEAST - 15  # 9 of its class
 
 
+def test_of_each_image_one_row_counts() -> None:
+    found = planted()
+    patch, sinusoid = (
+        found.first[found.number == found.names.index(k)] for k in ("patch", "sinusoid")
+    )
+    assert patch.all() and len(patch) == len(sinusoid) == LEAST
+    assert sinusoid[0] and int(sinusoid.sum()) <= 15  # images of its class
+
+
 def test_probes_held_back_and_stamped_images_are_disjoint() -> None:
     found = planted()
     digests = [{x.numpy().tobytes() for x in part.x} for part in (found.probes, found.held)]
@@ -137,6 +146,12 @@ def test_own_poison_is_scored_and_removed_and_the_judge_stands_beside(tmp_path: 
     assert after["n_train"] == int(tensors["kept"].sum()) < n  # none of the m and v is in it
     assert {"own_recall/patch", "own_recall/sinusoid", "own_fpr", "ks/badnets"} <= scored.keys()
     assert {"auroc/badnets", "removed/badnets"} <= scored.keys()  # the judge's
+    level = float(tensors["scores"][:n][~tensors["kept"][tensors["rows"]]].min())
+    first = own.rows.first & (own.rows.number == 0)
+    seen = float((tensors["scores"][n : n + m][first] >= level).double().mean())
+    images = scored["own_images/patch"]
+    assert images == int(first.sum()) and scored["own_recall/patch"] <= seen
+    assert scored["own_promised"] <= 0.9
     assert after["own_left"] <= 0.3 and {"cda_held", "own_asr/patch"} <= after.keys()
     view = data_view(filtering_of(of), runtime)
     assert len(view.train) == n + m + v

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from trials.filtering import FilteringContext
-from trials.games._own_poison import told_of_own
+from trials.games._own_poison import told_of_own, which_set
 from trials.games._retraining import share_within
 from trials.metrics import auroc, tpr_at
-from trials.rejection import Ranked, finds_all, from_level, ranked, two_normals
-from trials.self_poisoning.own_rows import REACH
+from trials.rejection import Ranked, finds_all, from_level, ranked, two_normals, without_itself
 from trials.spec import (
     BUDGET,
     MIXTURE,
@@ -49,14 +48,16 @@ def play(
     Of each attack ``auroc/NAME``, ``tpr_1/NAME`` and ``tpr_5/NAME`` (share of its rows found while
     1 and 5 % of the clean rows are flagged), and ``removed/NAME``; of each class ``kept/K``. Where
     the defender has put in poison of their own, what is found of it is ``own_recall/NAME``, and
-    what would be removed of the trusted images that were held back ``own_fpr``.
+    what would be removed of the trusted images that were held back ``own_fpr``. A row that has a
+    part in the threshold of the rule recall is judged by the one that the others set.
 
     Args:
         beta: of each of the defender's attacks the threshold of the rule recall may miss so much,
             and of others like it.
         quota: global, the rows are ranked together; within, each class apart, and of none more than
             ``cap``; capped, together, and of no class more than ``cap``.
-        cap: share of a class's rows that may be removed; not used where ``quota`` is global.
+        cap: share of a class's rows that may be removed, also while the rule budget tries shares;
+            not used where ``quota`` is global.
         delta: clean accuracy that the rule budget may cost.
     """
     n, others = len(ctx.rows), 0 if ctx.own is None else len(ctx.own.rows) + len(ctx.own.held)
@@ -68,7 +69,9 @@ def play(
     kept = torch.ones(len(ctx.poisoning.train), dtype=torch.bool)
     kept[ctx.rows[gone[:n]]] = False
     ctx.save({"scores": scores, "kept": kept, "rows": ctx.rows}, {"filter": dict(found.extra)})
-    return {**found.extra, **_judged(ctx, scores[:n], gone[:n]), **told_of_own(ctx, scores, gone)}
+    own = _found(ctx, found, gone, beta, quota, cap)
+    told = told_of_own(ctx, scores, gone, own, beta) if own is not None else {}
+    return {**found.extra, **_judged(ctx, scores[:n], gone[:n]), **told}
     yield  # a game is a generator; this one has no curve
 
 
@@ -80,10 +83,17 @@ def removed(
     """
     if ctx.reject == OWN:
         return own_rule(found)
-    scores, labels = found.scores.cpu(), ctx.view.train.y.cpu()
-    rows = ranked(scores, labels, len(ctx.rows), ctx.rng("reject"), quota)
-    level = _level(ctx, rows, scores, beta, delta)
-    return from_level(rows, level, 1.0 if quota == "global" else cap)
+    rows, most = _rows(ctx, found, quota), _most(quota, cap)
+    return from_level(rows, _level(ctx, rows, found.scores.cpu(), beta, most, delta), most)
+
+
+def _rows(ctx: FilteringContext, found: SampleScores, quota: str) -> Ranked:
+    labels = ctx.view.train.y.cpu()
+    return ranked(found.scores.cpu(), labels, len(ctx.rows), ctx.rng("reject"), quota)
+
+
+def _most(quota: str, cap: float) -> float:
+    return 1.0 if quota == "global" else cap
 
 
 def own_rule(found: SampleScores) -> Tensor:
@@ -97,7 +107,9 @@ def own_rule(found: SampleScores) -> Tensor:
     return found.suspects.cpu().clone()
 
 
-def _level(ctx: FilteringContext, rows: Ranked, scores: Tensor, beta: float, delta: float) -> int:
+def _level(
+    ctx: FilteringContext, rows: Ranked, scores: Tensor, beta: float, most: float, delta: float
+) -> int:
     """The level from which on rows are removed, by the rule of ``ctx.reject``."""
     if ctx.reject == MIXTURE:
         return rows.top(two_normals(scores[: rows.n]))
@@ -107,13 +119,29 @@ def _level(ctx: FilteringContext, rows: Ranked, scores: Tensor, beta: float, del
     if own is None:
         raise SpecError(f'reject = "{ctx.reject}" needs [self_poisoning]: add that table.')
     if ctx.reject == BUDGET:
-        return rows.top(round(share_within(ctx, own, rows, delta) * rows.n))
+        return rows.top(round(share_within(ctx, own, rows, most, delta) * rows.n))
     if ctx.reject != RECALL:
         raise SpecError(f"reject = {ctx.reject!r} is no rule.")
-    levels = rows.levels[rows.n : rows.n + len(own.rows)]
-    groups = [levels[own.number == j] for j in range(len(own.names))]
-    counted = [g for g, asr in zip(groups, ctx.learned, strict=True) if asr >= REACH]
-    return finds_all(counted or groups, beta)
+    return finds_all([rows.levels[rows.n :][places] for places in which_set(ctx, own)], beta)
+
+
+def _found(
+    ctx: FilteringContext, found: SampleScores, gone: Tensor, beta: float, quota: str, cap: float
+) -> Tensor | None:
+    """Bool (p,), for each of the defender's rows: whether a new row like it would be found."""
+    own, n = ctx.own, len(ctx.rows)
+    if own is None:
+        return None
+    is_found = gone[n : n + len(own.rows)].clone()
+    if ctx.reject != RECALL:
+        return is_found
+    rows, setting = _rows(ctx, found, quota), which_set(ctx, own)
+    each = without_itself([rows.levels[n:][places] for places in setting], beta)
+    places, levels = torch.cat(setting), torch.cat(each)
+    for level in torch.unique(levels).tolist():
+        mine = places[levels == level]
+        is_found[mine] = from_level(rows, level, _most(quota, cap))[n:][mine]
+    return is_found
 
 
 def _judged(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str, float]:

@@ -15,8 +15,8 @@ from torch import nn
 from trials.data_views import SelfPoisonDataContext
 from trials.metrics import accuracy, success
 from trials.reporting import TrialProgress, reporter
-from trials.self_poisoning.own_rows import REACH, OwnRows, joined, own_rows
-from trials.spec import Count, PositiveFraction, PositiveInt
+from trials.self_poisoning.own_rows import OwnRows, joined, own_rows
+from trials.spec import LEARNED, Count, PositiveFraction, PositiveInt
 from trials.types import Images
 
 
@@ -31,7 +31,8 @@ def play(
     redraws: Count = 2,
 ) -> Steps[TrialProgress, None, dict[str, float]]:
     """Train on the rows, the poisoned ones and the held-back images, and keep the model; how far
-    each attack was learned is measured on the held-back images.
+    each attack was learned is measured on the images that a filter is given, which are in no
+    training.
 
     Where one of them was not, nothing can be tuned on it: it is drawn again, stronger, and another
     model is trained. The round of the most attacks that were learned is kept, the first of several.
@@ -63,15 +64,15 @@ def play(
         model, poison = ctx.fresh(), joined((rows.rows, rows.held))
         for step, steps, loss in ctx.fit(model, poison, ctx.rng("training")):
             yield reporter.progress(step, steps, loss)
-        trained = _trained(model.eval(), rows, rows.held.to(ctx.device))
+        trained = _trained(model.eval(), rows, rows.probes.to(ctx.device))
         if kept is None or trained.learned > kept.learned:
             kept = trained
         if trained.learned == attacks:
             break
-        redrawn = tuple(n + (a < REACH) for n, a in zip(redrawn, trained.asr, strict=True))
+        redrawn = tuple(n + (a < LEARNED) for n, a in zip(redrawn, trained.asr, strict=True))
     assert kept is not None
     ctx.save(kept.model, {"asr": list(kept.asr), "redrawn": list(kept.rows.redrawn)})
-    return {**_metrics(kept, kept.rows.held.to(ctx.device)), "rounds": 1 + number}
+    return {**_metrics(kept, kept.rows.probes.to(ctx.device)), "rounds": 1 + number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +86,16 @@ class _Trained:
     @property
     def learned(self) -> int:
         """How many attacks were."""
-        return sum(asr >= REACH for asr in self.asr)
+        return sum(asr >= LEARNED for asr in self.asr)
 
 
-def _trained(model: nn.Module, rows: OwnRows, held: Images) -> _Trained:
-    return _Trained(model, rows, tuple(success(model, goal.cases(held)) for goal in rows.goals))
+def _trained(model: nn.Module, rows: OwnRows, unseen: Images) -> _Trained:
+    return _Trained(model, rows, tuple(success(model, goal.cases(unseen)) for goal in rows.goals))
 
 
-def _metrics(kept: _Trained, held: Images) -> dict[str, float]:
+def _metrics(kept: _Trained, unseen: Images) -> dict[str, float]:
     rows = kept.rows
-    metrics = {"cda": accuracy(kept.model, held), "n_clean": len(held), "asr": max(kept.asr)}
+    metrics = {"cda": accuracy(kept.model, unseen), "n_clean": len(unseen), "asr": max(kept.asr)}
     for j, name in enumerate(rows.names):
         metrics[f"asr/{name}"] = kept.asr[j]
         metrics[f"m/{name}"] = int((rows.number == j).sum())

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -21,7 +22,6 @@ from trials.types import Images, Poisoning, TriggerGoal
 
 PROBES, STAMPED = 0.4, 0.3  # shares of the trusted images; the rest is held back
 LEAST = 40  # rows of an attack: fewer are seldom learned, and make no threshold sure
-REACH = 0.5  # ASR that an attack must have, for a filter to have to find it
 # of what is drawn again: times the rows and the strength of the draw before
 _MORE_ROWS, _STRENGTH = 2, 1.5
 _STRENGTHS = {"alpha": 1.0, "strength": math.inf, "magnitude": math.inf}  # settings and their most
@@ -78,6 +78,8 @@ class OwnRows:
         goals: trigger and target of each.
         rows: the poisoned images, with the labels that they are trained with.
         number: int64 (p,), the attack of each row.
+        first: bool (p,), the first row that is made of an image; others of that image, which is
+            shifted for them, are found or missed with it, so that they count for nothing.
         restamped: how many rows of each attack are shifted images, as there were too few others.
         redrawn: how many draws of each attack were put aside before.
         probes: trusted images that a filter is given.
@@ -89,6 +91,7 @@ class OwnRows:
     goals: tuple[TriggerGoal, ...]
     rows: Images
     number: Tensor
+    first: Tensor
     restamped: tuple[int, ...]
     redrawn: tuple[int, ...]
     probes: Images
@@ -142,22 +145,25 @@ def own_rows(
     probes, stamped, held = _cut(trusted, rng("split"))
     targets = torch.randperm(trusted.classes, generator=rng("own targets")).tolist()
     goals, parts, number, restamped = [], list[Images](), list[int](), list[int]()
+    first = list[Tensor]()
     times = tuple(redrawn) or (0,) * len(names)
     for j, name in enumerate(names):
         draw = draw_of(rng, "own rows", name, redrawn=times[j])
         share = least * (most / least) ** float(torch.rand((), generator=draw))
         m = max(LEAST, round(share * n)) * _MORE_ROWS ** times[j]
         own, target = _stronger(OWN_ATTACKS[name], times[j]), targets[j % len(targets)]
-        rows, goal, again = _stamped(own, stamped, m, target, draw)
+        rows, goal, images, again = _stamped(own, stamped, m, target, draw)
         goals.append(goal)
         parts.append(rows)
         number += [j] * len(rows)
+        first.append(_first(images))
         restamped.append(again)
     return OwnRows(
         names=names,
         goals=tuple(goals),
         rows=joined(tuple(parts)),
         number=torch.tensor(number),
+        first=torch.cat(first),
         restamped=tuple(restamped),
         redrawn=times,
         probes=probes,
@@ -188,8 +194,8 @@ def _cut(trusted: Images, rng: Generator) -> tuple[Images, Images, Images]:
 
 def _stamped(
     own: OwnAttack, images: Images, m: int, target: int, rng: Generator
-) -> tuple[Images, TriggerGoal, int]:
-    """``m`` rows of the attack, what it wants, and how many of them are shifted images."""
+) -> tuple[Images, TriggerGoal, Tensor, int]:
+    """``m`` rows of the attack, what it wants, the image of each row, and how many are shifted."""
     mine = images.take((images.y == target) == own.clean_label)
     if not len(mine):
         where = "of" if own.clean_label else "outside"
@@ -206,5 +212,14 @@ def _stamped(
     )
     (implant,) = found.implants
     assert isinstance(implant.goal, TriggerGoal)
-    again = int((implant.places >= len(mine)).sum())
-    return found.train.take(implant.places), implant.goal, again
+    places = implant.places.cpu()
+    again = int((places >= len(mine)).sum())
+    return found.train.take(implant.places), implant.goal, places % len(mine), again
+
+
+def _first(images: Tensor) -> Tensor:
+    """Bool: where a number occurs for the first time."""
+    _, places = np.unique(images.numpy(), return_index=True)
+    first = torch.zeros(len(images), dtype=torch.bool)
+    first[torch.from_numpy(places)] = True
+    return first

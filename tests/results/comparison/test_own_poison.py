@@ -99,12 +99,19 @@ def test_no_set_is_filtered_of_which_no_model_was_trained() -> None:
 
 
 def test_rows_that_are_copies_of_few_images_are_told() -> None:
-    rows = {"own_m/patch": 40.0, "own_restamped/patch": 30.0, "own_m/blend": 40.0}
+    rows = {"own_m/patch": 40.0, "own_images/patch": 10.0, "own_m/blend": 40.0}
     (one,) = filter_winners(pair("a", victim(), **rows))
     (note,) = (note for note in said_of(one)["notes"] if "shifted copies" in note)
     assert "rows of patch are" in note
     (whole,) = filter_winners(pair("a", victim()))
     assert not any("shifted copies" in note for note in said_of(whole)["notes"])
+
+
+def test_of_few_images_no_more_is_asked_than_they_can_show() -> None:
+    (few,) = filter_winners(pair("a", victim(), own_recall_min=0.75, own_promised=0.75))
+    assert few.finds and few.wanted == 0.75
+    (many,) = filter_winners(pair("a", victim(), own_recall_min=0.75))
+    assert not many.finds and many.wanted == 0.9
 
 
 def test_nothing_is_said_where_no_filter_has_finished() -> None:

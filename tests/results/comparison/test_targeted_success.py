@@ -57,6 +57,13 @@ def test_victims_of_one_key_are_no_more_sure_than_the_key(records: list[Record])
     assert weak.interval("success") == wilson(0.0, 4)
 
 
+def test_a_control_that_all_keys_share_is_one_model() -> None:
+    every = [measured(brewed(key, s), 1.0, float(s == 0)) for key in range(30) for s in range(2)]
+    (found,) = targeted_success(every)
+    control = found.interval("success_control")
+    assert control == wilson(0.5, 2) and not found.apart  # one of two controls errs on all keys
+
+
 def test_apart_means_that_the_intervals_do_not_meet(records: list[Record]) -> None:
     strong, weak = targeted_success(records)
     assert strong.apart and not weak.apart

@@ -91,6 +91,19 @@ def test_a_clustered_rate_without_spread_counts_each_cluster_once() -> None:
     assert clustered([[0.0, 1.0]]) == wilson(0.5, 1)
 
 
+def test_a_model_that_is_measured_in_all_clusters_counts_as_one() -> None:
+    models = [[0, 1, 2, 3]] * 30
+    odd = [[1.0, 0.0, 0.0, 0.0]] * 30  # one of four models fails everywhere
+    alone, together = clustered(odd), clustered(odd, models)
+    assert alone == wilson(0.25, 30)
+    assert together == wilson(0.25, 4)
+    drawn = np.random.default_rng(1).random((30, 4)) < 0.25  # models that are alike
+    some = [list(map(float, row)) for row in drawn]
+    free, crossed = clustered(some), clustered(some, models)
+    assert crossed.high - crossed.low <= 1.5 * (free.high - free.low)
+    assert clustered(odd, [[0, 0, 0, 0]] * 30) == alone  # of one model no spread is known
+
+
 def test_a_clustered_rate_is_the_same_each_time_and_needs_clusters() -> None:
     some = [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
     assert clustered(some) == clustered(some)

@@ -11,6 +11,7 @@ from sweep.planning import expansion, filtering
 from sweep.planning.filtering import first_and_rest, scorings, trainings
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
+from trials.dependencies import filtering_of
 from trials.spec import SpecError
 
 FILTERS: list[dict[str, Any]] = [
@@ -143,6 +144,32 @@ def test_rules_thresholds_and_quotas_are_axes() -> None:
     assert len(filtering.own_sets(victims)) == 1  # all read one training
     poisoned_so = [v.filter.self_poisoning for v in victims if v.filter]
     assert all(p is not None and p.params["attacks"] == 3 for p in poisoned_so)
+
+
+def test_the_accuracy_that_the_rule_budget_may_cost_is_the_sweeps() -> None:
+    given = [{"name": "badloss", "profile": "small", "reject": ["budget", 0.4]}]
+    own = {"attacks": 3}
+    of = sweep(given, self_poisoning=own, tuning={"delta": 0.05})
+    budget, share = filtering.filtered(of, of.filters[0])
+    assert filtering_of(budget).game.params["delta"] == 0.05
+    assert share.filter and not share.filter.threshold  # a share does not look at it
+    as_before = sweep(given, self_poisoning=own)
+    first, _ = filtering.filtered(as_before, as_before.filters[0])
+    assert filtering_of(first).game.params["delta"] == 0.02
+    assert first.filter and not first.filter.threshold and first.id != budget.id
+
+
+def test_a_cap_is_of_quotas_that_have_one() -> None:
+    refused(
+        r'cap is of a class\'s rows, and quota = "global" ranks all rows together: write',
+        filters=[{"name": "badloss", "cap": 0.3}],
+    )
+    filters = [{"name": "badloss", "profile": "small", "quota": ["global", "within"], "cap": 0.3}]
+    of = sweep(filters)
+    whole, within = filtering.filtered(of, of.filters[0])
+    plain = sweep([{"name": "badloss", "profile": "small"}])
+    assert [whole.id] == [v.id for v in filtering.filtered(plain, plain.filters[0])]
+    assert within.filter and within.filter.threshold == {"quota": "within", "cap": 0.3}
 
 
 def test_what_own_poison_sets_needs_a_table_of_it() -> None:
