@@ -22,7 +22,7 @@ from trials.types import Images, Poisoning, TriggerGoal
 
 PROBES, STAMPED = 0.4, 0.3  # shares of the trusted images; the rest is held back
 LEAST = 40  # rows of an attack: fewer are seldom learned, and make no threshold sure
-# of what is drawn again: times the rows and the strength of the first draw, for each that was put aside
+# times the rows and the strength of the first draw, for each draw that was put aside
 _MORE_ROWS, _STRENGTH = 2, 1.5
 _STRENGTHS = {"alpha": 1.0, "strength": math.inf, "magnitude": math.inf}  # settings and their most
 _SHIFT = 2  # pixels by which an image is shifted that is stamped once more
