@@ -90,7 +90,11 @@ def filter_(
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", help="Try filters for so long; 30, or with --spec no limit."),
+        typer.Option(
+            "--minutes",
+            help="Try filters for so long, once the models that they look at are there; 30, or "
+            "with --spec no limit.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

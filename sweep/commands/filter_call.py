@@ -72,7 +72,8 @@ def filter(  # noqa: PLR0913  (the library's call: its options are keywords)
             or numbers.
         retrain: train a model on what is kept.
         retry_failed: run those trials again that failed in an earlier call.
-        minutes: try filters for so long; left out, 30, or with ``spec`` no limit.
+        minutes: try filters for so long, once the models that they look at are there; left out,
+            30, or with ``spec`` no limit.
         progress: show it; left out, in a notebook and on a terminal.
 
     Returns:

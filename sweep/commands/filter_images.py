@@ -77,15 +77,16 @@ def carry_out(
 
 def in_turn(sweep: Sweep, minutes: float) -> Iterator[list[Strategy]]:
     """The model of all rows, that of the set with the defender's poison, then the filters' first
-    settings, one after the other, and their others, until the time is up.
+    settings, one after the other, and their others, until the time is up: it begins once the models
+    are there, and the first filter always has its turn.
     """
-    ends = time.monotonic() + 60 * minutes
     victims = list(chain.from_iterable(filtering.filtered(sweep, f) for f in sweep.filters))
     yield from made_first(sweep)
     yield [ListStrategy("the training set with the defender's poison", filtering.own_sets(victims))]
     first, rest = filtering.first_and_rest(filtering.scorings(victims))
-    for trial in (*first, *rest):
-        if time.monotonic() > ends:
+    ends = time.monotonic() + 60 * minutes
+    for place, trial in enumerate((*first, *rest)):
+        if place and time.monotonic() > ends:
             return
         yield [ListStrategy("filters in turn", [trial])]
 

@@ -29,9 +29,9 @@ def trusted() -> Images:
     return digits.load("train", size=16).take(torch.arange(300))
 
 
-def planted(*redrawn: int) -> OwnRows:
+def planted(*redrawn: int, seed: int = 0, n: int = 1000) -> OwnRows:
     given: dict[str, Any] = {"attacks": 3, "least": 0.001, "most": 0.02, "kinds": "all"}
-    return own_rows(trusted(), 1000, lambda *s: generator(0, *s), **given, redrawn=redrawn)
+    return own_rows(trusted(), n, lambda *s: generator(seed, *s), **given, redrawn=redrawn)
 
 
 def of(rows: OwnRows, attack: int) -> Images:
@@ -47,6 +47,17 @@ def test_what_is_drawn_again_has_more_rows_and_another_trigger_and_the_others_st
     blends = [rows.goals[2].trigger for rows in (first, again)]
     assert blends[1].alpha >= 0.15 * 1.5**2 > 0.3 >= blends[0].alpha  # type: ignore[attr-defined]
     assert first.goals[2].target == again.goals[2].target
+
+
+def test_each_draw_has_twice_the_rows_and_half_more_strength_whatever_came_first() -> None:
+    for seed in range(8):
+        drawn = [planted(0, k, k, seed=seed, n=10_000) for k in range(3)]
+        for attack in (1, 2):
+            rows = [len(of(one, attack)) for one in drawn]
+            assert rows == [rows[0], 2 * rows[0], 4 * rows[0]]
+            strengths = [float(one.goals[attack].trigger.alpha) for one in drawn]  # type: ignore[attr-defined]
+            wanted = [min(1, strengths[0] * 1.5**k) for k in range(3)]
+            assert strengths == pytest.approx(wanted)
 
 
 def fit(model: nn.Module, images: Images, rng: Generator) -> Iterator[tuple[int, int, float]]:

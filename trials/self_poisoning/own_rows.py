@@ -22,7 +22,7 @@ from trials.types import Images, Poisoning, TriggerGoal
 
 PROBES, STAMPED = 0.4, 0.3  # shares of the trusted images; the rest is held back
 LEAST = 40  # rows of an attack: fewer are seldom learned, and make no threshold sure
-# of what is drawn again: times the rows and the strength of the draw before
+# times the rows and the strength of the first draw, for each draw that was put aside
 _MORE_ROWS, _STRENGTH = 2, 1.5
 _STRENGTHS = {"alpha": 1.0, "strength": math.inf, "magnitude": math.inf}  # settings and their most
 _SHIFT = 2  # pixels by which an image is shifted that is stamped once more
@@ -130,8 +130,9 @@ def own_rows(
         least, most: share of the training set that an attack poisons, drawn between them evenly by
             its logarithm; 40 rows at least.
         kinds: a key of ``KINDS_OF``.
-        redrawn: how many draws of each attack were put aside, as they were not learned: the next
-            has twice the rows, and is half as strong again; left out, none.
+        redrawn: how many draws of each attack were put aside, as they were not learned: each time
+            the next has twice the rows, another trigger, and is half as strong again as far as its
+            kind has a strength that can grow; left out, none.
 
     Raises:
         SpecError: more attacks than kinds, or no image of a class that is to be stamped.
@@ -147,12 +148,17 @@ def own_rows(
     goals, parts, number, restamped = [], list[Images](), list[int](), list[int]()
     first = list[Tensor]()
     times = tuple(redrawn) or (0,) * len(names)
+    width = trusted.x.shape[-1]
     for j, name in enumerate(names):
-        draw = draw_of(rng, "own rows", name, redrawn=times[j])
+        own, target = OWN_ATTACKS[name], targets[j % len(targets)]
+        draw = rng("own rows", name)
         share = least * (most / least) ** float(torch.rand((), generator=draw))
         m = max(LEAST, round(share * n)) * _MORE_ROWS ** times[j]
-        own, target = _stronger(OWN_ATTACKS[name], times[j]), targets[j % len(targets)]
-        rows, goal, images, again = _stamped(own, stamped, m, target, draw)
+        settings = own.draw(draw, width)
+        if times[j]:
+            draw = draw_of(rng, "own rows", name, redrawn=times[j])
+            settings = {**own.draw(draw, width), **_stronger(settings, times[j])}
+        rows, goal, images, again = _stamped(own, settings, stamped, m, target, draw)
         goals.append(goal)
         parts.append(rows)
         number += [j] * len(rows)
@@ -171,17 +177,14 @@ def own_rows(
     )
 
 
-def _stronger(own: OwnAttack, redrawn: int) -> OwnAttack:
-    """The attack, its trigger so many times half as strong again."""
-
-    def draw(rng: Generator, width: int) -> Settings:
-        settings = own.draw(rng, width)
-        for key, most in _STRENGTHS.items():
-            if key in settings:
-                settings[key] = min(most, float(settings[key]) * _STRENGTH**redrawn)
-        return settings
-
-    return replace(own, draw=draw)
+def _stronger(first: Settings, redrawn: int) -> Settings:
+    """The strength of the first draw, so many times half as strong again."""
+    grown = {
+        key: min(most, float(first[key]) * _STRENGTH**redrawn)
+        for key, most in _STRENGTHS.items()
+        if key in first
+    }
+    return {**grown}
 
 
 def _cut(trusted: Images, rng: Generator) -> tuple[Images, Images, Images]:
@@ -193,7 +196,7 @@ def _cut(trusted: Images, rng: Generator) -> tuple[Images, Images, Images]:
 
 
 def _stamped(
-    own: OwnAttack, images: Images, m: int, target: int, rng: Generator
+    own: OwnAttack, settings: Settings, images: Images, m: int, target: int, rng: Generator
 ) -> tuple[Images, TriggerGoal, Tensor, int]:
     """``m`` rows of the attack, what it wants, the image of each row, and how many are shifted."""
     mine = images.take((images.y == target) == own.clean_label)
@@ -206,7 +209,6 @@ def _stamped(
     times = math.ceil(m / len(mine))
     shifted = [replace(mine, x=augment(mine.x, rng, _SHIFT, False)) for _ in range(times - 1)]
     pool = joined((mine, *shifted))
-    settings = own.draw(rng, images.x.shape[-1])
     found: Poisoning = catalog.find("attacks", own.attack)(
         pool, rng, m=m, target=target, **settings
     )

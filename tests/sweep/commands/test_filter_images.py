@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Generator
 
-from sweep.commands.filter_images import carry_out
+from sweep.commands.filter_images import carry_out, in_turn
 from sweep.commands.filter_order import FILTERS, FilterOrder, prepare
+from sweep.planning.stages import made_first
 from trials.attacks import badnets
 from trials.datasets import digits
 from trials.spec import SpecError
@@ -61,6 +62,14 @@ def refused(says: str, folders: Path, out: Path, **changes: Any) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         asked(folders, out, **changes)
     assert "\n" not in str(caught.value) and not out.exists()
+
+
+def test_the_first_filter_has_its_turn_however_short_the_time(
+    folders: Path, tmp_path: Path
+) -> None:
+    sweep = asked(folders, tmp_path / "kept").sweep
+    before = [*made_first(sweep), "the set with own poison"]
+    assert len(list(in_turn(sweep, 1e-9))) == len(before) + 1 < len(list(in_turn(sweep, 1e9)))
 
 
 @pytest.mark.slow
