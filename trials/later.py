@@ -24,7 +24,6 @@ LATER: Mapping[str, _Settings] = {
     "ft_sam": _PRECISION,
     "nad": _DESCENT,
     "neural_cleanse": _DESCENT,
-    "nft": _PRECISION,
     "overlay_soup": _PRECISION,
     "pivotal_tuning": _DESCENT,
     "weight_decay": _DESCENT,

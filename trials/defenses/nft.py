@@ -21,7 +21,6 @@ from trials.defenses._descent import descend
 from trials.defenses._start import fits, start
 from trials.defenses._units import scaled
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import full, in_precision
 from trials.types import DefenderView
 
 FAMILY = "pruning"
@@ -42,7 +41,6 @@ def repair(
     sparsity: NonNegativeFloat = 0.001,
     floor: Fraction = 0.8,
     schedule: Literal["constant", "cosine"] = "cosine",
-    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Learn a mask a channel that lowers the cross-entropy on mixtures of two trusted images.
 
@@ -55,7 +53,6 @@ def repair(
             of exp(-0.5).
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
-        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
 
     Raises:
         SpecError: the model has no normalisation with scales.
@@ -68,19 +65,12 @@ def repair(
 
     def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         mixed, other, share = mixture(x, y, rng)
-        logits = full(masked(mixed))
+        logits = masked(mixed)
         apart = share * F.cross_entropy(logits, y) + (1 - share) * F.cross_entropy(logits, other)
         return apart + weight * torch.stack([(1 - m).sum() for m in masked.masks]).sum()
 
     yield from descend(
-        model,
-        batches,
-        tuner,
-        steps,
-        every,
-        in_precision(precision, loss),
-        schedule=schedule,
-        after=masked.settle,
+        model, batches, tuner, steps, every, loss, schedule=schedule, after=masked.settle
     )
 
 
