@@ -3,7 +3,8 @@
     python -m benchmarks.large_inputs [--models NAME ...] [--size N] [--batch N] [--rounds N]
 
 In one run, for each model and step: ours, and a plain loop that does the same forward and backward
-passes with PyTorch's defaults (fp32, contiguous tensors, no augmentation), the sides taking turns.
+passes with PyTorch's defaults (fp32, contiguous tensors, no augmentation), and both again in bf16
+where the repair has that (plain: the loss under autocast), all sides taking turns.
 A side is one call: it copies the model, as a repair does, and takes one step, or evaluates. On the
 CPU the clock is the process's own time over its threads, so that another load on the machine
 counts on neither side; each figure is the best of N rounds. Writes
@@ -32,6 +33,8 @@ from trials.runtime import generator
 from trials.types import DefenderView, Images
 
 Side = Callable[[], object]
+Sides = dict[str, dict[str, Side]]  # of a step: by precision, ours and the plain one
+Plain = Callable[[nn.Module, Tensor], Tensor]  # a loss of the model on the images
 MODELS = ["timm:tf_efficientnet_lite0", "torchvision:vit_b_16"]
 CLASSES = 2  # all classes are inverted together: a step is of batch / 2 images of each
 RATE = 0.001
@@ -53,15 +56,29 @@ class Steps:
         self.x, self.y = images.x, images.y
         Classifier(ours, (3, size, size)).parts  # noqa: B018 - found once a model, not in each step
 
-    def sides(self) -> dict[str, tuple[Side, Side]]:
-        """Each step: ours, and the plain one."""
+    def sides(self) -> dict[str, Sides]:
+        """Each step's."""
         constant = {"schedule": "constant", "lr": RATE}
+        inversion = {"ours": self.invert, "plain": self.plain_inversion}
+        evaluation = {
+            "ours": lambda: predictions(self.view.model, self.x),
+            "plain": self.plain_evaluation,
+        }
         return {
-            "fine_tuning": (self.repair("fine_tuning", lr=RATE), self.plain(self.labels)),
-            "fst": (self.repair("fst", **constant), self.plain(self.soft)),
-            "ft_sam": (self.repair("ft_sam", **constant), self.plain(self.labels, radius=0.05)),
-            "neural_cleanse": (self.invert, self.plain_inversion),
-            "evaluation": (lambda: predictions(self.view.model, self.x), self.plain_evaluation),
+            "fine_tuning": self.both("fine_tuning", self.labels, lr=RATE),
+            "fst": self.both("fst", self.soft, **constant),
+            "ft_sam": self.both("ft_sam", self.labels, 0.05, **constant),
+            "neural_cleanse": {"fp32": inversion},
+            "evaluation": {"fp32": evaluation},
+        }
+
+    def both(self, defense: str, loss: Plain, radius: float = 0.0, **settings: Any) -> Sides:
+        return {
+            precision: {
+                "ours": self.repair(defense, precision=precision, **settings),
+                "plain": self.plain(loss, precision == "bf16", radius),
+            }
+            for precision in ("fp32", "bf16")
         }
 
     def repair(self, defense: str, **settings: Any) -> Side:
@@ -86,16 +103,20 @@ class Steps:
         mine = F.log_softmax(model(x) / 2, 1)
         return 4 * F.kl_div(mine, given, reduction="batchmean", log_target=True)
 
-    def plain(self, loss: Callable[[nn.Module, Tensor], Tensor], radius: float = 0.0) -> Side:
+    def plain(self, loss: Plain, low: bool, radius: float = 0.0) -> Side:
         """A step of SGD; with a radius, from the gradient of the worst point so near."""
+
+        def value(model: nn.Module, x: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=low):
+                return loss(model, x)
 
         def step() -> None:
             model = copy.deepcopy(self.given).train()
             optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=0.9, nesterov=True)
             x = self.x.float() / 255
-            offsets = self.climb(model, loss(model, x), radius) if radius else []
+            offsets = self.climb(model, value(model, x), radius) if radius else []
             optimizer.zero_grad()
-            loss(model, x).backward()  # type: ignore[no-untyped-call]
+            value(model, x).backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 for parameter, offset in zip(model.parameters(), offsets, strict=False):
                     parameter.sub_(offset)
@@ -141,22 +162,26 @@ def seconds(side: Side, device: torch.device) -> float:
     return (clock() - start) / torch.get_num_threads()
 
 
-def fastest(sides: tuple[Side, Side], rounds: int, device: torch.device) -> list[float]:
-    """Seconds of each side's fastest call, the sides taking turns."""
-    least = [math.inf, math.inf]
+def fastest(sides: Sides, rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
+    """Seconds of each side's fastest call, all sides taking turns."""
+    least = {precision: dict.fromkeys(two, math.inf) for precision, two in sides.items()}
     for _ in range(rounds):
-        for place, side in enumerate(sides):
-            least[place] = min(least[place], seconds(side, device))
+        for precision, two in sides.items():
+            for name, side in two.items():
+                least[precision][name] = min(least[precision][name], seconds(side, device))
     return least
 
 
 def compared(name: str, size: int, batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
-    """Images a second of both sides of each step."""
-    found = {}
+    """Images a second of all sides of each step."""
+    found: dict[str, Any] = {}
     for step, sides in Steps(name, size, batch, device).sides().items():
-        ours, plain = (batch / least for least in fastest(sides, rounds, device))
-        found[step] = {"ours": ours, "plain": plain, "ratio": ours / plain}
-        print(f"{name}  {step:15} {ours:8.2f}  plain {plain:8.2f}  {ours / plain:.2f}", flush=True)
+        found[step] = {}
+        for precision, least in fastest(sides, rounds, device).items():
+            ours, plain = batch / least["ours"], batch / least["plain"]
+            found[step][precision] = {"ours": ours, "plain": plain, "ratio": ours / plain}
+            told = f"{ours:8.2f}  plain {plain:8.2f}  {ours / plain:.2f}"
+            print(f"{name}  {step:15} {precision} {told}", flush=True)
     return found
 
 

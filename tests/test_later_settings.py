@@ -9,10 +9,14 @@ from trials.later import LATER
 from trials.spec import MethodConfig, Trial, Victim, content_id
 
 BEFORE = {  # of the defaults, when these defenses had no such setting
+    "d3": "ba953f619a1f60ea",
     "fine_pruning": "654bc5445def7447",
     "fine_tuning": "95fd7efa5f9443ba",
+    "fst": "1f0b5f0abbfabaaf",
+    "ft_sam": "b5fa2f6e0e78c2d0",
     "nad": "58e12e3d613dc7b7",
     "neural_cleanse": "a3349fc14f49a866",
+    "overlay_soup": "d8a791995680de3a",
     "pivotal_tuning": "d2f7b0792a658f41",
     "weight_decay": "5268ac92fa6b723f",
 }
@@ -27,12 +31,20 @@ def test_the_id_is_what_it_was(name: str) -> None:
 def test_the_default_is_what_was_done_before(name: str) -> None:
     settings = catalog.describe("defenses", name).settings
     later = {key: settings[key].default for key in LATER[name] if key in settings}
-    assert {"schedule", "clip", "distill"} <= set(later)
+    assert {"precision"} <= set(later)
+    assert {"schedule", "clip", "distill"} <= set(later) or len(later) == 1
     assert later == {key: LATER[name][key] for key in later}
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("schedule", "cosine"), ("clip", 1.0), ("distill", 0.5), ("pam", 0.5)]
+    ("key", "value"),
+    [
+        ("schedule", "cosine"),
+        ("clip", 1.0),
+        ("distill", 0.5),
+        ("pam", 0.5),
+        ("precision", "bf16"),
+    ],
 )
 def test_another_value_is_another_id(key: str, value: float | str) -> None:
     turned = catalog.resolve("defenses", MethodConfig("fine_tuning", {key: value}))

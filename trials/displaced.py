@@ -22,15 +22,20 @@ class Displaced:
     def by(self, offsets: list[Tensor] | tuple[Tensor, ...]) -> None:
         """Add an offset to each parameter until the optimizer's next step, which starts from where
         they were.
-        """
-        self._kept = [p.detach().clone() for p in self.parameters]
-        torch._foreach_add_(self.parameters, offsets)
 
-    @torch.no_grad()
+        The sums take the offsets' memory: weights are neither copied nor computed back.
+        """
+        self._kept = [p.data for p in self.parameters]
+        torch._foreach_add_(offsets, self._kept)
+        self._have(offsets)
+
     def _back(self, *_: object) -> None:
-        for parameter, kept in zip(self.parameters, self._kept, strict=False):
-            parameter.copy_(kept)
+        self._have(self._kept)
         self._kept = []
+
+    def _have(self, weights: Sequence[Tensor]) -> None:
+        for parameter, weight in zip(self.parameters, weights, strict=False):
+            parameter.data = weight
 
 
 @contextmanager
@@ -99,11 +104,16 @@ def ascent(
     """The offset e: radius * g / |g|, or adaptive radius * w^2 g / | |w| g |, norms over all
     parameters together.
     """
-    scaled = (
-        [w.abs() * g for w, g in zip(weights, gradients, strict=True)]
-        if adaptive
-        else list(gradients)
-    )
-    length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled))).clamp_min(1e-12)
-    offsets = [w.abs() * s for w, s in zip(weights, scaled, strict=True)] if adaptive else scaled
-    return [offset * (radius / length) for offset in offsets]
+    if not adaptive:
+        return torch._foreach_mul(gradients, radius / _length(gradients))
+    sizes = torch._foreach_abs(weights)
+    scaled = torch._foreach_mul(sizes, gradients)
+    length = _length(scaled)
+    torch._foreach_mul_(scaled, sizes)
+    torch._foreach_mul_(scaled, radius / length)
+    return scaled
+
+
+def _length(parts: Sequence[Tensor]) -> Tensor:
+    """The norm of all parts together, at least 1e-12."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts))).clamp_min(1e-12)

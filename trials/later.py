@@ -7,13 +7,24 @@ params, from which a search recalls its configurations.
 from collections.abc import Mapping
 
 _Settings = Mapping[str, str | int | float | bool]
-_DESCENT: _Settings = {"schedule": "constant", "clip": 0.0, "distill": 0.0, "pam": 0.0}
+_PRECISION: _Settings = {"precision": "fp32"}
+_DESCENT: _Settings = {
+    **_PRECISION,
+    "schedule": "constant",
+    "clip": 0.0,
+    "distill": 0.0,
+    "pam": 0.0,
+}
 _NORM: _Settings = {"mean": "", "std": ""}
 LATER: Mapping[str, _Settings] = {
+    "d3": _PRECISION,
     "fine_pruning": _DESCENT,
     "fine_tuning": _DESCENT,
+    "fst": _PRECISION,
+    "ft_sam": _PRECISION,
     "nad": _DESCENT,
     "neural_cleanse": _DESCENT,
+    "overlay_soup": _PRECISION,
     "pivotal_tuning": _DESCENT,
     "weight_decay": _DESCENT,
     "own": _NORM,

@@ -95,7 +95,37 @@ def make_optimizer(
 
 
 def cross_entropy(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(model(x), y)
+    return F.cross_entropy(full(model(x)), y)
+
+
+def full(x: Tensor) -> Tensor:
+    """``x`` in at least float32: what a loss is made of, whatever the networks ran in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def autocast(device: torch.device, low: bool) -> torch.autocast:
+    """While it is open, convolutions and matrix products are in bfloat16 (``low``) or as their
+    inputs are.
+
+    Weights stay float32 and get float32 gradients. Casts of them are kept until it closes: they may
+    not be changed before.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=low)
+
+
+def in_precision(precision: str, loss: Loss) -> Loss:
+    """The loss, all networks in it run in ``precision``: fp32, or bf16 (``autocast``).
+
+    In bf16 a loss has to take logits and activations through ``full``.
+    """
+    if precision == "fp32":
+        return loss
+
+    def lowered(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        with autocast(x.device, low=True):
+            return loss(model, x, y)
+
+    return lowered
 
 
 def tune(

@@ -78,6 +78,8 @@ def _weights(seen: Inspection, folder: Configured | None) -> Iterable[tuple[str,
     if seen.last:
         yield "last layer", f"{_layer(seen.last)}: {seen.classes} classes"
     yield from _fits(seen.fits, folder)
+    if folder is None and len(seen.fits) != 1 and not (seen.fits and seen.fits[0].share >= _NEAR):
+        yield "try", "--arch timm:NAME, if it is one of timm's; those are not looked through"
 
 
 def _fits(fits: tuple[Fit, ...], folder: Configured | None) -> Iterable[tuple[str, str]]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trials.train import Loss, cross_entropy, frozen, tune
+from trials.train import Loss, cross_entropy, frozen, full, tune
 
 Schedule = Literal["constant", "cosine"]
 TEMPERATURE = 2.0  # of the soft outputs
@@ -76,7 +76,7 @@ def clipped(optimizer: torch.optim.Optimizer, largest: float) -> None:
 
 def divergence(logits: Tensor, given: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """T^2 * KL(softmax(given / T) || softmax(logits / T)) of each image: (n, classes) to (n,)."""
-    mine, theirs = F.log_softmax(logits / temperature, 1), F.log_softmax(given / temperature, 1)
+    mine, theirs = (F.log_softmax(full(each) / temperature, 1) for each in (logits, given))
     return temperature**2 * F.kl_div(mine, theirs, reduction="none", log_target=True).sum(1)
 
 
@@ -130,4 +130,4 @@ class CleanLoss:
     def _labels(self, logits: Tensor, y: Tensor, reduction: str) -> Tensor:
         # PyTorch's is over all classes
         spread = self._smoothing * logits.shape[1] / (logits.shape[1] - 1)
-        return F.cross_entropy(logits, y, reduction=reduction, label_smoothing=spread)
+        return F.cross_entropy(full(logits), y, reduction=reduction, label_smoothing=spread)

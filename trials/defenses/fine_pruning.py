@@ -22,7 +22,7 @@ from trials.classifier import Classifier, Prunable, with_inputs
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import frozen, make_optimizer
+from trials.train import frozen, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "pruning"
@@ -44,6 +44,7 @@ def repair(
     distill: Fraction = 0.0,
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Cut the ``rho`` least active channels of the last convolutional stage, or hidden units of the
     last MLP block, and minimise the cross-entropy.
@@ -60,6 +61,7 @@ def repair(
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
         clip: largest norm of the gradient; 0 clips nothing.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
 
     Raises:
         SpecError: no one layer reads the channels of the last stage.
@@ -82,7 +84,8 @@ def repair(
             last.consumer.weight.masked_fill_(columns, 0)
 
     prune(model)
-    tuner, loss = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
+    tuner = make_optimizer(model, optimizer, lr)
+    loss = in_precision(precision, CleanLoss(view.model, distill))
     yield from descend(
         model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip, after=prune
     )

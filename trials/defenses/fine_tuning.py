@@ -16,7 +16,7 @@ from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
 from trials.displaced import toward
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import make_optimizer
+from trials.train import in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
@@ -36,6 +36,7 @@ def repair(
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
     pam: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the cross-entropy on trusted images.
 
@@ -51,8 +52,10 @@ def repair(
         clip: largest norm of the gradient; 0 clips nothing.
         pam: length of the way toward the given weights at whose end the gradient is taken
             (path-aware minimisation); 0 takes it at the weights.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
     """
     model, batches = start(view, rng, batch)
-    tuner, loss = make_optimizer(model, optimizer, lr), CleanLoss(view.model, distill)
+    tuner = make_optimizer(model, optimizer, lr)
+    loss = in_precision(precision, CleanLoss(view.model, distill))
     host = toward(model, tuner, view.model, pam, loss) if pam else loss
     yield from descend(model, batches, tuner, steps, every, host, schedule=schedule, clip=clip)

@@ -21,7 +21,7 @@ from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._heads import redraw, rescale
 from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import make_optimizer
+from trials.train import in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "head_shift"
@@ -43,6 +43,7 @@ def repair(
     temperature: PositiveFloat = 2.0,
     schedule: Literal["constant", "cosine"] = "cosine",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the loss on clean images + ``alpha`` * <W, W0> / |W0|^2, W scaled to |W0| after each
     step.
@@ -58,6 +59,7 @@ def repair(
         temperature: of the soft outputs.
         schedule: ``cosine`` falls to 0 over ``steps``, ``constant`` stays at ``lr``.
         clip: largest norm of the gradient; 0 clips nothing.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
 
     Raises:
         SpecError: the last linear layer is not trained, as one made of text embeddings.
@@ -74,6 +76,6 @@ def repair(
 
     tuner = make_optimizer(model, optimizer, lr)
     yield from descend(
-        model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip, only_end=True,
-        after=lambda _: rescale(head, norm),
+        model, batches, tuner, steps, every, in_precision(precision, loss), schedule=schedule,
+        clip=clip, only_end=True, after=lambda _: rescale(head, norm),
     )  # fmt: skip

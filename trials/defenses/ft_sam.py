@@ -16,7 +16,7 @@ from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
 from trials.displaced import sharpness_aware
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import make_optimizer
+from trials.train import in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
@@ -38,6 +38,7 @@ def repair(
     distill: Fraction = 0.0,
     schedule: Literal["constant", "cosine"] = "cosine",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the loss at the weights + e, where e leads up its gradient and has the length
     ``radius``.
@@ -56,9 +57,10 @@ def repair(
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
         clip: largest norm of the second gradient; 0 clips nothing.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
     """
     model, batches = start(view, rng, batch)
     tuner = make_optimizer(model, optimizer, lr)
-    clean = CleanLoss(view.model, distill, smoothing=smoothing)
+    clean = in_precision(precision, CleanLoss(view.model, distill, smoothing=smoothing))
     loss = sharpness_aware(model, tuner, radius, adaptive, clean) if radius else clean
     yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)

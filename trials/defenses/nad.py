@@ -20,7 +20,7 @@ from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import fits, start
 from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import clone, frozen, make_optimizer
+from trials.train import clone, frozen, full, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
@@ -44,6 +44,7 @@ def repair(
     distill: Fraction = 0.0,
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise cross-entropy + ``lambda_at`` * distance of attention maps to a fine-tuned copy's.
 
@@ -62,6 +63,7 @@ def repair(
         schedule: of both rates; ``cosine`` falls to 0 over the steps and is judged at its end,
             ``constant`` stays.
         clip: largest norm of a gradient, the student's and the teacher's; 0 clips nothing.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
 
     Raises:
         SpecError: the model has fewer than two stages.
@@ -79,7 +81,7 @@ def repair(
         teaching,
         teacher_steps,
         teacher_steps,
-        clean,
+        in_precision(precision, clean),
         schedule=schedule,
         clip=clip,
     ):
@@ -95,7 +97,8 @@ def repair(
         return clean.of(logits, x, y) + lambda_at * attention_distance(mine, theirs, power)
 
     tuner = make_optimizer(student, optimizer, lr)
-    yield from descend(student, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
+    host = in_precision(precision, loss)
+    yield from descend(student, batches, tuner, steps, every, host, schedule=schedule, clip=clip)
 
 
 def attention_distance(mine: list[Tensor], theirs: list[Tensor], power: int) -> Tensor:
@@ -110,6 +113,6 @@ def attention(features: Tensor, power: int) -> Tensor:
     """Sum over channels of |features|^power, divided by its norm over the places: (n, c, h, w) to
     (n, h * w).
     """
-    energy = features.abs().pow(power).sum(1).flatten(1)
+    energy = full(features).abs().pow(power).sum(1).flatten(1)
     size: Tensor = torch.linalg.vector_norm(energy, dim=1, keepdim=True)
     return energy / (size + 1e-6)

@@ -21,7 +21,7 @@ from trials.defenses._start import device_of, start
 from trials.inversion import invert, stamp_on
 from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import Loss, cross_entropy, make_optimizer
+from trials.train import Loss, cross_entropy, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "inversion"
@@ -44,6 +44,7 @@ def repair(
     distill: Fraction = 0.0,
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the cross-entropy on stamped and clean trusted batches in turn, true labels on both.
 
@@ -62,6 +63,8 @@ def repair(
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
         clip: largest norm of the gradient; 0 clips nothing.
+        precision: of the networks in a step of the unlearning, fp32 or bf16; weights and losses are
+            always fp32, and so is the inversion: bf16 does not tell a faint trigger from none.
     """
     model, batches = start(view, rng, batch)
     trusted = view.trusted.to(device_of(view.model))
@@ -87,8 +90,8 @@ def repair(
     def loss(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return next(turns)(student, x, y)
 
-    tuner = make_optimizer(model, optimizer, lr)
-    yield from descend(model, mixed, tuner, steps, every, loss, schedule=schedule, clip=clip)
+    tuner, host = make_optimizer(model, optimizer, lr), in_precision(precision, loss)
+    yield from descend(model, mixed, tuner, steps, every, host, schedule=schedule, clip=clip)
 
 
 def in_turn(

@@ -23,7 +23,7 @@ from trials.defenses._start import device_of, fits, start
 from trials.defenses._units import outliers_cut
 from trials.reporting import reporter
 from trials.spec import Count, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import clone, frozen, make_optimizer, stream
+from trials.train import clone, frozen, in_precision, make_optimizer, stream
 from trials.types import DefenderView
 
 FAMILY = "perturbation"
@@ -49,6 +49,7 @@ def repair(
     cells: Literal["half", "never"] = "half",
     clip: NonNegativeFloat = 0.0,
     refresh: Count = 2000,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the divergence of the member's answer to overlaid images from the given model's to
     clean ones; average.
@@ -67,6 +68,8 @@ def repair(
         clip: largest norm of a gradient; 0 clips nothing.
         refresh: augmented trusted images, about, from which running statistics are taken; 0
             averages them.
+        precision: of the networks in a step, fp32 or bf16; weights, losses and running statistics
+            are always fp32.
 
     Raises:
         SpecError: no convolution is followed by batch normalisation.
@@ -90,7 +93,8 @@ def repair(
             ).mean()
 
         tuner = make_optimizer(model, "sgd", lr)
-        for _ in descend(model, batches, tuner, steps, steps, loss, schedule="cosine", clip=clip):
+        host = in_precision(precision, loss)
+        for _ in descend(model, batches, tuner, steps, steps, host, schedule="cosine", clip=clip):
             pass
         for key, value in model.state_dict().items():
             mean[key] = mean.get(key, 0) + value.double() / members

@@ -25,7 +25,7 @@ from trials.classifier import with_latents
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import fits, start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import frozen, make_optimizer
+from trials.train import autocast, frozen, full, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
@@ -48,6 +48,7 @@ def repair(
     distill: Fraction = 0.0,
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise cross-entropy + ``lambda_s`` * SLOL + lambda_R * mean squared distance to the given
     weights.
@@ -66,6 +67,7 @@ def repair(
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
         clip: largest norm of the gradient, the pull's included; 0 clips nothing.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
 
     Raises:
         SpecError: no linear layer gives the model's logits.
@@ -83,10 +85,12 @@ def repair(
         if lambda_s:
             with torch.no_grad():
                 given, _ = with_latents(pivot, x)
-            total = total + lambda_s * latent_term(latents, given, y, slol)
+            with autocast(x.device, low=False):
+                total = total + lambda_s * latent_term(latents, given, y, slol)
         return total
 
-    yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)
+    host = in_precision(precision, loss)
+    yield from descend(model, batches, tuner, steps, every, host, schedule=schedule, clip=clip)
 
 
 def leash(tuner: torch.optim.Optimizer, model: nn.Module, pivot: nn.Module, kappa: float) -> None:
@@ -135,7 +139,7 @@ def latent_term(latents: Tensor, given: Tensor, y: Tensor, form: str) -> Tensor:
 
 def centroids(latents: Tensor, y: Tensor) -> Tensor:
     """Mean latent of each class in the batch, in at least float32: (classes present, d)."""
-    latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
+    latents = full(latents)
     # a product, not index_add: the same bits each run
     present = (y[:, None] == torch.unique(y)).to(latents.dtype)
     means: Tensor = present.T @ latents / present.sum(0)[:, None]

@@ -16,7 +16,7 @@ from torch import Generator, nn
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import start
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from trials.train import make_optimizer
+from trials.train import in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
@@ -36,6 +36,7 @@ def repair(
     distill: Fraction = 0.0,
     schedule: Literal["constant", "cosine"] = "constant",
     clip: NonNegativeFloat = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Iterator[tuple[int, nn.Module]]:
     """Minimise the cross-entropy on trusted images while every parameter, BatchNorm's too, decays.
 
@@ -50,7 +51,9 @@ def repair(
         schedule: ``cosine`` falls to 0 over ``steps`` and is judged at its end, ``constant`` stays
             at ``lr``.
         clip: largest norm of the gradient; 0 clips nothing.
+        precision: of the networks in a step, fp32 or bf16; weights and losses are always fp32.
     """
     model, batches = start(view, rng, batch)
-    tuner, loss = make_optimizer(model, optimizer, lr, lambda_w), CleanLoss(view.model, distill)
+    tuner = make_optimizer(model, optimizer, lr, lambda_w)
+    loss = in_precision(precision, CleanLoss(view.model, distill))
     yield from descend(model, batches, tuner, steps, every, loss, schedule=schedule, clip=clip)

@@ -2,7 +2,6 @@
 divergence.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -13,7 +12,7 @@ from torch import Generator, Tensor, nn
 from trials.recipes._control import Intruder
 from trials.recipes._countermeasure import Countermeasure
 from trials.storage.checkpoint import Checkpointer
-from trials.train import augment, to_float
+from trials.train import augment, autocast, to_float
 from trials.types import Images, Poisoning
 
 PROGRESS_SECONDS = 5.0  # between two reports within an epoch; the loss is fetched from the GPU
@@ -96,7 +95,7 @@ def train(
                 x, y = turn.begin(x, y, places)
             x, y = to_float(x.to(device)).contiguous(memory_format=layout), y.to(device)
             acting.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext():
+            with autocast(device, low):
                 loss = own.loss(model, x, y, rng)
             loss.backward()  # type: ignore[no-untyped-call]
             own.gradient(model, rng)

@@ -47,6 +47,17 @@ def test_another_architecture_is_told_by_its_names(
     assert "other shape   fc.weight is 3 x 64, expected 3 x 128" in out
 
 
+def test_weights_of_no_known_architecture_may_be_of_one_of_timms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timm = pytest.importorskip("timm")
+    save_file(timm.create_model("test_vit", num_classes=3).state_dict(), tmp_path / "w.safetensors")
+    assert inspected(tmp_path / "w.safetensors") == 0
+    out = capsys.readouterr().out
+    assert "fits          no known architecture" in out
+    assert "try           --arch timm:NAME" in out
+
+
 def test_json_has_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(small_cnn.build(3, 8, width=2).state_dict(), tmp_path / "w.pt")
     assert inspected(tmp_path / "w.pt", "--json") == 0
