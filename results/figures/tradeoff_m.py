@@ -36,7 +36,7 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
     chart = go.Figure(
         layout=layout(xaxis=asr_axis(f"ASR of {escaped(attack)} (%)"), yaxis=cda_axis(), height=440)
     )
-    groups: dict[int, list[tuple[Point, ...]]] = defaultdict(list)
+    groups: dict[int, list[Sequence[Point]]] = defaultdict(list)
     floors = []
     for r in _of(records, attack, defense):
         curve = curve_of(r)
@@ -90,7 +90,7 @@ def _of(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
     return [r for r in found if not r.trial.game.params.get("stop_at")] or found
 
 
-def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list[go.Scatter]:
+def _traces(curves: Sequence[Sequence[Point]], label: str, look: Look) -> list[go.Scatter]:
     """The mean over victims at the steps that all recorded, and a shade of one SD."""
     mean = mean_curve(curves)
     several = len(curves) > 1

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum
-from operator import itemgetter
+from operator import add, itemgetter
 from typing import NamedTuple
 
 from results.selection.reconstructed import RECONSTRUCTED, counts
@@ -25,6 +25,7 @@ from results.selection.rules import (
     seen_by,
 )
 from results.stats.intervals import mean_sd
+from trials.curve import Curve, curve_from
 from trials.spec import MethodConfig, Point, Record, Trial, Victim, content_id
 
 
@@ -47,7 +48,7 @@ class Configuration:
     method: MethodConfig
     records: tuple[Record, ...]  # finished ones, one a seed
     # mean over seeds, at the steps that all of them recorded; () if none finished
-    curve: tuple[Point, ...]
+    curve: Sequence[Point]
     point: Point | None  # what the rule takes from the curve
     delta: float
     rule: str
@@ -198,14 +199,51 @@ def _configuration(
     )
 
 
-def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
+def mean_curve(curves: Sequence[Sequence[Point]]) -> Sequence[Point]:
     """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed
     out.
     """
+    columns = _as_columns(curves)
+    if columns:
+        return _mean_of_columns(columns)
     by_step = [_by_step(c) for c in curves]
     common = sorted(set.intersection(*map(set, by_step)))
     rows = (list(map(itemgetter(step), by_step)) for step in common)
     return tuple(map(_mean_point, rows))
+
+
+def _as_columns(curves: Sequence[Sequence[Point]]) -> list[Curve]:
+    """The curves, where they are columns with the same steps and names; else none."""
+    found = [c for c in curves if isinstance(c, Curve)]
+    alike = len(found) == len(curves) and len({c.names for c in found}) == 1
+    alike = alike and found[0].names is not None
+    return found if alike and all(c.steps == found[0].steps for c in found) else []
+
+
+def _mean_of_columns(curves: Sequence[Curve]) -> Curve:
+    """Of curves with the same steps and names."""
+    names = curves[0].names or ()
+    seen = ("val_cda",) if "val_cda" in names else ()
+    besides = {}
+    for name in (*seen, *_averaged(names)):
+        besides[name] = _means([c.besides(name) for c in curves])
+    return curve_from(
+        curves[0].steps,
+        _means([c.cdas for c in curves]),
+        _means([c.asrs for c in curves]),
+        _means([c.seconds for c in curves]),
+        besides,
+    )
+
+
+def _means(columns: Sequence[Sequence[float]]) -> Sequence[float]:
+    """Of columns of the same length, entry by entry."""
+    if len(columns) == 1:
+        return columns[0]
+    if len(columns) == 2:  # whose sum is rounded once, as that of fsum is
+        return [total / 2 for total in map(add, *columns)]
+    number = len(columns)
+    return [total / number for total in map(fsum, zip(*columns, strict=True))]
 
 
 def _by_step(curve: Sequence[Point]) -> dict[int, Point]:

@@ -134,15 +134,15 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
         return query if game is None else query.where(trials.c.game == game)
 
     order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
-    curve = _POINTS.where(curves.c.trial_id == trials.c.id).order_by(
-        curves.c.trial_id, curves.c.step
-    )
-    score = _SCORES.where(scores.c.trial_id == trials.c.id)
+    # a join would have to sort all points; with this SQLite reads them as they lie
+    wanted = chosen(select(trials.c.id))
+    curve = _POINTS.where(curves.c.trial_id.in_(wanted)).order_by(curves.c.trial_id, curves.c.step)
+    score = _SCORES.where(scores.c.trial_id.in_(wanted))
     reader, metrics = Reader(), dict[str, dict[str, float]]()
     with uncollected():
-        with _rows(connection, chosen(curve)) as rows:
+        with _rows(connection, curve) as rows:
             points = reader.points(rows)
-        with _rows(connection, chosen(score)) as rows:
+        with _rows(connection, score) as rows:
             for name, value, trial_id in rows:
                 metrics.setdefault(trial_id, {})[sys.intern(name)] = value
         with _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id)) as rows:

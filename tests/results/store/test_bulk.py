@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from results.store import Store
-from results.store.bulk import Measured
+from trials.curve import Measured
 from trials.json_forms import to_json
 from trials.spec import Filtering, MethodConfig, Point, Record, SpecError, canonical
 
