@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 
 from results.figures._attacks import faded, ranked_looks
 from results.figures._style import Look, asr_axis, cda_axis, escaped, layout
-from results.selection.configurations import mean_curve, of_game
+from results.selection.configurations import of_game
 from results.selection.grouping import attack_name, budget
+from results.selection.mean_curves import mean_curve
 from results.selection.rules import curve_of, delta_of
 from results.selection.winners import REPAIRED
 from trials.spec import Point, Record

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from results.report.recommendation import of_given
+from results.selection.configurations import of_game
 from results.selection.copies import doubts
 from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
@@ -81,7 +82,8 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
             "far it is)."
         )
     tops = {id(w) for w in overall(found)}
-    said = {id(w): doubts(records, w.trial, w.delta) for w in found}
+    copies = of_game(records, "self_poison")
+    said = {id(w): doubts(copies, w.trial, w.delta) for w in found}
     if as_json:
         told = [
             {**_winner(w), "overall": id(w) in tops, "copies_doubted": said[id(w)]} for w in found

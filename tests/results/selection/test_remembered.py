@@ -4,7 +4,8 @@ from statistics import fmean
 
 import synthetic
 
-from results.selection.configurations import configurations, mean_curve
+from results.selection.configurations import configurations
+from results.selection.mean_curves import mean_curve
 from results.selection.remembered import once, remembering
 from results.selection.rules import RULES
 from results.selection.winners import winners
