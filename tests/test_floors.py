@@ -21,6 +21,7 @@ ZERO = {
     "trials.catalog.methods",
     "trials.catalog.resolving",
     "trials.catalog.signatures",
+    "trials.curve",
     "trials.dependencies",
     "trials.image_tables",
     "trials.json_forms",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from trials.curve import Curve
 from trials.spec import Filtering, MethodConfig, Point, Record, Trial, Victim
 
 # Fields that stored JSON knows under the name of an earlier version, so that every version reads
@@ -25,7 +26,7 @@ def to_json(value: Any) -> Any:
         return {_STORED_AS.get(name, name): to_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {k: to_json(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list, Curve)):
         return [to_json(v) for v in value]
     return value
 

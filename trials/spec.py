@@ -7,7 +7,7 @@ nor ray.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -235,7 +235,7 @@ class Record:
     trial: Trial
     status: Status
     metrics: Mapping[str, float] = field(default_factory=dict)
-    curve: tuple[Point, ...] = ()
+    curve: Sequence[Point] = ()
     error: str | None = None  # the traceback of a failed trial
     seconds: float = 0.0
     provenance: Mapping[str, str] = field(default_factory=dict)

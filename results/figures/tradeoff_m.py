@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 
 from results.figures._attacks import faded, ranked_looks
 from results.figures._style import Look, asr_axis, cda_axis, escaped, layout
-from results.selection.configurations import mean_curve, of_game
+from results.selection.configurations import of_game
 from results.selection.grouping import attack_name, budget
+from results.selection.mean_curves import mean_curve
 from results.selection.rules import curve_of, delta_of
 from results.selection.winners import REPAIRED
 from trials.spec import Point, Record
@@ -36,7 +37,7 @@ def figure(records: Sequence[Record], /, *, attack: str, defense: str) -> go.Fig
     chart = go.Figure(
         layout=layout(xaxis=asr_axis(f"ASR of {escaped(attack)} (%)"), yaxis=cda_axis(), height=440)
     )
-    groups: dict[int, list[tuple[Point, ...]]] = defaultdict(list)
+    groups: dict[int, list[Sequence[Point]]] = defaultdict(list)
     floors = []
     for r in _of(records, attack, defense):
         curve = curve_of(r)
@@ -90,7 +91,7 @@ def _of(records: Sequence[Record], attack: str, defense: str) -> list[Record]:
     return [r for r in found if not r.trial.game.params.get("stop_at")] or found
 
 
-def _traces(curves: Sequence[tuple[Point, ...]], label: str, look: Look) -> list[go.Scatter]:
+def _traces(curves: Sequence[Sequence[Point]], label: str, look: Look) -> list[go.Scatter]:
     """The mean over victims at the steps that all recorded, and a shade of one SD."""
     mean = mean_curve(curves)
     several = len(curves) > 1

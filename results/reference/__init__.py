@@ -6,17 +6,20 @@ percent). They are references, not targets: the authors' preliminary code fed po
 network without normalisation.
 """
 
+import csv
+import io
+from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 
-import pandas as pd
 
-
-def load(name: str) -> pd.DataFrame:
-    """One reference file by its name without ``.csv``; every cell as text, as printed, empty where
-    there is none.
+@cache
+def load(name: str) -> tuple[Mapping[str, str], ...]:
+    """The rows of one reference file by its name without ``.csv``; every cell as text, as printed,
+    empty where there is none.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
-    with (resources.files(__name__) / f"{name}.csv").open(encoding="utf-8") as stream:
-        return pd.read_csv(stream, dtype=str, keep_default_na=False)
+    text = (resources.files(__name__) / f"{name}.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(io.StringIO(text)))

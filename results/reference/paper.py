@@ -50,7 +50,7 @@ def optimum(defense: str, dataset: str) -> dict[str, str]:
     if dataset not in _COLUMNS:
         return {}
     found = {}
-    for row in load("table5_defense_hparams").to_dict("records"):
+    for row in load("table5_defense_hparams"):
         if row["defense"] != defense:
             continue
         name, text = str(row["parameter"]), str(row[_COLUMNS[dataset]])
@@ -70,7 +70,7 @@ def attacked(victim: Victim) -> Attacked | None:
     name, m, boost = "none", 0, 0
     for a in victim.attacks:
         name, m, boost = a.name, int(a.params.get("m", 0)), int(a.params.get("boost", 1))
-    for row in load("table2_attacks").to_dict("records"):
+    for row in load("table2_attacks"):
         same = (row["dataset"], row["attack"], int(row["m_poisoned"]), int(row["boost_b"]))
         if same == (benchmark, name, m, boost):
             cda, asr, rho = (float(row[k]) for k in ("cda", "asr", "detectability_auc_cti"))
@@ -85,7 +85,7 @@ def left(victim: Victim, defense: str, trusted: float) -> float | None:
     if not victim.attacks or attacked(victim) is None:
         return None
     asked = (_benchmark_of(victim), victim.attacks[0].name, defense, round(100 * trusted, 6))
-    for row in load("table3_repair_asr").to_dict("records"):
+    for row in load("table3_repair_asr"):
         if (row["dataset"], row["attack"], row["defense"], float(row["r_percent"])) == asked:
             return float(row["remaining_asr"])
     return None
@@ -99,7 +99,7 @@ def along_budget(victim: Victim) -> tuple[Attacked, ...]:
     if benchmark is None or len(victim.attacks) != 1:
         return ()
     seen: dict[int, dict[str, float]] = {}
-    for row in load("prose_and_figure_values").to_dict("records"):
+    for row in load("prose_and_figure_values"):
         m = row["condition"].removeprefix("m=")
         ours = (benchmark, victim.attacks[0].name) == (row["dataset"], row["attack"])
         if row["where"].startswith("Fig5") and ours and m.isdigit():

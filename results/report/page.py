@@ -23,7 +23,7 @@ from results.report.recommendation import Answer, answer
 from results.report.sections import sections
 from results.report.targeted import targeted_section
 from results.report.verdicts import Applied, headline, notes, verdict_of
-from results.selection.configurations import of_game, tasks
+from results.selection.configurations import Distinct, of_game, tasks
 from results.selection.labels import task_names
 from results.selection.remembered import remembering
 from results.selection.rules import DEFAULT_RULE, find_rule
@@ -78,7 +78,7 @@ def _rendered(
     records: Sequence[Record], title: str, rule: str, generated: str, applied: Applied | None
 ) -> str:
     games = {r.trial.game.name for r in records}
-    records = of_game(records, *games)
+    records = Distinct(of_game(records, *games))
     names = task_names(records, "tuning")
     found = winners(records, rule)
     tuned = tasks(records)

@@ -52,7 +52,7 @@ def answer(
     w = applied.winner if applied else best(winners)
     if w is None:
         return None
-    records = list(records)
+    records = records if isinstance(records, list) else list(records)  # with its index, if any
     told, real = confirmed(w, records), frozen(w, records)
     seen = told or w
     left = left_alone(w, seen)

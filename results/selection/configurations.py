@@ -7,16 +7,13 @@ self-poisoning.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from math import fsum
-from operator import itemgetter
 from typing import NamedTuple
 
+from results.selection.mean_curves import mean_curve
 from results.selection.reconstructed import RECONSTRUCTED, counts
 from results.selection.remembered import once
 from results.selection.rules import (
     DEFAULT_RULE,
-    OF_ATTACK,
     OWN_RULE,
     curve_of,
     delta_of,
@@ -47,7 +44,7 @@ class Configuration:
     method: MethodConfig
     records: tuple[Record, ...]  # finished ones, one a seed
     # mean over seeds, at the steps that all of them recorded; () if none finished
-    curve: tuple[Point, ...]
+    curve: Sequence[Point]
     point: Point | None  # what the rule takes from the curve
     delta: float
     rule: str
@@ -121,8 +118,22 @@ class Tasks:
         return self._known[key][0]
 
 
+class Distinct(list[Record]):
+    """Records of which no two are of one trial, so that those of a game are found at once."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        super().__init__(records)
+        self.by_game: dict[str, list[Record]] = defaultdict(list)
+        for record in self:
+            self.by_game[record.trial.game.name].append(record)
+
+
 def of_game(records: Iterable[Record], *games: str) -> list[Record]:
     """Records of these games, each trial once: of a repeated trial the last record counts."""
+    if isinstance(records, Distinct) and len(games) == 1:
+        return list(records.by_game.get(games[0], ()))
+    if isinstance(records, Distinct):
+        return [r for r in records if r.trial.game.name in games]
     return list({r.trial.id: r for r in records if r.trial.game.name in games}.values())
 
 
@@ -136,7 +147,7 @@ def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask
     task_in = Tasks()
     for record in of_game(records, game):
         groups[task_in(record.trial)].append(record)
-    return dict(sorted(groups.items()))
+    return {task: Distinct(group) for task, group in sorted(groups.items())}
 
 
 def configurations(
@@ -196,42 +207,6 @@ def _configuration(
         failed=sum(r.status == "failed" for r in group),
         pruned=sum(r.status == "pruned" for r in group),
     )
-
-
-def mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[Point, ...]:
-    """Mean over seeds at the steps that every seed recorded, so that no step's mean leaves a seed
-    out.
-    """
-    by_step = [_by_step(c) for c in curves]
-    common = sorted(set.intersection(*map(set, by_step)))
-    rows = (list(map(itemgetter(step), by_step)) for step in common)
-    return tuple(map(_mean_point, rows))
-
-
-def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
-    return {p.step: p for p in curve}
-
-
-def _mean_point(row: Sequence[Point]) -> Point:
-    """Of points at one step."""
-    step, number = row[0].step, len(row)
-
-    def mean(values: Iterable[float]) -> float:
-        return fsum(values) / number  # what fmean does, without its look at what it was given
-
-    extra = {}
-    if all("val_cda" in p.extra for p in row):
-        extra["val_cda"] = mean([p.extra["val_cda"] for p in row])
-    for name in _averaged(tuple(row[0].extra)):
-        extra[name] = mean([p.extra[name] for p in row])
-    seconds = mean([p.seconds for p in row])
-    return Point(step, mean([p.cda for p in row]), mean([p.asr for p in row]), seconds, extra)
-
-
-@lru_cache
-def _averaged(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of a point's measurements that a configuration's curve has too."""
-    return tuple(k for k in names if k.startswith(OF_ATTACK) or k == RECONSTRUCTED)
 
 
 def least(records: Sequence[Record], metric: str) -> int | None:

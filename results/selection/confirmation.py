@@ -148,6 +148,7 @@ def pooled(group: Sequence[HeldOutResult]) -> HeldOutResult:
 
 
 def _of(winner: Winner, records: Iterable[Record], game: str) -> list[Record]:
+    method = winner.method.identity()
     return [
         r
         for r in of_game(records, game)
@@ -155,7 +156,8 @@ def _of(winner: Winner, records: Iterable[Record], game: str) -> list[Record]:
         and r.curve
         and r.trial.trusted == winner.trusted
         and r.trial.method is not None
-        and r.trial.method.identity() == winner.method.identity()
+        and r.trial.method.name == winner.method.name
+        and r.trial.method.identity() == method
     ]
 
 

@@ -48,12 +48,18 @@ def known(scheme: str, kinds: frozenset[str]) -> tuple[Known, ...]:
     """The pairs that come with the package, of copies poisoned by ``scheme`` that carried these
     kinds of trigger: the worst of more kinds is a larger number.
     """
-    frame = load(PAIRS)
-    alike = frame["kinds"] == "+".join(sorted(kinds))
-    some = frame[alike & (frame["scheme"] == scheme) & (frame["family"] != "control")]
-    columns = (some[c] for c in ("victim", "scheme", "family"))
-    etas = (some[c].astype(float) for c in ("eta_copy_worst", "eta_real"))
-    return tuple(Known(*row) for row in zip(*columns, *etas, strict=True))
+    carried = "+".join(sorted(kinds))
+    return tuple(
+        Known(
+            victim=row["victim"],
+            scheme=scheme,
+            family=row["family"],
+            eta_copy=float(row["eta_copy_worst"]),
+            eta_real=float(row["eta_real"]),
+        )
+        for row in load(PAIRS)
+        if (row["kinds"], row["scheme"]) == (carried, scheme) and row["family"] != "control"
+    )
 
 
 def alike(

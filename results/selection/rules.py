@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import neg
 from statistics import fmean
 
 from results.selection.reconstructed import counts, left_of
 from trials.catalog import unknown
+from trials.curve import Curve
 from trials.spec import Point, Record, SpecError
 
 DEFAULT_RULE = "worst_kind_within_delta"
@@ -36,6 +38,10 @@ class Pick:
 
 def min_asr_within_delta(curve: Sequence[Point], delta: float) -> Point:
     """Lowest ASR among points with CDA >= CDA at step 0 - Δ; ties: higher CDA, then fewer steps."""
+    if isinstance(curve, Curve):  # no point is made but the one taken
+        floor = curve.cdas[0] - delta - SLACK
+        rows = zip(curve.asrs, map(neg, curve.cdas), curve.steps, range(len(curve)), strict=True)
+        return curve[min(row for row in rows if -row[1] >= floor)[-1]]
     allowed = [p for p in curve if p.cda >= curve[0].cda - delta - SLACK]
     return min(allowed, key=lambda p: (p.asr, -p.cda, p.step))
 
@@ -97,7 +103,7 @@ def _kinds(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def seen_by(
     rule: str, curve: Sequence[Point], game: str, records: Sequence[Record] = ()
-) -> tuple[Point, ...]:
+) -> Sequence[Point]:
     """The curve as a rule reads it: on copies of several kinds of trigger, the worst kind's ASR, or
     the mean over kinds, is each point's; ``min_asr_within_delta`` takes the mean over copies.
     ``reconstructed_within_delta`` takes what is left of the trigger reconstructed from the model,
@@ -111,9 +117,13 @@ def seen_by(
     """
     made_of = _OF_KINDS.get(rule)
     if made_of is None or game not in _ON_COPIES:
-        return tuple(curve)
+        return curve
     if rule == OWN_RULE and counts(records):
         return tuple(replace(p, asr=left_of(p, p.asr)) for p in curve)
+    names = curve.names if isinstance(curve, Curve) else None
+    if isinstance(curve, Curve) and names is not None:
+        kinds = [curve.besides(name) for name, _ in _kinds(names)]
+        return curve.with_asrs(list(map(made_of, zip(*kinds, strict=True)))) if kinds else curve
     known = ((p, kinds_of(p)) for p in curve)
     return tuple(
         Point(p.step, p.cda, made_of(k.values()), p.seconds, p.extra) if k else p for p, k in known
@@ -132,14 +142,16 @@ def delta_of(record: Record) -> float:
     return float(record.trial.game.params.get("delta", DELTA))
 
 
-def curve_of(record: Record) -> tuple[Point, ...]:
+def curve_of(record: Record) -> Sequence[Point]:
     """The curve in step order, from step 0; a start that is only in the metrics is put in front.
 
     Raises:
         ValueError: a measurement is not finite; such a curve would win or lose by accident.
     """
-    curve = tuple(sorted(record.curve, key=lambda p: p.step))
     start = record.metrics
+    if isinstance(record.curve, Curve) and (record.curve.steps[0] == 0 or "cda0" not in start):
+        return record.curve  # in order, and finite
+    curve = tuple(sorted(record.curve, key=lambda p: p.step))
     if curve and curve[0].step > 0 and "cda0" in start and "asr0" in start:
         extra = {"val_cda": start["val_cda0"]} if "val_cda0" in start else {}
         curve = (Point(0, start["cda0"], start["asr0"], extra=extra), *curve)

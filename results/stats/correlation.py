@@ -126,5 +126,5 @@ def _chance(
     else:
         orders = (rng.permutation(len(a)) for _ in range(draws))
         scale = np.sqrt((x**2).sum() * (y**2).sum())
-        drawn = np.array([(x * y[np.ix_(o, o)]).sum() for o in orders]) / scale
+        drawn = np.array([(x * y[o[:, None], o]).sum() for o in orders]) / scale
     return float(((drawn >= whole - 1e-12).sum() + 1) / (draws + 1))

@@ -9,8 +9,6 @@ from itertools import chain
 from statistics import NormalDist, fmean, stdev
 from typing import Any, NamedTuple
 
-import numpy as np
-
 
 class Interval(NamedTuple):
     """Both ends, fractions."""
@@ -73,6 +71,8 @@ def clustered(
     Raises:
         ValueError: no clusters, an empty one, or a value outside [0, 1].
     """
+    import numpy as np  # noqa: PLC0415  (which every command would load)
+
     hits = np.array([math.fsum(cluster) for cluster in clusters], dtype=float)
     sizes = np.array([len(cluster) for cluster in clusters], dtype=float)
     if not len(sizes) or not sizes.all():
@@ -122,6 +122,8 @@ def bootstrap(
     Raises:
         ValueError: no values, one that is not finite, or ``level`` is not in (0, 1).
     """
+    import numpy as np  # noqa: PLC0415
+
     _finite(values)
     tail = (1 - _level(level)) / 2
     data = np.asarray(values, dtype=float)

@@ -9,11 +9,11 @@ import gc
 import json
 import re
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from operator import ge, le
+from itertools import chain, groupby
+from operator import ge, itemgetter, le
 from typing import Any, TypeVar
 
 from results.store.rows import damaged
@@ -26,6 +26,7 @@ from results.store.validation import (
     configs_of,
     configs_of_victim,
 )
+from trials.curve import GrowingColumns, Places, joined, part_of
 from trials.json_forms import method_config_from_json, trial_from_json, victim_from_json
 from trials.spec import KIND_OF, MethodConfig, Point, Record, Role, Trial, Victim
 
@@ -50,44 +51,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class Measured(Mapping[str, float]):
-    """Named numbers, as a dict of them, in a quarter of the memory.
-
-    Args:
-        places: of the names, which many share.
-        values: of many.
-        start: of one's own in ``values``.
-    """
-
-    __slots__ = ("_places", "_start", "_values")
-
-    def __init__(self, places: Mapping[str, int], values: "array[float]", start: int) -> None:
-        self._places, self._values, self._start = places, values, start
-
-    def __reduce__(self) -> tuple[type, tuple[dict[str, float]]]:
-        return dict, (dict(self),)
-
-    def __getitem__(self, name: str) -> float:
-        return self._values[self._start + self._places[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._places
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As of a dict."""
-        place = self._places.get(name)
-        return default if place is None else self._values[self._start + place]
-
-    def __repr__(self) -> str:
-        return f"Measured({dict(self)})"
-
-
 class Reader:
     """Makes records; use one for all rows of a query."""
 
@@ -95,31 +58,42 @@ class Reader:
         self._configs: dict[tuple[str, str], MethodConfig] = {}
         self._victims: dict[str, Victim] = {}
         self._provenance: dict[str | None, Mapping[str, str]] = {}
-        self._names: dict[tuple[str, ...], tuple[Mapping[str, int], Any, Any]] = {}
-        self._steps: dict[int, int] = {}  # one object each
+        self._names: dict[tuple[str, ...], tuple[Places, Any, Any]] = {}
+        self._columns = GrowingColumns()
         self._unchecked: set[str] = set()  # trials whose points are not as this version writes them
 
-    def points(self, rows: Iterable[Sequence[Any]]) -> dict[str, list[Point]]:
+    def points(self, rows: Iterable[Sequence[Any]]) -> dict[str, Sequence[Point]]:
         """Curves by trial's id, of rows (trial's id, step, cda, asr, seconds, JSON of the rest) in
         the order of trial and step.
         """
-        curves: dict[str, list[Point]] = {}
+        curves = dict[str, Sequence[Point]]()
         for block in _blocks(rows):
-            ids, steps, cdas, asrs, seconds, texts = zip(*block, strict=True)
-            usual = _are(int, steps, 0, 2**63 - 1) and _are(float, seconds, 0.0, bounds("")[1])
-            usual = usual and _are(float, cdas, 0.0, 1.0) and _are(float, asrs, 0.0, 1.0)
-            self._unchecked |= set() if usual else set(ids)
-            columns, values = zip(ids, steps, cdas, asrs, seconds, strict=True), array("d")
-            for (trial_id, step, cda, asr, second), found in zip(
-                columns, _decoded(texts), strict=True
-            ):
-                extra = self._measured(trial_id, found, values)
-                point = Point(_kept(self._steps, step, _same), cda, asr, second, extra)
-                curves.setdefault(trial_id, []).append(point)
+            points = self._block(block)
+            ids = map(itemgetter(0), block)
+            place = 0
+            for trial_id, own in groupby(ids):
+                begin, place = place, place + len(list(own))
+                part = part_of(points, begin, place)
+                curves[trial_id] = joined(curves[trial_id], part) if trial_id in curves else part
         return curves
 
+    def _block(self, block: Sequence[Sequence[Any]]) -> Sequence[Point]:
+        """The points of some rows, whosever they are: in the columns where all are as this version
+        writes them.
+        """
+        ids, *measured, texts = zip(*block, strict=True)
+        steps, cdas, asrs, seconds = measured
+        found = [one or {} for one in _decoded(texts)]
+        usual = _are(int, steps, 0, 2**63 - 1) and _are(float, seconds, 0.0, bounds("")[1])
+        usual = usual and _are(float, cdas, 0.0, 1.0) and _are(float, asrs, 0.0, 1.0)
+        besides = self._besides(found) if usual else None
+        if besides is None:
+            self._unchecked |= set(ids)
+            return tuple(map(Point, *measured, found))
+        return self._columns.extended(steps, cdas, asrs, seconds, *besides)
+
     def record(
-        self, row: Sequence[Any], curve: Iterable[Point], metrics: Mapping[str, float]
+        self, row: Sequence[Any], curve: Sequence[Point], metrics: Mapping[str, float]
     ) -> Record:
         """The record of a row (id, spec as JSON, status, error, seconds, provenance as JSON).
 
@@ -132,7 +106,7 @@ class Reader:
                 trial=self._trial(trial_id, spec),
                 status=status,
                 metrics=metrics,
-                curve=tuple(curve),
+                curve=curve,
                 error=error,
                 seconds=seconds,
                 provenance=self._shared_facts(provenance),
@@ -183,22 +157,19 @@ class Reader:
     def _shared_facts(self, text: str | None) -> Mapping[str, str]:
         return _kept(self._provenance, text, _facts)
 
-    def _measured(self, trial_id: str, found: Any, values: "array[float]") -> Mapping[str, float]:
-        """What a point measured besides; kept in ``values`` where it is as usual."""
-        if not found:
-            return {}
-        if not isinstance(found, dict):
-            self._unchecked.add(trial_id)
-            return found  # type: ignore[no-any-return]  # which the check of the record refuses
-        places, low, high = _kept(self._names, tuple(found), _of_names)
-        own = found.values()
-        usual = set(map(type, own)) == {float}
-        if usual and all(map(le, low, own)) and all(map(ge, high, own)):
-            start = len(values)
-            values.extend(own)
-            return Measured(places, values, start)
-        self._unchecked.add(trial_id)
-        return found
+    def _besides(self, found: Sequence[Any]) -> tuple[Sequence[Places], Sequence[float]] | None:
+        """The places of the names of what points measured besides, and all the values; None where
+        they are not as usual.
+        """
+        if set(map(type, found)) != {dict}:
+            return None
+        names = [_kept(self._names, own, _of_names) for own in map(tuple, found)]
+        places, low, high = zip(*names, strict=True)
+        values = list(chain.from_iterable(map(dict.values, found)))
+        usual = set(map(type, values)) <= {float}
+        usual = usual and all(map(le, chain.from_iterable(low), values))
+        usual = usual and all(map(ge, chain.from_iterable(high), values))
+        return (places, values) if usual else None
 
 
 def _kept(known: dict[Any, T], key: Any, make: Callable[[Any], T]) -> T:
@@ -208,10 +179,6 @@ def _kept(known: dict[Any, T], key: Any, make: Callable[[Any], T]) -> T:
     if len(known) >= KEPT:
         known.clear()
     return known.setdefault(key, make(key))
-
-
-def _same(step: int) -> int:
-    return step
 
 
 def _config(kind_and_text: tuple[str, str]) -> MethodConfig:
@@ -235,9 +202,9 @@ def _facts(text: str | None) -> Mapping[str, str]:
     return facts
 
 
-def _of_names(names: tuple[str, ...]) -> tuple[Mapping[str, int], Any, Any]:
+def _of_names(names: tuple[str, ...]) -> tuple[Places, Any, Any]:
     """Places of the names, and the bounds of their values."""
-    low, high = zip(*map(bounds, names), strict=True)
+    low, high = zip(*map(bounds, names), strict=True) if names else ((), ())
     return {name: i for i, name in enumerate(names)}, low, high
 
 

@@ -4,6 +4,7 @@ Each runs in the caller's transaction, so that it sees one state of the store.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,12 +87,8 @@ class Failure:
 
 def all_sweeps(connection: Connection) -> list[SweepRow]:
     """Every sweep, oldest first."""
-    states = select(sweep_trials.c.sweep, trials.c.status, func.count()).join(trials)
-    counts: dict[str, dict[str, int]] = {}
-    for sweep, status, count in connection.execute(
-        states.group_by(sweep_trials.c.sweep, trials.c.status)
-    ):
-        counts.setdefault(sweep, {})[status] = count
+    every = _counts(connection)
+    failed, pruned, planned = (_counts(connection, s) for s in ("failed", "pruned", "planned"))
     rows = connection.execute(select(sweeps.c.name, sweeps.c.spec, sweeps.c.created)).all()
     if not all(isinstance(row.name, str) and isinstance(row.created, str) for row in rows):
         raise SpecError(
@@ -102,13 +99,24 @@ def all_sweeps(connection: Connection) -> list[SweepRow]:
             name=name,
             spec=spec,
             created=created,
-            trials=sum(counts.get(name, {}).values()),
-            done=counts.get(name, {}).get("done", 0),
-            failed=counts.get(name, {}).get("failed", 0),
-            pruned=counts.get(name, {}).get("pruned", 0),
+            trials=every[name],
+            done=every[name] - failed[name] - pruned[name] - planned[name],
+            failed=failed[name],
+            pruned=pruned[name],
         )
         for name, spec, created in sorted(rows, key=lambda row: (row.created, row.name))
     ]
+
+
+def _counts(connection: Connection, status: str | None = None) -> Counter[str]:
+    """How many trials each sweep has, those of one status or all: the trials are gone through, not
+    looked up one by one.
+    """
+    query = select(sweep_trials.c.sweep, func.count()).group_by(sweep_trials.c.sweep)
+    if status is not None:
+        of_status = select(trials.c.id).where(trials.c.status == status)
+        query = query.where(sweep_trials.c.trial_id.in_(of_status))
+    return Counter(dict(tuple(row) for row in connection.execute(query)))
 
 
 def one(connection: Connection, trial_id: str) -> Record | None:
@@ -134,15 +142,15 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
         return query if game is None else query.where(trials.c.game == game)
 
     order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)
-    curve = _POINTS.where(curves.c.trial_id == trials.c.id).order_by(
-        curves.c.trial_id, curves.c.step
-    )
-    score = _SCORES.where(scores.c.trial_id == trials.c.id)
+    # a join would have to sort all points; with this SQLite reads them as they lie
+    wanted = chosen(select(trials.c.id))
+    curve = _POINTS.where(curves.c.trial_id.in_(wanted)).order_by(curves.c.trial_id, curves.c.step)
+    score = _SCORES.where(scores.c.trial_id.in_(wanted))
     reader, metrics = Reader(), dict[str, dict[str, float]]()
     with uncollected():
-        with _rows(connection, chosen(curve)) as rows:
+        with _rows(connection, curve) as rows:
             points = reader.points(rows)
-        with _rows(connection, chosen(score)) as rows:
+        with _rows(connection, score) as rows:
             for name, value, trial_id in rows:
                 metrics.setdefault(trial_id, {})[sys.intern(name)] = value
         with _rows(connection, chosen(_WRITTEN).order_by(*order, trials.c.id)) as rows:
@@ -153,13 +161,12 @@ def many(connection: Connection, sweep: str | None, game: str | None) -> list[Re
 
 def failures(connection: Connection, sweep: str) -> list[Failure]:
     """A sweep's failed trials in its plan's order."""
-    query = _WRITTEN.where(
-        trials.c.status == "failed",
-        sweep_trials.c.trial_id == trials.c.id,
-        sweep_trials.c.sweep == sweep,
+    place = select(sweep_trials.c.position).where(
+        sweep_trials.c.sweep == sweep, sweep_trials.c.trial_id == trials.c.id
     )
+    query = _WRITTEN.where(trials.c.status == "failed", place.exists())
     reader = Reader()
-    rows = connection.execute(query.order_by(sweep_trials.c.position, trials.c.id))
+    rows = connection.execute(query.order_by(place.scalar_subquery(), trials.c.id))
     failed = (reader.record(row, (), {}) for row in rows)
     return [Failure(record.trial, record.error) for record in failed]
 

@@ -89,22 +89,28 @@ def check_config(kind: str, config: MethodConfig) -> None:
             isinstance(key, str) and isinstance(digest, str) and _is_text(key + digest),
             "a file's digest",
         )
-    known = defaults(kind, config.name)
-    for key, value in config.params.items():
-        _need(isinstance(key, str) and _is_text(key), "a setting's name")
-        _need(isinstance(value, (str, int, float)), f"the setting {key!r}")
+    params = config.params
+    _check_types(kind, config.name, tuple(params), tuple(map(type, params.values())))
+    for key, value in params.items():
         if isinstance(value, str):
             _need(_is_text(value), f"the setting {key!r}")
         elif not isinstance(value, bool):
             _number(key, value, -(2.0**63), 2.0**63 if isinstance(value, int) else math.inf)
+
+
+@lru_cache(4096)
+def _check_types(kind: str, name: str, keys: tuple[str, ...], types: tuple[type, ...]) -> None:
+    """The names of a method's settings, and the types of their values; raises as ``check``."""
+    known = defaults(kind, name)
+    for key, given in zip(keys, types, strict=True):
+        _need(isinstance(key, str) and _is_text(key), "a setting's name")
+        _need(issubclass(given, (str, int, float)), f"the setting {key!r}")
         if key in known:
-            _need(_alike(known[key], value), f"the setting {key!r}")
+            _need(_alike(type(known[key]), given), f"the setting {key!r}")
 
 
-def _alike(default: Scalar, value: Scalar) -> bool:
-    if isinstance(default, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(default) is type(value)
+def _alike(default: type, given: type) -> bool:
+    return given in (int, float) if default is float else given is default
 
 
 @lru_cache

@@ -10,17 +10,14 @@ from typing import Any
 
 from rich.text import Text
 
-from results.comparison.filtered_sets import filtered_sets
-from results.comparison.targeted_success import targeted_success
 from results.report.recommendation import of_given
+from results.selection.configurations import of_game
 from results.selection.copies import doubts
-from results.selection.fronts import fronts_of
 from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, overall, winners
 from results.store import Store
 from results.store.queries import Failure, SweepRow
-from sweep.cli import filter_views, targeted_views
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
 from sweep.console.terminal import Hanging, Plain, shown
@@ -85,7 +82,8 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
             "far it is)."
         )
     tops = {id(w) for w in overall(found)}
-    said = {id(w): doubts(records, w.trial, w.delta) for w in found}
+    copies = of_game(records, "self_poison")
+    said = {id(w): doubts(copies, w.trial, w.delta) for w in found}
     if as_json:
         told = [
             {**_winner(w), "overall": id(w) in tops, "copies_doubted": said[id(w)]} for w in found
@@ -128,6 +126,10 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
 
 def _without_defenses(records: list[Record], as_json: bool) -> bool:
     """Print the best of a sweep that runs no defense; False where it is no such sweep."""
+    from results.comparison.filtered_sets import filtered_sets  # noqa: PLC0415  (plotly and pandas)
+    from results.comparison.targeted_success import targeted_success  # noqa: PLC0415
+    from sweep.cli import filter_views, targeted_views  # noqa: PLC0415
+
     if targeted := targeted_success(records):
         targeted_views.best(targeted, as_json, records)
     elif filtered := filtered_sets(records):
@@ -151,6 +153,8 @@ def _print_kinds(console: Plain, w: Winner) -> None:
 
 def front(store: Store, name: str, as_json: bool) -> None:
     """The front of each defense."""
+    from results.selection.fronts import fronts_of  # noqa: PLC0415  (moocore loads slowly)
+
     fronts = fronts_of(_records(store, name))
     if as_json:
         print(json.dumps(fronts, indent=1))

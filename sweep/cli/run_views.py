@@ -2,20 +2,22 @@
 
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from results.selection.understood import Understood
-from results.store.queries import Failure
-from sweep.commands.rerun import Comparison
-from sweep.commands.run import Ran
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain, shown
 from trials.spec import Trial
 
+if TYPE_CHECKING:
+    from results.selection.understood import Understood
+    from results.store.queries import Failure
+    from sweep.commands.rerun import Comparison
+    from sweep.commands.run import Ran
+
 SHOWN = 20  # differences that a table shows
 
 
-def ran(sweep: str, done: Ran) -> None:
+def ran(sweep: str, done: "Ran") -> None:
     """Say what a run did and what to do next."""
     p = done.progress
     number = p.done + p.failed + p.pruned
@@ -40,7 +42,7 @@ def ran(sweep: str, done: Ran) -> None:
     print(f"next: poisonsweep best --sweep {sweep}, poisonsweep report --sweep {sweep}")
 
 
-def _to_mend(failed: list[Failure]) -> list[str]:
+def _to_mend(failed: "list[Failure]") -> list[str]:
     """The errors that say what to do, such as those of a damaged artifact or a full disk, each
     once, with its count.
     """
@@ -49,7 +51,7 @@ def _to_mend(failed: list[Failure]) -> list[str]:
     return [f"{count} failed: {line}." for line, count in counts.items()]
 
 
-def understood(seen: Understood, *, to_stderr: bool) -> None:
+def understood(seen: "Understood", *, to_stderr: bool) -> None:
     """Say what was made of a given model and its images before anything is spent, and warn."""
     console = Plain(stderr=to_stderr)
     for text in seen.lines():
@@ -77,7 +79,7 @@ def defended(choice: dict[str, Any], as_json: bool) -> None:
         print(shown(text))
 
 
-def compared(c: Comparison, as_json: bool) -> None:
+def compared(c: "Comparison", as_json: bool) -> None:
     """Say whether a trial that was run again gave what is stored, and what may be why not."""
     if as_json:
         print(json.dumps(c.as_json(), indent=1))

@@ -1,13 +1,16 @@
 """What is remembered is what would be worked out anew."""
 
+from dataclasses import replace
 from statistics import fmean
 
 import synthetic
 
-from results.selection.configurations import configurations, mean_curve
+from results.selection.configurations import configurations
+from results.selection.mean_curves import mean_curve
 from results.selection.remembered import once, remembering
-from results.selection.rules import RULES
+from results.selection.rules import RULES, seen_by
 from results.selection.winners import winners
+from trials.curve import Curve, curve_from
 from trials.spec import Point
 
 
@@ -62,3 +65,30 @@ def test_a_mean_over_seeds_is_the_mean_to_the_last_bit() -> None:
         assert mean.extra == {
             name: fmean(p.extra[name] for p in points) for name in ("val_cda", "asr/patch")
         }
+
+
+def test_curves_in_columns_give_the_same_means_and_points() -> None:
+    seeds = [r for r in synthetic.sweep(n=2) if len(r.curve) > 3][:4]
+    length = min(len(r.curve) for r in seeds)
+    alike = [[replace(p, extra=_KINDS | {"n": p.asr / 3}) for p in r.curve[:length]] for r in seeds]
+    columns = list(map(as_columns, alike))
+    for number in range(1, len(seeds) + 1):
+        plain, column = mean_curve(alike[:number]), mean_curve(columns[:number])
+        assert isinstance(column, Curve) and column == plain and tuple(plain) == column
+        for rule, take in RULES.items():
+            seen, other = (seen_by(rule, c, "tuning") for c in (column, plain))
+            assert seen == other
+            assert [take(seen, d) for d in (0.0, 0.02, 1.0)] == [
+                take(other, d) for d in (0.0, 0.02, 1.0)
+            ]
+    mixed = [columns[0], as_columns(alike[1][1:])]  # other steps
+    assert mean_curve(mixed) == mean_curve([alike[0], alike[1][1:]])
+
+
+_KINDS = {"val_cda": 0.9, "asr/patch": 0.25, "asr/warp": 0.125}
+
+
+def as_columns(points: list[Point]) -> Curve:
+    besides = {name: [p.extra[name] for p in points] for name in points[0].extra}
+    columns = ([p.step for p in points], [p.cda for p in points], [p.asr for p in points])
+    return curve_from(*columns, [p.seconds for p in points], besides)

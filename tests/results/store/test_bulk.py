@@ -7,10 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import synthetic
 from sqlalchemy import text
 
-from results.store import Store
-from results.store.bulk import Measured
+from results.export.frames import curve_frame, frame
+from results.selection.fronts import fronts_of
+from results.selection.rules import RULES
+from results.selection.winners import winners
+from results.store import Store, bulk
+from trials.curve import Curve, Measured
 from trials.json_forms import to_json
 from trials.spec import Filtering, MethodConfig, Point, Record, SpecError, canonical
 
@@ -91,6 +96,38 @@ def test_what_no_trial_can_have_given_is_refused(store: Store, make_record: Make
         with pytest.raises(SpecError, match="damaged") as refused:
             store.records()
         assert said in str(refused.value)
+
+
+def test_curves_that_several_blocks_of_rows_hold_are_whole(make_record: Make) -> None:
+    """Also where a block is not as usual, whose points are not kept in columns."""
+    point = Point(0, 0.9, 0.5, 1.0, {"asr/patch": 0.25, "loss": 2.0})
+    curve = [replace(point, step=50 * i, asr=i / 16) for i in range(12)]
+    rows = []
+    for name in ("a", "b", "c"):
+        rows += [(name, p.step, p.cda, p.asr, p.seconds, json.dumps(dict(p.extra))) for p in curve]
+    rows[30] = (*rows[30][:5], '{"asr/patch": 0.25, "loss": 2}')
+    for size in (5, 7, 12, 36, 100):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bulk, "BLOCK", size)
+            found = bulk.Reader().points(rows)
+        assert [list(found[name]) for name in ("a", "b", "c")] == [curve] * 3
+        assert isinstance(found["a"], Curve) == (size < 31)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_winners_and_tables_are_those_of_the_records_that_were_stored(
+    store: Store, rule: str
+) -> None:
+    store.add_sweep("s", {})
+    records = synthetic.sweep(shares=(0.01, 0.05), n=3)
+    kinds = [synthetic.of_kinds(r, patch=0.25, warp=0.5) for r in records if r.trial.method]
+    records += [r for r in synthetic.judged(kinds) if r.trial.id not in {x.trial.id for x in kinds}]
+    records = list({r.trial.id: r for r in [*records, *kinds]}.values())
+    store.put_many(records, "s")
+    found = store.records("s")
+    assert winners(found, rule) == winners(records, rule)
+    assert fronts_of(found) == fronts_of(records)
+    assert frame(found).equals(frame(records)) and curve_frame(found).equals(curve_frame(records))
 
 
 def test_measured_numbers_are_as_a_dict() -> None:

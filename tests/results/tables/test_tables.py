@@ -159,7 +159,7 @@ def test_a_run_that_stopped_at_step_0_has_no_settings() -> None:
 
 def test_every_reference_file_can_be_read() -> None:
     assert len(load("table3_repair_asr")) == 180
-    assert list(load("table5_defense_hparams").columns) == [
+    assert list(load("table5_defense_hparams")[0]) == [
         "defense",
         "parameter",
         "cifar10",
