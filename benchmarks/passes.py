@@ -73,6 +73,12 @@ FEWEST = {
         2, 1 / BATCH + 10 * RENEWED, f"member and given model; {RENEWED} batches at ten points"
     ),
     "fst": Fewest(2, 0, "the tuned and the given model"),
+    "tsbd": Fewest(
+        2,
+        5,
+        "five forwards until the first look at unlearning; a gradient here, and one a step up",
+    ),
+    "ulrl": Fewest(1, 5, "five forwards until the first look at unlearning, then one a step"),
     "nad": Fewest(2, TEACHER, f"student and teacher; the teacher's {TEACHER} steps come before"),
     "neural_cleanse": Fewest(
         1, INVERSION * CLASSES, f"one forward; {INVERSION} steps of inversion for each class"
@@ -85,6 +91,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "i_bau": {"rounds": 1},
     "anp": {"iterations": ANP},
     "rnp": {"recover_steps": RNP, "stop": 1.0},
+    "tsbd": {"stop": 1.0},
+    "ulrl": {"stop": 1.0},
     "overlay_soup": {"members": 1, "refresh": RENEWED * BATCH},
 }
 

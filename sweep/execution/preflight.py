@@ -169,8 +169,8 @@ def _fits(defense: str, model: nn.Module, name: str, train: Images) -> None:
     require(defense, model, known.needs, name, train.x.shape[1:])
     if known.family == "head_shift" and train.logits > train.classes:
         raise SpecError(
-            f"it draws all {train.logits:,} outputs of the model anew, and there are images of "
-            f"{train.classes} of them. Name it in --spec to run it all the same."
+            f"it draws outputs of the model anew, and there are images of {train.classes} of all "
+            f"{train.logits:,}. Name it in --spec to run it all the same."
         )
 
 

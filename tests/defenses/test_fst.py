@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from trials.classifier import Classifier
-from trials.defenses import d3, fst
+from trials.defenses import d3, fst, ulrl
 from trials.defenses._heads import redraw
 from trials.defenses.fst import repair
 from trials.models import clip_vit_b32
@@ -64,7 +64,7 @@ def test_the_given_model_is_asked_only_for_its_outputs(distill: float, passes: i
     assert (calls.train, calls.eval) == (3, passes)
 
 
-@pytest.mark.parametrize("defense", [fst, d3])
+@pytest.mark.parametrize("defense", [fst, d3, ulrl])
 def test_refuses_a_head_that_is_not_trained(defense: ModuleType) -> None:
     model = clip_vit_b32.build(4, 8, architecture="tiny").eval()
     images = noise()

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from trials.classifier import Classifier
 from trials.defenses import anp, rnp
+from trials.defenses._unlearning import unlearn
 from trials.spec import SpecError
 from trials.train import clone, make_optimizer, stream, tune
 from trials.types import DefenderView, Images
@@ -107,13 +108,13 @@ def test_without_perturbations_a_model_that_fits_perfectly_keeps_its_masks() -> 
 
 def test_unlearning_ends_at_the_accuracy_asked_for() -> None:
     model, images = gated()
-    assert rnp.unlearn(clone(model), stream(images, 20, rng()), 0.01, 500, 0.5) <= 0.5
+    assert unlearn("rnp", clone(model), stream(images, 20, rng()), 0.01, 0.5, 500) <= 0.5
 
 
 def test_unlearning_that_does_not_get_there_fails() -> None:
     model, images = gated()
     with pytest.raises(RuntimeError, match="raise unlearn_lr or stop"):
-        rnp.unlearn(clone(model), stream(images, 20, rng()), 1e-6, 10, 0.2)
+        unlearn("rnp", clone(model), stream(images, 20, rng()), 1e-6, 0.2, 10)
 
 
 @pytest.mark.parametrize("name", ["anp", "rnp"])
@@ -138,6 +139,6 @@ def test_refuses_a_model_without_normalisation(defense: object) -> None:
 
 def test_rnp_says_the_accuracy_that_it_reached() -> None:
     model, images = gated()
-    reached = rnp.unlearn(clone(model), stream(images, 20, rng()), 0.01, 500, 0.9)
+    reached = unlearn("rnp", clone(model), stream(images, 20, rng()), 0.01, 0.9, 500)
     assert math.isfinite(reached)
     assert 0 <= reached <= 0.9

@@ -23,6 +23,8 @@ SETTINGS: dict[str, dict[str, Scalar]] = {
     "neural_cleanse": {"lr": 0.03, "inversion_lr": 0.1, "steps_per_class": 50},
     "pivotal_tuning": {"lr": 0.03, "lambda_s": 0.05},
     "sau": {"steps": 80, "lr": 0.003, "radius": 0.6},
+    "tsbd": {"lr": 0.1, "unlearn_lr": 0.01, "share": 0.5},
+    "ulrl": {"lr": 0.03, "unlearn_lr": 0.003, "push": 3.5, "distill": 1.0},
     "weight_decay": {"lr": 0.03, "lambda_w": 0.02},
 }
 # Curves with steps of their own: a point that repairs, as far as a defense gets on a net of 152

@@ -39,6 +39,8 @@ OWN: dict[str, dict[str, Scalar]] = {
     "nft": {"lr": 0.5, "floor": 0.95, "sparsity": 0.1},
     "anp": {"iterations": 8, "lr": 0.2, "most": 0.5},
     "rnp": {"stop": 0.24, "unlearn_lr": 0.001, "recover_steps": 8, "recover_lr": 0.2, "most": 0.5},
+    "tsbd": {"stop": 0.24, "unlearn_lr": 0.001, "share": 0.5, "alpha": 0.5},
+    "ulrl": {"stop": 0.21, "unlearn_lr": 0.0005, "deviations": 1.5},
     "overlay_soup": {"members": 2, "u": 1.0, "refresh": 48},
 }
 FALLING = [n for n in NAMES if "schedule" in catalog.describe("defenses", n).settings]

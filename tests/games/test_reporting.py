@@ -30,6 +30,16 @@ DEFENSES: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
         {"recover_steps": 6, "unlearn_lr": 0.1},
         {f"{COPY}, unlearning, at most": 1000, f"{COPY}, learning masks": 6},
     ),
+    "relearning": (
+        "ulrl",
+        {"steps": 7, "stop": 1.0, "deviations": 1e9},
+        {f"{COPY}, unlearning, at most": 1000, f"{COPY}, tuning, as no class is suspected": 7},
+    ),
+    "two stages": (
+        "tsbd",
+        {"steps": 7, "stop": 1.0},
+        {f"{COPY}, unlearning, at most": 1000, f"{COPY}, tuning": 7},
+    ),
     "distillation": (
         "nad",
         {"steps": 7, "teacher_steps": 5},

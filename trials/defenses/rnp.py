@@ -19,15 +19,13 @@ from torch import Generator, Tensor, nn
 from trials.classifier import Classifier
 from trials.defenses._start import fits, start
 from trials.defenses._units import POINTS, nested, scaled
+from trials.defenses._unlearning import USUAL, unlearn
 from trials.reporting import reporter
 from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
 
 FAMILY = "pruning"
 NEEDS = frozenset({"scales"})
-
-_LOOK, _MOST = 5, 1000  # steps of unlearning between two looks, and at most
-_USUAL = 100  # steps of it that a forecast of the time left counts with
 
 
 def repair(
@@ -64,45 +62,13 @@ def repair(
     norms = Classifier(model).scales()
     wanted = set(map(id, norms))
     places = [i for i, m in enumerate(model.modules()) if id(m) in wanted]
-    whole = _USUAL + recover_steps + POINTS
-    reporter.part("unlearning, at most", 0, _USUAL / whole)
-    unlearn(model, batches, unlearn_lr, _MOST, stop)
-    reporter.part("learning masks", _USUAL / whole, 1 - POINTS / whole)
+    whole = USUAL + recover_steps + POINTS
+    reporter.part("unlearning, at most", 0, USUAL / whole)
+    unlearn("rnp", model, batches, unlearn_lr, stop)
+    reporter.part("learning masks", USUAL / whole, 1 - POINTS / whole)
     masks = recover(model.requires_grad_(False), norms, batches, recover_lr, recover_steps)
     reporter.part("pruning", 1 - POINTS / whole, 1)
     yield from nested(view.model, places, masks, most, zero_bias=False)
-
-
-def unlearn(
-    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], lr: float, most: int, stop: float
-) -> float:
-    """Ascend the cross-entropy until the accuracy over the last batches is at most ``stop``;
-    returns that accuracy.
-    """
-    tuner = torch.optim.SGD(
-        model.parameters(), lr, momentum=0.9, weight_decay=5e-4, maximize=True, foreach=True
-    )
-    seen: list[Tensor] = []
-    model.train()
-    for step, (x, y) in enumerate(itertools.islice(batches, most), 1):
-        logits = model(x)
-        if not torch.isfinite(logits).all():
-            raise ArithmeticError("rnp: the model diverged while it unlearned: lower unlearn_lr.")
-        seen.append((logits.argmax(1) == y).double().mean())
-        if step % _LOOK == 0:
-            reached = float(torch.stack(seen[-_LOOK:]).mean())
-            if reached <= stop:
-                return reached
-        tuner.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(logits, y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        tuner.step()
-        reporter.report(step, most, loss)
-    raise RuntimeError(
-        f"rnp: after {most} steps of unlearning the accuracy is "
-        f"{float(torch.stack(seen[-_LOOK:]).mean()):.3f}, "
-        f"not {stop:g}: raise unlearn_lr or stop."
-    )
 
 
 def recover(
