@@ -6,7 +6,7 @@ import pytest
 import torch
 from scored_rows import Attacked
 
-from trials.filters.confusion_training import likelihood_ratio, most_suspicious
+from trials.filters.confusion_training import above, likelihood_ratio, most_suspicious
 from trials.spec import SpecError
 
 QUICK = {"rounds": 1, "epochs": 1, "steps": 4}
@@ -42,6 +42,13 @@ def test_classes_above_the_ratio_are_cleaned_of_what_is_right(attacked: Attacked
     assert plain.suspects is not None and strict.suspects is not None
     assert torch.equal(plain.suspects, attacked.poisoned)  # all of class 5 is no second group
     assert torch.equal(strict.suspects, attacked.poisoned)  # the likeliest alone, above 1.5
+
+
+def test_the_likeliest_class_is_cleaned_wherever_another_is() -> None:
+    assert above({0: 1.3, 1: 1.25, 2: 1.0}, 1.2) == [0, 1]
+    assert above({0: 1.3, 1: 1.0}, 1.2) == [0]
+    assert above({0: 1.9, 1: 1.8}, 2.0) == [0]  # the likeliest alone, above 1.5
+    assert above({0: 1.4, 1: 1.0}, 2.0) == above({0: 1.1, 1: 1.0}, 1.2) == []
 
 
 def test_more_rounds_than_there_are_is_one_line(attacked: Attacked) -> None:
