@@ -84,8 +84,8 @@ def ingredients(
     if pairs >= len(held) or not int(counts.min()):
         raise SpecError(
             f"self_poisoning: pairs = {pairs} needs as many trusted images that no training sees "
-            f"and another, and one of each class to perturb; of {len(trusted)} trusted images {len(held)} are "
-            "held back. Give more trusted images, or lower pairs."
+            f"and another, and one of each class to perturb; of {len(trusted)} trusted images "
+            f"{len(held)} are held back. Give more trusted images, or lower pairs."
         )
     m = math.ceil(budget * n - 1e-9)
     times, draws = math.ceil(m / int(counts.min())), rng("own images")
