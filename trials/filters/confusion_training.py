@@ -229,7 +229,12 @@ def _wrong(
     turn = 0
     while True:
         order = torch.randperm(len(trusted), generator=rng).to(trusted.y.device)
+        least = min(
+            2, batch, len(order)
+        )  # a rest of one is left out: batch normalisation needs two
         for index in order.split(batch):  # type: ignore[no-untyped-call]
+            if len(index) < least:
+                continue
             turn = turn + 1 if (turn + 1) % trusted.classes else 1
             y = (trained[index] + turn) % trusted.classes
             right = y == trusted.y[index]
