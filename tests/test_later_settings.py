@@ -1,12 +1,14 @@
 """Settings that a method was given later leave the ids of what was stored before alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trials import catalog
+from trials.dependencies import own_rows_of
 from trials.later import LATER
-from trials.spec import MethodConfig, Trial, Victim, content_id
+from trials.spec import Filtering, MethodConfig, Trial, Victim, content_id
 
 BEFORE = {  # of the defaults, when these defenses had no such setting
     "d3": "ba953f619a1f60ea",
@@ -147,6 +149,20 @@ def test_a_training_that_starts_from_a_checkpoint_has_another_id(tmp_path: Path)
         catalog.resolve("recipes", config).identity() for config in (MethodConfig("fast"), later)
     )
     assert before != started and "start" not in before["params"]
+
+
+def test_what_a_stored_filter_builds_on_is_what_it_was() -> None:
+    """Of a victim that was stored before the defender's rows could be drawn again."""
+    own = catalog.resolve("games", MethodConfig("self_poison_data", {"redraws": 0}))
+    before = replace(own, params={k: v for k, v in own.params.items() if k != "redraws"})
+    filtering = Filtering(
+        method=MethodConfig("strip"), reject=0.1, trusted=0.1, seed=0, self_poisoning=own
+    )
+    victim = replace(trial_of("tuning").victim, filter=filtering)
+    stored = replace(victim, filter=replace(filtering, self_poisoning=before))
+    assert stored.id == victim.id
+    assert own_rows_of(stored).id == own_rows_of(victim).id
+    assert own_rows_of(stored).game.params["redraws"] == 0
 
 
 def test_a_filtering_game_had_no_settings() -> None:

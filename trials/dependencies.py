@@ -22,7 +22,7 @@ def filtering_of(victim: Victim) -> Trial:
     if victim.filter is None:
         raise ValueError("the victim's training set went through no filter")
     trial = Trial(
-        game=MethodConfig("filtering", victim.filter.threshold),
+        game=MethodConfig("filtering", victim.filter.threshold).as_stored,
         victim=victim,
         method=None,
         trusted=victim.filter.trusted,
@@ -55,7 +55,7 @@ def own_rows_of(victim: Victim) -> Trial:
     if victim.filter is None or victim.filter.self_poisoning is None:
         raise ValueError("the defender puts no poison into the victim's training set")
     trial = Trial(
-        game=victim.filter.self_poisoning,
+        game=victim.filter.self_poisoning.as_stored,
         victim=unfiltered(victim),
         method=None,
         trusted=victim.filter.trusted,
@@ -75,7 +75,8 @@ def copy_of(trial: Trial, copy: int) -> Trial:
         raise ValueError(
             f"a trial of the game {trial.game.name} has no self-poisoning, so it has no copies"
         )
-    game = replace(trial.self_poisoning, params={**trial.self_poisoning.params, "copy": copy})
+    stored = trial.self_poisoning.as_stored
+    game = replace(stored, params={**stored.params, "copy": copy})
     return catalog.resolve_trial(
         replace(trial, game=game, method=None, self_poisoning=None, detector=None)
     )

@@ -20,7 +20,6 @@ from trials.crafting import attacker_view
 from trials.data_views import OwnPoison, own_rows_in
 from trials.dependencies import control_of, copy_of, filtering_of, training_of, unfiltered
 from trials.filtering import kept_of
-from trials.later import LATER
 from trials.once import Measured, Once
 from trials.output_order import in_order
 from trials.poisoning import poisoned
@@ -210,9 +209,8 @@ class TrialRuntime:
         return self._copy(Key(copy_of(trial, index)))
 
     def _images(self, dataset: "Key", split: str) -> Images:
-        config = dataset.value  # one stored before a setting came has it as it was then
-        params = {**LATER.get(config.name, {}), **config.params}
-        images: Images = catalog.find("datasets", config.name)(split, **params)
+        config = dataset.value.as_stored
+        images: Images = catalog.find("datasets", config.name)(split, **config.params)
         return images
 
     def _trained_on(self, victim: Victim, whole: Images) -> torch.Tensor:

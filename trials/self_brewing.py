@@ -109,7 +109,9 @@ def _attacker(
 
 
 def _kept(trial: Trial, runtime: "TrialRuntime", poisoning: Poisoning, own: OwnBrew) -> Tensor:
-    """What the victim's filter keeps; it sees the defender's rows as any others."""
+    """What the victim's filter keeps; it sees the defender's rows as any others, and no image that
+    they aim at.
+    """
     filtering = trial.victim.filter
     n = len(poisoning.train)
     if filtering is None:
@@ -126,7 +128,7 @@ def _kept(trial: Trial, runtime: "TrialRuntime", poisoning: Poisoning, own: OwnB
     recipe = partial(catalog.find("recipes", victim.training.name), **victim.training.params)
     view = DataView(
         train=train,
-        trusted=own.held.to(runtime.device),
+        trusted=own.trusted.to(runtime.device),
         fresh=lambda seed: runtime.untrained(victim, seed),
         fit=fitted_by(recipe),
         trained=trained,

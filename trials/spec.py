@@ -90,6 +90,11 @@ class MethodConfig:
             **({"files": dict(self.files)} if self.files else {}),
         }
 
+    @property
+    def as_stored(self) -> "MethodConfig":
+        """With the settings that one stored before they came lacks, as they were then."""
+        return replace(self, params={**LATER.get(self.name, {}), **self.params})
+
     def __str__(self) -> str:
         settings = [f"{key}={value}" for key, value in self.params.items()]
         return f"{self.name}({', '.join(settings)})"

@@ -1,9 +1,11 @@
 """How a defender trains who brews poison against their own model, and what an attacker's does to
 that.
 
-A defender is a victim's training set and trusted images; a setting is a recipe, with or without a
-filter. Each defender takes the setting that is misled least by their own poison, of those whose
-accuracy on images held back is within ``DELTA`` of the best; the attacker's poison judges it.
+A defender is a victim's training set and trusted images, and what they brew is drawn by the seeds
+alone: the defenders against several keys of an attacker aim at the same images. A setting is a
+recipe, with or without a filter. Each defender takes the setting that is misled least by their own
+poison, of those whose accuracy on images held back is within ``DELTA`` of the best; the attacker's
+poison judges it.
 """
 
 from collections import defaultdict
@@ -59,6 +61,11 @@ class Group:
     def judged(self, metric: str) -> float:
         """Mean of what the attacker's poison does."""
         return fmean(o.judged.metrics[metric] for o in self.options)
+
+    @property
+    def draws(self) -> int:
+        """How many of the defenders differ in their trusted images or in the pairs they aim at."""
+        return len({(o.victim.seed, o.own.trial.seed) for o in self.options})
 
     @property
     def victim(self) -> Victim:

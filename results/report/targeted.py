@@ -34,12 +34,14 @@ def targeted_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
 def of_defenders(found: SelfBrewed) -> str:
     """What defenders take who brew against themselves, and what the attacker's poison does then."""
     first, best, taken = found.settings[0], found.hindsight, found.taken
-    number = len(taken.options)
+    number, draws = len(taken.options), taken.draws
+    plural = "s" if draws > 1 else ""
     return (
-        f"By brewing against themselves {found.times(first)} of {number} defenders take "
-        f"{how(first.victim)}; as each of them chooses, {percent(taken.judged('success'))} % give "
-        f"the class that the attacker wants, with {percent(taken.judged('cda'))} % CDA. In "
-        f"hindsight {how(best.victim)} is best ({percent(best.judged('success'))} %)."
+        f"By brewing against themselves, from {draws} draw{plural} of trusted images and pairs, "
+        f"{found.times(first)} of {number} defenders take {how(first.victim)}; as each of them "
+        f"chooses, {percent(taken.judged('success'))} % give the class that the attacker wants, "
+        f"with {percent(taken.judged('cda'))} % CDA. In hindsight {how(best.victim)} is best "
+        f"({percent(best.judged('success'))} %)."
     )
 
 

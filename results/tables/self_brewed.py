@@ -20,13 +20,21 @@ TUNED, HINDSIGHT = "as each defender chooses", "best in hindsight"
 COLUMNS = (
     *("dataset", "model", "attack", "training", "filter", "rejects", "defenders that take it"),
     *("own success (%)", "own control (%)", "CDA on images held back (%)"),
-    *("success (%)", "control (%)", "CDA (%)", "CDA lost (pp)", "defenders", "settings"),
+    *(
+        "success (%)",
+        "control (%)",
+        "CDA (%)",
+        "CDA lost (pp)",
+        "defenders",
+        "own draws",
+        "settings",
+    ),
 )
 
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row a setting, over all defenders; then what each of them takes, and the best setting in
-    hindsight.
+    hindsight. ``own draws`` are the defenders with trusted images and pairs of their own.
     """
     rows = chain.from_iterable(map(_rows, self_brewed(records)))
     return frame(list(rows), COLUMNS)
@@ -69,4 +77,5 @@ def _row(group: Group) -> dict[str, Any]:
         "CDA (%)": points(group.judged("cda")),
         "CDA lost (pp)": points(group.judged("cda_control") - group.judged("cda")),
         "defenders": len(group.options),
+        "own draws": group.draws,
     }

@@ -192,7 +192,7 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
     poisoning = _uncrafted(victim, runtime)
     _enough(poisoning.train)
     if refuses := catalog.find_check("recipes", victim.training.name):
-        refuses(model, **victim.training.params)
+        refuses(model, len(poisoning.train), **victim.training.params)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
         for _ in ctx.fit(model, poisoning, torch.Generator()):
             pass

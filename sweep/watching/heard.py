@@ -14,6 +14,8 @@ from sweep.execution.progress import Progress
 from trials.json_forms import point_from_json, trial_from_json
 from trials.reporting import TrialProgress
 
+_GIVEN_UP = 600.0  # seconds after which a driver of another machine counts as gone
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -43,17 +45,25 @@ def heard(folder: Path, sweep: str) -> Iterator[Heard]:
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
             found = _heard(told)
-            mine = told["sweep"] == sweep and _lives(told["host"], told["pid"])
-        except (OSError, ValueError, KeyError, TypeError):  # gone meanwhile, or of another version
+            mine = told["sweep"] == sweep and _lives(told["host"], told["pid"], found.silent)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+        ):  # gone meanwhile, or of another version
             continue
         if mine:
             yield found
 
 
-def _lives(host: str, pid: int) -> bool:
-    """False for a driver of this machine whose process is gone; another machine's may live."""
+def _lives(host: str, pid: int, silent: float) -> bool:
+    """False for a driver of this machine whose process is gone, and for another machine's that has
+    told nothing for ten minutes.
+    """
     if host != socket.gethostname():
-        return True
+        return silent <= _GIVEN_UP
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

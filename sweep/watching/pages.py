@@ -49,6 +49,7 @@ class Pages:
         self._running: dict[str, Running] = {}
         self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._report, self._of, self._next = "", "", 0.0
+        self._failed = ""  # what kept the report from being drawn anew, in one line
 
     def row(self) -> SweepRow:
         """The sweep and its counts.
@@ -75,6 +76,7 @@ class Pages:
             "failed": row.failed,
             "pruned": row.pruned,
             "drivers": drivers,
+            "undrawn": self._failed,
             "time": datetime.now(UTC).strftime("%H:%M:%S UTC"),
         }
 
@@ -125,11 +127,21 @@ class Pages:
         try:
             with contextlib.suppress(SpecError):  # the next look at the counts says it
                 self._draw()
+        except Exception as problem:  # the page says it, and what it shows stays
+            self._failed = f"{type(problem).__name__}: {problem}".splitlines()[0]
         finally:
             self._drawing.release()
 
     def _draw(self) -> None:
-        began, row = time.monotonic(), self.row()
+        began = time.monotonic()
+        try:
+            self._draw_newer()
+        finally:
+            now = time.monotonic()
+            self._next = now + max(LEAST, SHARE * (now - began))
+
+    def _draw_newer(self) -> None:
+        row = self.row()
         version = f"{row.name} {row.done} {row.failed} {row.pruned}"
         if version != self._of:
             with Store.read(self._watched.url) as store:
@@ -137,8 +149,7 @@ class Pages:
             at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             self._report = render(records, title=row.name, rule=self._watched.rule, generated=at)
             self._of = version
-        now = time.monotonic()
-        self._next = now + max(LEAST, SHARE * (now - began))
+        self._failed = ""
 
 
 @functools.cache

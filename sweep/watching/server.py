@@ -1,5 +1,6 @@
 """Serves the live page: to this machine, or to whoever has the token."""
 
+import hashlib
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
@@ -33,7 +34,7 @@ _HEADERS = {
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def app_of(pages: Pages, token: str, local: bool) -> Starlette:
+def app_of(pages: Pages, token: str, local: bool, host: str = "") -> Starlette:
     """The application.
 
     Args:
@@ -41,6 +42,7 @@ def app_of(pages: Pages, token: str, local: bool) -> Starlette:
         token: asked of each request; empty for none.
         local: it is served on the loopback address: other names of the host are refused, so that no
             page of another site can be made to read it.
+        host: the loopback address, where it is another than the usual ones.
     """
 
     async def page(_: Request) -> Response:
@@ -67,7 +69,8 @@ def app_of(pages: Pages, token: str, local: bool) -> Starlette:
         Route("/watch.css", file("watch.css", "text/css")),
         Route("/watch.js", file("watch.js", "text/javascript")),
     ]
-    guards = [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)] if local else []
+    names = [*LOOPBACK, host] if host else list(LOOPBACK)
+    guards = [Middleware(TrustedHostMiddleware, allowed_hosts=names)] if local else []
     if token:
         guards.append(Middleware(_Guard, token=token))
     return Starlette(routes=routes, middleware=guards, exception_handlers={SpecError: _refused})
@@ -83,19 +86,21 @@ class _Guard(BaseHTTPMiddleware):
     def __init__(self, app: ASGIApp, token: str) -> None:
         super().__init__(app)
         self._token = token
+        self._digest = hashlib.sha256(token.encode()).hexdigest()  # any token fits a cookie so
 
     async def dispatch(self, request: Request, call_next: Next) -> Response:
         asked = request.query_params.get("token")
-        if asked is not None and self._right(asked):
+        if asked is not None and _same(asked, self._token):
             answer = RedirectResponse(request.url.path, 303)  # out of the address bar
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            answer.set_cookie(COOKIE, self._digest, httponly=True, samesite="strict")
             return answer
-        if not self._right(request.cookies.get(COOKIE, "")):
+        if not _same(request.cookies.get(COOKIE, ""), self._digest):
             return PlainTextResponse("Add ?token=TOKEN to the address.", 401)
         return await call_next(request)
 
-    def _right(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(), self._token.encode())
+
+def _same(given: str, right: str) -> bool:
+    return secrets.compare_digest(given.encode(), right.encode())
 
 
 def serve(pages: Pages, host: str, port: int, token: str, told: Callable[[str], None]) -> None:
@@ -127,14 +132,16 @@ def serve(pages: Pages, host: str, port: int, token: str, told: Callable[[str], 
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-        except (OSError, OverflowError) as problem:
+        except (OSError, OverflowError, TypeError, ValueError) as problem:
             raise SpecError(
                 f"nothing can be served at {host}, port {port}: {problem}. Give another --port; 0 "
                 "takes one that is free."
             ) from problem
         shown = f"[{host}]" if ":" in host else host
-        told(f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else ""))
-        config = uvicorn.Config(app_of(pages, token, local), log_level="warning", lifespan="off")
+        asked = f"?token={quote(token, safe='')}" if token else ""
+        told(f"http://{shown}:{listening.getsockname()[1]}/{asked}")
+        app = app_of(pages, token, local, host)
+        config = uvicorn.Config(app, log_level="warning", lifespan="off")
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -1,12 +1,14 @@
 """Confusion training: rows that stay, classes that are two groups, and when those are cleaned."""
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
 from scored_rows import Attacked
 
-from trials.filters.confusion_training import likelihood_ratio, most_suspicious
+from trials.datasets import digits
+from trials.filters.confusion_training import _wrong, above, likelihood_ratio, most_suspicious
 from trials.spec import SpecError
 
 QUICK = {"rounds": 1, "epochs": 1, "steps": 4}
@@ -42,6 +44,19 @@ def test_classes_above_the_ratio_are_cleaned_of_what_is_right(attacked: Attacked
     assert plain.suspects is not None and strict.suspects is not None
     assert torch.equal(plain.suspects, attacked.poisoned)  # all of class 5 is no second group
     assert torch.equal(strict.suspects, attacked.poisoned)  # the likeliest alone, above 1.5
+
+
+def test_the_likeliest_class_is_cleaned_wherever_another_is() -> None:
+    assert above({0: 1.3, 1: 1.25, 2: 1.0}, 1.2) == [0, 1]
+    assert above({0: 1.3, 1: 1.0}, 1.2) == [0]
+    assert above({0: 1.9, 1: 1.8}, 2.0) == [0]  # the likeliest alone, above 1.5
+    assert above({0: 1.4, 1: 1.0}, 2.0) == above({0: 1.1, 1: 1.0}, 1.2) == []
+
+
+def test_no_batch_of_wrong_labels_is_a_single_image() -> None:
+    images = digits.load("train", size=8).take(torch.arange(65))
+    batches = _wrong(images, images.y, 32, torch.Generator().manual_seed(0))
+    assert [len(x) for x, _ in islice(batches, 4)] == [32] * 4
 
 
 def test_more_rounds_than_there_are_is_one_line(attacked: Attacked) -> None:

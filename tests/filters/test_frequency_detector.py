@@ -7,7 +7,8 @@ import pytest
 import torch
 from scored_rows import Attacked
 
-from trials.filters.frequency import CORRUPTIONS, Spectrum, patched
+from trials.filters.frequency import CORRUPTIONS, Spectrum, check, patched
+from trials.spec import SpecError
 
 
 @pytest.mark.parametrize("corrupt", CORRUPTIONS)
@@ -41,6 +42,14 @@ def test_the_transform_keeps_lengths_and_a_flat_image_is_one_frequency() -> None
     flat = spectrum(torch.ones(1, 1, 8, 8)) * spectrum.deviation
     assert torch.allclose(flat[0, 0, 0, 0], torch.tensor(8.0), rtol=1e-5)
     assert flat.abs().sum() == pytest.approx(8.0, abs=1e-3)
+
+
+def test_images_that_pooling_leaves_nothing_of_are_refused(attacked: Attacked) -> None:
+    check(attacked.view)
+    train = attacked.view.train
+    small = replace(attacked.view, train=replace(train, x=train.x[:, :, :7, :]))
+    with pytest.raises(SpecError, match=r"frequency needs images of 8 x 8 pixels or more"):
+        check(small)
 
 
 def test_the_victims_model_and_labels_are_not_looked_at(attacked: Attacked) -> None:

@@ -44,6 +44,12 @@ def test_the_variation_is_what_classes_share() -> None:
     assert torch.allclose(within.diagonal(), torch.tensor([1.0, 9, 1, 1, 1, 1]).double(), rtol=0.25)
 
 
+def test_one_direction_is_enough() -> None:
+    labels, points = torch.arange(3).repeat_interleave(200), drawn(600)[:, :1]
+    within = variation_of(points - points.mean(0), labels)
+    assert within.shape == (1, 1) and 0.7 < float(within) < 1.3
+
+
 def test_the_ratio_of_one_class_stands_out_in_median_deviations() -> None:
     found = anomalies({0: 1.0, 1: 1.1, 2: 0.9, 3: 1.05, 4: 9.0})
     assert found[4] > 7.39 > max(found[k] for k in (0, 1, 2, 3))

@@ -14,6 +14,7 @@ from sweep.execution import preflight
 from sweep.planning import filtering, targeted
 from sweep.planning.stages import stages
 from sweep.spec.sweep_file import Sweep
+from trials import catalog
 from trials.datasets import digits
 from trials.dependencies import dependencies
 from trials.run import run
@@ -23,6 +24,7 @@ from trials.self_poisoning.own_brew import Ingredients, ingredients
 from trials.spec import Record, SpecError, Trial
 from trials.storage.artifacts import Artifacts
 from trials.types import Images
+from trials.views import DataView
 
 OWN: dict[str, Any] = {"pairs": 3, "budget": 0.03, "epsilon": 32, "iterations": 2}
 VICTIM: dict[str, Any] = {
@@ -82,7 +84,7 @@ def test_each_pair_wants_another_class_of_another_image() -> None:
 
 def test_too_few_images_are_refused() -> None:
     lone = trusted().take(trusted().y == 4)
-    for given in ({"pairs": 151}, {"images": lone}):
+    for given in ({"pairs": 150}, {"images": lone}):
         with pytest.raises(SpecError, match="Give more trusted images, or lower pairs") as told:
             cut(**given)
         assert len(str(told.value).splitlines()) == 1
@@ -128,6 +130,28 @@ def test_the_filter_takes_its_share_of_all_rows_the_defenders_among_them(folder:
     kept = ctx.kept(own)
     assert len(kept) == ctx.n + len(own.rows)
     assert int((~kept).sum()) == round(0.2 * len(kept))
+
+
+def test_the_filter_is_not_shown_the_images_that_are_aimed_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, (trial, _)) = targeted.own_brews(sweep())
+    ctx, own = self_brew_context(trial, TrialRuntime(Artifacts(folder))), _brewed(trial, folder)
+    seen = list[DataView]()
+    find = catalog.find
+
+    def noting(kind: str, name: str) -> Any:
+        method = find(kind, name)
+        if kind != "filters":
+            return method
+        return lambda view, rng, **given: seen.append(view) or method(view, rng, **given)
+
+    monkeypatch.setattr(catalog, "find", noting)
+    ctx.kept(own)
+    (view,) = seen
+    aimed = {bytes(own.held.x[goal.places[0]].flatten().tolist()) for goal in own.goals}
+    assert len(aimed) == 3 and not aimed & digests(view.trusted)
+    assert len(view.trusted) == len(own.held) - 3
 
 
 def _brewed(trial: Trial, folder: Path) -> Any:

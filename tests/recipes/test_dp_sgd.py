@@ -167,6 +167,21 @@ def test_a_model_with_batch_normalisation_is_refused_before_anything_runs(tmp_pa
     preflight.check(tiny_sweep.sweep(victim=given, game="training"), config)
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [({"epsilon": 0.1}, "Raise epsilon"), ({"delta": 0.1}, "delta must be below one over")],
+)
+def test_a_privacy_that_cannot_be_is_refused_before_anything_runs(
+    tmp_path: Path, changed: dict[str, float], says: str
+) -> None:
+    given = {**tiny_sweep.VICTIM, "training": {"name": "dp_sgd", "epochs": 2, **changed}}
+    given["model"] = {"name": "small_cnn", "width": 8, "groups": 4}
+    config = tiny_sweep.worker_config(tmp_path / "artifacts")
+    with pytest.raises(SpecError, match=says) as told:
+        preflight.check(tiny_sweep.sweep(victim=given, game="training"), config)
+    assert "\n" not in str(told.value)
+
+
 def test_an_attacker_trains_as_without_it() -> None:
     resolved = catalog.resolve("recipes", MethodConfig("dp_sgd", {"epochs": 7, "batch": 64}))
     plain = catalog.resolve("recipes", MethodConfig("fast", {"epochs": 7, "batch": 64}))

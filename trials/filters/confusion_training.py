@@ -10,7 +10,7 @@ likelier as two groups, all of them are cleaned; where none is by a factor of tw
 one and a half. A class of which fewer than three rows are suspect is none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -115,10 +115,7 @@ def score(
         k: likelihood_ratio(latents[labels == k], right[labels == k])
         for k in torch.unique(labels).tolist()
     }
-    likeliest = max(ratios, key=lambda k: ratios[k])
-    cleaned = [k for k, r in ratios.items() if r > (_LONE if k == likeliest else ratio)]
-    if ratios[likeliest] <= min(_LONE, ratio):
-        cleaned = []
+    cleaned = above(ratios, ratio)
     mine = torch.isin(labels, torch.tensor(cleaned, dtype=torch.int64))
     return SampleScores(-found["losses"], right & mine, {"cleaned_classes": float(len(cleaned))})
 
@@ -127,6 +124,13 @@ def check(view: DataView, /, *, rounds: int, **_: object) -> None:
     """Raises SpecError for more rounds than are known."""
     if rounds > len(ROUNDS):
         raise SpecError(f"confusion_training: rounds must lie in [1, {len(ROUNDS)}], got {rounds}.")
+
+
+def above(ratios: Mapping[int, float], ratio: float) -> list[int]:
+    """The classes that are cleaned: those above ``ratio``, and the likeliest from 1.5 on."""
+    likeliest = max(ratios, key=lambda k: ratios[k])
+    lone = min(_LONE, ratio)
+    return [k for k, r in ratios.items() if r > (lone if k == likeliest else ratio)]
 
 
 def most_suspicious(losses: Tensor, labels: Tensor, share: float) -> Tensor:
@@ -225,7 +229,12 @@ def _wrong(
     turn = 0
     while True:
         order = torch.randperm(len(trusted), generator=rng).to(trusted.y.device)
+        least = min(
+            2, batch, len(order)
+        )  # a rest of one is left out: batch normalisation needs two
         for index in order.split(batch):  # type: ignore[no-untyped-call]
+            if len(index) < least:
+                continue
             turn = turn + 1 if (turn + 1) % trusted.classes else 1
             y = (trained[index] + turn) % trusted.classes
             right = y == trusted.y[index]

@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 from trials.filters._passes import batches, logits_of
 from trials.filters._tracking import drawn_seed
 from trials.reporting import reporter
-from trials.spec import PositiveFloat, PositiveFraction, PositiveInt
+from trials.spec import PositiveFloat, PositiveFraction, PositiveInt, SpecError
 from trials.train import to_float
 from trials.types import Images
 from trials.views import DataView, SampleScores
@@ -30,6 +30,7 @@ REJECTS = True
 _WIDTHS, _DROPOUT = (32, 64, 128), (0.2, 0.3, 0.4)  # two convolutions each; after each two
 _SIDES = (2, 7)  # pixels of a patch
 _NEAR = 0.25  # of the side: as far from a corner as a patch may begin
+_LEAST_SIDE = 8  # pixels, halved three times
 _FLAT = 1e-2  # the least deviation of a frequency
 
 
@@ -83,6 +84,16 @@ def score(
     training = f"corruptions={corruptions} epochs={epochs} copies={copies} lr={lr:g} batch={batch}"
     found = view.keep(f"frequency: logits, {training}", make)["logits"]
     return SampleScores(found, found.sigmoid() > probability)
+
+
+def check(view: DataView, /, **_: object) -> None:
+    """Raises SpecError for images that the network's three poolings leave nothing of."""
+    high, wide = view.train.x.shape[2:]
+    if min(high, wide) < _LEAST_SIDE:
+        raise SpecError(
+            f"frequency needs images of {_LEAST_SIDE} x {_LEAST_SIDE} pixels or more; these are of "
+            f"{high} x {wide}."
+        )
 
 
 class Spectrum(nn.Module):

@@ -87,7 +87,7 @@ def variation_of(points: Tensor, labels: Tensor) -> Tensor:
     sizes = member.sum(0)
     sums = member.T @ points
     each = member @ (sums / sizes[:, None])
-    identity, within = each.T.cov(correction=0), (points - each).T.cov(correction=0)
+    identity, within = _covariance(each), _covariance(points - each)
     for _ in range(_MOST):
         before = identity, within
         means = [
@@ -95,12 +95,18 @@ def variation_of(points: Tensor, labels: Tensor) -> Tensor:
             for n, total in zip(sizes, sums, strict=True)
         ]
         each = member @ torch.stack(means)
-        identity, within = each.T.cov(correction=0), (points - each).T.cov(correction=0)
+        identity, within = _covariance(each), _covariance(points - each)
         moved = (identity - before[0]).norm() + (within - before[1]).norm()
         if moved <= _STOP * (before[0].norm() + before[1].norm()):
             break
     found: Tensor = within
     return found
+
+
+def _covariance(points: Tensor) -> Tensor:
+    """(d, d), for one direction too, where torch's has no dimension."""
+    d = points.shape[1]
+    return points.T.cov(correction=0).reshape(d, d)
 
 
 class Split(NamedTuple):

@@ -4,6 +4,7 @@ accountant.
 
 import functools
 import importlib.util
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -53,8 +54,7 @@ class Private(Countermeasure):
     def batches(self, index: Tensor, size: int, rng: Generator) -> Iterator[Tensor]:
         """Sets the noise, once it is known how many rows there are and how many are in a batch."""
         self._expected = min(size, len(index))
-        share = self._expected / len(index)
-        steps = self._epochs * (len(index) // self._expected)
+        share, steps = sampling(len(index), size, self._epochs)
         self.noise = noise_multiplier(share, steps, **self._privacy)
         while True:
             drawn = torch.rand(len(index), generator=rng) < share
@@ -88,6 +88,32 @@ class Private(Countermeasure):
     def close(self) -> None:
         """Take the hooks off the model."""
         self._hooked.to_standard_module()
+
+
+def sampling(rows: int, size: int, epochs: int) -> tuple[float, int]:
+    """Share of the rows in a batch, and steps of the training."""
+    expected = min(size, rows)
+    return expected / rows, epochs * (rows // expected)
+
+
+def require_private_budget(
+    rows: int, size: int, epochs: int, epsilon: float, delta: float, accountant: str
+) -> None:
+    """Raises SpecError for a privacy that no noise gives to so many rows."""
+    if delta >= 1 / rows:
+        raise SpecError(
+            f"dp_sgd: delta must be below one over the number of rows, {1 / rows:.2g} for "
+            f"{rows:,}; got {delta:g}."
+        )
+    privacy = {"target_epsilon": epsilon, "target_delta": delta, "accountant": accountant}
+    try:
+        noise_multiplier(*sampling(rows, size, epochs), **privacy)
+    except ValueError as problem:
+        least = math.log(1 / delta) / _ORDERS[-1]
+        raise SpecError(
+            f"dp_sgd: no noise gives epsilon = {epsilon:g} with delta = {delta:g}. Raise epsilon "
+            f"(rdp counts none below about {least:.1g}), or lower epochs."
+        ) from problem
 
 
 @functools.lru_cache(64)

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Generator, nn
 
 from trials.recipes._fast import Fast
-from trials.recipes._private import Private, require_private
+from trials.recipes._private import Private, require_private, require_private_budget
 from trials.spec import NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
@@ -68,6 +68,20 @@ def fit(
         private.close()
 
 
-def check(model: nn.Module, /, **_: object) -> None:
-    """Refuse a model that cannot be trained so, before anything is. Raises SpecError."""
+def check(
+    model: nn.Module,
+    rows: int,
+    /,
+    *,
+    epsilon: float,
+    delta: float,
+    accountant: str,
+    epochs: int,
+    batch: int,
+    **_: object,
+) -> None:
+    """Refuse a model that cannot be trained so on so many rows, before anything is. Raises
+    SpecError.
+    """
     require_private(model)
+    require_private_budget(rows, batch, epochs, epsilon, delta, accountant)

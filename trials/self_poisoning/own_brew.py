@@ -35,6 +35,14 @@ class OwnBrew:
     goals: tuple[InstanceGoal, ...]
     held: Images
 
+    @property
+    def trusted(self) -> Images:
+        """The held images that are not aimed at: what a filter may be told to be clean."""
+        aimed = torch.cat([goal.places for goal in self.goals])
+        rest = torch.ones(len(self.held), dtype=torch.bool)
+        rest[aimed] = False
+        return self.held.take(rest.nonzero().flatten())
+
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
@@ -73,11 +81,11 @@ def ingredients(
     half = len(order) // 2
     held, base = trusted.take(order[:half]), trusted.take(order[half:])
     counts = torch.bincount(base.y, minlength=base.classes)
-    if pairs > len(held) or not int(counts.min()):
+    if pairs >= len(held) or not int(counts.min()):
         raise SpecError(
-            f"self_poisoning: pairs = {pairs} needs as many trusted images that no training sees, "
-            f"and one of each class to perturb; of {len(trusted)} trusted images {len(held)} are "
-            "held back. Give more trusted images, or lower pairs."
+            f"self_poisoning: pairs = {pairs} needs as many trusted images that no training sees "
+            f"and another, and one of each class to perturb; of {len(trusted)} trusted images "
+            f"{len(held)} are held back. Give more trusted images, or lower pairs."
         )
     m = math.ceil(budget * n - 1e-9)
     times, draws = math.ceil(m / int(counts.min())), rng("own images")

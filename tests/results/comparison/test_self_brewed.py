@@ -1,6 +1,7 @@
 """What defenders choose by brewing against themselves, and what the attacker makes of it."""
 
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 from synthetic import victim
@@ -18,9 +19,11 @@ FAST, EPIC, SHAPED = (MethodConfig(n) for n in ("fast", "epic", "gradient_shapin
 FILTER = Filtering(method=MethodConfig("deep_knn"), reject=0.2, trusted=0.1, seed=0)
 
 
-def of(key: int, training: MethodConfig, filtering: Filtering | None = None) -> Victim:
+def of(
+    key: int, training: MethodConfig, filtering: Filtering | None = None, seed: int = 0
+) -> Victim:
     attack = MethodConfig("witches_brew", {"key": key, "budget": 0.01, "epsilon": 16})
-    return replace(victim(), attacks=(attack,), training=training, filter=filtering)
+    return replace(victim(), attacks=(attack,), training=training, filter=filtering, seed=seed)
 
 
 def pair(
@@ -83,6 +86,22 @@ def test_a_tie_is_decided_by_the_probability_of_the_class_wanted() -> None:
     second = pair(of(0, EPIC), own=(0.5, 0.9), real=(0.0, 0.9), wanted=0.3)
     (found,) = self_brewed([*first, *second])
     assert found.taken.victim.training.name == "epic"
+
+
+def test_defenders_whose_pairs_are_the_same_are_counted_once(records: list[Record]) -> None:
+    """Neither the trusted images nor the pairs depend on the attacker's key."""
+    (found,) = self_brewed(records)
+    assert (len(found.taken.options), found.taken.draws) == (4, 1)
+    assert table_of.table(records)["own draws"].tolist() == [1] * 6
+    said = "from 1 draw of trusted images and pairs, 3 of 4 defenders take epic"
+    assert said in render(records, title="brew")
+    more = [
+        pair(of(0, r, seed=s), own=(0.5, 0.9), real=(1.0, 0.9))
+        for r in (FAST, EPIC)
+        for s in (1, 2)
+    ]
+    (found,) = self_brewed(chain.from_iterable(more))
+    assert (len(found.taken.options), found.taken.draws) == (2, 2)
 
 
 def test_a_setting_that_is_not_finished_for_every_defender_is_left_out(

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import tiny_sweep
@@ -87,6 +88,20 @@ def test_a_driver_that_was_killed_is_not_heard(watched: Watched, running: Progre
     assert len(list(heard(watched.folder, SWEEP))) == 1
 
 
+def test_a_driver_of_another_machine_is_heard_for_ten_minutes(
+    watched: Watched, running: Progress
+) -> None:
+    (file,) = (watched.folder / "events").glob(f"*{ENDS_WITH}")
+    told = json.loads(file.read_text())
+    for name, ago in (("near", 60), ("long", 700)):
+        far = {**told, "host": f"{name}.example", "time": time.time() - ago}
+        (watched.folder / "events" / f"{name}{ENDS_WITH}").write_text(json.dumps(far))
+    huge = {**told, "pid": 2**40}  # no process has it
+    (watched.folder / "events" / f"huge{ENDS_WITH}").write_text(json.dumps(huge))
+    drivers = " ".join(one.driver for one in heard(watched.folder, SWEEP))
+    assert "near.example" in drivers and "long.example" not in drivers and str(2**40) not in drivers
+
+
 def test_events_are_passed_on(watched: Watched) -> None:
     heard_events = []
     trial, progress = tiny_sweep.first(tiny_sweep.sweep(), "training"), Progress()
@@ -121,6 +136,25 @@ def test_the_report_follows_the_store_and_its_version_says_so(watched: Watched) 
     assert "<b>1</b> done" in client.get("/now").text
 
 
+class Undrawable(Pages):
+    """Its report fails, as one with a figure that cannot be drawn does."""
+
+    def _draw_newer(self) -> None:
+        raise ZeroDivisionError("no figure\nof two lines")
+
+
+def test_a_report_that_fails_is_said_in_a_line_and_not_retried_at_once(watched: Watched) -> None:
+    with Store.open(watched.url) as store:
+        store.put(trial_record(0.03), SWEEP)
+    pages = Undrawable(watched)
+    client = TestClient(app_of(pages, "", True), base_url="http://127.0.0.1")
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends and "could not be drawn anew" not in client.get("/now").text:
+        time.sleep(0.1)
+    assert client.get("/now").text.count("drawn anew: ZeroDivisionError: no figure</p>") == 1
+    assert pages._next > time.monotonic()  # it is drawn at most every few seconds
+
+
 @pytest.mark.parametrize("path", ["/", "/now", "/report", "/watch.js", "/watch.css"])
 def test_without_the_token_nothing_is_given(watched: Watched, path: str) -> None:
     client = client_of(watched, TOKEN, local=False)
@@ -131,6 +165,24 @@ def test_without_the_token_nothing_is_given(watched: Watched, path: str) -> None
     cookie = let_in.headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=strict" in cookie
     assert client.get(path).status_code == 200  # by the cookie
+
+
+@pytest.mark.parametrize("token", ["a+b&c#d%e/f?g h=i;j", "ein Wort aus Straßen, 秘密"])
+def test_the_address_that_is_printed_lets_one_in(watched: Watched, token: str) -> None:
+    printed = list[str]()
+
+    def told(address: str) -> None:
+        printed.append(address)
+        raise KeyboardInterrupt  # it is served no further
+
+    with pytest.raises(KeyboardInterrupt):
+        serve(Pages(watched), "127.0.0.2", 0, token, told)
+    address = urlsplit(printed[0])
+    app = app_of(Pages(watched), token, True, "127.0.0.2")
+    client = TestClient(app, base_url=f"http://{address.netloc}", follow_redirects=False)
+    assert client.get(f"/?{address.query}").status_code == 303
+    assert client.get("/now").status_code == 200  # by the cookie
+    assert TestClient(app, base_url="http://127.0.0.3").get("/now").status_code == 400
 
 
 def test_another_name_of_the_host_is_refused_on_the_loopback_address(watched: Watched) -> None:
@@ -159,6 +211,7 @@ def silent(_: str) -> None:
         ("0.0.0.0", "", "other machines could read a page at 0.0.0.0. Give --token TEXT"),
         ("box.example", "", "other machines could read a page at box.example"),
         ("127.0.0.1", "x" * (SHORTEST - 1), "the token has 15 characters; needed are 16 or more"),
+        ("b\u00fccher..de", TOKEN, "nothing can be served at b\u00fccher..de, port 0"),
         ("192.0.2.1", TOKEN, "nothing can be served at 192.0.2.1, port 0"),
     ],
 )
