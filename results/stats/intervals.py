@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 from statistics import NormalDist, fmean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Interval(NamedTuple):
@@ -83,20 +83,22 @@ def clustered(
     # the bootstrap's variance of a mean is too small by (number - 1) / number
     variance, fewest = float(resampled.var()) * number / max(1, number - 1), float(number)
     flat = list(chain.from_iterable(models))
-    if (shared := _in_common(np.array(list(chain.from_iterable(clusters))) - rate, flat)) > 0:
+    if (shared := _in_common([v - rate for v in chain.from_iterable(clusters)], flat)) > 0:
         variance, fewest = variance + shared, float(min(number, len(set(flat))))
     alone = rate * (1 - rate) / variance if variance > 0 else 0.0
     return wilson(rate, min(float(sizes.sum()), max(fewest, alone)), level)
 
 
-def _in_common(errors: "np.ndarray[Any, Any]", models: Sequence[int]) -> float:
+def _in_common(errors: Sequence[float], models: Sequence[int]) -> float:
     """Variance of the mean of the errors that is due to the models; nothing of a single model."""
-    number, n = len(set(models)), len(errors)
+    sums: dict[int, float] = {}
+    for error, model in zip(errors, models, strict=True):
+        sums[model] = sums.get(model, 0.0) + error
+    number, n = len(sums), len(errors)
     if number < 2:
         return 0.0
-    _, places = np.unique(np.asarray(models), return_inverse=True)
-    of_models = float((np.bincount(places, errors) ** 2).sum()) * number / (number - 1)
-    of_each = float((errors**2).sum()) * n / (n - 1)
+    of_models = math.fsum(total**2 for total in sums.values()) * number / (number - 1)
+    of_each = math.fsum(error**2 for error in errors) * n / (n - 1)
     return max(0.0, of_models - of_each) / n**2
 
 
