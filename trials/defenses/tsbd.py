@@ -125,7 +125,7 @@ def zero(
     order = totals.argsort(descending=True, stable=True)
     chosen = torch.zeros_like(totals, dtype=torch.bool)
     chosen[order[: int(share * len(totals) + 1e-9)]] = True
-    rows = chosen.split([len(change) for change in changed])
+    rows = torch.split(chosen, [len(change) for change in changed])
     among = torch.cat([change[row].flatten() for change, row in zip(changed, rows, strict=True)])
     number = int(part * len(among) + 1e-9)
     if not number:
