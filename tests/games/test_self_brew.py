@@ -144,7 +144,12 @@ def test_the_filter_is_not_shown_the_images_that_are_aimed_at(
         method = find(kind, name)
         if kind != "filters":
             return method
-        return lambda view, rng, **given: seen.append(view) or method(view, rng, **given)
+
+        def score(view: DataView, rng: Generator, **given: Any) -> Any:
+            seen.append(view)
+            return method(view, rng, **given)
+
+        return score
 
     monkeypatch.setattr(catalog, "find", noting)
     ctx.kept(own)
