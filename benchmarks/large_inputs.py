@@ -58,9 +58,9 @@ class Steps:
 
     def sides(self) -> dict[str, Sides]:
         """Each step's."""
-        constant = {"schedule": "constant", "lr": RATE}
-        inversion = {"ours": self.invert, "plain": self.plain_inversion}
-        evaluation = {
+        constant: dict[str, Any] = {"schedule": "constant", "lr": RATE}
+        inversion: dict[str, Side] = {"ours": self.invert, "plain": self.plain_inversion}
+        evaluation: dict[str, Side] = {
             "ours": lambda: predictions(self.view.model, self.x),
             "plain": self.plain_evaluation,
         }

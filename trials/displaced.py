@@ -89,8 +89,8 @@ def sharpness_aware(
 
     def moved(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         first = loss(student, x, y)
-        gradients = torch.autograd.grad(first, displaced.parameters, materialize_grads=True)
-        displaced.by(ascent(displaced.parameters, gradients, radius, adaptive))
+        found = torch.autograd.grad(first, displaced.parameters, materialize_grads=True)
+        displaced.by(ascent(displaced.parameters, list(found), radius, adaptive))
         with statistics_kept(student):
             return loss(student, x, y)
 
@@ -99,21 +99,22 @@ def sharpness_aware(
 
 @torch.no_grad()
 def ascent(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor], radius: float, adaptive: bool
+    weights: list[Tensor], gradients: list[Tensor], radius: float, adaptive: bool
 ) -> list[Tensor]:
     """The offset e: radius * g / |g|, or adaptive radius * w^2 g / | |w| g |, norms over all
     parameters together.
     """
     if not adaptive:
-        return torch._foreach_mul(gradients, radius / _length(gradients))
+        return list(torch._foreach_mul(gradients, radius / _length(gradients)))
     sizes = torch._foreach_abs(weights)
-    scaled = torch._foreach_mul(sizes, gradients)
+    scaled = list(torch._foreach_mul(sizes, gradients))
     length = _length(scaled)
     torch._foreach_mul_(scaled, sizes)
     torch._foreach_mul_(scaled, radius / length)
     return scaled
 
 
-def _length(parts: Sequence[Tensor]) -> Tensor:
+def _length(parts: list[Tensor]) -> Tensor:
     """The norm of all parts together, at least 1e-12."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts))).clamp_min(1e-12)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts)))
+    return norm.clamp_min(1e-12)

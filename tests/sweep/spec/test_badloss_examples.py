@@ -26,7 +26,7 @@ def test_all_attacks_at_once_and_each_alone_on_three_seeds(sweeps: dict[str, Swe
         sizes = Counter(len(v.attacks) for v in victims)
         assert sizes == {together: 3, 1: 3 * together} and {v.seed for v in victims} == {0, 1, 2}
         several = max(victims, key=lambda v: len(v.attacks))
-        assert sum(a.params["m"] for a in several.attacks) == total  # 6.05 % of CIFAR-10
+        assert sum(int(a.params["m"]) for a in several.attacks) == total  # 6.05 % of CIFAR-10
         assert len({a.params["target"] for a in several.attacks}) == together
 
 
