@@ -95,12 +95,12 @@ def test_defenders_whose_pairs_are_the_same_are_counted_once(records: list[Recor
     assert table_of.table(records)["own draws"].tolist() == [1] * 6
     said = "from 1 draw of trusted images and pairs, 3 of 4 defenders take epic"
     assert said in render(records, title="brew")
-    more = [
+    others = [
         pair(of(0, r, seed=s), own=(0.5, 0.9), real=(1.0, 0.9))
         for r in (FAST, EPIC)
         for s in (1, 2)
     ]
-    (found,) = self_brewed(chain.from_iterable(more))
+    (found,) = self_brewed(chain.from_iterable(others))
     assert (len(found.taken.options), found.taken.draws) == (2, 2)
 
 
