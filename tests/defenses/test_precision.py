@@ -16,7 +16,16 @@ from .test_shared import NAMES, cheap
 from .tiny import digits, fresh_view, measure, run
 
 LOW = [n for n in NAMES if "precision" in catalog.describe("defenses", n).settings]
-EXACT = ["anp", "clp", "i_bau", "nft", "rnp", "sau", "tsbd", "ulrl"]  # small numbers count; the docs say which
+EXACT = [
+    "anp",
+    "clp",
+    "i_bau",
+    "nft",
+    "rnp",
+    "sau",
+    "tsbd",
+    "ulrl",
+]  # small numbers count; the docs say which
 
 
 def rng() -> Generator:
