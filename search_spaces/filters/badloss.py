@@ -26,7 +26,7 @@ def space(ask: Ask, profile: str, /) -> MethodConfig:
         "k": number(ask, "k", *K[profile], integer=True),
         "probes": number(ask, "probes", *PROBES[profile], integer=True),
         "epochs": number(ask, "epochs", *EPOCHS[profile], integer=True),
-        "metric": option(ask, "metric", "loss", "probability"),
+        "metric": option(ask, "metric", "loss", "log_loss", "probability"),
         "spikes": option(ask, "spikes", "left_out", "kept"),
     }
     return MethodConfig("badloss", found)

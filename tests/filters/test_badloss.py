@@ -8,7 +8,7 @@ import torch
 from scored_rows import Attacked
 from torch import Tensor
 
-from trials.filters.badloss import steady, to_nearest
+from trials.filters.badloss import compared, steady, to_nearest
 from trials.spec import SpecError
 
 
@@ -30,6 +30,20 @@ def test_what_is_learned_fast_and_what_is_learned_late_stand_out_alike() -> None
     slow = torch.full((10, 30), 2.3)
     scores = to_nearest(torch.cat([clean, early, slow]), probes, 10)
     assert set(scores.topk(20).indices.tolist()) == set(range(180, 200))
+
+
+def test_the_logarithm_shows_what_is_learned_fast_where_hard_clean_images_rule_the_loss() -> None:
+    rng = torch.Generator().manual_seed(0)
+    hardness = torch.exp(1.5 * torch.randn(280, 1, generator=rng))
+    clean, early = torch.logspace(0.0, -2, 30) * hardness, torch.logspace(-3, -5, 30).expand(20, 30)
+    rows, probes = torch.cat([clean[:180], early]), clean[180:]
+
+    def places(metric: str) -> Tensor:
+        far = to_nearest(compared(rows, metric), compared(probes, metric), 50)
+        return far.argsort().argsort()[180:]
+
+    assert places("loss").max() < 140  # of 200
+    assert places("log_loss").min() >= 170
 
 
 def test_a_shift_of_one_epochs_losses_changes_no_rank() -> None:

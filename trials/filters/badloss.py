@@ -5,8 +5,8 @@ poisoning attacks', arXiv:2408.13221): 30 epochs of AdamW, no augmentation, 250 
 nearest, epochs with a spike of the mean loss left out, the 40 % farthest removed.
 Deviation: the victim's architecture is tracked, where the authors take a ResNet-50. Every trusted
 image is trained on as a probe, and ``probes`` of them are compared with. Distances are not put
-through a logarithm, which changes no rank. Rows of the data stand for themselves, so that one with
-a loss of exactly 0 is not taken for one that is absent.
+through a logarithm, which changes no rank. The metric ``log_loss`` is ours. Rows of the data stand
+for themselves, so that one with a loss of exactly 0 is not taken for one that is absent.
 """
 
 from typing import Literal
@@ -22,6 +22,7 @@ from trials.views import DataView, SampleScores
 
 _CHUNK = 8192  # rows whose distances are in memory at once
 _SPIKE = 2.0  # times the mean loss of the last epochs
+_LEAST = 1e-4  # loss that is told apart from none by its logarithm
 _LAST = 3  # epochs that a spike is seen against
 
 
@@ -32,7 +33,7 @@ def score(
     *,
     k: PositiveInt = 50,
     probes: PositiveInt = 250,
-    metric: Literal["loss", "probability"] = "loss",
+    metric: Literal["loss", "log_loss", "probability"] = "loss",
     spikes: Literal["left_out", "kept"] = "left_out",
     epochs: PositiveInt = 30,
     tracked_epochs: PositiveInt = 30,
@@ -48,7 +49,8 @@ def score(
         rng: draws the model's weights and its batches.
         k: nearest probes that the mean is over.
         probes: trusted images that are compared with, the first of a stratified order.
-        metric: what is tracked: the loss, or the probability of the label.
+        metric: what is compared: the loss, whose distances hard clean images rule; its logarithm,
+            from 1e-4 on, which tells small losses apart; or the probability of the label.
         spikes: epochs whose mean loss is at least twice that of the last three are left out, or
             kept.
         epochs: the first so many tracked epochs count.
@@ -79,10 +81,17 @@ def score(
     name = f"badloss: losses, {training} weight_decay={weight_decay:g} batch={batch}"
     losses = view.keep(name, make)["losses"][:, :epochs]
     chosen = steady(losses.double().mean(0)) if spikes == "left_out" else list(range(epochs))
-    tracks = losses[:, chosen] if metric == "loss" else torch.exp(-losses[:, chosen])
+    tracks = compared(losses[:, chosen], metric)
     rows = len(view.train)
     distances = to_nearest(tracks[:rows], tracks[rows : rows + probes], k)
     return SampleScores(distances, extra={"epochs_used": float(len(chosen))})
+
+
+def compared(losses: Tensor, metric: str) -> Tensor:
+    """The losses (n, e), their logarithm, or the probabilities of the labels."""
+    if metric == "log_loss":
+        return losses.clamp_min(_LEAST).log()
+    return losses if metric == "loss" else torch.exp(-losses)
 
 
 def check(
