@@ -21,13 +21,10 @@ class Displaced:
     @torch.no_grad()
     def by(self, offsets: list[Tensor] | tuple[Tensor, ...]) -> None:
         """Add an offset to each parameter until the optimizer's next step, which starts from where
-        they were.
-
-        The sums take the offsets' memory: weights are neither copied nor computed back.
+        they were: weights are neither copied nor computed back.
         """
         self._kept = [p.data for p in self.parameters]
-        torch._foreach_add_(offsets, self._kept)
-        self._have(offsets)
+        self._have(torch._foreach_add(self._kept, offsets))  # laid out in memory as the weights are
 
     def _back(self, *_: object) -> None:
         self._have(self._kept)

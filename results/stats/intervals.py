@@ -91,12 +91,12 @@ def clustered(
 
 def _in_common(errors: Sequence[float], models: Sequence[int]) -> float:
     """Variance of the mean of the errors that is due to the models; nothing of a single model."""
-    sums: dict[int, float] = {}
-    for error, model in zip(errors, models, strict=True):
-        sums[model] = sums.get(model, 0.0) + error
-    number, n = len(sums), len(errors)
+    number, n = len(set(models)), len(errors)
     if number < 2:
         return 0.0
+    sums = dict.fromkeys(models, 0.0)
+    for error, model in zip(errors, models, strict=True):
+        sums[model] += error
     of_models = math.fsum(total**2 for total in sums.values()) * number / (number - 1)
     of_each = math.fsum(error**2 for error in errors) * n / (n - 1)
     return max(0.0, of_models - of_each) / n**2

@@ -128,7 +128,7 @@ def test_every_toml_block_is_read_by_the_spec_reader(
         found = sweep_file.parse(table, "page", tmp_path)
         assert found.defenses or found.filters or found.game == "targeted"
     else:  # one for `defend`, which brings the victim and knows flip
-        table.pop("flip")
+        table.pop("flip", None)
         victim = {"dataset": "digits", "model": "small_cnn", "training": "fast"}
         assert sweep_file.parse({**table, "victim": victim}, "page", tmp_path).defenses
 

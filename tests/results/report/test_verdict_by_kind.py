@@ -240,7 +240,7 @@ def test_a_file_of_enough_pairs_makes_forecasts(
         *rows(40, defense="none", family="control", eta_real=0.9),
         *rows(40, scheme="reconstructed", kinds="reconstructed", eta_real=0.9),
     ]
-    monkeypatch.setattr(forecast, "load", lambda name: read_csv(file, dtype=str))
+    monkeypatch.setattr(forecast, "load", lambda name: read_csv(file, dtype=str).to_dict("records"))
     for n, said in ((18, "cannot be forecast: too few pairs"), (19, "9.0 to 9.0 % is expected")):
         file.unlink(missing_ok=True)
         assert keep(others + rows(n), file) == 160 + n
