@@ -70,8 +70,8 @@ def grouped(labels: Tensor, n: int) -> Tensor:
 
 
 def check_enough(beta: float, rows: int) -> None:
-    """Raises SpecError where so many rows of an attack, each of another image, are too few for the
-    threshold to find the share 1 - ``beta`` of new rows.
+    """Raises SpecError where so many rows of an attack are too few for the threshold to find the
+    share 1 - ``beta`` of new rows, even if each is of another image.
     """
     if _rank(beta, rows) > rows:
         raise SpecError(

@@ -87,6 +87,8 @@ def _covered(name: str, scored: Sequence[Record]) -> list[Validity]:
         if filtering is None or filtering.reject != RECALL or filtering.threshold.get("quota"):
             continue
         beta = float(filtering.threshold.get("beta", 0.1))
+        if r.metrics.get("own_promised", 1 - beta) < 1 - beta - 1e-9:
+            continue  # too few images were stamped: less was promised
         attacked = replace(r.trial.victim, filter=None).id
         for key, value in r.metrics.items():
             if key.startswith("removed/"):

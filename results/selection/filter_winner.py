@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from results.selection.configurations import of_game
 from trials.spec import LEARNED, Record
 
+FEWEST = 3  # images that an attack of the defender's is stamped on: fewer show nothing of it
 APART = 2.0  # times as much as of clean rows a filter finds of poison, or it is called blunt
 LEAK = 0.05  # by which a trigger of the defender's may work better after the last training
 
@@ -32,8 +33,8 @@ class FilterWinner:
 
     @property
     def wanted(self) -> float:
-        """Share of each of the defender's attacks that has to be found: 1 - ``beta``, or what few
-        images can show.
+        """Share that is promised of each of the defender's attacks: 1 - ``beta``, or what that of the
+        fewest images can show.
         """
         return self.scored.metrics.get("own_promised", 1 - self.beta)
 
@@ -54,12 +55,19 @@ class FilterWinner:
         any scores: what they take of clean rows tells good ones from others.
         """
         known = 2 * self.scored.metrics["own_learned"] >= len(self.attacks)
-        return known and self.recall >= self.wanted - 1e-9 and not self.blunt
+        learned = [k for k in self.attacks if k not in self.unlearned] or self.attacks
+        return known and all(map(self._found, learned)) and not self.blunt
+
+    def _found(self, attack: str) -> bool:
+        of = self.scored.metrics
+        wanted = of.get(f"own_promised/{attack}", 1 - self.beta)
+        enough = of.get(f"own_images/{attack}", math.inf) >= FEWEST
+        return enough and of[f"own_recall/{attack}"] >= wanted - 1e-9
 
     @property
     def blunt(self) -> bool:
         """It finds little more of the defender's poison than it removes of clean rows."""
-        return self.recall < APART * self.fpr
+        return self.recall <= APART * self.fpr
 
     @property
     def attacks(self) -> list[str]:

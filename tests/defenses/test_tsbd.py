@@ -48,6 +48,15 @@ def test_the_weights_that_changed_most_are_cut_of_the_filters_that_did(
     assert torch.cat([w.detach().flatten(1) for w in weights]).tolist() == kept
 
 
+def test_of_weights_that_changed_alike_no_more_are_cut() -> None:
+    weights = [nn.Parameter(torch.ones(4, 10))]
+    changed = torch.zeros(4, 10)
+    changed[1:3, 4] = 1.0
+    zero(weights, [changed], 0.5, 0.7)
+    assert int((weights[0] == 0).sum()) == 14
+    assert (weights[0][1:3, 4] == 0).all() and (weights[0][[0, 3]] == 1).all()
+
+
 def test_only_filters_are_cut_and_as_many_as_asked_for() -> None:
     view = fresh_view()
     given, number = state(view.model), sum(len(w) for w in filters(view.model, SHAPE))

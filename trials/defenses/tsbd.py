@@ -130,10 +130,13 @@ def zero(
     number = int(part * len(among) + 1e-9)
     if not number:
         return
-    least = among.sort(descending=True).values[number - 1]
-    for weight, change, row in zip(weights, changed, rows, strict=True):
-        cut = row[:, None] & (change >= least)
-        weight.masked_fill_(cut.reshape(weight.shape), 0)
+    cut = torch.zeros_like(among, dtype=torch.bool)
+    cut[among.argsort(descending=True, stable=True)[:number]] = True
+    sizes = [int(row.sum()) * c.shape[1] for c, row in zip(changed, rows, strict=True)]
+    for weight, row, mine in zip(weights, rows, torch.split(cut, sizes), strict=True):
+        mask = torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
+        mask[row] = mine.reshape(mask[row].shape)
+        weight.masked_fill_(mask, 0)
 
 
 def flattening(

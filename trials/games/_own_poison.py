@@ -55,6 +55,8 @@ def told_of_own(
     metrics["own_recall_min"] = min(counted or recalls)
     if ctx.reject == RECALL:
         metrics["own_promised"] = min(promised(beta, len(g)) for g in which_set(ctx, own))
+        for name, first in zip(own.names, firsts, strict=True):
+            metrics[f"own_promised/{name}"] = promised(beta, int(first.sum()))
     for implant in ctx.poisoning.implants:
         theirs = scores[:n][torch.isin(ctx.rows, implant.places.cpu())]
         if len(theirs):

@@ -148,17 +148,18 @@ def own_rows(
     goals, parts, number, restamped = [], list[Images](), list[int](), list[int]()
     first = list[Tensor]()
     times = tuple(redrawn) or (0,) * len(names)
-    width = trusted.x.shape[-1]
     for j, name in enumerate(names):
         own, target = OWN_ATTACKS[name], targets[j % len(targets)]
         draw = rng("own rows", name)
         share = least * (most / least) ** float(torch.rand((), generator=draw))
-        m = max(LEAST, round(share * n)) * _MORE_ROWS ** times[j]
-        settings = own.draw(draw, width)
+        m = max(LEAST, round(share * n))
+        pool, settings = _drawn(own, stamped, m, target, draw)
         if times[j]:
-            draw = draw_of(rng, "own rows", name, redrawn=times[j])
-            settings = {**own.draw(draw, width), **_stronger(settings, times[j])}
-        rows, goal, images, again = _stamped(own, settings, stamped, m, target, draw)
+            draw, m = draw_of(rng, "own rows", name, redrawn=times[j]), m * _MORE_ROWS ** times[j]
+            strength = _stronger(settings, times[j])
+            pool, settings = _drawn(own, stamped, m, target, draw)
+            settings |= strength
+        rows, goal, images, again = _stamped(own.attack, settings, pool, m, target, draw)
         goals.append(goal)
         parts.append(rows)
         number += [j] * len(rows)
@@ -195,10 +196,18 @@ def _cut(trusted: Images, rng: Generator) -> tuple[Images, Images, Images]:
     return probes, stamped, held
 
 
-def _stamped(
-    own: OwnAttack, settings: Settings, images: Images, m: int, target: int, rng: Generator
-) -> tuple[Images, TriggerGoal, Tensor, int]:
-    """``m`` rows of the attack, what it wants, the image of each row, and how many are shifted."""
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Images that may be stamped: ``number``, then the same shifted, as often as it takes."""
+
+    images: Images
+    number: int
+
+
+def _drawn(
+    own: OwnAttack, images: Images, m: int, target: int, rng: Generator
+) -> tuple[_Pool, Settings]:
+    """What ``m`` rows of the attack are made of, and its settings."""
     mine = images.take((images.y == target) == own.clean_label)
     if not len(mine):
         where = "of" if own.clean_label else "outside"
@@ -208,15 +217,21 @@ def _stamped(
         )
     times = math.ceil(m / len(mine))
     shifted = [replace(mine, x=augment(mine.x, rng, _SHIFT, False)) for _ in range(times - 1)]
-    pool = joined((mine, *shifted))
-    found: Poisoning = catalog.find("attacks", own.attack)(
-        pool, rng, m=m, target=target, **settings
+    return _Pool(joined((mine, *shifted)), len(mine)), own.draw(rng, images.x.shape[-1])
+
+
+def _stamped(
+    attack: str, settings: Settings, pool: _Pool, m: int, target: int, rng: Generator
+) -> tuple[Images, TriggerGoal, Tensor, int]:
+    """``m`` rows of the attack, what it wants, the image of each row, and how many are shifted."""
+    found: Poisoning = catalog.find("attacks", attack)(
+        pool.images, rng, m=m, target=target, **settings
     )
     (implant,) = found.implants
     assert isinstance(implant.goal, TriggerGoal)
     places = implant.places.cpu()
-    again = int((places >= len(mine)).sum())
-    return found.train.take(implant.places), implant.goal, places % len(mine), again
+    again = int((places >= pool.number).sum())
+    return found.train.take(implant.places), implant.goal, places % pool.number, again
 
 
 def _first(images: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ def pair(name: str, of: Victim, reject: float | str = "recall", /, **changes: An
     )
     filtered = replace(of, filter=filtering)
     seen = {**SEEN, **{k: v for k, v in changes.items() if k not in HELD}}
+    seen["own_recall/blend"] = seen["own_recall_min"]
     held = {**HELD, **{k: v for k, v in changes.items() if k in HELD}}
     return [done("filtering", filtered, **seen), done("training", filtered, **held)]
 
@@ -61,6 +62,19 @@ def test_the_filter_that_takes_fewest_clean_images_wins_if_it_finds_the_own_pois
     assert names == ["good", "dear", "blind"]  # the judge's ASR and AUROC count for nothing
     assert winners[0].cost == pytest.approx(0.01)
     assert winners[0].poisoned == pytest.approx((0.2 - 0.05) / (0.95 - 0.05))
+
+
+def test_each_attack_has_to_be_found_as_its_own_images_promise_and_few_show_nothing() -> None:
+    def finds(**changes: float) -> bool:
+        few = {"own_images/patch": 40.0, "own_promised/patch": 0.9, "own_promised": 0.75}
+        blend = {"own_images/blend": 4.0, "own_promised/blend": 0.75, "own_recall_min": 0.75}
+        (found,) = filter_winners(pair("a", victim(), **{**few, **blend, **changes}))
+        return found.finds
+
+    assert finds()
+    assert not finds(**{"own_recall/patch": 0.8})  # enough for four images, and it has forty
+    assert not finds(**{"own_images/blend": 2.0, "own_promised/blend": 0.5})
+    assert not finds(**{"own_promised/blend": 0.0, "own_recall_min": 0.0, "own_fpr": 0.0})
 
 
 def test_what_was_not_learned_makes_no_filter_sure() -> None:
@@ -108,7 +122,8 @@ def test_rows_that_are_copies_of_few_images_are_told() -> None:
 
 
 def test_of_few_images_no_more_is_asked_than_they_can_show() -> None:
-    (few,) = filter_winners(pair("a", victim(), own_recall_min=0.75, own_promised=0.75))
+    blend = {"own_recall_min": 0.75, "own_promised": 0.75, "own_promised/blend": 0.75}
+    (few,) = filter_winners(pair("a", victim(), **blend))
     assert few.finds and few.wanted == 0.75
     (many,) = filter_winners(pair("a", victim(), own_recall_min=0.75))
     assert not many.finds and many.wanted == 0.9
