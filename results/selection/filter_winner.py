@@ -33,8 +33,8 @@ class FilterWinner:
 
     @property
     def wanted(self) -> float:
-        """Share that is promised of each of the defender's attacks: 1 - ``beta``, or what that of the
-        fewest images can show.
+        """Share that is promised of each of the defender's attacks: 1 - ``beta``, or, where one has
+        few images, what they can show.
         """
         return self.scored.metrics.get("own_promised", 1 - self.beta)
 
