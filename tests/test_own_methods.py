@@ -188,45 +188,54 @@ profile = "small"
 
 
 CHECK = """
+import json
 from pathlib import Path
 from sweep.execution.preflight import check
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep_file import read
-check(read({file!r}), WorkerConfig({out!r}, "cpu", 1))
-print(sum(f.is_file() for f in Path({out!r}).rglob("*")), "files")
+from trials.spec import SpecError
+for file in {files!r}:
+    try:
+        said = check(read(file), WorkerConfig({out!r}, "cpu", 1)) or ""
+    except SpecError as error:
+        said = str(error)
+    written = sum(f.is_file() for f in Path({out!r}).rglob("*"))
+    print(json.dumps([said, written]))
 """
 
 
-def checked(own: Path, sweep: str) -> str:
-    """What preflight says of a sweep, and how many files it has left."""
-    file = own.parent / "sweep.toml"
-    file.write_text(sweep)
-    return called(CHECK.format(file=str(file), out=str(own.parent / "out")), str(own))
+def checked(own: Path, *sweeps: str) -> list[str]:
+    """What preflight says of each sweep, in one process; it writes no file."""
+    files = [own.parent / f"sweep{i}.toml" for i in range(len(sweeps))]
+    for file, text in zip(files, sweeps, strict=True):
+        file.write_text(text)
+    names, out = [str(file) for file in files], str(own.parent / "out")
+    told = called(CHECK.format(files=names, out=out), str(own)).splitlines()
+    found = [json.loads(line) for line in told]
+    assert [written for _, written in found] == [0] * len(sweeps)
+    return [said for said, _ in found]
 
 
-@pytest.mark.parametrize(
-    ("defense", "model", "lacks"),
-    [
-        ("clp", '"small_vgg"', "small_vgg has none"),
-        ("anp", '"small_vgg"', "normalisation layers"),
-        ("bn_refresh", '"small_vgg"', "batch normalisation"),
-        ("d3", '"clip_vit_b32", architecture = "tiny"', "clip_vit_b32 has none"),
-        ("fine_pruning", '"small_vgg"', ""),
-        ("fine_tuning", '"small_vgg"', ""),
-    ],
-)
+# a defense, a model, and what it lacks
+LACKS = [
+    ("clp", '"small_vgg"', "small_vgg has none"),
+    ("anp", '"small_vgg"', "normalisation layers"),
+    ("bn_refresh", '"small_vgg"', "batch normalisation"),
+    ("d3", '"clip_vit_b32", architecture = "tiny"', "clip_vit_b32 has none"),
+    ("fine_pruning", '"small_vgg"', ""),
+    ("fine_tuning", '"small_vgg"', ""),
+]
+
+
 def test_a_defense_on_a_model_that_lacks_what_it_needs_is_refused_before_any_compute(
-    tmp_path: Path, defense: str, model: str, lacks: str
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "own" / "models").mkdir(parents=True)
     (tmp_path / "own" / "models" / "small_vgg.py").write_text(VGG)
-    said = checked(tmp_path / "own", SWEEP.format(model=model, defense=defense))
-    if not lacks:
-        assert said == "0 files\n"
-        return
-    last = said.splitlines()[-1]
-    assert last.startswith(f"trials.spec.SpecError: {defense} needs a model with ")
-    assert lacks in last
+    sweeps = [SWEEP.format(model=model, defense=defense) for defense, model, _ in LACKS]
+    for said, (defense, _, lacks) in zip(checked(tmp_path / "own", *sweeps), LACKS, strict=True):
+        assert lacks in said and bool(lacks) == bool(said)
+        assert not lacks or said.startswith(f"{defense} needs a model with ")
 
 
 DETECTOR_SPACE = '''"""Mine: one value."""
@@ -257,10 +266,9 @@ def test_a_detector_on_a_model_that_lacks_what_it_needs_is_refused_before_any_co
     (own / "search_spaces" / "detectors" / "mine.py").write_text(DETECTOR_SPACE)
     (own / "models").mkdir()
     (own / "models" / "small_vgg.py").write_text(VGG)
-    said = checked(own, SWEEP.format(model='"small_vgg"', defense="fine_tuning") + DETECTIONS)
-    if not lacks:
-        assert said == "0 files\n"
-        return
-    last = said.splitlines()[-1]
-    assert last.startswith("trials.spec.SpecError: mine needs a model with ")
-    assert lacks in last and "small_vgg has none" in last
+    sweep = SWEEP.format(model='"small_vgg"', defense="fine_tuning") + DETECTIONS
+    (said,) = checked(own, sweep)
+    assert bool(said) == bool(lacks)
+    if lacks:
+        assert said.startswith("mine needs a model with ")
+        assert lacks in said and "small_vgg has none" in said

@@ -128,12 +128,12 @@ def test_refuses_an_unknown_profile(name: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", NAMES)
 def test_optuna_draws_within_the_grid(name: str, profile: str) -> None:
-    points = grid(space(name), profile)
+    points = [catalog.resolve("defenses", p).params for p in grid(space(name), profile)]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         drawn = catalog.resolve("defenses", space(name)(study.ask(), profile)).params
         for key, value in drawn.items():
-            levels = [catalog.resolve("defenses", p).params[key] for p in points]
+            levels = [point[key] for point in points]
             if isinstance(value, str):
                 assert value in levels
             else:

@@ -152,6 +152,7 @@ def test_the_cache_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
 def test_training_the_surrogate_takes_no_numbers_from_the_global_generator(resnet: Path) -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()

@@ -124,7 +124,12 @@ def triggered(images: Images) -> Tensor:
     return x
 
 
-@pytest.fixture(params=MODELS)
+LARGE = ("densenet121", "googlenet", "efficientnet_b0")
+
+
+@pytest.fixture(
+    params=[pytest.param(m, marks=[pytest.mark.slow] if m in LARGE else []) for m in MODELS]
+)
 def case(request: pytest.FixtureRequest) -> Iterator[tuple[DefenderView, int]]:
     torch.manual_seed(0)
     build, name, axis, size, unit = MODELS[request.param]

@@ -28,6 +28,7 @@ OWN_FILE = ("cbd", "cognitive_distillation", "confident_learning")
 NAMES = sorted([*FINDS, *OWN_FILE])
 QUICK: dict[str, dict[str, Scalar]] = {
     "abl": {"tracked_epochs": 2, "epochs": 2},
+    "activation_clustering": {"reduction": "svd"},  # independent components do not settle here
     "badloss": {"tracked_epochs": 3, "epochs": 3},
     "cbd": {"early": 1, "epochs": 1},
     "cognitive_distillation": {"steps": 3},
@@ -57,9 +58,9 @@ OTHERS: list[tuple[str, str, Scalar]] = [
     ("spectral_signatures", "rule", "percentile"),
     ("spectral_signatures", "assumed", 0.2),
     ("spectral_signatures", "scale", "class"),
-    ("activation_clustering", "rule", "always"),
+    ("activation_clustering", "rule", "share"),
     ("activation_clustering", "silhouette", 0.9),
-    ("activation_clustering", "reduction", "svd"),
+    ("activation_clustering", "reduction", "ica"),
     ("activation_clustering", "reduction", "none"),
     ("activation_clustering", "dimensions", 3),
     ("abl", "isolated", 0.1),

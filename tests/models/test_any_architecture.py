@@ -28,15 +28,15 @@ from trials.weights.files import load_weights, save_weights
 
 TORCHVISION = [
     ("mobilenet_v3_small", 32),
-    ("densenet121", 32),
-    ("efficientnet_b0", 32),
-    ("swin_t", 32),
-    ("convnext_tiny", 32),
     ("regnet_y_400mf", 32),
-    ("googlenet", 32),
     *(
         pytest.param(*network, marks=pytest.mark.slow)
         for network in (
+            ("densenet121", 32),
+            ("efficientnet_b0", 32),
+            ("swin_t", 32),
+            ("convnext_tiny", 32),
+            ("googlenet", 32),
             ("vgg11_bn", 32),
             ("vit_b_32", 32),
             ("inception_v3", 75),

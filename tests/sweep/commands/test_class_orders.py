@@ -206,6 +206,7 @@ def test_a_model_in_another_order_is_the_same_but_for_its_logits() -> None:
         assert torch.equal(with_latents(one, x)[0], latents)
 
 
+@pytest.mark.slow
 def test_every_defense_and_detector_goes_over_the_classes_that_are_trusted(
     large: Path, tmp_path: Path
 ) -> None:
