@@ -83,7 +83,10 @@ def sets_as_files(images: Any, trusted: Any, folder: Path) -> tuple[Path, Path]:
     Raises:
         SpecError: one of another kind, or with a label that is no class, or that cannot be written.
     """
-    both = [None if isinstance(s, str | Path) else images_of(s) for s in (images, trusted)]
+    both = [
+        None if isinstance(given, str | Path) else images_of(given, word)
+        for word, given in (("images", images), ("trusted", trusted))
+    ]
     live = [found for found in both if found]
     classes = max((max(len(f.names), max(f.labels) + 1) for f in live), default=0)
     try:

@@ -1,5 +1,5 @@
-"""Trusted images that live in a session of Python, as a table on the disk: a data set of torch's or
-of Hugging Face's, or two arrays.
+"""Images that live in a session of Python, as a table on the disk: a data set of torch's or of
+Hugging Face's, or two arrays.
 """
 
 import hashlib
@@ -42,6 +42,7 @@ class GivenImages:
         names: of the classes, in their order; () where the data set gives none.
         sizes: width and height of the images, each once.
         grey: all have one channel.
+        word: the argument that they were given as.
     """
 
     encoded: list[bytes]
@@ -49,6 +50,7 @@ class GivenImages:
     names: tuple[str, ...]
     sizes: frozenset[tuple[int, int]]
     grey: bool
+    word: str
 
     def classes(self, outputs: int) -> tuple[str, ...]:
         """A name for each of so many outputs.
@@ -59,7 +61,7 @@ class GivenImages:
         strange = [label for label in self.labels if not 0 <= label < outputs]
         if strange:
             raise SpecError(
-                f"the trusted images have the label {strange[0]}; needed is one from 0 to "
+                f"{self.word} has the label {strange[0]}; needed is one from 0 to "
                 f"{outputs - 1}, as there are {outputs} classes."
             )
         given = self.names if len(set(self.names)) == outputs == len(self.names) else ()
@@ -87,30 +89,35 @@ class GivenImages:
         return path
 
 
-def images_of(trusted: Any) -> GivenImages:
+def images_of(given: Any, word: str = "trusted") -> GivenImages:
     """The images of an object, all of them read.
+
+    Args:
+        given: the object.
+        word: the argument that it was given as, for what is said of it.
 
     Raises:
         SpecError: it is of another kind, empty, or holds what is no image or no label.
     """
-    items = _items(trusted)
+    items = _items(given, word)
     _must_stay(items)
     encoded, labels, sizes, modes = list[bytes](), list[int](), set[tuple[int, int]](), set[str]()
     for i in range(len(items)):
         image, label = items.pair(i)
-        content, size, mode = _encoded(image, i)
+        content, size, mode = _encoded(image, f"image {i} of {word}")
         encoded.append(content)
-        labels.append(_label(label, i))
+        labels.append(_label(label, f"the label of image {i} of {word}"))
         sizes.add(size)
         modes.add(mode)
-    return GivenImages(encoded, labels, _names(trusted), frozenset(sizes), modes <= set(_GREY))
+    grey = modes <= set(_GREY)
+    return GivenImages(encoded, labels, _names(given), frozenset(sizes), grey, word)
 
 
 class _Items:
     """Pairs of image and label by their place."""
 
-    def __init__(self, rows: Any, columns: tuple[Any, Any]) -> None:
-        self._rows, self._columns = rows, columns
+    def __init__(self, rows: Any, columns: tuple[Any, Any], word: str) -> None:
+        self._rows, self._columns, self.word = rows, columns, word
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -122,30 +129,29 @@ class _Items:
             image, label = (item[column] for column in self._columns)
         except (KeyError, IndexError, TypeError, ValueError) as problem:
             raise SpecError(
-                f"item {i} of the trusted images is a {type(item).__name__}; needed is "
-                "(image, label)."
+                f"item {i} of {self.word} is a {type(item).__name__}; needed is (image, label)."
             ) from problem
         return image, label
 
 
-def _items(trusted: Any) -> _Items:
-    if isinstance(trusted, tuple | list) and len(trusted) == 2 and _is_array(trusted[0]):
-        images, labels = trusted
+def _items(given: Any, word: str) -> _Items:
+    if isinstance(given, tuple | list) and len(given) == 2 and _is_array(given[0]):
+        images, labels = given
         if len(images) != len(labels):
             raise SpecError(
-                f"the trusted images are {len(images)} with {len(labels)} labels; needed is one "
-                "label for each."
+                f"{word} holds {len(images)} images with {len(labels)} labels; needed is one label "
+                "for each."
             )
         rows: Any = list(zip(images, labels, strict=True))
-        items = _Items(rows, (0, 1))
-    elif hasattr(trusted, "column_names") and hasattr(trusted, "features"):
-        items = _Items(trusted, _columns(trusted.column_names))
-    elif hasattr(trusted, "__len__") and hasattr(trusted, "__getitem__"):
-        items = _Items(trusted, (0, 1))
+        items = _Items(rows, (0, 1), word)
+    elif hasattr(given, "column_names") and hasattr(given, "features"):
+        items = _Items(given, _columns(given.column_names, word), word)
+    elif hasattr(given, "__len__") and hasattr(given, "__getitem__"):
+        items = _Items(given, (0, 1), word)
     else:
-        raise SpecError(f"trusted is a {type(trusted).__name__}; needed is {TAKEN}.")
+        raise SpecError(f"{word} is a {type(given).__name__}; needed is {TAKEN}.")
     if not len(items):
-        raise SpecError(f"trusted holds no image. Give {TAKEN}.")
+        raise SpecError(f"{word} holds no image. Give {TAKEN}.")
     return items
 
 
@@ -153,29 +159,29 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, torch.Tensor | np.ndarray)
 
 
-def _columns(given: Any) -> tuple[str, str]:
+def _columns(given: Any, word: str) -> tuple[str, str]:
     """The columns of images and labels."""
     if not isinstance(given, list | tuple):  # several splits
-        raise SpecError("trusted holds several splits. Give one of them, as trusted['train'].")
+        raise SpecError(f"{word} holds several splits. Give one of them, as {word}['train'].")
     image = next((c for c in IMAGES if c in given), None)
     label = next((c for c in LABELS if c in given), None)
     if image is None or label is None:
         raise SpecError(
-            f"trusted has the columns {', '.join(map(str, given))}; needed are image (or img) and "
+            f"{word} has the columns {', '.join(map(str, given))}; needed are image (or img) and "
             "label."
         )
     return image, label
 
 
-def _names(trusted: Any) -> tuple[str, ...]:
+def _names(given: Any) -> tuple[str, ...]:
     """The classes' names as Hugging Face and torchvision give them, where they do."""
-    found = getattr(trusted, "classes", None)
-    features = getattr(trusted, "features", None) or {}
-    if hasattr(trusted, "column_names"):
-        column = next((c for c in LABELS if c in trusted.column_names), "")
+    found = getattr(given, "classes", None)
+    features = getattr(given, "features", None) or {}
+    if hasattr(given, "column_names"):
+        column = next((c for c in LABELS if c in given.column_names), "")
         found = getattr(features.get(column), "names", None)
     if not isinstance(found, list | tuple):
-        inner = getattr(trusted, "dataset", None)  # of a Subset
+        inner = getattr(given, "dataset", None)  # of a Subset
         return _names(inner) if isinstance(inner, torch.utils.data.Dataset) else ()
     return tuple(map(str, found))
 
@@ -183,23 +189,21 @@ def _names(trusted: Any) -> tuple[str, ...]:
 def _must_stay(items: _Items) -> None:
     """Raises SpecError where an image is another when it is asked for again."""
     for i in range(min(len(items), _LOOKED_AT_TWICE)):
-        first, again = (_encoded(items.pair(i)[0], i)[0] for _ in range(2))
+        what = f"image {i} of {items.word}"
+        first, again = (_encoded(items.pair(i)[0], what)[0] for _ in range(2))
         if first != again:
             raise SpecError(
-                f"image {i} of trusted is another each time. Drop what is random from its "
-                "transform: training augments by itself."
+                f"{what} is another each time. Drop what is random from its transform: training "
+                "augments by itself."
             )
 
 
-def _label(value: Any, place: int) -> int:
+def _label(value: Any, what: str) -> int:
     plain = _array(value).reshape(-1) if _is_array(value) else [value]
     number = plain[0] if len(plain) == 1 else value
     if isinstance(number, int | np.integer) and not isinstance(number, bool):
         return int(number)
-    raise SpecError(
-        f"the label of image {place} of trusted is {str(value)[:40]!r}; needed is the number of a "
-        "class."
-    )
+    raise SpecError(f"{what} is {str(value)[:40]!r}; needed is the number of a class.")
 
 
 def _array(value: Any) -> Values:
@@ -210,9 +214,8 @@ def _array(value: Any) -> Values:
     return found
 
 
-def _encoded(image: Any, place: int) -> tuple[bytes, tuple[int, int], str]:
-    """An image as PNG, its width and height, and its mode."""
-    what = f"image {place} of trusted"
+def _encoded(image: Any, what: str) -> tuple[bytes, tuple[int, int], str]:
+    """An image as PNG, its width and height, and its mode; ``what`` it is, for errors."""
     if isinstance(image, Image.Image):
         picture = image if image.mode in (*_GREY, *_COLOURED) else image.convert("RGB")
     elif _is_array(image):

@@ -8,12 +8,11 @@ import torch
 from scored_rows import Attacked
 
 from trials.filters.activation_clustering import _clusters, _reduced
+from trials.spec import Scalar
 from trials.views import DataView, SampleScores
 
 
-def scored(
-    attacked: Attacked, view: DataView | None = None, **settings: str | float
-) -> SampleScores:
+def scored(attacked: Attacked, view: DataView | None = None, /, **settings: Scalar) -> SampleScores:
     """On principal components: independent ones do not settle on digits, and take long."""
     return attacked.scored("activation_clustering", view, reduction="svd", **settings)
 
@@ -59,8 +58,8 @@ def test_rows_are_grouped_by_label_or_by_prediction(attacked: Attacked) -> None:
 
 
 def test_rules_take_what_their_thresholds_say(attacked: Attacked) -> None:
-    def suspects(**settings: str | float) -> int:
-        found = scored(attacked, classes="label", **settings).suspects
+    def suspects(**settings: Scalar) -> int:
+        found = scored(attacked, None, classes="label", **settings).suspects
         assert found is not None
         return int(found.sum())
 

@@ -23,7 +23,7 @@ from results.store import Store
 from sweep import defend, tune
 from sweep.commands import outputs
 from sweep.commands.asked import sweep_of
-from sweep.commands.given import as_files
+from sweep.commands.given import as_files, sets_as_files
 from sweep.commands.given_images import images_of
 from sweep.commands.rerun import rerun
 from sweep.spec import sweep_file
@@ -267,7 +267,7 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "labels": (Net(classes=5), FINE, {}, r"label 5; needed is one from 0 to 4"),
     "negative": (Net(), (X, Y - 1), {}, "label -1"),
     "one-hot": (Net(), (X, torch.eye(10)[Y]), {}, "label of image 0 .* number of a class"),
-    "uneven": (Net(), (X, Y[:7]), {}, "40 with 7 labels"),
+    "uneven": (Net(), (X, Y[:7]), {}, "40 images with 7 labels"),
     "empty": (Net(), TensorDataset(X[:0], Y[:0]), {}, "holds no image"),
     "normalised": (Net(), TensorDataset(X * 4 - 2, Y), {}, r"from -[12].*Drop Normalize"),
     "up to 255": (Net(), (X * 255, Y), {}, "needed is"),
@@ -292,6 +292,17 @@ def test_what_cannot_be_used_is_refused_in_one_line_and_leaves_nothing(
     with pytest.raises(SpecError, match=says) as caught:
         defend(model, images, tmp_path / "runs" / "out", spec=SPEC, **how)
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("case", ["uneven", "empty", "up to 255", "text", "neither", "columns"])
+def test_of_two_sets_the_one_is_named_that_cannot_be_used(case: str, tmp_path: Path) -> None:
+    strange = BAD[case][1]
+    with pytest.raises(SpecError, match="images") as caught:
+        sets_as_files(strange, FINE, tmp_path)
+    assert "trusted" not in str(caught.value)
+    with pytest.raises(SpecError, match="trusted"):
+        sets_as_files(FINE, strange, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
