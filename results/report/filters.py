@@ -4,10 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests, filtered_sets
+from results.comparison.filters_and_repairs import treatments
+from results.report import filters_and_repairs
 from results.report.html_table import report_table
 from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import percent, victim_name
-from results.tables import filtered_attacks, filtered_classes, filters, own_poison, validity
+from results.tables import (
+    filter_volumes,
+    filtered_attacks,
+    filtered_classes,
+    filters,
+    own_poison,
+    validity,
+)
+from results.tables import filters_and_repairs as pairs
 from results.tables._filters import rejection
 from trials.spec import Record
 
@@ -18,17 +28,31 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     if not sets:
         return None
     own = own_poison.table(records)
-    said = [sentence(s) for s in bests(sets)]
+    beside = treatments(records)
+    said = filters_and_repairs.sentences(beside) or [sentence(s) for s in bests(sets)]
     if picked := next(iter(filter_winners(records)), None):
         said.append(of_defender(picked))
+    repaired = any(one.of("repair", "pair") for one in beside)
     tables = [
+        report_table(
+            pairs.table(records if repaired else []),
+            "Filters, repairs and pairs, the one that leaves least first",
+        ),
+        report_table(
+            filter_volumes.table(records if repaired else []),
+            "What each filter reaches, by hypervolume",
+        ),
         report_table(own, "What a defender sees: own poison found, clean images taken"),
         report_table(validity.table(records), "Whether the defender's poison stands for others'"),
         report_table(filters.table(records), "Filters, the one that leaves least first"),
         report_table(filtered_attacks.table(records), "Each attack under each filter"),
         report_table(filtered_classes.table(records), "What is kept of each class"),
     ]
-    return {"sentences": said, "tables": [t for t in tables if t]}
+    return {
+        "sentences": said,
+        "charts": filters_and_repairs.charts(beside),
+        "tables": [t for t in tables if t],
+    }
 
 
 def of_defender(picked: FilterWinner) -> str:
