@@ -36,7 +36,7 @@ def drawn(found: Treatments) -> go.Figure:
     colours = {n: look.colour for n, look in named_looks(_names(every)).items()}
     chart.add_traces(_fronts(found))
     chart.add_traces(_legend(colours, symbols))
-    for t in every:
+    for t in sorted(every, key=lambda t: t.defense is None):  # what has no repair lies on top
         chart.add_trace(_mark(t, colours.get(t.filter_name or "", _GREY), symbols))
     chart.add_traces(list(_rings(found)))
     (untreated,) = found.of("nothing")
@@ -62,17 +62,19 @@ def _symbols(every: Iterable[Treatment]) -> dict[str, str]:
 
 def _fronts(found: Treatments) -> list[go.Scatter]:
     alone, every = found.of("nothing", "filter"), found.of("nothing", "filter", "repair", "pair")
-    lines = [_front(alone, "front of filters alone", "dash")]
+    floor = min(t.cda for t in every)
+    lines = [_front(alone, floor, "front of filters alone", "dash")]
     if len(every) > len(alone):
-        lines.append(_front(every, "front of all", "solid"))
+        lines.append(_front(every, floor, "front of all", "solid"))
     return lines
 
 
-def _front(some: Sequence[Treatment], name: str, dash: str) -> go.Scatter:
+def _front(some: Sequence[Treatment], floor: float, name: str, dash: str) -> go.Scatter:
+    """From below the first point to the right of the last, so that one point is seen too."""
     edge = 100 * pareto.front(np.array([(t.asr, t.cda) for t in some]))
     return go.Scatter(
-        x=edge[:, 0].tolist(),
-        y=edge[:, 1].tolist(),
+        x=[edge[0, 0], *edge[:, 0].tolist(), 103.0],
+        y=[100 * floor, *edge[:, 1].tolist(), edge[-1, 1]],
         mode="lines",
         line={"shape": "hv", "width": 1.3, "dash": dash, "color": "rgba(128,128,128,0.9)"},
         name=name,

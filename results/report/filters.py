@@ -41,6 +41,7 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
         report_table(
             filter_volumes.table(records if repaired else []),
             "What each filter reaches, by hypervolume",
+            notes=(filters_and_repairs.VOLUMES,),
         ),
         report_table(own, "What a defender sees: own poison found, clean images taken"),
         report_table(validity.table(records), "Whether the defender's poison stands for others'"),

@@ -1,77 +1,69 @@
 """The page's part on filters beside repairs: what each leaves of attacks, alone and together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
-from results.comparison.filters_and_repairs import WORST, Treatment, Treatments, volume
+from results.comparison.filtered_sets import DELTA
+from results.comparison.filters_and_repairs import WORST, Kind, Treatment, Treatments
 from results.figures.filters_and_repairs import drawn
 from results.report.evidence import Chart, chart
 from results.selection.labels import attack, percent
 from results.tables._filters import called
 
-MOST = 6  # charts and sentences; the table has all
+MOST = 6  # questions that are spoken of and drawn; the table has all
 
 
 def sentences(found: Sequence[Treatments]) -> list[str]:
     """Of each question that has repairs, the best filter, repair and pair."""
-    return [sentence(one) for one in found[:MOST] if one.of("repair", "pair")]
+    repaired = (one for one in found[:MOST] if one.of("repair", "pair"))
+    return list(chain.from_iterable(map(of_question, repaired)))
 
 
-def sentence(found: Treatments) -> str:
-    """The best filter, the best repair and the best pair by the judge's order, and what a pair adds
-    to a filter.
+def of_question(found: Treatments) -> Iterator[str]:
+    """What is left before anything is done, and the best filter, repair and pair by the judge's
+    order.
     """
     (untreated,) = found.of("nothing")
-    number = len(found.of("filter", "repair", "pair"))
-    victims = f", mean of {found.victims} victims" if found.victims > 1 else ""
-    told = [
-        f"{found.victim.dataset.name}, {found.victim.model.name}, {attack(found.victim)}{victims}: "
-        f"by the judge's order of {number} treatments, which no defender can see"
-    ]
-    if best := found.best("filter"):
-        told.append(f"the best filter is {_of(best)}")
-    if best := found.best("repair"):
-        told.append(f"the best repair without a filter is {_of(best)}")
+    named = f"{found.victim.dataset.name}, {found.victim.model.name}, {attack(found.victim)}"
+    mean = f", mean of {found.victims} victims" if found.victims > 1 else ""
+    yield (
+        f"{named}{mean}: {percent(untreated.asr)} % ASR and {percent(untreated.cda)} % CDA before "
+        "anything is done."
+    )
+    alone = [best for kind in _ALONE if (best := found.best(kind))]
+    for best in alone:
+        yield f"The {_ALONE[best.kind]}, by the judge's order: {_of(best)}."
     if best := found.best("pair"):
-        told.append(f"the best pair is {_of(best)}{_beside(best, found.best('filter'))}")
-    before = f"Before any of it {percent(untreated.asr)} % ASR, {percent(untreated.cda)} % CDA."
-    return f"{told[0]}, {'; '.join(told[1:])}. {before} {volumes(found)}"
+        yield f"The best pair, by the judge's order: {_of(best)}{_beside(best, alone)}."
+
+
+_ALONE: Mapping[Kind, str] = {"filter": "best filter", "repair": "best repair without a filter"}
 
 
 def _of(t: Treatment) -> str:
     removed = f", {percent(t.removed)} % of the rows removed" if t.filtering else ""
-    costly = "" if t.within_delta else ", and none of its kind costs at most 2"
+    costly = "" if t.within_delta else f" (none costs at most {percent(DELTA, 0)})"
     return (
-        f"{called(t)} (at most {percent(t.asr)} % ASR of any attack, {percent(t.loss)} points of "
-        f"CDA lost{costly}{removed})"
+        f"{called(t)} leaves at most {percent(t.asr)} % ASR of any attack, "
+        f"{percent(t.loss)} points of CDA lost{costly}{removed}"
     )
 
 
-def _beside(pair: Treatment, alone: Treatment | None) -> str:
-    """On how many victims the pair leaves less than the best filter alone."""
-    if alone is None:
+def _beside(pair: Treatment, alone: Sequence[Treatment]) -> str:
+    """What the pair is better in than the better of the filter and the repair alone."""
+    rival = min(alone, key=lambda t: t.rank, default=None)
+    if rival is None:
         return ""
-    less = [max(pair.outcomes[v].asrs) < max(o.asrs) for v, o in alone.outcomes.items()]
-    told = f"on {sum(less)} of {len(less)} victims" if len(less) > 1 else ""
-    if pair.rank >= alone.rank:
-        return ", no better than that filter alone"
-    if pair.asr >= alone.asr:
-        return ", which leaves no less than that filter alone, but costs less"
-    return f", {percent(alone.asr - pair.asr)} points of ASR less than that filter alone {told}"
-
-
-def volumes(found: Treatments) -> str:
-    """How much of ASR x CDA lost x rows removed lies behind filters, repairs and all of them."""
-    untreated = found.of("nothing")
-    asr, loss, removed = (percent(value, 0) for value in WORST)
-    parts = [
-        f"{volume([*untreated, *found.of('filter')]):.2f} of filters alone",
-        f"{volume([*untreated, *found.of('repair')]):.2f} of repairs alone",
-        f"{volume([*untreated, *found.of('filter', 'repair', 'pair')]):.2f} with pairs",
-    ]
-    return (
-        f"Hypervolume, 1 at best, from {asr} % ASR, {loss} points of CDA lost and {removed} % of "
-        f"the rows removed on: {', '.join(parts)}."
-    )
+    name = f"{called(rival)} alone"
+    if pair.rank >= rival.rank:
+        return f"; no better than {name}"
+    if pair.within_delta and not rival.within_delta:
+        return f"; {name} costs more than {percent(DELTA, 0)} points"
+    if round(pair.asr, 12) == round(rival.asr, 12):
+        return f"; as much as {name}, at more CDA"
+    less = [max(pair.outcomes[v].asrs) < max(o.asrs) for v, o in rival.outcomes.items()]
+    told = f", on {sum(less)} of {len(less)} victims" if len(less) > 1 else ""
+    return f"; {percent(rival.asr - pair.asr)} points of ASR less than {name}{told}"
 
 
 def charts(found: Sequence[Treatments]) -> list[Chart]:
@@ -83,6 +75,10 @@ def charts(found: Sequence[Treatments]) -> list[Chart]:
     return [c for c in made if c]
 
 
+VOLUMES = (
+    "Of the largest ASR, the CDA lost and the share of rows removed, from {} % ASR, {} points lost "
+    "and {} % of the rows on: 1 is best, 0 is no better than that."
+).format(*(percent(worst, 0) for worst in WORST))
 _NOTE = (
     "Better is up and to the left. A colour is a filter, grey none; a mark is the repair that "
     "followed, a circle none. The stepped lines are what filters alone reach, and what all reach; "

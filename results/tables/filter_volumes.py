@@ -13,7 +13,7 @@ from results.tables._columns import frame
 from results.tables.filters_and_repairs import of_question
 from trials.spec import Record
 
-NO_FILTER, ALL = "no filter", "all of them"
+NO_FILTER, ALL = "none", "all of them"
 COLUMNS = (
     *("dataset", "model", "attack", "r (%)", "filter", "points"),
     *("hypervolume alone", "hypervolume with repairs"),

@@ -35,9 +35,9 @@ def _row(found: Treatments, t: Treatment, on_front: bool) -> dict[str, Any]:
     return {
         **of_question(found),
         "what": t.kind,
-        "filter": filtering.method.name if filtering else None,
-        "rejects": rejection(filtering) if filtering else None,
-        "repair": defense.name if defense else None,
+        "filter": t.filter_name or "none",
+        "rejects": rejection(filtering) if filtering else "nothing",
+        "repair": defense.name if defense else "none",
         "max ASR (%)": points(t.asr),
         "sd (pp)": points(t.asr_sd),
         "mean ASR (%)": points(t.mean_asr),
@@ -49,8 +49,8 @@ def _row(found: Treatments, t: Treatment, on_front: bool) -> dict[str, Any]:
         "victims": len(t.outcomes),
         "seeds": t.seeds,
         "failed": t.failed,
-        "filter's settings": settings(filtering.method) or None if filtering else None,
-        "repair's settings": settings(defense) or None if defense else None,
+        "filter's settings": settings(filtering.method) if filtering else "",
+        "repair's settings": settings(defense) if defense else "",
     }
 
 
