@@ -106,7 +106,7 @@ def _mark(t: Treatment, colour: str, symbols: dict[str, str]) -> go.Scatter:
         y=[100 * t.cda],
         mode="markers",
         marker={
-            "size": 9,
+            "size": 11,
             "color": colour,
             "symbol": _UNTREATED if t.kind == "nothing" else symbol,
             "line": {"width": 1, "color": "white"},

@@ -5,7 +5,9 @@ from typing import Any
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests, filtered_sets
 from results.comparison.filters_and_repairs import treatments
+from results.figures import trajectories
 from results.report import filters_and_repairs
+from results.report.evidence import Chart, chart
 from results.report.html_table import report_table
 from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import percent, victim_name
@@ -51,9 +53,27 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     ]
     return {
         "sentences": said,
-        "charts": filters_and_repairs.charts(beside),
+        "charts": [*filters_and_repairs.charts(beside), *tracks(records)],
         "tables": [t for t in tables if t],
     }
+
+
+def tracks(records: Sequence[Record]) -> list[Chart]:
+    """How fast each attack is learned, for each attack and filter that tracked it."""
+    made = []
+    for i, r in enumerate(trajectories.tracked(records)[: filters_and_repairs.MOST]):
+        filtering = r.trial.victim.filter
+        assert filtering is not None
+        title = f"Losses that {filtering.method.name} tracked: {victim_name(r.trial.victim)}"
+        made.append(chart(trajectories.drawn(r), f"filters-losses-{i}", title, _LOSSES))
+    return [c for c in made if c]
+
+
+_LOSSES = (
+    "Medians over the rows of each attack and over clean rows, after each epoch of the training "
+    "that the filter tracked; losses below 0.0001 are drawn there. An attack whose line runs "
+    "within the band is learned as half of the clean images are."
+)
 
 
 def of_defender(picked: FilterWinner) -> str:

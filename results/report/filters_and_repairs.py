@@ -32,9 +32,9 @@ def of_question(found: Treatments) -> Iterator[str]:
     )
     alone = [best for kind in _ALONE if (best := found.best(kind))]
     for best in alone:
-        yield f"The {_ALONE[best.kind]}, by the judge's order: {_of(best)}."
+        yield f"The {_ALONE[best.kind]}, by the judge's order, is {_of(best)}."
     if best := found.best("pair"):
-        yield f"The best pair, by the judge's order: {_of(best)}{_beside(best, alone)}."
+        yield f"The best pair, by the judge's order, is {_of(best)}{_beside(best, alone)}."
 
 
 _ALONE: Mapping[Kind, str] = {"filter": "best filter", "repair": "best repair without a filter"}
@@ -44,7 +44,7 @@ def _of(t: Treatment) -> str:
     removed = f", {percent(t.removed)} % of the rows removed" if t.filtering else ""
     costly = "" if t.within_delta else f" (none costs at most {percent(DELTA, 0)})"
     return (
-        f"{called(t)} leaves at most {percent(t.asr)} % ASR of any attack, "
+        f"{called(t)}: at most {percent(t.asr)} % ASR of any attack left, "
         f"{percent(t.loss)} points of CDA lost{costly}{removed}"
     )
 
@@ -60,7 +60,7 @@ def _beside(pair: Treatment, alone: Sequence[Treatment]) -> str:
     if pair.within_delta and not rival.within_delta:
         return f"; {name} costs more than {percent(DELTA, 0)} points"
     if round(pair.asr, 12) == round(rival.asr, 12):
-        return f"; as much as {name}, at more CDA"
+        return f"; it leaves as much as {name}, at more CDA"
     less = [max(pair.outcomes[v].asrs) < max(o.asrs) for v, o in rival.outcomes.items()]
     told = f", on {sum(less)} of {len(less)} victims" if len(less) > 1 else ""
     return f"; {percent(rival.asr - pair.asr)} points of ASR less than {name}{told}"

@@ -11,6 +11,7 @@ from synthetic import trial, victim
 
 from results.comparison.filtered_sets import filtered_sets
 from results.comparison.filters_and_repairs import WORST, Treatments, treatments, volume
+from results.figures import trajectories
 from results.figures.filters_and_repairs import drawn
 from results.report.filters import filter_section
 from results.report.page import render
@@ -172,13 +173,13 @@ def test_the_page_names_the_best_filter_repair_and_pair(records: list[Record]) -
     assert section["sentences"] == [
         "cifar10, resnet18, badnets + blended, mean of 2 victims: 100.0 % ASR and 95.0 % CDA "
         "before anything is done.",
-        "The best filter, by the judge's order: good (40 %) leaves at most 80.0 % ASR of any "
-        "attack, 1.0 points of CDA lost, 40.0 % of the rows removed.",
-        "The best repair without a filter, by the judge's order: fst leaves at most 70.0 % ASR of "
-        "any attack, 0.5 points of CDA lost.",
-        "The best pair, by the judge's order: good (40 %), then fst leaves at most 15.0 % ASR of "
-        "any attack, 1.5 points of CDA lost, 40.0 % of the rows removed; 55.0 points of ASR less "
-        "than fst alone, on 2 of 2 victims.",
+        "The best filter, by the judge's order, is good (40 %): at most 80.0 % ASR of any "
+        "attack left, 1.0 points of CDA lost, 40.0 % of the rows removed.",
+        "The best repair without a filter, by the judge's order, is fst: at most 70.0 % ASR of "
+        "any attack left, 0.5 points of CDA lost.",
+        "The best pair, by the judge's order, is good (40 %), then fst: at most 15.0 % ASR of "
+        "any attack left, 1.5 points of CDA lost, 40.0 % of the rows removed; 55.0 points of ASR "
+        "less than fst alone, on 2 of 2 victims.",
     ]
     assert len(section["charts"]) == 1 and section["tables"][0].caption.startswith("Filters, rep")
     page = render(records, title="pairs")
@@ -189,7 +190,7 @@ def test_the_page_names_the_best_filter_repair_and_pair(records: list[Record]) -
     ("a", "cda", "says"),
     [
         (0.9, 0.945, "; no better than fst alone."),
-        (0.7, 0.949, "; as much as fst alone, at more CDA."),
+        (0.7, 0.949, "; it leaves as much as fst alone, at more CDA."),
         (0.2, 0.90, "; no better than fst alone."),
     ],
 )
@@ -223,6 +224,27 @@ def test_colours_are_filters_marks_are_repairs_and_rings_the_best(records: list[
     assert traces["front of all"].x[1:-1] == pytest.approx(tuple(100 * edge[:, 0]))
 
 
+def test_the_losses_that_a_filter_tracked_are_drawn_once_an_attack_and_filter(
+    records: list[Record],
+) -> None:
+    assert not trajectories.tracked(records)
+    tracks = {"loss/clean/1": 2.0, "loss/clean/10": 0.1, "loss/badnets/1": 0.5}
+    tracks |= {"loss/badnets/10": 0.0, "loss_25/clean/1": 1.0, "loss_75/clean/1": 3.0}
+    tracks |= {"loss_25/clean/10": 0.05, "loss_75/clean/10": 0.5}
+    seen = [replace(r, metrics={**r.metrics, **tracks}) for r in records if r.metrics]
+    found = trajectories.tracked(seen)
+    assert {r.trial.victim.filter.method.name for r in found if r.trial.victim.filter} == {
+        *("good", "costly")
+    }
+    assert {r.trial.victim.seed for r in found} == {0}
+    traces = {t.name: t for t in trajectories.drawn(found[0]).data}
+    assert traces["badnets"].x == (1, 10) and traces["badnets"].y == (0.5, trajectories.LEAST)
+    assert traces["clean rows, median"].y == (2.0, 0.1)
+    assert traces["clean rows, quartiles"].y == (1.0, 0.05, 0.5, 3.0)
+    section = filter_section(seen)
+    assert section is not None and len(section["charts"]) == 1 + 2
+
+
 def test_best_has_repairs_and_pairs_too(
     records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,4 +258,4 @@ def test_best_has_repairs_and_pairs_too(
     ]
     assert pairs[0]["max_asr"] == pytest.approx(0.15) and pairs[0]["front"]
     filter_views.best(filtered_sets(records), False, records)
-    assert "The best pair, by the judge's order: good (40 %), then fst" in capsys.readouterr().out
+    assert "pair, by the judge's order, is good (40 %), then fst" in capsys.readouterr().out

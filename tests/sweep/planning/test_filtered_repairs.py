@@ -126,12 +126,12 @@ def test_a_sweep_of_filters_and_a_repair_from_its_file_to_the_page(
     assert table["removed (%)"]["pair"] == pytest.approx(40, abs=1)
     assert table["removed (%)"]["repair"] == 0
     page = render(records, title="tiny")
-    assert "order: spectral_signatures (40\u00a0%), then fine_tuning leaves at most" in page
+    assert "order, is spectral_signatures (40\u00a0%), then fine_tuning: at most" in page
     assert "filters-plane-0" in page
     url = f"sqlite:///{tmp_path}/store.db"
     assert called("best", "--sweep", "tiny", "--store", url) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "The best pair, by the judge's order: spectral_signatures" in shown
+    assert "The best pair, by the judge's order, is spectral_signatures" in shown
 
 
 def test_a_crafted_attack_is_not_crafted_to_see_that_repairs_can_run(tmp_path: Path) -> None:
