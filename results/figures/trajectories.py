@@ -9,6 +9,7 @@ clean images differ where losses are small.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import plotly.graph_objects as go
 
@@ -35,10 +36,11 @@ def tracked(records: Sequence[Record]) -> list[Record]:
 def drawn(record: Record) -> go.Figure:
     """A line an attack, and the clean rows' median in the band of their quartiles."""
     found = curves(record)
+    epochs = sorted(set(chain.from_iterable(found.values())))
     chart = go.Figure(
         layout=layout(
-            xaxis={"title": {"text": "epoch"}, "type": "log"},
-            yaxis={"title": {"text": "median loss"}, "type": "log", "exponentformat": "power"},
+            xaxis={"title": {"text": "epoch"}, "type": "log", "tickvals": epochs},
+            yaxis={"title": {"text": "median loss"}, "type": "log", "dtick": 1},
             height=400,
         )
     )
