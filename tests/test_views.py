@@ -21,5 +21,7 @@ def test_scores_are_one_finite_number_an_image() -> None:
         SampleScores(torch.zeros(3, 1))
     with pytest.raises(ValueError, match=r"suspects must be as the scores, \(2,\), got .* \(1,\)"):
         SampleScores(torch.zeros(2), torch.zeros(1, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"losses must be a row for each of 2 scores.*\(3, 4\)"):
+        SampleScores(torch.zeros(2), losses=torch.zeros(3, 4))
     with pytest.raises(ArithmeticError, match="not finite"):
         SampleScores(torch.tensor([0.0, float("nan")]))

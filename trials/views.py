@@ -75,15 +75,18 @@ class SampleScores:
         suspects: bool (n,), the images that the filter itself would remove; None for a filter
             without such a rule.
         extra: other numbers of the method.
+        losses: float (n, epochs), each image's loss after each epoch of a training that the filter
+            tracked; None for a filter that tracks none.
 
     Raises:
-        ValueError: the scores are no vector, or ``suspects`` has another shape.
+        ValueError: the scores are no vector, or ``suspects`` or ``losses`` are of other images.
         ArithmeticError: a score is not finite, so that the images have no order.
     """
 
     scores: Tensor
     suspects: Tensor | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
+    losses: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 1:
@@ -92,6 +95,11 @@ class SampleScores:
             raise ValueError(
                 f"suspects must be as the scores, {tuple(self.scores.shape)}, got the shape "
                 f"{tuple(self.suspects.shape)}"
+            )
+        if self.losses is not None and self.losses.shape[:-1] != self.scores.shape:
+            raise ValueError(
+                f"losses must be a row for each of {len(self.scores)} scores, got the shape "
+                f"{tuple(self.losses.shape)}"
             )
         if not torch.isfinite(self.scores).all():
             raise ArithmeticError("the filter diverged: a score is not finite")

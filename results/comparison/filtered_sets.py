@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from results.selection.configurations import of_game
+from results.selection.configurations import of_game, on_all_rows
 from trials.spec import Filtering, Record, Victim, content_id
 
 DELTA = 0.02  # clean accuracy that a filter may cost
@@ -126,7 +126,7 @@ def bests(sets: Sequence[FilteredSet]) -> list[FilteredSet]:
 
 def trained_on_all(records: Iterable[Record]) -> list[Record]:
     """The trainings of victims before any defense: of which no row was filtered."""
-    return [r for r in of_game(records, "training") if r.trial.victim.filter is None]
+    return on_all_rows(of_game(records, "training"))
 
 
 def _set(group: Sequence[Record], before: dict[str, Record]) -> FilteredSet:

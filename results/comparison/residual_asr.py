@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from results.selection.configurations import of_game
+from results.selection.configurations import of_game, on_all_rows
 from results.selection.disambiguation import panels
 from results.selection.grouping import AttackConfig, attack_config_of, benchmark_of, budget
 from results.selection.rules import curve_of, delta_of, pick
@@ -53,7 +53,7 @@ def residual_asrs(records: Iterable[Record], rule: str | None = None) -> list[Re
     """Every attack after every defense.
 
     Args:
-        records: those of the robustness game count.
+        records: those of the robustness game count, on victims that were trained on all rows.
         rule: ``frozen`` reads the runs that tuning stopped (and those of ``none``, which needs no
             stop), a rule's name the whole runs, which it stops. None is ``frozen`` where there are
             such runs, else ``last_before_delta``.
@@ -63,7 +63,7 @@ def residual_asrs(records: Iterable[Record], rule: str | None = None) -> list[Re
     """
     played = [
         r
-        for r in of_game(records, "robustness")
+        for r in on_all_rows(of_game(records, "robustness"))
         if r.trial.method is not None and r.trial.victim.attacks
     ]
     rule = rule or usual(played)

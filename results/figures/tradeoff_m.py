@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from results.figures._attacks import faded, ranked_looks
 from results.figures._style import Look, asr_axis, cda_axis, escaped, layout
-from results.selection.configurations import of_game
+from results.selection.configurations import of_game, on_all_rows
 from results.selection.grouping import attack_name, budget
 from results.selection.mean_curves import mean_curve
 from results.selection.rules import curve_of, delta_of
@@ -73,7 +73,7 @@ def drawable(records: Sequence[Record]) -> list[tuple[str, str]]:
 
 def _runs(records: Sequence[Record]) -> list[Record]:
     """Runs of more than their start, of attacked victims."""
-    played = of_game(records, "robustness")
+    played = on_all_rows(of_game(records, "robustness"))
     return [
         r
         for r in played

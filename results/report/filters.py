@@ -4,10 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests, filtered_sets
+from results.comparison.filters_and_repairs import treatments
+from results.figures import trajectories
+from results.report import filters_and_repairs
+from results.report.evidence import Chart, chart
 from results.report.html_table import report_table
 from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import percent, victim_name
-from results.tables import filtered_attacks, filtered_classes, filters, own_poison, validity
+from results.tables import (
+    filter_volumes,
+    filtered_attacks,
+    filtered_classes,
+    filters,
+    own_poison,
+    validity,
+)
+from results.tables import filters_and_repairs as pairs
 from results.tables._filters import rejection
 from trials.spec import Record
 
@@ -18,17 +30,50 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     if not sets:
         return None
     own = own_poison.table(records)
-    said = [sentence(s) for s in bests(sets)]
+    beside = treatments(records)
+    said = filters_and_repairs.sentences(beside) or [sentence(s) for s in bests(sets)]
     if picked := next(iter(filter_winners(records)), None):
         said.append(of_defender(picked))
+    repaired = any(one.of("repair", "pair") for one in beside)
     tables = [
+        report_table(
+            pairs.table(records if repaired else []),
+            "Filters, repairs and pairs, the one that leaves least first",
+        ),
+        report_table(
+            filter_volumes.table(records if repaired else []),
+            "What each filter reaches, by hypervolume",
+            notes=(filters_and_repairs.VOLUMES,),
+        ),
         report_table(own, "What a defender sees: own poison found, clean images taken"),
         report_table(validity.table(records), "Whether the defender's poison stands for others'"),
         report_table(filters.table(records), "Filters, the one that leaves least first"),
         report_table(filtered_attacks.table(records), "Each attack under each filter"),
         report_table(filtered_classes.table(records), "What is kept of each class"),
     ]
-    return {"sentences": said, "tables": [t for t in tables if t]}
+    return {
+        "sentences": said,
+        "charts": [*filters_and_repairs.charts(beside), *tracks(records)],
+        "tables": [t for t in tables if t],
+    }
+
+
+def tracks(records: Sequence[Record]) -> list[Chart]:
+    """How fast each attack is learned, for each attack and filter that tracked it."""
+    made = []
+    for i, r in enumerate(trajectories.tracked(records)[: filters_and_repairs.MOST]):
+        filtering = r.trial.victim.filter
+        assert filtering is not None
+        title = f"Losses that {filtering.method.name} tracked: {victim_name(r.trial.victim)}"
+        made.append(chart(trajectories.drawn(r), f"filters-losses-{i}", title, _LOSSES))
+    return [c for c in made if c]
+
+
+_LOSSES = (
+    "Medians over the rows of each attack and over clean rows, after each epoch of the training "
+    "that the filter tracked; losses below 0.0001 are drawn there. An attack whose line runs "
+    "within the band is learned as half of the clean images are."
+)
 
 
 def of_defender(picked: FilterWinner) -> str:

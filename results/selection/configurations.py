@@ -137,6 +137,11 @@ def of_game(records: Iterable[Record], *games: str) -> list[Record]:
     return list({r.trial.id: r for r in records if r.trial.game.name in games}.values())
 
 
+def on_all_rows(records: Iterable[Record]) -> list[Record]:
+    """Those whose victim was trained on all rows, of which no filter removed any."""
+    return [r for r in records if r.trial.victim.filter is None]
+
+
 def _first(pair: tuple[tuple[SelectionTask, str], object]) -> tuple[SelectionTask, str]:
     return pair[0]
 
@@ -158,12 +163,15 @@ def configurations(
 ) -> list[Configuration]:
     """Every configuration tried in a game, also those of which nothing finished, in a fixed order.
 
+    Repairs of what a data filter left are no task by themselves:
+    ``results.comparison.filters_and_repairs``.
+
     Raises:
         SpecError: unknown rule.
         ValueError: a measurement is not finite.
     """
     find_rule(rule)
-    return list(once(_configurations, of_game(records, game), rule, delta, game))
+    return list(once(_configurations, on_all_rows(of_game(records, game)), rule, delta, game))
 
 
 def _configurations(

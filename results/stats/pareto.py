@@ -3,8 +3,9 @@ that is.
 
 Points are float arrays (n, 2) of (ASR, CDA), fractions; less ASR and more CDA is better. In two
 dimensions a sort and a running maximum are enough, and faster than anything general
-(``benchmarks/fronts.py``); marking rows and attainment surfaces are moocore's (C). It takes a NaN
-for a better point than a number, so whatever is not finite is refused.
+(``benchmarks/fronts.py``); marking rows, attainment surfaces and all of other dimensions are
+moocore's (C). It takes a NaN for a better point than a number, so whatever is not finite is
+refused.
 """
 
 from collections.abc import Sequence
@@ -69,6 +70,42 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 0.0)) 
     return float((widths * (cda[inside] - worst_cda)).sum())
 
 
+def minimal(points: ArrayLike) -> NDArray[np.bool_]:
+    """Which points (n, d) no other point beats where less of each coordinate is better, (n,); of
+    equal points the first is kept.
+
+    >>> minimal([[0.1, 0.9, 0.0], [0.2, 0.9, 0.1], [0.2, 0.8, 0.0]]).tolist()
+    [True, False, True]
+
+    Raises:
+        ValueError: not of shape (n, d), or not finite.
+    """
+    given = _checked(points, None)
+    return (
+        np.asarray(moocore.is_nondominated(given), dtype=bool) if len(given) else np.ones(0, bool)
+    )
+
+
+def dominated_share(points: ArrayLike, reference: Sequence[float]) -> float:
+    """How much of the box between 0 and ``reference`` lies behind points (n, d) of which less is
+    better: 1 is perfect, 0 is nothing.
+
+    A coordinate below 0 counts as 0; a point that reaches ``reference`` in any counts for nothing.
+
+    >>> round(dominated_share([[0.5, 0.0, 0.0], [0.0, 0.05, 0.5]], (1.0, 0.1, 1.0)), 3)
+    0.625
+
+    Raises:
+        ValueError: points or reference not finite, points not of as many coordinates.
+    """
+    worst = _checked([reference], len(reference))[0]
+    given = np.maximum(_checked(points, len(reference)), 0.0)
+    inside = given[(given < worst).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    return float(moocore.hypervolume(inside / worst, ref=np.ones(len(worst))))
+
+
 def bands(
     runs: Sequence[ArrayLike], shares: Sequence[float] = (0.25, 0.5, 0.75)
 ) -> dict[float, Floats]:
@@ -112,12 +149,13 @@ def _hopeful(given: Floats) -> NDArray[np.intp]:
     return np.flatnonzero((asr <= asr[pivot]) | (cda >= cda[pivot]))
 
 
-def _checked(points: ArrayLike) -> Floats:
+def _checked(points: ArrayLike, d: int | None = 2) -> Floats:
+    """As floats (n, d); of any d for None."""
     given = np.asarray(points, dtype=np.float64)
     if given.size == 0:
-        return np.empty((0, 2))
-    if given.ndim != 2 or given.shape[1] != 2:
-        raise ValueError(f"points must be of shape (n, 2), got {given.shape}")
+        return np.empty((0, d or 0))
+    if given.ndim != 2 or given.shape[1] != (d or given.shape[1]):
+        raise ValueError(f"points must be of shape (n, {d or 'd'}), got {given.shape}")
     if not np.isfinite(given).all():
         rows = np.flatnonzero(~np.isfinite(given).all(axis=1))
         raise ValueError(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from results.comparison.filtered_sets import FilteredSet
+from results.comparison.filters_and_repairs import Treatment
 from results.selection.labels import settings, value
 from results.tables._columns import of_victim
 from trials.spec import OWN, RECALL, Filtering
@@ -29,6 +30,14 @@ def rejection(filtering: Filtering) -> str:
         told = f"recall {value(100 * (1 - float(filtering.threshold.get('beta', 0.1))))} %"
     quota = filtering.threshold.get("quota")
     return f"{told}, {quota}" if quota else told
+
+
+def called(t: Treatment) -> str:
+    """'badloss (40 %), then fine_tuning', or one of them, or 'nothing'."""
+    filtering = f"{t.filtering.method.name} ({rejection(t.filtering)})" if t.filtering else ""
+    return (
+        ", then ".join(filter(None, [filtering, t.defense.name if t.defense else ""])) or "nothing"
+    )
 
 
 def settings_of(found: FilteredSet) -> str | None:

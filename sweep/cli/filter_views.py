@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests
+from results.comparison.filters_and_repairs import Treatments, treatments
 from results.comparison.own_poison import validities
 from results.report.filters import of_defender
+from results.report.filters_and_repairs import sentences
 from results.selection.filter_winner import filter_winners
 from results.tables._filters import rejection
 from sweep.console.grid import Grid
@@ -27,8 +30,10 @@ def best(sets: Sequence[FilteredSet], as_json: bool, records: Sequence[Record] =
             "status' shows how far it is)."
         )
     tops = {id(s) for s in bests(trained)}
+    beside = [one for one in treatments(records) if one.of("repair", "pair")]
     if as_json:
-        print(json.dumps([{**_plain(s), "overall": id(s) in tops} for s in trained], indent=1))
+        told = [{**_plain(s), "overall": id(s) in tops} for s in trained]
+        print(json.dumps([*told, *chain.from_iterable(map(_repaired, beside))], indent=1))
         return
     console = Plain()
     console.print(
@@ -52,7 +57,7 @@ def best(sets: Sequence[FilteredSet], as_json: bool, records: Sequence[Record] =
         )
         table.add(mark + s.filtering.method.name, rejection(s.filtering), *row)
     console.print(table)
-    for line in defenders(records):
+    for line in (*sentences(beside), *defenders(records)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print("All settings: --json. Each attack and class: poisonsweep report.")
 
@@ -69,6 +74,34 @@ def defenders(records: Sequence[Record]) -> list[str]:
         holds = {True: "holds", False: "fails", None: "not tested"}[v.holds]
         lines.append(f"({v.test}) {v.filter}: {v.what}: {v.value:.3g}, needed {v.needed}: {holds}.")
     return lines
+
+
+def _repaired(found: Treatments) -> list[dict[str, Any]]:
+    """Repairs alone and pairs, the one that leaves least first, as means over victims."""
+    front = {id(t) for t in found.front}
+    return [
+        {
+            "filter": t.filter_name,
+            "settings": dict(t.filtering.method.params) if t.filtering else {},
+            "reject": t.filtering.reject if t.filtering else None,
+            "repair": t.defense.name,
+            "repair_settings": dict(t.defense.params),
+            "trusted": found.trusted,
+            "victims": len(t.outcomes),
+            "removed": t.removed,
+            "max_asr": t.asr,
+            "mean_asr": t.mean_asr,
+            "cda": t.cda,
+            "cda_loss": t.loss,
+            "within_delta": t.within_delta,
+            "seeds": t.seeds,
+            "failed": t.failed,
+            "front": id(t) in front,
+            "overall": t is found.best(t.kind),
+        }
+        for t in found.found
+        if t.defense
+    ]
 
 
 def _percent(value: float | None, sign: str = "") -> str:

@@ -16,7 +16,7 @@ from sweep.execution.opening import as_begun
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
-from sweep.spec.filters import TARGETED
+from sweep.spec.filters import GAME, TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Status, Trial
@@ -61,7 +61,7 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
     lines += [line(*row) for row in _targeted(sweep)]
     lines += [line(*row) for row in _filters(sweep)]
-    for defense in sweep.defenses if sweep.game != "training" else ():
+    for defense in sweep.defenses if sweep.game in ("tuning", "robustness") else ():
         if defense.strategy == "search":
             mine = [
                 r.seconds for r in tuned if r.trial.method and r.trial.method.name == defense.name
@@ -106,13 +106,20 @@ def _targeted(sweep: Sweep) -> Iterator[tuple[str, list[Trial]]]:
 
 
 def _filters(sweep: Sweep) -> Iterator[tuple[str, list[Trial], str]]:
-    """Two rows a filter: its scores, and the victims trained on what it keeps."""
+    """Two rows a filter: its scores, and the victims trained on what it keeps; and one a defense
+    that repairs these and the victims.
+    """
     for given in sweep.filters:
         victims = filtering.filtered(sweep, given)
         settings = _count(len(filtering.points(given)), "setting")
         how = f"{settings}, {_count(len(given.reject), 'rejection')}"
         yield given.name, filtering.scorings(victims), how
         yield f"{given.name}, trained again", filtering.trainings(victims), ""
+    for defense in sweep.defenses if sweep.game == GAME else ():
+        trials = filtering.repairs(sweep, defense)
+        models = _count(len({t.victim.id for t in trials}), "model")
+        points = _count(len({expansion.key_of(t.method) for t in trials}), "point")
+        yield defense.name, trials, f"{points}, {models}, filtered or not"
 
 
 def _durations(store: Store) -> dict[tuple[str, str], float]:

@@ -3,7 +3,6 @@ folders, devices, and what a model lacks that a defense needs.
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +48,9 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
             require(name, model, catalog.describe(kind, name).needs, victim.model.name, shape)
     for trial in expansion.copies(sweep):
         layout_of(runtime.trusted(trial), runtime.rng(trial), trial.game)
+    uncrafted = [replace(v, attacks=()) if _craft(v) else v for v in alike]
     for victim, r, s in (
-        itertools.product(alike, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ()
+        itertools.product(uncrafted, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ()
     ):
         trial = Trial(
             game=MethodConfig("robustness"), victim=victim, method=None, trusted=r, seed=s
@@ -58,18 +58,15 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         splits.cut(runtime.trusted(trial).y, 0, 1, runtime.rng(trial)("split"))
     for detector in sweep.detectors:
         detections(detector)
-    _filters(sweep, alike, runtime)
+    _filters(replace(sweep, victims=tuple(uncrafted)), runtime)
     _brews(replace(sweep, victims=tuple(alike), filters=()), runtime)
 
 
-def _filters(sweep: Sweep, victims: Sequence[Victim], runtime: TrialRuntime) -> None:
+def _filters(sweep: Sweep, runtime: TrialRuntime) -> None:
     """Raises SpecError for rows or settings that a filter cannot work with."""
-    of_these = replace(
-        sweep, victims=tuple(replace(v, attacks=()) if _craft(v) else v for v in victims)
-    )
-    _rows(of_these, runtime)
+    _rows(sweep, runtime)
     for given in sweep.filters:
-        _settings(of_these, given, runtime)
+        _settings(sweep, given, runtime)
 
 
 def _rows(sweep: Sweep, runtime: TrialRuntime) -> None:

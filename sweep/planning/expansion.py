@@ -37,7 +37,8 @@ def bounded(sweep: Sweep) -> None:
         len(sweep.victims) * len(sweep.trusted) * len(sweep.self_poisoning) * len(sweep.seeds)
     )
     number = len(sweep.victims) + questions * (each + copies * (sweep.game == "tuning"))
-    number += 2 * questions * sum(f.limit * len(f.reject) for f in sweep.filters)
+    filtered = questions * sum(f.limit * len(f.reject) for f in sweep.filters)
+    number += filtered * (2 + each)
     if number > MOST_TRIALS and sweep.game != "training":
         raise SpecError(
             f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its "

@@ -1,5 +1,5 @@
 """The trials of data filters: each scores a victim's training set, and the victim is trained again
-on what is kept.
+on what is kept, and then repaired where the sweep has defenses too.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces._strategies import grid, thin
 from sweep.planning import expansion
 from sweep.spec.filters import GAME, Filter
-from sweep.spec.sweep_file import Sweep
+from sweep.spec.sweep_file import Defense, Sweep
 from trials import catalog
 from trials.dependencies import filtering_of, own_rows_of, training_of, unfiltered
 from trials.spec import (
@@ -94,6 +94,27 @@ def scorings(victims: Iterable[Victim]) -> list[Trial]:
 def trainings(victims: Iterable[Victim]) -> list[Trial]:
     """The trials that train filtered victims on what is kept."""
     return expansion.distinct(map(training_of, victims))
+
+
+def repairs(sweep: Sweep, defense: Defense) -> list[Trial]:
+    """The trials that repair attacked victims, those trained on all rows and those trained on what
+    each filter keeps, by every setting of a defense.
+
+    A filtered victim is repaired with the r and the seed of its filter. Which settings of a filter
+    are worth a repair could only the judge say, so all are repaired.
+    """
+    attacked = [v for v in sweep.victims if v.attacks]
+    configs = expansion.configurations(sweep, defense)
+    found = list[Trial]()
+    for victim, r, config in itertools.product(attacked, sweep.trusted, configs):
+        found += expansion.real(sweep, victim, r, config, 0)
+    for given in sweep.filters:
+        kept = (v for v in filtered(sweep, given) if v.attacks)
+        for victim, config in itertools.product(kept, configs):
+            assert victim.filter is not None
+            trials = expansion.real(sweep, victim, victim.filter.trusted, config, 0)
+            found += [t for t in trials if t.seed == victim.filter.seed]
+    return expansion.distinct(found)
 
 
 def first_and_rest(trials: Iterable[Trial]) -> tuple[list[Trial], list[Trial]]:

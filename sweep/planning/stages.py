@@ -14,7 +14,7 @@ from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.filters import TARGETED
-from sweep.spec.games import WITHOUT_DEFENSES
+from sweep.spec.games import NEED_NO_DEFENSES
 from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import graph
 from trials.spec import MethodConfig, Trial, derive
@@ -35,7 +35,7 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
     yield from made_first(sweep)
     if sweep.game == "filtering":
         yield from filtered_stages(sweep)
-    if sweep.game in WITHOUT_DEFENSES:
+    if sweep.game in NEED_NO_DEFENSES:
         return
     yield tuned_strategies(sweep, store)
     if sweep.game == "tuning":
@@ -51,7 +51,7 @@ def stages(sweep: Sweep, store: Store) -> Iterator[list[Strategy]]:
 def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     """The stages of data filters: models of sets with the defender's own poison, where that is
     asked for; each filter's first setting, which keeps what its others read; the
-    others; and the victims trained on what is kept.
+    others; the victims trained on what is kept; and their repairs, where the sweep has defenses.
     """
     victims = list(chain.from_iterable(filtering.filtered(sweep, f) for f in sweep.filters))
     first, rest = filtering.first_and_rest(filtering.scorings(victims))
@@ -60,6 +60,8 @@ def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     yield [ListStrategy("filters", first)]
     yield [ListStrategy("filters, other settings", rest)]
     yield [ListStrategy("victims, trained on what is kept", filtering.trainings(victims))]
+    if sweep.defenses:
+        yield [ListStrategy(d.name, filtering.repairs(sweep, d)) for d in sweep.defenses]
 
 
 def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:

@@ -108,11 +108,7 @@ def check_filters(sweep: "Sweep") -> None:
     if not sweep.filters:
         names = ", ".join(catalog.names("filters"))
         raise SpecError(f"there is no [[filters]] table. Known filters: {names}.")
-    if sweep.defenses:
-        raise SpecError(
-            f'game = "{sweep.game}" trains on what filters keep and runs no defense: leave '
-            "[[defenses]] out."
-        )
+    _check_repairs(sweep)
     if any(victim.training.name == "given" for victim in sweep.victims):
         raise SpecError(
             "a filtered training set is trained on, and the recipe 'given' trains nothing: choose "
@@ -120,6 +116,25 @@ def check_filters(sweep: "Sweep") -> None:
         )
     if sweep.game == GAME:
         _check_own(sweep)
+
+
+def _check_repairs(sweep: "Sweep") -> None:
+    """Defenses may repair what filters left, if they need no one to choose. Raises SpecError."""
+    if sweep.game == TARGETED and sweep.defenses:
+        raise SpecError(
+            f'game = "{TARGETED}" trains on what filters keep and runs no defense: leave '
+            "[[defenses]] out."
+        )
+    if sweep.defenses and not any(v.attacks for v in sweep.victims):
+        raise SpecError(
+            "no victim is attacked, so there is no backdoor to repair: leave [[defenses]] out."
+        )
+    for defense in sweep.defenses:
+        if defense.strategy == "search":
+            raise SpecError(
+                f'defense {defense.name}: strategy = "search" would follow the attacks\' own '
+                f'triggers in game = "{GAME}", which no defender has: write grid or one_at_a_time.'
+            )
 
 
 def _check_brews(sweep: "Sweep") -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sweep.spec.sweep_file import Sweep
 
 GAMES = ("tuning", "robustness", "training", "filtering", TARGETED)
-WITHOUT_DEFENSES = ("training", "filtering", TARGETED)
+NEED_NO_DEFENSES = ("training", "filtering", TARGETED)
 
 
 def check_game(sweep: "Sweep") -> None:

@@ -12,7 +12,7 @@ from results.selection.rules import DEFAULT_RULE
 from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
 from sweep.spec.filters import OWN_POISON, Filter, filter_of
-from sweep.spec.games import WITHOUT_DEFENSES, check_game
+from sweep.spec.games import NEED_NO_DEFENSES, check_game
 from sweep.spec.old_words import modern
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims_of
@@ -151,7 +151,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     )
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
-    runs_none = data.get("game") in WITHOUT_DEFENSES or data.get("filters")
+    runs_none = data.get("game") in NEED_NO_DEFENSES or data.get("filters")
     if not data.get("defenses") and not runs_none:
         raise SpecError(
             f"there is no [[defenses]] table. Known defenses: "

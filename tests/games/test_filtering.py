@@ -193,6 +193,28 @@ def test_each_attack_and_each_class_has_its_own_numbers() -> None:
     assert saved["kept"][[i for i in range(200) if i not in ctx.rows.tolist()]].all()
 
 
+def test_losses_that_a_filter_tracks_are_kept_as_medians() -> None:
+    poisoning, losses = two(), torch.rand((200, 12), generator=Generator().manual_seed(0))
+    first = poisoning.implants[0].places
+    losses[first] = 1.0 + torch.arange(12)
+    ctx, _ = context(torch.zeros(200))
+
+    def tracking(*_: Any) -> SampleScores:
+        return SampleScores(torch.zeros(len(ctx.rows)), losses=losses[ctx.rows])
+
+    metrics = judged(replace(ctx, score=tracking))
+    assert [metrics[f"loss/badnets/{e}"] for e in (1, 5, 12)] == [1, 5, 12]
+    assert "loss/badnets/11" not in metrics and "loss/badnets_2/10" in metrics
+    poisoned = torch.isin(ctx.rows, poisoning.places)
+    clean = losses[ctx.rows[~poisoned]][:, 6].double()
+    assert metrics["loss/clean/7"] == pytest.approx(float(clean.quantile(0.5)))
+    assert metrics["loss_25/clean/7"] == pytest.approx(float(clean.quantile(0.25)))
+    assert metrics["loss_75/clean/7"] == pytest.approx(float(clean.quantile(0.75)))
+    clean_set = replace(ctx, score=tracking, poisoning=Poisoning(poisoning.train))
+    assert not [key for key in judged(clean_set) if key.startswith("loss")]
+    assert not [key for key in judged(ctx) if key.startswith("loss")]
+
+
 def test_a_clean_set_has_no_attack_to_find() -> None:
     ctx, _ = context(torch.rand(200, generator=Generator().manual_seed(0)))
     metrics = judged(replace(ctx, poisoning=Poisoning(two().train)))

@@ -80,10 +80,11 @@ def score(
     name = (
         f"abl: losses, {training} weight_decay={weight_decay:g} flooded={flooded} floor={floor:g}"
     )
-    found = view.keep(name, make)["losses"][: len(view.train), epochs - 1]
+    losses = view.keep(name, make)["losses"][: len(view.train)]
+    found = losses[:, epochs - 1]
     suspects = torch.zeros(len(found), dtype=torch.bool)
     suspects[found.argsort(stable=True)[: int(isolated * len(found) + 1e-9)]] = True
-    return SampleScores(-found, suspects)
+    return SampleScores(-found, suspects, losses=losses)
 
 
 def check(view: DataView, /, *, epochs: int, tracked_epochs: int, **_: object) -> None:

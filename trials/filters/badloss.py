@@ -79,12 +79,14 @@ def score(
 
     training = f"epochs={tracked_epochs} augmented={augmented} lr={lr:g}"
     name = f"badloss: losses, {training} weight_decay={weight_decay:g} batch={batch}"
-    losses = view.keep(name, make)["losses"][:, :epochs]
+    whole = view.keep(name, make)["losses"]
+    losses = whole[:, :epochs]
     chosen = steady(losses.double().mean(0)) if spikes == "left_out" else list(range(epochs))
     tracks = compared(losses[:, chosen], metric)
     rows = len(view.train)
     distances = to_nearest(tracks[:rows], tracks[rows : rows + probes], k)
-    return SampleScores(distances, extra={"epochs_used": float(len(chosen))})
+    used = {"epochs_used": float(len(chosen))}
+    return SampleScores(distances, extra=used, losses=whole[:rows])
 
 
 def compared(losses: Tensor, metric: str) -> Tensor:

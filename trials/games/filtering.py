@@ -17,6 +17,7 @@ from torch import Tensor
 from trials.filtering import FilteringContext
 from trials.games._own_poison import told_of_own, which_set
 from trials.games._retraining import share_within
+from trials.games._trajectories import CLEAN, trajectories
 from trials.metrics import auroc, tpr_at
 from trials.rejection import Ranked, finds_all, from_level, ranked, two_normals, without_itself
 from trials.spec import (
@@ -47,9 +48,11 @@ def play(
 
     Of each attack ``auroc/NAME``, ``tpr_1/NAME`` and ``tpr_5/NAME`` (share of its rows found while
     1 and 5 % of the clean rows are flagged), and ``removed/NAME``; of each class ``kept/K``. Where
-    the defender has put in poison of their own, what is found of it is ``own_recall/NAME``, and
-    what would be removed of the trusted images that were held back ``own_fpr``. A row that has a
-    part in the threshold of the rule recall is judged by the one that the others set.
+    the filter tracks losses, ``loss/NAME/E`` is the median over an attack's rows after epoch E, and
+    ``loss/clean/E`` that of the clean rows. Where the defender has put in poison of their own, what
+    is found of it is ``own_recall/NAME``, and what would be removed of the trusted images that were
+    held back ``own_fpr``. A row that has a part in the threshold of the rule recall is judged by
+    the one that the others set.
 
     Args:
         beta: of each of the defender's attacks the threshold of the rule recall may miss so much,
@@ -71,7 +74,8 @@ def play(
     ctx.save({"scores": scores, "kept": kept, "rows": ctx.rows}, {"filter": dict(found.extra)})
     own = _found(ctx, found, gone, beta, quota, cap)
     told = told_of_own(ctx, scores, gone, own, beta) if own is not None else {}
-    return {**found.extra, **_judged(ctx, scores[:n], gone[:n]), **told}
+    tracks = _tracked(ctx, found.losses)
+    return {**found.extra, **_judged(ctx, scores[:n], gone[:n]), **tracks, **told}
     yield  # a game is a generator; this one has no curve
 
 
@@ -166,6 +170,18 @@ def _judged(ctx: FilteringContext, scores: Tensor, gone: Tensor) -> dict[str, fl
         own |= {"removed": _share(gone[mine]), "m": float(mine.sum())}
         metrics |= {f"{key}/{implant.name}": value for key, value in own.items()}
     return metrics
+
+
+def _tracked(ctx: FilteringContext, losses: Tensor | None) -> dict[str, float]:
+    """Medians of what the filter tracked, of the rows that are not trusted; none of a set without
+    poison, or where nothing was tracked.
+    """
+    clean = ~torch.isin(ctx.rows, ctx.poisoning.places.cpu())
+    if losses is None or bool(clean.all()) or not bool(clean.any()):
+        return {}
+    each = {i.name: torch.isin(ctx.rows, i.places.cpu()) for i in ctx.poisoning.implants}
+    some = {name: rows for name, rows in each.items() if bool(rows.any())}
+    return trajectories(losses[: len(ctx.rows)].cpu(), {CLEAN: clean, **some})
 
 
 def _ranked(positive: Tensor, negative: Tensor) -> dict[str, float]:

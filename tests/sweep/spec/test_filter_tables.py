@@ -86,7 +86,6 @@ def test_filters_go_with_their_game_alone() -> None:
     refused(r"game = \"tuning\" runs none: write game = \"filtering\"", game="tuning")
     refused(r"game = \"training\" runs none", game="training")
     refused(r"there is no \[\[filters\]\] table\. Known filters: abl, ", filters=[])
-    refused(r"runs no defense: leave \[\[defenses\]\] out", defenses=tiny_sweep.DEFENSES)
     refused(
         r"detectors are given .* need game = \"tuning\"", detectors=[{"name": "neural_cleanse"}]
     )
@@ -127,6 +126,27 @@ def test_other_filters_settings_are_looked_at_too(tmp_path: Path) -> None:
 def test_what_can_run_passes(tmp_path: Path) -> None:
     every = [{"name": name, "profile": "small"} for name in catalog.names("filters")]
     check(sweep(every), tiny_sweep.worker_config(tmp_path))
+
+
+def test_defenses_beside_filters_need_an_attack_and_nobody_who_sees_it() -> None:
+    assert len(sweep(defenses=tiny_sweep.DEFENSES).defenses) == 2
+    searching = {**tiny_sweep.DEFENSES[0], "strategy": "search"}
+    refused(r"weight_decay: strategy = \"search\" would follow the attacks'", defenses=[searching])
+    clean = {**tiny_sweep.VICTIM, "attacks": ["none"]}
+    refused(
+        r"no victim is attacked, so there is no backdoor to repair",
+        victim=clean,
+        defenses=tiny_sweep.DEFENSES,
+    )
+
+
+def test_a_defense_that_does_not_fit_the_model_is_one_line(tmp_path: Path) -> None:
+    model = {"name": "small_cnn", "width": 8, "groups": 4}
+    of = sweep(
+        defenses=[{"name": "clp", "profile": "small"}],
+        victim={**tiny_sweep.VICTIM, "model": model},
+    )
+    preflight(of, tmp_path, r"clp needs .*small_cnn")
 
 
 # By poison of the defender's own.
