@@ -140,8 +140,8 @@ def test_of_three_coordinates_a_point_stays_unless_another_is_less_in_all(points
     kept = points[minimal(points)]
     assert len(np.unique(kept, axis=0)) == len(kept) > 0
     for p in points:
-        better = (points <= p).all(axis=1) & (points < p).any(axis=1)
-        assert better.any() != (kept == p).all(axis=1).any()
+        beaten = np.any(np.all(points <= p, axis=1) & np.any(points < p, axis=1))
+        assert bool(beaten) != bool(np.any(np.all(kept == p, axis=1)))
 
 
 @given(TRIPLES)
