@@ -257,14 +257,14 @@ def _repaired(records: Iterable[Record], sets: Sequence[FilteredSet]) -> Iterato
         plain = replace(trial.victim, filter=None).id
         how = content_id([trial.method.identity(), trial.game.identity()])
         groups[plain, trial.trusted, _key(filtering), how].append(r)
-    for (victim, r, filtered, how), group in groups.items():
+    for (victim, trusted, filtered, how), group in groups.items():
         s = known.get((victim, filtered)) if filtered else whole.get(victim)
         if s is None or s.before is None:
             continue
         removed = s.score("removed") if filtered else 0.0
         done = [r for r in group if r.status == "done" and r.curve]
         yield _Seen(
-            question=_question(s.victim, r),
+            question=_question(s.victim, trusted),
             treatment=f"{filtered} {how}",
             filtering=s.filtering if filtered else None,
             defense=group[0].trial.method,

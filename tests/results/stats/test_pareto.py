@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from results.stats.pareto import Floats, bands, front, hypervolume, nondominated
+from results.stats.pareto import (
+    Floats,
+    bands,
+    dominated_share,
+    front,
+    hypervolume,
+    minimal,
+    nondominated,
+)
 
 RATES = st.integers(0, 12).map(lambda k: k / 12)  # few values, so that ties and duplicates happen
 POINTS = st.integers(1, 40).flatmap(lambda n: arrays(np.float64, (n, 2), elements=RATES))
@@ -122,3 +130,35 @@ def test_bands_say_what_is_missing() -> None:
         bands([])
     with pytest.raises(ValueError, match="shares lie"):
         bands([[[0.1, 0.9]]], [50])
+
+
+TRIPLES = st.integers(1, 20).flatmap(lambda n: arrays(np.float64, (n, 3), elements=RATES))
+
+
+@given(TRIPLES)
+def test_of_three_coordinates_a_point_stays_unless_another_is_less_in_all(points: Floats) -> None:
+    kept = points[minimal(points)]
+    assert len(np.unique(kept, axis=0)) == len(kept) > 0
+    for p in points:
+        beaten = np.any(np.all(points <= p, axis=1) & np.any(points < p, axis=1))
+        assert bool(beaten) != bool(np.any(np.all(kept == p, axis=1)))
+
+
+@given(TRIPLES)
+def test_the_share_behind_points_is_that_of_a_grid_of_cells(points: Floats) -> None:
+    centres = (np.arange(12) + 0.5) / 12  # all coordinates lie between these
+    cells = np.stack(np.meshgrid(centres, centres, centres), axis=-1).reshape(-1, 3)
+    behind = np.any(np.all(cells[:, None, :] > points[None], axis=2), axis=1)
+    assert dominated_share(points, (1.0, 1.0, 1.0)) == pytest.approx(behind.mean())
+    scaled = points * [1.0, 0.1, 2.0]
+    assert dominated_share(scaled, (1.0, 0.1, 2.0)) == pytest.approx(behind.mean())
+
+
+def test_what_gains_counts_as_nothing_lost_and_what_is_beyond_counts_for_nothing() -> None:
+    assert dominated_share([[0.5, -0.3]], (1.0, 0.1)) == pytest.approx(0.5)
+    assert dominated_share([[0.0, 0.1], [2.0, 0.0]], (1.0, 0.1)) == 0 == dominated_share([], (1, 1))
+    assert minimal([]).tolist() == []
+    with pytest.raises(ValueError, match=r"shape \(n, 2\), got \(1, 3\)"):
+        dominated_share([[0.0, 0.0, 0.0]], (1.0, 1.0))
+    with pytest.raises(ValueError, match="not finite"):
+        minimal([[math.nan, 0.0, 0.0]])
