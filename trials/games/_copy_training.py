@@ -30,6 +30,7 @@ class Schedule:
     """How a copy is trained: the settings of ``self_poison`` that say so."""
 
     scheme: str
+    optimizer: str
     lr: float
     steps: int
     rounds: int
@@ -71,7 +72,7 @@ class CopyTraining:
         self._scheme = SCHEMES[schedule.scheme]
         self.model = clone(ctx.view.model)
         self._scheme.begin(self.model, ctx.rng("begin", copy))
-        self._optimizer = make_optimizer(self.model, "sgd", schedule.lr, 5e-4)
+        self._optimizer = make_optimizer(self.model, schedule.optimizer, schedule.lr, 5e-4)
         self._rng = ctx.rng("mix", copy)
         self.curve: list[Point] = []
         self.last = True
