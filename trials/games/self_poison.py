@@ -93,13 +93,12 @@ def play(
         check_every: steps between two points of the curve.
 
     Raises:
-        RuntimeError: ``reach`` was not reached with any draw; defenses tuned on such a copy would
-            be chosen at random. Or the given model obeys every trigger that was drawn.
+        RuntimeError: ``reach`` was not reached with any draw, or the copy lost half of its clean
+            accuracy; defenses tuned on such a copy would be chosen at random. Or the given model
+            obeys every trigger that was drawn.
     """
     game = MethodConfig("self_poison", {"copy": copy, "folds": folds, "attack": attack})
-    schedule = Schedule(
-        scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every
-    )
+    schedule = Schedule(scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every)
     training = CopyTraining(ctx, copy, schedule)
     training.resume()
     tries = enumerate(_draws(ctx, game))
@@ -146,6 +145,12 @@ def _obeys(view: DefenderView, plan: Layout) -> bool:
 
 def _failure(training: CopyTraining, schedule: Schedule) -> str:
     point, tried = training.curve[-1], training.unlearned + 1
+    if training.ruined:
+        return (
+            f"poisoning ruined the copy: its clean accuracy fell from {training.curve[0].cda:.3f} "
+            f"to {point.cda:.3f} in {point.step} steps: give self-poisoning a lower lr, or "
+            'optimizer = "adam"'
+        )
     triggers = f", with the last of {tried} triggers that were tried" if tried > 1 else ""
     return (
         f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not "
