@@ -56,7 +56,7 @@ def poisoned(model: nn.Module, **settings: Any) -> list[Point]:
 
 
 @pytest.mark.slow
-def test_adam_plants_at_its_defaults_and_the_copy_knows_what_the_model_knew(
+def test_adam_at_its_defaults_poisons_a_copy_that_knows_what_the_model_knew(
     network: nn.Module,
 ) -> None:
     curve = poisoned(network, optimizer="adam")
