@@ -124,6 +124,7 @@ def test_the_id_of_a_trial_played_as_before_is_what_it_was(game: str) -> None:
     [
         ("self_poison", "scheme", "late"),
         ("self_poison", "attack", "mixed"),
+        ("self_poison", "optimizer", "adam"),
         ("tuning", "cost", "given"),
         ("tuning", "reconstruct", True),
         ("confirmation", "cost", "given"),

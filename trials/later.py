@@ -38,7 +38,7 @@ LATER: Mapping[str, _Settings] = {
     "image_table": {"classes": "", "outputs": 0},
     "fast": {"start": ""},
     "filtering": {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02},
-    "self_poison": {"scheme": "labels"},
+    "self_poison": {"scheme": "labels", "optimizer": "sgd"},
     "self_poison_data": {"redraws": 0},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},

@@ -19,6 +19,7 @@ from sweep.commands.asked import dataset_of, says_order, sweep_of, there_are
 from sweep.commands.class_orders import class_order, with_order
 from sweep.commands.given_model import model_of, says_norm
 from sweep.commands.image_size import image_size
+from sweep.commands.poisoner import with_optimizer
 from sweep.commands.probe import normalised
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import understand
@@ -119,11 +120,12 @@ def prepare(  # noqa: PLR0913
         there, left_out = runner.worker_config_of(sweep, url, nowhere), list[str]()
         if spec is None:  # nobody asked for these defenses by name
             sweep, left_out = without_unfit(sweep, there)
+        sweep, poisoner = with_optimizer(sweep, there)
         check(sweep, there)
     victim, said = normalised(runtime, sweep.victims[0], asked=says_norm(named))
     sweep = replace(sweep, victims=(victim,))
     understood = replace(
-        understand(runtime, victim, taken.said), prepared=(sized, *filter(None, [said]))
+        understand(runtime, victim, taken.said), prepared=(sized, *filter(None, [said, poisoner]))
     )
     title = f"{sweep.name}: {model.name}"
     return Order(

@@ -22,6 +22,7 @@ from trials.train import augment, clone, make_optimizer, shuffled, stream, to_fl
 from trials.types import Cases, Images
 
 HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
+RUINED = 0.5  # share of its clean accuracy, below which a copy is none of the model any longer
 WEIGHED = 256  # images that tell how far the backdoor needs a weight
 
 
@@ -30,6 +31,7 @@ class Schedule:
     """How a copy is trained: the settings of ``self_poison`` that say so."""
 
     scheme: str
+    optimizer: str
     lr: float
     steps: int
     rounds: int
@@ -71,15 +73,22 @@ class CopyTraining:
         self._scheme = SCHEMES[schedule.scheme]
         self.model = clone(ctx.view.model)
         self._scheme.begin(self.model, ctx.rng("begin", copy))
-        self._optimizer = make_optimizer(self.model, "sgd", schedule.lr, 5e-4)
+        self._optimizer = make_optimizer(self.model, schedule.optimizer, schedule.lr, 5e-4)
         self._rng = ctx.rng("mix", copy)
         self.curve: list[Point] = []
         self.last = True
 
     @property
     def learned(self) -> bool:
-        """Whether the backdoor has the ASR that it must have."""
-        return self.curve[-1].asr >= self._schedule.reach
+        """Whether the backdoor has the ASR that it must have, in a copy that is not ruined: one
+        that gives the target to every image has it too.
+        """
+        return self.curve[-1].asr >= self._schedule.reach and not self.ruined
+
+    @property
+    def ruined(self) -> bool:
+        """Whether the copy has lost half of the clean accuracy that it began with."""
+        return self.curve[-1].cda < RUINED * self.curve[0].cda
 
     @property
     def _hopeful(self) -> bool:

@@ -27,13 +27,14 @@ from trials.spec import Count, MethodConfig, Point, PositiveFloat, PositiveFract
 from trials.types import DefenderView
 
 DEFAULTS = {
+    "optimizer": {"adam": {"lr": 0.001}},
     "scheme": {
         "distilled": {"lr": 0.1, "steps": 400, "batch": 64},
         "hardened": {"lr": 0.05, "steps": 400, "batch": 64},
         "shrink": {"lr": 0.1, "steps": 800, "batch": 64},
         "late": {"lr": 0.1, "steps": 1300, "batch": 64},
         "reborn": {"lr": 0.1, "steps": 1300, "batch": 64},
-    }
+    },
 }
 OBEYS, MOST_DRAWS = 0.1, 20  # a draw is put aside that raises the target's rate by more
 N_REDRAWS = 2  # further triggers of a kind that are tried where one was not learned
@@ -49,6 +50,7 @@ def play(
     scheme: Literal[
         "labels", "sam", "sbl", "hardened", "distilled", "shrink", "late", "reborn"
     ] = "labels",
+    optimizer: Literal["sgd", "adam"] = "sgd",
     lr: PositiveFloat = 0.02,
     steps: PositiveInt = 500,
     rounds: PositiveInt = 3,
@@ -77,8 +79,10 @@ def play(
             the way; distilled, at a rate that rises and falls, with the given model's soft outputs
             for labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
             half of the layers or all of them drawn anew.
-        lr: highest learning rate of SGD with momentum 0.9 and weight decay 5e-4; if left out, 0.05
-            for hardened and 0.1 for distilled, shrink, late and reborn.
+        optimizer: sgd, with momentum 0.9, or adam, for networks without BatchNorm, some of which
+            learn little by SGD or are ruined; both with weight decay 5e-4.
+        lr: highest learning rate; if left out, 0.001 of adam, and of sgd 0.05 for hardened and 0.1
+            for distilled, shrink, late and reborn.
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
             shrink, 1,300 for late and reborn.
         rounds: most rounds of a draw; another one is run while the planted ASR is below ``reach``,
@@ -89,11 +93,12 @@ def play(
         check_every: steps between two points of the curve.
 
     Raises:
-        RuntimeError: ``reach`` was not reached with any draw; defenses tuned on such a copy would
-            be chosen at random. Or the given model obeys every trigger that was drawn.
+        RuntimeError: ``reach`` was not reached with any draw, or the copy lost half of its clean
+            accuracy; defenses tuned on such a copy would be chosen at random. Or the given model
+            obeys every trigger that was drawn.
     """
     game = MethodConfig("self_poison", {"copy": copy, "folds": folds, "attack": attack})
-    schedule = Schedule(scheme, lr, steps, rounds, batch, share, reach, check_every)
+    schedule = Schedule(scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every)
     training = CopyTraining(ctx, copy, schedule)
     training.resume()
     tries = enumerate(_draws(ctx, game))
@@ -140,6 +145,12 @@ def _obeys(view: DefenderView, plan: Layout) -> bool:
 
 def _failure(training: CopyTraining, schedule: Schedule) -> str:
     point, tried = training.curve[-1], training.unlearned + 1
+    if training.ruined:
+        return (
+            f"poisoning ruined the copy: its clean accuracy fell from {training.curve[0].cda:.3f} "
+            f"to {point.cda:.3f} in {point.step} steps: give self-poisoning a lower lr, or "
+            'optimizer = "adam"'
+        )
     triggers = f", with the last of {tried} triggers that were tried" if tried > 1 else ""
     return (
         f"the planted backdoor reached an ASR of {point.asr:.3f} in {point.step} steps, not "

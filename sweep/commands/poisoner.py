@@ -1,0 +1,29 @@
+"""With which optimizer a given model's copies are poisoned, where nobody says."""
+
+from dataclasses import replace
+
+from sweep.execution.worker import WorkerConfig, make_runtime
+from sweep.spec.sweep_file import Sweep
+from trials import catalog
+from trials.classifier import Classifier
+from trials.spec import MethodConfig
+
+_OWN = frozenset({"optimizer", "lr"})  # whoever gives one of them has chosen
+
+
+def with_optimizer(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, str]:
+    """The sweep with adam where the model has no batch normalisation, as an explicit setting of
+    self-poisoning, and a sentence that says so; unchanged where the model has some, or the sweep
+    gives an optimizer or a learning rate.
+    """
+    tables, runtime = sweep.self_poisoning, make_runtime(replace(worker_config, device="cpu"))
+    if all(_OWN & set(t) for t in tables) or Classifier(runtime.fresh(sweep.victims[0])).norms():
+        return sweep, ""
+    chosen = tuple(t if _OWN & set(t) else {**t, "optimizer": "adam"} for t in tables)
+    resolved = (catalog.resolve("games", MethodConfig("self_poison", t)) for t in chosen)
+    rates = sorted({float(r.params["lr"]) for r in resolved if r.params["optimizer"] == "adam"})
+    said = (
+        "The model has no batch normalisation: its copies are poisoned by Adam, at a learning rate "
+        f"of {', '.join(f'{rate:g}' for rate in rates)}."
+    )
+    return replace(sweep, self_poisoning=chosen), said
