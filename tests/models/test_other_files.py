@@ -1,5 +1,5 @@
-"""Damaged indices, folders of weights, and the commands that refusals name. Files of other kinds are
-in test_files_refused.py, where ``defend`` gets them.
+"""Damaged indices, folders of weights, and the commands that refusals name. Files of other kinds
+are in test_files_refused.py, where ``defend`` gets them.
 """
 
 from pathlib import Path
