@@ -95,10 +95,13 @@ def weights_in(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+# what the page says of them, in an order that is not told
 ODD = (
-    "Not used: 1 no image by its ending (.gif) ('red/moving.gif'), "
-    "1 no image by its ending (.txt) ('red/notes.txt').",
-    "Changed: 1 grey to RGB, 1 transparency dropped, 1 first frame of several taken.",
+    "1 no image by its ending (.gif) ('red/moving.gif')",
+    "1 no image by its ending (.txt) ('red/notes.txt')",
+    "1 grey to RGB",
+    "1 transparency dropped",
+    "1 first frame of several taken",
 )
 
 
