@@ -351,7 +351,7 @@ def network_of(arch: str) -> nn.Module:
 @pytest.mark.parametrize(
     "arch",
     [
-        "torchvision:shufflenet_v2_x0_5",
+        "torchvision:resnet18",
         "timm:test_resnet",
         "timm:test_efficientnet",
         "own_networks:Tiny",
