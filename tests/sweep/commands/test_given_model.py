@@ -113,8 +113,8 @@ def with_odd_files(trusted: Path, folder: Path) -> Path:
     (top / "red" / "notes.txt").write_text("mine")
     Image.open(top / "dark" / "00.png").convert("L").save(top / "dark" / "00.png")
     first.convert("RGBA").save(top / "red" / "00.png")
-    frames = {"save_all": True, "append_images": [first.rotate(90)], "lossless": True}
-    first.save(top / "red" / "frames.webp", **frames)
+    moving, turned = top / "red" / "frames.webp", [first.rotate(90)]
+    first.save(moving, save_all=True, append_images=turned, lossless=True)
     return top
 
 
