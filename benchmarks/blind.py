@@ -1,13 +1,14 @@
 """Does ``defend``, which sees neither trigger nor test set, repair models with a real backdoor?
 
-    python -m benchmarks.blind victims.toml --store sqlite:///victims.db [--minutes 30] [--keep]
+    python -m benchmarks.blind victims.toml --store sqlite:///victims.db [--minutes 30]
+        [--spec FILE] [--keep]
 
 Trains the victims of each sweep's file, where the store does not have them yet. Hands each one's
-weights and its trusted images, as a folder of PNGs, to ``defend`` with its default settings, and
-measures the model that comes back on the test set, with the attacker's trigger. No model that
-still obeys its trigger may be called repaired. A victim whose attack was not learned (ASR below
-80 %) proves nothing and is left out; a clean one has no ASR. ``--keep`` adds the lines to
-benchmarks/results/blind.csv.
+weights and its trusted images, as a folder of PNGs, to ``defend`` with its default settings, or
+those of ``--spec``, and measures the model that comes back on the test set, with the attacker's
+trigger. No model that still obeys its trigger may be called repaired. A victim whose attack was not
+learned (ASR below 80 %) proves nothing and is left out; a clean one has no ASR. ``--keep`` adds the
+lines to benchmarks/results/blind.csv.
 """
 
 import argparse
@@ -217,6 +218,7 @@ def main() -> None:
     parser.add_argument("sweeps", nargs="*", type=Path, help="files whose victims are defended")
     parser.add_argument("--store", default="sqlite:///victims.db", help="where victims are kept")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for defend")
+    parser.add_argument("--spec", type=Path, help="for defend: a sweep without [victim]")
     parser.add_argument("--keep", action="store_true", help=f"add the lines to {FILE.name}")
     given = parsed(parser)
     if given.tiny:
@@ -225,10 +227,8 @@ def main() -> None:
             found = list(lines([sweep], f"sqlite:///{folder}/tiny.db", spec=TINY_SPEC))
         print(TINY + json.dumps({"lines": [asdict(line) for line in found]}))
         return
-    found = []
-    for line in lines(
-        [sweep_file.read(f) for f in given.sweeps], given.store, minutes=given.minutes
-    ):
+    found, sweeps = [], [sweep_file.read(f) for f in given.sweeps]
+    for line in lines(sweeps, given.store, minutes=given.minutes, spec=given.spec):
         found.append(line)
         if given.keep:
             keep(found)

@@ -1,5 +1,5 @@
-"""Write the table of which defense runs on which kind of model into docs/bring-your-model.md, from
-what the methods need and what a small model of each kind has.
+"""Write the tables of which defense and which detector runs on which kind of model into
+docs/bring-your-model.md, from what the methods need and what a small model of each kind has.
 
 python docs/list_capabilities.py
 """
@@ -89,24 +89,23 @@ def built(family: str) -> nn.Module:
         return model
 
 
-def lacking() -> dict[tuple[str, str], list[str]]:
-    """What the model of each kind lacks that each defense needs."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for family in FAMILIES:
-        seen = Classifier(built(family), (3, SIZE, SIZE))
-        for defense in catalog.names("defenses"):
-            found[defense, family] = seen.lacks(catalog.describe("defenses", defense).needs)
-    return found
+def table(kind: str) -> list[str]:
+    """Lines of Markdown for ``defenses`` or ``detectors``: a row a method, and what the model of
+    each kind lacks that it needs.
+    """
+    seen = {family: Classifier(built(family), (3, SIZE, SIZE)) for family in FAMILIES}
+    word = kind.removesuffix("s").capitalize()
+    lines = [f"| {word} | {' | '.join(FAMILIES)} |", "|---|" + ":-:|" * len(FAMILIES)]
+    for method in catalog.names(kind):
+        needs = catalog.describe(kind, method).needs
+        cells = (" ".join(classifier.lacks(needs)) for classifier in seen.values())
+        lines.append(f"| `{method}` | {' | '.join(f'no: {c}' if c else 'yes' for c in cells)} |")
+    return lines
 
 
 def block() -> str:
-    """The page's block between the two markers: a row a defense."""
-    lacks = lacking()
-    lines = [f"| Defense | {' | '.join(FAMILIES)} |", "|---|" + ":-:|" * len(FAMILIES)]
-    for defense in catalog.names("defenses"):
-        cells = (" ".join(lacks[defense, family]) for family in FAMILIES)
-        lines.append(f"| `{defense}` | {' | '.join(f'no: {c}' if c else 'yes' for c in cells)} |")
-    return "\n".join([BEGIN, "", *lines, "", END])
+    """The page's block between the two markers."""
+    return "\n".join([BEGIN, "", *table("defenses"), "", *table("detectors"), "", END])
 
 
 def main() -> None:

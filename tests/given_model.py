@@ -7,9 +7,14 @@ import tiny_sweep
 import torch
 from PIL import Image
 
+from results.selection.winners import winners
+from results.store import Store
+from sweep.commands import repair
+from sweep.commands.defend import Order
 from sweep.execution.worker import make_runtime
 from trials import catalog
 from trials.run import run
+from trials.types import Images
 from trials.weights.files import save_weights
 
 ARCH = "small_cnn:width=8"
@@ -79,3 +84,11 @@ def words(given: Path, out: Path, **changes: Any) -> list[str]:
     """The same for the command line."""
     told = {**asked(given, **changes), "out": out}
     return ["defend", *(w for k, v in told.items() for w in (f"--{k}", str(v)))]
+
+
+def judged_on(order: Order) -> Images:
+    """The report images that the repaired model's accuracy was measured on, after one defense."""
+    with Store.open(order.url, create=False) as store:
+        (winner,) = winners(store.records(order.sweep.name), order.sweep.rule)
+    context, (_, _, report) = repair._ctx(order.sweep, winner, make_runtime(order.worker_config))
+    return context.view.trusted.take(report)

@@ -8,13 +8,17 @@ from benchmarks import queue
 from benchmarks._shared import ROOT
 from results.export.read_back import from_file
 from results.store import Store
+from sweep.spec import sweep_file
 from trials.spec import SpecError
 
 
 def test_every_piece_that_waits_for_nothing_is_a_sweep(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "cifar10").mkdir()
+    for folder in ("cifar10", "imagenette2-320"):
+        (tmp_path / folder).mkdir()
+    for weights in ("lite0.safetensors", "vit_b_16-c867db91.pth"):  # read once a piece runs
+        (tmp_path / weights).touch()
     monkeypatch.setenv("POISONSWEEP_DATA", str(tmp_path))
     found, gpu = queue.pieces(queue.QUEUE)
     assert gpu and len({p.file for p in found}) == len(found) > 30
@@ -23,7 +27,9 @@ def test_every_piece_that_waits_for_nothing_is_a_sweep(
     for piece in found:
         if piece not in waiting:
             assert piece.sweep().victims, piece.name
-    assert {"throughput"} <= {p.name for p in waiting}
+    assert {p.name for p in waiting} == {"throughput", "large-inputs"}
+    named = {p["sweep"] for p in sweep_file.table_of(queue.QUEUE)["piece"] if "sweep" in p}
+    assert all((ROOT / place).is_file() for place in named)
     leaks = [p.sweep() for p in found if p.name.startswith("leak-")]
     assert [{v.seed for v in s.victims} for s in leaks] == [{0}, {1}, {2}, {3}, {4}]
     (wanet,) = [p.sweep() for p in found if p.name == "table3-wanet"]

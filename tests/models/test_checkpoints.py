@@ -1,8 +1,6 @@
 """Checkpoints: what is understood, and what is refused in one line with the model unchanged."""
 
 import json
-import os
-import pickle
 import struct
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from other_files import CODE, evil
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -139,32 +138,15 @@ def test_saving_leaves_no_other_file_and_takes_channels_last(tmp_path: Path) -> 
     assert_loads(tmp_path / "new" / "w.safetensors", model.state_dict())
 
 
-class Evil:
-    """Creates a file when it is unpickled the careless way."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
-
-
-@pytest.mark.parametrize("form", ["pickle", "torch", "legacy", "named safetensors"])
+@pytest.mark.parametrize("form", CODE)
 def test_runs_no_code_from_a_malicious_file(tmp_path: Path, form: str) -> None:
-    file, trace = tmp_path / "w.pt", tmp_path / "pwned"
-    if form == "pickle":
-        file.write_bytes(pickle.dumps({"conv1.weight": Evil(trace)}))
-    elif form == "named safetensors":
-        file = tmp_path / "w.safetensors"
-        file.write_bytes(pickle.dumps({"conv1.weight": Evil(trace)}))
-    else:
-        content = {**stranger(), "x": Evil(trace)}
-        torch.save(content, file, _use_new_zipfile_serialization=form == "torch")
-    refused(file, "no whole safetensors" if "safe" in form else "could run code: refused")
+    (name, says), trace = CODE[form], tmp_path / "pwned"
+    evil(tmp_path / name, form, trace)
+    refused(tmp_path / name, says)
     assert not trace.exists()
     torch.serialization.clear_safe_globals()
     if form == "torch":  # the trap works: the careless way does create the file
-        torch.load(file, weights_only=False)
+        torch.load(tmp_path / name, weights_only=False)
         assert trace.exists()
 
 

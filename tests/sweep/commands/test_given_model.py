@@ -1,13 +1,16 @@
 """What defend makes of a model whose architecture, normalisation or size nobody names."""
 
+import html
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import hf_folders
 import pytest
 import torch
-from hf_folders import SIDE
+from given_model import judged_on
+from hf_folders import MEAN, SIDE, STD
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,9 +18,8 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.modeling_auto import AutoModelForImageClassification
 
 from results.store import Store
-from sweep import defend
 from sweep.commands.asked import sweep_of
-from sweep.commands.defend import prepare
+from sweep.commands.defend import carry_out, prepare
 from sweep.commands.given_model import model_of
 from sweep.commands.image_size import image_size
 from sweep.spec import sweep_file
@@ -93,12 +95,36 @@ def weights_in(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+# what the page says of them, in an order that is not told
+ODD = (
+    "1 no image by its ending (.gif) ('red/moving.gif')",
+    "1 no image by its ending (.txt) ('red/notes.txt')",
+    "1 grey to RGB",
+    "1 transparency dropped",
+    "1 first frame of several taken",
+)
+
+
+def with_odd_files(trusted: Path, folder: Path) -> Path:
+    """The same images, three of them in other forms, and files that are none."""
+    top = Path(shutil.copytree(trusted, folder / "images"))
+    first = Image.open(top / "red" / "00.png")
+    first.save(top / "red" / "moving.gif", save_all=True, append_images=[first.rotate(90)])
+    (top / "red" / "notes.txt").write_text("mine")
+    Image.open(top / "dark" / "00.png").convert("L").save(top / "dark" / "00.png")
+    first.convert("RGBA").save(top / "red" / "00.png")
+    moving, turned = top / "red" / "frames.webp", [first.rotate(90)]
+    first.save(moving, save_all=True, append_images=turned, lossless=True)
+    return top
+
+
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_a_hugging_face_folder_is_repaired_without_a_word_on_its_architecture(
     given: Path, trusted: Path, kind: str, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    told = defend(given / kind, trusted, out, spec=given / "sweep.toml")
+    out, seen = tmp_path / "out", with_odd_files(trusted, tmp_path)
+    order = prepare(given / kind, "", seen, out, spec=given / "sweep.toml")
+    told = carry_out(order)
     assert told["files"][0] == str(out / "repaired" / "model.safetensors")
     assert not (out / "repaired.safetensors").exists()
     said = told["understood"]["prepared"]
@@ -106,7 +132,8 @@ def test_a_hugging_face_folder_is_repaired_without_a_word_on_its_architecture(
     assert said[1] == (
         "Normalisation: mean 0.5 0.4 0.3, std 0.25 0.2 0.3, of preprocessor_config.json."
     )
-    assert all(sentence in (out / "report.html").read_text() for sentence in said[1:])
+    page = html.unescape((out / "report.html").read_text())
+    assert all(sentence in page for sentence in (*said[1:], *ODD))
     before, after = (weights_in(f) for f in (given / kind, out / "repaired"))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[k], after[k]) for k in before)
@@ -123,6 +150,13 @@ def test_a_hugging_face_folder_is_repaired_without_a_word_on_its_architecture(
     assert torch.equal(images.y, y)
     own = predictions(ours, images.x)
     assert torch.equal(own, guessed) and float((own == y).double().mean()) > 0.3
+    held = judged_on(order)
+    mean, std = (torch.tensor(c)[:, None, None] for c in (MEAN, STD))
+    with torch.no_grad():
+        logits = theirs((held.x / 255 - mean) / std).logits
+        assert torch.allclose(logits, ours.eval()(held.x / 255), atol=1e-4, rtol=1e-4)
+    right = logits.argmax(1) == held.y
+    assert float(right.double().mean()) == told["this_model"]["cda"]
     with Store.open(f"sqlite:///{out}/sweep.db", create=False) as store:
         stored = {r.trial.victim.model.params["config"] for r in store.records("defend")}
     assert stored == {str((given / kind / "config.json").resolve())}
