@@ -1,0 +1,158 @@
+"""How much of a grid's training does a search need to find what the grid finds?
+
+    python -m benchmarks.search [--seeds N]
+
+Replays searches on grids whose every curve is known (benchmarks/results/search-*.parquet), with the
+engine's own strategy, samplers and ASHA; nothing is trained. What a sampler asks for is answered by
+the nearest point of the grid, stopped where the tuning game would stop it, and costs what that
+costs. Printed for each way of searching, after a quarter of the grid's training steps: how many
+searches have an η within half the Wilson interval of the grid's own, how far they are above it, and
+of how many steps the median search had need. ``random`` is the control. The first victim of each
+file is for choosing, the others for judging. The records were made by
+
+    poisonsweep run benchmarks/search_digits.toml --local --store sqlite:///search.db
+    poisonsweep export benchmarks/results/search-digits.parquet --store sqlite:///search.db
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from optuna.samplers import GPSampler, NSGAIISampler, TPESampler
+
+from benchmarks._search_replay import Grid, Result, Search, halved, searched, thinned
+from benchmarks._shared import OUTPUT, parsed, write
+from results.export.read_back import from_file
+from results.stats.intervals import wilson
+from sweep.planning import expansion, samplers
+from sweep.spec import sweep_file
+
+FOLDER = Path(__file__).parent
+SHARE = 0.25  # of the grid's steps
+MOST = 0.5  # a search that has not found it by then counts as none that does
+# as Optuna has them, and other settings that were tried
+TRIED = {
+    "tpe, Optuna's": TPESampler,
+    "tpe, after 2": partial(TPESampler, n_startup_trials=2),
+    "tpe, after 6": partial(TPESampler, n_startup_trials=6),
+    "tpe, after 4, one by one": partial(TPESampler, n_startup_trials=4, multivariate=False),
+    "tpe, after 4, by branches": partial(
+        TPESampler, n_startup_trials=4, multivariate=True, group=True
+    ),
+    "gp, Optuna's": GPSampler,
+    "nsga2, Optuna's": NSGAIISampler,
+    "nsga2, of 6": partial(NSGAIISampler, population_size=6),
+}
+
+
+def grids(name: str) -> tuple[list[Grid], list[Grid]]:
+    """The grids of a file's first victim, and those of the others."""
+    sweep = sweep_file.read(FOLDER / f"search_{name}.toml")
+    records = from_file(OUTPUT / f"search-{name}.parquet").records
+    first, *others = expansion.tasks(sweep)
+    found = [
+        [Grid(sweep, defense, task, records) for task in some for defense in sweep.defenses]
+        for some in ([first], others)
+    ]
+    return found[0], found[1]
+
+
+def ways() -> dict[str, Search]:
+    samplers.KINDS.update(TRIED)
+    names = [*("random", "tpe", "gp", "nsga2"), *TRIED]
+    found: dict[str, Search] = {name: partial(_searched, name, False) for name in names}
+    found |= {f"{name}, asha": partial(_searched, name, True) for name in ("random", "tpe")}
+    return found | {"limit": thinned, "limit, halved": halved}
+
+
+def _searched(name: str, asha: bool, grid: Grid, seed: int, most: float) -> list[Any]:
+    return searched(grid, name, seed, most, asha)
+
+
+def row(results: Iterable[Result]) -> dict[str, Any]:
+    """Of searches on several grids, all together."""
+    results = list(results)
+    regrets = [(regret, r.grid.slack) for r in results for regret in r.regrets(SHARE)]
+    values = sorted(regret for regret, _ in regrets)
+    hits = [sum(x <= r.grid.slack for x in r.regrets(SHARE)) / len(r.runs) for r in results]
+    needed = [median(r.reached()) for r in results]
+    interval = wilson(fmean(hits), len(values))
+    return {
+        "searches": len(values),
+        "within": round(fmean(hits), 3),
+        "interval": [round(x, 3) for x in interval],
+        "within_by_grid": [round(x, 3) for x in hits],
+        "regret_median": round(median(values), 4),
+        "regret_mean": round(fmean(values), 4),
+        "regret_worst_tenth": round(values[int(0.9 * len(values))], 4),
+        "steps_needed_by_grid": [None if math.isinf(x) else round(x, 3) for x in needed],
+    }
+
+
+def line(name: str, found: Mapping[str, Any]) -> str:
+    """A row of the table in Markdown."""
+    low, high = found["interval"]
+    by_grid = found["within_by_grid"]
+    needed = [MOST if x is None else x for x in found["steps_needed_by_grid"]]
+    return (
+        f"| {name} | {found['searches']} | {found['within']:.0%} ({low:.0%} to {high:.0%}) "
+        f"| {min(by_grid):.0%} to {max(by_grid):.0%} "
+        f"| {found['regret_median']:.3f} | {found['regret_mean']:.3f} "
+        f"| {found['regret_worst_tenth']:.3f} | {median(needed):.0%} |"
+    )
+
+
+def table(title: str, some: list[Grid], seeds: int, found: Mapping[str, Any]) -> None:
+    """What was found on some grids, in Markdown."""
+    print(f"\n{title}: {len(some)} grids, {seeds} seeds each\n")
+    for grid in some:
+        attack = grid.task.victim.attacks[0].name
+        print(
+            f"- {grid.defense.name} on {grid.task.victim.dataset.name}, {attack}: "
+            f"{len(grid.configs)} points, {grid.steps} steps, η {grid.etas[0]:.3f} "
+            f"± {grid.slack:.3f}, {grid.near} points as good"
+        )
+    print(
+        "\n| search | n | within | by grid | regret, median | mean | worst tenth | steps needed |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for name, figures in found.items():
+        print(line(name, figures))
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument("--seeds", type=int, default=30, help="searches on each grid")
+    asked = parsed(words, seeds=1)
+    parts = [grids(name) for name in ("digits",)]
+    both = {
+        "chosen on": list(chain.from_iterable(first for first, _ in parts)),
+        "judged on": list(chain.from_iterable(others for _, others in parts)),
+    }
+    figures: dict[str, Any] = {}
+    for title, some in both.items():
+        kept = some[:1] if asked.tiny else some
+        figures[title] = dict(_rows(kept, asked.seeds))
+        table(title, kept, asked.seeds, figures[title])
+    write("search", {"share": SHARE, "seeds": asked.seeds, **figures}, tiny=asked.tiny)
+    return 0
+
+
+def _rows(some: list[Grid], seeds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, search in ways().items():
+        yield (
+            name,
+            row(Result([search(grid, seed, MOST) for seed in range(seeds)], grid) for grid in some),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
