@@ -30,6 +30,7 @@ class Played(NamedTuple):
     record: Record
     given: int  # steps of the given model
     copies: int
+    points: int  # of the run to its end, that before the defense too
 
     @property
     def steps(self) -> int:
@@ -62,7 +63,8 @@ def as_played(whole: Record, trial: Trial) -> Played:
         if beyond > int(settings["patience"]):
             break
     kept = tuple(p for p in whole.curve if p.step <= last)
-    return Played(replace(whole, trial=trial, curve=kept), given, int(settings["copies"]))
+    record, copies = replace(whole, trial=trial, curve=kept), int(settings["copies"])
+    return Played(record, given, copies, len(whole.curve))
 
 
 class Nearest:
@@ -231,13 +233,15 @@ def _halves(points: Sequence[Played], grid: Grid) -> Tried:
 
 
 def _half(played: Played) -> Played:
-    steps = (
-        int(played.record.trial.method.params["steps"]) // 2 if played.record.trial.method else 0
-    )
-    if len(played.record.curve) <= 2:
+    if played.points <= 2:  # it is judged at its end alone
         return played
-    curve = tuple(p for p in played.record.curve if p.step <= steps)
-    return Played(replace(played.record, curve=curve), min(played.given, steps), played.copies)
+    method = played.record.trial.method
+    assert method is not None
+    half = int(method.params["steps"]) // 2
+    curve = tuple(p for p in played.record.curve if p.step <= half)
+    return played._replace(
+        record=replace(played.record, curve=curve), given=min(played.given, half)
+    )
 
 
 @dataclass(frozen=True, slots=True)

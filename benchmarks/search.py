@@ -35,7 +35,7 @@ from sweep.spec import sweep_file
 
 FOLDER = Path(__file__).parent
 SHARE = 0.25  # of the grid's steps
-MOST = 0.5  # a search that has not found it by then counts as none that does
+MOST = 0.35  # a search that has not found it by then counts as none that does
 # as Optuna has them, and other settings that were tried
 TRIED = {
     "tpe, Optuna's": TPESampler,
