@@ -18,13 +18,13 @@ from sweep.planning.stages import strategy_of
 from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial, content_id
 
-# enough that each sampler learns: tpe and gp after ten, nsga2 after a generation of fifty
-SAMPLERS = [("random", 8), ("tpe", 18), ("nsga2", 56), ("gp", 16)]
+# enough that each sampler learns: tpe and gp after four, nsga2 after a generation of fifty
+SAMPLERS = [("random", 8), ("tpe", 18), ("nsga2", 56), ("gp", 10)]
 STOPS = {
     "random": range(9),
     "tpe": range(19),
     "nsga2": (0, 1, 25, *range(46, 57)),
-    "gp": (1, 13, 15),
+    "gp": (1, 6, 9),
 }
 
 
