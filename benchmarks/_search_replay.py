@@ -5,10 +5,11 @@ and nothing is trained.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from results.selection.winners import pick
 from results.stats.intervals import wilson
@@ -63,7 +64,10 @@ def as_played(whole: Record, trial: Trial) -> Played:
         if beyond > int(settings["patience"]):
             break
     kept = tuple(p for p in whole.curve if p.step <= last)
-    record, copies = replace(whole, trial=trial, curve=kept), int(settings["copies"])
+    best = max((p.cda for p in whole.curve[1:] if p.step <= given), default=whole.curve[0].cda)
+    metrics = {**whole.metrics, "cda_given": best}
+    record = replace(whole, trial=trial, curve=kept, metrics=metrics)
+    copies = int(settings["copies"])
     return Played(record, given, copies, len(whole.curve))
 
 
@@ -132,7 +136,26 @@ def eta_of(record: Record, rule: str) -> float:
     return chosen.point.asr
 
 
-def searched(grid: Grid, sampler: str, seed: int, most: float, asha: bool = False) -> list[Tried]:
+class Told(SearchStrategy):
+    """Tells more than the engine does: of a trial that ASHA stopped what it had reached by then,
+    and of a configuration that was too costly for the copies what it cost.
+    """
+
+    def _outcome(self, records: Sequence[Record]) -> tuple[TrialState, list[float], float]:
+        state, values, loss = super()._outcome([replace(r, status="done") for r in records])
+        if all(len(r.curve) == 1 for r in records):
+            loss = fmean(r.curve[0].cda - r.metrics["cda_given"] for r in records)
+        return state, values, loss
+
+
+def searched(
+    grid: Grid,
+    sampler: str,
+    seed: int,
+    most: float,
+    asha: bool = False,
+    kind: type[SearchStrategy] = SearchStrategy,
+) -> list[Tried]:
     """A search by the engine's strategy, one worker, that ends when it has spent ``most`` of the
     grid's training steps.
 
@@ -142,8 +165,9 @@ def searched(grid: Grid, sampler: str, seed: int, most: float, asha: bool = Fals
         seed: of the search.
         most: share of the grid's steps.
         asha: with ``scheduler = "asha"``.
+        kind: what a sampler is told.
     """
-    asking = _strategy(grid, sampler, seed)
+    asking = _strategy(grid, sampler, seed, kind)
     stopping = _Stopping(grid.sweep.rule) if asha else None
     found, spent, eta = list[Tried](), 0, 1.0
     while (trial := asking.ask()) is not None:
@@ -160,11 +184,11 @@ def searched(grid: Grid, sampler: str, seed: int, most: float, asha: bool = Fals
     return found
 
 
-def _strategy(grid: Grid, sampler: str, seed: int) -> SearchStrategy:
+def _strategy(grid: Grid, sampler: str, seed: int, kind: type[SearchStrategy]) -> SearchStrategy:
     trials = len(grid.configs)
     defense = replace(grid.defense, strategy="search", sampler=sampler, trials=trials)
     space = expansion.space_of(defense)
-    return SearchStrategy(
+    return kind(
         defense.name,
         defense,
         lambda ask: expansion.settled(defense, space(ask, defense.profile)),

@@ -1,6 +1,5 @@
 """A search asks the paper's optimum first, tells what came of it, and resumes without a repeat."""
 
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +11,6 @@ from planned import by_lr, drained, lr, record, searching, strategy, whole
 from results.store import Store
 from sweep.execution.scheduler import Scheduler
 from sweep.planning import expansion
-from sweep.planning.samplers import LEARNS_AFTER
 from sweep.planning.stages import stages
 from sweep.planning.strategy import ListStrategy
 
@@ -37,28 +35,6 @@ def test_every_sampler_asks_the_papers_optimum_first_and_so_many(
         assert trial.state is TrialState.COMPLETE
         assert len(trial.values) == len(objectives)
         assert set(trial.constraints) == {"cda_loss"}
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
-def test_what_a_short_search_hears_after_four_configurations_decides_what_it_asks_next(
-    tmp_path: Path, sampler: str
-) -> None:
-    """Two searches with the same seed: in one high learning rates are the best, in the other the
-    worst.
-    """
-    asked = []
-    for sign in (1, -1):
-        with Store(f"sqlite:///{tmp_path}/{sign}.db") as store:
-            asking = Scheduler(
-                iter([[strategy(searching(8, sampler=sampler), store)]]), store, "tiny"
-            )
-            ran = drained(asking, lambda t, s=sign: record(t, asr=0.5 + s * lr(t)))
-            asked.append([trial.method for trial in ran])
-    high, low = asked
-    assert len(high) == len(low) == 8 and high[:LEARNS_AFTER] == low[:LEARNS_AFTER]
-    # the control learns nothing
-    assert (high == low) == (sampler == "random")
-    assert sampler == "random" or high[LEARNS_AFTER] != low[LEARNS_AFTER]
 
 
 def _grid() -> Any:
