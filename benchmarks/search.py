@@ -18,16 +18,16 @@ core, by
 import argparse
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from optuna.samplers import NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
-from benchmarks._search_replay import Grid, Result, Search, Told, halved, searched, thinned
+from benchmarks._search_replay import Grid, Result, Search, Told, Tried, halved, searched, thinned
 from benchmarks._shared import OUTPUT, parsed, write
 from results.export.read_back import from_file
 from results.stats.intervals import wilson
@@ -36,15 +36,19 @@ from sweep.spec import sweep_file
 
 FOLDER = Path(__file__).parent
 SHARE = 0.25  # of the grid's steps
-JUDGED = ("random", "tpe", "tpe, Optuna's", "tpe, asha", "limit")  # on the second victim
-# as Optuna has them, and other settings that were tried
-TRIED = {
-    "tpe, Optuna's": TPESampler,
-    "tpe, after 2": partial(TPESampler, n_startup_trials=2),
-    "tpe, after 4, by branches": partial(
-        TPESampler, n_startup_trials=4, multivariate=True, group=True
+JUDGED = ("random", "tpe", "tpe, after 4", "tpe, asha", "limit")  # on the second victim
+# a sampler's name, by which its draws are seeded, and what makes it: the engine's own, and others
+# under the same name, so that they begin alike
+MADE: Mapping[str, tuple[str, Callable[..., BaseSampler]]] = {
+    "random": ("random", samplers.KINDS["random"]),
+    "tpe": ("tpe", samplers.KINDS["tpe"]),
+    "tpe, after 2": ("tpe", partial(TPESampler, n_startup_trials=2)),
+    "tpe, after 4": ("tpe", partial(TPESampler, n_startup_trials=4)),
+    "tpe, after 4, by branches": (
+        "tpe",
+        partial(TPESampler, n_startup_trials=4, multivariate=True, group=True),
     ),
-    "nsga2, of 6": partial(NSGAIISampler, population_size=6),
+    "nsga2, of 6": ("nsga2", partial(NSGAIISampler, population_size=6)),
 }
 
 
@@ -57,18 +61,22 @@ def grids() -> list[Grid]:
 
 
 def ways() -> dict[str, Search]:
-    """The ways of searching, by name; those that bear the name of a sampler are the engine's."""
-    samplers.KINDS.update(TRIED)
-    found: dict[str, Search] = {name: _searching(name) for name in ("random", "tpe")}
-    found |= {name: _searching(name) for name in TRIED}
-    found["tpe, told"] = _searching("tpe", kind=Told)
+    """The ways of searching, by name."""
+    found = {name: _searching(name) for name in MADE}
+    found["tpe, after 4, told"] = _searching("tpe, after 4", kind=Told)
     found |= {f"{name}, asha": _searching(name, asha=True) for name in ("random", "tpe")}
-    found |= {"tpe, asha, told": _searching("tpe", asha=True, kind=Told)}
+    found["tpe, after 4, asha, told"] = _searching("tpe, after 4", asha=True, kind=Told)
     return found | {"limit": thinned, "limit, halved": halved}
 
 
 def _searching(name: str, **extra: Any) -> Search:
-    return lambda grid, seed, most: searched(grid, name, seed, most, **extra)
+    kind, make = MADE[name]
+
+    def search(grid: Grid, seed: int, most: float) -> list[Tried]:
+        samplers.KINDS[kind] = make
+        return searched(grid, kind, seed, most, **extra)
+
+    return search
 
 
 def row(results: Iterable[Result]) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def main() -> int:
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--seeds", type=int, default=20, help="searches on each grid")
+    words.add_argument("--seeds", type=int, default=40, help="searches on each grid")
     asked = parsed(words, seeds=1)
     every = grids()
     first = [grid for grid in every if grid.task == every[0].task]

@@ -5,7 +5,6 @@ history alone.
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import optuna
@@ -14,13 +13,9 @@ from trials.spec import MethodConfig, Scalar, derive
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-# configurations that TPE draws at random before it learns; Optuna's ten are all that a small search
-# has (python -m benchmarks.search). The same for any number of trials, so that a longer search
-# begins as a shorter one.
-LEARNS_AFTER = 4
 KINDS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
     "random": optuna.samplers.RandomSampler,
-    "tpe": partial(optuna.samplers.TPESampler, n_startup_trials=LEARNS_AFTER),
+    "tpe": optuna.samplers.TPESampler,
     "nsga2": optuna.samplers.NSGAIISampler,
     "gp": optuna.samplers.GPSampler,
 }

@@ -13,13 +13,12 @@ from planned import record
 
 from sweep.planning import expansion
 from sweep.planning.optuna_search import SearchStrategy
-from sweep.planning.samplers import LEARNS_AFTER
 from sweep.planning.search_feed import FeedReader
 from sweep.planning.stages import strategy_of
 from sweep.spec.sweep_file import Sweep
 from trials.spec import Record, Trial, content_id
 
-# enough that each sampler learns: tpe after four, gp after ten, nsga2 after a generation of fifty
+# enough that each sampler learns: tpe and gp after ten, nsga2 after a generation of fifty
 SAMPLERS = [("random", 8), ("tpe", 18), ("nsga2", 56), ("gp", 16)]
 STOPS = {
     "random": range(9),
@@ -132,31 +131,10 @@ def test_it_is_so_where_settings_branch_and_some_are_asked_for_twice() -> None:
     assert len(whole) < 30
 
 
-@pytest.mark.parametrize(("less", "more"), [(3, 6), (6, 9), (12, 16)])
-def test_a_longer_search_begins_as_the_shorter_one(less: int, more: int) -> None:
-    short, long = (drained(strategy(searching("tpe", n)), []) for n in (less, more))
-    assert long[:less] == short
-    assert drained(strategy(searching("tpe", more), short), short) == long[less:]
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_what_four_configurations_gave_decides_what_a_short_search_asks_next(sampler: str) -> None:
-    """Of two searches that begin alike, high learning rates are the best in one, the worst in the
-    other; the random one, the control, goes on as if nothing had been said.
-    """
-    asked: list[list[Any]] = []
-    for sign in (1, -1):
-        asking, methods = strategy(searching(sampler, 8)), list[Any]()
-        while (trial := asking.ask()) is not None and trial.method is not None:
-            methods.append(trial.method)
-            asking.tell(record(trial, asr=0.5 + sign * float(trial.method.params["lr"])))
-        asked.append(methods)
-    low, high = asked
-    assert len(low) == len(high) == 8 and low[:LEARNS_AFTER] == high[:LEARNS_AFTER]
-    learns = sampler == "tpe"
-    assert all(
-        (a != b) == learns for a, b in zip(low[LEARNS_AFTER:], high[LEARNS_AFTER:], strict=True)
-    )
+def test_a_longer_search_begins_as_the_shorter_one() -> None:
+    short, long = (drained(strategy(searching("tpe", n)), []) for n in (12, 16))
+    assert long[:12] == short
+    assert drained(strategy(searching("tpe", 16), short), short) == long[12:]
 
 
 @pytest.mark.parametrize(("sampler", "trials"), SAMPLERS)
