@@ -7,7 +7,7 @@ engine's own strategy, samplers and ASHA; nothing is trained. What a sampler ask
 the nearest point of the grid, stopped where the tuning game would stop it, and costs what that
 costs. Printed for each way of searching, after a quarter of the grid's training steps: how many
 searches have an η within half the Wilson interval of the grid's own, how far they are above it, and
-of how many steps the median search had need. ``random`` is the control. What the engine has was
+of how many steps the median search had need. ``random`` is the control. Ways were
 chosen on the first victim, and judged on the second. The records were made, in four minutes of one
 core, by
 
@@ -36,7 +36,8 @@ from sweep.spec import sweep_file
 
 FOLDER = Path(__file__).parent
 SHARE = 0.25  # of the grid's steps
-JUDGED = ("random", "tpe", "tpe, after 4", "tpe, asha", "limit")  # on the second victim
+# on the second victim
+JUDGED = ("random", "tpe", "tpe, after 4", "nsga2, of 6", "tpe, asha", "limit")
 # a sampler's name, by which its draws are seeded, and what makes it: the engine's own, and others
 # under the same name, so that they begin alike
 MADE: Mapping[str, tuple[str, Callable[..., BaseSampler]]] = {
