@@ -5,6 +5,7 @@ and nothing is trained.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -252,7 +253,8 @@ def _halves(points: Sequence[Played], grid: Grid) -> Tried:
     ranked = sorted(zip(first, points, strict=True), key=lambda pair: eta_of(pair[0].record, rule))
     kept = ranked[: max(1, len(ranked) // 4)]
     spent = sum(p.steps for p in first) + sum(whole.steps - half.steps for half, whole in kept)
-    etas = [eta_of(p.record, rule) for p in [*first, *(whole for _, whole in kept)]]
+    seen = chain(first, (whole for _, whole in kept))
+    etas = [eta_of(p.record, rule) for p in seen]
     return Tried(spent / grid.steps, min(etas))
 
 
@@ -277,10 +279,11 @@ class Result:
 
     def regrets(self, share: float) -> list[float]:
         """η above the grid's, after this share of its steps."""
-        return [
-            min([t.eta for t in run if t.share <= share], default=1.0) - self.grid.etas[0]
-            for run in self.runs
-        ]
+        return [_lowest(run, share) - self.grid.etas[0] for run in self.runs]
+
+    def within(self, share: float) -> float:
+        """Share of the searches that are within half the interval by then."""
+        return fmean(regret <= self.grid.slack for regret in self.regrets(share))
 
     def reached(self) -> Iterator[float]:
         """The share of the steps after which each came within half the interval; infinity for
@@ -289,6 +292,10 @@ class Result:
         for run in self.runs:
             goal = self.grid.etas[0] + self.grid.slack
             yield next((t.share for t in run if t.eta <= goal), math.inf)
+
+
+def _lowest(run: Sequence[Tried], share: float) -> float:
+    return min([t.eta for t in run if t.share <= share], default=1.0)
 
 
 Search = Callable[[Grid, int, float], list[Tried]]

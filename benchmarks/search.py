@@ -84,7 +84,7 @@ def row(results: Iterable[Result]) -> dict[str, Any]:
     """Of searches on several grids, all together."""
     results = list(results)
     values = sorted(chain.from_iterable(r.regrets(SHARE) for r in results))
-    hits = [sum(x <= r.grid.slack for x in r.regrets(SHARE)) / len(r.runs) for r in results]
+    hits = [r.within(SHARE) for r in results]
     needed = [median(r.reached()) for r in results]
     interval = wilson(fmean(hits), len(values))
     return {
@@ -149,8 +149,11 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     known = ways()
     for name in names:
-        runs = ([known[name](grid, seed, SHARE) for seed in range(seeds)] for grid in some)
-        yield name, row(Result(found, grid) for found, grid in zip(runs, some, strict=True))
+        yield name, row(_result(known[name], grid, seeds) for grid in some)
+
+
+def _result(search: Search, grid: Grid, seeds: int) -> Result:
+    return Result([search(grid, seed, SHARE) for seed in range(seeds)], grid)
 
 
 if __name__ == "__main__":
