@@ -13,7 +13,7 @@ from trials.spec import MethodConfig, Scalar, derive
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-_KINDS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
+KINDS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
     "random": optuna.samplers.RandomSampler,
     "tpe": optuna.samplers.TPESampler,
     "nsga2": optuna.samplers.NSGAIISampler,
@@ -38,7 +38,7 @@ def drawn(
         params: known settings to ask for instead of the sampler's.
     """
     number = len(study.get_trials(deepcopy=False))
-    study.sampler = _KINDS[name](seed=derive(seed, number, "sampler", name) % 2**32)
+    study.sampler = KINDS[name](seed=derive(seed, number, "sampler", name) % 2**32)
     if params is not None:
         study.enqueue_trial(params)
     with _one_thread() if name == "gp" else contextlib.nullcontext():
