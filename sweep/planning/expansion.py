@@ -38,6 +38,9 @@ def bounded(sweep: Sweep) -> None:
     )
     number = len(sweep.victims) + questions * (each + copies * (sweep.game == "tuning"))
     number += 2 * questions * sum(f.limit * len(f.reject) for f in sweep.filters)
+    number += (
+        3 * len(sweep.victims) * sum(r.trials for r in sweep.recipes if r.strategy == "search")
+    )
     if number > MOST_TRIALS and sweep.game != "training":
         raise SpecError(
             f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its "
