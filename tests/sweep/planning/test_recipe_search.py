@@ -2,7 +2,6 @@
 draws the same however it is stopped.
 """
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +154,12 @@ def test_the_objectives_are_the_means_over_victims_and_failures_stay_failures(
 def test_a_search_that_is_stopped_anywhere_draws_the_same_with_any_number_of_workers(
     sampler: str, tmp_path: Path
 ) -> None:
-    of = sweep({**SEARCH, "trials": 14, "sampler": sampler})
+    of = sweep({**SEARCH, "trials": 12, "sampler": sampler})
     (tmp_path / "whole").mkdir()
     with store_at(tmp_path / "whole") as store:
         whole = ran(of, store)
         study = told(of, store)
-    for stop, workers in product((1, 9, 20, 33, 47), (1, 3)):
+    for stop, workers in ((9, 3), (33, 1)):
         (tmp_path / f"{stop}-{workers}").mkdir()
         with store_at(tmp_path / f"{stop}-{workers}") as store:
             first = ran(of, store, workers, stop)
@@ -171,10 +170,10 @@ def test_a_search_that_is_stopped_anywhere_draws_the_same_with_any_number_of_wor
 
 def test_a_longer_search_begins_as_the_shorter_one(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
-        ran(sweep({**SEARCH, "trials": 12}), store)
-        short = told(sweep({**SEARCH, "trials": 12}), store)
-        more = ran(sweep({**SEARCH, "trials": 14}), store)
-        assert told(sweep({**SEARCH, "trials": 14}), store)[:12] == short
+        ran(sweep({**SEARCH, "trials": 4}), store)
+        short = told(sweep({**SEARCH, "trials": 4}), store)
+        more = ran(sweep({**SEARCH, "trials": 6}), store)
+        assert told(sweep({**SEARCH, "trials": 6}), store)[:4] == short
     assert 0 < len(more) <= 2 * 5
 
 
@@ -187,14 +186,14 @@ def test_attacks_that_differ_are_searched_apart() -> None:
 
 
 def test_what_a_plan_counts_is_what_runs(tmp_path: Path) -> None:
-    of = sweep({**SEARCH, "trials": 12}, GRID)
+    of = sweep({**SEARCH, "trials": 5}, GRID)
     with store_at(tmp_path) as store:
         before = {x.what: x for x in cost_estimate(of, store)}
-        assert before["gradient_shaping, searched"].trials == 11 * 5
+        assert before["gradient_shaping, searched"].trials == 4 * 5
         assert before["gradient_shaping, searched"].done == 0
         ran(of, store)
         after = {x.what: x for x in cost_estimate(of, store)}
-    assert after["gradient_shaping, searched"].done == 11 * 5
+    assert after["gradient_shaping, searched"].done == 4 * 5
     assert after["gradient_shaping, searched"].seconds_each is not None
 
 

@@ -2,11 +2,13 @@
 compute.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_sweep
+from programs import Program
 
 from sweep.planning import expansion, targeted
 from sweep.spec.recipes import Recipe
@@ -18,6 +20,7 @@ VICTIM: dict[str, Any] = {
     **tiny_sweep.VICTIM,
     "attacks": [{"name": "witches_brew", "key": [0, 1]}],
 }
+ROOT = Path(__file__).parents[3]
 SHAPED = {"name": "gradient_shaping", "profile": "small", "limit": 2}
 SCHEDULE = {"epochs": 12, "batch": 64, "peak": 0.2}
 
@@ -99,5 +102,33 @@ def test_a_search_is_not_the_choice_of_a_defender_who_brews_against_themselves()
     assert len(targeted.own_brews(sweep([SHAPED], **own))[0]) == 3 * 2
 
 
+RECIPE = """Trains as it is told.
+
+Source: here.
+Deviation: none.
+"""
+SPACE = """
+from trials.spec import MethodConfig
+
+def space(ask, profile, /):
+    return MethodConfig("gentle", {"epochs": ask.choose("epochs", [2, 3])})
+"""
+ASKED = """
+import tiny_sweep
+victim = {**tiny_sweep.VICTIM, "attacks": [{"name": "witches_brew"}]}
+given = {"game": "targeted", "defenses": [], "tuning": {}, "self_poisoning": {}}
+of = tiny_sweep.sweep(victim=victim, recipes=[{"name": "gentle"}], **given)
+print([v.training.params.get("epochs") for v in of.victims if v.training.name == "gentle"])
+"""
+
+
 def test_a_users_recipe_is_swept_by_a_space_of_the_users(tmp_path: Path) -> None:
-    assert catalog.KINDS["recipe_spaces"][0] == "search_spaces.recipes"
+    spaces = tmp_path / "search_spaces" / "recipes"
+    for folder in (tmp_path / "recipes", spaces):
+        folder.mkdir(parents=True)
+    fit = "def fit(model, poisoning, rng, checkpointer=None, /, *, epochs: int = 2):\n    yield 1"
+    (tmp_path / "recipes" / "gentle.py").write_text(f'"""{RECIPE}"""\n\n{fit}\n')
+    (spaces / "gentle.py").write_text(f'"""{RECIPE}"""\n{SPACE}')
+    folders = {"POISONSWEEP_METHODS": str(tmp_path), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    said = Program(["-c", ASKED], ROOT, {**os.environ, **folders}).communicate(100)
+    assert "".join(said).strip() == "[2, 3]"
