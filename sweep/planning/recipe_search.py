@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from sweep.planning.known_points import First, Recalled
@@ -16,7 +17,10 @@ from sweep.planning.strategy import NONE, VICTIM, Group, group_of, load_of
 from sweep.spec.recipes import Recipe
 from trials.spec import MethodConfig, Record, Trial
 
-OBJECTIVES = {"wanted": "minimize", "cda": "maximize"}  # metrics of the game `targeted`
+OBJECTIVES = {  # metrics of the game `targeted`
+    "wanted": StudyDirection.MINIMIZE,
+    "cda": StudyDirection.MAXIMIZE,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ def answer(trial: Trial) -> Record:
 
 def ran(of: Sweep, store: Store, workers: int = 1, most: int = 10**6) -> list[Trial]:
     """The trials that a scheduler hands out to so many workers, the last of which answers first."""
-    scheduler, found, busy = Scheduler(stages(of, store), store, of.name), [], list[Trial]()
+    scheduler = Scheduler(stages(of, store), store, of.name)
+    found, busy = list[Trial](), list[Trial]()
     while len(found) < most:
         while len(busy) < workers and (trial := scheduler.next()) is not None:
             busy.append(trial)
