@@ -16,6 +16,7 @@ from sweep.execution.opening import as_begun
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
+from sweep.planning.stages import answered, recipe_search
 from sweep.spec.filters import GAME, TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
@@ -61,6 +62,7 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
     lines += [line(*row) for row in _targeted(sweep)]
     lines += [line(*row) for row in _filters(sweep)]
+    lines += _recipes(sweep, store)
     for defense in sweep.defenses if sweep.game in ("tuning", "robustness") else ():
         if defense.strategy == "search":
             mine = [
@@ -120,6 +122,19 @@ def _filters(sweep: Sweep) -> Iterator[tuple[str, list[Trial], str]]:
         models = _count(len({t.victim.id for t in trials}), "model")
         points = _count(len({expansion.key_of(t.method) for t in trials}), "point")
         yield defense.name, trials, f"{points}, {models}, filtered or not"
+
+
+def _recipes(sweep: Sweep, store: Store | None) -> Iterator[Line]:
+    """A row for each search of a recipe's settings: what follows its first point, which is among
+    the victims.
+    """
+    for recipe, victims in targeted.searched(sweep):
+        search = recipe_search(sweep, recipe, victims)
+        first = search.size // recipe.trials
+        found = list(answered(search, store))[first:] if store else []
+        note = f"{_count(recipe.trials - 1, 'setting')} asked by {recipe.sampler} while it runs"
+        seconds = fmean(r.seconds for r in found) if found else None
+        yield Line(search.label, search.size - first, len(found), seconds, note)
 
 
 def _durations(store: Store) -> dict[tuple[str, str], float]:

@@ -274,7 +274,7 @@ def _usable(worker_config: WorkerConfig, compute: Compute) -> Callable[[Record],
 
 def _plain(sweep: Sweep) -> dict[str, object]:
     """What a person would want to see of the sweep again, and all that decides its trials."""
-    left_out = {"name", "compute", "victims", "defenses", "detectors", "filters"}
+    left_out = {"name", "compute", "victims", "defenses", "detectors", "filters", "recipes"}
     every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
     tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
     every["tuning"] = {"cost": tuning.params["cost"], **sweep.tuning}  # its default was another
@@ -282,6 +282,7 @@ def _plain(sweep: Sweep) -> dict[str, object]:
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),
         "filters": [f.asked() for f in sweep.filters],
+        "recipes": list(map(asdict, sweep.recipes)),
     }
     return {
         ASKED: {"victims": [v.id for v in sweep.victims], **methods, **every},

@@ -39,6 +39,8 @@ def bounded(sweep: Sweep) -> None:
     number = len(sweep.victims) + questions * (each + copies * (sweep.game == "tuning"))
     filtered = questions * sum(f.limit * len(f.reject) for f in sweep.filters)
     number += filtered * (2 + each)
+    searched = sum(r.trials for r in sweep.recipes if r.strategy == "search")
+    number += 3 * len(sweep.victims) * searched
     if number > MOST_TRIALS and sweep.game != "training":
         raise SpecError(
             f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its "

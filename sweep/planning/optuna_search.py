@@ -8,15 +8,10 @@ from itertools import chain
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import TrialState
 
 from results.selection.winners import pick
+from sweep.planning.known_points import First, Recalled
 from sweep.planning.samplers import drawn
 from sweep.planning.search_feed import FeedReader
 from sweep.planning.strategy import NONE, Group, group_of, load_of
@@ -69,7 +64,7 @@ class SearchStrategy:
         self._asked = self._open = 0
         self._feed_reader = reader
         self._others: dict[str, list[Record]] = {}  # first id of a configuration -> its records
-        first = _Recalled(space(_First()))
+        first = Recalled(space(First()))
         # what is asked before the sampler draws
         self._first: deque[dict[str, Scalar]] = deque([first.params])
         members = trials_of(space(first))
@@ -197,7 +192,7 @@ class SearchStrategy:
         """The study's parameters of a configuration; None for one of another space, which cannot be
         asked for here.
         """
-        recalling = _Recalled(config)
+        recalling = Recalled(config)
         return recalling.params if self._space(recalling).identity() == config.identity() else None
 
     def _hear(self) -> None:
@@ -248,47 +243,3 @@ class _Asked:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-class _First:
-    """An ``ask`` that takes the first value of everything: the paper's optimum."""
-
-    def choose(self, name: str, choices: Sequence[object]) -> object:
-        return choices[0]
-
-
-class _Recalled:
-    """An ``ask`` that answers with the settings of a known configuration, and keeps the
-    parameters as a study knows them.
-
-    A name of a branch (``lr_adam``) answers with the setting that it begins with (``lr``). What the
-    space asks for but the configuration does not hold, because a setting is fixed, is answered with
-    the first value; the caller compares.
-    """
-
-    def __init__(self, config: MethodConfig) -> None:
-        self._settings = config.params
-        self.params: dict[str, Scalar] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        return self._answer(name, CategoricalDistribution(choices), choices[0])
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> Scalar:
-        return self._answer(name, FloatDistribution(low, high, log=log, step=step), low)
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> Scalar:
-        return self._answer(name, IntDistribution(low, high, log=log, step=step), low)
-
-    def _answer(self, name: str, distribution: BaseDistribution, other: Scalar) -> Scalar:
-        keys = [k for k in self._settings if name == k or name.startswith(f"{k}_")]
-        value = self._settings[max(keys, key=len)] if keys else other
-        try:
-            fits = distribution._contains(distribution.to_internal_repr(value))
-        except (TypeError, ValueError):
-            fits = False
-        self.params[name] = value if fits else other
-        return self.params[name]

@@ -3,7 +3,7 @@ more.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,9 +15,11 @@ from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.filters import TARGETED
 from sweep.spec.games import NEED_NO_DEFENSES
+from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Defense, Sweep
-from trials.dependencies import graph
-from trials.spec import MethodConfig, Trial, derive
+from trials import catalog
+from trials.dependencies import dependencies, graph, targeted_of
+from trials.spec import MethodConfig, Record, Trial, Victim, derive
 
 _BREWS = ("brewed against oneself", "brewed against oneself, filtered")
 _LABELS = {"training": "victims", "self_poison": "self-poisoned copies"}
@@ -66,7 +68,8 @@ def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
 
 def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     """The stages of attacks without a trigger: controls, and of each poison one victim, which makes
-    it; its other victims; those of filtered training sets; and what they were misled to.
+    it; its other victims; those of filtered training sets; what they were misled to; and
+    searches of recipes' settings.
     """
     first, rest = targeted.first_and_rest(sweep)
     yield [ListStrategy("controls", targeted.controls(sweep)), ListStrategy("victims", first)]
@@ -77,6 +80,40 @@ def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
         if trials:
             yield [ListStrategy(label, trials)]
     yield [ListStrategy("targeted images", targeted.measured(sweep))]
+    if found := targeted.searched(sweep):
+        yield [recipe_search(sweep, recipe, victims) for recipe, victims in found]
+
+
+def recipe_search(sweep: Sweep, recipe: Recipe, victims: Sequence[Victim]) -> Strategy:
+    """The strategy of a search of a recipe's settings, judged on these victims."""
+    from sweep.planning.recipe_search import RecipeSearch, Trained  # noqa: PLC0415  (loads optuna)
+
+    space = catalog.find("recipe_spaces", recipe.name)
+
+    def settled(ask: Any) -> MethodConfig:
+        return recipe.settled(space(ask, recipe.profile))
+
+    def of(config: MethodConfig) -> Trained:
+        found = targeted.trained(victims, config)
+        return Trained(targeted.trainings(found), expansion.distinct(map(targeted_of, found)))
+
+    seed = derive(sweep.seeds[0], "recipe", recipe.name)
+    return RecipeSearch(f"{recipe.name}, searched", recipe, settled, of, seed)
+
+
+def answered(search: Strategy, store: Store) -> Iterator[Record]:
+    """What the store has of a search's trials, in their order, up to one that has not run."""
+    failed = set[str]()
+    while trial := search.ask():
+        record = store.get(trial.id)
+        if record is None and any(t.id in failed for t in dependencies(trial)):
+            record = Record(trial=trial, status="failed", error="a victim that it needs failed")
+        if record is None:
+            return
+        if record.status == "failed":
+            failed.add(trial.id)
+        search.tell(record)
+        yield record
 
 
 def made_first(sweep: Sweep) -> Iterator[list[Strategy]]:

@@ -1,11 +1,15 @@
 """The trials of attacks without a trigger: victims, their controls, and what misleads them."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
+from results.comparison.targeted_success import attack_of
 from sweep.planning import expansion, filtering
+from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Sweep
+from trials import catalog
 from trials.dependencies import control_of, self_brew_of, targeted_of, training_of
 from trials.spec import MethodConfig, Trial, Victim
 
@@ -39,6 +43,35 @@ def _filtered(sweep: Sweep) -> list[Victim]:
 def controls(sweep: Sweep) -> list[Trial]:
     """The trials that train the victims' controls: one for the poison of all keys and budgets."""
     return expansion.distinct(training_of(control_of(v)) for v in sweep.victims)
+
+
+def searched(sweep: Sweep) -> list[tuple[Recipe, list[Victim]]]:
+    """Each recipe whose settings are searched, with victims to be trained by it: those of one
+    attack, data set and model, of all keys and seeds.
+    """
+    asked = [recipe for recipe in sweep.recipes if recipe.strategy == "search"]
+    return list(itertools.product(asked, _alike(sweep.victims)))
+
+
+def trained(victims: Iterable[Victim], config: MethodConfig) -> list[Victim]:
+    """The victims, each trained so."""
+    return [catalog.resolve_victim(replace(v, training=config)) for v in victims]
+
+
+def trainings(victims: Iterable[Victim]) -> list[Trial]:
+    """The trials that train the victims and their controls."""
+    both = ((v, control_of(v)) for v in victims)
+    return expansion.distinct(map(training_of, chain.from_iterable(both)))
+
+
+def _alike(victims: Iterable[Victim]) -> list[list[Victim]]:
+    """Victims, each once whatever it is trained by, in groups that differ in key and seed alone."""
+    groups: dict[str, dict[str, Victim]] = {}
+    for victim in victims:
+        plain = replace(victim, training=MethodConfig(""))
+        kind = f"{replace(plain, attacks=(), seed=0).id} {attack_of(victim)}"
+        groups.setdefault(kind, {}).setdefault(plain.id, victim)
+    return [list(group.values()) for group in groups.values()]
 
 
 def first_and_rest(sweep: Sweep) -> tuple[list[Trial], list[Trial]]:

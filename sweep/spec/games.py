@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from results.selection.winners import RULES
 from sweep.spec.filters import TARGETED, check_filters
+from sweep.spec.recipes import check_recipes
 from sweep.spec.validation import one_of
 from trials import catalog
 from trials.spec import SpecError, Victim
@@ -30,6 +31,7 @@ def check_game(sweep: "Sweep") -> None:
             'detectors are given the winners\' repaired models, so they need game = "tuning".'
         )
     check_filters(sweep)
+    check_recipes(sweep)
     _check_triggers(sweep.game, sweep.victims)
     # oracle reads the real attack
     rules = [r for r in RULES if r != "oracle" or sweep.game == "robustness"]

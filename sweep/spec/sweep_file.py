@@ -14,16 +14,16 @@ from sweep.spec.compute import Compute, compute_of
 from sweep.spec.filters import OWN_POISON, Filter, filter_of
 from sweep.spec.games import NEED_NO_DEFENSES, check_game
 from sweep.spec.old_words import modern
+from sweep.spec.recipes import Recipe, recipe_of, with_trainings
+from sweep.spec.searches import check_search
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims_of
 from trials import catalog
 from trials.self_poisoning import KINDS, MIXED
 from trials.spec import MethodConfig, SpecError, Victim
 
-STRATEGIES = ("grid", "one_at_a_time", "search")
-SAMPLERS = ("random", "tpe", "nsga2", "gp")
 MOST_COPIES = 100
-MOST_TABLES = 1000  # of defenses, detectors, filters or self-poisonings
+MOST_TABLES = 1000  # of defenses, detectors, filters, recipes or self-poisonings
 MOST_BYTES = 2**20  # of a sweep's file
 MOST_PARTS = 100  # of a dotted key
 OBJECTIVES = ("asr", "cda_loss", "seconds")
@@ -72,6 +72,7 @@ class Sweep:
     defenses: tuple[Defense, ...] = ()
     detectors: tuple[Detector, ...] = ()
     filters: tuple[Filter, ...] = ()
+    recipes: tuple[Recipe, ...] = ()  # whose points are among the victims' trainings
     tuning: Mapping[str, Any] = field(default_factory=dict)
     # each is a way to poison copies; defenses are tuned on each apart
     self_poisoning: tuple[Mapping[str, Any], ...] = ({},)
@@ -151,18 +152,20 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
     )
     if "victim" not in data:
         raise SpecError("there is no [victim] table: say which dataset, model and attack.")
-    runs_none = data.get("game") in NEED_NO_DEFENSES or data.get("filters")
+    needs_none = data.get("game") in NEED_NO_DEFENSES
+    runs_none = needs_none or data.get("filters") or data.get("recipes")
     if not data.get("defenses") and not runs_none:
         raise SpecError(
             f"there is no [[defenses]] table. Known defenses: "
             f"{', '.join(catalog.names('defenses'))}."
         )
     own = {"victim", "trusted", "seeds", "defenses", "detectors", "self_poisoning", "compute"}
-    own |= {"filters"}
+    own |= {"filters", "recipes"}
     rest = {k: data[k] for k in data if k not in own}
+    recipes = tuple(recipe_of(table("recipes", r)) for r in _tables("recipes", data))
     sweep = Sweep(
         **{"name": name, **rest},
-        victims=victims_of(table("victim", data["victim"]), folder),
+        victims=victims_of(with_trainings(table("victim", data["victim"]), recipes), folder),
         trusted=tuple(
             dict.fromkeys(
                 number("trusted", r) for r in listed("trusted", data.get("trusted", 0.05))
@@ -172,6 +175,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
         defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
         filters=tuple(filter_of(table("filters", f)) for f in _tables("filters", data)),
+        recipes=recipes,
         self_poisoning=tuple(
             table("self_poisoning", p)
             for p in _few(
@@ -238,16 +242,12 @@ def _defense(data: Mapping[str, Any]) -> Defense:
     defense = typed(Defense, "defenses", data)
     catalog.describe("defenses", defense.name)
     catalog.describe("spaces", defense.name)
-    one_of("strategy", defense.strategy, list(STRATEGIES))
-    one_of("sampler", defense.sampler, list(SAMPLERS))
+    check_search("defense", defense)
     one_of("profile", defense.profile, ["cifar10", "imagenet", "small"])
     for objective in defense.objectives:
         one_of("objective", objective, list(OBJECTIVES))
-    if not defense.objectives or defense.trials < 1 or defense.limit < 0:
-        raise SpecError(
-            f"defense {defense.name}: objectives must not be empty, trials at least 1, limit at "
-            "least 0."
-        )
+    if not defense.objectives:
+        raise SpecError(f"defense {defense.name}: objectives must not be empty.")
     catalog.resolve("defenses", MethodConfig(defense.name, defense.fixed))
     return defense
 

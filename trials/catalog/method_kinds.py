@@ -15,6 +15,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "spaces": ("search_spaces", ("space",)),
     "detector_spaces": ("search_spaces.detectors", ("space",)),
     "filter_spaces": ("search_spaces.filters", ("space",)),
+    "recipe_spaces": ("search_spaces.recipes", ("space",)),
 }
 # what a defense does: what copies tell of one family need not hold for another
 FAMILIES = (
