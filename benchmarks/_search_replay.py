@@ -254,8 +254,7 @@ def _halves(points: Sequence[Played], grid: Grid) -> Tried:
     kept = ranked[: max(1, len(ranked) // 4)]
     spent = sum(p.steps for p in first) + sum(whole.steps - half.steps for half, whole in kept)
     seen = chain(first, (whole for _, whole in kept))
-    etas = [eta_of(p.record, rule) for p in seen]
-    return Tried(spent / grid.steps, min(etas))
+    return Tried(spent / grid.steps, min(eta_of(p.record, rule) for p in seen))
 
 
 def _half(played: Played) -> Played:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_sweep
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -99,7 +99,7 @@ def test_the_grid_knows_its_best_and_what_it_cost() -> None:
 
 
 def test_what_was_drawn_is_answered_by_the_nearest_point_on_its_own_scale() -> None:
-    log = FloatDistribution(0.001, 0.2, log=True)
+    log: BaseDistribution = FloatDistribution(0.001, 0.2, log=True)
     drawn = create_trial(
         params={"lr": 0.058, "lambda_w": 0.0055},
         distributions={"lr": log, "lambda_w": log},
@@ -109,7 +109,9 @@ def test_what_was_drawn_is_answered_by_the_nearest_point_on_its_own_scale() -> N
     assert found is not None
     # beyond the geometric means of 0.03 and 0.1, and of 0.003 and 0.01
     assert (found.params["lr"], found.params["lambda_w"]) == (0.1, 0.01)
-    even = {name: FloatDistribution(0.001, 0.2) for name in ("lr", "lambda_w")}
+    even: dict[str, BaseDistribution] = {
+        name: FloatDistribution(0.001, 0.2) for name in ("lr", "lambda_w")
+    }
     found = (
         grid()
         .nearest(create_trial(params=drawn.params, distributions=even, value=0.0))
