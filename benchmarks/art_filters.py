@@ -156,7 +156,7 @@ def swept(given: argparse.Namespace) -> Sweep:
         "dataset": "digits" if given.tiny else real,
         "model": "small_cnn" if given.tiny else model,
         "training": {**training, "precision": "bf16"} if given.bf16 else training,
-        "attacks": [{"name": "badnets", "m": given.m}],
+        "attacks": [{"name": "badnets", "m": given.m, "pipeline": "post_aug"}],
     }
     filters = [{"name": "spectral_signatures", "reject": "own", "limit": 1}]
     table = {"game": "filtering", "trusted": 0.05, "victim": victim, "filters": filters}
@@ -165,10 +165,10 @@ def swept(given: argparse.Namespace) -> Sweep:
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--images", type=int, default=20000)
+    words.add_argument("--images", type=int, default=10000)
     words.add_argument("--width", type=int, default=16)
     words.add_argument("--m", type=int, default=500)
-    words.add_argument("--epochs", type=int, default=8)
+    words.add_argument("--epochs", type=int, default=6)
     words.add_argument("--bf16", action="store_true", help="the training of the model, not more")
     given = parsed(words, m=60, epochs=8)
     try:
