@@ -22,8 +22,9 @@ def with_optimizer(sweep: Sweep, worker_config: WorkerConfig) -> tuple[Sweep, st
     chosen = tuple(t if _OWN & set(t) else {**t, "optimizer": "adam"} for t in tables)
     resolved = (catalog.resolve("games", MethodConfig("self_poison", t)) for t in chosen)
     rates = sorted({float(r.params["lr"]) for r in resolved if r.params["optimizer"] == "adam"})
+    written = ", ".join(f"{rate:g}" for rate in rates)
     said = (
         "The model has no batch normalisation: its copies are poisoned by Adam, at a learning rate "
-        f"of {', '.join(f'{rate:g}' for rate in rates)}."
+        f"of {written}."
     )
     return replace(sweep, self_poisoning=chosen), said

@@ -2,7 +2,7 @@
 learns what the attacks made of them.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -131,4 +131,8 @@ class RecipeSearch:
             self.study.tell(self._asked, state=TrialState.FAIL)
             return
         told = [r.metrics for r in self._records if r.trial.game.name == "targeted"]
-        self.study.tell(self._asked, [fmean(m[name] for m in told) for name in OBJECTIVES])
+        self.study.tell(self._asked, [_mean(told, name) for name in OBJECTIVES])
+
+
+def _mean(told: Iterable[Mapping[str, float]], name: str) -> float:
+    return fmean(metrics[name] for metrics in told)

@@ -4,6 +4,7 @@ swept.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from search_spaces._strategies import grid, one_at_a_time, thin
@@ -67,7 +68,7 @@ def with_trainings(victim: Mapping[str, Any], recipes: Sequence[Recipe]) -> Mapp
     """The [victim] table with the recipes' points among its trainings."""
     if not recipes:
         return victim
-    points = [point for recipe in recipes for point in recipe.points()]
+    points = chain.from_iterable(recipe.points() for recipe in recipes)
     given = listed("training", victim["training"]) if "training" in victim else []
     return {**victim, "training": [*given, *({"name": p.name, **p.params} for p in points)]}
 

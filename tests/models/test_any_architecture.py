@@ -342,7 +342,7 @@ def network_of(arch: str) -> nn.Module:
     if library == "own_networks":
         return Tiny()
     if library == "torchvision":
-        return torchvision.models.get_model(name, weights=None, num_classes=10)
+        return cast(nn.Module, torchvision.models.get_model(name, weights=None, num_classes=10))
     timm = pytest.importorskip("timm")
     return cast(nn.Module, timm.create_model(name, pretrained=False, num_classes=10))
 

@@ -173,9 +173,9 @@ def test_a_longer_search_begins_as_the_shorter_one(tmp_path: Path) -> None:
     with store_at(tmp_path) as store:
         ran(sweep({**SEARCH, "trials": 4}), store)
         short = told(sweep({**SEARCH, "trials": 4}), store)
-        more = ran(sweep({**SEARCH, "trials": 6}), store)
+        further = ran(sweep({**SEARCH, "trials": 6}), store)
         assert told(sweep({**SEARCH, "trials": 6}), store)[:4] == short
-    assert 0 < len(more) <= 2 * 5
+    assert 0 < len(further) <= 2 * 5
 
 
 def test_attacks_that_differ_are_searched_apart() -> None:
