@@ -26,7 +26,7 @@ from trials import catalog, train
 from trials.games._copy_training import mixed
 from trials.metrics import accuracy, success
 from trials.runtime import TrialRuntime, generator
-from trials.self_poisoning.layout import Layout, layout_of
+from trials.self_poisoning.layout import Layout, layout_made, layout_of
 from trials.spec import MethodConfig, Scalar
 from trials.types import DefenderView, Goal, Images
 
@@ -77,7 +77,7 @@ def self_poisoning(
         ctx = replace(ctx, save=lambda model, facts: kept.append((train.frozen(model), facts)))
         points = list(catalog.find("games", "self_poison")(ctx, **game.params))
         ((model, facts),) = kept
-        layout = layout_of(ctx.view.trusted, ctx.rng, game, int(facts.get("redrawn", 0)))
+        layout = layout_made(ctx.view.trusted, ctx.rng, game, facts)
         return model, layout, points[-1].step
     layout = layout_of(ctx.view.trusted, ctx.rng, game)
     model, select = train.clone(ctx.view.model), ctx.view.trusted.take(layout.select)

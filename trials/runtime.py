@@ -24,7 +24,7 @@ from trials.once import Measured, Once
 from trials.output_order import in_order
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
-from trials.self_poisoning.layout import layout_of
+from trials.self_poisoning.layout import layout_made
 from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
 from trials.storage.blobs import CHECKPOINT_EVERY
@@ -240,8 +240,7 @@ class TrialRuntime:
         model = self.fresh(trial.victim)
         tensors, facts = self._artifact(trial, "self-poisoned copy")
         model.load_state_dict(tensors)
-        redrawn = int(facts.get("redrawn", 0))
-        plan = layout_of(self.trusted(trial), self.rng(trial), trial.game, redrawn)
+        plan = layout_made(self.trusted(trial), self.rng(trial), trial.game, facts)
         model.eval().requires_grad_(False)
         return Copy(model, plan.kind, plan.goal, plan.fit, plan.select, plan.report, facts)
 

@@ -1,5 +1,5 @@
 """What speaks against the self-poisoned copies that a choice rests on: what self-poisoning cost,
-and where it failed.
+where it failed, and where it gave way to an easier trigger.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def doubts(records: Iterable[Record], trial: Trial, delta: float) -> tuple[str, 
         if _without_copy(r.trial.game) == _without_copy(self_poisoning)
     ]
     given = trial.game.params.get("cost", "copies") != "copies"
-    return (*_dear(made, delta, given), *unplanted(made))
+    return (*_dear(made, delta, given), *unplanted(made), *_given_way(made))
 
 
 def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
@@ -43,6 +43,17 @@ def unplanted(made: Iterable[Record]) -> tuple[str, ...]:
         f"Self-poisoning failed in {_many(len(failed), 'copy')} ({_named(failed)}), so nothing was "
         "tuned on "
         f"{'it' if len(failed) == 1 else 'them'}: {why}.",
+    )
+
+
+def _given_way(made: Iterable[Record]) -> tuple[str, ...]:
+    """A sentence on the copies whose own kind of trigger was not learned."""
+    others = [r for r in made if r.status == "done" and r.metrics.get("fallback")]
+    if not others:
+        return ()
+    return (
+        f"{_many(len(others), 'copy')} ({_named(others)}) did not learn the kind of trigger that "
+        "was due, and got a patch instead: nothing is known of that kind.",
     )
 
 

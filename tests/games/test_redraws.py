@@ -13,7 +13,9 @@ from trials.metrics import success
 from trials.reporting import TrialProgress, reporter
 from trials.run import run
 from trials.runtime import DefenderContext, TrialRuntime
+from trials.self_poisoning import layout, triggers
 from trials.self_poisoning.layout import Layout
+from trials.self_poisoning.triggers import DRAWS, Kind
 from trials.spec import MethodConfig, Point, Record, Trial
 from trials.storage.artifacts import Artifacts
 
@@ -112,6 +114,43 @@ def test_a_round_that_taught_little_is_the_last_but_for_the_last_trigger(
     expected = [40 if asr >= 0.5 else 20 for asr in after_one[:2]]
     assert [draw[-1].step for draw in draws] == [*expected, 40]
     assert min(after_one[:2]) < 0.5
+
+
+def unlearnable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind of the third copy does nothing to an image."""
+    draw = DRAWS["warp"].draw
+    still = Kind("wanet", lambda rng, width: {**draw(rng, width), "strength": 0.0})
+    monkeypatch.setattr(triggers, "DRAWS", {**DRAWS, "warp": still})
+    monkeypatch.setattr(layout, "DRAWS", triggers.DRAWS)
+
+
+def test_of_kinds_in_turn_one_that_is_not_learned_gives_way_to_a_patch(
+    sweep: Sweep, kept: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlearnable(monkeypatch)
+    trial, points = tiny_sweep.redrawn_copy(sweep, attack="mixed"), list[Point]()
+    record = run(trial, TrialRuntime(kept), points.append)
+    assert record.status == "done", record.error
+    assert (record.metrics["unlearned"], record.metrics["fallback"]) == (4, 1)
+    assert [p.step for p in points] == 5 * [0, 10, 20]
+    tuning = tiny_sweep.first(
+        tiny_sweep.sweep(
+            self_poisoning={k: v for k, v in trial.game.params.items() if k != "copy"}
+        ),
+        "tuning",
+    )
+    copy = TrialRuntime(kept).copy(tuning, 2)
+    assert copy.kind == "patch" and copy.goal.target == record.metrics["target"]
+    cases = copy.goal.cases(TrialRuntime(kept).trusted(trial).take(copy.select))
+    assert success(copy.model, cases) == record.metrics["asr"] >= 0.6
+
+
+def test_a_kind_that_was_asked_for_gives_way_to_no_other(
+    sweep: Sweep, kept: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlearnable(monkeypatch)
+    record = run(tiny_sweep.redrawn_copy(sweep, attack="warp"), TrialRuntime(kept))
+    assert "with the last of 3 triggers that were tried" in failure(record)
 
 
 def test_a_named_attack_is_tried_once(sweep: Sweep, kept: Artifacts) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from trials.games._copy_training import CopyTraining, Schedule
 from trials.metrics import accuracy, predictions, success
 from trials.runtime import DefenderContext
-from trials.self_poisoning import KINDS
+from trials.self_poisoning import EASIEST, KINDS, MIXED, kind_of
 from trials.self_poisoning.layout import Layout, layout_of
 from trials.spec import Count, MethodConfig, Point, PositiveFloat, PositiveFraction, PositiveInt
 from trials.types import DefenderView
@@ -72,7 +72,8 @@ def play(
         attack: attack that is planted; patch, adaptive, warp, corner or blend, a kind of trigger
             drawn from a wide distribution; or mixed, these kinds in turn. Of a kind, a draw is
             put aside that the given model obeys already, or whose trigger is not learned: then
-            the given model is poisoned anew, with up to two further draws.
+            the given model is poisoned anew, with up to two further draws, and of mixed with
+            patches after them (``fallback``).
         scheme: labels, fine-tuned at a falling rate; sam, so too, by the gradient of the worst
             point near the weights; sbl, by that gradient, and then tuned on clean images alone
             while what the backdoor needs is held; hardened, as labels, and repaired four times on
@@ -101,27 +102,40 @@ def play(
     schedule = Schedule(scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every)
     training = CopyTraining(ctx, copy, schedule)
     training.resume()
-    tries = enumerate(_draws(ctx, game))
-    for unlearned, (plan, redrawn) in islice(tries, training.unlearned, 1 + N_REDRAWS):
+    kind, tries = kind_of(attack, copy), enumerate(_tries(ctx, game))
+    for unlearned, (plan, redrawn) in islice(tries, training.unlearned, None):
         if unlearned > training.unlearned:
             training = CopyTraining(ctx, copy, schedule, unlearned)
-        training.last = plan.kind not in KINDS or unlearned == N_REDRAWS
+        training.last = plan.kind not in KINDS or unlearned >= N_REDRAWS
         yield from training.train(plan)
         if training.learned:
             metrics = _metrics(ctx, plan, redrawn, training)
+            metrics |= {"fallback": 1} if plan.kind != kind else {}
             ctx.save(training.model, metrics)
             return metrics
     raise RuntimeError(_failure(training, schedule))
 
 
-def _draws(ctx: DefenderContext, game: MethodConfig) -> Iterator[tuple[Layout, int]]:
+def _tries(ctx: DefenderContext, game: MethodConfig) -> Iterator[tuple[Layout, int]]:
+    """What is tried, one after another: draws of the copy's kind, then of the easiest kind where
+    kinds are planted in turn, so that no copy fails for its kind alone.
+    """
+    yield from islice(_draws(ctx, game), 1 + N_REDRAWS)
+    attack = str(game.params["attack"])
+    if attack == MIXED and kind_of(attack, int(game.params["copy"])) != EASIEST:
+        yield from islice(_draws(ctx, game, EASIEST), 1 + N_REDRAWS)
+
+
+def _draws(
+    ctx: DefenderContext, game: MethodConfig, kind: str = ""
+) -> Iterator[tuple[Layout, int]]:
     """The copy's layouts in the order in which they are tried, each with the number of draws before
     it: of a kind of trigger all but those that the given model obeys already, of a named attack the
-    one that it has.
+    one that it has. ``kind``: of trigger, in place of the copy's.
     """
     obeyed = 0
     for redrawn in count():
-        plan = layout_of(ctx.view.trusted, ctx.rng, game, redrawn)
+        plan = layout_of(ctx.view.trusted, ctx.rng, game, redrawn, kind)
         if plan.kind not in KINDS:
             yield plan, redrawn
             return

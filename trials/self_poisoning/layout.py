@@ -2,14 +2,15 @@
 reported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from trials import catalog, splits
-from trials.self_poisoning import kind_of
+from trials.self_poisoning import EASIEST, kind_of
 from trials.self_poisoning.redraws import draw_of
 from trials.self_poisoning.triggers import DRAWS
 from trials.spec import MethodConfig, Scalar, SpecError
@@ -41,7 +42,11 @@ class Layout:
 
 
 def layout_of(
-    trusted: Images, rng: Callable[..., Generator], game: MethodConfig, redrawn: int = 0
+    trusted: Images,
+    rng: Callable[..., Generator],
+    game: MethodConfig,
+    redrawn: int = 0,
+    kind: str = "",
 ) -> Layout:
     """A random trigger for a random target, and the cut of the trusted images for a copy.
 
@@ -51,7 +56,8 @@ def layout_of(
         game: resolved ``self_poison``. Its ``copy`` selects on part ``copy`` mod ``folds``;
             ``folds`` 1 is one fixed part, 0 depends on the number of trusted images; the trigger of
             its ``attack`` must not depend on the images.
-        redrawn: how often a draw was put aside before this one.
+        redrawn: how often a draw of the kind was put aside before this one.
+        kind: of trigger; left out, the copy's.
 
     Raises:
         SpecError: the attack has no trigger.
@@ -61,13 +67,24 @@ def layout_of(
     fit, select, report = splits.cut(trusted.y, copy, folds, rng("split"))
     draw = draw_of(rng, "plant", copy, redrawn=redrawn)
     target = int(torch.randint(trusted.classes, (1,), generator=draw))
-    kind, images = kind_of(attack, copy), trusted.take(fit)
+    kind, images = kind or kind_of(attack, copy), trusted.take(fit)
     planted = _planted(kind, images, draw, target)
     (implant,) = planted.implants
     if not isinstance(implant.goal, TriggerGoal):
         raise SpecError(f"self_poisoning: {kind} has no trigger. Plant an attack that has one.")
     own = planted.train.take(implant.places) if len(implant.places) else None
     return Layout(kind, implant.goal, fit, select, report, own)
+
+
+def layout_made(
+    trusted: Images,
+    rng: Callable[..., Generator],
+    game: MethodConfig,
+    facts: Mapping[str, Any],
+) -> Layout:
+    """What a copy that was made carries, by the facts kept with it; else as ``layout_of``."""
+    kind = EASIEST if facts.get("fallback") else ""
+    return layout_of(trusted, rng, game, int(facts.get("redrawn", 0)), kind)
 
 
 def _planted(kind: str, images: Images, draw: Generator, target: int) -> Poisoning:

@@ -58,6 +58,15 @@ def test_dear_copies_hide_the_cost_only_where_it_is_measured_on_them(cost: str, 
     assert text.endswith(then)
 
 
+def test_copies_that_got_an_easier_trigger_are_named() -> None:
+    other = copy(2, 0.0)
+    (text,) = said(copy(0, 0.0), replace(other, metrics={**other.metrics, "fallback": 1}))
+    assert text == (
+        "1 copy (copy 2 of seed 0) did not learn the kind of trigger that was due, and got a patch "
+        "instead: nothing is known of that kind."
+    )
+
+
 def test_of_many_dear_copies_the_worst_are_named() -> None:
     (text,) = said(*(copy(i, 0.03 + i / 100, seed=1) for i in range(7)))
     assert (
