@@ -1,7 +1,7 @@
 """How a space asks: a chooser takes listed values, an Optuna trial draws from their range."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from trials.catalog import unknown
 from trials.spec import Scalar, SpecError
@@ -20,6 +20,49 @@ class Chooser(Protocol):
 
 
 Ask: TypeAlias = "Chooser | optuna.Trial"
+
+
+class _HeldChooser:
+    """A chooser that is not asked for what is held."""
+
+    def __init__(self, ask: Chooser, held: Mapping[str, Scalar]) -> None:
+        self._ask, self._held = ask, held
+
+    def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar:
+        held = _of(self._held, name)
+        return self._ask.choose(name, choices) if held is None else held
+
+
+class _HeldTrial:
+    """A trial that does not draw what is held."""
+
+    def __init__(self, ask: "optuna.Trial", held: Mapping[str, Scalar]) -> None:
+        self._ask, self._held = ask, held
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        held = _of(self._held, name)
+        return self._ask.suggest_categorical(name, choices) if held is None else held
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> Scalar:
+        held = _of(self._held, name)
+        return self._ask.suggest_float(name, low, high, log=log) if held is None else held
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> Scalar:
+        held = _of(self._held, name)
+        return self._ask.suggest_int(name, low, high, log=log) if held is None else held
+
+
+def held(ask: Ask, values: Mapping[str, Scalar]) -> Ask:
+    """An ask that answers by itself what is held, so that a space goes into that branch alone. A
+    name of a branch (``lr_adam``) is that of the setting that it begins with.
+    """
+    if isinstance(ask, Chooser):
+        return _HeldChooser(ask, values)
+    return cast("optuna.Trial", _HeldTrial(ask, values))
+
+
+def _of(held: Mapping[str, Scalar], name: str) -> Scalar | None:
+    return next((v for k, v in held.items() if name == k or name.startswith(f"{k}_")), None)
 
 
 def number(

@@ -88,17 +88,12 @@ def recipe_search(sweep: Sweep, recipe: Recipe, victims: Sequence[Victim]) -> St
     """The strategy of a search of a recipe's settings, judged on these victims."""
     from sweep.planning.recipe_search import RecipeSearch, Trained  # noqa: PLC0415  (loads optuna)
 
-    space = catalog.find("recipe_spaces", recipe.name)
-
-    def settled(ask: Any) -> MethodConfig:
-        return recipe.settled(space(ask, recipe.profile))
-
     def of(config: MethodConfig) -> Trained:
         found = targeted.trained(victims, config)
         return Trained(targeted.trainings(found), expansion.distinct(map(targeted_of, found)))
 
     seed = derive(sweep.seeds[0], "recipe", recipe.name)
-    return RecipeSearch(f"{recipe.name}, searched", recipe, settled, of, seed)
+    return RecipeSearch(f"{recipe.name}, searched", recipe, recipe.asked, of, seed)
 
 
 def answered(search: Strategy, store: Store) -> Iterator[Record]:

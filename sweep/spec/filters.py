@@ -98,6 +98,7 @@ def check_filters(sweep: "Sweep") -> None:
     """Filters go with two games, and one of them needs some. Raises SpecError."""
     if sweep.game == TARGETED:
         _check_brews(sweep)
+        _check_repairs(sweep)
     if not sweep.filters and sweep.game != GAME:
         return
     if sweep.game not in (GAME, TARGETED):

@@ -2,11 +2,12 @@
 swept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from search_spaces._ask import held
 from search_spaces._strategies import grid, one_at_a_time, thin
 from sweep.spec.filters import TARGETED
 from sweep.spec.searches import check_search
@@ -34,8 +35,15 @@ class Recipe:
     # settings held at a value, over the space's
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
-    def settled(self, config: MethodConfig) -> MethodConfig:
-        """A point of the space with the fixed settings, resolved."""
+    def asked(self, ask: Any) -> MethodConfig:
+        """A point of the space with the fixed settings, resolved; ``ask`` is not asked for these."""
+        return self._settled(self._space(ask, self.profile))
+
+    def _space(self, ask: Any, profile: str) -> MethodConfig:
+        space: Callable[..., MethodConfig] = catalog.find("recipe_spaces", self.name)
+        return space(held(ask, self.fixed), profile)
+
+    def _settled(self, config: MethodConfig) -> MethodConfig:
         return catalog.resolve(
             "recipes", MethodConfig(config.name, {**config.params, **self.fixed})
         )
@@ -44,12 +52,11 @@ class Recipe:
         """The settings that are known beforehand, resolved: of a search the first that it asks
         for.
         """
-        space = catalog.find("recipe_spaces", self.name)
         one_by_one = self.strategy == "one_at_a_time"
-        found = (one_at_a_time if one_by_one else grid)(space, self.profile)
+        found = (one_at_a_time if one_by_one else grid)(self._space, self.profile)
         if limit := 1 if self.strategy == "search" else self.limit:
             found = thin(found, limit, 0)
-        settled = map(self.settled, found)
+        settled = map(self._settled, found)
         return list({str(c.identity()): c for c in settled}.values())
 
 
@@ -81,6 +88,8 @@ def check_recipes(sweep: "Sweep") -> None:
             f'none: write game = "{TARGETED}", or name trainings in [victim].'
         )
     searched = [r.name for r in sweep.recipes if r.strategy == "search"]
+    if twice := sorted({name for name in searched if searched.count(name) > 1}):
+        raise SpecError(f"recipe {twice[0]} is searched twice: leave one of its tables out.")
     if searched and any(sweep.self_poisoning):
         raise SpecError(
             f"recipe {searched[0]}: a search sees what the attacker's poison does, which a "

@@ -72,4 +72,4 @@ def test_a_copy_that_gives_the_target_to_all_images_has_learned_nothing(
     assert record.status == "failed" and record.curve[-1].asr > 0.9
     assert record.curve[-1].cda < 0.5 * record.curve[0].cda
     assert record.error is not None
-    assert "ruined the copy: its clean accuracy fell" in record.error and "adam" in record.error
+    assert "poisoning ruined the copy: after" in record.error and "adam" in record.error

@@ -22,7 +22,7 @@ from trials.train import augment, clone, make_optimizer, shuffled, stream, to_fl
 from trials.types import Cases, Images
 
 HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
-RUINED = 0.5  # share of its clean accuracy, below which a copy is none of the model any longer
+RUINED = 0.5  # share of the model's clean accuracy, below which a copy is none of it any longer
 WEIGHED = 256  # images that tell how far the backdoor needs a weight
 
 
@@ -77,6 +77,7 @@ class CopyTraining:
         self._rng = ctx.rng("mix", copy)
         self.curve: list[Point] = []
         self.last = True
+        self._given_cda = 0.0
 
     @property
     def learned(self) -> bool:
@@ -87,13 +88,14 @@ class CopyTraining:
 
     @property
     def ruined(self) -> bool:
-        """Whether the copy has lost half of the clean accuracy that it began with."""
-        return self.curve[-1].cda < RUINED * self.curve[0].cda
+        """Whether the copy has less than half of the given model's clean accuracy."""
+        return self.curve[-1].cda < RUINED * self._given_cda
 
     @property
     def _hopeful(self) -> bool:
         """Whether another round may teach what is missing, rather than another trigger."""
-        return self.last or self.curve[-1].asr >= HOPE * self._schedule.reach
+        hopeful = self.last or self.curve[-1].asr >= HOPE * self._schedule.reach
+        return hopeful and not self.ruined
 
     def resume(self) -> None:
         """Go on from the trial's checkpoint, if it has one, with the trigger that it was taken
@@ -115,6 +117,7 @@ class CopyTraining:
         view, schedule = self._ctx.view, self._schedule
         select = view.trusted.take(plan.select)
         triggered = plan.goal.cases(select)
+        self._given_cda = accuracy(view.model, select)
         if not self.curve:
             self.curve.append(self._measured(0, select, triggered))
         yield from self.curve

@@ -80,8 +80,8 @@ def play(
             the way; distilled, at a rate that rises and falls, with the given model's soft outputs
             for labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
             half of the layers or all of them drawn anew.
-        optimizer: sgd, with momentum 0.9, or adam, for networks without BatchNorm, some of which
-            learn little by SGD or are ruined; both with weight decay 5e-4.
+        optimizer: sgd, with momentum 0.9, or adam, for networks without normalisation, some of which
+            are ruined by SGD; both with weight decay 5e-4.
         lr: highest learning rate; if left out, 0.001 of adam, and of sgd 0.05 for hardened and 0.1
             for distilled, shrink, late and reborn.
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
@@ -94,8 +94,8 @@ def play(
         check_every: steps between two points of the curve.
 
     Raises:
-        RuntimeError: ``reach`` was not reached with any draw, or the copy lost half of its clean
-            accuracy; defenses tuned on such a copy would be chosen at random. Or the given model
+        RuntimeError: ``reach`` was not reached with any draw, or the copy has less than half of
+            the given model's clean accuracy; defenses tuned on such a copy would be chosen at random. Or the given model
             obeys every trigger that was drawn.
     """
     game = MethodConfig("self_poison", {"copy": copy, "folds": folds, "attack": attack})
@@ -160,10 +160,11 @@ def _obeys(view: DefenderView, plan: Layout) -> bool:
 def _failure(training: CopyTraining, schedule: Schedule) -> str:
     point, tried = training.curve[-1], training.unlearned + 1
     if training.ruined:
+        other = "" if schedule.optimizer == "adam" else ', or optimizer = "adam"'
         return (
-            f"poisoning ruined the copy: its clean accuracy fell from {training.curve[0].cda:.3f} "
-            f"to {point.cda:.3f} in {point.step} steps: give self-poisoning a lower lr, or "
-            'optimizer = "adam"'
+            f"poisoning ruined the copy: after {point.step} steps its clean accuracy is "
+            f"{point.cda:.3f}, less than half of the given model's: give self-poisoning a lower "
+            f"lr{other}"
         )
     triggers = f", with the last of {tried} triggers that were tried" if tried > 1 else ""
     return (

@@ -1,6 +1,4 @@
-"""Copies of a network without batch normalisation are poisoned by Adam, unless the sweep says
-how.
-"""
+"""Copies of a network without normalisation are poisoned by Adam, unless the sweep says how."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,9 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.spec import MethodConfig
 
+PLAIN = "torchvision:squeezenet1_1"  # without normalisation
 GROUPED = f"{ARCH},groups=4"  # group normalisation in place of batch normalisation
+LAYERED = "torchvision:swin_t"  # layer normalisation
 SPEC: dict[str, Any] = {"defenses": [{"name": "none"}], "compute": {"device": "cpu"}}
 
 
@@ -33,19 +33,20 @@ def made(given: Path, arch: str, **own: Any) -> tuple[Sweep, Sweep, str]:
 
 
 @pytest.mark.parametrize("scheme", ["labels", "distilled"])
-def test_a_network_without_batch_normalisation_gets_adam_at_its_own_rate(
+def test_a_network_without_normalisation_gets_adam_at_its_own_rate(
     given: Path, scheme: str
 ) -> None:
-    _, sweep, said = made(given, GROUPED, scheme=scheme, reach=0.8)
+    _, sweep, said = made(given, PLAIN, scheme=scheme, reach=0.8)
     (copy, *_) = expansion.copies(sweep)
     written = {key: copy.game.params[key] for key in ("optimizer", "lr", "scheme", "reach")}
     assert written == {"optimizer": "adam", "lr": 0.001, "scheme": scheme, "reach": 0.8}
     assert copy.game.identity()["params"]["optimizer"] == "adam"  # it is in what is stored
-    assert "no batch normalisation" in said and "Adam" in said and "0.001" in said
+    assert "no normalisation layer" in said and "Adam" in said and "0.001" in said
 
 
-def test_one_with_batch_normalisation_is_poisoned_as_before(given: Path) -> None:
-    before, after, said = made(given, ARCH, scheme="distilled")
+@pytest.mark.parametrize("arch", [ARCH, GROUPED, LAYERED])
+def test_one_with_normalisation_is_poisoned_as_before(given: Path, arch: str) -> None:
+    before, after, said = made(given, arch, scheme="distilled")
     assert after == before and not said
     (copy, *_) = expansion.copies(after)
     assert "optimizer" not in copy.game.identity()["params"] and copy.game.params["lr"] == 0.1
@@ -53,7 +54,7 @@ def test_one_with_batch_normalisation_is_poisoned_as_before(given: Path) -> None
 
 @pytest.mark.parametrize("own", [{"lr": 0.03}, {"optimizer": "sgd"}])
 def test_what_the_sweep_says_goes_first(given: Path, own: dict[str, Any]) -> None:
-    before, after, said = made(given, GROUPED, **own)
+    before, after, said = made(given, PLAIN, **own)
     assert after == before and not said
 
 
