@@ -29,8 +29,8 @@ class _HeldChooser:
         self._ask, self._held = ask, held
 
     def choose(self, name: str, choices: Sequence[Scalar], /) -> Scalar:
-        held = _of(self._held, name)
-        return self._ask.choose(name, choices) if held is None else held
+        value = _of(self._held, name)
+        return self._ask.choose(name, choices) if value is None else value
 
 
 class _HeldTrial:
@@ -40,16 +40,18 @@ class _HeldTrial:
         self._ask, self._held = ask, held
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        held = _of(self._held, name)
-        return self._ask.suggest_categorical(name, choices) if held is None else held
+        if (value := _of(self._held, name)) is not None:
+            return value
+        drawn: Scalar = self._ask.suggest_categorical(name, list(choices))  # type: ignore[assignment]
+        return drawn
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> Scalar:
-        held = _of(self._held, name)
-        return self._ask.suggest_float(name, low, high, log=log) if held is None else held
+        value = _of(self._held, name)
+        return self._ask.suggest_float(name, low, high, log=log) if value is None else value
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> Scalar:
-        held = _of(self._held, name)
-        return self._ask.suggest_int(name, low, high, log=log) if held is None else held
+        value = _of(self._held, name)
+        return self._ask.suggest_int(name, low, high, log=log) if value is None else value
 
 
 def held(ask: Ask, values: Mapping[str, Scalar]) -> Ask:

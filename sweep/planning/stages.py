@@ -17,7 +17,6 @@ from sweep.spec.filters import TARGETED
 from sweep.spec.games import NEED_NO_DEFENSES
 from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Defense, Sweep
-from trials import catalog
 from trials.dependencies import dependencies, graph, targeted_of
 from trials.spec import MethodConfig, Record, Trial, Victim, derive
 

@@ -36,7 +36,7 @@ class Recipe:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def asked(self, ask: Any) -> MethodConfig:
-        """A point of the space with the fixed settings, resolved; ``ask`` is not asked for these."""
+        """A point of the space with the fixed settings, resolved; for these nothing is asked."""
         return self._settled(self._space(ask, self.profile))
 
     def _space(self, ask: Any, profile: str) -> MethodConfig:

@@ -80,8 +80,8 @@ def play(
             the way; distilled, at a rate that rises and falls, with the given model's soft outputs
             for labels; shrink, late and reborn, so too, after all weights were shrunk, or the later
             half of the layers or all of them drawn anew.
-        optimizer: sgd, with momentum 0.9, or adam, for networks without normalisation, some of which
-            are ruined by SGD; both with weight decay 5e-4.
+        optimizer: sgd, with momentum 0.9, or adam, for networks without normalisation, some of
+            which are ruined by SGD; both with weight decay 5e-4.
         lr: highest learning rate; if left out, 0.001 of adam, and of sgd 0.05 for hardened and 0.1
             for distilled, shrink, late and reborn.
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 800 for
@@ -95,8 +95,8 @@ def play(
 
     Raises:
         RuntimeError: ``reach`` was not reached with any draw, or the copy has less than half of
-            the given model's clean accuracy; defenses tuned on such a copy would be chosen at random. Or the given model
-            obeys every trigger that was drawn.
+            the given model's clean accuracy; defenses tuned on such a copy would be chosen at
+            random. Or the given model obeys every trigger that was drawn.
     """
     game = MethodConfig("self_poison", {"copy": copy, "folds": folds, "attack": attack})
     schedule = Schedule(scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every)

@@ -28,7 +28,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(given: Path, arch: str, **own: Any) -> tuple[Sweep, Sweep, str]:
     """The sweep before and after, and what was said."""
     spec = {**SPEC, **({"self_poisoning": own} if own else {})}
-    sweep = sweep_of(given / "model.safetensors", arch, given / "trusted", spec, size=16)
+    size = 32 if arch == PLAIN else 16
+    sweep = sweep_of(given / "model.safetensors", arch, given / "trusted", spec, size=size)
     return sweep, *with_optimizer(sweep, worker_config_of(sweep, f"sqlite:///{given}/s.db"))
 
 

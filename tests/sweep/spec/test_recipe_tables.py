@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import tiny_sweep
 from programs import Program
@@ -132,3 +133,21 @@ def test_a_users_recipe_is_swept_by_a_space_of_the_users(tmp_path: Path) -> None
     folders = {"POISONSWEEP_METHODS": str(tmp_path), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     said = Program(["-c", ASKED], ROOT, {**os.environ, **folders}).communicate(100)
     assert "".join(said).strip() == "[2, 3]"
+
+
+def test_a_setting_that_is_fixed_leads_the_space_into_its_branch() -> None:
+    recipe = Recipe(name="strong_augmentation", profile="small", fixed={"kind": "cutout"})
+    assert [p.params["strength"] for p in recipe.points()] == [0.5, 0.25]
+    study = optuna.create_study()
+    trial = study.ask()
+    assert recipe.asked(trial).params["kind"] == "cutout"
+    assert list(trial.params) == ["strength_square"]
+
+
+def test_defenses_have_no_part_in_the_game() -> None:
+    refused("runs no defense", [SHAPED], defenses=[{"name": "fine_tuning"}])
+
+
+def test_a_recipe_is_searched_once() -> None:
+    table = {"name": "gradient_shaping", "profile": "small", "strategy": "search", "trials": 2}
+    refused("gradient_shaping is searched twice", [table, {**table, "trials": 3}])
