@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from results.comparison.filtered_sets import DELTA
-from results.comparison.targeted_success import attack_of
 from results.selection.configurations import of_game
+from results.selection.grouping import attack_of
 from trials.spec import MethodConfig, Record, Victim, content_id
 
 _NONE = MethodConfig("")

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from results.selection.configurations import of_game
-from results.selection.grouping import benchmark_of
+from results.selection.grouping import KEY, attack_of, benchmark_of
 from results.stats.intervals import Interval, clustered
 from results.stats.pareto import nondominated
 from trials.spec import Filtering, MethodConfig, Record, Victim, content_id
-
-KEY = ("key", "instance")  # settings of an attack that say what is attacked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,16 +124,6 @@ def _benchmark(victim: Victim) -> str:
     """Everything but the attacks and the seeds."""
     filtering = victim.filter
     return benchmark_of(replace(victim, filter=replace(filtering, seed=0)) if filtering else victim)
-
-
-def attack_of(victim: Victim) -> str:
-    """The attacks' settings but for what is attacked."""
-    shared = []
-    for attack in victim.attacks:
-        said = attack.identity()
-        said["params"] = {k: v for k, v in said["params"].items() if k not in KEY}
-        shared.append(said)
-    return content_id(shared)
 
 
 def _key(victim: Victim) -> str:

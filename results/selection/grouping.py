@@ -10,6 +10,8 @@ from results.selection.labels import attack, value
 from trials.catalog import describe
 from trials.spec import SpecError, Victim, content_id
 
+KEY = ("key", "instance")  # settings of an attack that say what is attacked
+
 Channel = Literal["data", "code", "unknown"]
 _REPEATED = ("seed", "target")  # what differs between repetitions
 _benchmarks: dict[str, str] = {}  # by a victim's id, as tables ask for the same ones repeatedly
@@ -128,3 +130,13 @@ def _channel(name: str) -> Channel:
         return "code" if describe("attacks", name).verb == "implant" else "data"
     except SpecError:
         return "unknown"
+
+
+def attack_of(victim: Victim) -> str:
+    """The attacks' settings but for what is attacked."""
+    shared = []
+    for each in victim.attacks:
+        said = each.identity()
+        said["params"] = {k: v for k, v in said["params"].items() if k not in KEY}
+        shared.append(said)
+    return content_id(shared)

@@ -8,12 +8,12 @@ from itertools import chain
 import pandas as pd
 
 from results.comparison.targeted_success import (
-    KEY,
     TargetedSuccess,
     alike,
     on_front,
     targeted_success,
 )
+from results.selection.grouping import KEY
 from results.selection.labels import attack, percents, value
 from results.tables._columns import frame, points
 from results.tables._filters import rejection

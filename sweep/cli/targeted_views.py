@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from results.comparison.self_brewed import self_brewed
-from results.comparison.targeted_success import KEY, TargetedSuccess
+from results.comparison.targeted_success import TargetedSuccess
 from results.report.targeted import of_defenders
+from results.selection.grouping import KEY
 from results.stats.intervals import Interval
 from results.tables._filters import rejection
 from sweep.console.grid import Grid

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
-from results.comparison.targeted_success import attack_of
+from results.selection.grouping import attack_of
 from sweep.planning import expansion, filtering
 from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Sweep
