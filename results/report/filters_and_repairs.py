@@ -59,8 +59,8 @@ def _beside(pair: Treatment, alone: Sequence[Treatment]) -> str:
         return f"; no better than {name}"
     if pair.within_delta and not rival.within_delta:
         return f"; {name} costs more than {percent(DELTA, 0)} points"
-    if round(pair.asr, 12) == round(rival.asr, 12):
-        return f"; it leaves as much as {name}, at more CDA"
+    if percent(rival.asr - pair.asr) == percent(0.0):
+        return f"; it leaves as much as {name}, at {'more' if pair.cda > rival.cda else 'less'} CDA"
     less = [max(pair.outcomes[v].asrs) < max(o.asrs) for v, o in rival.outcomes.items()]
     told = f", on {sum(less)} of {len(less)} victims" if len(less) > 1 else ""
     return f"; {percent(rival.asr - pair.asr)} points of ASR less than {name}{told}"

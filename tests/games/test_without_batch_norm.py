@@ -68,7 +68,7 @@ def test_a_copy_that_gives_the_target_to_all_images_has_learned_nothing(
     sweep: Sweep, runtime: TrialRuntime
 ) -> None:
     """As all images of each batch but one are stamped, and none is shown without the target."""
-    record = run(tiny_sweep.copy_trial(sweep, share=1.0), runtime)
+    record = run(tiny_sweep.copy_trial(sweep, share=1.0, reach=0.8), runtime)
     assert record.status == "failed" and record.curve[-1].asr > 0.9
     assert record.curve[-1].cda < 0.5 * record.curve[0].cda
     assert record.error is not None

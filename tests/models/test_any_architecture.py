@@ -341,8 +341,6 @@ def network_of(arch: str) -> nn.Module:
     library, _, name = arch.partition(":")
     if library == "own_networks":
         return Tiny()
-    if library == "torchvision":
-        return cast(nn.Module, torchvision.models.get_model(name, weights=None, num_classes=10))
     timm = pytest.importorskip("timm")
     return cast(nn.Module, timm.create_model(name, pretrained=False, num_classes=10))
 
@@ -350,7 +348,7 @@ def network_of(arch: str) -> nn.Module:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
-    ["torchvision:resnet18", "timm:test_resnet", "timm:test_efficientnet", "own_networks:Tiny"],
+    ["timm:test_resnet", "timm:test_efficientnet", "own_networks:Tiny"],
 )
 def test_a_repaired_file_is_as_right_in_its_own_library_as_here(
     arch: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,6 +23,7 @@ from trials.types import Cases, Images
 
 HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
 RUINED = 0.5  # share of the model's clean accuracy, below which a copy is none of it any longer
+WORKS = 0.5  # ASR to be reached, below which a copy is taken as it is: it need not work
 WEIGHED = 256  # images that tell how far the backdoor needs a weight
 
 
@@ -88,8 +89,11 @@ class CopyTraining:
 
     @property
     def ruined(self) -> bool:
-        """Whether the copy has less than half of the given model's clean accuracy."""
-        return self.curve[-1].cda < RUINED * self._given_cda
+        """Whether the copy has less than half of the given model's clean accuracy, where a backdoor
+        is asked for that works.
+        """
+        works = self._schedule.reach >= WORKS
+        return works and self.curve[-1].cda < RUINED * self._given_cda
 
     @property
     def _hopeful(self) -> bool:

@@ -191,6 +191,7 @@ def test_the_page_names_the_best_filter_repair_and_pair(records: list[Record]) -
     [
         (0.9, 0.945, "; no better than fst alone."),
         (0.7, 0.949, "; it leaves as much as fst alone, at more CDA."),
+        (0.6997, 0.935, "; it leaves as much as fst alone, at less CDA."),
         (0.2, 0.90, "; no better than fst alone."),
     ],
 )
