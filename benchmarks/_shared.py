@@ -8,6 +8,8 @@ import functools
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +31,20 @@ from trials.storage.artifacts import Artifacts
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = Path(__file__).with_name("results")
 TINY = "a tiny run, kept nowhere: "
+# a small process between: a child's peak is at least what its parent had when it was forked
+LOOK = """
+import os, sys, time
+began = time.perf_counter()
+child = os.posix_spawn(
+    sys.executable,
+    sys.argv[1:],
+    os.environ,
+    file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+)
+_, status, used = os.wait4(child, 0)
+print(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 _read = functools.lru_cache(sweep_file.read)
 
 
@@ -132,6 +148,22 @@ def machine() -> dict[str, Any]:
         "load_1min": round(os.getloadavg()[0], 1),
         "torch": torch.__version__,
         "python": platform.python_version(),
+    }
+
+
+def cost_of(words: Sequence[str], env: Mapping[str, str]) -> dict[str, float]:
+    """What one process of Python takes, with those that it starts: seconds from start to end, the
+    processor's, and the peak memory of the largest (MiB).
+    """
+    through = [sys.executable, "-S", "-c", LOOK, sys.executable, *words]
+    told = subprocess.run(through, check=False, env=env, capture_output=True, text=True)
+    if told.returncode:
+        raise SystemExit(f"python {' '.join(words)}: {told.stderr}")
+    seconds, spent, peak = map(float, told.stdout.splitlines()[-1].split())
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(spent, 2),
+        "peak_mib": round(peak / 1024),
     }
 
 

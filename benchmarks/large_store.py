@@ -16,16 +16,14 @@ import math
 import os
 import platform
 import random
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from benchmarks._shared import ROOT, parsed, write
+from benchmarks._shared import ROOT, cost_of, parsed, write
 from results.store import Store
 from trials.spec import MethodConfig, Point, Record, Scalar, Trial, Victim
 
@@ -36,20 +34,6 @@ DEFENSES = (
     *("ft_sam", "fst", "anp", "sau", "neural_cleanse"),
 )
 BATCH, STEPS, EVERY = 5000, 8, 50
-# a small process between: a child's peak is at least what its parent had when it was forked
-LOOK = """
-import os, sys, time
-began = time.perf_counter()
-child = os.posix_spawn(
-    sys.executable,
-    sys.argv[1:],
-    os.environ,
-    file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-)
-_, status, used = os.wait4(child, 0)
-print(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 SIZES = {"n_clean": 400.0, "n_triggered": 360.0, "copies": 3.0}
 POISONING = MethodConfig(
     "self_poison",
@@ -185,21 +169,6 @@ def fill(url: str, number: int) -> tuple[int, float]:
     return count, time.perf_counter() - began
 
 
-def measured(words: list[str], env: Mapping[str, str]) -> dict[str, float]:
-    """What one command takes: seconds from start to end, the processor's, and peak memory (MiB)."""
-    command = [sys.executable, "-m", "poisonsweep", *words]
-    through = [sys.executable, "-S", "-c", LOOK, *command]
-    told = subprocess.run(through, check=False, env=env, capture_output=True, text=True)
-    if told.returncode:
-        raise SystemExit(f"poisonsweep {' '.join(words)}: {told.stderr}")
-    seconds, spent, peak = map(float, told.stdout.splitlines()[-1].split())
-    return {
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(spent, 2),
-        "peak_mib": round(peak / 1024),
-    }
-
-
 def commands(url: str, folder: str) -> dict[str, list[str]]:
     at = ["--sweep", SWEEP, "--store", url]
     return {
@@ -231,8 +200,11 @@ def main() -> None:
             small = f"sqlite:///{folder}/small.db"
             fill(small, 100)
             for words_of in commands(small, folder).values():
-                measured(words_of, env)
-        figures = {name: measured(some, env) for name, some in commands(url, folder).items()}
+                cost_of(["-m", "poisonsweep", *words_of], env)
+        figures = {
+            name: cost_of(["-m", "poisonsweep", *some], env)
+            for name, some in commands(url, folder).items()
+        }
     for name, figure in figures.items():
         said = f"{figure['seconds']:8.2f} s {figure['cpu_seconds']:8.2f} s of the processor"
         print(f"{name:8} {said} {figure['peak_mib']:6.0f} MiB")

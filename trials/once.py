@@ -1,29 +1,26 @@
 """What many trials of one process measure alike, measured once."""
 
 from collections.abc import Callable
-from functools import partial
 
-from trials.dependencies import copy_of
-from trials.spec import Point, Trial
+from trials.spec import Point
 
-Words = tuple[str | int, ...]
+Words = tuple[str | int | float, ...]
 Once = Callable[[Words, Callable[[], Point]], Point]
 
 
-class Measured:
-    """The points that were measured, by the copies of the trial and the words of who asked."""
+class MeasuredOnce:
+    """The points that were measured before any defense."""
 
     def __init__(self) -> None:
-        self._points: dict[tuple[str | int, ...], Point] = {}
+        self._points: dict[Words, Point] = {}
 
-    def of(self, trial: Trial) -> Once:
-        """Gives the point of those words, by the function where no trial with the same copies has
+    def of(self, whose: Callable[[], Words]) -> Once:
+        """Gives the point of those words and of whose they are, by the function where no trial has
         measured it.
         """
-        return partial(self._point, trial)
+        return lambda words, measure: self._point((*whose(), *words), measure)
 
-    def _point(self, trial: Trial, words: Words, measure: Callable[[], Point]) -> Point:
-        key = (copy_of(trial, 0).id, *words)
+    def _point(self, key: Words, measure: Callable[[], Point]) -> Point:
         if key not in self._points:
             self._points[key] = measure()
         return self._points[key]

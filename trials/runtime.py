@@ -20,7 +20,7 @@ from trials.crafting import attacker_view
 from trials.data_views import OwnPoison, own_rows_in
 from trials.dependencies import control_of, copy_of, filtering_of, training_of, unfiltered
 from trials.filtering import kept_of
-from trials.once import Measured, Once
+from trials.once import MeasuredOnce, Once
 from trials.output_order import in_order
 from trials.poisoning import poisoned
 from trials.reconstruction import Reconstructed, reconstruct
@@ -73,6 +73,8 @@ class EvaluatorContext:
     Attributes:
         trained: the victim, trained.
         control: the same victim trained on the clean training set, by the same seed.
+        once: a point that is measured once for all trials of this process with the same victim and
+            share of trusted images.
     """
 
     fresh: Callable[[], nn.Module]
@@ -84,6 +86,7 @@ class EvaluatorContext:
     control: Callable[[], nn.Module]
     repair: Repair | None
     inspect: Inspect | None
+    once: Once
     rng: Callable[..., Generator]
     save: Save
     attacked: bool
@@ -110,7 +113,7 @@ class TrialRuntime:
         self._copy = functools.lru_cache(8)(self._load_copy)
         self._trusted = functools.lru_cache(4)(self._draw_trusted)
         self._reconstructed = functools.lru_cache(4)(self._reconstruct)
-        self._measured = Measured()
+        self._measured = MeasuredOnce()
 
     def checkpointer(self, trial: Trial, provenance: Mapping[str, str]) -> Checkpointer:
         """A trial's checkpoints, beside the artifacts."""
@@ -125,7 +128,7 @@ class TrialRuntime:
             inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
             reconstructed=lambda: self._reconstructed(Key(trial.victim), trial.trusted, trial.seed),
-            once=self._measured.of(trial),
+            once=self._measured.of(lambda: (copy_of(trial, 0).id,)),
             rng=self.rng(trial),
             save=self._save(trial),
             checkpointer=checkpointer,
@@ -143,6 +146,7 @@ class TrialRuntime:
             control=lambda: self._victim(Key(control_of(victim))),
             repair=_in_role("defense", trial),
             inspect=_in_role("detector", trial),
+            once=self._measured.of(lambda: (training_of(victim).id, trial.trusted)),
             rng=self.rng(trial),
             save=self._save(trial),
             attacked=bool(victim.attacks),

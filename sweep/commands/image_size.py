@@ -10,7 +10,7 @@ from trials.datasets._survey import one_side
 from trials.models._any_network import ImageSize
 from trials.spec import MethodConfig, Scalar, SpecError
 
-_SMALL = {"cifar_resnet": 32, "resnet18": 32, "small_cnn": 32}  # networks for small images
+_SMALL = dict.fromkeys(("cifar_resnet", "preact_resnet18", "resnet18", "small_cnn"), 32)
 USUAL = 224  # of networks for ImageNet
 _ENCODED = {"image_folder": image_folder.encoded, "image_table": image_table.encoded}
 

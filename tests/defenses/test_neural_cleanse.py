@@ -1,17 +1,19 @@
 """Neural Cleanse: the inversion of all classes at once, and unlearning what it found."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from trials import inversion
+from trials import inversion, inverted
 from trials.defenses import neural_cleanse
 from trials.inversion import invert
 from trials.metrics import predictions
 from trials.spec import SpecError
 from trials.types import DefenderView
 
-from .tiny import TARGET, Calls, digits, fresh_view, measure, noise, run, state, true_trigger
+from .tiny import TARGET, Calls, digits, fresh_view, measure, noise, run, same, state, true_trigger
 
 
 def rng(seed: int = 0) -> Generator:
@@ -110,6 +112,12 @@ def test_every_second_batch_is_stamped_and_keeps_its_labels(stamp: str) -> None:
     assert len(batches[0][0].unique()) == len(triggers)  # type: ignore[no-untyped-call]
 
 
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inverted, "_kept", OrderedDict())
+
+
+@pytest.mark.usefixtures("nothing_kept")
 def test_inverts_once_and_then_takes_one_forward_a_step() -> None:
     view = fresh_view()
     with Calls() as calls:
@@ -117,12 +125,33 @@ def test_inverts_once_and_then_takes_one_forward_a_step() -> None:
     assert (calls.train, calls.eval) == (4, 7)
 
 
+@pytest.mark.usefixtures("nothing_kept")
+def test_settings_of_the_unlearning_share_the_triggers() -> None:
+    def repaired(view: DefenderView, calls: int, **settings: float) -> dict[str, Tensor]:
+        with Calls() as made:
+            fixed = {"steps": 2, "batch": 16, "steps_per_class": 7}
+            ((_, last),) = run(neural_cleanse.repair(view, rng(), 9, **fixed, **settings))
+        assert made.eval == calls
+        return last
+
+    view = fresh_view()
+    repaired(view, 7, lr=0.1)
+    again = repaired(view, 0, lr=0.01)
+    inverted._kept.clear()
+    assert same(again, repaired(view, 7, lr=0.01)), "the batches after them are the same, too"
+    repaired(view, 7, lr=0.01, inversion_lr=0.02)
+    repaired(fresh_view(seed=1), 7, lr=0.01)
+    repaired(fresh_view(n=39), 7, lr=0.01)
+    view.model.get_submodule("head").weight.data.mul_(2)
+    repaired(view, 7, lr=0.01)
+
+
 def test_unlearns_the_true_trigger_when_it_is_supplied(
     victim: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The upper bound on what inversion can do."""
     _, trusted, test = digits()
-    monkeypatch.setattr(neural_cleanse, "invert", lambda *_, **__: true_trigger()[None])
+    monkeypatch.setattr(neural_cleanse, "inverted", lambda *_, **__: true_trigger()[None])
     repaired = neural_cleanse.repair(
         DefenderView(victim, trusted), rng(), 999, steps=150, lr=0.03, batch=32
     )

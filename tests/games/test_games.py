@@ -19,12 +19,13 @@ from trials import catalog
 from trials.games import robustness, tuning
 from trials.games._copy_set import CopySet
 from trials.json_forms import to_json, trial_from_json
+from trials.metrics import accuracy
 from trials.run import run
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.self_poisoning.layout import layout_of
 from trials.spec import MethodConfig, Point, Record, Trial
 from trials.storage.artifacts import Artifacts
-from trials.types import DefenderView
+from trials.types import DefenderView, Images
 
 Patch = pytest.MonkeyPatch
 
@@ -220,10 +221,19 @@ def test_a_game_measures_its_own_part_and_repairs_on_fit(
 
 
 def test_robustness_frozen_at_a_step_equals_the_free_run_there(
-    tuning_trial: Trial, runtime: TrialRuntime
+    tuning_trial: Trial, runtime: TrialRuntime, monkeypatch: Patch
 ) -> None:
+    counted = list[int]()
+
+    def counting(model: nn.Module, images: Images) -> float:
+        counted.append(len(images))
+        return accuracy(model, images)
+
+    monkeypatch.setattr(robustness, "accuracy", counting)
     free = run(of_game(tuning_trial, "robustness", delta=1.0), runtime)
     frozen = run(of_game(tuning_trial, "robustness", delta=0.0, stop_at=4), runtime)
+    # test and validation images; the victim itself is measured for the first of them alone
+    assert len(counted) == 2 * (len(free.curve) + len(frozen.curve) - 1)
     assert [p.step for p in frozen.curve] == [0, 4]
     at = {p.step: p for p in free.curve}[4]
     assert (frozen.curve[-1].cda, frozen.curve[-1].asr, dict(frozen.curve[-1].extra)) == (

@@ -12,7 +12,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sweep.commands.inspect import look
-from trials.models import cifar_resnet, clip_vit_b32, resnet18, small_cnn, torchvision_resnet18
+from trials.models import (
+    cifar_resnet,
+    clip_vit_b32,
+    preact_resnet18,
+    resnet18,
+    small_cnn,
+    torchvision_resnet18,
+)
 from trials.spec import SpecError
 from trials.weights import _unpack
 from trials.weights.files import save_weights
@@ -34,6 +41,7 @@ def seen(path: Path, arch: str = "") -> Inspection:
 OURS: dict[str, nn.Module] = {
     "cifar_resnet:depth=14,width=4": cifar_resnet.build(7, 8, depth=14, width=4),
     "resnet18": resnet18.build(7, 8),
+    "preact_resnet18:width=4": preact_resnet18.build(7, 8, width=4),
     "resnet18:width=4": resnet18.build(7, 8, width=4),
     "small_cnn:width=8": small_cnn.build(7, 8, width=8),
     "torchvision_resnet18": torchvision_resnet18.build(7, 32),

@@ -18,7 +18,8 @@ from torch import Generator, Tensor, nn
 
 from trials.defenses._descent import CleanLoss, descend
 from trials.defenses._start import device_of, start
-from trials.inversion import invert, stamp_on
+from trials.inversion import stamp_on
+from trials.inverted import inverted
 from trials.reporting import reporter
 from trials.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.train import Loss, cross_entropy, in_precision, make_optimizer
@@ -72,7 +73,7 @@ def repair(
     cost = steps_per_class * trusted.classes
     inversion = cost / (cost + reporter.upto(steps, every))
     reporter.part("inversion", 0, inversion)
-    found = invert(
+    found = inverted(
         view.model,
         trusted,
         rng,
