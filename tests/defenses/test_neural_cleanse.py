@@ -1,6 +1,7 @@
 """Neural Cleanse: the inversion of all classes at once, and unlearning what it found."""
 
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -127,9 +128,9 @@ def test_inverts_once_and_then_takes_one_forward_a_step() -> None:
 
 @pytest.mark.usefixtures("nothing_kept")
 def test_settings_of_the_unlearning_share_the_triggers() -> None:
-    def repaired(view: DefenderView, calls: int, **settings: float) -> dict[str, Tensor]:
+    def repaired(view: DefenderView, calls: int, **settings: Any) -> dict[str, Tensor]:
         with Calls() as made:
-            fixed = {"steps": 2, "batch": 16, "steps_per_class": 7}
+            fixed: dict[str, Any] = {"steps": 2, "batch": 16, "steps_per_class": 7}
             ((_, last),) = run(neural_cleanse.repair(view, rng(), 9, **fixed, **settings))
         assert made.eval == calls
         return last
@@ -142,7 +143,8 @@ def test_settings_of_the_unlearning_share_the_triggers() -> None:
     repaired(view, 7, lr=0.01, inversion_lr=0.02)
     repaired(fresh_view(seed=1), 7, lr=0.01)
     repaired(fresh_view(n=39), 7, lr=0.01)
-    view.model.get_submodule("head").weight.data.mul_(2)
+    with torch.no_grad():
+        view.model.get_parameter("head.weight").mul_(2)
     repaired(view, 7, lr=0.01)
 
 
