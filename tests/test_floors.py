@@ -54,6 +54,7 @@ TOOLS = {
     "views",
     "splits",
     "inversion",
+    "inverted",
     "mask_inversion",
     "normalisation",
     "output_order",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from results.selection.labels import attack
+from results.export.settings import settings_of
 from trials.spec import Record, SpecError
 
 
@@ -38,14 +38,10 @@ def _run(record: Record, folder: Path) -> None:
     from tensorboardX import SummaryWriter  # noqa: PLC0415  loads torch where there is one, which reading must not
     from tensorboardX.summary import hparams  # noqa: PLC0415
 
-    trial = record.trial
-    words = {"game": trial.game.name, "status": record.status, "dataset": trial.victim.dataset.name}
-    words |= {"model": trial.victim.model.name, "attack": attack(trial.victim)}
-    numbers = {"trusted": trial.trusted, "seed": trial.seed}
-    method = {"defense": trial.method.name, **trial.method.params} if trial.method else {}
+    words = {"status": record.status, **settings_of(record)}
     with SummaryWriter(logdir=str(folder)) as writer:
         # add_hparams would make a second run of them
-        for part in hparams({**words, **numbers, **method}, dict(record.metrics)):
+        for part in hparams(words, dict(record.metrics)):
             writer.file_writer.add_summary(part)
         for point in record.curve:
             for name, value in (("cda", point.cda), ("asr", point.asr)):

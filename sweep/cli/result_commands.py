@@ -72,6 +72,9 @@ def export(
     tensorboard: Annotated[
         str, typer.Option("--tensorboard", help="DIR: the curves, one run a trial.")
     ] = "",
+    mlflow: Annotated[
+        str, typer.Option("--mlflow", help="URI: runs of MLflow, those that it lacks; an extra.")
+    ] = "",
     tables: Annotated[
         str, typer.Option("--tables", help="DIR: every table as CSV, Parquet and LaTeX.")
     ] = "",
@@ -80,8 +83,10 @@ def export(
 
     Example: poisonsweep export --out records.csv --optuna study.db
     """
-    if not (out or optuna or tensorboard or tables):
-        wanted = "--out FILE.csv|FILE.parquet, --optuna FILE.db, --tensorboard DIR or --tables DIR"
-        raise SpecError(f"nothing to write: give {wanted}.")
+    if not (out or optuna or tensorboard or mlflow or tables):
+        raise SpecError(
+            "nothing to write: give --out FILE.csv|FILE.parquet, --optuna FILE.db, "
+            "--tensorboard DIR, --mlflow URI or --tables DIR."
+        )
     with Store.read(store) as opened:
-        result_views.export(opened, sweep, out, optuna, tensorboard, tables)
+        result_views.export(opened, sweep, out, optuna, tensorboard, mlflow, tables)

@@ -180,7 +180,9 @@ def report(store: Store, name: str, rule: str, out: Path) -> None:
     print(shown(str(out.resolve())))
 
 
-def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tables: str) -> None:
+def export(
+    store: Store, name: str, out: str, optuna: str, tensorboard: str, mlflow: str, tables: str
+) -> None:
     """Write what was asked for and say where."""
     from results.export.frames import to_file  # noqa: PLC0415  (pandas loads slowly)
     from results.export.optuna_study import to_optuna  # noqa: PLC0415
@@ -196,6 +198,12 @@ def export(store: Store, name: str, out: str, optuna: str, tensorboard: str, tab
     if tensorboard:
         to_tensorboard(records, Path(tensorboard))
         print(shown(tensorboard))
+    if mlflow:
+        from results.export.mlflow_runs import to_mlflow, without_password  # noqa: PLC0415
+
+        added = to_mlflow(records, mlflow, _name(store, name))
+        where = shown(without_password(mlflow, mlflow))
+        print(f"{added} of {len(records)} runs added to MLflow at {where}")
     if tables:
         from results.export.all_tables import to_tables  # noqa: PLC0415
 
