@@ -11,7 +11,7 @@ steps for each of 10 classes and 3 epochs, ``sweep`` eight learning rates of fin
 
 Each stage is one process of ``poisonsweep run --local`` with one worker and one thread: seconds
 from start to end, the processor's seconds, peak memory. The same trials then run once more inside
-this process, under Python's profiler: the shares of making images and planting, of measuring, and
+this process, under Python's profiler: the shares of images and poison, of measuring, and
 of training or repair; ``start`` and ``imports`` are processes that do nothing else. Writes
 benchmarks/results/equal_work.json.
 """
@@ -23,6 +23,7 @@ import os
 import pstats
 import tempfile
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ name = "{name}"
 limit = {limit}
 fixed = {{ {fixed} }}
 """
-IMPORTS = "import ray.tune, sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
+IMPORTS = "import sweep.cli, sweep.execution.worker_loop, torch._dynamo, trials.run"
 # (end of the file's name, function) -> to what its time belongs
 PARTS = {
     ("trials/runtime.py", "_images"): "data",
@@ -102,12 +103,12 @@ def profiled(file: Path, folder: Path) -> dict[str, float]:
     """Seconds of each part of the stage's trials, run in this process; CDA and ASR of the last."""
     sweep, runtime = sweep_file.read(file), TrialRuntime(Artifacts(folder))
     trials = expansion.victims(sweep)
-    for trial in trials if sweep.defenses else ():
-        must(run(trial, runtime))
     if sweep.defenses:
+        if not runtime.artifacts.has(trials[0].id):
+            must(run(trials[0], runtime))
         configs = expansion.configurations(sweep, sweep.defenses[0])
         task = expansion.tasks(sweep)[0]
-        trials = [t for config in configs for t in expansion.trials_of(sweep, task, config)]
+        trials = list(chain.from_iterable(expansion.trials_of(sweep, task, c) for c in configs))
         runtime = TrialRuntime(runtime.artifacts)  # as another process would find it
     profile = cProfile.Profile()
     with profile:
