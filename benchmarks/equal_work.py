@@ -22,6 +22,7 @@ import importlib
 import os
 import pstats
 import tempfile
+import time
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -100,7 +101,9 @@ def written(folder: Path, stage: str, images: int, tiny: bool, width: int) -> Pa
 
 
 def profiled(file: Path, folder: Path) -> dict[str, float]:
-    """Seconds of each part of the stage's trials, run in this process; CDA and ASR of the last."""
+    """The processor's seconds of each part of the stage's trials, run in this process; CDA and ASR of the
+    last.
+    """
     sweep, runtime = sweep_file.read(file), TrialRuntime(Artifacts(folder))
     trials = expansion.victims(sweep)
     if sweep.defenses:
@@ -110,7 +113,7 @@ def profiled(file: Path, folder: Path) -> dict[str, float]:
         task = expansion.tasks(sweep)[0]
         trials = list(chain.from_iterable(expansion.trials_of(sweep, task, c) for c in configs))
         runtime = TrialRuntime(runtime.artifacts)  # as another process would find it
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.process_time)
     with profile:
         records = [must(run(trial, runtime)) for trial in trials]
     parts = dict.fromkeys(("data", "measuring", "training"), 0.0)
