@@ -101,8 +101,8 @@ def written(folder: Path, stage: str, images: int, tiny: bool, width: int) -> Pa
 
 
 def profiled(file: Path, folder: Path) -> dict[str, float]:
-    """The processor's seconds of each part of the stage's trials, run in this process; CDA and ASR of the
-    last.
+    """The processor's seconds of each part of the stage's trials, run in this process; CDA and ASR
+    of the last.
     """
     sweep, runtime = sweep_file.read(file), TrialRuntime(Artifacts(folder))
     trials = expansion.victims(sweep)
