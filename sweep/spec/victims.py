@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweep.spec.architecture import as_table
 from sweep.spec.validation import known, listed, number, one_of, seed, table
 from trials import catalog
+from trials.architecture import as_table, surrogate_of
 from trials.spec import MethodConfig, SpecError, Victim
 
 KEYS = (
@@ -130,9 +130,11 @@ def _seeded(
 def _possible(victim: Victim) -> Victim:
     """The victim itself.
 
-    Raises SpecError for the release's pipeline with a normalisation that is not the model's, and
-    for two attacks that both control the training.
+    Raises SpecError for the release's pipeline with a normalisation that is not the model's, for
+    two attacks that both control the training, and for a surrogate that is no model.
     """
+    for attack in victim.attacks:
+        surrogate_of(victim, attack)
     control = [
         a.name for a in victim.attacks if catalog.describe("attacks", a.name).verb == "implant"
     ]

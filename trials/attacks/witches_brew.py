@@ -74,6 +74,7 @@ def craft(
     layers: Count = 0,
     ensemble: PositiveInt = 1,
     surrogate: Count = 0,
+    arch: str = "",
     augment: bool = True,
     shift: Fraction = 0.125,
     batch: PositiveInt = 512,
@@ -107,6 +108,9 @@ def craft(
         layers: how many parameters are matched, those of the largest gradient; 0 for all.
         ensemble: surrogates, whose matches are averaged.
         surrogate: seed of the surrogates.
+        arch: their architecture in one word, such as resnet18:width=16 or torchvision:vgg11_bn, so
+            that poison meets victims of another; empty for the victim's. They are trained by its
+            recipe.
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
         shift: largest shift, as a share of the width.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
@@ -165,9 +169,21 @@ def craft(
 
 
 def check(
-    view: AttackerView, /, *, key: int, instance: str, budget: float, poisons: str, **_: object
+    view: AttackerView,
+    /,
+    *,
+    key: int,
+    instance: str,
+    budget: float,
+    poisons: str,
+    arch: str,
+    **_: object,
 ) -> None:
-    """Refuse what cannot be attacked, before anything is trained. Raises SpecError."""
+    """Refuse what cannot be attacked, and surrogates that do not take the images, before anything
+    is trained. Raises SpecError.
+    """
+    if arch:
+        view.fresh(0)
     _places(view.train, instance_of(view.targets(), key, instance), key, budget, poisons)
 
 
