@@ -13,7 +13,7 @@ from typing import NamedTuple
 from results.comparison.targeted_success import TargetedSuccess
 from results.selection.grouping import KEY, surrogate
 from results.selection.labels import short, value
-from trials.spec import Scalar, Victim, canonical
+from trials.spec import MethodConfig, Scalar, Victim, canonical
 
 
 class Axis(NamedTuple):
@@ -92,16 +92,22 @@ def settings_of(victim: Victim) -> dict[str, Scalar]:
     """
     training, filtering = victim.training, victim.filter
     renamed = {"epsilon": "privacy ε"}
-    said: dict[str, Scalar] = {renamed.get(k, k): v for k, v in training.params.items()}
+    said: dict[str, Scalar] = {renamed.get(k, k): v for k, v in _of(training).items()}
     said |= {"training": training.name, "dataset": short("datasets", victim.dataset)}
     said |= {"model": short("models", victim.model), "reserve": victim.reserve}
     if filtering:
         said["filter"] = canonical({**filtering.identity(), "seed": 0})
     for attack in victim.attacks:
-        own = {k: v for k, v in attack.params.items() if k not in (*KEY, "arch")}
+        own = {k: v for k, v in _of(attack).items() if k not in (*KEY, "arch")}
         said |= {**_apart(own, said), "attack": attack.name}
         said["surrogate"] = short("models", surrogate(victim, attack))
     return said
+
+
+def _of(config: MethodConfig) -> dict[str, Scalar]:
+    """A method's settings as its id has them, files by their digests."""
+    said: Mapping[str, Scalar] = config.identity()["params"]
+    return {**said, **config.files}
 
 
 def _apart(own: Mapping[str, Scalar], taken: Mapping[str, Scalar]) -> dict[str, Scalar]:
