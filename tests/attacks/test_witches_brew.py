@@ -259,6 +259,7 @@ CHANGED: dict[str, Any] = {
     "surrogate": 1,
     "augment": False,
     "shift": 0.25,
+    "precision": "bf16",
 }
 
 

@@ -78,6 +78,7 @@ def craft(
     augment: bool = True,
     shift: Fraction = 0.125,
     batch: PositiveInt = 512,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Poisoning:
     """Perturb images so that training on them gives the test image the class wanted; labels stay.
 
@@ -114,6 +115,8 @@ def craft(
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
         shift: largest shift, as a share of the width.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
+        precision: of the descent; bf16 is faster where the processor has it, and finds other
+            poison. Restarts are compared in fp32.
 
     Raises:
         SpecError: there is no such instance, or too few images to poison.
@@ -135,6 +138,7 @@ def craft(
         batch=batch,
         shift=shift if augment else 0.0,
         flip=augment and train.flip,
+        precision=precision,
     )
     decided: list[Scalar] = [
         aimed.place,
@@ -148,6 +152,7 @@ def craft(
         schedule,
     ]
     decided += [start, optimizer, loss, match, layers, ensemble, surrogate, brew.shift, brew.flip]
+    decided += [precision] if precision != "fp32" else []
     x, y = train.x[places], train.y[places]
     aims: list[Aim] = []  # made if a restart is not there
 
