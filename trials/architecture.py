@@ -93,6 +93,16 @@ def surrogate_of(victim: Victim, attack: MethodConfig) -> MethodConfig:
         raise SpecError(f"{attack.name}: arch = {arch!r} is no surrogate: {problem}") from problem
 
 
+def surrogate_said(victim: Victim, attack: MethodConfig) -> MethodConfig:
+    """As ``surrogate_of``; what ``arch`` says as a name where it is not known here, in a store of
+    others.
+    """
+    try:
+        return surrogate_of(victim, attack)
+    except SpecError:
+        return MethodConfig(str(attack.params["arch"]))
+
+
 def _models(victim: Victim) -> list[MethodConfig]:
     return [victim.model, *(surrogate_of(victim, attack) for attack in victim.attacks)]
 

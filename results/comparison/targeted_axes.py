@@ -8,11 +8,13 @@ and ensembles, augmentation, other architectures, noise as a defense.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from results.comparison.targeted_success import TargetedSuccess
-from results.selection.grouping import KEY, surrogate
+from results.selection.grouping import KEY
 from results.selection.labels import short, value
+from trials.architecture import surrogate_said
 from trials.spec import MethodConfig, Scalar, Victim, canonical
 
 
@@ -74,7 +76,7 @@ def along(found: Iterable[TargetedSuccess], axis: Axis) -> list[Compared]:
             lines[canonical(_others(t, axis))].append(t)
     varied = {k: group for k, group in lines.items() if _varies(group, axis)}
     kept = [_others(group[0], axis) for group in varied.values()]
-    differing = [k for k in _names(kept) if len({canonical(o.get(k)) for o in kept}) > 1]
+    differing = [k for k in _names(kept) if _several(one.get(k) for one in kept)]
     rows = []
     for line, group in sorted(varied.items(), key=lambda one: _along(one[1][0], differing)):
         others = _others(group[0], axis)
@@ -100,7 +102,7 @@ def settings_of(victim: Victim) -> dict[str, Scalar]:
     for attack in victim.attacks:
         own = {k: v for k, v in _of(attack).items() if k not in (*KEY, "arch")}
         said |= {**_apart(own, said), "attack": attack.name}
-        said["surrogate"] = short("models", surrogate(victim, attack))
+        said["surrogate"] = short("models", surrogate_said(victim, attack))
     return said
 
 
@@ -124,11 +126,15 @@ def _varies(group: Sequence[TargetedSuccess], axis: Axis) -> bool:
     if axis is NOISE and not any(t.victim.training.name in _NOISED for t in group):
         return False
     seen = [settings_of(t.victim) for t in group]
-    return len({canonical([one.get(k) for k in axis.keys]) for one in seen}) > 1
+    return _several(list(map(one.get, axis.keys)) for one in seen)
+
+
+def _several(values: Iterable[object]) -> bool:
+    return len(set(map(canonical, values))) > 1
 
 
 def _names(kept: Iterable[Mapping[str, Scalar]]) -> list[str]:
-    return list(dict.fromkeys(k for one in kept for k in one))
+    return list(dict.fromkeys(chain.from_iterable(kept)))
 
 
 def _along(t: TargetedSuccess, keys: Sequence[str]) -> list[tuple[bool, float, str]]:

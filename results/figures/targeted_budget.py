@@ -7,6 +7,7 @@ Deviation: intervals at 95 % over keys; published numbers of the same case are o
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 import plotly.graph_objects as go
 
@@ -24,7 +25,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     lines = _lines(rows)
     if not any(len(line) > 1 for line in lines.values()):
         return go.Figure(layout=layout(height=120))
-    ticks = sorted({100 * float(c.at["budget"]) for line in lines.values() for c in line})
+    ticks = sorted({100 * float(c.at["budget"]) for c in chain.from_iterable(lines.values())})
     chart = go.Figure(layout=layout(yaxis=SUCCESS, height=380))
     title = {"text": "budget: images poisoned, of the training set (%)"}
     shown = [f"{tick:g}" for tick in ticks]

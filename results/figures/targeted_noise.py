@@ -40,7 +40,8 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     recipe was swept.
     """
     rows = along(targeted_success(records), NOISE)
-    columns = [c for c in _COLUMNS if any(c.recipe == r.at["training"] for r in rows)]
+    swept = {r.at["training"] for r in rows}
+    columns = [c for c in _COLUMNS if c.recipe in swept]
     if not columns:
         return go.Figure(layout=layout(height=120))
     shape = {"rows": 2, "cols": len(columns), "shared_xaxes": True, "shared_yaxes": True}
@@ -94,7 +95,8 @@ def _draw(
         drawn = (look, told, first if len(clips) == 1 else number == 1, ("solid", "dash")[i % 2])
         for panel, metric in enumerate(("success", "cda"), 1):
             chart.add_trace(_line(values, column, metric, drawn), row=panel, col=number)
-    plain = [r for r in own if r.at["training"] not in {c.recipe for c in _COLUMNS}]
+    noised = {c.recipe for c in _COLUMNS}
+    plain = [r for r in own if r.at["training"] not in noised]
     for r in plain if clips else ():
         for panel, metric in enumerate(("success", "cda"), 1):
             line = {"dash": "dot", "width": 1.2, "color": named[0].colour}

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from results.reference import load
-from results.selection.grouping import surrogate
+from trials.architecture import surrogate_said
 from trials.spec import MethodConfig, Victim
 
 _PLAIN = ("fast", "paper")  # recipes without anything against poison
@@ -51,7 +51,7 @@ def _case(victim: Victim) -> dict[str, str]:
     return {
         "dataset": victim.dataset.name,
         "model": _network(victim.model),
-        "surrogate": _network(surrogate(victim, attack)),
+        "surrogate": _network(surrogate_said(victim, attack)),
         "epsilon": str(params.get("epsilon", 16)),
         "poisoned": str(math.ceil(float(params.get("budget", 0.01)) * _WHOLE - 1e-9)),
         "restarts": str(params.get("restarts", 8)),

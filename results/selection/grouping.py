@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from results.selection.labels import attack, value
-from trials.architecture import surrogate_of
 from trials.catalog import describe
-from trials.spec import MethodConfig, SpecError, Victim, content_id
+from trials.spec import SpecError, Victim, content_id
 
 KEY = ("key", "instance")  # settings of an attack that say what is attacked
 
@@ -141,11 +140,3 @@ def attack_of(victim: Victim) -> str:
         said["params"] = {k: v for k, v in said["params"].items() if k not in KEY}
         shared.append(said)
     return content_id(shared)
-
-
-def surrogate(victim: Victim, attack: MethodConfig) -> MethodConfig:
-    """The model that poison was crafted against; its name alone where it is not known here."""
-    try:
-        return surrogate_of(victim, attack)
-    except SpecError:
-        return MethodConfig(str(attack.params["arch"]))

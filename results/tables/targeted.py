@@ -13,11 +13,12 @@ from results.comparison.targeted_success import (
     on_front,
     targeted_success,
 )
-from results.selection.grouping import KEY, surrogate
+from results.selection.grouping import KEY
 from results.selection.labels import attack, percents, short, value
 from results.tables._columns import frame, points
 from results.tables._filters import rejection
 from results.tables.targeted_axes import beside
+from trials.architecture import surrogate_said
 from trials.spec import Record
 
 COLUMNS = (
@@ -58,7 +59,7 @@ def _row(t: TargetedSuccess) -> dict[str, object]:
         "model": victim.model.name,
         "attack": attack(victim),
         **{k: first.params.get(k) for k in ("epsilon", "restarts", "ensemble", "augment")},
-        "surrogate": short("models", surrogate(victim, first)),
+        "surrogate": short("models", surrogate_said(victim, first)),
         "training": victim.training.name,
         "filter": filtering.method.name if filtering else None,
         "rejects": rejection(filtering) if filtering else None,

@@ -28,7 +28,9 @@ def table(records: Sequence[Record], /) -> pd.DataFrame:
     ``held`` has the other settings where they differ.
     """
     found = targeted_success(records)
-    rows = [_row(axis, one) for axis in AXES for one in along(found, axis)]
+    rows = []
+    for axis in AXES:
+        rows += [_row(axis, one) for one in along(found, axis)]
     return frame(rows, COLUMNS)
 
 

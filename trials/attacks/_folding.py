@@ -108,4 +108,4 @@ def _pairs(model: nn.Module, x: Tensor) -> list[tuple[str, str]]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [pair for pair in found if all(runs[name] == 1 for name in pair)]
+    return [(conv, norm) for conv, norm in found if runs[conv] == runs[norm] == 1]
