@@ -76,7 +76,7 @@ def along(found: Iterable[TargetedSuccess], axis: Axis) -> list[Compared]:
             lines[canonical(_others(t, axis))].append(t)
     varied = {k: group for k, group in lines.items() if _varies(group, axis)}
     kept = [_others(group[0], axis) for group in varied.values()]
-    differing = [k for k in _names(kept) if _several(one.get(k) for one in kept)]
+    differing = [k for k in _names(kept) if _several(_each(kept, k))]
     rows = []
     for line, group in sorted(varied.items(), key=lambda one: _along(one[1][0], differing)):
         others = _others(group[0], axis)
@@ -127,6 +127,10 @@ def _varies(group: Sequence[TargetedSuccess], axis: Axis) -> bool:
         return False
     seen = [settings_of(t.victim) for t in group]
     return _several(list(map(one.get, axis.keys)) for one in seen)
+
+
+def _each(kept: Sequence[Mapping[str, Scalar]], key: str) -> list[Scalar | None]:
+    return [one.get(key) for one in kept]
 
 
 def _several(values: Iterable[object]) -> bool:
