@@ -50,7 +50,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     chart.update_xaxes(layout().xaxis.to_plotly_json())
     chart.update_yaxes(layout().yaxis.to_plotly_json())
     chart.update_yaxes(SUCCESS, row=1, col=1)
-    chart.update_yaxes(range=[-3, 103], row=1)
+    chart.update_yaxes(range=[-3, 103], dtick=20)
     chart.update_yaxes(title={"text": "CDA: clean accuracy (%)"}, row=2, col=1)
     names = {r.line: r.held or r.found.victim.attacks[0].name for r in rows}
     looks = named_looks(names.values())
