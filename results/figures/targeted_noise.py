@@ -18,7 +18,7 @@ from results.comparison.targeted_axes import NOISE, Compared, along
 from results.comparison.targeted_success import targeted_success
 from results.figures._attacks import named_looks
 from results.figures._style import Look, escaped, layout
-from results.figures.targeted_budget import SUCCESS, bars
+from results.figures.targeted_budget import bars
 from trials.spec import Record
 
 
@@ -49,9 +49,9 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     chart.update_layout(layout(height=560))
     chart.update_xaxes(layout().xaxis.to_plotly_json())
     chart.update_yaxes(layout().yaxis.to_plotly_json())
-    chart.update_yaxes(SUCCESS, row=1, col=1)
+    chart.update_yaxes(title={"text": "success (%)"}, row=1, col=1)
     chart.update_yaxes(range=[-3, 103], dtick=20)
-    chart.update_yaxes(title={"text": "CDA: clean accuracy (%)"}, row=2, col=1)
+    chart.update_yaxes(title={"text": "CDA (%)"}, row=2, col=1)
     names = {r.line: r.held or r.found.victim.attacks[0].name for r in rows}
     looks = named_looks(names.values())
     said = set[str]()
