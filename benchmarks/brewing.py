@@ -1,15 +1,17 @@
-"""What a step of gradient matching costs, ours beside differentiating the gradient, in one run.
+"""What a step of gradient matching costs: ours, in bf16, without folding normalisations, and
+differentiating the gradient, in one run.
 
     python -m benchmarks.brewing [--images N] [--width N] [--rounds N]
 
 The slope of the match in the poison's pixels, on an untrained ResNet-18 in eval mode and images of
 noise, in the processor's seconds (a shared machine delays the wall's), the median of rounds taken
-in turn. Both must give the same slope. Writes benchmarks/results/brewing.json.
+in turn. All must give the same slope, bf16 nearly. Writes benchmarks/results/brewing.json.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks._shared import parsed, write
+from trials.attacks._folding import Folded
 from trials.attacks._matching import Aim, aim_of
 from trials.models import resnet18
 from trials.train import to_float
@@ -56,8 +59,11 @@ def main() -> None:
     x = to_float(torch.randint(0, 256, (given.images, 3, 32, 32)).to(torch.uint8))
     y = torch.arange(given.images) % 10
     aim = aim_of(model, x[:1].flip(3), "xent", 0, 5, "cosine", 0)
+    plain = replace(aim, network=Folded(model))
     sides: dict[str, Callable[[], Tensor]] = {
         "ours": lambda: aim.slope([(x, y)])[1],
+        "bf16": lambda: aim.low.slope([(x, y)])[1],
+        "unfolded": lambda: plain.slope([(x, y)])[1],
         "differentiated": lambda: differentiated(aim, x, y),
     }
     slopes = {name: side() for name, side in sides.items()}  # the first call loads code
@@ -68,12 +74,16 @@ def main() -> None:
     apart = (slopes["ours"] - slopes["differentiated"]).abs().max()
     apart = apart / slopes["differentiated"].abs().max()
     medians = {name: median(each) for name, each in seconds.items()}
+    exact, low = slopes["ours"].flatten(), slopes["bf16"].flatten()
     figures = {
         "images": given.images,
         "width": given.width,
         "rounds": given.rounds,
         "seconds_a_slope": medians,
         "times_as_fast": medians["differentiated"] / medians["ours"],
+        "times_as_fast_unfolded": medians["unfolded"] / medians["ours"],
+        "times_as_fast_bf16": medians["differentiated"] / medians["bf16"],
+        "cosine_bf16": float(F.cosine_similarity(exact, low, dim=0)),
         "largest_difference": float(apart),
     }
     write("brewing", figures, tiny=given.tiny)

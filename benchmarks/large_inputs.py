@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks._shared import parsed, write
-from sweep.spec.architecture import parsed as architecture
 from trials import catalog
+from trials.architecture import parsed as architecture
 from trials.classifier import Classifier
 from trials.inversion import invert
 from trials.metrics import predictions

@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from benchmarks._shared import parsed, write_rows
-from sweep.spec.architecture import parsed as architecture
 from trials import catalog
+from trials.architecture import parsed as architecture
 from trials.classifier import Classifier
 from trials.runtime import generator
 from trials.spec import SpecError

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = ("datasets", "models", "recipes", "attacks", "filters", "defenses", "detectors")
 ZERO = {
+    "trials.architecture",
     "trials.spec",
     "trials.catalog",
     "trials.catalog.method_files",

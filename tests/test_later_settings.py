@@ -80,6 +80,13 @@ def test_the_id_of_images_without_a_map_is_what_it_was(name: str) -> None:
     assert content_id(mapped.identity()) != DATASETS_BEFORE[name]
 
 
+def test_the_id_of_an_attack_against_a_surrogate_as_the_victim_is_what_it_was() -> None:
+    plain = catalog.resolve("attacks", MethodConfig("witches_brew", {"arch": ""}))
+    assert content_id(plain.identity()) == "0d52dc56f5060af5"
+    other = catalog.resolve("attacks", MethodConfig("witches_brew", {"arch": "small_cnn"}))
+    assert content_id(other.identity()) != content_id(plain.identity())
+
+
 # of digits, small_cnn, badnets and fast at their defaults, before copies had schemes and the cost
 # was measured on the given model
 GAMES_BEFORE = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Generator, Tensor, nn
 
 from trials import catalog
+from trials.architecture import surrogate_of
 from trials.cache_key import Key
 from trials.reporting import reporter
 from trials.spec import MethodConfig, Victim, content_id
@@ -60,14 +61,15 @@ def attacker_view(
     # the seed draws the reserve and what earlier attacks took; else poison is for every seed
     seed = victim.seed if number or victim.reserve else 0
     before = replace(victim, attacks=victim.attacks[:number], seed=seed)
-    training = as_attacked(victim.training)
-    before = replace(before, training=training)
-    scope = {"attack": victim.attacks[number].name, "before": before.identity()}
+    training, attack = as_attacked(victim.training), victim.attacks[number]
+    # of the surrogates' architecture: so victims of all architectures are trained on one poison
+    before = replace(before, training=training, model=surrogate_of(victim, attack))
+    scope = {"attack": attack.name, "before": before.identity()}
     recipe = catalog.find("recipes", training.name)
     return AttackerView(
         train,
         targets=lambda: runtime.images(Key(victim.dataset), "test"),
-        fresh=lambda seed: runtime.untrained(victim, seed),
+        fresh=lambda seed: runtime.untrained(before, seed),
         fit=fitted_by(partial(recipe, **training.params)),
         keep=kept_in(runtime.artifacts, scope),
     )

@@ -42,4 +42,5 @@ LATER: Mapping[str, _Settings] = {
     "self_poison_data": {"redraws": 0},
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
+    "witches_brew": {"arch": "", **_PRECISION},
 }

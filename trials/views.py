@@ -26,8 +26,8 @@ class AttackerView:
     Attributes:
         train: the clean training set.
         targets: loads the test images that a triggerless attack may choose its targets from.
-        fresh: an untrained model of the victim's architecture for the classes of ``train``, its
-            weights drawn from a seed.
+        fresh: an untrained model for the classes of ``train``, its weights drawn from a seed; of
+            the architecture that the attack's setting ``arch`` names, or else of the victim's.
         fit: trains a surrogate; an untrained model, a training set and a generator in, the trained
             model out.
         keep: gives named tensors, made by the function at the first call and read from the

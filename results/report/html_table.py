@@ -51,6 +51,8 @@ _WHY: Mapping[str, str] = {
     "mean ASR (%)": "no attack, or no model was trained on what is kept",
     "IoU": "no trigger of its own place",
     "IoU sd": "no trigger of its own place",
+    **dict.fromkeys(("published success (%)", "published in"), "nothing was published of its like"),
+    **dict.fromkeys(("clip", "noise", "privacy ε"), "not a setting of this training"),
 }
 
 

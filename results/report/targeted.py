@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from results.comparison.self_brewed import SelfBrewed
 from results.comparison.self_brewed import self_brewed as brewed_against
 from results.comparison.targeted_success import TargetedSuccess, targeted_success
 from results.figures import targeted as fronts
-from results.report.evidence import chart
-from results.report.html_table import report_table
+from results.figures import targeted_budget, targeted_noise
+from results.report.evidence import Chart, chart
+from results.report.html_table import ReportTable, report_table
 from results.selection.labels import attack, percent, percents
-from results.tables import self_brewed, targeted
+from results.tables import self_brewed, targeted, targeted_axes
 from results.tables._filters import rejection
 from trials.spec import Record, Victim
 
@@ -20,15 +23,40 @@ def targeted_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     found = [t for t in targeted_success(records) if t.records]
     if not found:
         return None
-    table = report_table(targeted.table(records), "Attacks without a trigger")
+    table = targeted.table(records)
+    whole = report_table(table, "Attacks without a trigger", hide=_alike(table, _SETTINGS))
     own = report_table(self_brewed.table(records), "Chosen by brewing against oneself")
     said = [of_defenders(one) for one in brewed_against(records)]
     said += [sentence(t) for t in found[:_MOST]]
     return {
         "sentences": said,
-        "tables": [t for t in (own, table) if t],
-        "front": chart(fronts.figure(records), "targeted-front", _TITLE, _FRONT),
+        "tables": [t for t in (own, *_along_axes(records), whole) if t],
+        "charts": [c for c in _charts(records) if c],
     }
+
+
+def _charts(records: Sequence[Record]) -> list[Chart | None]:
+    return [
+        chart(fronts.figure(records), "targeted-front", _TITLE, _FRONT),
+        chart(targeted_budget.figure(records), "targeted-budget", "Success by budget", _BUDGET),
+        chart(targeted_noise.figure(records), "targeted-noise", "Success and CDA by noise", _NOISE),
+    ]
+
+
+def _along_axes(records: Sequence[Record]) -> list[ReportTable | None]:
+    """A table for each axis that the sweep varies."""
+    every = targeted_axes.table(records)
+    made = []
+    for name in every["by"].unique():
+        own = every[every["by"] == name]
+        hide = {"by", *_alike(own, (*targeted_axes.VARIED, "dataset"))}
+        made.append(report_table(own, f"Success by {name}", hide=hide, notes=_NOTES))
+    return made
+
+
+def _alike(frame: pd.DataFrame, columns: Sequence[str]) -> set[str]:
+    """Those of the columns that have one value."""
+    return {c for c in columns if c in frame and frame[c].nunique(dropna=False) == 1}
 
 
 def of_defenders(found: SelfBrewed) -> str:
@@ -70,4 +98,17 @@ _FRONT = (
     "A mark a recipe or filter, its bar an interval at 95 % over keys. Further left less success, "
     "further up more clean accuracy; the line joins those that none beats."
 )
+_BUDGET = (
+    "How much is poisoned, a line an ε, the largest change of a pixel's value in levels of 255; "
+    "bars at 95 % over keys, open diamonds what was published of the same case."
+)
+_NOISE = (
+    "What is left with noise in the training, success above, clean accuracy below; bars at 95 % "
+    "over keys. Dotted: the training without noise."
+)
+_NOTES = (
+    "Settings that are not shown are the same in all rows. What was published is a reference of "
+    "others' runs, shown where data, architectures and poison are as here.",
+)
+_SETTINGS = ("epsilon", "restarts", "ensemble", "augment", "surrogate")
 _MOST = 8  # sentences; the table has all

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from results.selection.configurations import SelectionTask, Tasks, of_game
 from results.stats.intervals import Interval
-from trials.spec import MethodConfig, Record, Scalar, Victim
+from trials.catalog import describe
+from trials.spec import MethodConfig, Record, Scalar, SpecError, Victim
 
 _BUDGET = ("m", "boost", "budget")
 RULES_SAID = {
@@ -40,6 +41,23 @@ def value(given: Scalar) -> str:
 def settings(config: MethodConfig) -> str:
     """'lr = 0.01, steps = 2000'; empty where there are none."""
     return ", ".join(f"{k} = {value(v)}" for k, v in config.params.items())
+
+
+def short(kind: str, config: MethodConfig) -> str:
+    """'resnet18:width=16', 'torchvision:vgg11': a method of this kind with those of its settings
+    that are not its defaults, but for places of files.
+    """
+    try:
+        known = describe(kind, config.name).settings
+    except SpecError:
+        known = {}
+    usual = {name: setting.default for name, setting in known.items()}
+    said = [
+        f"{value(v)}" if k == "arch" else f"{k}={value(v)}"
+        for k, v in config.params.items()
+        if k not in config.files and not (k in usual and usual[k] == v)
+    ]
+    return f"{config.name}:{','.join(said)}" if said else config.name
 
 
 def last_line(error: str | None) -> str | None:

@@ -14,17 +14,21 @@ from results.comparison.targeted_success import (
     targeted_success,
 )
 from results.selection.grouping import KEY
-from results.selection.labels import attack, percents, value
+from results.selection.labels import attack, percents, short, value
 from results.tables._columns import frame, points
 from results.tables._filters import rejection
+from results.tables.targeted_axes import beside
+from trials.architecture import surrogate_said
 from trials.spec import Record
 
 COLUMNS = (
-    *("dataset", "model", "attack", "epsilon", "training", "filter", "rejects"),
+    *("dataset", "model", "attack", "epsilon", "restarts", "ensemble", "augment", "surrogate"),
+    *("training", "filter", "rejects"),
     *("poisoned images trained on", "poisoned rows removed (%)", "clean rows removed (%)"),
     *("success (%)", "95 % interval (%)", "control (%)", "95 % interval of the control (%)"),
     *("intervals apart", "mean probability of the class wanted (%)", "its control (%)"),
-    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "on the front", "failed", "attack's settings"),
+    *("keys", "victims", "CDA (%)", "CDA lost (pp)", "on the front"),
+    *("published success (%)", "published in", "failed", "attack's settings"),
 )
 
 
@@ -44,17 +48,18 @@ def settings_of(t: TargetedSuccess) -> str:
     """The attacks' settings, but for what is attacked."""
     said = []
     for one in t.victim.attacks:
-        said += [f"{k} = {value(v)}" for k, v in one.params.items() if k not in KEY]
+        said += [f"{k} = {value(v)}" for k, v in one.params.items() if k not in KEY and v != ""]
     return ", ".join(said)
 
 
 def _row(t: TargetedSuccess) -> dict[str, object]:
-    victim, filtering = t.victim, t.filtering
+    victim, filtering, first = t.victim, t.filtering, t.victim.attacks[0]
     known: dict[str, object] = {
         "dataset": victim.dataset.name,
         "model": victim.model.name,
         "attack": attack(victim),
-        "epsilon": victim.attacks[0].params.get("epsilon"),
+        **{k: first.params.get(k) for k in ("epsilon", "restarts", "ensemble", "augment")},
+        "surrogate": short("models", surrogate_said(victim, first)),
         "training": victim.training.name,
         "filter": filtering.method.name if filtering else None,
         "rejects": rejection(filtering) if filtering else None,
@@ -78,4 +83,5 @@ def _row(t: TargetedSuccess) -> dict[str, object]:
         "victims": len(t.records),
         "CDA (%)": points(t.rate("cda")),
         "CDA lost (pp)": points(t.cda_loss),
+        **beside(t),
     }

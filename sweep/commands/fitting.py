@@ -10,8 +10,8 @@ from torch import nn
 from sweep.commands.given_model import Model, model_of
 from sweep.commands.inspect import look
 from sweep.commands.inspect_folder import folder_of
-from sweep.spec.architecture import parsed
 from trials import catalog
+from trials.architecture import parsed
 from trials.classifier import Classifier, wants
 from trials.spec import SpecError
 from trials.weights.shards import is_hugging_face

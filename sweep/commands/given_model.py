@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep.spec.architecture import parsed
 from trials import catalog
+from trials.architecture import parsed
 from trials.normalisation import CONSTANTS, numbers
 from trials.spec import Scalar, SpecError
 from trials.weights.shards import CONFIG, files_of, is_hugging_face

@@ -12,8 +12,8 @@ import torch
 
 from sweep.commands.inspect_folder import Configured, folder_of
 from sweep.commands.inspect_folder import candidates as of_folder
-from sweep.spec.architecture import parsed
 from trials import catalog
+from trials.architecture import parsed
 from trials.spec import SpecError
 from trials.weights.inspection import Inspection, inspect
 from trials.weights.known import Candidate, known, last_layer

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from results.store import Store
 from sweep.execution.worker import device_for
-from sweep.spec.architecture import must_be_allowed
 from trials import catalog
+from trials.architecture import must_be_allowed
 from trials.dependencies import dependencies
 from trials.spec import MethodConfig, Record, SpecError, Trial
 from trials.storage.blobs import masked

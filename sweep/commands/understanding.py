@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from results.selection.labels import percent
 from results.selection.understood import Class, Reading, Understood
 from sweep.commands.orders import exchanged, other_order
-from sweep.spec.architecture import LIVE, written
 from trials import catalog, splits
+from trials.architecture import LIVE, written
 from trials.datasets import image_folder, image_table
 from trials.datasets._survey import Survey
 from trials.metrics import predictions

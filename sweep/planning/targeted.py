@@ -10,6 +10,7 @@ from sweep.planning import expansion, filtering
 from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
+from trials.architecture import surrogate_of
 from trials.dependencies import control_of, self_brew_of, targeted_of, training_of
 from trials.spec import MethodConfig, Trial, Victim
 
@@ -79,7 +80,9 @@ def first_and_rest(sweep: Sweep) -> tuple[list[Trial], list[Trial]]:
     first: dict[str, Trial] = {}
     rest = []
     for trial in expansion.victims(sweep):
-        key = replace(trial.victim, seed=0).id
+        victim = trial.victim
+        surrogate = surrogate_of(victim, victim.attacks[0])  # victims of others share its poison
+        key = replace(victim, seed=0, model=surrogate).id
         if key in first:
             rest.append(trial)
         first.setdefault(key, trial)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from results.selection.rules import DEFAULT_RULE
-from sweep.spec.architecture import must_be_allowed
 from sweep.spec.compute import Compute, compute_of
 from sweep.spec.filters import OWN_POISON, Filter, filter_of
 from sweep.spec.games import NEED_NO_DEFENSES, check_game
@@ -19,6 +18,7 @@ from sweep.spec.searches import check_search
 from sweep.spec.validation import ACCEPTED, known, listed, number, one_of, sane, seed, table, typed
 from sweep.spec.victims import victims_of
 from trials import catalog
+from trials.architecture import must_be_allowed
 from trials.self_poisoning import KINDS, MIXED
 from trials.spec import MethodConfig, SpecError, Victim
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweep.spec.architecture import as_table
+from results.selection.grouping import KEY
 from sweep.spec.validation import known, listed, number, one_of, seed, table
 from trials import catalog
+from trials.architecture import as_table, surrogate_of
 from trials.spec import MethodConfig, SpecError, Victim
 
 KEYS = (
@@ -31,7 +32,8 @@ def victims_of(data: Mapping[str, Any], folder: Path) -> tuple[Victim, ...]:
 
     Any value of a table may be a list, an axis of the sweep; so may the dataset, model and training
     themselves. ``strategy = "grid"`` takes every combination, ``"one_at_a_time"`` the first value
-    of every axis and then one change at a time (an ablation). ``targets`` are dealt to the seeds in
+    of every axis and then one change at a time (an ablation); ``key`` and ``instance`` of an attack
+    are repetitions, and no change. ``targets`` are dealt to the seeds in
     turn; an attack may have ``seeds`` of its own, as a large pool of clean models has.
 
     A list of attacks inside the list is one victim of all of them at once:
@@ -130,9 +132,11 @@ def _seeded(
 def _possible(victim: Victim) -> Victim:
     """The victim itself.
 
-    Raises SpecError for the release's pipeline with a normalisation that is not the model's, and
-    for two attacks that both control the training.
+    Raises SpecError for the release's pipeline with a normalisation that is not the model's, for
+    two attacks that both control the training, and for a surrogate that is no model.
     """
+    for attack in victim.attacks:
+        surrogate_of(victim, attack)
     control = [
         a.name for a in victim.attacks if catalog.describe("attacks", a.name).verb == "implant"
     ]
@@ -281,4 +285,5 @@ def _configs(kind: str, value: Any, folder: Path) -> Iterable[_Varied]:
                 and not place.startswith(("/", "~", "$"))
             ):
                 params[key] = str(folder / place)
-        yield MethodConfig(given["name"], params), sum(i > 0 for i, _ in values)
+        changed = [k for k, (i, _) in zip(keys, values, strict=True) if i > 0 and k not in KEY]
+        yield MethodConfig(given["name"], params), len(changed)

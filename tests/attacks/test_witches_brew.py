@@ -259,12 +259,14 @@ CHANGED: dict[str, Any] = {
     "surrogate": 1,
     "augment": False,
     "shift": 0.25,
+    "precision": "bf16",
 }
 
 
 def test_the_settings_are_those_that_are_tried() -> None:
     known = catalog.describe("attacks", "witches_brew")
-    assert set(CHANGED) | {"batch", "restarts"} == set(known.settings) and known.triggerless
+    others = {"batch", "restarts", "arch"}  # arch: tests/games/test_targeted.py
+    assert set(CHANGED) | others == set(known.settings) and known.triggerless
 
 
 @pytest.mark.parametrize("key", sorted(CHANGED))

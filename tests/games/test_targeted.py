@@ -16,7 +16,7 @@ from sweep.execution import preflight, runner
 from sweep.planning import filtering, targeted
 from sweep.planning.stages import stages
 from sweep.spec.sweep_file import Sweep
-from trials import catalog
+from trials import architecture, catalog
 from trials.datasets import digits
 from trials.dependencies import control_of, dependencies, targeted_of, training_of
 from trials.games.targeted import play
@@ -141,6 +141,48 @@ def test_with_epsilon_0_the_victim_is_the_control(records: dict[str, Record], fo
     found = played(untouched, folder)["targeted"].metrics
     assert found["success"] == found["success_control"] and found["m"] == 116.0
     assert found["wanted"] == found["wanted_control"] and found["cda"] == found["cda_control"]
+
+
+def test_victims_of_every_architecture_meet_the_poison_of_the_one_that_is_named(
+    records: dict[str, Record], folder: Path
+) -> None:
+    models, against = (
+        ["small_cnn:width=8", "small_cnn:width=4"],
+        {**BREW, "arch": "small_cnn:width=8"},
+    )
+    given = {**VICTIM, "model": models, "attacks": [against], "seeds": [0]}
+    same, other = (of := sweep(victim=given)).victims
+    runtime, before = TrialRuntime(Artifacts(folder)), set(folder.iterdir())
+    known = runtime.poisoning(sweep().victims[0]).train.x  # made by the fixture
+    assert torch.equal(runtime.poisoning(same).train.x, known)
+    assert torch.equal(runtime.poisoning(other).train.x, known) and set(folder.iterdir()) == before
+    first, rest = targeted.first_and_rest(of)
+    assert ([t.victim for t in first], [t.victim for t in rest]) == ([same], [other])
+    own = replace(other, attacks=sweep().victims[0].attacks)
+    assert not torch.equal(runtime.poisoning(own).train.x, known)  # against its own architecture
+
+
+def test_a_surrogate_that_is_no_model_or_does_not_take_the_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError, match="arch = 'nonet' is no surrogate: unknown model 'nonet'"):
+        sweep({"arch": "nonet"})
+    config = tiny_sweep.worker_config(tmp_path / "artifacts")
+    with pytest.raises(SpecError, match="vgg11 does not take images of 8 x 8 pixels"):
+        preflight.check(sweep({"arch": "torchvision:vgg11"}), config)
+    monkeypatch.delenv(architecture.ALLOWED, raising=False)
+    with pytest.raises(SpecError, match="is code that would be run"):
+        architecture.must_be_allowed(sweep({"arch": "my_networks:network"}).victims)
+
+
+def test_keys_are_repetitions_and_no_change_of_an_ablation() -> None:
+    many = {**BREW, "key": [0, 1], "epsilon": [32, 16], "restarts": [1, 2], "instance": ""}
+    found = sweep(victim={**VICTIM, "attacks": [many], "seeds": [0], "strategy": "one_at_a_time"})
+    params = [v.attacks[0].params for v in found.victims]
+    changes = {(32, 1), (16, 1), (32, 2)}
+    assert {(p["key"], p["epsilon"], p["restarts"]) for p in params} == {
+        (key, *change) for key in (0, 1) for change in changes
+    }
 
 
 FILTERS = ("activation_clustering", "deep_knn", "spectral_signatures")

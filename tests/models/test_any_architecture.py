@@ -18,9 +18,9 @@ from results.store import Store
 from sweep.commands.asked import sweep_of
 from sweep.commands.defend import carry_out, prepare
 from sweep.commands.rerun import rerun
-from sweep.spec import architecture, sweep_file
-from sweep.spec.architecture import parsed
-from trials import catalog
+from sweep.spec import sweep_file
+from trials import architecture, catalog
+from trials.architecture import parsed
 from trials.metrics import predictions
 from trials.normalisation import CONSTANTS
 from trials.spec import MethodConfig, SpecError

@@ -37,6 +37,7 @@ class Brew:
         batch: images at a time; changes memory and speed, not the poison.
         shift: largest shift of the augmentation, a share of the width; 0 for none.
         flip: the augmentation mirrors images.
+        precision: of the descent, ``fp32`` or ``bf16``; scores are of fp32.
     """
 
     epsilon: int
@@ -48,6 +49,7 @@ class Brew:
     batch: int
     shift: float
     flip: bool
+    precision: str = "fp32"
 
     def poisons(
         self,
@@ -108,7 +110,8 @@ class Brew:
             poisons = poisons.detach().requires_grad_()
             seen = self._seen(poisons, draws)
             batches = list(in_batches(seen.detach(), y, self.batch))
-            found = [aim.slope(batches) for aim in aims]
+            used = [aim.low for aim in aims] if self.precision == "bf16" else aims
+            found = [aim.slope(batches) for aim in used]
             through = torch.stack([slope for _, slope in found]).mean(0)
             (slope,) = torch.autograd.grad(seen, poisons, through)
         return torch.stack([loss for loss, _ in found]).mean(), slope

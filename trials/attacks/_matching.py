@@ -9,12 +9,14 @@ give, in less time and memory, and batches add up to what one batch of all would
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import jvp
+
+from trials.attacks._folding import Folded, folded
 
 Batch = tuple[Tensor, Tensor]  # images float (n, c, h, w) in [0, 1], and their labels int64 (n,)
 
@@ -25,6 +27,7 @@ class Aim:
 
     Attributes:
         model: the surrogate.
+        network: the same as a function of its parameters.
         wanted: by parameter, the gradient of the attacker's loss; the parameters that are matched.
         measure: ``cosine``: 1 minus the cosine over all parameters together; ``layers``: the mean
             of that over parameters; ``product``: minus the scalar product, over the wanted
@@ -32,8 +35,14 @@ class Aim:
     """
 
     model: nn.Module
+    network: Folded
     wanted: Mapping[str, Tensor]
     measure: str
+
+    @property
+    def low(self) -> "Aim":
+        """The same, its surrogate computed in bfloat16."""
+        return replace(self, network=replace(self.network, low=True))
 
     def match(self, batches: Sequence[Batch]) -> float:
         """How far the gradient of all batches together is from the wanted one; lower is nearer."""
@@ -55,7 +64,7 @@ class Aim:
         total = sum(len(y) for _, y in batches)
         found = [torch.zeros_like(p) for p in matched]
         for x, y in batches:
-            loss = F.cross_entropy(self.model(x), y, reduction="sum") / total
+            loss = F.cross_entropy(self.network(held, x), y, reduction="sum") / total
             for whole, part in zip(found, torch.autograd.grad(loss, matched), strict=True):
                 whole.add_(part)
         return dict(zip(self.wanted, found, strict=True))
@@ -80,7 +89,7 @@ class Aim:
         moved = {name: parameters.pop(name) for name in along}
 
         def loss(held: dict[str, Tensor]) -> Tensor:
-            return F.cross_entropy(functional_call(self.model, parameters | held, (x,)), y)
+            return F.cross_entropy(self.network(parameters | held, x), y)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
@@ -124,7 +133,7 @@ def aim_of(
     if layers:
         largest = sorted(found, key=lambda name: -float(found[name].norm().item()))[:layers]
         found = {name: g for name, g in found.items() if name in set(largest)}
-    return Aim(model, found, measure)
+    return Aim(model, folded(model, x[:1]), found, measure)
 
 
 def gradient_norms(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

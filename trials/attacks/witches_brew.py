@@ -74,9 +74,11 @@ def craft(
     layers: Count = 0,
     ensemble: PositiveInt = 1,
     surrogate: Count = 0,
+    arch: str = "",
     augment: bool = True,
     shift: Fraction = 0.125,
     batch: PositiveInt = 512,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Poisoning:
     """Perturb images so that training on them gives the test image the class wanted; labels stay.
 
@@ -107,9 +109,14 @@ def craft(
         layers: how many parameters are matched, those of the largest gradient; 0 for all.
         ensemble: surrogates, whose matches are averaged.
         surrogate: seed of the surrogates.
+        arch: their architecture in one word, such as resnet18:width=16 or torchvision:vgg11_bn, so
+            that poison meets victims of another; empty for the victim's. They are trained by its
+            recipe.
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
         shift: largest shift, as a share of the width.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
+        precision: of the descent; bf16 is faster where the processor has it, and finds other
+            poison. Restarts are compared in fp32.
 
     Raises:
         SpecError: there is no such instance, or too few images to poison.
@@ -131,6 +138,7 @@ def craft(
         batch=batch,
         shift=shift if augment else 0.0,
         flip=augment and train.flip,
+        precision=precision,
     )
     decided: list[Scalar] = [
         aimed.place,
@@ -144,6 +152,7 @@ def craft(
         schedule,
     ]
     decided += [start, optimizer, loss, match, layers, ensemble, surrogate, brew.shift, brew.flip]
+    decided += [precision] if precision != "fp32" else []
     x, y = train.x[places], train.y[places]
     aims: list[Aim] = []  # made if a restart is not there
 
@@ -165,9 +174,21 @@ def craft(
 
 
 def check(
-    view: AttackerView, /, *, key: int, instance: str, budget: float, poisons: str, **_: object
+    view: AttackerView,
+    /,
+    *,
+    key: int,
+    instance: str,
+    budget: float,
+    poisons: str,
+    arch: str,
+    **_: object,
 ) -> None:
-    """Refuse what cannot be attacked, before anything is trained. Raises SpecError."""
+    """Refuse what cannot be attacked, and surrogates that do not take the images, before anything
+    is trained. Raises SpecError.
+    """
+    if arch:
+        view.fresh(0)
     _places(view.train, instance_of(view.targets(), key, instance), key, budget, poisons)
 
 

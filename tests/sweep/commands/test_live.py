@@ -27,8 +27,8 @@ from sweep.commands.given import as_files, sets_as_files
 from sweep.commands.given_images import images_of
 from sweep.commands.rerun import rerun
 from sweep.spec import sweep_file
-from sweep.spec.architecture import parsed
 from trials import catalog
+from trials.architecture import parsed
 from trials.models._live_code import dumps, loads
 from trials.spec import SpecError
 

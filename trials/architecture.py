@@ -4,6 +4,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from trials import catalog
@@ -57,13 +58,14 @@ def written(model: MethodConfig, setting: str) -> str:
 
 
 def must_be_allowed(victims: Iterable[Victim]) -> None:
-    """Raises SpecError where a victim is a callable of a module that the user has not named.
+    """Raises SpecError where a victim, or a surrogate of its attackers, is a callable of a module
+    that the user has not named, or a surrogate is no known model.
 
     A stranger's file or store must not choose which code runs; ``--arch`` and Python are the user's
     own.
     """
     allowed = [a for a in os.environ.get(ALLOWED, "").replace(" ", "").split(",") if a]
-    for model in (victim.model for victim in victims):
+    for model in chain.from_iterable(map(_models, victims)):
         place = str(model.params.get("callable", ""))
         module = place.partition(":")[0]
         if model.name == LIVE:
@@ -73,6 +75,36 @@ def must_be_allowed(victims: Iterable[Victim]) -> None:
                 f"the model {place!r} is code that would be run. If you trust "
                 f"it, set {ALLOWED}={module} in the environment."
             )
+
+
+def surrogate_of(victim: Victim, attack: MethodConfig) -> MethodConfig:
+    """The model that an attacker crafts poison against: the one that the attack's ``arch`` names,
+    or else of the victim's architecture.
+
+    Raises:
+        SpecError: no such model or setting, or a value out of range.
+    """
+    arch = str(attack.params.get("arch", ""))
+    if not arch:
+        return victim.model
+    try:
+        return catalog.resolve("models", MethodConfig(*parsed(arch)))
+    except SpecError as problem:
+        raise SpecError(f"{attack.name}: arch = {arch!r} is no surrogate: {problem}") from problem
+
+
+def surrogate_said(victim: Victim, attack: MethodConfig) -> MethodConfig:
+    """As ``surrogate_of``; what ``arch`` says as a name where it is not known here, in a store of
+    others.
+    """
+    try:
+        return surrogate_of(victim, attack)
+    except SpecError:
+        return MethodConfig(str(attack.params["arch"]))
+
+
+def _models(victim: Victim) -> list[MethodConfig]:
+    return [victim.model, *(surrogate_of(victim, attack) for attack in victim.attacks)]
 
 
 def _may_be_callable(module: str, name: str) -> bool:

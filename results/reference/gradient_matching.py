@@ -1,0 +1,69 @@
+"""What was published of Witches' Brew, to stand beside ours.
+
+Source: the public benchmark of Schwarzschild et al. 2021, arXiv:2006.12557 (its list of results: of
+100 images each, victims from scratch); Geiping et al. 2021, arXiv:2009.02276, whose number is of
+the text, about 90 %: its tables were not to be had.
+Deviation: the benchmark's MobileNetV2 and VGG11 are made for 32 pixels, torchvision's are not; its
+settings of the attack are not all known, so those that it does not name are not compared. Victims
+are trained by our recipes. So these are references, not targets.
+"""
+
+import math
+from typing import NamedTuple
+
+from results.reference import load
+from trials.architecture import surrogate_said
+from trials.spec import MethodConfig, Victim
+
+_PLAIN = ("fast", "paper")  # recipes without anything against poison
+_WHOLE = 50_000  # training images of CIFAR-10
+
+
+class Published(NamedTuple):
+    """A published success, a fraction, and who published it."""
+
+    success: float
+    published_in: str
+
+
+def published(victim: Victim) -> Published | None:
+    """What was published of such a victim; None where nothing was: of other images, poison or
+    architectures, part of the data, a filter, or a recipe against poison.
+    """
+    given = _case(victim)
+    for row in load("gradient_matching") if given else ():
+        named = {k: v for k, v in row.items() if v and k in given}
+        if all(given[k] == v for k, v in named.items()):
+            return Published(float(row["success_percent"]) / 100, row["published_in"])
+    return None
+
+
+def _case(victim: Victim) -> dict[str, str]:
+    """The victim in the words of the file; empty where no row can be of it."""
+    whole = not victim.dataset.params.get("subset") and not victim.reserve
+    plain = victim.training.name in _PLAIN and victim.filter is None
+    if not whole or not plain or [a.name for a in victim.attacks] != ["witches_brew"]:
+        return {}
+    if victim.dataset.params.get("size", 32) != 32:
+        return {}
+    (attack,) = victim.attacks
+    params = attack.params
+    return {
+        "dataset": victim.dataset.name,
+        "model": _network(victim.model),
+        "surrogate": _network(surrogate_said(victim, attack)),
+        "epsilon": str(params.get("epsilon", 16)),
+        "poisoned": str(math.ceil(float(params.get("budget", 0.01)) * _WHOLE - 1e-9)),
+        "restarts": str(params.get("restarts", 8)),
+        "ensemble": str(params.get("ensemble", 1)),
+        "augment": str(params.get("augment", True)).lower(),
+    }
+
+
+def _network(model: MethodConfig) -> str:
+    """The network's name as the file has it; another one's own, which is in no row."""
+    if model.name == "torchvision":
+        return str(model.params.get("arch")).removesuffix("_bn")
+    width = model.params.get("width", 64)
+    same = model.name == "resnet18" and width == 64 and not model.params.get("groups")
+    return model.name if same else str(model)
