@@ -16,7 +16,7 @@ from results.selection.configurations import SelectionTask, task_of
 from results.selection.rules import DEFAULT_RULE, find_rule
 from results.selection.winners import Winner, winners
 from results.store import Store
-from results.store.bulk import Reader, parts_of
+from results.store.bulk import Reader, parts_of, uncollected
 from results.store.outcomes import Outcome
 from trials.json_forms import method_config_from_json
 
@@ -38,7 +38,8 @@ def stored_winners(store: Store, sweep: str, rule: str = DEFAULT_RULE) -> list[W
     if rule not in BOUNDED:
         return winners(store.records(sweep, game), rule)
     try:
-        groups = _groups(store.outcomes(sweep, game))
+        with uncollected():
+            groups = _groups(store.outcomes(sweep, game))
     except (KeyError, TypeError, ValueError, AttributeError):  # not as this version writes trials
         return winners(store.records(sweep, game), rule)
     lowest = map(_lowest, groups.values())

@@ -23,16 +23,20 @@ class Outcome(NamedTuple):
 
 def outcomes(connection: Connection, sweep: str, game: str) -> list[Outcome]:
     """Of a sweep's trials of a game, in its plan's order."""
-    own = (sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep)
-    chosen = (*own, trials.c.game == game, trials.c.status.in_(STATUSES))
+    members = select(sweep_trials.c.trial_id).where(sweep_trials.c.sweep == sweep)
     ends = select(
         curves.c.trial_id, func.count(), func.min(curves.c.step), func.min(curves.c.asr)
-    ).where(curves.c.trial_id.in_(select(trials.c.id).where(*chosen)))
+    ).where(curves.c.trial_id.in_(members))
     known = {
         trial_id: (points, first, least)
         for trial_id, points, first, least in connection.execute(ends.group_by(curves.c.trial_id))
     }
-    rows = select(trials.c.id, cast(trials.c.spec, Text), trials.c.status).where(*chosen)
+    rows = select(trials.c.id, cast(trials.c.spec, Text), trials.c.status).where(
+        sweep_trials.c.trial_id == trials.c.id,
+        sweep_trials.c.sweep == sweep,
+        trials.c.game == game,
+        trials.c.status.in_(STATUSES),
+    )
     ordered = rows.order_by(sweep_trials.c.position, trials.c.id)
     return [
         Outcome(*row, *known.get(row[0], (0, None, None))) for row in connection.execute(ordered)
