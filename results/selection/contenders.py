@@ -48,11 +48,14 @@ def stored_winners(store: Store, sweep: str, rule: str = DEFAULT_RULE) -> list[W
     for key, tried in groups.items():
         most = reached.get(key, math.inf) + _SLACK
         kept += [own for own in tried if _bound(own) <= most or _of_one_point(own)]
-    return [
-        replace(w, tried=len(tried), failed=_count(tried, "failed"), pruned=_count(tried, "pruned"))
-        for w in winners(store.records_of(_ids(kept)), rule)
-        for tried in (groups[w.task, w.defense],)
-    ]
+    found = winners(store.records_of(_ids(kept)), rule)
+    return [_counted(w, groups[w.task, w.defense]) for w in found]
+
+
+def _counted(w: Winner, tried: Sequence[Tried]) -> Winner:
+    """The winner, of all that were tried."""
+    lost = {status: _count(tried, status) for status in ("failed", "pruned")}
+    return replace(w, tried=len(tried), **lost)
 
 
 def _groups(found: Iterable[Outcome]) -> Groups:

@@ -27,10 +27,7 @@ def outcomes(connection: Connection, sweep: str, game: str) -> list[Outcome]:
     ends = select(
         curves.c.trial_id, func.count(), func.min(curves.c.step), func.min(curves.c.asr)
     ).where(curves.c.trial_id.in_(members))
-    known = {
-        trial_id: (points, first, least)
-        for trial_id, points, first, least in connection.execute(ends.group_by(curves.c.trial_id))
-    }
+    known = {row[0]: tuple(row[1:]) for row in connection.execute(ends.group_by(curves.c.trial_id))}
     rows = select(trials.c.id, cast(trials.c.spec, Text), trials.c.status).where(
         sweep_trials.c.trial_id == trials.c.id,
         sweep_trials.c.sweep == sweep,
@@ -38,6 +35,6 @@ def outcomes(connection: Connection, sweep: str, game: str) -> list[Outcome]:
         trials.c.status.in_(STATUSES),
     )
     ordered = rows.order_by(sweep_trials.c.position, trials.c.id)
-    return [
-        Outcome(*row, *known.get(row[0], (0, None, None))) for row in connection.execute(ordered)
-    ]
+    none = (0, None, None)
+    found = connection.execute(ordered)
+    return [Outcome._make((*row, *known.get(row[0], none))) for row in found]

@@ -25,7 +25,7 @@ def swept(rng: random.Random, settings: int) -> Iterator[Record]:
             for _ in range(settings):
                 params = {"lr": 10 ** rng.uniform(-3, -1)}
                 dear, lost = rng.random() < 0.1, rng.random() < 0.2
-                left = rng.choice([0.0, rng.random()])
+                left = max(0.0, rng.uniform(-1, 1))
                 for seed in range(3):
                     # as a later version wrote it, whose setting is new
                     said = {"precision": "fp32", **params} if seed == 2 else params
