@@ -54,8 +54,8 @@ def stored_winners(store: Store, sweep: str, rule: str = DEFAULT_RULE) -> list[W
 
 def _counted(w: Winner, tried: Sequence[Tried]) -> Winner:
     """The winner, of all that were tried."""
-    lost = {status: _count(tried, status) for status in ("failed", "pruned")}
-    return replace(w, tried=len(tried), **lost)
+    failed, pruned = _count(tried, "failed"), _count(tried, "pruned")
+    return replace(w, tried=len(tried), failed=failed, pruned=pruned)
 
 
 def _groups(found: Iterable[Outcome]) -> Groups:
