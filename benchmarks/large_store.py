@@ -1,6 +1,7 @@
 """How long ``status``, ``best`` and ``report`` take on a store with many records, and their memory.
 
     python -m benchmarks.large_store [--records 10000] [--url URL] [--name NAME] [--keep FILE.db]
+        [--only start best]
 
 Fills a store with the records of one made-up sweep, in batches: eight tasks (four victims, two
 shares of trusted images), ten defenses, two seeds, copies that carry three kinds of trigger, curves
@@ -18,7 +19,7 @@ import platform
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from results.store import Store
 from trials.spec import MethodConfig, Point, Record, Scalar, Trial, Victim
 
 SWEEP = "large"
+COMMANDS = ("start", "status", "best", "report")
 KINDS = ("a_blend", "patch", "warp")
 DEFENSES = (
     *("pivotal_tuning", "fine_pruning", "fine_tuning", "weight_decay", "nad"),
@@ -169,14 +171,15 @@ def fill(url: str, number: int) -> tuple[int, float]:
     return count, time.perf_counter() - began
 
 
-def commands(url: str, folder: str) -> dict[str, list[str]]:
+def commands(url: str, folder: str, only: Collection[str]) -> dict[str, list[str]]:
     at = ["--sweep", SWEEP, "--store", url]
-    return {
+    known = {
         "start": ["--version"],
         "status": ["status", *at],
         "best": ["best", "--json", *at],
         "report": ["report", *at, "--out", f"{folder}/report.html"],
     }
+    return {name: words for name, words in known.items() if name in only}
 
 
 def main() -> None:
@@ -188,6 +191,7 @@ def main() -> None:
     words.add_argument("--url", help="of a new, empty store; an SQLite file if left out")
     words.add_argument("--name", default="large-store", help="of the file of figures")
     words.add_argument("--keep", type=Path, help="this SQLite file: made, or taken as it is")
+    words.add_argument("--only", nargs="+", choices=COMMANDS, default=COMMANDS, help="of these")
     asked = parsed(words, records=200)
     with tempfile.TemporaryDirectory() as folder:
         compiled = os.environ.get("PYTHONPYCACHEPREFIX", f"{folder}/compiled")
@@ -199,11 +203,11 @@ def main() -> None:
         if not asked.tiny:  # so that Python has compiled what the commands load
             small = f"sqlite:///{folder}/small.db"
             fill(small, 100)
-            for words_of in commands(small, folder).values():
+            for words_of in commands(small, folder, asked.only).values():
                 cost_of(["-m", "poisonsweep", *words_of], env)
+        some = commands(url, folder, asked.only)
         figures = {
-            name: cost_of(["-m", "poisonsweep", *some], env)
-            for name, some in commands(url, folder).items()
+            name: cost_of(["-m", "poisonsweep", *words_of], env) for name, words_of in some.items()
         }
     for name, figure in figures.items():
         said = f"{figure['seconds']:8.2f} s {figure['cpu_seconds']:8.2f} s of the processor"

@@ -32,8 +32,8 @@ from trials.spec import KIND_OF, MethodConfig, Point, Record, Role, Trial, Victi
 
 BLOCK = 4000  # points whose JSON is read at once, so that they share the names in it
 _ID = re.compile("[0-9a-f]{16}")
-# the parts of a trial's canonical JSON, from its end
-_PARTS = ("victim", "trusted", "seed", "plant", "method", "game")
+# where the parts of a trial's canonical JSON begin, from its end
+_PARTS = {name: f',"{name}":' for name in ("victim", "trusted", "seed", "plant", "method", "game")}
 _FIRST = '{"detector":'
 KEPT = 4096  # of each kind of what records share; trials of one configuration lie close together
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Reader:
         trial_id, spec, status, error, seconds, provenance = row
         try:
             record = Record(
-                trial=self._trial(trial_id, spec),
+                trial=self.trial(trial_id, spec),
                 status=status,
                 metrics=metrics,
                 curve=curve,
@@ -118,7 +118,7 @@ class Reader:
             raise damaged(trial_id, problem) from problem
         return record
 
-    def _trial(self, trial_id: str, spec: str) -> Trial:
+    def trial(self, trial_id: str, spec: str) -> Trial:
         """The trial of its canonical JSON, with the id under which it is stored."""
         try:
             trial = self._from_parts(spec)
@@ -131,16 +131,7 @@ class Reader:
         return trial
 
     def _from_parts(self, spec: str) -> Trial:
-        """Raises ValueError for what is not written as this version does: parts that are JSON each
-        are parts of the whole.
-        """
-        rest, found = spec[:-1], dict[str, str]()
-        for name in _PARTS:
-            rest, mark, found[name] = rest.partition(f',"{name}":')
-            if not mark or spec[-1] != "}":
-                raise ValueError("other JSON")
-        if not rest.startswith(_FIRST):
-            raise ValueError("other JSON")
+        found = parts_of(spec)
         return Trial(
             game=_kept(self._configs, ("games", found["game"]), _config),
             victim=_kept(self._victims, found["victim"], _victim),
@@ -148,7 +139,7 @@ class Reader:
             trusted=json.loads(found["trusted"]),
             seed=json.loads(found["seed"]),
             self_poisoning=self._role("self_poisoning", found["plant"]),
-            detector=self._role("detector", rest[len(_FIRST) :]),
+            detector=self._role("detector", found["detector"]),
         )
 
     def _role(self, role: Role, text: str) -> MethodConfig | None:
@@ -170,6 +161,22 @@ class Reader:
         usual = usual and all(map(le, chain.from_iterable(low), values))
         usual = usual and all(map(ge, chain.from_iterable(high), values))
         return (places, values) if usual else None
+
+
+def parts_of(spec: str) -> dict[str, str]:
+    """The parts of a trial's canonical JSON, each as JSON.
+
+    Raises:
+        ValueError: it is not written as this version does.
+    """
+    rest, found = spec[:-1], dict[str, str]()
+    for name, begin in _PARTS.items():
+        rest, mark, found[name] = rest.partition(begin)
+        if not mark or spec[-1] != "}":
+            raise ValueError("other JSON")
+    if not rest.startswith(_FIRST):
+        raise ValueError("other JSON")
+    return {**found, "detector": rest[len(_FIRST) :]}
 
 
 def _kept(known: dict[Any, T], key: Any, make: Callable[[Any], T]) -> T:

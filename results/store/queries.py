@@ -131,14 +131,23 @@ def one(connection: Connection, trial_id: str) -> Record | None:
     )
 
 
-def many(connection: Connection, sweep: str | None, game: str | None) -> list[Record]:
-    """The records of a sweep in its plan's order, or all in the order of finishing."""
+def many(
+    connection: Connection,
+    sweep: str | None,
+    game: str | None = None,
+    ids: Sequence[str] | None = None,
+) -> list[Record]:
+    """The records of a sweep in its plan's order, or all in the order of finishing; those with the
+    ``ids`` alone where they are given.
+    """
 
     def chosen(query: Select[Any]) -> Select[Any]:
         if sweep is not None:
             query = query.where(
                 sweep_trials.c.trial_id == trials.c.id, sweep_trials.c.sweep == sweep
             )
+        if ids is not None:
+            query = query.where(trials.c.id.in_(ids))
         return query if game is None else query.where(trials.c.game == game)
 
     order = (trials.c.finished,) if sweep is None else (sweep_trials.c.position,)

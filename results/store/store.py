@@ -6,6 +6,7 @@ share a store, for the same sweep or others: each claims a trial before it runs 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, select
@@ -13,11 +14,12 @@ from sqlalchemy import Connection, Engine, delete, select
 from results.store import queries, sweep_specs
 from results.store.claims import Claims
 from results.store.engine import claiming, connect
+from results.store.outcomes import Outcome, outcomes
 from results.store.queries import Failure, SweepRow
 from results.store.retry import RetryPolicy
 from results.store.rows import now
 from results.store.schema import sweep_trials, sweeps
-from results.store.statements import Statements
+from results.store.statements import Statements, batches
 from results.store.transactions import Transactions
 from results.store.url import masked
 from trials.json_forms import to_json
@@ -240,6 +242,20 @@ class Store(Transactions):
             return queries.many(connection, sweep, game)
 
         return self._reading(work)
+
+    def records_of(self, trial_ids: Sequence[str]) -> list[Record]:
+        """The records of those trials that have run, in the order of the ids."""
+
+        def work(connection: Connection) -> list[Record]:
+            some = (queries.many(connection, None, ids=ids) for ids in batches(trial_ids))
+            found = {r.trial.id: r for r in chain.from_iterable(some)}
+            return [found[i] for i in trial_ids if i in found]
+
+        return self._reading(work)
+
+    def outcomes(self, sweep: str, game: str) -> list[Outcome]:
+        """What is known without any curve of a sweep's trials of a game, in its plan's order."""
+        return self._reading(lambda connection: outcomes(connection, sweep, game))
 
     def members(self, sweep: str) -> list[str]:
         """The ids of the sweep's trials that have run, in the order of its plan."""

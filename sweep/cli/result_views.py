@@ -11,11 +11,11 @@ from typing import Any
 from rich.text import Text
 
 from results.report.recommendation import of_given
-from results.selection.configurations import of_game
+from results.selection.contenders import stored_winners
 from results.selection.copies import doubts
 from results.selection.labels import last_line
 from results.selection.trigger_kinds import AGREE, by_kind
-from results.selection.winners import Winner, overall, winners
+from results.selection.winners import Winner, overall
 from results.store import Store
 from results.store.queries import Failure, SweepRow
 from sweep.cli.run_views import trial_label
@@ -72,9 +72,9 @@ def _failure(sweep: str, failed: Failure) -> dict[str, str]:
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     """The winner of each defense, the overall one first."""
-    records = _records(store, name)
-    found = winners(records, rule)
-    if not found and _without_defenses(records, as_json):
+    sweep = _name(store, name)
+    found = stored_winners(store, sweep, rule)
+    if not found and _without_defenses(_records(store, name), as_json):
         return
     if not found:
         raise SpecError(
@@ -82,7 +82,7 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
             "far it is)."
         )
     tops = {id(w) for w in overall(found)}
-    copies = of_game(records, "self_poison")
+    copies = store.records(sweep, "self_poison")
     said = {id(w): doubts(copies, w.trial, w.delta) for w in found}
     if as_json:
         told = [
