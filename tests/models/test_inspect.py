@@ -7,22 +7,17 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from forked_reader import Reader
 from safetensors.torch import save_file
 from torch import nn
 
 from sweep.commands.inspect import look
 from trials.models import cifar_resnet, clip_vit_b32, resnet18, small_cnn, torchvision_resnet18
 from trials.spec import SpecError
-from trials.weights import _unpack
 from trials.weights.files import save_weights
 from trials.weights.inspection import Inspection, inspect
 from trials.weights.known import fits, last_layer, torchvision_models
 
-
-@pytest.fixture(autouse=True)
-def _quick(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unpack, "_reader", reader)
+pytestmark = pytest.mark.usefixtures("quick_reader")
 
 
 def seen(path: Path, arch: str = "") -> Inspection:
