@@ -21,7 +21,11 @@ KNOWN = [catalog.describe("attacks", n) for n in catalog.names("attacks")]
 VERBS = {attack.name: attack.verb for attack in KNOWN if not attack.triggerless}
 NAMES = [n for n, verb in VERBS.items() if verb in ("poison", "craft")]
 # short
-CRAFTING = {"narcissus": {"rounds": 20}, "sleeper_agent": {"iterations": 5, "retrain": 1}}
+CRAFTING = {
+    "adv": {"epochs": 3},
+    "narcissus": {"rounds": 20},
+    "sleeper_agent": {"iterations": 5, "retrain": 1},
+}
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,8 @@ def test_the_trigger_is_deterministic_and_a_batch_is_the_stack_of_its_singles(
     first, again = trigger_of(poison()), trigger_of(anew(name))
     whole = first(data.x, places(60))
     assert torch.equal(whole, again(data.x, places(60)))
-    singles = [first(data.x[i : i + 1], places(60)[i : i + 1]) for i in range(60)]
-    assert torch.equal(whole, torch.cat(singles))
+    singles = [first(data.x[i : i + 1], places(60)[i : i + 1]) for i in range(0, 60, 5)]
+    assert torch.equal(whole[::5], torch.cat(singles))
     backwards = places(60).flip(0)
     assert torch.equal(first(data.x[backwards], backwards), whole[backwards])
 
