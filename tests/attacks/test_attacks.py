@@ -22,7 +22,6 @@ VERBS = {attack.name: attack.verb for attack in KNOWN if not attack.triggerless}
 NAMES = [n for n, verb in VERBS.items() if verb in ("poison", "craft")]
 # short
 CRAFTING = {
-    "adv": {"epochs": 3},
     "narcissus": {"rounds": 20},
     "sleeper_agent": {"iterations": 5, "retrain": 1},
 }
