@@ -33,7 +33,7 @@ def test_wrong_labels_are_found(attacked: Attacked) -> None:
     wrong[(~attacked.poisoned).nonzero().flatten()[::20]] = True
     y = torch.where(wrong, (train.y + 1) % 10, train.y)
     view = replace(attacked.view, train=replace(train, y=y), keep=lambda _, make: make())
-    found = attacked.scored("confident_learning", view, folds=3)
+    found = attacked.scored("confident_learning", view)
     assert auroc(found.scores[wrong], found.scores[~wrong & ~attacked.poisoned]) > 0.95
     assert found.suspects is not None and found.suspects[wrong].double().mean() > 0.7
 
@@ -43,7 +43,7 @@ def test_it_is_blind_to_backdoors_whether_or_not_labels_are_flipped(
 ) -> None:
     """A model that never saw a row has learned its trigger from the other poisoned rows."""
     for one in (attacked, clean_label):
-        assert one.auroc(one.scored("confident_learning", folds=3)) < 0.75
+        assert one.auroc(one.scored("confident_learning")) < 0.75
 
 
 @pytest.mark.parametrize("folds", [1, 5000])
