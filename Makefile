@@ -32,6 +32,8 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope
 
 # byte code is kept, whatever the caller's environment says, as many processes are started
 demo test pytest test-slow test-all bench: export PYTHONDONTWRITEBYTECODE =
+# tests run side by side: what each starts, and scikit-learn in it, would else take every core
+pytest test-slow: export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.installed
 	$(BIN)/poisonsweep run examples/digits.toml --local --store $(STORE)
 	$(BIN)/poisonsweep best --sweep digits --store $(STORE)

@@ -16,6 +16,8 @@ from databases import Server
 from forked_reader import Reader
 from hypothesis import settings
 
+from trials.weights import _unpack
+
 torch.set_num_threads(1)
 # of those that are bounded
 LONGEST = ("test_driver_killed.py", "test_two_nodes.py", "test_two_namespaces.py")
@@ -58,6 +60,12 @@ def reader() -> Iterator[Reader]:
     reader = Reader()
     yield reader
     reader.close()
+
+
+@pytest.fixture
+def quick_reader(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch files are opened by copies of one process that has loaded torch."""
+    monkeypatch.setattr(_unpack, "_reader", reader)
 
 
 @pytest.fixture(scope="session")

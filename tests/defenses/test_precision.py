@@ -111,6 +111,7 @@ def test_terms_of_a_loss_are_float32_whatever_the_activations_are() -> None:
         assert torch.equal(latent_term(latents, given, y, "release"), term)
 
 
+@pytest.mark.slow
 def test_a_repair_in_bf16_removes_the_backdoor_and_keeps_the_accuracy(victim: nn.Module) -> None:
     _, trusted, test = digits()
     found = measure(victim, test)

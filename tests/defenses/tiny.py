@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 
 from trials.metrics import accuracy, success
 from trials.models._shortcut import shortcut
-from trials.train import make_optimizer, stream, tune
 from trials.types import DefenderView, Images, TriggerGoal
 
 TARGET = 3
@@ -77,20 +76,6 @@ def digits() -> tuple[Images, Images, Images]:
         everything.take(order[1097:1297]),
         everything.take(order[1297:]),
     )
-
-
-def backdoored() -> nn.Module:
-    """A net trained on digits of which a tenth carry the patch and the target label."""
-    torch.manual_seed(0)
-    train, _, _ = digits()
-    some = (train.y != TARGET).nonzero().flatten()[:110]
-    x, y = train.x.clone(), train.y.clone()
-    x[some], y[some] = patch(x[some], some), TARGET
-    model = TinyNet()
-    batches = stream(Images(x, y, 10), 64, Generator().manual_seed(1))
-    for _ in tune(model, batches, make_optimizer(model, "sgd", 0.05, 5e-4), 400, 400):
-        pass
-    return model.eval()
 
 
 def measure(model: nn.Module, test: Images) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """A small network that learned a real backdoor, and what a filter may see of its training set."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,15 +41,24 @@ class Attacked:
     trial: Trial
     view: DataView
     poisoned: Tensor  # bool, one for each row of the view
+    _said: dict[tuple[object, ...], SampleScores] = field(default_factory=dict, init=False)
 
     def scored(
         self, name: str, view: DataView | None = None, /, **settings: Scalar
     ) -> SampleScores:
-        """What a filter says at the first point of its small space."""
+        """What a filter says at the first point of its small space; of a view that is given it is
+        asked anew, of its own once for each of the settings.
+        """
         first = grid(catalog.find("filter_spaces", name), "small")[0]
         given = catalog.resolve("filters", MethodConfig(name, {**first.params, **settings}))
+        key = (name, *sorted(given.params.items()))
+        if view is None and key in self._said:
+            return self._said[key]
         score: Callable[..., SampleScores] = catalog.find("filters", name)
-        return score(view or self.view, Generator().manual_seed(0), **given.params)
+        found = score(view or self.view, Generator().manual_seed(0), **given.params)
+        if view is None:
+            self._said[key] = found
+        return found
 
     def auroc(self, found: SampleScores) -> float:
         return auroc(found.scores[self.poisoned], found.scores[~self.poisoned])

@@ -24,7 +24,7 @@ def test_a_row_is_no_neighbour_of_its_own(attacked: Attacked) -> None:
 def test_chunks_change_nothing(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = attacked.scored("deep_knn").scores
     monkeypatch.setattr("trials.filters.deep_knn._CHUNK", 100)
-    assert torch.equal(attacked.scored("deep_knn").scores, whole)
+    assert torch.equal(attacked.scored("deep_knn", attacked.view).scores, whole)
 
 
 def test_more_neighbours_than_images_are_refused(attacked: Attacked) -> None:

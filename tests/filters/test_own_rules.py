@@ -32,7 +32,7 @@ def test_the_rate_of_dropout_is_the_least_that_changes_enough(attacked: Attacked
 
 
 def test_the_model_drops_nothing_any_more_afterwards(attacked: Attacked) -> None:
-    attacked.scored("psbd")
+    attacked.scored("psbd", attacked.view)
     x = attacked.view.train.x[:8].float() / 255
     model = attacked.view.trained()
     assert torch.equal(model(x), model(x))

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from forked_reader import Reader
 from torch import Tensor, nn
 
 from trials import catalog
@@ -13,13 +12,9 @@ from trials.classifier import Classifier
 from trials.metrics import accuracy
 from trials.models import cifar_resnet
 from trials.spec import MethodConfig, SpecError
-from trials.weights import _unpack
 from trials.weights.files import load_weights
 
-
-@pytest.fixture(autouse=True)
-def _quick(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unpack, "_reader", reader)
+pytestmark = pytest.mark.usefixtures("quick_reader")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from forked_reader import Reader
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -31,9 +30,7 @@ from trials.weights.files import Taken, load_weights
 State = dict[str, Tensor]
 
 
-@pytest.fixture(autouse=True)
-def _quick(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unpack, "_reader", reader)
+pytestmark = pytest.mark.usefixtures("quick_reader")
 
 
 def fresh(seed: int = 0) -> nn.Module:

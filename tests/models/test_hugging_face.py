@@ -29,6 +29,8 @@ from trials.models._hf_pixels import pixels_of
 from trials.spec import MethodConfig, SpecError
 from trials.weights.files import load_weights, save_weights
 
+pytestmark = pytest.mark.usefixtures("quick_reader")
+
 
 @pytest.fixture(scope="module")
 def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:

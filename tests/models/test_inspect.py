@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from forked_reader import Reader
 from safetensors.torch import save_file
 from torch import nn
 
@@ -21,15 +20,11 @@ from trials.models import (
     torchvision_resnet18,
 )
 from trials.spec import SpecError
-from trials.weights import _unpack
 from trials.weights.files import save_weights
 from trials.weights.inspection import Inspection, inspect
 from trials.weights.known import fits, last_layer, torchvision_models
 
-
-@pytest.fixture(autouse=True)
-def _quick(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unpack, "_reader", reader)
+pytestmark = pytest.mark.usefixtures("quick_reader")
 
 
 def seen(path: Path, arch: str = "") -> Inspection:

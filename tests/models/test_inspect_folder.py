@@ -9,7 +9,6 @@ from typing import Any
 import hf_folders
 import pytest
 import torch
-from forked_reader import Reader
 from hf_folders import COLOURS
 from safetensors.torch import load_file, save_file
 
@@ -17,12 +16,8 @@ from sweep.cli import main
 from sweep.commands.fitting import fitting
 from sweep.commands.inspect import look
 from trials.spec import SpecError
-from trials.weights import _unpack
 
-
-@pytest.fixture(autouse=True)
-def _quick(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unpack, "_reader", reader)
+pytestmark = pytest.mark.usefixtures("quick_reader")
 
 
 @pytest.fixture(scope="module")

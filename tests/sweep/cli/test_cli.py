@@ -315,6 +315,7 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(
     assert not mark.exists()
 
 
+@pytest.mark.usefixtures("quick_reader")
 def test_a_checkpoint_of_another_architecture_is_refused(
     capsys: Capture, tmp_path: Path, spec: Callable[..., Path]
 ) -> None:

@@ -11,6 +11,8 @@ from torch import nn
 from sweep.cli import main
 from trials.models import small_cnn
 
+pytestmark = pytest.mark.usefixtures("quick_reader")
+
 
 def inspected(*words: object) -> int:
     with pytest.raises(SystemExit) as ended:

@@ -41,6 +41,7 @@ def test_the_command_shows_a_line_each_or_json(capsys: pytest.CaptureFixture[str
             assert "needs a model with convolutions followed by batch normalisation" in said
 
 
+@pytest.mark.usefixtures("quick_reader")
 def test_what_is_no_model_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -170,19 +170,30 @@ print(hashlib.sha256(dumps(Own(int(sys.argv[1])))).hexdigest())
 """
 
 
-def test_equal_code_has_equal_bytes_wherever_it_stands(tmp_path: Path) -> None:
-    def digest(name: str, text: str, width: int, seed: int) -> str:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "own.py").write_text(text)
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(seed)}
-        command = [sys.executable, str(tmp_path / name / "own.py"), str(width)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        return done.stdout
+EACH = """
+import runpy, sys
+for file, width in zip(*[iter(sys.argv[1:])] * 2):
+    sys.argv[1] = width
+    runpy.run_path(file, run_name="__main__")
+"""
 
-    first = digest("a", NAMED, 4, 1)
-    assert digest("b", "\n\n# moved\n" + NAMED, 4, 2) == first
-    assert digest("c", NAMED, 5, 1) != first
-    assert digest("d", NAMED.replace('"a" in', '"b" in'), 4, 1) != first
+
+def test_equal_code_has_equal_bytes_wherever_it_stands(tmp_path: Path) -> None:
+    def digests(seed: int, *written: tuple[str, str, int]) -> list[str]:
+        """Of a process, for a folder, what stands in a file of it, and a width each."""
+        for name, text, _ in written:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "own.py").write_text(text)
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(seed)}
+        words = [w for name, _, width in written for w in (f"{tmp_path}/{name}/own.py", str(width))]
+        command = [sys.executable, "-c", EACH, *words]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    other = NAMED.replace('"a" in', '"b" in')
+    first, wider, changed = digests(1, ("a", NAMED, 4), ("c", NAMED, 5), ("d", other, 4))
+    assert digests(2, ("b", "\n\n# moved\n" + NAMED, 4)) == [first]
+    assert first not in (wider, changed)
 
 
 def test_code_holds_no_weights_and_keeps_what_is_tied() -> None:

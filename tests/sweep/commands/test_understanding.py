@@ -353,6 +353,7 @@ def test_a_real_model_without_its_normalisation_is_warned_of(
     assert wrong.accuracy < 0.5 and "Give --arch resnet18:norm=" in wrong.warnings[0]
 
 
+@pytest.mark.usefixtures("quick_reader")
 def test_says_what_was_taken_of_the_models_file(
     weights: Path, folder: Path, tmp_path: Path
 ) -> None:
