@@ -21,7 +21,7 @@ from results.selection.labels import settings
 from results.selection.own_pairs import PairTaken, pair_taken
 from results.stats.intervals import wilson
 from results.store import Store
-from sweep.commands import filter_repair, outputs, repaired_files
+from sweep.commands import filter_repair, outputs
 from sweep.commands.filter_order import FilterOrder
 from sweep.commands.filter_reasons import reasons
 from sweep.commands.filter_verdict import said_of
@@ -68,7 +68,7 @@ def carry_out(
     chosen = next((w for w in winners if best and w.scored.trial.victim.id == best.id), None)
     facts = _facts(order, chosen, winners, stopped) | {"run": run, "made_by": of_code()}
     files = _written(order, chosen)
-    repaired_files.remove(out)
+    (out / outputs.WEIGHTS).unlink(missing_ok=True)
     if chosen and order.repair:
         files += _repaired(order, taken, chosen, facts)
     (out / outputs.CHOICE).write_text(json.dumps(facts, indent=1) + "\n")
@@ -230,7 +230,8 @@ def _repaired(
     facts |= {"repair": found.facts, "notes": [*facts["notes"], *found.said]}
     if found.model is None:
         return []
-    return [repaired_files.write(found.model, chosen.scored.trial.victim, runtime, order.out)]
+    save_weights(found.model, order.out / outputs.WEIGHTS)
+    return [order.out / outputs.WEIGHTS]
 
 
 def _victim(record: Record) -> Victim:

@@ -63,7 +63,7 @@ def test_repairs_are_tried_behind_the_filter_and_the_last_model_is_repaired_by_t
 ) -> None:
     fst = {"name": "fst", "profile": "small", "limit": 1, "fixed": {"steps": 50}}
     own = {"attacks": 1, "kinds": "patch", "redraws": 0, "least": 0.1, "most": 0.1}
-    training = {**SPEC["training"], "epochs": 8}
+    training = {**SPEC["training"], "epochs": 12}
     spec = {**SPEC, "training": training, "self_poisoning": own, "defenses": [fst]}
     spec["filters"] = [{"name": "spectral_signatures", "profile": "small", "reject": 0.02}]
     out = tmp_path / "kept"
@@ -74,7 +74,7 @@ def test_repairs_are_tried_behind_the_filter_and_the_last_model_is_repaired_by_t
     assert left["fst"][0].asr == left["none"][0].asr == told["alone"]["own_asr_left"]
     assert told["best"]["own_asr_left"] <= told["alone"]["own_asr_left"]
     # 2 % are removed, so a tenth of the set is the defender's own poison still
-    assert told["alone"]["own_asr_left"] > 0.5
+    assert told["alone"]["own_asr_left"] > 0.2
     assert told["applied"] == (out / "repaired.safetensors").exists()
     repair = told["taken"]["repair"]
     assert (repair == "fst") == ("this_set" in told) and any(
