@@ -78,7 +78,9 @@ def of_victim(sweep: Sweep, victim: Victim, trained: bool) -> Iterator[Record]:
     with tempfile.TemporaryDirectory() as folder:
         runtime = TrialRuntime(Artifacts(folder))
         for trial in graph(map(training_of if trained else filtering_of, mine)):
-            yield must(run(trial, runtime))
+            record = run(trial, runtime)
+            # a threshold may remove every row, so that there is nothing to train on
+            yield record if trial.game.name == "training" and trial.victim.filter else must(record)
 
 
 def learned(records: Sequence[Record], victim: Victim) -> bool:
@@ -96,7 +98,7 @@ def rows_of(records: Sequence[Record], victim: Victim) -> list[_Row]:
     attack = victim.attacks[0].name if victim.attacks else ""
     of: dict[tuple[str, str], dict[float | str, Mapping[str, float]]] = {}
     for r in records:
-        if given := r.trial.victim.filter:
+        if (given := r.trial.victim.filter) and r.status == "done":
             key = given.method.name, r.trial.game.name
             of.setdefault(key, {})[given.reject] = r.metrics
     names = sorted({name for name, _ in of})
@@ -132,7 +134,7 @@ def summary(rows: Sequence[_Row], name: str) -> dict[str, Any]:
     mine = [r for r in rows if r["filter"] == name and r["learned"]]
     of = [r for r in mine if r["attack"] != "none"]
     clean = [r for r in mine if r["attack"] == "none"]
-    trained = [r for r in of if r["asr"] is not None]
+    trained = [r for r in of if r["asr"] is not None and r["asr_fixed"] is not None]
     covered = [r["found"] >= 1 - BETA - 1e-9 for r in of]
     error = math.sqrt(BETA * (1 - BETA) / len(of)) if of else 0.0
     return {
@@ -141,6 +143,7 @@ def summary(rows: Sequence[_Row], name: str) -> dict[str, Any]:
         "b_pairs_found_enough": sum(covered),
         "b_pairs": len(of),
         "b_needed_share_of_pairs": 1 - BETA - 1.64 * error if len(of) >= LEAST_PAIRS else None,
+        "b_every_row_removed": sum(r["removed"] == 1 for r in mine),
         "c_asr_less_than_fixed": _spread([r["asr"] - r["asr_fixed"] for r in trained]),
         "c_removed_less_than_fixed": _spread([r["removed"] - r["removed_fixed"] for r in trained]),
         "d_removed": _spread([r["removed"] for r in clean]),
@@ -159,11 +162,11 @@ def measure(asked: argparse.Namespace) -> tuple[list[_Row], list[Record]]:
     """Rows of all victims, and the records of those that learned their attack."""
     sweep, ends = sweep_of(asked), time.monotonic() + 60 * asked.minutes
     rows, counted = list[_Row](), list[Record]()
-    for victim in sorted(sweep.victims, key=lambda v: v.seed):
+    for number, victim in enumerate(sorted(sweep.victims, key=lambda v: v.seed)):
         if rows and time.monotonic() > ends:
             print(f"{asked.minutes:g} minutes are over")
             break
-        records = list(of_victim(sweep, victim, victim.seed < asked.trained))
+        records = list(of_victim(sweep, victim, number < asked.trained))
         rows += rows_of(records, victim)
         counted += records if learned(records, victim) else []
         print(f"{rows[-1]['attack']}, seed {victim.seed}: done", flush=True)
@@ -185,7 +188,7 @@ def main() -> None:
     words.add_argument("--m", type=int, default=60, help="poisoned rows")
     words.add_argument("--trusted", type=float, default=0.25)
     words.add_argument("--redraws", type=int, default=2)
-    words.add_argument("--trained", type=int, default=3, help="seeds with models of what is kept")
+    words.add_argument("--trained", type=int, default=99, help="victims with models of kept rows")
     words.add_argument("--minutes", type=float, default=60)
     tiny = {"seeds": 1, "attacks": ["badnets"], "filters": ["spectral_signatures"], "epochs": 4}
     asked = parsed(words, **tiny, redraws=0)
