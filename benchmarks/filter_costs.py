@@ -14,10 +14,12 @@ benchmarks/results/filter_costs.json.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +55,8 @@ class Kept:
     @property
     def megabytes(self) -> float:
         """Of all arrays."""
-        each = (t.nbytes for kept in self.found.values() for t in kept.values())
-        return sum(each) / 2**20
+        tensors = chain.from_iterable(kept.values() for kept in self.found.values())
+        return sum(t.nbytes for t in tensors) / 2**20
 
 
 def images_of(asked: argparse.Namespace) -> Images:
@@ -144,7 +146,7 @@ class Costs:
 def on_paper(name: str, own: float, passes: float, n: int, to: int) -> float:
     """Seconds on ``to`` rows, from those on ``n``: passes and trainings grow as the rows do."""
     ratio = to / n
-    return passes * ratio + own * ratio ** GROWTH.get(name, 1.0)
+    return passes * ratio + own * math.pow(ratio, GROWTH.get(name, 1.0))
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:

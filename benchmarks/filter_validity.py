@@ -18,7 +18,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -102,7 +102,7 @@ def rows_of(records: Sequence[Record], victim: Victim) -> list[_Row]:
             key = given.method.name, r.trial.game.name
             of.setdefault(key, {})[given.reject] = r.metrics
     names = sorted({name for name, _ in of})
-    rows = []
+    rows = list[_Row]()
     for name in names:
         scored, after = of[name, "filtering"], of.get((name, "training"), {})
         mine, fixed, left = scored[RECALL], scored[FIXED], after.get(RECALL, {})
@@ -194,10 +194,7 @@ def main() -> None:
     asked = parsed(words, **tiny, redraws=0)
     torch.set_num_threads(1)
     rows, counted = measure(asked)
-    tests = [
-        {k: getattr(v, k) for k in ("test", "filter", "what", "pairs", "value", "needed", "holds")}
-        for v in validities(counted)
-    ]
+    tests = list(map(asdict, validities(counted)))
     for v in tests:
         print(f"({v['test']}) {v['filter']}: {v['what']}: {v['value']:.3g}, {v['holds']}")
     figures = {

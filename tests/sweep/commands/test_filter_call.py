@@ -68,7 +68,8 @@ def test_repairs_are_tried_behind_the_filter_and_the_last_model_is_repaired_by_t
     spec["filters"] = [{"name": "spectral_signatures", "profile": "small", "reject": 0.02}]
     out = tmp_path / "kept"
     outcome = asked(out, repair=True, spec=spec, progress=False)
-    tried = {r.trial.method.name: r for r in outcome.records if r.trial.game.name == "own_repair"}
+    repairs = (r for r in outcome.records if r.trial.game.name == "own_repair")
+    tried = {str(r.trial.method and r.trial.method.name): r for r in repairs}
     assert set(tried) == {"none", "fst"}
     told, left = outcome["repair"], {name: r.curve for name, r in tried.items()}
     assert left["fst"][0].asr == left["none"][0].asr == told["alone"]["own_asr_left"]
