@@ -144,6 +144,8 @@ def _direct(trial: Trial, trained: dict[str, Trial]) -> list[Trial]:
         return [filtering_of(trial.victim)] if trial.victim.filter else []
     if trial.game.name == "self_poison_data":
         return []
+    if trial.game.name == "own_repair":
+        return [filtering_of(trial.victim)]  # which builds on the models that it looks at
     filtering = trial.victim.filter if trial.game.name == "filtering" else None
     victim = unfiltered(trial.victim) if filtering else trial.victim
     key = victim.id

@@ -20,6 +20,7 @@ from trials.views import DataView, SampleScores
 if TYPE_CHECKING:
     from trials.runtime import TrialRuntime
 
+OWN_FOUND = "own_found"  # bool (p,) in the artifact: which of the defender's rows are removed
 Score = Callable[[DataView, Generator], SampleScores]
 
 

@@ -15,6 +15,7 @@ from trials import catalog
 from trials.data_views import SelfPoisonDataContext, self_poison_data_context
 from trials.filtering import FilteringContext, context_of
 from trials.leaving import leaving
+from trials.own_repairs import OwnRepairContext, own_repair_context
 from trials.provenance import of_code, of_device, of_model
 from trials.reporting import TrialProgress, reporter
 from trials.runtime import DefenderContext, EvaluatorContext, TrialRuntime
@@ -24,7 +25,12 @@ from trials.storage.checkpoint import Checkpointer
 from trials.trial_run import Reports, Steps, TrialRun
 
 _Context = (
-    DefenderContext | EvaluatorContext | FilteringContext | SelfPoisonDataContext | SelfBrewContext
+    DefenderContext
+    | EvaluatorContext
+    | FilteringContext
+    | OwnRepairContext
+    | SelfPoisonDataContext
+    | SelfBrewContext
 )
 
 PROGRESS_SECONDS = 2.0  # a trial tells of its progress at most this often
@@ -114,6 +120,8 @@ def _context(
         return self_poison_data_context(trial, runtime)
     if ctx_type is SelfBrewContext:
         return self_brew_context(trial, runtime)
+    if ctx_type is OwnRepairContext:
+        return own_repair_context(trial, runtime)
     return runtime.evaluator(trial, checkpointer)
 
 

@@ -7,15 +7,18 @@ from results.comparison.filtered_sets import DELTA, FilteredSet, bests, filtered
 from results.comparison.filters_and_repairs import treatments
 from results.figures import trajectories
 from results.report import filters_and_repairs
+from results.report import own_pairs as of_pair
 from results.report.evidence import Chart, chart
 from results.report.html_table import report_table
 from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import percent, victim_name
+from results.selection.own_pairs import pair_taken
 from results.tables import (
     filter_volumes,
     filtered_attacks,
     filtered_classes,
     filters,
+    own_pairs,
     own_poison,
     validity,
 )
@@ -34,6 +37,8 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     said = filters_and_repairs.sentences(beside) or [sentence(s) for s in bests(sets)]
     if picked := next(iter(filter_winners(records)), None):
         said.append(of_defender(picked))
+    if taken := pair_taken(records):
+        said += of_pair.sentences(taken)
     repaired = any(one.of("repair", "pair") for one in beside)
     tables = [
         report_table(
@@ -46,6 +51,7 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
             notes=(filters_and_repairs.VOLUMES,),
         ),
         report_table(own, "What a defender sees: own poison found, clean images taken"),
+        report_table(own_pairs.table(records), "Filters and repairs on own poison"),
         report_table(validity.table(records), "Whether the defender's poison stands for others'"),
         report_table(filters.table(records), "Filters, the one that leaves least first"),
         report_table(filtered_attacks.table(records), "Each attack under each filter"),

@@ -85,6 +85,14 @@ def filter_(
     retrain: Annotated[
         bool, typer.Option("--train/--no-train", help="Train a model on what is kept.")
     ] = True,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Try repairs behind the two best filters, choose filter and repair by your own "
+            "poison, and repair the last model.",
+        ),
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed in a run before.")
     ] = False,
@@ -126,6 +134,7 @@ def filter_(
         flip=flip,
         order=order,
         retrain=retrain,
+        repair=repair,
         minutes=minutes,
     )
     Plain(stderr=as_json).print(prepared.said, markup=False, highlight=False, soft_wrap=True)

@@ -39,6 +39,7 @@ def filter(  # noqa: PLR0913  (the library's call: its options are keywords)
     flip: bool | None = None,
     order: str | None = None,
     retrain: bool = True,
+    repair: bool = False,
     retry_failed: bool = False,
     minutes: float | None = None,
     progress: bool | None = None,
@@ -71,6 +72,8 @@ def filter(  # noqa: PLR0913  (the library's call: its options are keywords)
         order: how class names are sorted, ``numbers`` or ``text``; left out, the spec's ``order``,
             or numbers.
         retrain: train a model on what is kept.
+        repair: try repairs behind the two best filters, choose filter and repair by your own
+            poison, and repair that model: ``repaired.safetensors``.
         retry_failed: run those trials again that failed in an earlier call.
         minutes: try filters for so long, once the models that they look at are there; left out,
             30, or with ``spec`` no limit.
@@ -102,6 +105,7 @@ def filter(  # noqa: PLR0913  (the library's call: its options are keywords)
                 flip=flip,
                 order=order,
                 retrain=retrain,
+                repair=repair,
                 minutes=minutes,
                 **normal,
             )

@@ -18,9 +18,10 @@ import torch
 from results.report.page import write
 from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import settings
+from results.selection.own_pairs import PairTaken, pair_taken
 from results.stats.intervals import wilson
 from results.store import Store
-from sweep.commands import outputs
+from sweep.commands import filter_repair, outputs
 from sweep.commands.filter_order import FilterOrder
 from sweep.commands.filter_reasons import reasons
 from sweep.commands.filter_verdict import said_of
@@ -34,7 +35,7 @@ from sweep.planning.stages import made_first
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep_file import Sweep
 from trials.provenance import of_code
-from trials.spec import RECALL, Filtering, Record
+from trials.spec import RECALL, Filtering, Record, Victim
 from trials.weights.files import save_weights
 from trials.whole import whole
 
@@ -52,23 +53,24 @@ def carry_out(
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = _tried(order, store, reporter, retry_failed)
-        best = next(iter(filter_winners(store.records(sweep.name))), None)
+        engine = Engine(use_ray=order.use_ray)
+        running = runner.SweepRun(sweep, store, order.worker_config, engine, reporter)
+        winners = filter_winners(store.records(sweep.name))
+        if winners and order.repair:
+            runner.run_stages(filter_repair.stages(sweep, winners), running)
+        taken = pair_taken(store.records(sweep.name)) if order.repair else None
+        best = _victim(taken.pair.record if taken else winners[0].scored) if winners else None
         if best and order.retrain:
-            last: list[Strategy] = [
-                ListStrategy(
-                    "a model of what is kept", filtering.trainings([best.scored.trial.victim])
-                )
-            ]
-            engine = Engine(use_ray=order.use_ray)
-            runner.run_stages(
-                iter([last]),
-                runner.SweepRun(sweep, store, order.worker_config, engine, reporter),
-            )
+            last = ListStrategy("a model of what is kept", filtering.trainings([best]))
+            runner.run_stages(iter([[last]]), running)
         records = store.records(sweep.name)
     winners = filter_winners(records)
-    chosen = next((w for w in winners if best and w.scored.trial.id == best.scored.trial.id), None)
+    chosen = next((w for w in winners if best and w.scored.trial.victim.id == best.id), None)
     facts = _facts(order, chosen, winners, stopped) | {"run": run, "made_by": of_code()}
     files = _written(order, chosen)
+    (out / outputs.WEIGHTS).unlink(missing_ok=True)
+    if chosen and order.repair:
+        files += _repaired(order, taken, chosen, facts)
     (out / outputs.CHOICE).write_text(json.dumps(facts, indent=1) + "\n")
     page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule)
     told = [*files, out / outputs.CHOICE, page]
@@ -219,7 +221,20 @@ def _written(order: FilterOrder, chosen: FilterWinner | None) -> list[Path]:
     return [*written, out / outputs.RETRAINED]
 
 
-def _victim(record: Record) -> Any:
+def _repaired(
+    order: FilterOrder, taken: PairTaken | None, chosen: FilterWinner, facts: dict[str, Any]
+) -> list[Path]:
+    """Repair the last model, add to ``facts`` what came of it, and write its weights."""
+    runtime = make_runtime(order.worker_config)
+    found = filter_repair.repair_of(taken, chosen.trained is not None, runtime)
+    facts |= {"repair": found.facts, "notes": [*facts["notes"], *found.said]}
+    if found.model is None:
+        return []
+    save_weights(found.model, order.out / outputs.WEIGHTS)
+    return [order.out / outputs.WEIGHTS]
+
+
+def _victim(record: Record) -> Victim:
     return record.trial.victim
 
 

@@ -4,19 +4,19 @@ import functools
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.commands import outputs
+from sweep.commands import filter_repair, outputs
 from sweep.commands.asked import SMALL, Spec, dataset_of, said_by
 from sweep.commands.given_model import model_of
 from sweep.commands.image_size import image_size
 from sweep.execution import runner
-from sweep.execution.preflight import check, without_unfit_filters
+from sweep.execution.preflight import check, without_unfit, without_unfit_filters
 from sweep.execution.worker import WorkerConfig
 from sweep.spec import sweep_file
-from sweep.spec.sweep_file import Sweep
+from sweep.spec.sweep_file import Defense, Sweep
 from trials import catalog
 from trials.datasets import image_folder, image_table
 from trials.filtering import check_apart
@@ -36,6 +36,7 @@ _FEW = 10_000  # images: below, smaller batches and the grids of small sets
 _TRAINING = {"name": "fast", "epochs": 24, "batch": 512, "peak": 0.4}
 _TRAINING_OF_FEW = {"name": "fast", "epochs": 24, "batch": 64, "peak": 0.2}
 _TAKEN = ("name", "filters", "self_poisoning", "training", "seeds", "compute", "flip", "order")
+_OF_REPAIRS = "defenses"  # taken with --repair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class FilterOrder:
     names: tuple[str, ...]  # of the classes
     labels: tuple[int, ...]
     retrain: bool
+    repair: bool
     minutes: float
     said: str  # how the images are brought to the model's size
     left_out: tuple[str, ...] = ()  # why, for each filter that does not fit
@@ -75,6 +77,7 @@ def prepare(  # noqa: PLR0913
     flip: bool | None = None,
     order: str | None = None,
     retrain: bool = True,
+    repair: bool = False,
     minutes: float | None = None,
 ) -> FilterOrder:
     """Check what ``filter`` is asked for, and read the images.
@@ -84,6 +87,7 @@ def prepare(  # noqa: PLR0913
     """
     images, trusted, out = Path(images), Path(trusted), Path(out)
     limit = _limit(minutes, spec)
+    _check_repair(repair, retrain, spec)
     named = model_of(Path(), arch, norm=norm, mean=mean, std=std)
     own = dataset_of(images, spec, flip=flip, order=order, what="--images")
     dataset_of(trusted, spec, flip=flip, order=order)
@@ -97,12 +101,16 @@ def prepare(  # noqa: PLR0913
     paths = _paths(images, own)
     check_apart(loaded, known, paths)
     sweep = _sweep(dataset, named, len(loaded), len(known), spec, epochs, seed, device)
+    sweep = replace(sweep, defenses=_defenses(sweep, spec, len(loaded)) if repair else ())
     url = outputs.url_of(out)
     runner.fits_here(sweep.compute, use_ray, None)
     with tempfile.TemporaryDirectory() as nowhere:  # so that what is refused leaves nothing behind
         there, left_out = runner.worker_config_of(sweep, url, nowhere), list[str]()
         if "filters" not in said_by(spec):  # nobody asked for these by name
             sweep, left_out = without_unfit_filters(sweep, there)
+        if "defenses" not in said_by(spec):
+            sweep, unfit = without_unfit(sweep, there)
+            left_out += unfit
         check(sweep, there)
     return FilterOrder(
         sweep=sweep,
@@ -115,10 +123,20 @@ def prepare(  # noqa: PLR0913
         names=loaded.names,
         labels=tuple(loaded.y.tolist()),
         retrain=retrain,
+        repair=repair,
         minutes=limit,
         said=said,
         left_out=tuple(left_out),
     )
+
+
+def _check_repair(repair: bool, retrain: bool, spec: Spec) -> None:
+    if repair and not retrain:
+        raise SpecError("--repair repairs the last model: leave --no-train out.")
+    if _OF_REPAIRS in said_by(spec) and not repair:
+        raise SpecError(
+            "[[defenses]] in --spec are repairs of the last model: add --repair, or leave them out."
+        )
 
 
 def _limit(minutes: float | None, spec: Spec) -> float:
@@ -158,12 +176,12 @@ def _sweep(
 ) -> Sweep:
     data = said_by(spec)
     for key in data:
-        if key not in _TAKEN:
+        if key not in (*_TAKEN, _OF_REPAIRS):
             raise SpecError(catalog.unknown("key of filter's --spec", key, list(_TAKEN)))
     training = data.get("training", _TRAINING_OF_FEW if n < _FEW else _TRAINING)
     if epochs is not None:
         training = {**training, "epochs": epochs}
-    asked = {k: v for k, v in data.items() if k not in ("training", "flip", "order")}
+    asked = {k: v for k, v in data.items() if k not in ("training", "flip", "order", _OF_REPAIRS)}
     asked.setdefault("filters", _filters(n, trusted, int(dataset["size"])))
     asked.setdefault("self_poisoning", {"attacks": ATTACKS})
     if seed is not None:
@@ -180,8 +198,23 @@ def _sweep(
     return sweep_file.parse({"name": "filter", **asked, **fixed}, "filter")
 
 
+def _defenses(sweep: Sweep, spec: Spec, n: int) -> tuple[Defense, ...]:
+    """The repairs that are tried, checked as those of a sweep are."""
+    size = int(sweep.victims[0].dataset.params["size"])
+    limited = {"profile": _profile(n, size), "limit": filter_repair.LIMIT}
+    every = [{"name": name, **limited} for name in filter_repair.REPAIRS]
+    found = sweep_file.defenses_of({_OF_REPAIRS: every, **said_by(spec)})
+    if any(d.strategy == "search" for d in found):
+        raise SpecError('filter tries repairs from a list: write strategy = "grid".')
+    return found
+
+
+def _profile(n: int, size: int) -> str:
+    return "small" if n < _FEW else "cifar10" if size < SMALL else "imagenet"
+
+
 def _filters(n: int, trusted: int, size: int) -> list[dict[str, Any]]:
-    profile = "small" if n < _FEW else "cifar10" if size < SMALL else "imagenet"
+    profile = _profile(n, size)
     probes = round(PROBES * trusted)
     fixed = {"badloss": {"probes": min(250, probes), "k": max(1, min(50, probes // 10))}}
     return [

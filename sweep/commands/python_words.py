@@ -16,6 +16,7 @@ _SWITCHES = {
     "--no-flip": "flip=False",
     "--retry-failed": "retry_failed=True",
     "--no-train": "retrain=False",
+    "--repair": "repair=True",
 }
 
 

@@ -117,6 +117,24 @@ def repairs(sweep: Sweep, defense: Defense) -> list[Trial]:
     return expansion.distinct(found)
 
 
+def own_repairs(
+    sweep: Sweep, victims: Iterable[Victim], defense: Defense | None = None
+) -> list[Trial]:
+    """The trials that repair the models of what filters keep of the set with the defender's own
+    poison, by every setting of a defense; without one, those of the filters alone.
+    """
+    none = [catalog.resolve("defenses", MethodConfig("none"))]
+    configs = expansion.configurations(sweep, defense) if defense else none
+    params = {"delta": sweep.delta, **expansion.every(sweep)}
+    game = catalog.resolve("games", MethodConfig("own_repair", params))
+    found = []
+    for victim, config in itertools.product(victims, configs):
+        assert victim.filter is not None
+        r, seed = victim.filter.trusted, victim.filter.seed
+        found.append(Trial(game=game, victim=victim, method=config, trusted=r, seed=seed))
+    return expansion.distinct(found)
+
+
 def first_and_rest(trials: Iterable[Trial]) -> tuple[list[Trial], list[Trial]]:
     """One trial for each filter on each training set, and the others, which read what it keeps."""
     first: dict[str, Trial] = {}

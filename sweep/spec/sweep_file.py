@@ -172,7 +172,7 @@ def parse(data: Mapping[str, Any], name: str, folder: Path = Path()) -> Sweep:
             )
         ),
         seeds=tuple(dict.fromkeys(seed("seeds", s) for s in listed("seeds", data.get("seeds", 0)))),
-        defenses=tuple(_defense(table("defenses", d)) for d in _tables("defenses", data)),
+        defenses=defenses_of(data),
         detectors=tuple(_detector(table("detectors", d)) for d in _tables("detectors", data)),
         filters=tuple(filter_of(table("filters", f)) for f in _tables("filters", data)),
         recipes=recipes,
@@ -236,6 +236,11 @@ def _plain(attack: str) -> None:
             f"self_poisoning: {attack} crafts its trigger against a model of its own, which copies "
             f"have none of. Plant another attack, or {MIXED}."
         )
+
+
+def defenses_of(data: Mapping[str, Any]) -> tuple[Defense, ...]:
+    """The tables [[defenses]]. Raises SpecError for what they may not hold."""
+    return tuple(_defense(table("defenses", d)) for d in _tables("defenses", data))
 
 
 def _defense(data: Mapping[str, Any]) -> Defense:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trials.filtering import FilteringContext
+from trials.filtering import OWN_FOUND, FilteringContext
 from trials.games._own_poison import told_of_own, which_set
 from trials.games._retraining import share_within
 from trials.games._trajectories import CLEAN, trajectories
@@ -71,7 +71,10 @@ def play(
     gone = removed(ctx, found, beta, quota, cap, delta)
     kept = torch.ones(len(ctx.poisoning.train), dtype=torch.bool)
     kept[ctx.rows[gone[:n]]] = False
-    ctx.save({"scores": scores, "kept": kept, "rows": ctx.rows}, {"filter": dict(found.extra)})
+    mine = {} if ctx.own is None else {OWN_FOUND: gone[n : n + len(ctx.own.rows)]}
+    ctx.save(
+        {"scores": scores, "kept": kept, "rows": ctx.rows, **mine}, {"filter": dict(found.extra)}
+    )
     own = _found(ctx, found, gone, beta, quota, cap)
     told = told_of_own(ctx, scores, gone, own, beta) if own is not None else {}
     tracks = _tracked(ctx, found.losses)

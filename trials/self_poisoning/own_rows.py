@@ -83,6 +83,8 @@ class OwnRows:
         restamped: how many rows of each attack are shifted images, as there were too few others.
         redrawn: how many draws of each attack were put aside before.
         probes: trusted images that a filter is given.
+        stamped: trusted images as they were before they were stamped; no row is one, so a model
+            that is trained on no poisoned row has not seen them.
         held: trusted images that are rows as any others while the filter looks; what it takes of
             them it takes of clean rows.
     """
@@ -95,6 +97,7 @@ class OwnRows:
     restamped: tuple[int, ...]
     redrawn: tuple[int, ...]
     probes: Images
+    stamped: Images
     held: Images
 
     def among(self, train: Images) -> Images:
@@ -174,6 +177,7 @@ def own_rows(
         restamped=tuple(restamped),
         redrawn=times,
         probes=probes,
+        stamped=stamped,
         held=held,
     )
 

@@ -57,6 +57,33 @@ def test_live_images_have_a_row_each_in_their_order(tmp_path: Path) -> None:
     assert not (out / "retrained.safetensors").exists()
 
 
+@pytest.mark.slow
+def test_repairs_are_tried_behind_the_filter_and_the_last_model_is_repaired_by_the_best(
+    tmp_path: Path,
+) -> None:
+    fst = {"name": "fst", "profile": "small", "limit": 1, "fixed": {"steps": 50}}
+    own = {"attacks": 1, "kinds": "patch", "redraws": 0, "least": 0.1, "most": 0.1}
+    training = {**SPEC["training"], "epochs": 12}
+    spec = {**SPEC, "training": training, "self_poisoning": own, "defenses": [fst]}
+    spec["filters"] = [{"name": "spectral_signatures", "profile": "small", "reject": 0.02}]
+    out = tmp_path / "kept"
+    outcome = asked(out, repair=True, spec=spec, progress=False)
+    repairs = (r for r in outcome.records if r.trial.game.name == "own_repair")
+    tried = {str(r.trial.method and r.trial.method.name): r for r in repairs}
+    assert set(tried) == {"none", "fst"}
+    told, left = outcome["repair"], {name: r.curve for name, r in tried.items()}
+    assert left["fst"][0].asr == left["none"][0].asr == told["alone"]["own_asr_left"]
+    assert told["best"]["own_asr_left"] <= told["alone"]["own_asr_left"]
+    # 2 % are removed, so a tenth of the set is the defender's own poison still
+    assert told["alone"]["own_asr_left"] > 0.2
+    assert told["applied"] == (out / "repaired.safetensors").exists()
+    repair = told["taken"]["repair"]
+    assert (repair == "fst") == ("this_set" in told) and any(
+        "own poison" in n for n in outcome["notes"]
+    )
+    assert "Filters and repairs on own poison" in (out / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -66,6 +93,8 @@ def test_live_images_have_a_row_each_in_their_order(tmp_path: Path) -> None:
         ({"minutes": 0}, "^minutes must be more than 0"),
         ({"norm": "other"}, "norm must be one of"),
         ({"trusted": 5}, "a torch Dataset of"),
+        ({"repair": True, "retrain": False}, "repairs the last model: leave"),
+        ({"spec": {**SPEC, "defenses": [{"name": "fst"}]}}, "are repairs of the last model: add"),
     ],
 )
 def test_what_does_not_fit_names_the_argument_and_leaves_nothing(
