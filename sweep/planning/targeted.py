@@ -70,11 +70,11 @@ def _parts(victim: Victim) -> list[MethodConfig]:
 def _telling(own: MethodConfig, others: Sequence[MethodConfig]) -> list[str]:
     """The name and the settings that tell a method apart from others in its place."""
     alike = [other for other in others if other.name == own.name]
-    return [own.name] * (len(alike) < len(others)) + [
-        f"{key} = {value(given)}"
-        for key, given in own.params.items()
-        if key not in KEY and any(other.params.get(key) != given for other in alike)
-    ]
+    told = [own.name] if len(alike) < len(others) else []
+    for key, given in own.params.items():
+        if key not in KEY and any(other.params.get(key) != given for other in alike):
+            told.append(f"{key} = {value(given)}")
+    return told
 
 
 def trained(victims: Iterable[Victim], config: MethodConfig) -> list[Victim]:
