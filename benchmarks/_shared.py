@@ -167,17 +167,18 @@ def cost_of(words: Sequence[str], env: Mapping[str, str]) -> dict[str, float]:
     }
 
 
-def write(name: str, figures: Mapping[str, Any], *, tiny: bool) -> None:
-    """``figures`` with the machine's facts, to benchmarks/results/NAME.json; those of a tiny run
-    are printed.
+def write(name: str, figures: Mapping[str, Any], *, tiny: bool, out: Path | None = None) -> None:
+    """``figures`` with the machine's facts, to ``out`` or benchmarks/results/NAME.json; those of a
+    tiny run are printed.
     """
     whole = {**figures, "machine": machine()}
     if tiny:
         print(f"{TINY}{json.dumps(whole)}")
         return
-    OUTPUT.mkdir(exist_ok=True)
-    (OUTPUT / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote benchmarks/results/{name}.json")
+    file = out or OUTPUT / f"{name}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {file}")
 
 
 def write_rows(name: str, rows: Sequence[Mapping[str, Any]], *, tiny: bool) -> None:

@@ -1,6 +1,7 @@
 """Steps of defenses on images of 224 pixels, against a plain loop of PyTorch.
 
     python -m benchmarks.large_inputs [--models NAME ...] [--size N] [--batch N] [--rounds N]
+        [--out FILE]
 
 In one run, for each model and step: ours, and a plain loop that does the same forward and backward
 passes with PyTorch's defaults (fp32, contiguous tensors, no augmentation), and both again in bf16
@@ -8,7 +9,7 @@ where the repair has that (plain: the loss under autocast), all sides taking tur
 A side is one call: it copies the model, as a repair does, and takes one step, or evaluates. On the
 CPU the clock is the process's own time over its threads, so that another load on the machine
 counts on neither side; each figure is the best of N rounds. Writes
-benchmarks/results/large_inputs.json.
+benchmarks/results/large_inputs.json, or FILE.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -191,6 +193,7 @@ def main() -> None:
     words.add_argument("--size", type=int, default=224, help="pixels a side")
     words.add_argument("--batch", type=int, default=8, help="images a step, an even number")
     words.add_argument("--rounds", type=int, default=3, help="the first one warms up")
+    words.add_argument("--out", type=Path, help="the file of the figures")
     tiny = {"models": ["torchvision:mobilenet_v3_small"], "size": 32, "batch": 4, "rounds": 2}
     args = parsed(words, **tiny)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -201,7 +204,7 @@ def main() -> None:
             continue
         rows[name] = compared(name, args.size, args.batch, args.rounds, device)
     asked = {"size": args.size, "batch": args.batch, "rounds": args.rounds, "device": device.type}
-    write("large_inputs", {**asked, "images_a_second": rows}, tiny=args.tiny)
+    write("large_inputs", {**asked, "images_a_second": rows}, tiny=args.tiny, out=args.out)
 
 
 if __name__ == "__main__":

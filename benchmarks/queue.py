@@ -5,16 +5,19 @@ within a budget.
     python -m benchmarks.queue --minutes 9            runs the next open ones for so long
     python -m benchmarks.queue --minutes 9 --only table3-badnets
 
-A piece is a sweep. It runs without Ray in a store of its own under --work, stops when the time is
-over and goes on the next time; once all its trials have run, its records are written to
-benchmarks/results/, from where ``poisonsweep import`` reads them. Pieces that ran on different
-machines add up by ``poisonsweep merge``.
+A piece is a sweep or a program. A sweep runs without Ray in a store of its own under --work, stops
+when the time is over and goes on the next time; once all its trials have run, its records are
+written to benchmarks/results/, from where ``poisonsweep import`` reads them. Pieces that ran on
+different machines add up by ``poisonsweep merge``.
 """
 
 import argparse
 import json
 import math
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +53,7 @@ class Piece:
         file: in benchmarks/results/.
         minutes: estimated, on one GPU.
         table: of its sweep; None where there is none yet.
+        program: in place of a sweep, a module and its words; ``--out FILE`` is added to them.
         waits: for what, where it cannot run yet.
     """
 
@@ -59,6 +63,7 @@ class Piece:
     minutes: float
     table: Mapping[str, Any] | None
     waits: str = ""
+    program: str = ""
 
     def sweep(self) -> Sweep:
         """Raises SpecError for a table that is no sweep's."""
@@ -85,7 +90,8 @@ def _each(entry: Mapping[str, Any]) -> Iterator[Piece]:
         told = dict(zip(keys, values, strict=True))
         base = ROOT / entry["sweep"] if "sweep" in entry else None
         there = base is not None and base.exists()
-        waits = entry.get("waits", "" if there else f"the file {entry.get('sweep')}")
+        able = there or "program" in entry
+        waits = entry.get("waits", "" if able else f"the file {entry.get('sweep')}")
         changes = _filled(entry.get("with", {}), told)
         yield Piece(
             name=entry["name"].format(**told),
@@ -94,6 +100,7 @@ def _each(entry: Mapping[str, Any]) -> Iterator[Piece]:
             minutes=entry["minutes"],
             table=_changed(sweep_file.table_of(base), changes) if base and there else None,
             waits=waits,
+            program=entry.get("program", ""),
         )
 
 
@@ -117,12 +124,15 @@ def _changed(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def run(piece: Piece, seconds: float, work: Path, results: Path) -> int | None:
-    """Run a piece for so many seconds at most; its records, or None where some trials are left.
+    """Run a piece for so many seconds at most; its records, of a program 1, or None where it has
+    not ended.
 
     Raises:
         SpecError: it cannot run.
         Aborted: too many of its trials failed.
     """
+    if piece.program:
+        return _run_program(piece, seconds, work, results)
     url, sweep = f"sqlite:///{work / piece.name}.db", piece.sweep()
     try:
         with stops.listening():
@@ -140,6 +150,22 @@ def run(piece: Piece, seconds: float, work: Path, results: Path) -> int | None:
     failed = sum(r.status == "failed" for r in records)
     print(f"{piece.name}: {len(records)} records, {failed} failed, in {results / piece.file}")
     return len(records)
+
+
+def _run_program(piece: Piece, seconds: float, work: Path, results: Path) -> int | None:
+    """The same for a program, which begins anew the next time if it has not ended."""
+    made = work.resolve() / piece.file
+    words = [sys.executable, "-m", *shlex.split(piece.program), "--out", str(made)]
+    try:
+        subprocess.run(words, cwd=ROOT, timeout=seconds, check=True)
+    except subprocess.TimeoutExpired:
+        print(f"{piece.name}: stopped after {seconds:g} s, and nothing is kept", flush=True)
+        return None
+    except subprocess.CalledProcessError as problem:
+        raise SpecError(f"{piece.program} ended with code {problem.returncode}.") from problem
+    results.mkdir(exist_ok=True)
+    shutil.copy(made, results)
+    return 1
 
 
 def listed(found: Sequence[Piece], results: Path) -> None:

@@ -1,5 +1,6 @@
 """The queue of measurements: each piece is a sweep, runs within a time, and leaves records."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def test_every_piece_that_waits_for_nothing_is_a_sweep(
     assert all(p.minutes > 0 and p.gives for p in found)
     waiting = [p for p in found if p.waits]
     for piece in found:
-        if piece not in waiting:
+        if piece not in waiting and not piece.program:
             assert piece.sweep().victims, piece.name
-    assert {p.name for p in waiting} == {"throughput", "large-inputs"}
+    assert {p.name for p in waiting} == {"throughput"}
+    assert {p.name for p in found if p.program} == {"large-inputs"}
     named = {p["sweep"] for p in sweep_file.table_of(queue.QUEUE)["piece"] if "sweep" in p}
     assert all((ROOT / place).is_file() for place in named)
     leaks = [p.sweep() for p in found if p.name.startswith("leak-")]
@@ -57,6 +59,31 @@ def test_the_next_pieces_run_within_the_time_and_their_files_are_records(
     said = capsys.readouterr().out
     assert "0 of 3 pieces are open, about 0 minutes; 1 wait for something else." in said
     assert "waits for the file examples/none-yet.toml" in said
+
+
+def a_program(words: str) -> queue.Piece:
+    program = f"benchmarks.large_inputs --models torchvision:mobilenet_v3_small {words}"
+    file = "gpu-large-inputs.json"
+    return queue.Piece(name="p", gives="", file=file, minutes=1, table=None, program=program)
+
+
+def test_a_program_that_fails_or_takes_too_long_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SpecError, match="--sise 32 ended with code 2"):
+        queue.run(a_program("--sise 32"), 60, tmp_path, tmp_path / "results")
+    assert queue.run(a_program(""), 0.01, tmp_path, tmp_path / "results") is None
+    assert "stopped after 0.01 s, and nothing is kept" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_program_runs_and_its_figures_are_kept(tmp_path: Path) -> None:
+    asked = "--size 32 --batch 4 --rounds 2"
+    assert queue.run(a_program(asked), 600, tmp_path, tmp_path / "results") == 1
+    told = json.loads((tmp_path / "results" / "gpu-large-inputs.json").read_text())
+    (steps,) = told["images_a_second"].values()
+    assert told["size"] == 32 and steps["fine_tuning"]["bf16"]["ours"] > 0
 
 
 def test_a_queue_of_two_pieces_with_one_name_is_refused(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
-"""Every search space: its points resolve, Table V leads, and three strategies (and Optuna) go
-through it.
+"""Every search space, of defenses, detectors, filters and recipes: its points resolve, the paper's
+lead, and three strategies (and Optuna) go through it.
 """
 
 import csv
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -16,8 +17,14 @@ from search_spaces._strategies import grid, one_at_a_time, thin
 from trials import catalog
 from trials.spec import MethodConfig, Scalar, SpecError, canonical
 
-NAMES = catalog.names("spaces")
 PROFILES = ["cifar10", "imagenet", "small"]
+CATALOGS = {  # of the spaces of each kind of method
+    "defenses": "spaces",
+    "detectors": "detector_spaces",
+    "filters": "filter_spaces",
+    "recipes": "recipe_spaces",
+}
+LEAST = {"defenses": 1, "detectors": 12, "filters": 4, "recipes": 4}  # points of a space
 FIVE = ["fine_pruning", "nad", "neural_cleanse", "pivotal_tuning", "weight_decay"]
 TABLE_V = (
     Path(__file__).resolve().parents[1] / "results" / "reference" / "table5_defense_hparams.csv"
@@ -41,21 +48,150 @@ OURS = {
 PARAMETERS = {"cifar10": 11_173_962, "imagenet": 11_689_512}  # of the two ResNet-18
 
 
-def space(name: str):  # type: ignore[no-untyped-def]
-    return catalog.find("spaces", name)
+Points = list[MethodConfig]
+every_space = pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in CATALOGS for name in catalog.names(CATALOGS[kind])]
+)
 
 
-def test_every_defense_has_a_space_and_every_space_a_defense() -> None:
-    assert catalog.names("defenses") == NAMES
+def space(name: str, kind: str = "defenses"):  # type: ignore[no-untyped-def]
+    return catalog.find(CATALOGS[kind], name)
+
+
+def points_of(kind: str, name: str) -> Iterator[tuple[str, Points]]:
+    """Each profile of a space with the grid of it."""
+    for profile in PROFILES:
+        if kind != "recipes" or profile != "imagenet":
+            yield profile, grid(space(name, kind), profile)
+
+
+def identities(points: Points) -> list[str]:
+    return [canonical(p.identity()) for p in points]
+
+
+def resolved(kind: str, points: Points) -> Points:
+    return [catalog.resolve(kind, p) for p in points]
+
+
+@pytest.mark.parametrize("kind", CATALOGS)
+def test_every_method_has_a_space_and_every_space_a_method(kind: str) -> None:
+    names = catalog.names(kind)
+    if kind == "recipes":  # of those against poison
+        names = [name for name in names if catalog.describe(kind, name).plain]
+        assert len(names) == 6
+    assert names == catalog.names(CATALOGS[kind])
+    known = {
+        "detectors": {"calibrated_inversion", "neural_cleanse"},
+        "filters": {
+            *("abl", "activation_clustering", "badloss", "confident_learning"),
+            *("deep_knn", "psbd", "spectral_signatures", "strip"),
+        },
+    }
+    assert known.get(kind, set()) <= set(names)
+
+
+@every_space
+def test_every_point_resolves_and_occurs_once(kind: str, name: str) -> None:
+    for profile, points in points_of(kind, name):
+        assert {p.name for p in points} == {name}
+        distinct = set(identities(resolved(kind, points)))
+        assert len(distinct) == len(points) >= LEAST[kind], profile
+        if kind == "detectors":
+            assert len(thin(points, 12, 0)) == 12
+
+
+@every_space
+def test_the_first_point_for_cifar10_is_the_methods_default(kind: str, name: str) -> None:
+    if kind != "defenses":  # these have Table V's
+        (first, *_) = resolved(kind, grid(space(name, kind), "cifar10"))
+        assert first == catalog.resolve(kind, MethodConfig(name))
+
+
+@every_space
+def test_refuses_an_unknown_profile(kind: str, name: str) -> None:
+    with pytest.raises(SpecError, match="Did you mean 'cifar10'"):
+        grid(space(name, kind), "cifar")
+
+
+@every_space
+def test_optuna_draws_within_the_grid(kind: str, name: str) -> None:
+    for profile, points in points_of(kind, name):
+        settings = [p.params for p in resolved(kind, points)]
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(20):
+            drawn = catalog.resolve(kind, space(name, kind)(study.ask(), profile)).params
+            for key, value in drawn.items():
+                levels = [params[key] for params in settings]
+                if isinstance(value, str):
+                    assert value in levels
+                else:
+                    numbers = [level for level in levels if not isinstance(level, str)]
+                    assert min(numbers) <= value <= max(numbers)
+
+
+@every_space
+def test_one_at_a_time_is_part_of_the_grid(kind: str, name: str) -> None:
+    for profile, points in points_of(kind, name):
+        rays = one_at_a_time(space(name, kind), profile)
+        assert rays[0] == points[0]
+        assert set(identities(rays)) <= set(identities(points))
+        assert kind != "detectors" or len(rays) > 3
+
+
+@pytest.mark.parametrize("kind", CATALOGS)
+def test_spaces_load_neither_torch_nor_optuna(kind: str) -> None:
+    package = "search_spaces" if kind == "defenses" else f"search_spaces.{kind}"
+    modules = ", ".join(f"{package}.{name}" for name in catalog.names(CATALOGS[kind]))
+    loaded = "[m for m in ('torch', 'optuna', 'ray') if m in sys.modules]"
+    code = f"import sys, search_spaces._strategies, {modules}; print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Recipes against poison.
+
+
+@pytest.mark.parametrize("name", catalog.names("recipe_spaces"))
+def test_one_poison_serves_all_points(name: str) -> None:
+    schedule = ("epochs", "batch", "peak", "weight_decay")
+    for _, points in points_of("recipes", name):
+        assert len({canonical([p.params.get(s) for s in schedule]) for p in points}) == 1
+
+
+# Detectors.
+
+
+def settings_of(name: str, profile: str, *keys: str, form: str = "") -> tuple[Scalar, ...]:
+    """Some settings of a detector's first point, or of the first of that form."""
+    points = resolved("detectors", grid(space(name, "detectors"), profile))
+    first = next(p.params for p in points if p.params.get("form", "") == form or not form)
+    return tuple(first[key] for key in keys)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", NAMES)
-def test_every_point_resolves_and_occurs_once(name: str, profile: str) -> None:
-    points = grid(space(name), profile)
-    assert {p.name for p in points} == {name}
-    resolved = [canonical(catalog.resolve("defenses", p).identity()) for p in points]
-    assert len(set(resolved)) == len(points)
+def test_the_first_point_of_a_detector_is_the_original(profile: str) -> None:
+    told = settings_of("neural_cleanse", profile, "form", "lr", "lambda_n", "threshold")
+    assert told == ("mask", 0.1, 1e-3, 0.99)
+    told = settings_of("calibrated_inversion", profile, "weight", "lr", "rule", "lambda_n")
+    assert told == (0.5, 0.01, "difference", 0.0)  # the authors' code
+
+
+@pytest.mark.parametrize(
+    ("profile", "weight", "steps"), [("cifar10", 0.02, 100), ("imagenet", 1e-5, 200)]
+)
+def test_table_v_leads_the_additive_form(profile: str, weight: float, steps: int) -> None:
+    keys = ("lambda_n", "steps", "lr", "judge")
+    told = settings_of("neural_cleanse", profile, *keys, form="additive")
+    assert told == (weight, steps, 0.01, "norm")
+
+
+@pytest.mark.parametrize("name", catalog.names("detector_spaces"))
+def test_small_is_small_for_a_detector(name: str) -> None:
+    for point in grid(space(name, "detectors"), "small"):
+        assert int(point.params["steps"]) <= 200 and int(point.params["batch"]) <= 32
+
+
+# Defenses.
 
 
 @pytest.mark.parametrize("profile", ["cifar10", "imagenet"])
@@ -119,28 +255,6 @@ def test_the_defaults_of_a_defense_are_table_vs_column_for_cifar10(name: str) ->
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_refuses_an_unknown_profile(name: str) -> None:
-    with pytest.raises(SpecError, match="Did you mean 'cifar10'"):
-        grid(space(name), "cifar")
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", NAMES)
-def test_optuna_draws_within_the_grid(name: str, profile: str) -> None:
-    points = [catalog.resolve("defenses", p).params for p in grid(space(name), profile)]
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(20):
-        drawn = catalog.resolve("defenses", space(name)(study.ask(), profile)).params
-        for key, value in drawn.items():
-            levels = [point[key] for point in points]
-            if isinstance(value, str):
-                assert value in levels
-            else:
-                numbers = [level for level in levels if not isinstance(level, str)]
-                assert min(numbers) <= value <= max(numbers)
-
-
 # The strategies, on a space with a branch.
 
 
@@ -170,14 +284,6 @@ def test_grid_enters_a_branch_only_where_it_is_open() -> None:
 def test_one_at_a_time_changes_one_setting_at_a_time() -> None:
     points = [tuple(p.params.values()) for p in one_at_a_time(branching, "any")]
     assert points == [("sgd", 0.1), ("adam", 0.1, 0.9), ("sgd", 0.01), ("sgd", 1.0)]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_at_a_time_is_part_of_the_grid(name: str) -> None:
-    everything = [canonical(p.identity()) for p in grid(space(name), "cifar10")]
-    rays = [canonical(p.identity()) for p in one_at_a_time(space(name), "cifar10")]
-    assert rays[0] == everything[0]
-    assert set(rays) <= set(everything)
 
 
 def test_points_that_come_out_the_same_are_one_point() -> None:
@@ -220,12 +326,3 @@ def test_thinning_another_seed_another_subset_and_never_more_than_there_is() -> 
     assert sorted(map(str, thin(points, 999, 0))) == sorted(map(str, points))
     assert thin(points, 1, 0) == points[:1]
     assert thin([], 5, 0) == []
-
-
-def test_spaces_load_neither_torch_nor_optuna() -> None:
-    modules = ", ".join(f"search_spaces.{n}" for n in [*NAMES, "_strategies"])
-    code = (
-        f"import sys, {modules}; print([m for m in ('torch', 'optuna', 'ray') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

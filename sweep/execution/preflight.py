@@ -58,8 +58,22 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         splits.cut(runtime.trusted(trial).y, 0, 1, runtime.rng(trial)("split"))
     for detector in sweep.detectors:
         detections(detector)
+    _searched_recipes(replace(sweep, victims=tuple(alike)), runtime)
     _filters(replace(sweep, victims=tuple(uncrafted)), runtime)
     _brews(replace(sweep, victims=tuple(alike), filters=()), runtime)
+
+
+def _searched_recipes(sweep: Sweep, runtime: TrialRuntime) -> None:
+    """Raises SpecError for settings that a search may ask for and no victim can be trained by."""
+    for recipe, (victim, *_) in targeted.searched(sweep):
+        for training in replace(recipe, strategy="grid", limit=0).points():
+            _trainable(replace(victim, training=training), len(runtime.trainable(victim)), runtime)
+
+
+def _trainable(victim: Victim, rows: int, runtime: TrialRuntime) -> None:
+    """Raises SpecError where the victim's recipe cannot train its model on so many rows."""
+    if refuses := catalog.find_check("recipes", victim.training.name):
+        refuses(runtime.fresh(victim), rows, **victim.training.params)
 
 
 def _filters(sweep: Sweep, runtime: TrialRuntime) -> None:
@@ -188,8 +202,7 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
     model, ctx = runtime.fresh(victim), runtime.evaluator(training_of(victim))
     poisoning = _uncrafted(victim, runtime)
     _enough(poisoning.train)
-    if refuses := catalog.find_check("recipes", victim.training.name):
-        refuses(model, len(poisoning.train), **victim.training.params)
+    _trainable(victim, len(poisoning.train), runtime)
     if victim.training.name == "given":  # reads a stranger's file: refuse a wrong one now
         for _ in ctx.fit(model, poisoning, torch.Generator()):
             pass

@@ -14,7 +14,7 @@ from results.selection.winners import pick
 from sweep.planning.known_points import First, Recalled
 from sweep.planning.samplers import drawn
 from sweep.planning.search_feed import FeedReader
-from sweep.planning.strategy import NONE, Group, group_of, load_of
+from sweep.planning.strategy import NONE, Group, Ready, group_of, load_of, taken
 from sweep.spec.sweep_file import Defense
 from trials.spec import MethodConfig, Record, Scalar, Trial
 
@@ -59,7 +59,7 @@ class SearchStrategy:
         self.label, self._defense, self._space, self._trials_of = label, defense, space, trials_of
         self._rule, self._delta, self._seed = rule, delta, seed
         self.study = optuna.create_study(directions=["minimize"] * len(defense.objectives))
-        self._ready: list[tuple[Group, Trial]] = []
+        self._ready: Ready = []
         self._waiting: dict[str, list[_Asked]] = {}
         self._asked = self._open = 0
         self._feed_reader = reader
@@ -87,10 +87,7 @@ class SearchStrategy:
             self._hear()
         while not self._ready and self._left > 0:
             self._draw()
-        if not self._ready:
-            return None
-        loads = [load_of(group, near, busy) for group, _ in self._ready]
-        return self._ready.pop(loads.index(min(loads)))[1]
+        return taken(self._ready, near, busy)
 
     def loads(self, near: Group | None, busy: Collection[str]) -> int:
         if not self._ready and self._left <= 0:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from sweep.planning.known_points import First, Recalled
 from sweep.planning.samplers import drawn
-from sweep.planning.strategy import NONE, VICTIM, Group, group_of, load_of
+from sweep.planning.strategy import NONE, VICTIM, Group, Ready, group_of, load_of, taken
 from sweep.spec.recipes import Recipe
 from trials.spec import MethodConfig, Record, Trial
 
@@ -72,7 +72,7 @@ class RecipeSearch:
         self._first = first.params
         self.size = recipe.trials * (len(one.trainings) + len(one.measured))
         self._asked: optuna.Trial | None = None
-        self._ready: list[tuple[Group, Trial]] = []
+        self._ready: Ready = []
         self._open = set[str]()  # ids of trials that are ready or run
         self._after: list[Trial] = []  # what measures, once the victims are trained
         self._records: list[Record] = []  # of the configuration that was asked for last
@@ -80,10 +80,7 @@ class RecipeSearch:
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         if not self._open and self._left:
             self._draw()
-        if not self._ready:
-            return None
-        loads = [load_of(group, near, busy) for group, _ in self._ready]
-        return self._ready.pop(loads.index(min(loads)))[1]
+        return taken(self._ready, near, busy)
 
     def loads(self, near: Group | None, busy: Collection[str]) -> int:
         if self._ready:

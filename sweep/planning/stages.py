@@ -92,7 +92,8 @@ def recipe_search(sweep: Sweep, recipe: Recipe, victims: Sequence[Victim]) -> St
         return Trained(targeted.trainings(found), expansion.distinct(map(targeted_of, found)))
 
     seed = derive(sweep.seeds[0], "recipe", recipe.name)
-    return RecipeSearch(f"{recipe.name}, searched", recipe, recipe.asked, of, seed)
+    label = targeted.search_label(sweep, recipe, victims)
+    return RecipeSearch(label, recipe, recipe.asked, of, seed)
 
 
 def answered(search: Strategy, store: Store) -> Iterator[Record]:

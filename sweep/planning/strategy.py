@@ -13,6 +13,7 @@ from trials.spec import Record, Trial, canonical
 
 # what a worker must have loaded: a victim's id, and all that names copies of it
 Group = tuple[str, str]
+Ready = list[tuple[Group, Trial]]
 # what a trial makes a worker load; SHARED: a victim others are at
 NOTHING, COPIES, VICTIM, SHARED, NONE = range(5)
 
@@ -67,6 +68,12 @@ def load_of(group: Group, near: Group | None, busy: Collection[str]) -> int:
     if near and group[0] == near[0]:
         return NOTHING if group == near else COPIES
     return SHARED if group[0] in busy else VICTIM
+
+
+def taken(ready: Ready, near: Group | None, busy: Collection[str]) -> Trial | None:
+    """Take out the first trial that makes the worker load the least; None where there is none."""
+    loads = [load_of(group, near, busy) for group, _ in ready]
+    return ready.pop(loads.index(min(loads)))[1] if ready else None
 
 
 class ListStrategy:

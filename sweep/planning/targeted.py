@@ -1,11 +1,12 @@
 """The trials of attacks without a trigger: victims, their controls, and what misleads them."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, zip_longest
 
-from results.selection.grouping import attack_of
+from results.selection.grouping import KEY, attack_of
+from results.selection.labels import value
 from sweep.planning import expansion, filtering
 from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Sweep
@@ -52,6 +53,29 @@ def searched(sweep: Sweep) -> list[tuple[Recipe, list[Victim]]]:
     """
     asked = [recipe for recipe in sweep.recipes if recipe.strategy == "search"]
     return list(itertools.product(asked, _alike(sweep.victims)))
+
+
+def search_label(sweep: Sweep, recipe: Recipe, victims: Sequence[Victim]) -> str:
+    """What a search is called: where a recipe has several, with what its victims alone have."""
+    told = list[str]()
+    groups = [_parts(group[0]) for group in _alike(sweep.victims)]
+    for own, *others in zip_longest(_parts(victims[0]), *groups, fillvalue=MethodConfig("")):
+        told += _telling(own, others)
+    return ", ".join([recipe.name, "searched", *filter(None, told)])
+
+
+def _parts(victim: Victim) -> list[MethodConfig]:
+    return [victim.dataset, victim.model, *victim.attacks]
+
+
+def _telling(own: MethodConfig, others: Sequence[MethodConfig]) -> list[str]:
+    """The name and the settings that tell a method apart from others in its place."""
+    alike = [other for other in others if other.name == own.name]
+    told = [own.name] if len(alike) < len(others) else []
+    for key, given in own.params.items():
+        if key not in KEY and any(other.params.get(key) != given for other in alike):
+            told.append(f"{key} = {value(given)}")
+    return told
 
 
 def trained(victims: Iterable[Victim], config: MethodConfig) -> list[Victim]:

@@ -16,7 +16,7 @@ from results.report.page import render
 from results.store import Store
 from results.store.queries import SweepRow
 from sweep.console.running import Running, span, what
-from sweep.watching.heard import Heard, heard
+from sweep.watching.heard import Heard, Listener
 from trials.spec import SpecError
 
 SILENT = 15.0  # seconds after which a driver is said not to have told anything
@@ -47,6 +47,7 @@ class Pages:
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
         self._running: dict[str, Running] = {}
+        self._listener = Listener()
         self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._report, self._of, self._next = "", "", 0.0
         self._failed = ""  # what kept the report from being drawn anew, in one line
@@ -69,7 +70,8 @@ class Pages:
         """What runs now and what is stored, as plain values."""
         row = self.row()
         with self._lock:
-            drivers = [self._driver(one) for one in heard(self._watched.folder, row.name)]
+            heard = self._listener.heard(self._watched.folder, row.name)
+            drivers = [self._driver(one) for one in heard]
         return {
             "sweep": row.name,
             "done": row.done,
@@ -88,7 +90,7 @@ class Pages:
                 "what": what(s.trial),
                 "said": s.said,
                 "done": s.done,
-                "for": span(max(0.0, time.time() - one.began[s.trial.id])),
+                "for": span(one.ran[s.trial.id]),
                 "left": None if s.left is None else span(s.left),
             }
             for s in running.standings(one.progress)

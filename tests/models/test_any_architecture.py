@@ -9,6 +9,7 @@ import given_model
 import pytest
 import torch
 import torchvision
+from live_objects import learned
 from own_networks import Tiny
 from PIL import Image
 from safetensors.torch import load_file
@@ -69,6 +70,10 @@ fixed = { steps = 40, lr = 0.1 }
 device = "cpu"
 workers = 1
 """
+# of a network that is hardly trained: any steps upset it, so that a backdoor just planted is gone
+UPSET = DEFEND.replace('"fst"', '"weight_decay"').replace(
+    "steps = 40, lr = 0.1", "steps = 20, lr = 0.01, batch = 32"
+)
 TIMM = [("test_vit", 64), ("test_efficientnet", 32), ("tf_efficientnet_lite0", 32)]
 
 
@@ -323,24 +328,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def learned(bare: nn.Module) -> nn.Module:
-    """The network after a hundred steps on digits, of which it saw pixels in [-1, 1]."""
-    images = catalog.find("datasets", "digits")("train")
-    x, y = images.x.float() / 127.5 - 1, images.y
-    optimizer = torch.optim.Adam(bare.parameters(), 2e-3)
-    for _ in range(100):
-        batch = torch.randint(len(y), (32,))
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(bare(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return bare.eval()
-
-
 def network_of(arch: str) -> nn.Module:
     """A new network of ten classes, built by its own library."""
     library, _, name = arch.partition(":")
     if library == "own_networks":
         return Tiny()
+    if library == "torchvision":
+        found: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=10)
+        return found
     timm = pytest.importorskip("timm")
     return cast(nn.Module, timm.create_model(name, pretrained=False, num_classes=10))
 
@@ -348,15 +343,23 @@ def network_of(arch: str) -> nn.Module:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
-    ["timm:test_resnet", "timm:test_efficientnet", "own_networks:Tiny"],
+    [
+        "timm:test_resnet",
+        "timm:test_efficientnet",
+        "torchvision:shufflenet_v2_x0_5",
+        "own_networks:Tiny",
+    ],
 )
 def test_a_repaired_file_is_as_right_in_its_own_library_as_here(
     arch: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # for the workers
     torch.manual_seed(0)
-    torch.save(learned(network_of(arch)).state_dict(), tmp_path / "model.pt")
+    torch.save(learned(network_of(arch), 0.5, 0.5).state_dict(), tmp_path / "model.pt")
     asked = given_model.asked(digits, model=tmp_path / "model.pt", arch=f"{arch},norm=half")
+    if arch.startswith("torchvision"):
+        asked["spec"] = tmp_path / "upset.toml"
+        asked["spec"].write_text(UPSET)
     out = tmp_path / "out"
     order = prepare(out=out, **asked)
     told = carry_out(order)

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_sweep
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from sweep.execution import preflight
 from trials import catalog
 from trials.crafting import as_attacked
 from trials.datasets import digits
@@ -15,7 +17,7 @@ from trials.metrics import accuracy
 from trials.models import small_cnn
 from trials.recipes._countermeasure import Adversarial, Mixing, Shaping
 from trials.recipes._rows import Epic, Friendly, alone
-from trials.spec import MethodConfig
+from trials.spec import MethodConfig, SpecError
 from trials.storage.blobs import LocalBlobStore
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Images, Poisoning
@@ -126,6 +128,23 @@ def test_an_attacker_trains_as_without_it(name: str) -> None:
 
 
 # What each does.
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_what_would_begin_after_the_last_epoch_is_refused_before_anything_runs(
+    name: str, tmp_path: Path
+) -> None:
+    config = tiny_sweep.worker_config(tmp_path / "artifacts")
+
+    def checked(begin: int) -> None:
+        training = {"name": name, "epochs": 2, "begin": begin}
+        given = {**tiny_sweep.VICTIM, "training": training}
+        preflight.check(tiny_sweep.sweep(victim=given, game="training"), config)
+
+    checked(1)
+    with pytest.raises(SpecError, match=f"{name}: begin = 2 comes after all 2 epochs") as told:
+        checked(2)
+    assert "\n" not in str(told.value)
 
 
 def test_a_shaped_gradient_is_clipped_and_then_noised() -> None:

@@ -182,6 +182,14 @@ def test_a_privacy_that_cannot_be_is_refused_before_anything_runs(
     assert "\n" not in str(told.value)
 
 
+def test_a_privacy_is_refused_as_a_training_begins_on_the_rows_that_a_filter_left() -> None:
+    left = few(20)
+    with pytest.raises(SpecError, match="below one over the number of rows, 0.05 for 20; got 0.1"):
+        fitted(left, delta=0.1)
+    with pytest.raises(SpecError, match="no noise gives epsilon = 0.01"):
+        fitted(left, epsilon=0.01)
+
+
 def test_an_attacker_trains_as_without_it() -> None:
     resolved = catalog.resolve("recipes", MethodConfig("dp_sgd", {"epochs": 7, "batch": 64}))
     plain = catalog.resolve("recipes", MethodConfig("fast", {"epochs": 7, "batch": 64}))

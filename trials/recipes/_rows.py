@@ -10,11 +10,21 @@ from torch import Generator, Tensor, nn
 
 from trials.recipes._countermeasure import Countermeasure
 from trials.reporting import reporter
+from trials.spec import SpecError
 from trials.train import frozen, to_float
 from trials.types import Images
 
 _BATCH = 256
 _RATE, _MOMENTUM = 100.0, 0.9  # of the descent that makes friendly noise
+
+
+def check_begins(recipe: str, begin: int, epochs: int) -> None:
+    """Raises SpecError for a countermeasure that would begin once the training is over."""
+    if begin >= epochs:
+        raise SpecError(
+            f"{recipe}: begin = {begin} comes after all {epochs} epochs (the first is 0), so it "
+            f"would change nothing. Set begin to at most {epochs - 1}, or raise epochs."
+        )
 
 
 class Epic(Countermeasure):

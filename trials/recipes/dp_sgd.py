@@ -57,9 +57,11 @@ def fit(
         batch: images a step, on average.
 
     Raises:
-        SpecError: Opacus is not installed, or the model has batch normalisation.
+        SpecError: Opacus is not installed, the model has batch normalisation, or no noise gives
+            that privacy to so many rows.
     """
     require_private(model)
+    require_private_budget(len(poisoning.train), batch, epochs, epsilon, delta, accountant)
     private = Private(model, clip, epsilon, delta, accountant, epochs)
     fast = Fast(epochs, peak, weight_decay, batch, "fp32")
     try:
@@ -82,6 +84,10 @@ def check(
 ) -> None:
     """Refuse a model that cannot be trained so on so many rows, before anything is. Raises
     SpecError.
+
+    Before a sweep these are all rows, its filters' too, as what a filter will remove is not known
+    yet. Fewer rows bear every ``delta`` that all of them do; their noise follows from their own
+    number, and where there is none for it, the training is refused as it begins.
     """
     require_private(model)
     require_private_budget(rows, batch, epochs, epsilon, delta, accountant)

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Generator, nn
 
 from trials.recipes._fast import Fast
-from trials.recipes._rows import Epic
+from trials.recipes._rows import Epic, check_begins
 from trials.spec import Count, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
@@ -55,3 +55,8 @@ def fit(
     """
     fast = Fast(epochs, peak, weight_decay, batch, precision)
     return fast.fit(model, poisoning, rng, None, Epic(begin, every, share))
+
+
+def check(model: nn.Module, rows: int, /, *, begin: int, epochs: int, **_: object) -> None:
+    """Refuse a beginning after the last epoch, before anything is trained. Raises SpecError."""
+    check_begins("epic", begin, epochs)

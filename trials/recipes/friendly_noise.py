@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Generator, nn
 
 from trials.recipes._fast import Fast
-from trials.recipes._rows import Friendly
+from trials.recipes._rows import Friendly, check_begins
 from trials.spec import Count, NonNegativeFloat, PositiveFloat, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
@@ -58,3 +58,8 @@ def fit(
     """
     fast = Fast(epochs, peak, weight_decay, batch, precision)
     return fast.fit(model, poisoning, rng, None, Friendly(begin, clamp, mu, noise_steps, random))
+
+
+def check(model: nn.Module, rows: int, /, *, begin: int, epochs: int, **_: object) -> None:
+    """Refuse a beginning after the last epoch, before anything is trained. Raises SpecError."""
+    check_begins("friendly_noise", begin, epochs)

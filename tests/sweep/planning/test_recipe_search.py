@@ -13,13 +13,13 @@ from results.comparison.targeted_success import alike, on_front, targeted_succes
 from results.figures import targeted as figure
 from results.store import Store
 from sweep.commands.plan import cost_estimate
-from sweep.execution import runner
+from sweep.execution import preflight, runner
 from sweep.execution.scheduler import Scheduler
 from sweep.planning import targeted
 from sweep.planning.recipe_search import RecipeSearch
 from sweep.planning.stages import recipe_search, stages
 from sweep.spec.sweep_file import Sweep
-from trials.spec import Record, Trial, content_id
+from trials.spec import Record, SpecError, Trial, content_id
 
 BREW: dict[str, Any] = {
     "name": "witches_brew",
@@ -184,6 +184,23 @@ def test_attacks_that_differ_are_searched_apart() -> None:
     (one, weak), (two, strong) = targeted.searched(of)
     assert one == two == of.recipes[0] and len(weak) == len(strong) == 2
     assert {v.attacks[0].params["budget"] for v in weak} == {0.04}
+    models = {**budgets, "model": [VICTIM["model"], {"name": "small_cnn", "width": 4}, "resnet18"]}
+    for several, told in ((budgets, 2), (models, 6)):
+        labels = [
+            x.what for x in cost_estimate(sweep(victim=several), None) if "searched" in x.what
+        ]
+        assert len(set(labels)) == told == len(labels)
+    assert "gradient_shaping, searched, small_cnn, width = 4, budget = 0.04" in labels
+
+
+def test_a_setting_that_a_search_may_ask_for_in_vain_is_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    config = tiny_sweep.worker_config(tmp_path / "artifacts")
+    noise = {**SEARCH, "name": "friendly_noise"}  # begins at 3, or at 6
+    preflight.check(sweep({**noise, "fixed": {"epochs": 7}}), config)
+    with pytest.raises(SpecError, match="friendly_noise: begin = 6 comes after all 4 epochs"):
+        preflight.check(sweep({**noise, "fixed": {"epochs": 4}}), config)
 
 
 def test_what_a_plan_counts_is_what_runs(tmp_path: Path) -> None:

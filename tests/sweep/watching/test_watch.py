@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from results.store import Store
 from sweep.execution.now import ENDS_WITH, Now
 from sweep.execution.progress import Progress
-from sweep.watching.heard import heard
+from sweep.watching.heard import Heard, Listener
 from sweep.watching.pages import Pages, Watched
 from sweep.watching.server import SHORTEST, app_of, serve
 from trials.reporting import TrialProgress
@@ -53,9 +53,14 @@ def running(watched: Watched) -> Iterator[Progress]:
     with Now(watched.folder, SWEEP, None) as now:
         now("progress", trial, progress, None)
         ends = time.monotonic() + 30
-        while time.monotonic() < ends and not list(heard(watched.folder, SWEEP)):
+        while time.monotonic() < ends and not heard(watched.folder, SWEEP):
             time.sleep(0.05)
         yield progress
+
+
+def heard(folder: Path, sweep: str) -> list[Heard]:
+    """At a first look."""
+    return list(Listener().heard(folder, sweep))
 
 
 def client_of(watched: Watched, token: str = "", local: bool = True) -> TestClient:
@@ -67,8 +72,8 @@ def test_what_a_driver_tells_is_heard_until_it_ends(watched: Watched, running: P
     (one,) = heard(watched.folder, SWEEP)
     assert one.progress.running == running.running and one.progress.loops == running.loops
     assert one.progress.stage == ["victims"] and one.progress.planned == 3
-    assert one.silent < 30 and list(one.began) == list(running.running)
-    assert list(heard(watched.folder, "another")) == []
+    assert one.silent < 30 and list(one.ran) == list(running.running)
+    assert heard(watched.folder, "another") == []
 
 
 def test_nothing_is_left_of_a_driver_that_has_ended(watched: Watched, running: Progress) -> None:
@@ -85,7 +90,7 @@ def test_a_driver_that_was_killed_is_not_heard(watched: Watched, running: Progre
     told = {**json.loads(file.read_text()), "pid": gone.pid}
     (watched.folder / "events" / f"killed{ENDS_WITH}").write_text(json.dumps(told))
     (watched.folder / "events" / f"odd{ENDS_WITH}").write_text('{"sweep": "tiny"}')
-    assert len(list(heard(watched.folder, SWEEP))) == 1
+    assert len(heard(watched.folder, SWEEP)) == 1
 
 
 def test_a_driver_of_another_machine_is_heard_for_ten_minutes(
@@ -100,6 +105,28 @@ def test_a_driver_of_another_machine_is_heard_for_ten_minutes(
     (watched.folder / "events" / f"huge{ENDS_WITH}").write_text(json.dumps(huge))
     drivers = " ".join(one.driver for one in heard(watched.folder, SWEEP))
     assert "near.example" in drivers and "long.example" not in drivers and str(2**40) not in drivers
+
+
+@pytest.mark.parametrize("off", [-7200, 7200])
+def test_a_driver_whose_clock_is_off_is_heard_once_it_tells_again(
+    watched: Watched, running: Progress, off: float
+) -> None:
+    (file,) = (watched.folder / "events").glob(f"*{ENDS_WITH}")
+    told, listener = json.loads(file.read_text()), Listener()
+    (trial,) = running.running
+    far = watched.folder / "events" / f"far{ENDS_WITH}"
+
+    def told_of() -> list[Heard]:
+        found = listener.heard(watched.folder, SWEEP)
+        return [one for one in found if one.driver.startswith("far.example")]
+
+    begun = {**told["running"][0], "began": told["time"] + off}
+    for later in (0, 2):
+        now = {"host": "far.example", "time": told["time"] + off + later, "running": [begun]}
+        far.write_text(json.dumps({**told, **now}))
+        found = told_of()
+        assert len(found) == bool(later)
+    assert found[0].silent < 30 and 2 <= found[0].ran[trial] < 32
 
 
 def test_events_are_passed_on(watched: Watched) -> None:
