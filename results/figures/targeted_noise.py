@@ -40,8 +40,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     recipe was swept.
     """
     rows = along(targeted_success(records), NOISE)
-    swept = {r.at["training"] for r in rows}
-    columns = [c for c in _COLUMNS if c.recipe in swept]
+    columns = [c for c in _COLUMNS if any(_on(r, c) for r in rows)]
     if not columns:
         return go.Figure(layout=layout(height=120))
     shape = {"rows": 2, "cols": len(columns), "shared_xaxes": True, "shared_yaxes": True}
@@ -73,7 +72,7 @@ def _axis(chart: go.Figure, column: _Column, rows: Sequence[Compared], number: i
 
 
 def _on(row: Compared, column: _Column) -> bool:
-    return row.at["training"] == column.recipe
+    return row.at["training"] == column.recipe and column.setting in row.at
 
 
 def _draw(
