@@ -33,8 +33,15 @@ def to_mlflow(records: Iterable[Record], uri: str, experiment: str) -> int:
         The number of runs that were added.
 
     Raises:
-        SpecError: MLflow is not installed, or there is nothing that answers at ``uri``.
+        SpecError: MLflow is not installed, or there is nothing that answers at ``uri``, or it is
+            none.
     """
+    try:
+        urlsplit(uri)
+    except ValueError:
+        raise SpecError(
+            "--mlflow: that is no URI. Write one as http://HOST:5000 or sqlite:///FILE.db."
+        ) from None  # it may hold a password
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     try:
@@ -51,9 +58,9 @@ def to_mlflow(records: Iterable[Record], uri: str, experiment: str) -> int:
             warnings.simplefilter("ignore")  # MLflow's of its own libraries
             return _added(MlflowClient(tracking_uri=uri), experiment, records)
     except (MlflowException, OSError, ValueError) as problem:
-        told = without_password(str(problem).splitlines()[0], uri)
+        told = without_secrets(str(problem).splitlines()[0], uri)
         raise SpecError(
-            f"cannot write to MLflow at {without_password(uri, uri)!r}: {told}"
+            f"cannot write to MLflow at {without_secrets(uri, uri)!r}: {told}"
         ) from None  # the cause may hold the password
 
 
@@ -68,10 +75,13 @@ def _added(client: Any, experiment: str, records: Iterable[Record]) -> int:
     return count
 
 
-def without_password(text: str, uri: str) -> str:
-    """The text without the user and password that ``uri`` holds."""
-    user, at, _ = urlsplit(uri).netloc.rpartition("@")
-    return text.replace(user + at, "") if at else text
+def without_secrets(text: str, uri: str) -> str:
+    """The text without the user, the password and the query that ``uri`` holds."""
+    parts = urlsplit(uri)
+    user, at, _ = parts.netloc.rpartition("@")
+    for secret in (user + at, f"?{parts.query}", f"#{parts.fragment}"):
+        text = text.replace(secret, "") if len(secret) > 1 else text
+    return text
 
 
 def _trials(client: Any, experiment: str) -> Iterator[str]:

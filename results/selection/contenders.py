@@ -1,8 +1,8 @@
 """Winners of a sweep in a store, with the curves alone of configurations that can win.
 
 A configuration's ASR cannot be lower than its bound: at each step the worst kind's ASR is at least
-the mean over all copies, which the store knows by itself, and a mean over seeds is at least its
-largest part.
+the mean over all copies, which the store knows by itself, and a mean over seeds, of a kind over
+those that have it, is at least its largest part.
 """
 
 import json
@@ -31,7 +31,7 @@ def stored_winners(store: Store, sweep: str, rule: str = DEFAULT_RULE) -> list[W
 
     Raises:
         SpecError: unknown rule, or a record that is none.
-        ValueError: a measurement is not finite.
+        ValueError: a measurement is not finite, of a configuration that can win.
     """
     find_rule(rule)
     game = "robustness" if rule == "oracle" else "tuning"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from math import fsum
 from operator import add, itemgetter
 
@@ -63,7 +64,9 @@ def _by_step(curve: Sequence[Point]) -> dict[int, Point]:
 
 
 def _mean_point(row: Sequence[Point]) -> Point:
-    """Of points at one step."""
+    """Of points at one step; a kind of trigger that some seeds' copies lack is the mean of the
+    others.
+    """
     step, number = row[0].step, len(row)
 
     def mean(values: Iterable[float]) -> float:
@@ -72,8 +75,10 @@ def _mean_point(row: Sequence[Point]) -> Point:
     extra = {}
     if all("val_cda" in p.extra for p in row):
         extra["val_cda"] = mean([p.extra["val_cda"] for p in row])
-    for name in _averaged(tuple(row[0].extra)):
-        extra[name] = mean([p.extra[name] for p in row])
+    for name in _averaged(tuple(dict.fromkeys(chain.from_iterable(p.extra for p in row)))):
+        there = [p.extra[name] for p in row if name in p.extra]
+        if len(there) == number or name.startswith(OF_ATTACK):
+            extra[name] = fsum(there) / len(there)
     seconds = mean([p.seconds for p in row])
     return Point(step, mean([p.cda for p in row]), mean([p.asr for p in row]), seconds, extra)
 

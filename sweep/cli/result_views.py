@@ -199,10 +199,10 @@ def export(
         to_tensorboard(records, Path(tensorboard))
         print(shown(tensorboard))
     if mlflow:
-        from results.export.mlflow_runs import to_mlflow, without_password  # noqa: PLC0415
+        from results.export.mlflow_runs import to_mlflow, without_secrets  # noqa: PLC0415
 
         added = to_mlflow(records, mlflow, _name(store, name))
-        where = shown(without_password(mlflow, mlflow))
+        where = shown(without_secrets(mlflow, mlflow))
         print(f"{added} of {len(records)} runs added to MLflow at {where}")
     if tables:
         from results.export.all_tables import to_tables  # noqa: PLC0415

@@ -56,8 +56,8 @@ def stages(sweep: Sweep, winners: Sequence[FilterWinner]) -> Iterator[list[Strat
 def repair_of(taken: PairTaken | None, trained: bool, runtime: TrialRuntime) -> Repaired:
     """The last model, repaired as the pair says.
 
-    It is measured on the trusted images that were stamped: neither a model that is trained on no
-    poisoned row has seen them, nor has anything been chosen by them.
+    It is measured on the trusted images that were stamped: a model that is trained on no poisoned
+    row has not seen them, and they choose no pair. They only decide whether the repair is applied.
 
     Args:
         taken: what the defender takes; None where no filter's model could be repaired.
@@ -93,7 +93,8 @@ def repair_of(taken: PairTaken | None, trained: bool, runtime: TrialRuntime) -> 
         f"The last model gets {percent(was['cda'])} % of the {len(own.rows.stamped)} trusted "
         f"images right that were stamped, and {percent(now['cda'])} % once it is repaired; a "
         f"trigger of the defender's leads at most {percent(asr_was)} % of them to its target, then "
-        f"{percent(asr_now)} %."
+        f"{percent(asr_now)} %. None of these triggers is in its training, so that says nothing of "
+        "what the repair removes."
     )
     if lost > max(DELTA, of_all["cda"] - was["cda"]) + 1e-9:
         said.append(

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from results.export.mlflow_runs import TRIAL, to_mlflow, without_password
+from results.export.mlflow_runs import TRIAL, to_mlflow, without_secrets
 from trials.spec import Record, SpecError
 
 Make = Callable[..., Record]
 mlflow = pytest.importorskip("mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its client, as it reads here
-NOBODY = "http://me:hidden@127.0.0.1:9"  # the port of "discard"
+NOBODY = "http://me:hidden@127.0.0.1:9/?token=hidden"  # the port of "discard"
 
 
 @pytest.fixture
@@ -71,9 +71,15 @@ def test_what_is_there_is_not_added_again_and_a_run_that_was_cut_short_is(
 def test_no_server_is_one_line_without_the_password(records: list[Record]) -> None:
     with pytest.raises(SpecError) as told:
         to_mlflow(records, NOBODY, "mine")
-    assert "cannot write to MLflow at 'http://127.0.0.1:9'" in str(told.value)
+    assert "cannot write to MLflow at 'http://127.0.0.1:9/'" in str(told.value)
     assert "hidden" not in str(told.value) and "\n" not in str(told.value)
-    assert without_password("sqlite:///x@y.db", "sqlite:///x@y.db") == "sqlite:///x@y.db"
+    assert without_secrets("sqlite:///x@y.db", "sqlite:///x@y.db") == "sqlite:///x@y.db"
+
+
+def test_what_is_no_uri_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SpecError, match="no URI") as told:
+        to_mlflow([], "http://[me:hidden@x", "mine")
+    assert "hidden" not in str(told.value)
 
 
 def test_without_mlflow_it_says_what_to_install(
