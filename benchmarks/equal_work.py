@@ -44,7 +44,7 @@ game = "{game}"
 [victim]
 dataset = {dataset}
 model = {{ name = "preact_resnet18", width = {width} }}
-training = {{ name = "fast", epochs = {epochs}, batch = 128 }}
+training = {{ name = "fast", epochs = {epochs}, batch = 128, peak = 0.05 }}
 attacks = [{{ name = "badnets", m = {m} }}]
 [compute]
 workers = 1
