@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from benchmarks._shared import parsed, write
-from trials import catalog
+from trials import catalog, inverted
 from trials.classifier import Classifier
 from trials.runtime import generator
 from trials.spec import MethodConfig
@@ -117,6 +117,7 @@ def count(name: str, steps: int) -> float:
         if k in known
     }
     settings = catalog.resolve("defenses", MethodConfig(name, params)).params
+    inverted.forget()  # a run of another length would share it
     # what a model has is looked for once, whatever runs on it
     Classifier(model, x.shape[1:]).lacks(catalog.NEEDS)
     handle = register_module_forward_pre_hook(add)

@@ -43,6 +43,11 @@ def inverted(
     return triggers.to(device, copy=True)
 
 
+def forget() -> None:
+    """Drop what is kept, so that the next inversion runs."""
+    _kept.clear()
+
+
 def _digest(tensors: list[Tensor], *words: str | float) -> str:
     """Of the tensors' bytes, shapes and types, and of the words."""
     state = hashlib.blake2b(repr(words).encode())

@@ -1,6 +1,5 @@
 """Neural Cleanse: the inversion of all classes at once, and unlearning what it found."""
 
-from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -114,8 +113,8 @@ def test_every_second_batch_is_stamped_and_keeps_its_labels(stamp: str) -> None:
 
 
 @pytest.fixture
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inverted, "_kept", OrderedDict())
+def nothing_kept() -> None:
+    inverted.forget()
 
 
 @pytest.mark.usefixtures("nothing_kept")
@@ -138,7 +137,7 @@ def test_settings_of_the_unlearning_share_the_triggers() -> None:
     view = fresh_view()
     repaired(view, 7, lr=0.1)
     again = repaired(view, 0, lr=0.01)
-    inverted._kept.clear()
+    inverted.forget()
     assert same(again, repaired(view, 7, lr=0.01)), "the batches after them are the same, too"
     repaired(view, 7, lr=0.01, inversion_lr=0.02)
     repaired(fresh_view(seed=1), 7, lr=0.01)

@@ -58,7 +58,7 @@ def put(folder: Path, record: Record) -> None:
 
 
 # games that the sweep here does not play
-NOT_PLAYED = {"filtering", "self_brew", "self_poison_data", "targeted"}
+NOT_PLAYED = {"filtering", "own_repair", "self_brew", "self_poison_data", "targeted"}
 
 
 def said(capsys: Capture, code: int, *args: object) -> dict[str, Any]:
