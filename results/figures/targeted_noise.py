@@ -40,7 +40,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     recipe was swept.
     """
     rows = along(targeted_success(records), NOISE)
-    columns = [c for c in _COLUMNS if any(_on(r, c) for r in rows)]
+    columns = [c for c in _COLUMNS if _of(rows, c)]
     if not columns:
         return go.Figure(layout=layout(height=120))
     shape = {"rows": 2, "cols": len(columns), "shared_xaxes": True, "shared_yaxes": True}
@@ -64,11 +64,15 @@ def figure(records: Sequence[Record], /) -> go.Figure:
 
 
 def _axis(chart: go.Figure, column: _Column, rows: Sequence[Compared], number: int) -> None:
-    values = sorted({float(r.at[column.setting]) for r in rows if _on(r, column)} - {0.0})
+    values = sorted({float(r.at[column.setting]) for r in _of(rows, column)} - {0.0})
     ticks = {"tickvals": values, "ticktext": [f"{v:g}" for v in values]}
     way = {"autorange": "reversed"} if column.reversed else {}
     chart.update_xaxes(type="log", **ticks, **way, col=number)
     chart.update_xaxes(title={"text": column.title}, row=2, col=number)
+
+
+def _of(rows: Sequence[Compared], column: _Column) -> list[Compared]:
+    return [r for r in rows if _on(r, column)]
 
 
 def _on(row: Compared, column: _Column) -> bool:
