@@ -57,9 +57,9 @@ def said(code: str, *words: str) -> str:
     ("seconds", "room", "found"),
     [
         (
-            "0.3",
+            "3",
             "none",
-            "0 2 store sqlite:////{folder}/s.db could not be used for 0.3 s: disk I/O error. "
+            "0 2 store sqlite:////{folder}/s.db could not be used for 3 s: disk I/O error. "
             "Everything",
         ),
         (
