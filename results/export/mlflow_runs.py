@@ -1,6 +1,6 @@
 """Records as runs of MLflow: one run a trial, with its settings, metrics and curves.
 
-Source: MLflow's client API, https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html.
+Source: MLflow's client API, https://mlflow.org/docs/latest/api_reference.
 """
 
 import logging
