@@ -1,14 +1,16 @@
 """Does ``defend``, which sees neither trigger nor test set, repair models with a real backdoor?
 
     python -m benchmarks.blind victims.toml --store sqlite:///victims.db [--minutes 30]
-        [--spec FILE] [--keep]
+        [--spec FILE] [--pairs] [--keep]
 
 Trains the victims of each sweep's file, where the store does not have them yet. Hands each one's
 weights and its trusted images, as a folder of PNGs, to ``defend`` with its default settings, or
 those of ``--spec``, and measures the model that comes back on the test set, with the attacker's
 trigger. No model that still obeys its trigger may be called repaired. A victim whose attack was not
-learned (ASR below 80 %) proves nothing and is left out; a clean one has no ASR. ``--keep`` adds the
-lines to benchmarks/results/blind.csv.
+learned (ASR below 80 %) proves nothing and is left out; a clean one has no ASR. ``--pairs`` also
+runs each setting that ``defend`` tried on copies against the real attack, after it has chosen:
+these are pairs from which forecasts can be made. ``--keep`` adds the lines to
+benchmarks/results/blind.csv, and the pairs to results/reference/prediction_pairs.csv.
 """
 
 import argparse
@@ -25,7 +27,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from benchmarks import prediction
+from benchmarks._blind_pairs import real_pairs
 from benchmarks._shared import OUTPUT, TINY, parsed
+from results.comparison.prediction import Pair
 from results.selection.winners import REPAIRED
 from sweep import api
 from sweep.commands import outputs
@@ -126,8 +131,13 @@ def arch_of(victim: Victim) -> str:
     return f"{victim.model.name}:{settings}" if settings else victim.model.name
 
 
-def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
-    """Defend one victim; None where its attack was not learned."""
+Judged = tuple[Line, Sequence[Pair]]
+
+
+def judged(victims: Victims, trial: Trial, with_pairs: bool, **asked: Any) -> Judged | None:
+    """Defend one victim: what came of it, and the pairs of a victim that was attacked if these are
+    wanted. None where its attack was not learned.
+    """
     cda, asr = victims.measured(trial, victims.model(trial))
     if asr is not None and asr < LEARNED:
         return None
@@ -149,8 +159,10 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
         seconds = time.monotonic() - began
         model = victims.repaired(trial, folder / "out" / outputs.WEIGHTS)
         after, left = victims.measured(trial, model)
+        judge = victims.runtime.evaluator(trial)
+        found = real_pairs(folder / "out", victim, judge) if with_pairs and victim.attacks else []
     low, high = outcome.get("expected", {}).get("real_asr_interval_90") or (None, None)
-    return Line(
+    line = Line(
         victim=victim.id,
         attack="+".join(a.name for a in victim.attacks) or "none",
         victim_seed=victim.seed,
@@ -167,6 +179,7 @@ def line_of(victims: Victims, trial: Trial, **asked: Any) -> Line | None:
         seconds=seconds,
         minutes=asked.get("minutes", MINUTES),
     )
+    return line, found
 
 
 def _chosen(outcome: Mapping[str, Any]) -> str:
@@ -183,15 +196,18 @@ def _promised(outcome: Mapping[str, Any]) -> float | None:
     return max(kinds, default=expected.get("asr"))
 
 
-def lines(sweeps: Sequence[Sweep], url: str, **asked: Any) -> Iterator[Line]:
-    """A line a victim, as they come."""
+def lines(
+    sweeps: Sequence[Sweep], url: str, with_pairs: bool = False, **asked: Any
+) -> Iterator[Judged]:
+    """A line a victim, and its pairs, as they come."""
     for sweep in sweeps:
         victims = Victims(sweep, url)
         for trial in victims.trials():
-            line = line_of(victims, trial, **asked)
-            if line is None:
+            found = judged(victims, trial, with_pairs, **asked)
+            if found is None:
                 print(f"{trial.victim.id}: its attack was not learned")
                 continue
+            line, _ = found
             left = "-" if line.eta_real is None else f"{line.eta_real:.1%}"
             print(
                 f"{line.victim} {line.attack}: {line.verdict}, {line.chosen}; promised "
@@ -200,7 +216,7 @@ def lines(sweeps: Sequence[Sweep], url: str, **asked: Any) -> Iterator[Line]:
                 f"{line.seconds:.0f} s",
                 flush=True,
             )
-            yield line
+            yield found
 
 
 def keep(found: Sequence[Line], file: Path = FILE) -> int:
@@ -219,21 +235,26 @@ def main() -> None:
     parser.add_argument("--store", default="sqlite:///victims.db", help="where victims are kept")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for defend")
     parser.add_argument("--spec", type=Path, help="for defend: a sweep without [victim]")
+    parser.add_argument("--pairs", action="store_true", help="every setting on the real attack too")
     parser.add_argument("--keep", action="store_true", help=f"add the lines to {FILE.name}")
     given = parsed(parser)
     if given.tiny:
         with tempfile.TemporaryDirectory() as folder:
             sweep = sweep_file.read(TINY_SWEEP)
-            found = list(lines([sweep], f"sqlite:///{folder}/tiny.db", spec=TINY_SPEC))
-        print(TINY + json.dumps({"lines": [asdict(line) for line in found]}))
+            every = list(lines([sweep], f"sqlite:///{folder}/tiny.db", True, spec=TINY_SPEC))
+        figures = [{**asdict(line), "pairs": [p.as_row() for p in found]} for line, found in every]
+        print(TINY + json.dumps({"lines": figures}))
         return
-    found, sweeps = [], [sweep_file.read(f) for f in given.sweeps]
-    for line in lines(sweeps, given.store, minutes=given.minutes, spec=given.spec):
-        found.append(line)
+    done, sweeps = list[Line](), [sweep_file.read(f) for f in given.sweeps]
+    asked = {"minutes": given.minutes, "spec": given.spec}
+    for line, found in lines(sweeps, given.store, given.pairs, **asked):
+        done.append(line)
+        print("\n".join(prediction.table(found)) if found else "no pairs")
         if given.keep:
-            keep(found)
-    wrong = sum(line.false for line in found)
-    print(f"{len(found)} victims; {wrong} falsely called repaired")
+            keep(done)
+            prediction.keep(found)
+    wrong = sum(line.false for line in done)
+    print(f"{len(done)} victims; {wrong} falsely called repaired")
 
 
 if __name__ == "__main__":

@@ -40,9 +40,17 @@ def predictions(model: nn.Module, x: Tensor, batch: int = 0) -> Tensor:
 
 def accuracy(model: nn.Module, images: Images) -> float:
     """CDA: share of images whose true label is predicted. Raises ValueError on an empty set."""
+    return right_rate(predictions(model, images.x), images)
+
+
+def right_rate(predicted: Tensor, images: Images) -> float:
+    """``accuracy``, from the classes int64 (n,) that a model predicts for the images.
+
+    Raises ValueError on an empty set.
+    """
     if not len(images):
         raise ValueError("no images to measure accuracy on")
-    return float((predictions(model, images.x).cpu() == images.y.cpu()).double().mean())
+    return float((predicted.cpu() == images.y.cpu()).double().mean())
 
 
 def success(model: nn.Module, cases: Cases) -> float:

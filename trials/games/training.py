@@ -7,15 +7,15 @@ images.
 
 from collections.abc import Generator as Steps
 
-from torch import nn
+from torch import Tensor, nn
 
 from trials.data_views import OwnPoison
 from trials.games._attacks import Attacks
-from trials.metrics import accuracy, success
+from trials.metrics import accuracy, hit_rate, predictions, right_rate, success
 from trials.reporting import TrialProgress, reporter
 from trials.runtime import EvaluatorContext
 from trials.spec import SpecError
-from trials.types import Cases, Images, Poisoning
+from trials.types import Images, Poisoning
 
 
 def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float]]:
@@ -38,10 +38,11 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
     if test is None:
         metrics["cda_train"] = accuracy(model, poisoning.train)
     else:
-        metrics |= {"cda": accuracy(model, test), "n_clean": len(test)}
+        clean = predictions(model, test.x)
+        metrics |= {"cda": right_rate(clean, test), "n_clean": len(test)}
         attacks = Attacks(poisoning, test)
         if attacks.cases:
-            metrics |= _attacked(model, poisoning, test, attacks)
+            metrics |= _attacked(model, poisoning, test, clean, attacks)
     if own := ctx.own():
         metrics |= _own(model, own, ctx.device)
     ctx.save(model, metrics)
@@ -49,15 +50,16 @@ def play(ctx: EvaluatorContext, /) -> Steps[TrialProgress, None, dict[str, float
 
 
 def _attacked(
-    model: nn.Module, poisoning: Poisoning, test: Images, attacks: Attacks
+    model: nn.Module, poisoning: Poisoning, test: Images, clean: Tensor, attacks: Attacks
 ) -> dict[str, float]:
-    clean = {
-        name: success(model, Cases(test.x[cases.places], cases.wanted, cases.places))
+    """``clean``: the classes int64 (n,) that the model gives the test images without a trigger."""
+    untriggered = {
+        name: hit_rate(clean[cases.places.to(clean.device)], cases)
         for name, cases in attacks.cases.items()
     }
     predicted = attacks.predicted(model)
     metrics = attacks.asr(predicted) | attacks.sizes() | attacks.cross(predicted)
-    metrics |= attacks.by_rule("clean_to_target", clean)
+    metrics |= attacks.by_rule("clean_to_target", untriggered)
     metrics |= {f"shared/{a}/{b}": float(m) for (a, b), m in poisoning.shared.items()}
     for implant in poisoning.implants:
         own = f"/{implant.name}" if attacks.several else ""
