@@ -4,6 +4,7 @@ settings of an unlearning do not change what it unlearns.
 
 import hashlib
 from collections import OrderedDict
+from itertools import chain
 
 import torch
 from torch import Generator, Tensor, nn
@@ -29,7 +30,7 @@ def inverted(
     its own, and errors too.
     """
     settings = (steps, lr, batch, norm_weight, images.classes)
-    state = model.state_dict()
+    state = dict(chain(model.named_parameters(), model.named_buffers()))  # saved or not
     key = _digest([*state.values(), images.x, images.y, rng.get_state()], *settings, *state)
     device = next(model.parameters()).device
     if key not in _kept:

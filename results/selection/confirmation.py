@@ -8,7 +8,7 @@ believe.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from itertools import chain
 from statistics import fmean
 
 from results.selection.configurations import least, of_game, spread
@@ -16,7 +16,7 @@ from results.selection.reconstructed import counts, left_of
 from results.selection.rules import OF_ATTACK, OWN_RULE, curve_of, kinds_of, seen_by
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
-from trials.spec import Point, Record, Victim
+from trials.spec import Point, Record, Trial, Victim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,26 @@ class HeldOutResult:
 
 
 def confirmed(winner: Winner, records: Iterable[Record]) -> HeldOutResult | None:
-    """The winner on the report split, at its own step; None where that was not measured."""
+    """The winner on the report split of its own copies, at its own step; None where that was not
+    measured.
+    """
     fits = [
         r
         for r in _of(winner, records, "confirmation")
-        if r.trial.victim.id == winner.victim.id and _last_step(r) == winner.step
+        if _same_copies(r.trial, winner.trial) and _last_step(r) == winner.step
     ]
     return _judge(fits, "report", winner) if fits else None
+
+
+def _same_copies(one: Trial, other: Trial) -> bool:
+    """Whether they ran on copies of the same model, poisoned in the same way."""
+
+    def copies(trial: Trial) -> tuple[object, ...]:
+        planted = trial.self_poisoning
+        number = trial.game.params.get("copies")
+        return trial.victim.id, planted.identity() if planted else None, number
+
+    return copies(one) == copies(other)
 
 
 def frozen(winner: Winner, records: Iterable[Record]) -> list[HeldOutResult]:
@@ -221,6 +234,6 @@ def _mean(records: Sequence[Record], metric: str) -> float | None:
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each name over the rows, which have the same ones."""
-    columns = {name: list(map(itemgetter(name), rows)) for name in rows[0]}
-    return {name: fmean(column) for name, column in columns.items()}
+    """The mean of each name over the rows that have it."""
+    names = dict.fromkeys(chain.from_iterable(rows))
+    return {name: fmean(row[name] for row in rows if name in row) for name in names}

@@ -57,7 +57,10 @@ def carry_out(
         running = runner.SweepRun(sweep, store, order.worker_config, engine, reporter)
         winners = filter_winners(store.records(sweep.name))
         if winners and order.repair:
-            runner.run_stages(filter_repair.stages(sweep, winners), running)
+            try:
+                runner.run_stages(filter_repair.stages(sweep, winners), running)
+            except Aborted as problem:  # the filter's answer stands without a repair
+                stopped = stopped or str(problem)
         taken = pair_taken(store.records(sweep.name)) if order.repair else None
         best = _victim(taken.pair.record if taken else winners[0].scored) if winners else None
         if best and order.retrain:

@@ -78,7 +78,11 @@ def repair_of(taken: PairTaken | None, trained: bool, runtime: TrialRuntime) -> 
     method = partial(catalog.find("defenses", pair.repair.name), **pair.repair.params)
     view = DefenderView(last, own.rows.probes.to(runtime.device))
     every, rng = int(trial.game.params["record_every"]), runtime.rng(trial)("repair", 0)
-    model = repaired(method, view, rng, every, pair.point.step)
+    try:
+        model = repaired(method, view, rng, every, pair.point.step)
+    except ArithmeticError as problem:
+        said.append(f"On the last model this repair diverged, so it stays as trained: {problem}")
+        return Repaired({**facts, "error": str(problem)}, said, None)
     of_all, was, now = (_measured(m, own, runtime) for m in (own.before(), last, model))
     lost = of_all["cda"] - now["cda"]
     facts["this_set"] = {

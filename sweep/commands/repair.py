@@ -43,17 +43,24 @@ class Chosen:
     passed_over: Sequence[dict[str, Any]] = ()
 
 
-def choose(sweep: Sweep, records: list[Record], runtime: TrialRuntime) -> Chosen:
+def choose(
+    sweep: Sweep,
+    records: list[Record],
+    runtime: TrialRuntime,
+    diverged: Sequence[dict[str, Any]] = (),
+) -> Chosen:
     """The best winner that keeps the given model's own clean accuracy within Δ, and those passed
     over for costing more.
 
     What a setting costs the given model needs no trigger to be measured: it is fitted on the fit
     images and measured on the select images. Where every winner costs too much, the least costly
-    one is chosen.
+    one is chosen. ``diverged`` has what is known of winners that broke the model, which are not
+    tried again.
     """
-    passed_over: list[dict[str, Any]] = []
+    passed_over = list(diverged)
+    broken = {entry["defense"] for entry in diverged}
     dear: list[tuple[float, Winner]] = []
-    for winner in winners(records, sweep.rule):
+    for winner in (w for w in winners(records, sweep.rule) if w.defense not in broken):
         ctx, (fit, select, _) = _ctx(sweep, winner, runtime)
         held = ctx.view.trusted.take(select)
         before = accuracy(ctx.view.model, held)
@@ -108,8 +115,9 @@ def apply(
                 "cost": None,
                 "error": str(problem),
             }
-            none = Chosen(None, [*chosen.passed_over, entry])
-            return apply(sweep, none, records, runtime, out, understood, stopped)
+            diverged = [p for p in chosen.passed_over if p["cost"] is None]
+            next_best = choose(sweep, records, runtime, [*diverged, entry])
+            return apply(sweep, next_best, records, runtime, out, understood, stopped)
         own = Own(before=accuracy(ctx.view.model, held), after=accuracy(model, held), n=len(held))
     passed = tuple(
         Passed(defense=p["defense"], eta=p["eta"], cost=p["cost"]) for p in chosen.passed_over
