@@ -112,7 +112,7 @@ as users start them; one test has them on two nodes in two networks ([cluster.md
 <!-- not run: a benchmark of minutes; tests/test_benchmarks.py runs it with --tiny -->
 ```bash
 python -m benchmarks.reliability --rounds 100 --only test_a_driver_killed   # the many kills
-python -m benchmarks.reliability                    # everything, 20 rounds, in six minutes
+python -m benchmarks.reliability                    # everything, 20 rounds: some 15 minutes
 ```
 
 ## The driver is killed
