@@ -34,12 +34,13 @@ class Judged(TrialRuntime):
         return replace(own, poisoning=self._judge.poisoning, test=self._judge.test)
 
 
-def real_pairs(out: Path, victim: Victim, judge: EvaluatorContext) -> list[Pair]:
+def real_pairs(out: Path, victim: Victim, trusted: float, judge: EvaluatorContext) -> list[Pair]:
     """A pair for each setting that ran on the copies of the folder that ``defend`` wrote.
 
     Args:
         out: the folder.
         victim: the one whose weights ``defend`` was given.
+        trusted: r of the images that it was given.
         judge: its attack and test set.
     """
     with Store.read(url_of(out)) as store:
@@ -47,8 +48,10 @@ def real_pairs(out: Path, victim: Victim, judge: EvaluatorContext) -> list[Pair]
     runtime = Judged(artifacts_at(str(out / ARTIFACTS)), judge)
     real = [run(trial, runtime) for trial in real_trials(records)]
     found = pairs([*records, *real])
-    name = attack(victim)
-    return [replace(p, victim=victim.id, attack=name, victim_seed=victim.seed) for p in found]
+    name, seed = attack(victim), victim.seed
+    return [
+        replace(p, victim=victim.id, attack=name, victim_seed=seed, trusted=trusted) for p in found
+    ]
 
 
 def real_trials(records: Sequence[Record]) -> Iterator[Trial]:

@@ -49,7 +49,7 @@ from trials.weights.files import save_weights
 
 LEARNED = 0.8  # ASR from which a victim counts
 FILE = OUTPUT / "blind.csv"
-KEY = ["victim", "minutes"]
+KEY = ["victim", "minutes", "spec"]
 HERE = Path(__file__).parent
 TINY_SWEEP, TINY_SPEC = HERE / "prediction_tiny.toml", HERE / "blind_tiny.toml"
 
@@ -73,6 +73,7 @@ class Line:
     interval_high: float | None
     seconds: float
     minutes: float  # that defend was given
+    spec: str  # the file's name; "default" for none
 
     @property
     def false(self) -> bool:
@@ -160,7 +161,9 @@ def judged(victims: Victims, trial: Trial, with_pairs: bool, **asked: Any) -> Ju
         model = victims.repaired(trial, folder / "out" / outputs.WEIGHTS)
         after, left = victims.measured(trial, model)
         judge = victims.runtime.evaluator(trial)
-        found = real_pairs(folder / "out", victim, judge) if with_pairs and victim.attacks else []
+        found = list[Pair]()
+        if with_pairs and victim.attacks:
+            found = real_pairs(folder / "out", victim, trial.trusted, judge)
     low, high = outcome.get("expected", {}).get("real_asr_interval_90") or (None, None)
     line = Line(
         victim=victim.id,
@@ -178,6 +181,7 @@ def judged(victims: Victims, trial: Trial, with_pairs: bool, **asked: Any) -> Ju
         interval_high=high,
         seconds=seconds,
         minutes=asked.get("minutes", MINUTES),
+        spec=Path(asked["spec"]).name if asked.get("spec") else "default",
     )
     return line, found
 
@@ -242,7 +246,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             sweep = sweep_file.read(TINY_SWEEP)
             every = list(lines([sweep], f"sqlite:///{folder}/tiny.db", True, spec=TINY_SPEC))
-        figures = [{**asdict(line), "pairs": [p.as_row() for p in found]} for line, found in every]
+        figures = [{**asdict(line), "pairs": list(map(Pair.as_row, of))} for line, of in every]
         print(TINY + json.dumps({"lines": figures}))
         return
     done, sweeps = list[Line](), [sweep_file.read(f) for f in given.sweeps]

@@ -31,7 +31,8 @@ from trials.catalog import FAMILIES
 from trials.spec import Record
 
 LEARNED = 0.8  # ASR from which a victim counts
-KEY = ["victim", "scheme", "kinds", "defense", "settings"]
+DIGITS = ".5g"
+KEY = ["victim", "trusted", "scheme", "kinds", "defense", "settings"]
 FILE = ROOT / "results" / "reference" / f"{PAIRS}.csv"
 TINY_SWEEP = Path(__file__).with_name("prediction_tiny.toml")
 
@@ -83,10 +84,13 @@ def table(found: Sequence[Pair]) -> list[str]:
 def keep(found: Sequence[Pair], file: Path = FILE) -> int:
     """Add the pairs to the file, in place of older ones of the same; returns how many it has."""
     rows = pd.DataFrame([p.as_row() for p in found])
+    rows["trusted"] = [float(f"{r:{DIGITS}}") for r in rows["trusted"]]  # as the file has it
     if file.exists():
-        rows = pd.concat([pd.read_csv(file), rows], ignore_index=True)
+        # no settings are an empty cell, and not one that lacks
+        kept = pd.read_csv(file, keep_default_na=False)
+        rows = pd.concat([kept, rows], ignore_index=True)
     rows = rows.drop_duplicates(KEY, keep="last").sort_values(KEY)
-    rows.to_csv(file, index=False, float_format="%.5g")
+    rows.to_csv(file, index=False, float_format=f"%{DIGITS}")
     return len(rows)
 
 

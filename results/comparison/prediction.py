@@ -35,6 +35,7 @@ class Pair:
 
     Attributes:
         victim: id of the victim; ``attack`` and ``victim_seed`` say which.
+        trusted: r of the defender's images.
         scheme: how the copies were poisoned.
         kinds: of trigger on the copies, joined by a plus sign.
         defense, family, settings: what was done; ``settings`` as 'lr = 0.1, steps = 100'.
@@ -49,6 +50,7 @@ class Pair:
     victim: str
     attack: str
     victim_seed: int
+    trusted: float
     scheme: str
     kinds: str
     defense: str
@@ -95,7 +97,8 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
     found = list(chain.from_iterable(map(paired, configurations(records, rule))))
     own = (c for c in configurations(records, OWN_RULE) if counts(c.records))
     # the same for every way in which copies were poisoned
-    once = {(p.victim, p.defense, p.settings): p for p in chain.from_iterable(map(paired, own))}
+    each = chain.from_iterable(map(paired, own))
+    once = {(p.victim, p.trusted, p.defense, p.settings): p for p in each}
     return found + [
         replace(p, scheme=OWN, kinds=OWN, eta_copy_mean=p.eta_copy_worst) for p in once.values()
     ]
@@ -124,6 +127,7 @@ def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair
             victim=c.victim.id,
             attack=attack(c.victim),
             victim_seed=c.victim.seed,
+            trusted=c.task.trusted,
             scheme=scheme_of(params),
             kinds="+".join(sorted(c.kinds)) or str(params.get("attack", "badnets")),
             defense=c.method.name,
@@ -171,10 +175,10 @@ class Quality:
 
     Attributes:
         error, bias: mean absolute and mean difference, copies' worst kind less real, of the pairs.
-        tau: Kendall's rank correlation of a victim's settings, the mean over victims.
+        tau: Kendall's rank correlation of a victim's settings at one r, the mean over these.
         shuffled: the same with the settings of the copies in random order, the mean of many.
         regret: real η of the setting that the copies choose within Δ, less the lowest of any
-            within Δ: the median over victims.
+            within Δ: the median over victims, each r apart.
         worst_regret: the largest.
         covered: share of the pairs whose real η lies in the interval made from the other victims'
             pairs of the same kinds of trigger.
@@ -212,31 +216,32 @@ def qualities(
 
 
 def _quality(scheme: str, mine: Sequence[Pair], delta: float) -> Quality:
-    by_victim = _by_victim(mine)
-    taus = [tau for group in by_victim.values() if (tau := _tau(group)) is not None]
-    lost = (regret(group, delta) for group in by_victim.values())
+    groups = _together(mine)
+    taus = [tau for group in groups if (tau := _tau(group)) is not None]
+    lost = (regret(group, delta) for group in groups)
     regrets = [value for value in lost if value is not None]
     apart = [p.eta_copy_worst - p.eta_real for p in mine]
     covered = [hit for p in mine if (hit := _covered(p, mine)) is not None]
     return Quality(
         scheme=scheme,
-        victims=len(by_victim),
+        victims=len({p.victim for p in mine}),
         n=len(mine),
         error=fmean(map(abs, apart)),
         bias=fmean(apart),
         tau=fmean(taus) if taus else None,
-        shuffled=_shuffled(by_victim.values()),
+        shuffled=_shuffled(groups),
         regret=float(np.median(regrets)) if regrets else None,
         worst_regret=max(regrets, default=None),
         covered=fmean(covered) if covered else None,
     )
 
 
-def _by_victim(mine: Sequence[Pair]) -> dict[str, list[Pair]]:
-    found: dict[str, list[Pair]] = defaultdict(list)
+def _together(mine: Sequence[Pair]) -> list[list[Pair]]:
+    """The pairs among which one defender chooses: of a victim, with as many trusted images."""
+    found: dict[tuple[str, float], list[Pair]] = defaultdict(list)
     for p in mine:
-        found[p.victim].append(p)
-    return found
+        found[p.victim, p.trusted].append(p)
+    return list(found.values())
 
 
 def _covered(p: Pair, mine: Sequence[Pair]) -> bool | None:

@@ -8,12 +8,14 @@ and ensembles, augmentation, other architectures, noise as a defense.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
 from results.comparison.targeted_success import TargetedSuccess
 from results.selection.grouping import KEY
 from results.selection.labels import short, value
+from trials import catalog
 from trials.architecture import surrogate_said
 from trials.spec import MethodConfig, Scalar, Victim, canonical
 
@@ -47,6 +49,8 @@ AXES = (
 )
 _NOISED = ("gradient_shaping", "dp_sgd")  # recipes along the axis of noise, beside the plain one
 _PLAIN = "fast"
+# the attack's, along the axes, whatever a recipe calls its own
+_ATTACKS = ("epsilon", "budget", "restarts", "ensemble", "augment", "shift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,10 @@ def along(found: Iterable[TargetedSuccess], axis: Axis) -> list[Compared]:
 
 def settings_of(victim: Victim) -> dict[str, Scalar]:
     """All that decides a victim but its key and seed, by short names; ``epsilon`` is the attack's,
-    ``privacy ε`` the training's.
+    ``privacy ε`` that of ``dp_sgd``. A name means the same beside every training.
     """
     training, filtering = victim.training, victim.filter
-    renamed = {"epsilon": "privacy ε"}
-    said: dict[str, Scalar] = {renamed.get(k, k): v for k, v in _of(training).items()}
+    said: dict[str, Scalar] = {_of_training(k, training): v for k, v in _of(training).items()}
     said |= {"training": training.name, "dataset": short("datasets", victim.dataset)}
     said |= {"model": short("models", victim.model), "reserve": victim.reserve}
     if filtering:
@@ -112,9 +115,23 @@ def _of(config: MethodConfig) -> dict[str, Scalar]:
     return {**said, **config.files}
 
 
+def _of_training(setting: str, training: MethodConfig) -> str:
+    if setting == "epsilon" and training.name == "dp_sgd":
+        return "privacy ε"
+    return f"training's {setting}" if setting in _ATTACKS else setting
+
+
 def _apart(own: Mapping[str, Scalar], taken: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The attack's settings, with its name before those that the training has, too."""
-    return {f"attack's {k}" if k in taken else k: v for k, v in own.items()}
+    """The attack's settings, with its name before those that a training has, too."""
+    shared = (taken.keys() | _of_recipes()).difference(_ATTACKS)
+    return {f"attack's {k}" if k in shared else k: v for k, v in own.items()}
+
+
+@cache
+def _of_recipes() -> frozenset[str]:
+    """The settings that any recipe has."""
+    every = (catalog.describe("recipes", name).settings for name in catalog.names("recipes"))
+    return frozenset(chain.from_iterable(every))
 
 
 def _others(t: TargetedSuccess, axis: Axis) -> dict[str, Scalar]:

@@ -6,6 +6,7 @@ Source: MLflow's client API, https://mlflow.org/docs/latest/api_reference.
 import logging
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,13 +17,16 @@ from trials.spec import Record, SpecError
 
 TRIAL = "poisonsweep.trial"  # the tag that holds a trial's id
 _STATUS = {"done": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}
+_WORTH = {"FAILED": 0, "KILLED": 1}  # a run in another state is worth more
 _AT_ONCE = 900  # metrics; a server takes 1,000 in one request
+_SETTINGS = 100  # parameters, of which it takes no more in one request
 _LONGEST = 6000  # characters of a parameter
 
 
 def to_mlflow(records: Iterable[Record], uri: str, experiment: str) -> int:
     """Add one run a trial to an experiment, which is made where there is none; trials that it has
-    already are left alone.
+    already are left alone. A run of a trial that had failed or was pruned and has finished since is
+    replaced; MLflow keeps it among the deleted ones.
 
     Args:
         records: of one sweep.
@@ -67,12 +71,22 @@ def to_mlflow(records: Iterable[Record], uri: str, experiment: str) -> int:
 def _added(client: Any, experiment: str, records: Iterable[Record]) -> int:
     known = client.get_experiment_by_name(experiment)
     place = known.experiment_id if known else client.create_experiment(experiment)
-    there, count = set(_trials(client, place)), 0
+    there, count = defaultdict[str, list[tuple[int, str]]](list), 0
+    for trial, worth, run in _trials(client, place):
+        there[trial].append((worth, run))
     for record in records:
-        if record.trial.id not in there:
+        known_runs, worth = there[record.trial.id], _worth(_STATUS[record.status])
+        if all(had < worth for had, _ in known_runs):
             _add(client, place, record)
             count += 1
+        for had, run in known_runs:
+            if had < worth:
+                client.delete_run(run)
     return count
+
+
+def _worth(status: str) -> int:
+    return _WORTH.get(status, len(_WORTH))
 
 
 def without_secrets(text: str, uri: str) -> str:
@@ -84,12 +98,14 @@ def without_secrets(text: str, uri: str) -> str:
     return text
 
 
-def _trials(client: Any, experiment: str) -> Iterator[str]:
-    """The ids of the trials whose runs an experiment has, whole ones."""
+def _trials(client: Any, experiment: str) -> Iterator[tuple[str, int, str]]:
+    """The trial's id, the worth and the run's id of each run that an experiment has, whole ones."""
     token: str | None = None
     while True:
         page = client.search_runs([experiment], "attributes.status != 'RUNNING'", page_token=token)
-        yield from (run.data.tags[TRIAL] for run in page if TRIAL in run.data.tags)
+        for run in page:
+            if TRIAL in run.data.tags:
+                yield run.data.tags[TRIAL], _worth(run.info.status), run.info.run_id
         token = page.token
         if not token:
             return
@@ -105,7 +121,8 @@ def _add(client: Any, experiment: str, record: Record) -> None:
     run = client.create_run(experiment, began, tags, run_name=f"{_name(record)}-{trial.id[:8]}")
     settings = [Param(k, str(v)[:_LONGEST]) for k, v in settings_of(record).items()]
     numbers = [Metric(name, value, at, step) for name, value, at, step in _numbers(record, began)]
-    client.log_batch(run.info.run_id, params=settings)
+    for first in range(0, len(settings), _SETTINGS):
+        client.log_batch(run.info.run_id, params=settings[first : first + _SETTINGS])
     for first in range(0, len(numbers), _AT_ONCE):
         client.log_batch(run.info.run_id, metrics=numbers[first : first + _AT_ONCE])
     ended = began + round(1000 * record.seconds)

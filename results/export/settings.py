@@ -1,19 +1,41 @@
 """What decided a record, in words and numbers, for tools that list runs."""
 
 from results.selection.labels import attack
-from trials.spec import Record, Scalar
+from trials.spec import Filtering, MethodConfig, Record, Scalar
 
 
 def settings_of(record: Record) -> dict[str, Scalar]:
-    """Game, data set, model, attack, share of trusted images, seed, defense and its settings."""
+    """Game, data set, model, attack, training, share of trusted images, seed, defense and its
+    settings; then those of the game, the training, the filter, the detector and the self-poisoning,
+    as ``training.epochs``.
+    """
     trial, victim = record.trial, record.trial.victim
     method = {"defense": trial.method.name, **trial.method.params} if trial.method else {}
-    return {
+    given = {"self_poisoning": trial.self_poisoning, "detector": trial.detector}
+    roles = {role: config for role, config in given.items() if config}
+    found: dict[str, Scalar] = {
         "game": trial.game.name,
         "dataset": victim.dataset.name,
         "model": victim.model.name,
         "attack": attack(victim),
+        "training": victim.training.name,
         "trusted": trial.trusted,
         "seed": trial.seed,
+        **{role: config.name for role, config in roles.items()},
         **method,
     }
+    for role, config in {"game": trial.game, "training": victim.training, **roles}.items():
+        found |= _under(role, config)
+    return found | (_of_filter(victim.filter) if victim.filter else {})
+
+
+def _of_filter(given: Filtering) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {"filter": given.method.name, **_under("filter", given.method)}
+    found |= {"filter.reject": given.reject, "filter.trusted": given.trusted}
+    found |= {"filter.seed": given.seed}
+    found |= {f"filter.threshold.{k}": v for k, v in given.threshold.items()}
+    return found | (_under("filter.own", given.self_poisoning) if given.self_poisoning else {})
+
+
+def _under(name: str, config: MethodConfig) -> dict[str, Scalar]:
+    return {f"{name}.{k}": v for k, v in config.params.items()}

@@ -54,15 +54,33 @@ class FilterWinner:
         the clean rows that are removed with it. The threshold is set so that enough is found, by
         any scores: what they take of clean rows tells good ones from others.
         """
-        known = 2 * self.scored.metrics["own_learned"] >= len(self.attacks)
-        learned = [k for k in self.attacks if k not in self.unlearned] or self.attacks
-        return known and all(map(self._found, learned)) and not self.blunt
+        return self.known and not self.missed and not self.blunt
 
-    def _found(self, attack: str) -> bool:
+    @property
+    def known(self) -> bool:
+        """Half of the defender's attacks were learned."""
+        return 2 * self.scored.metrics["own_learned"] >= len(self.attacks)
+
+    @property
+    def missed(self) -> list[str]:
+        """Attacks that were learned (of all, if none was) and that it does not surely find: too
+        little of them, or on fewer than ``FEWEST`` images.
+        """
         of = self.scored.metrics
-        wanted = of.get(f"own_promised/{attack}", 1 - self.beta)
-        enough = of.get(f"own_images/{attack}", math.inf) >= FEWEST
-        return enough and of[f"own_recall/{attack}"] >= wanted - 1e-9
+        learned = [k for k in self.attacks if k not in self.unlearned] or self.attacks
+        return [
+            k
+            for k in learned
+            if self.images(k) < FEWEST or of[f"own_recall/{k}"] < self.promised(k) - 1e-9
+        ]
+
+    def images(self, attack: str) -> float:
+        """How many images that attack of the defender's is stamped on; infinite if unknown."""
+        return self.scored.metrics.get(f"own_images/{attack}", math.inf)
+
+    def promised(self, attack: str) -> float:
+        """Share of that attack of the defender's that is to be found."""
+        return self.scored.metrics.get(f"own_promised/{attack}", 1 - self.beta)
 
     @property
     def blunt(self) -> bool:
@@ -85,11 +103,7 @@ class FilterWinner:
     def few(self) -> list[str]:
         """Those of whose rows half or more are shifted copies, as there were too few images."""
         of = self.scored.metrics
-        return [
-            k
-            for k in self.attacks
-            if 2 * of.get(f"own_images/{k}", math.inf) <= of.get(f"own_m/{k}", 1)
-        ]
+        return [k for k in self.attacks if 2 * self.images(k) <= of.get(f"own_m/{k}", 1)]
 
     @property
     def rank(self) -> tuple[bool, float, float, str]:

@@ -17,7 +17,8 @@ class OwnPair:
 
     Attributes:
         record: of the game ``own_repair``.
-        point: of its curve, the one that leaves least and costs no more than ``allowed``.
+        point: of its curve, the one that leaves least and costs no more than ``allowed``; never
+            the start of a repair, which is the filter alone.
         allowed: accuracy that both may cost: Δ, or what the first filter alone costs, if that is
             larger.
     """
@@ -84,7 +85,9 @@ def own_pairs(records: Iterable[Record]) -> list[OwnPair]:
     found = []
     for r in done:
         allowed = max(float(r.trial.game.params["delta"]), cost)
-        found += [min((OwnPair(record=r, point=p, allowed=allowed) for p in r.curve), key=_rank)]
+        points = r.curve if _alone(r) else [p for p in r.curve if p.step]
+        of_record = [OwnPair(record=r, point=p, allowed=allowed) for p in points]
+        found += sorted(of_record, key=_rank)[:1]
     return sorted(found, key=_rank)
 
 

@@ -65,7 +65,10 @@ def repair_of(taken: PairTaken | None, trained: bool, runtime: TrialRuntime) -> 
         runtime: whose artifacts hold it.
     """
     if taken is None:
-        told = "No repair was tried: no model was trained on what a filter keeps of own poison."
+        told = (
+            "No repair is taken: the model of what the first filter keeps of own poison, with "
+            "which repairs are compared, failed."
+        )
         return Repaired({"applied": False}, [told], None)
     facts: dict[str, Any] = {"applied": False, "alone": _plain(taken.alone)}
     facts |= {"best": _plain(taken.best), "taken": _plain(taken.pair)}

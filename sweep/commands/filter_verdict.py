@@ -4,7 +4,7 @@ from typing import Any
 
 from results.comparison.filtered_sets import DELTA
 from results.report.verdicts import NOT_REPAIRED
-from results.selection.filter_winner import LEAK, FilterWinner
+from results.selection.filter_winner import FEWEST, LEAK, FilterWinner
 from results.selection.labels import percent
 
 FILTERED = "filtered"
@@ -77,12 +77,26 @@ def _found(chosen: FilterWinner) -> str:
             f"It finds {percent(chosen.recall)} % of the defender's poison, and removes "
             f"{percent(chosen.fpr)} % of clean images too: hardly better than chance."
         )
-    if chosen.recall >= chosen.wanted - 1e-9:
+    if chosen.recall >= chosen.wanted - 1e-9 and not chosen.known:
         return "Most of the defender's attacks were not learned, so little says what it finds."
+    if chosen.recall >= chosen.wanted - 1e-9:
+        missed = "; ".join(_missed(chosen, attack) for attack in chosen.missed)
+        return f"Not all of the defender's attacks are surely found: {missed}."
     return (
         f"Of one attack of the defender's it finds {percent(chosen.recall)} % alone, fewer than "
         f"{percent(chosen.wanted)} %: what it keeps may be poisoned."
     )
+
+
+def _missed(chosen: FilterWinner, attack: str) -> str:
+    """Why that attack of the defender's does not count as found."""
+    if chosen.images(attack) < FEWEST:
+        return (
+            f"{attack} is on {chosen.images(attack):g} of their images, and fewer than {FEWEST} "
+            "show nothing (more trusted images make more)"
+        )
+    found = percent(chosen.scored.metrics[f"own_recall/{attack}"])
+    return f"of {attack} it finds {found} %, fewer than {percent(chosen.promised(attack))} %"
 
 
 def _verdict(chosen: FilterWinner | None) -> str:

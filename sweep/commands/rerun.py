@@ -16,7 +16,7 @@ from sweep.execution.worker import device_for
 from trials import catalog
 from trials.architecture import must_be_allowed
 from trials.dependencies import dependencies
-from trials.spec import MethodConfig, Record, SpecError, Trial
+from trials.spec import MethodConfig, Point, Record, SpecError, Trial
 from trials.storage.blobs import masked
 
 if TYPE_CHECKING:
@@ -217,10 +217,16 @@ def differences(stored: Record, now: Record, tolerance: float) -> Iterator[Diffe
     after = {p.step: p for p in now.curve}
     for step in sorted(before.keys() | after.keys()):
         one, other = before.get(step), after.get(step)
-        for name in ("cda", "asr"):
-            a, b = getattr(one, name, None), getattr(other, name, None)
+        said, says = _numbers(one), _numbers(other)
+        for name in sorted(said.keys() | says.keys()):
+            a, b = said.get(name), says.get(name)
             if apart(a, b):
                 yield Difference(f"{name} at step {step}", a, b)
+
+
+def _numbers(point: Point | None) -> dict[str, float]:
+    """All that was measured at a point."""
+    return {"cda": point.cda, "asr": point.asr, **point.extra} if point else {}
 
 
 def _reasons(stored: Record, now: Record) -> list[Difference]:

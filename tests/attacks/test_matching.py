@@ -1,5 +1,6 @@
 """Gradient matching: the slope is that of finite differences, and batches add up."""
 
+import dataclasses
 from functools import partial
 
 import pytest
@@ -136,3 +137,39 @@ def test_gradients_pass_through_the_augmentation() -> None:
     draws = torch.rand(2, 3, dtype=torch.float64, generator=Generator().manual_seed(1))
     seen = partial(augmented, draws=draws, shift=1 / 8, flip=True)
     assert torch.autograd.gradcheck(seen, (x.requires_grad_(),))
+
+
+def half_dead() -> nn.Module:
+    """The last convolution's activations are all zero: no gradient reaches it."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.dead = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1)
+            self.last = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.tanh(self.first(x))
+            answer: Tensor = self.last((h + torch.relu(self.dead(h) - 100)).mean((2, 3)))
+            return answer
+
+    torch.manual_seed(0)
+    return Net().double().eval()
+
+
+def test_layers_that_have_no_wanted_gradient_are_not_matched_one_by_one() -> None:
+    (x, y), model = images(), half_dead()
+    aim = aim_of(model, x[:1].flip(3), "xent", 0, 2, "layers", 0)
+    assert sorted(aim.wanted) == ["first.bias", "first.weight", "last.bias", "last.weight"]
+    _, slope = aim.slope([(x, y)])
+    assert bool(slope.isfinite().all()) and float(slope.abs().max()) > 0
+    assert len(aim_of(model, x[:1], "xent", 0, 2, "cosine", 0).wanted) == 6
+
+
+def test_a_slope_that_is_not_finite_is_one_line() -> None:
+    x, y = images()
+    aim = aim_of(half_dead(), x[:1], "xent", 0, 2, "cosine", 0)
+    dead = {name: torch.ones_like(p) for name, p in aim.model.dead.named_parameters(prefix="dead")}
+    with pytest.raises(ArithmeticError, match=r'match = "layers" is not finite') as told:
+        dataclasses.replace(aim, wanted=dead, measure="layers").slope([(x, y)])
+    assert "\\n" not in str(told.value)

@@ -30,8 +30,9 @@ class Aim:
         network: the same as a function of its parameters.
         wanted: by parameter, the gradient of the attacker's loss; the parameters that are matched.
         measure: ``cosine``: 1 minus the cosine over all parameters together; ``layers``: the mean
-            of that over parameters; ``product``: minus the scalar product, over the wanted
-            gradient's square; ``squared``: the squared distance, over the same.
+            of that over parameters whose wanted gradient is not zero; ``product``: minus the scalar
+            product, over the wanted gradient's square; ``squared``: the squared distance, over the
+            same.
     """
 
     model: nn.Module
@@ -49,13 +50,23 @@ class Aim:
         return float(self._distance(self._gradient(batches)).item())
 
     def slope(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        """What ``match`` gives, a scalar, and its gradient in the images, as these."""
+        """What ``match`` gives, a scalar, and its gradient in the images, as these.
+
+        Raises:
+            ArithmeticError: the gradient is not finite.
+        """
         mine = {name: g.requires_grad_() for name, g in self._gradient(batches).items()}
         distance = self._distance(mine)
         along = dict(zip(mine, torch.autograd.grad(distance, list(mine.values())), strict=True))
         total = sum(len(y) for _, y in batches)
         slopes = [self._derivative(x, y, along) * (len(y) / total) for x, y in batches]
-        return distance.detach(), torch.cat(slopes)
+        slope = torch.cat(slopes)
+        if not slope.isfinite().all():
+            raise ArithmeticError(
+                f'the slope of match = "{self.measure}" is not finite: the poison\'s or the wanted '
+                "gradient is zero or overflows on a surrogate"
+            )
+        return distance.detach(), slope
 
     def _gradient(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Of the mean training loss of all images, by parameter that is matched."""
@@ -133,6 +144,8 @@ def aim_of(
     if layers:
         largest = sorted(found, key=lambda name: -float(found[name].norm().item()))[:layers]
         found = {name: g for name, g in found.items() if name in set(largest)}
+    if measure == "layers":  # a zero gradient has no direction, and no slope
+        found = {name: g for name, g in found.items() if g.any()} or found
     return Aim(model, folded(model, x[:1]), found, measure)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import synthetic
 from scipy.stats import kendalltau
 from synthetic import tuned
 
+from benchmarks.prediction import keep
 from results.comparison import prediction
 from results.comparison.prediction import Pair, pairs, qualities, regret
 from trials.spec import MethodConfig, Record, Scalar
@@ -18,6 +20,8 @@ Rows = Sequence[tuple[int, float, float]]
 ON_COPIES = [(0, 0.95, 1.0), (50, 0.94, 0.4), (100, 0.94, 0.2), (150, 0.94, 0.1)]
 # step, test CDA, η, CDA on held-out trusted images; the copies' best step costs too much here
 REAL = [(0, 0.96, 0.99, 0.95), (50, 0.95, 0.7, 0.94), (100, 0.95, 0.5, 0.94), (150, 0.9, 0.3, 0.92)]
+
+OWN_COUNTS = {"mask_share": 0.2, "n_reconstructed": 100.0}  # a reconstructed trigger, small enough
 
 
 def on_copies(
@@ -114,6 +118,7 @@ def pair(victim: str, copy: float, real: float, cost: float = 0.01, **changes: A
         "victim": victim,
         "attack": "badnets",
         "victim_seed": 0,
+        "trusted": 0.01,
         "scheme": "late",
         "kinds": "patch",
         "defense": "weight_decay",
@@ -129,6 +134,31 @@ def pair(victim: str, copy: float, real: float, cost: float = 0.01, **changes: A
         "n_real": 9000,
     }
     return Pair(**{**given, **changes})
+
+
+def test_each_share_of_trusted_images_has_its_own_pairs(tmp_path: Path) -> None:
+    left = {s: {"asr_reconstructed": asr, "val_cda": 0.95} for s, _, asr in ON_COPIES}
+    records = []
+    for r in (0.01, 0.05):
+        for record in (on_copies(extra=left, trusted=r), on_the_victim(trusted=r)):
+            records.append(dataclasses.replace(record, metrics={**record.metrics, **OWN_COUNTS}))
+    found = pairs(records)
+    assert sorted((p.scheme, p.trusted) for p in found) == [
+        ("labels", 0.01),
+        ("labels", 0.05),
+        ("reconstructed", 0.01),
+        ("reconstructed", 0.05),
+    ]
+    for _ in range(2):  # the second time in place of the first
+        assert keep(found, tmp_path / "pairs.csv") == 4
+
+
+def test_settings_are_chosen_among_those_of_one_share_of_trusted_images() -> None:
+    one = [pair("a", 0.1, 0.4), pair("a", 0.2, 0.3)]
+    other = [dataclasses.replace(p, trusted=0.05, eta_real=0.0) for p in one]
+    (found,) = qualities(one + other)
+    assert (found.victims, found.n) == (1, 4)
+    assert (found.regret, found.worst_regret) == pytest.approx((0.05, 0.1))
 
 
 def test_regret_is_what_the_choice_on_copies_gives_away() -> None:

@@ -162,3 +162,22 @@ def test_the_page_has_a_table_for_each_axis(records: list[Record]) -> None:
     assert "nothing was published of its like" in page
     plain = render(records[:1], title="brew")
     assert [axis.name for axis in AXES if f"Success by {axis.name}" in plain] == []
+
+
+def test_an_attacks_setting_has_one_name_beside_every_training() -> None:
+    """Also where only some of the trainings have a setting of that name, as precision."""
+    trainings = [brewed(0), *(shaped(0, "dp_sgd", epsilon=e) for e in (2.0, 8.0))]
+    for precision in ("fp32", "bf16"):
+        attack = brewed(0, precision=precision).attacks
+        records = [measured(replace(of, attacks=attack), 1.0) for of in trainings]
+        assert len(along(targeted_success(records), NOISE)) == 3
+
+
+def test_the_epsilon_of_adversarial_training_is_no_privacy() -> None:
+    robust = catalog.resolve("recipes", MethodConfig("adversarial_training"))
+    every = [brewed(0, epsilon=e) for e in (8, 16)]
+    every += [replace(of, training=robust) for of in every]
+    rows = along(targeted_success([measured(of, 1.0) for of in every]), BUDGET)
+    assert [c.at["epsilon"] for c in rows] == [8, 16, 8, 16]
+    held = [c.held for c in rows if c.found.victim.training.name == robust.name]
+    assert all("training's epsilon" in h and "privacy" not in h for h in held)

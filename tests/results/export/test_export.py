@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from results.export.frames import curve_frame, frame, to_file, to_optuna, to_tensorboard
-from trials.spec import Point, Record, SpecError
+from results.export.settings import settings_of
+from trials.spec import Filtering, MethodConfig, Point, Record, Scalar, SpecError, Victim
 
 Make = Callable[..., Record]
 
@@ -192,3 +194,32 @@ def test_exports_leave_the_records_alone(records: list[Record], tmp_path: Path) 
     to_optuna(records, tmp_path / "x.db")
     assert repr(records) == before
     assert isinstance(records[0].curve[0], Point)
+
+
+def test_settings_tell_trials_without_a_defense_apart(make_record: Make) -> None:
+    record = make_record()
+    victim = record.trial.victim
+
+    def told(**changes: Any) -> dict[str, Scalar]:
+        trial = dataclasses.replace(record.trial, method=None, **changes)
+        return settings_of(dataclasses.replace(record, trial=trial))
+
+    def filtered(name: str, **params: Scalar) -> Victim:
+        config = MethodConfig(name, params)
+        given = Filtering(method=config, reject="recall", trusted=0.05, seed=0)
+        return dataclasses.replace(victim, filter=given)
+
+    slow = MethodConfig("sgd", {"lr": 0.1, "epochs": 4})
+    every = [
+        told(),
+        told(victim=dataclasses.replace(victim, training=slow)),
+        told(victim=filtered("scan")),
+        told(victim=filtered("badloss")),
+        told(victim=filtered("badloss", epochs=3)),
+        told(detector=MethodConfig("neural_cleanse", {"steps": 2})),
+        told(self_poisoning=MethodConfig("self_poison", {"scheme": "late"})),
+        told(game=MethodConfig("self_poison", {"copy": 1})),
+    ]
+    assert all(every.count(one) == 1 for one in every)
+    assert (every[1]["training"], every[1]["training.epochs"]) == ("sgd", 4)
+    assert (every[4]["filter"], every[4]["filter.epochs"]) == ("badloss", 3)

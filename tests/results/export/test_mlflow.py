@@ -88,3 +88,15 @@ def test_without_mlflow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SpecError, match=r"pip install 'poisonsweep\[mlflow\]'"):
         to_mlflow(records, NOBODY, "mine")
+
+
+@pytest.mark.slow  # MLflow makes a database
+def test_a_trial_that_failed_and_is_done_now_is_replaced_and_never_the_other_way_round(
+    client: Any, records: list[Record]
+) -> None:
+    done = records[0]
+    failed = dataclasses.replace(done, status="failed", metrics={}, curve=(), error="T\\nOSError")
+    added = [to_mlflow([r], client.tracking_uri, "again") for r in (failed, failed, done, failed)]
+    assert added == [1, 0, 1, 0]
+    place = client.get_experiment_by_name("again").experiment_id
+    assert [run.info.status for run in client.search_runs([place])] == ["FINISHED"]

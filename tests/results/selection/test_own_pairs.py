@@ -92,3 +92,13 @@ def test_the_second_filter_is_taken_where_its_pair_leaves_less() -> None:
 def test_no_pair_is_taken_where_the_first_filter_alone_was_not_tried() -> None:
     records = [scored("first", 0.05), tried("first", "fst", (0.95, 0.5), (0.95, 0.1))]
     assert pair_taken(records) is None and own_pairs(records) == []
+
+
+def test_a_repair_that_has_not_begun_is_no_pair() -> None:
+    """Its start is the filter alone: 'stopped at step 0' would run all of it."""
+    second = tried("second", "fst", (0.95, 0.1), (0.95, 0.3))
+    found = taken(tried("first", "none", (0.95, 0.5)), second)
+    assert (found.pair.repair.name, found.pair.point.step) == ("fst", 50)
+    unbegun = tried("second", "fst", (0.95, 0.1))
+    every = [scored("first", 0.05), tried("first", "none", (0.95, 0.5)), unbegun]
+    assert [p.repair for p in own_pairs(every)] == [None]
