@@ -117,6 +117,33 @@ def nothing_kept() -> None:
     inverted.forget()
 
 
+class Scaled(nn.Module):
+    """A model whose images are scaled by a number that no state dict has."""
+
+    def __init__(self, model: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x * self.scale)
+        return logits
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_models_of_the_same_weights_that_read_images_in_other_ways_share_no_trigger() -> None:
+    view = fresh_view()
+
+    def asked(scale: float) -> Tensor:
+        model = Scaled(view.model, scale).eval()
+        few = {"steps": 4, "lr": 0.1, "batch": 8, "norm_weight": 0.02}
+        return inverted.inverted(model, view.trusted, rng(), **few)  # type: ignore[arg-type]
+
+    first = asked(1.0)
+    assert not torch.equal(asked(3.0), first)
+    assert torch.equal(asked(1.0), first)
+
+
 @pytest.mark.usefixtures("nothing_kept")
 def test_inverts_once_and_then_takes_one_forward_a_step() -> None:
     view = fresh_view()

@@ -13,6 +13,7 @@ from given_model import ARCH, TOML, asked, make, words
 from markupsafe import escape
 from programs import Program
 from safetensors.torch import load_file
+from torch import nn
 
 from results.report.page import render
 from results.selection import trigger_kinds
@@ -20,6 +21,7 @@ from results.selection.forecast import Known
 from results.store import Store
 from sweep import defend
 from sweep.cli import main
+from sweep.commands import repair as repair_command
 from sweep.commands.asked import DEFENSES, sweep_of
 from sweep.commands.repair import apply, choose
 from sweep.commands.understanding import limit
@@ -212,6 +214,30 @@ def test_a_defense_that_diverges_on_the_given_model_is_passed_over(
     assert "diverged on the given model: weight_decay" in render(
         records, title="t", applied=applied
     )
+
+
+def test_after_a_winner_that_diverges_on_all_its_images_comes_the_next(
+    ctx: tuple[Sweep, TrialRuntime, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, runtime, _ = ctx
+    records = [tuned(sweep, HARMLESS, 0.0), tuned(sweep, WEAK, 0.3)]
+    chosen = choose(sweep, records, runtime)
+    true, fitted = repair_command._repaired, list[int]()
+
+    def repaired(*given: Any) -> nn.Module:
+        _, winner, _, places = given
+        if winner.defense == "fine_tuning":
+            fitted.append(len(places))
+            if len(fitted) == 1:
+                raise ArithmeticError("the loss is not finite")
+        return true(*given)
+
+    monkeypatch.setattr(repair_command, "_repaired", repaired)
+    choice, applied = apply(sweep, chosen, records, runtime, tmp_path)
+    assert chosen.winner and chosen.winner.defense == "fine_tuning" and len(fitted) == 1
+    assert applied.winner and applied.winner.defense == "weight_decay"
+    assert [(p["defense"], p["cost"]) for p in choice["passed_over"]] == [("fine_tuning", None)]
+    assert (tmp_path / "repaired.safetensors").exists()
 
 
 @pytest.mark.parametrize(
