@@ -17,6 +17,7 @@ _DESCENT: _Settings = {
 }
 _NORM: _Settings = {"mean": "", "std": ""}
 LATER: Mapping[str, _Settings] = {
+    "badloss": {"seen": "after_epoch"},
     "d3": _PRECISION,
     "fine_pruning": _DESCENT,
     "fine_tuning": _DESCENT,

@@ -47,6 +47,7 @@ SETTLED: dict[str, dict[str, Scalar]] = {
 OTHERS: list[tuple[str, str, Scalar]] = [
     *[("badloss", key, value) for key, value in {"k": 3, "probes": 50, "epochs": 2}.items()],
     ("badloss", "metric", "probability"),
+    ("badloss", "seen", "in_training"),
     ("badloss", "augmented", True),
     ("badloss", "lr", 3e-3),
     ("badloss", "weight_decay", 0.5),

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trials.filters._passes import losses_of
@@ -13,6 +15,7 @@ from trials.train import augment, shuffled, to_float
 from trials.types import Images
 
 BatchLoss = Callable[[Tensor, Tensor], Tensor]
+Seen = Literal["after_epoch", "in_training"]
 
 
 def tracked(
@@ -25,9 +28,10 @@ def tracked(
     epochs: int,
     batch: int,
     augmented: bool,
+    seen: Seen = "after_epoch",
 ) -> Tensor:
-    """Float (n, epochs) on the CPU: each image's cross-entropy after each epoch, in eval mode and
-    never augmented. The learning rate stays, so fewer epochs are the first of these.
+    """Float (n, epochs) on the CPU: each image's cross-entropy in each epoch. The learning rate
+    stays, so fewer epochs are the first of these.
 
     Args:
         model: trained in place.
@@ -38,10 +42,14 @@ def tracked(
         epochs: passes over the images.
         batch: images a step; a smaller last batch is dropped if there are others.
         augmented: shift and mirror what is trained on.
+        seen: after_epoch: by a pass over all images after the epoch, in eval mode and not
+            augmented. in_training: in the batch that the image is trained in, before its step, so
+            that no pass is needed; an image that an epoch drops keeps the loss that it had.
     """
     data = shuffled(torch.arange(len(images), device=images.y.device), batch, rng)
     steps = len(images) // min(batch, len(images))
     columns = []
+    last = losses_of(model, images) if seen == "in_training" else None
     for epoch in range(epochs):
         model.train()
         for step, index in enumerate(islice(data, steps), 1):
@@ -49,11 +57,15 @@ def tracked(
             if augmented:
                 x = augment(x, rng, images.pad, images.flip)
             optimizer.zero_grad(set_to_none=True)
-            value = loss(model(to_float(x)), y)
+            logits = model(to_float(x))
+            value = loss(logits, y)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if last is not None:
+                each = F.cross_entropy(logits.detach().float(), y, reduction="none")
+                last[index.cpu()] = each.cpu()
             reporter.report(epoch * steps + step, epochs * steps, value)
-        columns.append(losses_of(model, images))
+        columns.append(losses_of(model, images) if last is None else last.clone())
     return torch.stack(columns, 1)
 
 

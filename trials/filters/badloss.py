@@ -5,8 +5,9 @@ poisoning attacks', arXiv:2408.13221): 30 epochs of AdamW, no augmentation, 250 
 nearest, epochs with a spike of the mean loss left out, the 40 % farthest removed.
 Deviation: the victim's architecture is tracked, where the authors take a ResNet-50. Every trusted
 image is trained on as a probe, and ``probes`` of them are compared with. Distances are not put
-through a logarithm, which changes no rank. The metric ``log_loss`` is ours. Rows of the data stand
-for themselves, so that one with a loss of exactly 0 is not taken for one that is absent.
+through a logarithm, which changes no rank. The metric ``log_loss`` and losses ``in_training`` are
+ours. Rows of the data stand for themselves, so that one with a loss of exactly 0 is not taken for
+one that is absent.
 """
 
 from typing import Literal
@@ -41,6 +42,7 @@ def score(
     lr: PositiveFloat = 1e-3,
     weight_decay: NonNegativeFloat = 1e-4,
     batch: PositiveInt = 128,
+    seen: Literal["after_epoch", "in_training"] = "after_epoch",
 ) -> SampleScores:
     """Mean distance to the nearest clean trajectories.
 
@@ -59,6 +61,8 @@ def score(
         lr: learning rate of AdamW.
         weight_decay: of AdamW, decoupled.
         batch: images a step.
+        seen: losses are measured by a pass over all images after each epoch, or, ours, in the
+            training itself (in_training), which spares the passes.
     """
     check(view, k=k, probes=probes, epochs=epochs, tracked_epochs=tracked_epochs)
 
@@ -74,11 +78,13 @@ def score(
             epochs=tracked_epochs,
             batch=batch,
             augmented=augmented,
+            seen=seen,
         )
         return {"losses": losses}
 
     training = f"epochs={tracked_epochs} augmented={augmented} lr={lr:g}"
     name = f"badloss: losses, {training} weight_decay={weight_decay:g} batch={batch}"
+    name += "" if seen == "after_epoch" else f" seen={seen}"
     whole = view.keep(name, make)["losses"]
     losses = whole[:, :epochs]
     chosen = steady(losses.double().mean(0)) if spikes == "left_out" else list(range(epochs))

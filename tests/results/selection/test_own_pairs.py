@@ -1,14 +1,23 @@
 """Which filter and repair a defender takes, by what both leave of their own poison."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import torch
 from synthetic import victim
+from torch import nn
 
 from results.report.own_pairs import sentences
 from results.selection.own_pairs import own_pairs, pair_taken
 from results.tables import own_pairs as table_of
+from sweep.commands import filter_repair
+from trials.runtime import TrialRuntime
 from trials.spec import Filtering, MethodConfig, Point, Record, Trial, Victim
+from trials.storage.artifacts import Artifacts
+from trials.types import Images
 
 SEEN = {
     "own_fpr": 0.1,
@@ -102,3 +111,23 @@ def test_a_repair_that_has_not_begun_is_no_pair() -> None:
     unbegun = tried("second", "fst", (0.95, 0.1))
     every = [scored("first", 0.05), tried("first", "none", (0.95, 0.5)), unbegun]
     assert [p.repair for p in own_pairs(every)] == [None]
+
+
+def test_a_repair_that_diverges_on_the_last_model_leaves_it_as_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: object) -> nn.Module:
+        raise ArithmeticError("the loss is not finite")
+
+    runtime = TrialRuntime(Artifacts(tmp_path))
+    images = Images(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.arange(8) % 4, 4)
+    rows = SimpleNamespace(rows=SimpleNamespace(probes=images))
+    monkeypatch.setattr(filter_repair, "repaired", diverges)
+    monkeypatch.setattr(filter_repair, "own_rows_in", lambda *_: rows)
+    monkeypatch.setattr(runtime, "trained", lambda _: nn.Linear(1, 1))
+    pair = taken(
+        tried("first", "none", (0.95, 0.6)), tried("first", "fst", (0.95, 0.6), (0.94, 0.1))
+    )
+    told = filter_repair.repair_of(pair, True, runtime)
+    assert told.model is None and told.facts["applied"] is False
+    assert told.facts["error"] == "the loss is not finite" and "as trained" in told.said[-1]
