@@ -235,5 +235,7 @@ def _mean(records: Sequence[Record], metric: str) -> float | None:
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each name over the rows that have it."""
-    names = dict.fromkeys(chain.from_iterable(rows))
-    return {name: fmean(row[name] for row in rows if name in row) for name in names}
+    columns: dict[str, list[float]] = defaultdict(list)
+    for name, value in chain.from_iterable(row.items() for row in rows):
+        columns[name].append(value)
+    return {name: fmean(column) for name, column in columns.items()}

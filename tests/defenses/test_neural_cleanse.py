@@ -120,6 +120,8 @@ def nothing_kept() -> None:
 class Scaled(nn.Module):
     """A model whose images are scaled by a number that no state dict has."""
 
+    scale: Tensor
+
     def __init__(self, model: nn.Module, scale: float) -> None:
         super().__init__()
         self.model = model
