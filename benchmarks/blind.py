@@ -227,7 +227,7 @@ def keep(found: Sequence[Line], file: Path = FILE) -> int:
     """Add the lines to the file, in place of older ones of the same; returns how many it has."""
     rows = pd.DataFrame([asdict(line) for line in found])
     if file.exists():
-        rows = pd.concat([pd.read_csv(file), rows], ignore_index=True)
+        rows = pd.concat([pd.read_csv(file, dtype={"victim": str}), rows], ignore_index=True)
     rows = rows.drop_duplicates(KEY, keep="last").sort_values(KEY)
     rows.to_csv(file, index=False, float_format="%.5g")
     return len(rows)
@@ -253,9 +253,11 @@ def main() -> None:
     asked = {"minutes": given.minutes, "spec": given.spec}
     for line, found in lines(sweeps, given.store, given.pairs, **asked):
         done.append(line)
-        print("\n".join(prediction.table(found)) if found else "no pairs")
+        if given.pairs:
+            print("\n".join(prediction.table(found)) if found else "no pairs")
         if given.keep:
             keep(done)
+        if given.keep and found:
             prediction.keep(found)
     wrong = sum(line.false for line in done)
     print(f"{len(done)} victims; {wrong} falsely called repaired")

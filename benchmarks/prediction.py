@@ -87,7 +87,7 @@ def keep(found: Sequence[Pair], file: Path = FILE) -> int:
     rows["trusted"] = [float(f"{r:{DIGITS}}") for r in rows["trusted"]]  # as the file has it
     if file.exists():
         # no settings are an empty cell, and not one that lacks
-        kept = pd.read_csv(file, keep_default_na=False)
+        kept = pd.read_csv(file, keep_default_na=False, dtype={"victim": str})
         rows = pd.concat([kept, rows], ignore_index=True)
     rows = rows.drop_duplicates(KEY, keep="last").sort_values(KEY)
     rows.to_csv(file, index=False, float_format=f"%{DIGITS}")

@@ -31,7 +31,9 @@ def inverted(
     """
     settings = (steps, lr, batch, norm_weight, images.classes)
     state = dict(chain(model.named_parameters(), model.named_buffers()))  # saved or not
-    key = _digest([*state.values(), images.x, images.y, rng.get_state()], *settings, *state)
+    # the last says what no tensor does, such as strides and groups
+    words = (*map(str, settings), *state, repr(model))
+    key = _digest([*state.values(), images.x, images.y, rng.get_state()], *words)
     device = next(model.parameters()).device
     if key not in _kept:
         found = invert(model, images, rng, steps=steps, lr=lr, batch=batch, norm_weight=norm_weight)
@@ -49,7 +51,7 @@ def forget() -> None:
     _kept.clear()
 
 
-def _digest(tensors: list[Tensor], *words: str | float) -> str:
+def _digest(tensors: list[Tensor], *words: str) -> str:
     """Of the tensors' bytes, shapes and types, and of the words."""
     state = hashlib.blake2b(repr(words).encode())
     for tensor in tensors:

@@ -123,7 +123,7 @@ def _of_training(setting: str, training: MethodConfig) -> str:
 
 def _apart(own: Mapping[str, Scalar], taken: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """The attack's settings, with its name before those that a training has, too."""
-    shared = (taken.keys() | _of_recipes()).difference(_ATTACKS)
+    shared = taken.keys() | _of_recipes().difference(_ATTACKS)
     return {f"attack's {k}" if k in shared else k: v for k, v in own.items()}
 
 

@@ -25,8 +25,8 @@ _LONGEST = 6000  # characters of a parameter
 
 def to_mlflow(records: Iterable[Record], uri: str, experiment: str) -> int:
     """Add one run a trial to an experiment, which is made where there is none; trials that it has
-    already are left alone. A run of a trial that had failed or was pruned and has finished since is
-    replaced; MLflow keeps it among the deleted ones.
+    already are left alone. The run of a trial that had failed, or was pruned, and has come further
+    is replaced; MLflow keeps it among the deleted ones.
 
     Args:
         records: of one sweep.

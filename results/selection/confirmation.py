@@ -8,10 +8,10 @@ believe.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from statistics import fmean
 
 from results.selection.configurations import least, of_game, spread
+from results.selection.mean_curves import mean_curve
 from results.selection.reconstructed import counts, left_of
 from results.selection.rules import OF_ATTACK, OWN_RULE, curve_of, kinds_of, seen_by
 from results.selection.winners import REPAIRED, Winner
@@ -193,9 +193,11 @@ def _judge(
     def asr(point: Point) -> float:
         return point.extra[OF_ATTACK + attack] if attack else point.asr
 
-    curves = [seen_by(winner.rule, curve_of(r), r.trial.game.name, [r]) for r in records]
+    given = [curve_of(r) for r in records]
+    mean = [mean_curve(given)] if split == "report" else given  # before the worst of its kinds
+    curves = [seen_by(winner.rule, c, records[0].trial.game.name, records) for c in mean]
     ends = [c[0] if winner.step == 0 else c[-1] for c in curves]
-    n = len(records)
+    n = len(curves)
     eta, cda = sum(map(asr, ends)) / n, sum(p.cda for p in ends) / n
     own = split == "report" and counts(records)
     counted = f"n_triggered/{attack}" if attack else "n_triggered"
@@ -214,12 +216,12 @@ def _judge(
         cda_interval=wilson(cda, n_clean) if n_clean else None,
         n_triggered=n_triggered,
         n_clean=n_clean,
-        n_seeds=n,
+        n_seeds=len(records),
         sd=mean_sd([asr(p) for p in ends])[1] if attack else spread(records, ends[0].step),
         delta=winner.delta,
         attack=attack,
-        kinds=_means(list(map(kinds_of, ends))) if split == "report" else {},
-        kinds0=_means([kinds_of(c[0]) for c in curves]) if split == "report" else {},
+        kinds=kinds_of(ends[0]) if split == "report" else {},
+        kinds0=kinds_of(curves[0][0]) if split == "report" else {},
         retuned=_mean(records, "retuned_asr"),
         path_share=_mean(records, "path_share"),
         reconstructed=fmean(left_of(p, p.asr) for p in ends) if own else None,
@@ -231,11 +233,3 @@ def _mean(records: Sequence[Record], metric: str) -> float | None:
     """None where a record has none."""
     found = [r.metrics[metric] for r in records if metric in r.metrics]
     return fmean(found) if len(found) == len(records) else None
-
-
-def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each name over the rows that have it."""
-    columns: dict[str, list[float]] = defaultdict(list)
-    for name, value in chain.from_iterable(row.items() for row in rows):
-        columns[name].append(value)
-    return {name: fmean(column) for name, column in columns.items()}

@@ -83,10 +83,10 @@ def repair_of(taken: PairTaken | None, trained: bool, runtime: TrialRuntime) -> 
     every, rng = int(trial.game.params["record_every"]), runtime.rng(trial)("repair", 0)
     try:
         model = repaired(method, view, rng, every, pair.point.step)
+        of_all, was, now = (_measured(m, own, runtime) for m in (own.before(), last, model))
     except ArithmeticError as problem:
         said.append(f"On the last model this repair diverged, so it stays as trained: {problem}")
         return Repaired({**facts, "error": str(problem)}, said, None)
-    of_all, was, now = (_measured(m, own, runtime) for m in (own.before(), last, model))
     lost = of_all["cda"] - now["cda"]
     facts["this_set"] = {
         "measured_on": "trusted images that were stamped, before they were",

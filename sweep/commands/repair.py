@@ -108,6 +108,8 @@ def apply(
         held = ctx.view.trusted.take(report)
         try:
             model = _repaired(sweep, winner, ctx, torch.cat([fit, select]))
+            before, after = (accuracy(m, held) for m in (ctx.view.model, model))
+            own = Own(before=before, after=after, n=len(held))
         except ArithmeticError as problem:  # on more images than it was chosen with
             entry = {
                 "defense": winner.defense,
@@ -118,7 +120,6 @@ def apply(
             diverged = [p for p in chosen.passed_over if p["cost"] is None]
             next_best = choose(sweep, records, runtime, [*diverged, entry])
             return apply(sweep, next_best, records, runtime, out, understood, stopped)
-        own = Own(before=accuracy(ctx.view.model, held), after=accuracy(model, held), n=len(held))
     passed = tuple(
         Passed(defense=p["defense"], eta=p["eta"], cost=p["cost"]) for p in chosen.passed_over
     )

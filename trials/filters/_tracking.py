@@ -43,8 +43,9 @@ def tracked(
         batch: images a step; a smaller last batch is dropped if there are others.
         augmented: shift and mirror what is trained on.
         seen: after_epoch: by a pass over all images after the epoch, in eval mode and not
-            augmented. in_training: in the batch that the image is trained in, before its step, so
-            that no pass is needed; an image that an epoch drops keeps the loss that it had.
+            augmented. in_training: in the batch that the image is trained in, before its step, in
+            training mode and augmented as the batch is, so that one pass, before the first epoch,
+            is enough; an image that an epoch drops keeps the loss that it had.
     """
     data = shuffled(torch.arange(len(images), device=images.y.device), batch, rng)
     steps = len(images) // min(batch, len(images))

@@ -62,7 +62,7 @@ def score(
         weight_decay: of AdamW, decoupled.
         batch: images a step.
         seen: losses are measured by a pass over all images after each epoch, or, ours, in the
-            training itself (in_training), which spares the passes.
+            training itself (in_training), which spares the passes, in training mode.
     """
     check(view, k=k, probes=probes, epochs=epochs, tracked_epochs=tracked_epochs)
 

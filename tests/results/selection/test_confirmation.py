@@ -88,6 +88,7 @@ def test_a_kind_that_one_seeds_copies_lack_still_counts(warped_first: bool) -> N
     told = confirmed(winner_by("distilled"), both if warped_first else both[::-1])
     assert told is not None
     assert told.kinds == pytest.approx({"patch": 0.01, "adaptive": 0.02, "warp": 0.9})
+    assert told.eta == pytest.approx(0.9) and not told.repaired
 
 
 def test_a_winner_is_not_confirmed_by_copies_that_were_poisoned_in_another_way() -> None:
