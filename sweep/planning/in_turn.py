@@ -4,7 +4,7 @@ each time, until the time is up or the answer cannot get better.
 
 import time
 from collections.abc import Iterator
-from itertools import chain, islice, product, zip_longest
+from itertools import chain, islice, product, takewhile, zip_longest
 
 from results.selection.winners import CONTROLS, REPAIRED, Winner, winners
 from results.stats.intervals import wilson
@@ -17,12 +17,13 @@ from trials.spec import Record, Trial
 
 
 def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterator[list[Strategy]]:
-    """What configurations build on, then what is done without any repair, which costs next to
-    nothing, then each defense's first configuration, then each one's second, and so on.
+    """What configurations build on, then what is left without any repair, then each defense's first
+    configuration, then each one's second, and so on.
 
     A defense of which nothing is worth its time costs only what it was given until then. What is
     running when the time is up is finished. Of the time a third is the defenses' own, however long
-    the models took that they build on: else nothing would come of these.
+    all that they build on took, the search for a trigger in the given model included: else
+    nothing would come of it.
 
     Args:
         sweep: of grids; its defenses in the order in which they are tried.
@@ -32,8 +33,13 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
+    turns = _turns(sweep)
+    # the first trial on the given model is the one that looks for a trigger in it
+    if first := len(list(takewhile(_leaves_alone, turns))):
+        first = max(first, workers)
+        yield [ListStrategy("defenses in turn", turns[:first])]
     ends = max(ends, time.monotonic() + 60 * minutes / 3)
-    rows = iter(_turns(sweep))
+    rows = iter(turns[first:])
     while time.monotonic() < ends and not settled(store.records(sweep.name, "tuning"), sweep.rule):
         some = list(islice(rows, max(1, workers)))
         if not some:
@@ -53,6 +59,10 @@ def settled(records: list[Record], rule: str) -> bool:
 def _surely_repaired(w: Winner) -> bool:
     left = max([w.eta, *w.kinds.values()])
     return bool(w.n_triggered) and wilson(left, w.n_triggered or 1).high <= REPAIRED
+
+
+def _leaves_alone(trial: Trial) -> bool:
+    return trial.method is not None and trial.method.name == "none"
 
 
 def _turns(sweep: Sweep) -> list[Trial]:

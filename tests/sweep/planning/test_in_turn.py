@@ -77,6 +77,19 @@ def test_copies_that_take_all_the_time_leave_defenses_a_third_of_it(store: Store
     assert list(stages) == []
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_looking_for_a_trigger_in_the_given_model_takes_nothing_of_the_third(
+    store: Store, workers: int
+) -> None:
+    stages = in_turn(sweep_of(("none", 1), ("fst", 9)), store, 0.6 / 60, workers)
+    assert len([next(stages), next(stages)]) == 2
+    assert names(next(stages)) == ["none", "fst"][:workers]
+    time.sleep(0.7)  # more than all of the time
+    assert names(next(stages)) == ["fst"] * workers
+    time.sleep(0.3)
+    assert list(stages) == []
+
+
 def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> Record:
     trial = replace(
         tiny_sweep.first(tiny_sweep.sweep(), "tuning"), method=MethodConfig(defense, {"lr": 0.1})
