@@ -168,11 +168,11 @@ def test_a_trial_that_fails_by_itself_leaves_no_checkpoint(
 ) -> None:
     from trials.games import training  # noqa: PLC0415
 
-    def broken(*_: object) -> float:
+    def broken(*_: object) -> torch.Tensor:
         assert list(tmp_path.glob("checkpoints/*"))
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(training, "accuracy", broken)
+    monkeypatch.setattr(training, "predictions", broken)
     record = run(
         tiny_sweep.first(sweep, "training"), TrialRuntime(Artifacts(tmp_path), checkpoint=0)
     )
