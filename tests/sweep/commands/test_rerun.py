@@ -13,7 +13,7 @@ from commands_run import called, refused
 from results.store import Store
 from sweep.execution import runner
 from trials import catalog
-from trials.spec import MethodConfig, Point, Record
+from trials.spec import MethodConfig, Record
 
 pytestmark = pytest.mark.slow
 Capture = pytest.CaptureFixture[str]
@@ -91,7 +91,7 @@ def test_every_game_repeats_bit_for_bit_and_nothing_stored_changes(
 def test_what_differs_is_shown_with_likely_reasons(folder: Path, capsys: Capture) -> None:
     stored = records(folder)["tuning"]
     curve = list(stored.curve)
-    curve[1] = Point(curve[1].step, curve[1].cda, curve[1].asr + 1e-12, 0.1)
+    curve[1] = replace(curve[1], asr=curve[1].asr + 1e-12, seconds=0.1)
     metrics = {**stored.metrics, "cda0": stored.metrics["cda0"] - 0.25, "gone": 1.0}
     other = replace(
         stored,
