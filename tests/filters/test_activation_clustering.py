@@ -67,3 +67,19 @@ def test_rules_take_what_their_thresholds_say(attacked: Attacked) -> None:
     assert 0 < suspects(rule="share", share=0.35) <= suspects(rule="share", share=1.0) == every
     assert suspects(rule="share", share=0.0) == suspects(rule="silhouette", silhouette=1.0) == 0
     assert suspects(rule="silhouette", silhouette=0.05) > 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_where_the_decomposition_does_not_converge_eigenvalues_whiten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    points = np.random.default_rng(0).uniform(size=(60, 6))
+    whole = _reduced(points, "ica", 3, 0)
+    monkeypatch.setattr("scipy.linalg.svd", never)
+    monkeypatch.setattr("sklearn.decomposition._fastica.linalg.svd", never)
+    other = _reduced(points, "ica", 3, 0)
+    assert other.shape == whole.shape
+    assert np.allclose(other.T @ other, whole.T @ whole, atol=1e-6 * len(points))

@@ -70,6 +70,8 @@ def score(
         latents = seen.latents[rows].double().numpy()
         live = latents[:, np.ptp(latents, axis=0) > 0]
         with warnings.catch_warnings(record=True) as told:
+            # of the fallback in _reduced, whose rank is known already
+            warnings.filterwarnings("ignore", "There are some small singular values")
             warnings.simplefilter("always", ConvergenceWarning)
             points = _reduced(live, reduction, dimensions, seed)
         unconverged += any(w.category is ConvergenceWarning for w in told)
@@ -91,7 +93,10 @@ def _reduced(latents: NDArray[Any], reduction: str, dimensions: int, seed: int) 
         return np.asarray(TruncatedSVD(most, random_state=seed).fit_transform(centred))
     rank = int(np.linalg.matrix_rank(centred))  # whitening divides by every singular value
     ica = FastICA(max(1, min(most, rank)), whiten="unit-variance", max_iter=1000, random_state=seed)
-    return np.asarray(ica.fit_transform(centred))
+    try:
+        return np.asarray(ica.fit_transform(centred))
+    except np.linalg.LinAlgError:  # on some processors the decomposition does not converge
+        return np.asarray(ica.set_params(whiten_solver="eigh").fit_transform(centred))
 
 
 def _clusters(points: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[Any], float]:
