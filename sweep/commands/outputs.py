@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from results.store import Store
 from sweep.execution.driver import release_the_dead
 from sweep.spec.compute import Compute
 from sweep.spec.sweep_file import Sweep
+from trials.provenance import of_code
 from trials.spec import SpecError, content_id
 
 GIVEN = "given"  # what was live in a session of Python, as files
@@ -41,7 +41,7 @@ def run_of(sweep: Sweep) -> str:
     """
     victims = [v.id for v in sweep.victims]
     return content_id(
-        [victims, repr(replace(sweep, compute=Compute(), victims=())), version("poisonsweep")]
+        [victims, repr(replace(sweep, compute=Compute(), victims=())), of_code()["poisonsweep"]]
     )
 
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sweep.execution import forkserver, machine
 from sweep.execution.outbox import Outbox
 from sweep.execution.scheduler import LOOK, Scheduler
-from sweep.execution.worker import WorkerConfig, perform, with_resources
+from sweep.execution.worker import WorkerConfig, device_for, perform, with_resources
 from sweep.execution.worker_loop import serve
 from sweep.spec.compute import Compute, fits
 from trials.json_forms import point_from_json, record_from_json, to_json
@@ -25,7 +25,14 @@ def workers_for(compute: Compute) -> int:
     """Trials at a time on this machine: what was asked for, or as many as its cores, GPUs and
     memory allow.
     """
-    return compute.workers or max(1, fits(compute, machine.node(compute)))
+    share = with_gpu(compute)
+    return compute.workers or max(1, fits(share, machine.node(share)))
+
+
+def with_gpu(compute: Compute) -> Compute:
+    """A GPU a trial, unless said otherwise, where trials run on one."""
+    device = device_for("auto") if compute.device == "auto" else compute.device
+    return replace(compute, gpus=1) if device.startswith("cuda") and not compute.gpus else compute
 
 
 @dataclass(frozen=True, slots=True)

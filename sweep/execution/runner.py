@@ -16,7 +16,7 @@ from sweep.execution.now import Now
 from sweep.execution.outbox import Outbox
 from sweep.execution.progress import Progress, ProgressReporter
 from sweep.execution.scheduler import Scheduler
-from sweep.execution.worker import WorkerConfig, device_for
+from sweep.execution.worker import WorkerConfig
 from sweep.planning.stages import stages
 from sweep.planning.strategy import Strategy
 from sweep.spec.compute import STAGES, Compute
@@ -183,7 +183,7 @@ def run_stages(
 
 
 def _compute(run: SweepRun) -> Compute:
-    compute = run.sweep.compute if run.engine.address else _with_gpu(run.sweep.compute)
+    compute = run.sweep.compute if run.engine.address else process_pool.with_gpu(run.sweep.compute)
     if not run.sweep.detectors:  # then nobody has to have what such a trial would take
         compute = replace(compute, detectors=compute.trials)
     return compute
@@ -214,7 +214,7 @@ def _check(sweep: Sweep, worker_config: WorkerConfig, use_ray: bool) -> None:
     """
     if (
         not use_ray
-        and _pooled(_with_gpu(sweep.compute), worker_config)
+        and _pooled(process_pool.with_gpu(sweep.compute), worker_config)
         and "torch" not in sys.modules
     ):
         forkserver.ask(_check_here, sweep, worker_config)
@@ -252,12 +252,6 @@ def _needs_pool(share: Compute, worker_config: WorkerConfig) -> bool:
         or share.time_limit > 0
         or share.threads != worker_config.threads
     )
-
-
-def _with_gpu(compute: Compute) -> Compute:
-    """A GPU a trial, unless said otherwise, where trials run on one."""
-    on_gpu = device_for(compute.device).startswith("cuda")
-    return replace(compute, gpus=1) if on_gpu and not compute.gpus else compute
 
 
 def _usable(worker_config: WorkerConfig, compute: Compute) -> Callable[[Record], bool]:

@@ -144,3 +144,14 @@ def test_without_a_limit_the_refusal_is_about_the_machine() -> None:
         SpecError, match=r"but this (machine has|container may use) \d+ CPU. Lower it"
     ):
         machine.fits_here(Compute(device="cpu", cpus=100_000))
+
+
+@pytest.mark.parametrize(("device", "at_a_time"), [("auto", 1), ("cuda", 1), ("cpu", 16)])
+def test_a_gpu_takes_one_trial_at_a_time_however_many_cores_there_are(
+    device: str, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_pool, "device_for", {"auto": "cuda"}.__getitem__)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr(machine, "cores", lambda: 16)
+    assert process_pool.workers_for(Compute(device=device)) == at_a_time
+    assert process_pool.workers_for(Compute(device=device, workers=3)) == 3

@@ -113,3 +113,44 @@ def test_it_ends_where_the_interval_is_below_what_counts_as_repaired(
 ) -> None:
     assert settled([record], RULE) is ends
     assert not settled([], RULE)
+
+
+def too_costly(trial: Trial) -> Record:
+    return Record(trial=trial, status="done", curve=(Point(0, 0.95, 1.0),))
+
+
+def test_what_costs_too_much_comes_again_at_lower_rates(store: Store) -> None:
+    sweep = sweep_of(("fst", 2), ("clp", 1))
+    asked = list(all_too_costly(in_turn(sweep, store, math.inf, 1), store, sweep.name))
+    rates = [(m.name, m.params.get("lr")) for m in asked]
+    one, two = (float(c.params["lr"]) for c in expansion.configurations(sweep, sweep.defenses[0]))
+    assert rates == [
+        ("fst", one),
+        ("clp", None),  # it has no rate, and does not come again
+        *(("fst", pytest.approx(rate)) for rate in (one / 3, one / 9, two, two / 3, two / 9)),
+    ]
+    assert {k: v for k, v in asked[2].params.items() if k != "lr"} == {
+        k: v for k, v in asked[0].params.items() if k != "lr"
+    }
+
+
+def test_what_costs_little_does_not_come_again(store: Store) -> None:
+    sweep = sweep_of(("fst", 2))
+    found = []
+    for stage in list(in_turn(sweep, store, math.inf, 1))[2:]:
+        found += trials_of(stage)
+        store.put(left_of(found[-1]), sweep.name)
+    assert [t.method for t in found] == expansion.configurations(sweep, sweep.defenses[0])
+
+
+def left_of(trial: Trial) -> Record:
+    return replace(left(1.0), trial=trial)
+
+
+def all_too_costly(stages: Any, store: Store, sweep: str) -> Any:
+    """The configurations that are asked for, each of which turns out too costly."""
+    for stage in stages:
+        for trial in trials_of(stage):
+            if trial.method:
+                yield trial.method
+                store.put(too_costly(trial), sweep)
