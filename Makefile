@@ -50,7 +50,7 @@ pytest: install
 
 # what kills and mistreats things is bounded in time
 test-slow: install
-	$(PYTEST) -m "not gpu and ($(SLOW))" --rounds 10 --most 900
+	$(PYTEST) -m "not gpu and ($(SLOW))" --rounds 10 --most 1800
 
 test-all: test
 	@$(MAKE) --no-print-directory test-slow

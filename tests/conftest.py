@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import markers
+import programs
 import pytest
 import torch
 from counting import counter, spent, summarise
@@ -52,6 +53,13 @@ def imagenette_root() -> Path:
 def public_models() -> Path:
     """The folder of public checkpoints: ResNet-20 to 56 of CIFAR-10, EfficientNet-Lite0."""
     return _real("public models", "models")
+
+
+@pytest.fixture(autouse=True)
+def _programs_end_with_their_test() -> Iterator[None]:
+    """What a test that failed had started neither slows the next ones down nor fails them."""
+    yield
+    programs.end_all()
 
 
 @pytest.fixture(scope="session")

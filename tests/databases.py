@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from programs import HANGS
 
 
 class Server:
@@ -50,6 +51,8 @@ class Server:
             "-D",
             str(self.home / "data"),
             "-w",
+            "-t",
+            str(HANGS),
             "-o",
             how,
             "-l",
@@ -59,7 +62,8 @@ class Server:
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it under whoever is connected."""
-        self._call("pg_ctl", "-D", str(self.home / "data"), "-w", "-m", mode, "stop")
+        data = ("-D", str(self.home / "data"))
+        self._call("pg_ctl", *data, "-w", "-t", str(HANGS), "-m", mode, "stop")
 
     def remove(self) -> None:
         self.stop("immediate")

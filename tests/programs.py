@@ -8,9 +8,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+HANGS = 600  # seconds after which a program counts as one that hangs, on however slow a machine
+_started: list["subprocess.Popen[bytes]"] = []  # by the test that runs
+
+
+def ended_with_test(process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+    """The same process, which will not outlive its test, not even one that fails."""
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Kill what still runs of what the test started, with what these started in turn."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            process.wait()
+        if isinstance(process, Program):
+            process.close()
+
 
 class Program(subprocess.Popen[bytes]):
-    """``python WORDS``; ``-m MODULE``, ``-c CODE`` or a file first, as for Python.
+    """``python WORDS``; ``-m MODULE``, ``-c CODE`` or a file first, as for Python. Ends with its
+    test at the latest.
 
     Args:
         output: file for what it says on both streams; left out, ``communicate`` has the two.
@@ -30,8 +54,9 @@ class Program(subprocess.Popen[bytes]):
             stderr=err,
             start_new_session=True,
         )
+        ended_with_test(self)
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:  # type: ignore[override]
+    def communicate(self, timeout: float | None = HANGS) -> tuple[str, str]:  # type: ignore[override]
         """What it said, when it has ended.
 
         Raises:
@@ -47,6 +72,10 @@ class Program(subprocess.Popen[bytes]):
         out, err = (
             Path(f"/proc/self/fd/{number}").read_text(encoding="utf-8") for number in self._said
         )
-        for number in self._said:
-            os.close(number)
+        self.close()
         return out, err
+
+    def close(self) -> None:
+        """Let go of what it said."""
+        while self._said:
+            os.close(self._said.pop())

@@ -8,6 +8,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from programs import HANGS
+
 BUCKET = "trials"
 
 
@@ -33,7 +35,8 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
     with server.log.open("wb") as log:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    for _ in range(600):
+    end = time.monotonic() + HANGS
+    while process.poll() is None and time.monotonic() < end:
         try:
             urllib.request.urlopen(
                 urllib.request.Request(f"{server.url}/{BUCKET}", method="PUT")
@@ -42,4 +45,5 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
         except OSError:
             time.sleep(0.1)
     process.kill()
+    process.wait()
     raise TimeoutError(server.log.read_text())

@@ -32,7 +32,7 @@ def test_every_benchmark_runs_and_keeps_nothing_of_a_tiny_run(name: str) -> None
     done = Program(
         ["-m", f"benchmarks.{name}", "--tiny"], ROOT, {**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    out, err = done.communicate(300)
+    out, err = done.communicate()
     assert done.returncode == 0, out + err
     lines = out.splitlines()
     if skipped := [line for line in lines if line.startswith("skipped: ")]:

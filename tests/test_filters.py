@@ -61,7 +61,7 @@ def own(tmp_path: Path) -> Path:
 def called(code: str, own: Path) -> str:
     """What a process prints whose user has this filter."""
     environment = {**os.environ, "POISONSWEEP_METHODS": str(own)}
-    return "".join(Program(["-c", code], ROOT, environment).communicate(100))
+    return "".join(Program(["-c", code], ROOT, environment).communicate())
 
 
 def test_it_is_found_and_its_settings_are_checked(own: Path) -> None:

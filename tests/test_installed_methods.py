@@ -75,7 +75,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def called(code: str, *folders: Path) -> str:
     """What a process prints that finds these folders' packages."""
     path = os.pathsep.join(map(str, folders))
-    return "".join(Program(["-c", code], ROOT, {**os.environ, "PYTHONPATH": path}).communicate(100))
+    return "".join(Program(["-c", code], ROOT, {**os.environ, "PYTHONPATH": path}).communicate())
 
 
 def listed(*folders: Path) -> str:

@@ -16,7 +16,7 @@ METHODS = ROOT / "tests" / "chaos" / "methods"
 def called(code: str, folders: str) -> str:
     """What a process prints whose user named these folders."""
     environment = {**os.environ, "POISONSWEEP_METHODS": folders}
-    return "".join(Program(["-c", code], ROOT, environment).communicate(100))
+    return "".join(Program(["-c", code], ROOT, environment).communicate())
 
 
 def listed(folders: str) -> str:

@@ -71,7 +71,7 @@ def test_a_program_that_fails_or_takes_too_long_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SpecError, match="--sise 32 ended with code 2"):
-        queue.run(a_program("--sise 32"), 60, tmp_path, tmp_path / "results")
+        queue.run(a_program("--sise 32"), 600, tmp_path, tmp_path / "results")
     assert queue.run(a_program(""), 0.01, tmp_path, tmp_path / "results") is None
     assert "stopped after 0.01 s, and nothing is kept" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ METHODS = HERE / "methods"
 MARK = "POISONSWEEP_TEST_RUN"
 HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # their titles, which they take late
 SCRIPTS = ("dashboard/agent.py", "_private/runtime_env/agent/main.py")
-LONGEST = 400  # seconds that a run may take on a busy machine
+LONGEST = 1200  # seconds that a run may take on a slow and busy machine
 
 
 def until(what: Callable[[], bool], seconds: float = LONGEST, nap: float = 0.005) -> bool:
@@ -154,7 +154,7 @@ class Run:
         return found
 
     def quiet(self, helpers: bool = False) -> dict[int, str]:
-        """What still lives half a minute after the driver's end, or two on Ray; nothing should.
+        """What still lives half a minute after the driver's end, or four on Ray; nothing should.
 
         A worker of Ray's that was starting when its node died has no trial yet, and looks for the
         node for a minute. Ray's own two helpers compute nothing and take a minute to see that they
@@ -164,7 +164,7 @@ class Run:
         def left() -> dict[int, str]:
             return {p: c for p, c in self.processes().items() if helpers or not is_helper(c)}
 
-        until(lambda: not left(), 180 if helpers else 120 if self.use_ray else 30, 0.05)
+        until(lambda: not left(), 360 if helpers else 240 if self.use_ray else 30, 0.05)
         return left()
 
     def sweep_up(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import s3
 import torch
+from programs import HANGS
 
 from sweep.execution import forkserver
 from trials.spec import SpecError
@@ -30,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
     process, server = s3.start(tmp_path_factory.mktemp("s3"))
     yield server
     process.terminate()
-    process.wait(10)
+    process.wait(HANGS)
 
 
 @pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])

@@ -27,7 +27,7 @@ class Traced(WorkerConfig):
         driver = os.getpid() if multiprocessing.parent_process() is None else os.getppid()
         noted = str(dict(os.environ)) if "TRACE_ENVIRONMENT" in os.environ else ""
         (marks / f"{trial.id}.{driver}.{time.time_ns()}").write_text(noted)
-        wanted, end = int(os.environ.get("TRACE_DRIVERS", "0")), time.monotonic() + 200
+        wanted, end = int(os.environ.get("TRACE_DRIVERS", "0")), time.monotonic() + 600
         while trial.game.name == "tuning" and time.monotonic() < end:
             if len({driver for _, driver in starts(Path(self.artifacts))}) >= wanted:
                 break

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from made_up import Made
+from programs import HANGS
+
+SOON = 180  # seconds in which what nobody needs any more has ended, on a slow machine
 
 
 def alive(pid: int) -> bool:
@@ -17,7 +20,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(what: Callable[[], bool], seconds: float = 120) -> bool:
+def eventually(what: Callable[[], bool], seconds: float = HANGS) -> bool:
+    """Wait until something holds; False if it does not in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if what():

@@ -14,6 +14,7 @@ import plane_records
 import pytest
 import synthetic
 from pages import HOSTILE, Page, hostile
+from programs import HANGS
 from synthetic import trial, tuned
 
 from results.report import bundle
@@ -238,7 +239,7 @@ def browse(page: Path, tmp_path: Path, *extra: str) -> tuple[str, str]:
         [*command, *extra, "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
         check=True,
     )
     return done.stdout, done.stderr

@@ -1,14 +1,14 @@
 """A trial is one driver's at a time, on SQLite and on PostgreSQL, however many ask at once."""
 
 import dataclasses
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import Program
 from sqlalchemy import Connection, event, text
 
 from results.store import Store
@@ -48,11 +48,8 @@ for _ in range(8):
 """
 
 
-def run(code: str, *words: str) -> "subprocess.Popen[str]":
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *words], cwd=ROOT, stdout=pipe, stderr=pipe, text=True
-    )
+def run(code: str, *words: str) -> Program:
+    return Program(["-c", code, *words], ROOT, os.environ)
 
 
 def gone(store: Store, trial_id: str = ID) -> None:
@@ -199,7 +196,7 @@ def test_a_record_that_nobody_owns_ends_the_claim_of_a_killed_driver(
 def test_of_several_processes_each_id_is_claimed_by_exactly_one(store: Store, url: str) -> None:
     start = str(time.time() + 2)
     crew = [run(CLAIMER, url, f"driver {i}", start) for i in range(4)]
-    said = [p.communicate(timeout=120) for p in crew]
+    said = [p.communicate() for p in crew]
     assert [p.returncode for p in crew] == [0] * 4, said
     taken = [words.split() for words, _ in said]
     assert sorted(i for ids in taken for i in ids) == IDS
@@ -212,7 +209,7 @@ def test_overlapping_batches_in_opposite_orders_lock_nobody_out(store: Store, ur
     store.add_sweep("s", {})
     code = CROSSING.format(tests=str(Path(__file__).parents[1]))
     crew = [run(code, url, f"driver {i}", step) for i, step in enumerate(["1", "-1", "2", "-2"])]
-    said = [p.communicate(timeout=120) for p in crew]
+    said = [p.communicate() for p in crew]
     assert [p.returncode for p in crew] == [0] * 4, said
     assert store.sweeps()[0].trials == 12
 

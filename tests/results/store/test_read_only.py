@@ -56,8 +56,8 @@ def another_driver(path: Path) -> Iterator[subprocess.Popen[str]]:
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "stored\n"
         try:
+            assert process.stdout.readline() == "stored\n"
             yield process
         finally:
             process.send_signal(signal.SIGKILL)
@@ -185,10 +185,9 @@ class TestAStrangersStore:
     def test_journal_of_a_driver_that_makes_its_store_is_waited_for(self, file: Path) -> None:
         journal = Path(f"{file}-journal")
         journal.write_bytes(b"x")
-        remover = subprocess.Popen(["sh", "-c", f"sleep 0.3; rm '{journal}'"])
-        with Store.read(str(file)) as store:
+        remover = ["sh", "-c", f"sleep 0.3; rm '{journal}'"]
+        with subprocess.Popen(remover), Store.read(str(file)) as store:
             assert len(store.records()) == 1
-        remover.wait()
 
 
 class TestReading:

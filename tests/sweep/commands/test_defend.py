@@ -545,7 +545,7 @@ def test_a_defense_that_the_model_cannot_bear_is_left_out_unless_it_was_asked_fo
         Path(__file__).parents[3],
         {**os.environ, "POISONSWEEP_METHODS": str(tmp_path / "own")},
     )
-    out, errors = program.communicate(300)
+    out, errors = program.communicate()
     assert program.returncode == 0, errors
     *lines, kept, refused = out.splitlines()
     left_out = {line.split()[0]: line for line in lines}

@@ -47,7 +47,7 @@ def test_a_training_tells_epoch_loss_and_time_left(
     (tmp_path / "long.toml").write_text(tiny_sweep.toml(spec))
     env = {**os.environ, PROGRESS_VARIABLE: "0.5", "OMP_NUM_THREADS": "1"}
     program = Program(["-m", "sweep.cli", "run", "long.toml", *words], tmp_path, env)
-    out, err = program.communicate(300)
+    out, err = program.communicate()
     assert program.returncode == 0, err
     assert "ran 1 trials (0 failed, 0 pruned)" in out
     told = re.findall(
@@ -83,7 +83,7 @@ def test_a_defense_that_is_judged_at_its_end_tells_step_loss_and_time_left(
     (tmp_path / "long.toml").write_text(tiny_sweep.toml(spec))
     env = {**os.environ, PROGRESS_VARIABLE: "0.5", "OMP_NUM_THREADS": "1"}
     program = Program(["-m", "sweep.cli", "run", "long.toml", *words], tmp_path, env)
-    out, err = program.communicate(300)
+    out, err = program.communicate()
     assert program.returncode == 0, err
     assert "(0 failed, 0 pruned)" in out
     told = re.findall(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_sweep
 from programs import Program
-from waiting import alive, eventually
+from waiting import SOON, alive, eventually
 
 from results.store import Store
 
@@ -44,21 +44,21 @@ def children(pid: int) -> list[int]:
 def test_an_interrupted_driver_loses_and_repeats_nothing(tmp_path: Path) -> None:
     """What SIGKILL does is for tests/chaos."""
     driver = start(tmp_path)
-    assert eventually(lambda: finished(tmp_path) >= 1 or driver.poll() is not None, 120)
+    assert eventually(lambda: finished(tmp_path) >= 1 or driver.poll() is not None)
     assert driver.poll() is None, driver.communicate()
     workers = children(driver.pid)
     assert workers
     driver.send_signal(signal.SIGINT)
-    _, said = driver.communicate(timeout=30)
+    _, said = driver.communicate()
     assert driver.returncode == 130
     assert said.splitlines()[-1].startswith("poisonsweep: stopped.")
     assert "Traceback" not in said
-    assert eventually(lambda: not any(alive(pid) for pid in workers), 60)
+    assert eventually(lambda: not any(alive(pid) for pid in workers), SOON)
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         before = {r.trial.id: r.seconds for r in store.records()}
     assert len(before) < 6
     again = start(tmp_path)
-    out, said = again.communicate(timeout=200)
+    out, said = again.communicate()
     assert again.returncode == 0, said
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         after = {r.trial.id: r.seconds for r in store.records()}

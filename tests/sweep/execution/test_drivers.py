@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -37,7 +35,7 @@ ALL = 1 + 1 + 4
 def spec(folder: Path, **changes: Any) -> Path:
     file = folder / "tiny.toml"
     small = {"confirm": False, "judge": False, "defenses": HALF}
-    compute = {"device": "cpu", "workers": 1, "lease": 3, **changes.pop("compute", {})}
+    compute = {"device": "cpu", "workers": 1, "lease": 10, **changes.pop("compute", {})}
     file.write_text(tiny_sweep.toml(tiny_sweep.table(**small | {"compute": compute} | changes)))
     return file
 
@@ -81,7 +79,7 @@ def test_two_drivers_of_one_sweep_run_each_trial_once(url: str, tmp_path: Path) 
     file = spec(tmp_path)
     words, environment = call(file, url, TRACE_DRIVERS="2")
     drivers = [Program(words, file.parent, environment) for _ in range(2)]
-    said = [d.communicate(timeout=300) for d in drivers]
+    said = [d.communicate() for d in drivers]
     assert [d.returncode for d in drivers] == [0, 0], said
     ran = [i for i, _ in traced.starts(tmp_path / "artifacts")]
     assert len(ran) == len(set(ran)) == ALL
@@ -96,12 +94,12 @@ def test_two_drivers_of_one_sweep_run_each_trial_once(url: str, tmp_path: Path) 
 def test_a_killed_drivers_trials_are_finished_by_the_other(url: str, tmp_path: Path) -> None:
     file = spec(tmp_path)
     killed = start(file, url)
-    assert eventually(lambda: len(begun(tmp_path)) >= 3 or killed.poll() is not None, 200)
+    assert eventually(lambda: len(begun(tmp_path)) >= 3 or killed.poll() is not None)
     assert killed.poll() is None, killed.communicate()
     other = start(file, url)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
-    out, said = other.communicate(timeout=300)
+    killed.communicate()
+    out, said = other.communicate()
     assert other.returncode == 0, said
     with Store.open(url, create=False) as store:
         assert len(store.records("tiny")) == ALL
@@ -114,10 +112,10 @@ def test_a_killed_drivers_trials_are_finished_by_the_other(url: str, tmp_path: P
 def test_an_interrupted_driver_releases_its_trials_at_once(url: str, tmp_path: Path) -> None:
     file = spec(tmp_path, compute={"lease": 3600})
     driver = start(file, url)
-    assert eventually(lambda: len(begun(tmp_path)) >= 3 or driver.poll() is not None, 200)
+    assert eventually(lambda: len(begun(tmp_path)) >= 3 or driver.poll() is not None)
     assert driver.poll() is None, driver.communicate()
     driver.send_signal(signal.SIGINT)
-    assert driver.communicate(timeout=60)[1].splitlines()[-1].startswith("poisonsweep: stopped.")
+    assert driver.communicate()[1].splitlines()[-1].startswith("poisonsweep: stopped.")
     with Store.open(url, create=False) as store:
         assert store.claimed(begun(tmp_path)) == set()
 
@@ -137,13 +135,13 @@ def test_a_database_that_goes_away_for_a_while_is_waited_for(
 ) -> None:
     url = server.url()
     driver = start(spec(tmp_path, compute={"workers": 2}), url)
-    assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None, 200)
+    assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None)
     server.stop("immediate")
     ready = eventually(
-        lambda: bool(list((tmp_path / "artifacts" / "outbox").glob("[0-9a-f]*.json"))), 60
+        lambda: bool(list((tmp_path / "artifacts" / "outbox").glob("[0-9a-f]*.json"))), 240
     )
     server.start()
-    _, said = driver.communicate(timeout=300)
+    _, said = driver.communicate()
     assert ready
     assert driver.returncode == 0, said
     lines = [line for line in said.splitlines() if "cannot be used now" in line]
@@ -159,9 +157,9 @@ def test_a_database_that_goes_away_for_a_while_is_waited_for(
 def test_a_database_that_stays_away_is_one_clear_line(server: Server, tmp_path: Path) -> None:
     url = server.url()
     driver = start(spec(tmp_path, compute={"workers": 2, "outage": 2}), url)
-    assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None, 200)
+    assert eventually(lambda: stored(url) >= 2 or driver.poll() is not None)
     server.stop()
-    out, said = driver.communicate(timeout=300)
+    out, said = driver.communicate()
     server.start()
     assert driver.returncode == 2, said
     assert "Traceback" not in said
@@ -171,7 +169,7 @@ def test_a_database_that_stays_away_is_one_clear_line(server: Server, tmp_path: 
         f.stem for f in (tmp_path / "artifacts" / "outbox").glob("[0-9a-f]*")
     }
     again = start(spec(tmp_path), url)
-    told = again.communicate(timeout=300)
+    told = again.communicate()
     assert again.returncode == 0, told
     ran = [i for i, _ in traced.starts(tmp_path / "artifacts")]
     assert set(ran) == {r.trial.id for r in records(url)}
@@ -241,23 +239,11 @@ def test_a_password_is_written_nowhere(
     named = {"POISONSWEEP_STORE": url} if given == "environment" else {}
     own = {"RAY_TMPDIR": str(ray), "PGPASSWORD": SECRET, "TRACE_ENVIRONMENT": "1", **named}
     words, environment = call(file, "" if named else url, use_ray, **own)
-    driver: Program | subprocess.Popen[str]
-    if named:
-        driver = Program(words, tmp_path, environment)
-    else:  # its own words are looked at
-        pipe = subprocess.PIPE
-        driver = subprocess.Popen(
-            [sys.executable, *words],
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-            env=environment,
-            cwd=tmp_path,
-        )
-    assert eventually(lambda: bool(begun(tmp_path)) or driver.poll() is not None, 200)
+    driver = Program(words, tmp_path, environment)
+    assert eventually(lambda: bool(begun(tmp_path)) or driver.poll() is not None)
     line = Path(f"/proc/{driver.pid}/cmdline")
     seen = [line.read_bytes() if line.exists() else b""]
-    seen += [said.encode() for said in driver.communicate(timeout=300)]
+    seen += [said.encode() for said in driver.communicate()]
     assert driver.returncode == 0, seen
     assert [r.status for r in records(url)].count("failed") == 1
     page = str(tmp_path / "report.html")
@@ -269,7 +255,7 @@ def test_a_password_is_written_nowhere(
         ["report", "--out", page],
     ):
         shows = Program(["-m", "sweep.cli", *asked, "--store", url], ROOT, os.environ)
-        seen += [said.encode() for said in shows.communicate(100)]
+        seen += [said.encode() for said in shows.communicate()]
         assert shows.returncode == 0, seen
     seen.append(everything(url).encode())
     for path in (p for folder in (tmp_path, ray) for p in folder.rglob("*")):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import tiny_sweep
+from programs import HANGS
 
 import sweep
 from results.store import Store
@@ -158,7 +159,7 @@ def test_a_script_needs_no_guard_and_its_process_no_torch(tmp_path: Path) -> Non
     command = [sys.executable, "script.py"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANGS, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["body", *2 * [str(worker._may_have_gpus())]]

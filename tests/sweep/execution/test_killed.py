@@ -92,7 +92,7 @@ def kill_one_that_has_a_checkpoint(worker_config: Named) -> threading.Thread:
 
     def kill() -> None:
         whole = "checkpoints/[!.]*.safetensors"  # one that is being written begins with a dot
-        assert eventually(lambda: bool(list(Path(worker_config.artifacts).glob(whole))), 120)
+        assert eventually(lambda: bool(list(Path(worker_config.artifacts).glob(whole))))
         os.kill(worker_config.pids()[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)

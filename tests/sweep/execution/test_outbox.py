@@ -201,7 +201,7 @@ def test_a_driver_on_another_machine_hears_of_the_time_limit(
         else f"import sweep.execution.worker; sweep.execution.worker.TELLING = 0.5{HANGS}"
     )
     environment = {**os.environ, "PYTHONPATH": path, "POISONSWEEP_CACHE": str(tmp_path / "theirs")}
-    assert Program(["-c", code, where, trouble], tmp_path, environment).wait(100) == 1
+    assert Program(["-c", code, where, trouble], tmp_path, environment).wait(600) == 1
     monkeypatch.setenv("POISONSWEEP_CACHE", str(tmp_path / "ours"))
     record = Outbox(WorkerConfig(where, time_limit=0.5)).last_word(trials(1)[0])
     assert (record is not None) == told

@@ -9,7 +9,7 @@ import tiny_sweep
 from commands_run import Capture, called, refused
 from programs import Program
 from test_stops import HOW, checkpoints, environment, training, words_of, working
-from waiting import eventually
+from waiting import SOON, eventually
 
 from results.store import Store
 from sweep.cli.options import duration
@@ -26,7 +26,7 @@ def test_the_end_of_the_time_ends_a_run_as_a_signal_does(tmp_path: Path, how: st
     trainings = 1 if how == "inline" else 2
     training(tmp_path, trainings, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGALRM)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate()
     assert driver.returncode == 124, said
     last = said.splitlines()[-1]
     assert last == (
@@ -36,7 +36,7 @@ def test_the_end_of_the_time_ends_a_run_as_a_signal_does(tmp_path: Path, how: st
     assert len(checkpoints(tmp_path)) == trainings
     with Store.open(f"sqlite:///{tmp_path}/s.db", create=False) as store:
         assert not store.owners() and not store.records()
-    assert eventually(lambda: not working(tmp_path), 60)
+    assert eventually(lambda: not working(tmp_path), SOON)
 
 
 def test_the_clock_stops_what_runs() -> None:

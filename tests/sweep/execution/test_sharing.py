@@ -70,13 +70,14 @@ def test_claims_of_a_killed_driver_of_this_machine_end_when_the_next_one_starts(
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
-        killed = other.stdout.readline().strip()
-        remote_done = killed.replace(killed.split(":")[1], "00000000-1")
-        for trial, owner in ((one, killed), (two, Driver().name), (three, remote_done)):
-            assert store.claim(trial.id, owner, 600)
-        assert not dead(killed)
-        other.kill()
-        other.wait()
+        try:
+            killed = other.stdout.readline().strip()
+            remote_done = killed.replace(killed.split(":")[1], "00000000-1")
+            for trial, owner in ((one, killed), (two, Driver().name), (three, remote_done)):
+                assert store.claim(trial.id, owner, 600)
+            assert not dead(killed)
+        finally:
+            other.kill()
     assert dead(killed) and not dead(remote_done) and not dead(Driver().name) and not dead("a")
     with Driver().alive(store):
         assert store.claimed([one.id, two.id, three.id]) == {two.id, three.id}
@@ -244,10 +245,10 @@ def test_a_lost_workers_trial_stays_this_drivers(store: Store) -> None:
 
 def test_a_driver_renews_its_claims_and_releases_them_in_the_end(store: Store) -> None:
     (trial,) = trials(1)
-    driver = Driver(lease=0.6)
+    driver = Driver(lease=2)
     with pytest.raises(KeyboardInterrupt), driver.alive(store):
         assert store.claim(trial.id, driver.name, driver.lease)
-        time.sleep(1.5)
+        time.sleep(3)
         assert not store.claim(trial.id, "another", 60)
         raise KeyboardInterrupt
     assert store.claim(trial.id, "another", 60)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import tiny_sweep
-from programs import Program
-from waiting import alive, eventually
+from programs import HANGS, Program, ended_with_test
+from waiting import SOON, alive, eventually
 
 from results.store import Store
 from trials.storage.checkpoint import _unpacked
@@ -61,7 +61,7 @@ def training(folder: Path, number: int, over: Callable[[], bool]) -> None:
     """Wait until so many trainings are well under way, and drop the checkpoints that they wrote by
     themselves: each has something new to write, and will not do so by itself for a while.
     """
-    assert eventually(lambda: over() or len(checkpoints(folder)) == number, 200)
+    assert eventually(lambda: over() or len(checkpoints(folder)) == number)
     assert not over()
     for file in checkpoints(folder):
         file.unlink()
@@ -97,10 +97,10 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(
     trainings = 1 if how == "inline" else 2
     training(tmp_path, trainings, lambda: driver.poll() is not None)
     driver.send_signal(number)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate()
     assert driver.returncode == CODES[number], said
     ended_well(tmp_path, said, trainings)
-    assert eventually(lambda: not working(tmp_path), 60)
+    assert eventually(lambda: not working(tmp_path), SOON)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_one_that_all_processes_get_ends_it_alike(
     training(tmp_path, 2, lambda: driver.poll() is not None)
     for _ in range(3):
         os.killpg(driver.pid, number)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate()
     assert driver.returncode == CODES[number], said
     ended_well(tmp_path, said, 2)
-    assert eventually(lambda: not working(tmp_path), 60)
+    assert eventually(lambda: not working(tmp_path), SOON)
 
 
 def test_a_step_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ with stops.listening():
         print(stops.code())
 """
     driver = Program(["-c", code], tmp_path, environment())
-    assert driver.communicate(timeout=30)[0].split() == ["143"]
+    assert driver.communicate()[0].split() == ["143"]
 
 
 def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     driver.send_signal(signal.SIGHUP)
     training(tmp_path, 1, lambda: driver.poll() is not None)
     driver.send_signal(signal.SIGTERM)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate()
     assert driver.returncode == 143, said
     ended_well(tmp_path, said, 1)
 
@@ -171,11 +171,20 @@ def test_the_first_process_of_a_container_hears_it(tmp_path: Path) -> None:
         pytest.skip("no process may have a number space of its own here")
     words = [*alone, sys.executable, *words_of(tmp_path)]
     with (tmp_path / "said").open("wb") as said:
-        outer = subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=said, stderr=said)
+        outer = ended_with_test(
+            subprocess.Popen(
+                words,
+                cwd=tmp_path,
+                env=environment(),
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        )
     training(tmp_path, 2, lambda: outer.poll() is not None)
     (inner,) = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
     os.kill(int(inner), signal.SIGTERM)
-    assert outer.wait(60) == 143, (tmp_path / "said").read_text()
+    assert outer.wait(HANGS) == 143, (tmp_path / "said").read_text()
     ended_well(tmp_path, (tmp_path / "said").read_text(), 2)
 
 
@@ -191,6 +200,7 @@ def test_a_terminal_that_is_closed_ends_it_in_order(tmp_path: Path) -> None:
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
     )
+    ended_with_test(driver)
     os.close(theirs)
     os.set_blocking(ours, False)
 
@@ -205,7 +215,7 @@ def test_a_terminal_that_is_closed_ends_it_in_order(tmp_path: Path) -> None:
 
     training(tmp_path, 2, over)
     os.close(ours)
-    assert driver.wait(60) == 129
+    assert driver.wait(HANGS) == 129
     assert len(checkpoints(tmp_path)) == 2
     with Store.open(f"sqlite:///{tmp_path}/s.db", create=False) as store:
         assert not store.owners()

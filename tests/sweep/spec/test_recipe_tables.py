@@ -131,7 +131,7 @@ def test_a_users_recipe_is_swept_by_a_space_of_the_users(tmp_path: Path) -> None
     (tmp_path / "recipes" / "gentle.py").write_text(f'"""{RECIPE}"""\n\n{fit}\n')
     (spaces / "gentle.py").write_text(f'"""{RECIPE}"""\n{SPACE}')
     folders = {"POISONSWEEP_METHODS": str(tmp_path), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    said = Program(["-c", ASKED], ROOT, {**os.environ, **folders}).communicate(100)
+    said = Program(["-c", ASKED], ROOT, {**os.environ, **folders}).communicate()
     assert "".join(said).strip() == "[2, 3]"
 
 

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import tiny_sweep
+from programs import HANGS
 from starlette.testclient import TestClient
+from waiting import eventually
 
 from results.store import Store
 from sweep.execution.now import ENDS_WITH, Now
@@ -52,9 +54,7 @@ def running(watched: Watched) -> Iterator[Progress]:
     progress.loops[trial.id] = TrialProgress(75, 100, 0.5, "", 0.75)
     with Now(watched.folder, SWEEP, None) as now:
         now("progress", trial, progress, None)
-        ends = time.monotonic() + 30
-        while time.monotonic() < ends and not heard(watched.folder, SWEEP):
-            time.sleep(0.05)
+        assert eventually(lambda: bool(heard(watched.folder, SWEEP)))
         yield progress
 
 
@@ -156,9 +156,7 @@ def test_the_report_follows_the_store_and_its_version_says_so(watched: Watched) 
     with Store.open(watched.url) as store:
         store.put(trial_record(0.03), SWEEP)
     pages._next = 0.0  # it is drawn at most every few seconds
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends and client.get("/now").headers["x-report"] == before:
-        time.sleep(0.1)
+    assert eventually(lambda: client.get("/now").headers["x-report"] != before)
     assert DRAWN in client.get("/report").text
     assert "<b>1</b> done" in client.get("/now").text
 
@@ -175,9 +173,7 @@ def test_a_report_that_fails_is_said_in_a_line_and_not_retried_at_once(watched: 
         store.put(trial_record(0.03), SWEEP)
     pages = Undrawable(watched)
     client = TestClient(app_of(pages, "", True), base_url="http://127.0.0.1")
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends and "could not be drawn anew" not in client.get("/now").text:
-        time.sleep(0.1)
+    assert eventually(lambda: "could not be drawn anew" in client.get("/now").text)
     assert client.get("/now").text.count("drawn anew: ZeroDivisionError: no figure</p>") == 1
     assert pages._next > time.monotonic()  # it is drawn at most every few seconds
 
@@ -283,13 +279,11 @@ def test_a_browser_shows_what_runs_and_the_report(
         pytest.skip("no Chromium: install the package chromium to draw the page")
     with Store.open(watched.url) as store:
         store.put(trial_record(0.03), SWEEP)
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends and not version(address):  # the browser's clock does not wait
-        time.sleep(0.2)
+    assert eventually(lambda: bool(version(address)))  # the browser's clock does not wait
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     command += ["--virtual-time-budget=6000", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
-        [*command, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=True
+        [*command, "--dump-dom", address], capture_output=True, text=True, timeout=HANGS, check=True
     )
     assert "epoch 3 of 4, step 75 of 100" in done.stdout
     assert "Renewed every two seconds" in done.stdout and "<iframe" in done.stdout

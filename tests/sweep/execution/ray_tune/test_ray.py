@@ -14,7 +14,7 @@ from counting import event_log
 from made_up import Made
 from planned import scheduler, trials
 from ray import cloudpickle
-from waiting import alive, eventually, kill_first
+from waiting import SOON, alive, eventually, kill_first
 
 from results.store import Store
 from sweep.execution import runner
@@ -32,7 +32,7 @@ TWO = Compute(device="cpu", workers=2)
 
 
 def gone(worker_config: Made) -> bool:
-    return eventually(lambda: not any(alive(pid) for _, pid in worker_config.starts()), 60)
+    return eventually(lambda: not any(alive(pid) for _, pid in worker_config.starts()), SOON)
 
 
 def test_ray_gives_the_records_of_one_process(
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_ray_and_keeps_what_is_finished(store: Store, tmp_path: Path
     s = Scheduler(iter([[ListStrategy("x", trials(30))]]), store, "tiny")
 
     def interrupt() -> None:
-        eventually(lambda: s.progress.done > 0, 180)
+        eventually(lambda: s.progress.done > 0)
         pressed.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny_sweep
 from counting import repeated, started
+from programs import HANGS
 
 from results.store import Store
 from sweep.execution import runner
@@ -46,23 +47,23 @@ def test_copies_on_one_node_and_trials_on_the_other_give_the_records_of_one_mach
         "--store",
         f"sqlite:///{tmp_path}/two.db",
     ]
-    cluster = subprocess.Popen(
+    with subprocess.Popen(
         ["bash", str(script), sys.executable, *run, "--address", "10.231.7.1:6379"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        with Store.open(f"sqlite:///{tmp_path}/here.db") as here:  # while the nodes start
-            alone = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
-            runner.execute(alone, here, tiny_sweep.worker_config(tmp_path / "here"), use_ray=False)
-            wanted = tiny_sweep.outcomes(here)
-        said, errors = cluster.communicate(timeout=180)
-    finally:
-        cluster.terminate()  # where it has not ended; the script then removes its namespaces
-        cluster.wait(30)
+    ) as cluster:
+        try:
+            with Store.open(f"sqlite:///{tmp_path}/here.db") as here:  # while the nodes start
+                alone = tiny_sweep.sweep(compute={"device": "cpu", "workers": 1})
+                config = tiny_sweep.worker_config(tmp_path / "here")
+                runner.execute(alone, here, config, use_ray=False)
+                wanted = tiny_sweep.outcomes(here)
+            said, errors = cluster.communicate(timeout=HANGS)
+        finally:
+            cluster.terminate()  # where it has not ended; the script then removes its namespaces
     assert cluster.returncode == 0, errors
     assert "ran 9 trials (0 failed" in said
     with Store.open(f"sqlite:///{tmp_path}/two.db") as two:

@@ -36,13 +36,13 @@ for end in "$first c$$a" "$second c$$b"; do
 done
 
 node "$first" --head --node-ip-address=10.231.7.1 --port=6379 --include-dashboard=false --resources='{"first": 1}'
-for _ in $(seq 100); do
+for _ in $(seq 1000); do
   ip netns exec "$second" bash -c 'exec 3<>/dev/tcp/10.231.7.1/6379' 2>/dev/null && break
   sleep 0.3
 done
 node "$second" --address="$ADDRESS" --node-ip-address=10.231.7.2 --resources='{"second": 1}'
-for _ in $(seq 5); do
-  ip netns exec "$first" timeout 30 "$python" -c 'if True:
+for _ in $(seq 100); do
+  ip netns exec "$first" timeout 120 "$python" -c 'if True:
     import os, ray
     ray.init(address=os.environ["ADDRESS"], log_to_driver=False, logging_level="ERROR")
     raise SystemExit("second" not in ray.cluster_resources())' 2>/dev/null && joined=yes && break
