@@ -81,9 +81,14 @@ def table(found: Sequence[Pair]) -> list[str]:
     return [head, rule, *every, "", "Without inversion:", "", head, rule, *without]
 
 
-def keep(found: Sequence[Pair], file: Path = FILE) -> int:
+def keep(found: Sequence[Pair], file: Path | None = None) -> int:
     """Add the pairs to the file, in place of older ones of the same; returns how many it has."""
-    rows = pd.DataFrame([p.as_row() for p in found])
+    return add(pd.DataFrame([p.as_row() for p in found]), file)
+
+
+def add(rows: pd.DataFrame, file: Path | None = None) -> int:
+    """The same of rows."""
+    file = file or FILE
     rows["trusted"] = [float(f"{r:{DIGITS}}") for r in rows["trusted"]]  # as the file has it
     if file.exists():
         # no settings are an empty cell, and not one that lacks

@@ -4,14 +4,17 @@ within a budget.
     python -m benchmarks.queue                        lists the pieces of benchmarks/queue.toml
     python -m benchmarks.queue --minutes 9            runs the next open ones for so long
     python -m benchmarks.queue --minutes 9 --only table3-badnets
+    python -m benchmarks.queue --minutes 9 --only 'blind-*' --at-a-time 8
 
 A piece is a sweep or a program. A sweep runs without Ray in a store of its own under --work, stops
 when the time is over and goes on the next time; once all its trials have run, its records are
 written to benchmarks/results/, from where ``poisonsweep import`` reads them. Pieces that ran on
-different machines add up by ``poisonsweep merge``.
+different machines add up by ``poisonsweep merge``. Small networks leave a GPU waiting for Python:
+``--at-a-time`` runs as many pieces side by side, each in processes of its own.
 """
 
 import argparse
+import fnmatch
 import json
 import math
 import shlex
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
@@ -100,7 +104,7 @@ def _each(entry: Mapping[str, Any]) -> Iterator[Piece]:
             minutes=entry["minutes"],
             table=_changed(sweep_file.table_of(base), changes) if base and there else None,
             waits=waits,
-            program=entry.get("program", ""),
+            program=entry.get("program", "").format(**told),
         )
 
 
@@ -164,7 +168,8 @@ def _run_program(piece: Piece, seconds: float, work: Path, results: Path) -> int
     except subprocess.CalledProcessError as problem:
         raise SpecError(f"{piece.program} ended with code {problem.returncode}.") from problem
     results.mkdir(exist_ok=True)
-    shutil.copy(made, results)
+    for file in {*made.parent.glob(f"{made.stem}.*.csv"), made}:  # what lies beside it, too
+        shutil.copy(file, results)
     return 1
 
 
@@ -186,12 +191,11 @@ def listed(found: Sequence[Piece], results: Path) -> None:
 def run_next(
     found: Sequence[Piece], seconds: float, work: Path, results: Path, only: str = ""
 ) -> dict[str, int | None]:
-    """Run the open pieces in order while there is time; their records by name."""
+    """Run the wanted pieces in order while there is time; their records by name."""
     until, ran = time.monotonic() + seconds, dict[str, int | None]()
-    for piece in found:
-        wanted = piece.name == only if only else not (results / piece.file).exists()
+    for piece in wanted(found, results, only):
         left = until - time.monotonic()
-        if wanted and not piece.waits and left >= LEAST:
+        if left >= LEAST:
             try:
                 ran[piece.name] = run(piece, left, work, results)
             except SpecError as problem:
@@ -201,13 +205,37 @@ def run_next(
     return ran
 
 
+def wanted(found: Sequence[Piece], results: Path, only: str = "") -> list[Piece]:
+    """The pieces that are open, of those that ``only`` matches; one that it names, done or not."""
+    able = [p for p in found if not p.waits and fnmatch.fnmatchcase(p.name, only or "*")]
+    return [p for p in able if p.name == only or not (results / p.file).exists()]
+
+
+def run_side_by_side(able: Sequence[Piece], number: int, seconds: float, words: list[str]) -> None:
+    """Run pieces, so many at a time, each by a call of this program with these words."""
+    until = time.monotonic() + seconds
+
+    def one(piece: Piece) -> None:
+        if (left := until - time.monotonic()) >= LEAST:
+            here = [sys.executable, "-m", "benchmarks.queue", "--only", piece.name]
+            subprocess.run([*here, "--minutes", f"{left / 60}", *words], cwd=ROOT, check=False)
+
+    with ThreadPoolExecutor(number) as pool:
+        list(pool.map(one, able))
+
+
 def main() -> None:
     """List the pieces, or run the next ones."""
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words.add_argument("--minutes", type=float, help="run the next open pieces for so long")
-    words.add_argument("--only", default="", help="this piece alone, done before or not")
+    words.add_argument(
+        "--only",
+        default="",
+        help="this piece alone, done before or not; or a pattern, as 'table3-*', of open ones",
+    )
+    words.add_argument("--at-a-time", type=int, default=1, help="pieces side by side")
     words.add_argument("--queue", type=Path, default=QUEUE)
     words.add_argument("--work", type=Path, default=Path("runs/queue"), help="stores and weights")
     words.add_argument("--results", type=Path, default=OUTPUT)
@@ -220,8 +248,10 @@ def main() -> None:
 
 def _main(asked: argparse.Namespace) -> None:
     found, gpu = pieces(asked.queue)
-    if asked.only and asked.only not in {p.name for p in found}:
+    if asked.only and not fnmatch.filter([p.name for p in found], asked.only):
         raise SpecError(f"there is no piece {asked.only!r} in {asked.queue}.")
+    if asked.at_a_time < 1:
+        raise SpecError(f"--at-a-time must be at least 1, got {asked.at_a_time}.")
     if asked.minutes is None:
         listed(found, asked.results)
         return
@@ -231,6 +261,17 @@ def _main(asked: argparse.Namespace) -> None:
         raise SpecError("these pieces want a GPU, and there is none here.")
     if not asked.tiny:
         asked.work.mkdir(parents=True, exist_ok=True)
+        if asked.at_a_time > 1:
+            places = {
+                "--queue": asked.queue.resolve(),
+                "--work": asked.work.resolve(),
+                "--results": asked.results.resolve(),
+            }
+            words = list(map(str, chain.from_iterable(places.items())))
+            able = wanted(found, asked.results, asked.only)
+            run_side_by_side(able, asked.at_a_time, 60 * asked.minutes, words)
+            listed(found, asked.results)
+            return
         run_next(found, 60 * asked.minutes, asked.work, asked.results, asked.only)
         listed(found, asked.results)
         return

@@ -1,6 +1,7 @@
 """The queue of measurements: each piece is a sweep, runs within a time, and leaves records."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def test_every_piece_that_waits_for_nothing_is_a_sweep(
         if piece not in waiting and not piece.program:
             assert piece.sweep().victims, piece.name
     assert {p.name for p in waiting} == {"throughput"}
-    assert {p.name for p in found if p.program} == {"large-inputs"}
+    programs = {p.name: p.program for p in found if p.program}
+    assert "large-inputs" in programs and "--only 13 " in programs["blind-13"]
+    assert all(p.startswith("blind-") or p == "large-inputs" for p in programs)
     named = {p["sweep"] for p in sweep_file.table_of(queue.QUEUE)["piece"] if "sweep" in p}
     assert all((ROOT / place).is_file() for place in named)
     leaks = [p.sweep() for p in found if p.name.startswith("leak-")]
@@ -59,6 +62,22 @@ def test_the_next_pieces_run_within_the_time_and_their_files_are_records(
     said = capsys.readouterr().out
     assert "0 of 3 pieces are open, about 0 minutes; 1 wait for something else." in said
     assert "waits for the file examples/none-yet.toml" in said
+
+
+@pytest.mark.slow
+def test_pieces_run_side_by_side(tmp_path: Path) -> None:
+    found, _ = queue.pieces(queue.TINY_QUEUE)
+    results = tmp_path / "results"
+    able = queue.wanted(found, results, "digits-*")
+    assert [p.name for p in able] == ["digits-0", "digits-1"]
+    places = {"--queue": queue.TINY_QUEUE, "--work": tmp_path, "--results": results}
+    words = list(map(str, chain.from_iterable(places.items())))
+    queue.run_side_by_side(able, 2, 600, words)
+    for piece in able:
+        (record,) = from_file(results / piece.file).records
+        assert record.status == "done"
+    assert queue.wanted(found, results) == []
+    assert queue.wanted(found, results, "digits-0") == able[:1]  # by its name, done or not
 
 
 def a_program(words: str) -> queue.Piece:
