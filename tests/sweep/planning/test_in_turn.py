@@ -116,7 +116,8 @@ def test_it_ends_where_the_interval_is_below_what_counts_as_repaired(
 
 
 def too_costly(trial: Trial) -> Record:
-    return Record(trial=trial, status="done", curve=(Point(0, 0.95, 1.0),))
+    curve = (Point(0, 0.95, 1.0),)
+    return Record(trial=trial, status="done", metrics={"cda_given": 0.9}, curve=curve)
 
 
 def test_what_costs_too_much_comes_again_at_lower_rates(store: Store) -> None:
