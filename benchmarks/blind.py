@@ -21,7 +21,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,8 @@ def add(rows: pd.DataFrame, file: Path | None = None) -> int:
 
 def take(file: Path) -> None:
     """Add what ``--out`` wrote."""
-    print(f"{FILE.name} has {add(pd.read_csv(file, dtype={'victim': str}))} lines now")
+    lines = pd.read_csv(file, dtype={"victim": str})
+    print(f"{FILE.name} has {add(lines)} lines now" if len(lines) else f"{file} has no lines")
     if (pairs := pairs_of(file)).exists():
         rows = pd.read_csv(pairs, keep_default_na=False, dtype={"victim": str})
         print(f"{prediction.FILE.name} has {prediction.add(rows)} pairs now")
@@ -241,7 +242,8 @@ def _tiny() -> list[dict[str, Any]]:
 
 def frame_of(found: Sequence[Line]) -> pd.DataFrame:
     """A row a line."""
-    return pd.DataFrame([asdict(line) for line in found])
+    names = [field.name for field in fields(Line)]
+    return pd.DataFrame([asdict(line) for line in found], columns=names)
 
 
 def _defended(given: argparse.Namespace) -> None:
@@ -259,6 +261,8 @@ def _defended(given: argparse.Namespace) -> None:
         print("\n".join(prediction.table(found)) if found else "no pairs")
         if (given.keep or given.out) and found:
             prediction.keep(found, pairs_of(given.out) if given.out else None)
+    if given.out and not done:  # no attack was learned
+        frame_of([]).to_csv(given.out, index=False)
     wrong = sum(line.false for line in done)
     print(f"{len(done)} victims; {wrong} falsely called repaired")
 

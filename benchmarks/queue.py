@@ -159,6 +159,8 @@ def run(piece: Piece, seconds: float, work: Path, results: Path) -> int | None:
 def _run_program(piece: Piece, seconds: float, work: Path, results: Path) -> int | None:
     """The same for a program, which begins anew the next time if it has not ended."""
     made = work.resolve() / piece.file
+    for left in beside(made):
+        left.unlink()
     words = [sys.executable, "-m", *shlex.split(piece.program), "--out", str(made)]
     try:
         subprocess.run(words, cwd=ROOT, timeout=seconds, check=True)
@@ -167,10 +169,17 @@ def _run_program(piece: Piece, seconds: float, work: Path, results: Path) -> int
         return None
     except subprocess.CalledProcessError as problem:
         raise SpecError(f"{piece.program} ended with code {problem.returncode}.") from problem
+    if not made.exists():
+        raise SpecError(f"{piece.program} ended without writing {made.name}.")
     results.mkdir(exist_ok=True)
-    for file in {*made.parent.glob(f"{made.stem}.*.csv"), made}:  # what lies beside it, too
+    for file in beside(made):
         shutil.copy(file, results)
     return 1
+
+
+def beside(made: Path) -> list[Path]:
+    """The program's file and what it wrote beside it, as far as they are there."""
+    return [*made.parent.glob(made.name), *made.parent.glob(f"{made.stem}.*.csv")]
 
 
 def listed(found: Sequence[Piece], results: Path) -> None:
@@ -199,7 +208,7 @@ def run_next(
             try:
                 ran[piece.name] = run(piece, left, work, results)
             except SpecError as problem:
-                if only:
+                if piece.name == only:
                     raise
                 print(f"{piece.name} is passed over: {problem}", flush=True)
     return ran
@@ -212,16 +221,22 @@ def wanted(found: Sequence[Piece], results: Path, only: str = "") -> list[Piece]
 
 
 def run_side_by_side(able: Sequence[Piece], number: int, seconds: float, words: list[str]) -> None:
-    """Run pieces, so many at a time, each by a call of this program with these words."""
+    """Run pieces, so many at a time, each by a call of this program with these words.
+
+    Raises SpecError for calls that failed, once all have ended.
+    """
     until = time.monotonic() + seconds
 
-    def one(piece: Piece) -> None:
-        if (left := until - time.monotonic()) >= LEAST:
-            here = [sys.executable, "-m", "benchmarks.queue", "--only", piece.name]
-            subprocess.run([*here, "--minutes", f"{left / 60}", *words], cwd=ROOT, check=False)
+    def failed(piece: Piece) -> bool:
+        left = until - time.monotonic()
+        here = [sys.executable, "-m", "benchmarks.queue", "--only", piece.name]
+        call = [*here, "--minutes", f"{left / 60}", *words]
+        return left >= LEAST and subprocess.run(call, cwd=ROOT, check=False).returncode != 0
 
     with ThreadPoolExecutor(number) as pool:
-        list(pool.map(one, able))
+        lost = [p.name for p, bad in zip(able, pool.map(failed, able), strict=True) if bad]
+    if lost:
+        raise SpecError(f"of the pieces these failed: {', '.join(lost)}.")
 
 
 def main() -> None:

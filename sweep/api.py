@@ -9,7 +9,7 @@ from results.selection.winners import winners
 from results.store import DEFAULT_URL, Store
 from sweep.console.notebook import progress_of
 from sweep.execution.opening import as_begun, opened
-from sweep.execution.process_pool import workers_for
+from sweep.execution.process_pool import trials_at_a_time
 from sweep.execution.progress import Progress
 from sweep.execution.runner import execute, worker_config_of
 from sweep.spec.sweep_file import Sweep
@@ -47,7 +47,7 @@ def run(
     worker_config = worker_config_of(sweep, store, artifacts)
     with opened(sweep, store, worker_config, use_ray=use_ray) as (found, checked):
         sweep = as_begun(sweep, found)
-        workers = workers_for(sweep.compute)
+        workers = trials_at_a_time(sweep.compute)
         with progress_of(sweep.name, sweep.rule, workers, progress) as reporter:
             done = execute(
                 sweep,

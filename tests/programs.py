@@ -1,5 +1,6 @@
 """Programs of this project as a user starts them, each in a process group of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -22,12 +23,10 @@ def end_all() -> None:
     """Kill what still runs of what the test started, with what these started in turn."""
     while _started:
         process = _started.pop()
-        if process.poll() is None:
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            process.wait()
+        with contextlib.suppress(ProcessLookupError):  # it led no group, or all of that has ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
         if isinstance(process, Program):
             process.close()
 

@@ -65,6 +65,10 @@ def test_what_processes_wrote_is_taken_into_one_file(
         "blind.csv has 2 lines now",
         "pairs.csv has 2 pairs now",
     ]
+    none_learned = tmp_path / "gpu-blind-2.csv"
+    blind.frame_of([]).to_csv(none_learned, index=False)
+    blind.take(none_learned)
+    assert "gpu-blind-2.csv has no lines" in capsys.readouterr().out
     taken = pd.read_csv(tmp_path / "blind.csv", dtype={"victim": str})
     assert list(taken["victim"]) == ["0123456789012345", "f123456789012345"]
 

@@ -1,6 +1,7 @@
 """The queue of measurements: each piece is a sweep, runs within a time, and leaves records."""
 
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def test_pieces_run_side_by_side(tmp_path: Path) -> None:
         assert record.status == "done"
     assert queue.wanted(found, results) == []
     assert queue.wanted(found, results, "digits-0") == able[:1]  # by its name, done or not
+    with pytest.raises(SpecError, match="these failed: digits-0, digits-1"):
+        queue.run_side_by_side(able, 2, 600, ["--no-such-word"])
 
 
 def a_program(words: str) -> queue.Piece:
@@ -91,6 +94,10 @@ def test_a_program_that_fails_or_takes_too_long_leaves_nothing(
 ) -> None:
     with pytest.raises(SpecError, match="--sise 32 ended with code 2"):
         queue.run(a_program("--sise 32"), 600, tmp_path, tmp_path / "results")
+    nothing = replace(a_program(""), program="json.tool --help")
+    with pytest.raises(SpecError, match="json.tool --help ended without writing gpu-large-inputs"):
+        queue.run(nothing, 600, tmp_path, tmp_path / "results")
+    (tmp_path / "gpu-large-inputs.more.csv").touch()  # of an earlier try
     assert queue.run(a_program(""), 0.01, tmp_path, tmp_path / "results") is None
     assert "stopped after 0.01 s, and nothing is kept" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ def of_code() -> dict[str, str]:
     """Version, commit and dirty flag of poisonsweep, versions of the libraries; computed once a
     process.
     """
-    facts = {"poisonsweep": _version("poisonsweep"), "python": platform.python_version()}
+    facts = {"poisonsweep": version_of("poisonsweep"), "python": platform.python_version()}
     here = Path(__file__).resolve().parents[1]
     if (here / ".git").exists():
         facts["commit"] = _git(here, "rev-parse", "--short=12", "HEAD") or "unknown"
@@ -30,7 +30,7 @@ def of_code() -> dict[str, str]:
         )
     if own := own_code():
         facts["methods"] = content_id(own)
-    return facts | {name: _version(name) for name in LIBRARIES}
+    return facts | {name: version_of(name) for name in LIBRARIES}
 
 
 def of_model(model: MethodConfig) -> dict[str, str]:
@@ -38,7 +38,7 @@ def of_model(model: MethodConfig) -> dict[str, str]:
     user's own callable.
     """
     if model.name == "timm":
-        return {"timm": _version("timm")}
+        return {"timm": version_of("timm")}
     place = str(model.params.get("callable", ""))
     return {"model_source": _source_digest(place.partition(":")[0])} if place else {}
 
@@ -71,7 +71,8 @@ def of_device(device: str) -> dict[str, str]:
     return {"device": device, "device_name": name, "threads": str(torch.get_num_threads())}
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Its version, or that it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -9,7 +9,7 @@ from sweep.cli import run_views
 from sweep.cli.options import Json
 from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import Plain
-from sweep.execution.process_pool import workers_for
+from sweep.execution.process_pool import trials_at_a_time
 
 
 def filter_(
@@ -139,7 +139,7 @@ def filter_(
     )
     Plain(stderr=as_json).print(prepared.said, markup=False, highlight=False, soft_wrap=True)
     with ConsoleProgress(
-        prepared.sweep.name, prepared.sweep.rule, workers_for(prepared.sweep.compute)
+        prepared.sweep.name, prepared.sweep.rule, trials_at_a_time(prepared.sweep.compute)
     ) as reporter:
         choice = carry_out(prepared, reporter, retry_failed=retry_failed)
     run_views.defended(choice, as_json)

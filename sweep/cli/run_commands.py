@@ -13,7 +13,7 @@ from sweep.console.own_work import telling
 from sweep.console.progress import ConsoleProgress
 from sweep.console.terminal import Plain
 from sweep.execution import runner
-from sweep.execution.process_pool import workers_for
+from sweep.execution.process_pool import trials_at_a_time
 from sweep.spec import sweep_file
 from trials.spec import SpecError
 
@@ -248,7 +248,7 @@ def defend(
         )
         return
     with ConsoleProgress(
-        prepared.sweep.name, prepared.sweep.rule, workers_for(prepared.sweep.compute)
+        prepared.sweep.name, prepared.sweep.rule, trials_at_a_time(prepared.sweep.compute)
     ) as reporter:
         choice = carry_out(prepared, reporter, retry_failed=retry_failed)
     run_views.defended(choice, as_json)

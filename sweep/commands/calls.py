@@ -18,7 +18,7 @@ from sweep.commands.given_module import GivenModule, Numbers
 from sweep.commands.python_words import errors_in_python, in_python, understood_in_python
 from sweep.console.notebook import progress_of
 from sweep.console.progress import ConsoleProgress
-from sweep.execution.process_pool import workers_for
+from sweep.execution.process_pool import trials_at_a_time
 
 OUT = "repaired"
 
@@ -215,7 +215,7 @@ def _prepared(
 
 def _shown(order: Order, progress: bool | None) -> AbstractContextManager[ConsoleProgress | None]:
     sweep = order.sweep
-    return progress_of(sweep.name, sweep.rule, workers_for(sweep.compute), progress)
+    return progress_of(sweep.name, sweep.rule, trials_at_a_time(sweep.compute), progress)
 
 
 def _results(order: Order) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.executor import Engine
 from sweep.execution.preflight import check, without_unfit
-from sweep.execution.process_pool import workers_for
+from sweep.execution.process_pool import trials_at_a_time
 from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
@@ -218,5 +218,5 @@ def _planned(order: Order) -> runner.Planned:
     """All defenses, or, where the time is limited, in turn."""
     if math.isinf(order.minutes):
         return stages
-    workers = workers_for(order.sweep.compute)
+    workers = trials_at_a_time(order.sweep.compute)
     return functools.partial(in_turn, minutes=order.minutes, workers=workers)

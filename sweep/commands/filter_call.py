@@ -16,7 +16,7 @@ from sweep.commands.given import sets_as_files, written_in
 from sweep.commands.given_module import Numbers, normalisation
 from sweep.commands.python_words import errors_in_python, in_python
 from sweep.console.notebook import progress_of
-from sweep.execution.process_pool import workers_for
+from sweep.execution.process_pool import trials_at_a_time
 
 OUT = "kept"
 
@@ -111,7 +111,7 @@ def filter(  # noqa: PLR0913  (the library's call: its options are keywords)
             )
         asked = replace(asked, left_out=tuple(map(in_python, asked.left_out)))
         sweep = asked.sweep
-        workers = workers_for(sweep.compute)
+        workers = trials_at_a_time(sweep.compute)
         with progress_of(sweep.name, sweep.rule, workers, progress) as reporter:
             facts = carry_out(asked, reporter, retry_failed=retry_failed)
     with Store.read(asked.url) as store:

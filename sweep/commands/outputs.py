@@ -13,7 +13,7 @@ from results.store import Store
 from sweep.execution.driver import release_the_dead
 from sweep.spec.compute import Compute
 from sweep.spec.sweep_file import Sweep
-from trials.provenance import of_code
+from trials.provenance import version_of
 from trials.spec import SpecError, content_id
 
 GIVEN = "given"  # what was live in a session of Python, as files
@@ -41,7 +41,7 @@ def run_of(sweep: Sweep) -> str:
     """
     victims = [v.id for v in sweep.victims]
     return content_id(
-        [victims, repr(replace(sweep, compute=Compute(), victims=())), of_code()["poisonsweep"]]
+        [victims, repr(replace(sweep, compute=Compute(), victims=())), version_of("poisonsweep")]
     )
 
 

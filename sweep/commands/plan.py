@@ -224,7 +224,7 @@ def show_plan(sweep: Sweep, url: str, as_json: bool) -> None:
     store = store_if_there(url)
     sweep = as_begun(sweep, store) if store else sweep
     lines = cost_estimate(sweep, store)
-    workers = process_pool.workers_for(sweep.compute)
+    workers = process_pool.trials_at_a_time(sweep.compute)
     if as_json:
         print(json.dumps([{**asdict(x), "seconds": x.seconds} for x in lines], indent=1))
         return

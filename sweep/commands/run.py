@@ -73,7 +73,7 @@ def run_sweep(sweep: Sweep, url: str, artifacts: str, how: Mapping[str, Any]) ->
         SpecError, Aborted, KeyboardInterrupt: as ``runner.execute``.
     """
     worker_config = runner.worker_config_of(sweep, url, artifacts or None)
-    workers = process_pool.workers_for(sweep.compute)
+    workers = process_pool.trials_at_a_time(sweep.compute)
     at = {"use_ray": how["use_ray"], "address": how["address"]}
     with opened(sweep, url, worker_config, **at) as (store, checked):
         sweep = as_begun(sweep, store)

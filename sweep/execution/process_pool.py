@@ -25,8 +25,12 @@ def workers_for(compute: Compute) -> int:
     """Trials at a time on this machine: what was asked for, or as many as its cores, GPUs and
     memory allow.
     """
-    share = with_gpu(compute)
-    return compute.workers or max(1, fits(share, machine.node(share)))
+    return compute.workers or max(1, fits(compute, machine.node(compute)))
+
+
+def trials_at_a_time(compute: Compute) -> int:
+    """Of a sweep on this machine, once its victims and copies are there."""
+    return workers_for(with_gpu(compute).stage("trials"))
 
 
 def with_gpu(compute: Compute) -> Compute:

@@ -16,7 +16,7 @@ from sweep.execution.now import Now
 from sweep.execution.outbox import Outbox
 from sweep.execution.progress import Progress, ProgressReporter
 from sweep.execution.scheduler import Scheduler
-from sweep.execution.worker import WorkerConfig
+from sweep.execution.worker import WorkerConfig, device_for
 from sweep.planning.stages import stages
 from sweep.planning.strategy import Strategy
 from sweep.spec.compute import STAGES, Compute
@@ -239,6 +239,8 @@ def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
             f"scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler "
             '= "none".'
         )
+    if not address:
+        device_for(compute.device)
     if not address and not use_ray:
         machine.fits_here(compute)
 

@@ -3,10 +3,9 @@ each time, until the time is up or the answer cannot get better.
 """
 
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from results.selection.winners import CONTROLS, REPAIRED, Winner, winners
 from results.stats.intervals import wilson
@@ -14,10 +13,12 @@ from results.store import Store
 from sweep.planning import expansion
 from sweep.planning.stages import made_first
 from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.sweep_file import Sweep
+from sweep.spec.sweep_file import Defense, Sweep
 from trials.spec import MethodConfig, Record, Trial
 
 LOWER, LOWERED = 3, 2  # a rate that costs too much is divided by 3, at most twice
+RATES = ("lr", "teacher_lr")  # of a repair's descents on the model; not those on masks and triggers
+_Asked = tuple[MethodConfig, int]  # and how often its rates were lowered
 
 
 def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterator[list[Strategy]]:
@@ -41,17 +42,14 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
-    turns = _Turns(sweep)
-    rows = iter(turns)
+    turns = _Turns(sweep, workers)
     if any(defense.name == "none" for defense in sweep.defenses):
-        # its trials come first, and the first one looks for a trigger in the given model
-        first = max(len(expansion.tasks(sweep)) * len(sweep.seeds), workers)
-        yield [ListStrategy("defenses in turn", list(islice(rows, first)))]
+        # it comes first, and looks for a trigger in the given model
+        yield [ListStrategy("defenses in turn", turns.batch([]))]
     ends = max(ends, time.monotonic() + 60 * minutes / 3)
     while time.monotonic() < ends:
         records = store.records(sweep.name, "tuning")
-        turns.costly = {expansion.key_of(r.trial.method) for r in records if _too_costly(r)}
-        if settled(records, sweep.rule) or not (some := list(islice(rows, max(1, workers)))):
+        if settled(records, sweep.rule) or not (some := turns.batch(records)):
             return
         yield [ListStrategy("defenses in turn", some)]
 
@@ -70,54 +68,72 @@ def _surely_repaired(w: Winner) -> bool:
     return bool(w.n_triggered) and wilson(left, w.n_triggered or 1).high <= REPAIRED
 
 
-def _too_costly(record: Record) -> bool:
-    """It was not run on the copies, as it cost the given model too much at every step."""
-    return "cda_given" in record.metrics and len(record.curve) == 1
+def _too_costly(records: Iterable[Record]) -> set[str]:
+    """The configurations that did not run on the copies, as they cost the given model too much at
+    every step, on all tasks and seeds.
+    """
+    found = defaultdict[str, list[bool]](list)
+    for record in records:
+        dear = "cda_given" in record.metrics and len(record.curve) == 1
+        found[expansion.key_of(record.trial.method)].append(dear)
+    return {key for key, dear in found.items() if all(dear)}
 
 
-@dataclass(slots=True, eq=False)
 class _Turn:
-    """A defense: the configurations that are left, and the last one with what is left of it."""
+    """A defense: what is left of its grid, and what of it is to be tried again at a lower rate."""
 
-    left: deque[MethodConfig]
-    last: MethodConfig | None = None
-    lowered: int = 0
+    def __init__(self, defense: Defense, grid: Iterable[MethodConfig]) -> None:
+        self._rates = [rate for rate in RATES if rate not in defense.fixed]
+        self._grid, self._again = deque((config, 0) for config in grid), deque[_Asked]()
+        self._asked: list[_Asked] = []
 
-    def next(self, costly: set[str]) -> MethodConfig | None:
-        """The last configuration at a lower rate where it cost too much, else the next one."""
-        last = self.last
-        lower = last is not None and expansion.key_of(last) in costly and "lr" in last.params
-        if last is not None and lower and self.lowered < LOWERED:
-            self.lowered += 1
-            self.last = replace(
-                last, params={**last.params, "lr": float(last.params["lr"]) / LOWER}
-            )
-        else:
-            self.lowered = 0
-            self.last = self.left.popleft() if self.left else None
-        return self.last
+    def look(self, costly: set[str]) -> None:
+        """What costs too much of what was asked for comes again."""
+        for config, lowered in self._asked:
+            rates = [rate for rate in self._rates if rate in config.params]
+            if rates and lowered < LOWERED and expansion.key_of(config) in costly:
+                lower = {rate: float(config.params[rate]) / LOWER for rate in rates}
+                self._again.append(
+                    (replace(config, params={**config.params, **lower}), lowered + 1)
+                )
+        self._asked = []
+
+    def next(self) -> MethodConfig | None:
+        """What is to be tried again goes before what is new; None where there is neither."""
+        if not (waiting := self._again or self._grid):
+            return None
+        self._asked.append(waiting.popleft())
+        return self._asked[-1][0]
 
 
 class _Turns:
     """The trials in the order in which they take turns; the unrepaired model comes first.
 
-    Attributes:
-        costly: the configurations of which it is known by now that they cost too much.
+    Args:
+        number: of trials that are to run side by side; a batch has no fewer while there are any.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, number: int) -> None:
         asked = sorted(sweep.defenses, key=lambda defense: defense.name != "none")
-        grids = (expansion.configurations(sweep, defense) for defense in asked)
-        self._sweep, self._queue = sweep, deque(_Turn(deque(grid)) for grid in grids)
-        self.costly: set[str] = set()
+        turns = [_Turn(defense, expansion.configurations(sweep, defense)) for defense in asked]
+        self._sweep, self._number, self._queue = sweep, max(1, number), deque(turns)
 
-    def __iter__(self) -> Iterator[Trial]:
-        """Each defense's next configuration, on all tasks at once."""
-        while self._queue:
-            config = self._queue[0].next(self.costly)
-            if config is None:
-                self._queue.popleft()
-                continue
+    def batch(self, records: Sequence[Record]) -> list[Trial]:
+        """The next trials, each configuration's on all tasks and seeds; none where all have run.
+
+        Args:
+            records: of the trials of all batches so far.
+        """
+        costly, found = _too_costly(records), list[Trial]()
+        for turn in self._queue:
+            turn.look(costly)
+        idle = 0
+        while len(found) < self._number and idle < len(self._queue):
+            turn = self._queue[0]
             self._queue.rotate(-1)
-            for task in expansion.tasks(self._sweep):
-                yield from expansion.trials_of(self._sweep, task, config)
+            idle += 1
+            if config := turn.next():
+                idle = 0
+                for task in expansion.tasks(self._sweep):
+                    found += expansion.trials_of(self._sweep, task, config)
+        return found

@@ -222,6 +222,8 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}}, ["--local"]),
     ({"victim": {**tiny_sweep.VICTIM, "attacks": [{"name": "badnets", "m": 10**6}]}}, []),
     ({"compute": {"device": "cuda:99"}}, ["--local"]),
+    ({"compute": {"device": "cuda:99", "workers": 2}}, ["--local"]),
+    ({"compute": {"device": "cuda:99"}}, []),
     ({"compute": {"cpus": 10**6}}, ["--local"]),
     ({"compute": {"scheduler": "asha"}}, ["--local"]),
     ({}, ["--local", "--artifacts", "file/a"]),

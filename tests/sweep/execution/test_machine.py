@@ -146,12 +146,21 @@ def test_without_a_limit_the_refusal_is_about_the_machine() -> None:
         machine.fits_here(Compute(device="cpu", cpus=100_000))
 
 
-@pytest.mark.parametrize(("device", "at_a_time"), [("auto", 1), ("cuda", 1), ("cpu", 16)])
+@pytest.mark.parametrize(
+    ("compute", "at_a_time"),
+    [
+        (Compute(device="auto"), 1),
+        (Compute(device="cuda"), 1),
+        (Compute(device="cpu"), 16),
+        (Compute(device="cuda", workers=3), 3),
+        (Compute(device="cuda", gpus=0.25), 4),
+        (Compute(device="cuda", trials={"gpus": 0.5}), 2),
+    ],
+)
 def test_a_gpu_takes_one_trial_at_a_time_however_many_cores_there_are(
-    device: str, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+    compute: Compute, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_pool, "device_for", {"auto": "cuda"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr(machine, "cores", lambda: 16)
-    assert process_pool.workers_for(Compute(device=device)) == at_a_time
-    assert process_pool.workers_for(Compute(device=device, workers=3)) == 3
+    assert process_pool.trials_at_a_time(compute) == at_a_time

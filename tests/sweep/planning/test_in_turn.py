@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -120,38 +121,67 @@ def too_costly(trial: Trial) -> Record:
     return Record(trial=trial, status="done", metrics={"cda_given": 0.9}, curve=curve)
 
 
-def test_what_costs_too_much_comes_again_at_lower_rates(store: Store) -> None:
-    sweep = sweep_of(("fst", 2), ("clp", 1))
-    asked = list(all_too_costly(in_turn(sweep, store, math.inf, 1), store, sweep.name))
-    rates = [(m.name, m.params.get("lr")) for m in asked]
-    one, two = (float(c.params["lr"]) for c in expansion.configurations(sweep, sweep.defenses[0]))
-    assert rates == [
-        ("fst", one),
-        ("clp", None),  # it has no rate, and does not come again
-        *(("fst", pytest.approx(rate)) for rate in (one / 3, one / 9, two, two / 3, two / 9)),
-    ]
-    assert {k: v for k, v in asked[2].params.items() if k != "lr"} == {
-        k: v for k, v in asked[0].params.items() if k != "lr"
-    }
-
-
-def test_what_costs_little_does_not_come_again(store: Store) -> None:
-    sweep = sweep_of(("fst", 2))
-    found = []
-    for stage in list(in_turn(sweep, store, math.inf, 1))[2:]:
-        found += trials_of(stage)
-        store.put(left_of(found[-1]), sweep.name)
-    assert [t.method for t in found] == expansion.configurations(sweep, sweep.defenses[0])
-
-
 def left_of(trial: Trial) -> Record:
     return replace(left(1.0), trial=trial)
 
 
-def all_too_costly(stages: Any, store: Store, sweep: str) -> Any:
-    """The configurations that are asked for, each of which turns out too costly."""
-    for stage in stages:
-        for trial in trials_of(stage):
-            if trial.method:
-                yield trial.method
-                store.put(too_costly(trial), sweep)
+def asked(sweep: Sweep, store: Store, workers: int, record: Any = too_costly) -> list[list[Trial]]:
+    """What defenses are asked for, batch by batch, each of which ends in such a record."""
+    found = []
+    for stage in in_turn(sweep, store, math.inf, workers):
+        trials = [t for t in trials_of(stage) if t.game.name == "tuning"]
+        store.put_many(map(record, trials), sweep.name)
+        found += [trials] if trials else []
+    return found
+
+
+def rate(trial: Trial) -> tuple[str, Any]:
+    assert trial.method
+    return trial.method.name, trial.method.params.get("lr")
+
+
+def test_what_costs_too_much_comes_again_at_lower_rates(store: Store) -> None:
+    sweep = sweep_of(("fst", 2), ("clp", 1))
+    trials = list(chain.from_iterable(asked(sweep, store, 1)))
+    one, two = (float(c.params["lr"]) for c in expansion.configurations(sweep, sweep.defenses[0]))
+    assert list(map(rate, trials)) == [
+        ("fst", one),
+        ("clp", None),  # it has no rate, and does not come again
+        *(("fst", pytest.approx(lr)) for lr in (one / 3, one / 9, two, two / 3, two / 9)),
+    ]
+    first, _, lower, *_ = (t.method.params for t in trials if t.method)
+    assert {**lower, "lr": one} == first
+
+
+@pytest.mark.parametrize("workers", [2, 4, 16])
+def test_however_many_run_at_a_time_the_same_is_tried(store: Store, workers: int) -> None:
+    sweep = sweep_of(("none", 1), ("fst", 2), ("d3", 2))
+    batches = asked(sweep, store, workers)
+    trials = list(chain.from_iterable(batches))
+    assert len(trials) == len({t.id for t in trials}) == 1 + 3 * (2 + 2)
+    assert all(len(batch) >= min(workers, 2) for batch in batches[:-1])
+    assert asked(sweep, store, workers) == batches  # a second run, with all of it in the store
+
+
+def test_what_costs_little_does_not_come_again(store: Store) -> None:
+    sweep = sweep_of(("fst", 2))
+    found = chain.from_iterable(asked(sweep, store, 1, left_of))
+    assert [t.method for t in found] == expansion.configurations(sweep, sweep.defenses[0])
+
+
+def test_what_one_seed_can_bear_does_not_come_again(store: Store) -> None:
+    sweep = replace(sweep_of(("fst", 1)), seeds=(0, 1))
+    found = asked(sweep, store, 1, lambda t: (too_costly if t.seed else left_of)(t))
+    assert [[t.seed for t in batch] for batch in found] == [[0, 1]]
+
+
+def test_a_rate_that_was_fixed_stays(store: Store) -> None:
+    fst = {"name": "fst", "profile": "small", "limit": 1, "fixed": {"lr": 0.05}}
+    (batch,) = asked(tiny_sweep.sweep(defenses=[fst]), store, 1)
+    assert list(map(rate, batch)) == [("fst", 0.05)]
+
+
+def test_a_teachers_rate_falls_with_its_pupils(store: Store) -> None:
+    first, second, _ = chain.from_iterable(asked(sweep_of(("nad", 1)), store, 1))
+    assert first.method and second.method
+    assert second.method.params["teacher_lr"] == first.method.params["teacher_lr"] / 3  # type: ignore[operator]
