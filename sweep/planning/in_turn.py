@@ -25,9 +25,9 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     """What configurations build on, then what is left without any repair, then each defense's first
     configuration, then each one's second, and so on.
 
-    Where a configuration costs the given model more than the rule allows at all of its steps, the
-    same at a lower learning rate is the defense's next one: what a rate costs hangs on the network,
-    and no grid fits all.
+    Where a configuration costs the given model more than the rule allows at all of its steps, which
+    one repair shows, the same at a lower learning rate comes next: what a rate costs hangs on the
+    network, and no grid fits all.
 
     A defense of which nothing is worth its time costs only what it was given until then. What is
     running when the time is up is finished. Of the time a third is the defenses' own, however long
@@ -98,10 +98,16 @@ class _Turn:
                 )
         self._asked = []
 
-    def next(self) -> MethodConfig | None:
-        """What is to be tried again goes before what is new; None where there is neither."""
-        if not (waiting := self._again or self._grid):
-            return None
+    def again(self) -> Iterator[MethodConfig]:
+        """What is to be tried again."""
+        while self._again:
+            yield self._ask(self._again)
+
+    def new(self) -> MethodConfig | None:
+        """The next of the grid; None where nothing is left of it."""
+        return self._ask(self._grid) if self._grid else None
+
+    def _ask(self, waiting: deque[_Asked]) -> MethodConfig:
         self._asked.append(waiting.popleft())
         return self._asked[-1][0]
 
@@ -127,13 +133,22 @@ class _Turns:
         costly, found = _too_costly(records), list[Trial]()
         for turn in self._queue:
             turn.look(costly)
+        for config in self._in_order():
+            for task in expansion.tasks(self._sweep):
+                found += expansion.trials_of(self._sweep, task, config)
+            if len(found) >= self._number:
+                break
+        return found
+
+    def _in_order(self) -> Iterator[MethodConfig]:
+        """First what is to be tried again, which costs little to find out, then what is new."""
+        for turn in self._queue:
+            yield from turn.again()
         idle = 0
-        while len(found) < self._number and idle < len(self._queue):
+        while idle < len(self._queue):
             turn = self._queue[0]
             self._queue.rotate(-1)
             idle += 1
-            if config := turn.next():
+            if config := turn.new():
                 idle = 0
-                for task in expansion.tasks(self._sweep):
-                    found += expansion.trials_of(self._sweep, task, config)
-        return found
+                yield config

@@ -191,7 +191,13 @@ def test_a_repair_that_is_stopped_early_counts_to_where_it_stops(
     heard, record = told(replace(trial, game=game), runtime)
     assert record.metrics["step"] == 4
     assert steps_of(heard, COPY) == {(step, 4) for step in range(1, 5)}
-    assert heard[-1].done == 1
+    assert [r.done for r in heard if r.done is not None][-1] == 1
+    back = steps_of(heard, f"retuning repaired {COPY}")  # how much of the work it is nobody knows
+    assert len(back) > 1 and back == {(step, len(back)) for step in range(1, len(back) + 1)}
+    assert steps_of(heard, f"between poisoned and repaired {COPY}") == {
+        (i, 11) for i in range(1, 12)
+    }
+    assert heard[-1].done is None
 
 
 def test_crafting_adversarial_poison_tells_how_far_it_is(sweep: Sweep, tmp_path: Path) -> None:

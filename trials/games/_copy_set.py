@@ -154,9 +154,11 @@ class CopySet:
         """How deep the repair of the copies goes, means over them; ``models`` as repaired."""
         backs, shares = [], []
         for i, (c, cases) in enumerate(zip(self.copies, self.triggered, strict=True)):
-            fit = self.ctx.view.trusted.take(c.fit)
-            backs.append(retuned(models[i], fit, c.goal, cases, self.ctx.rng("retune", i)))
-            shares.append(path_share(c.model, models[i], cases))
+            fit, which = self.ctx.view.trusted.take(c.fit), f"copy {i + 1} of {len(self.copies)}"
+            with reporter.untimed(f"retuning repaired {which}"):
+                backs.append(retuned(models[i], fit, c.goal, cases, self.ctx.rng("retune", i)))
+            with reporter.untimed(f"between poisoned and repaired {which}"):
+                shares.append(path_share(c.model, models[i], cases))
         return {"retuned_asr": fmean(backs), "path_share": fmean(shares)}
 
     def _repair(

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, nn
 
 from trials.metrics import success
+from trials.reporting import reporter
 from trials.train import clone, cross_entropy, shuffled, to_float
 from trials.types import Cases, Images, TriggerGoal
 
@@ -36,11 +37,14 @@ def retuned(
     optimizer = torch.optim.SGD(model.parameters(), LR, momentum=MOMENTUM)
     size = min(BATCH, len(y))
     batches = shuffled(torch.arange(len(y), device=y.device), size, rng)
-    for _ in range(round(EPOCHS * len(y) / size)):
+    steps = round(EPOCHS * len(y) / size)
+    for step in range(1, steps + 1):
         index = next(batches)
         optimizer.zero_grad(set_to_none=True)
-        cross_entropy(model, to_float(x[index]), y[index]).backward()  # type: ignore[no-untyped-call]
+        loss = cross_entropy(model, to_float(x[index]), y[index])
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        reporter.report(step, steps, loss)
     return success(model, cases)
 
 
@@ -51,9 +55,10 @@ def path_share(poisoned: nn.Module, repaired: nn.Module, cases: Cases) -> float:
     begin, end = poisoned.state_dict(), repaired.state_dict()
     between = copy.deepcopy(repaired)
     found = []
-    for t in torch.linspace(0, 1, PLACES).tolist():
+    for place, t in enumerate(torch.linspace(0, 1, PLACES).tolist(), 1):
         between.load_state_dict(
             {k: begin[k].lerp(v, t) if v.is_floating_point() else v for k, v in end.items()}
         )
         found.append(success(between, cases) > HALF)
+        reporter.report(place, PLACES)
     return sum(found) / PLACES
