@@ -14,10 +14,10 @@ from sweep.planning import expansion
 from sweep.planning.stages import made_first
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep_file import Defense, Sweep
+from trials import catalog
 from trials.spec import MethodConfig, Record, Trial
 
 LOWER, LOWERED = 3, 2  # a rate that costs too much is divided by 3, at most twice
-RATES = ("lr", "teacher_lr")  # of a repair's descents on the model; not those on masks and triggers
 _Asked = tuple[MethodConfig, int]  # and how often its rates were lowered
 
 
@@ -26,8 +26,8 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     configuration, then each one's second, and so on.
 
     Where a configuration costs the given model more than the rule allows at all of its steps, which
-    one repair shows, the same at a lower learning rate comes next: what a rate costs hangs on the
-    network, and no grid fits all.
+    one repair shows, the same at a lower learning rate comes next, of a defense that then costs
+    less: what a rate costs hangs on the network, and no grid fits all.
 
     A defense of which nothing is worth its time costs only what it was given until then. What is
     running when the time is up is finished. Of the time a third is the defenses' own, however long
@@ -83,16 +83,15 @@ class _Turn:
     """A defense: what is left of its grid, and what of it is to be tried again at a lower rate."""
 
     def __init__(self, defense: Defense, grid: Iterable[MethodConfig]) -> None:
-        self._rates = [rate for rate in RATES if rate not in defense.fixed]
+        self._rates = catalog.describe("defenses", defense.name).rates - defense.fixed.keys()
         self._grid, self._again = deque((config, 0) for config in grid), deque[_Asked]()
         self._asked: list[_Asked] = []
 
     def look(self, costly: set[str]) -> None:
         """What costs too much of what was asked for comes again."""
         for config, lowered in self._asked:
-            rates = [rate for rate in self._rates if rate in config.params]
-            if rates and lowered < LOWERED and expansion.key_of(config) in costly:
-                lower = {rate: float(config.params[rate]) / LOWER for rate in rates}
+            if self._rates and lowered < LOWERED and expansion.key_of(config) in costly:
+                lower = {rate: float(config.params[rate]) / LOWER for rate in self._rates}
                 self._again.append(
                     (replace(config, params={**config.params, **lower}), lowered + 1)
                 )

@@ -12,6 +12,8 @@ A file may declare, as constants:
         ``trials.catalog.NEEDS``. A sweep that puts it on a model without is refused before anything
         runs.
     FAMILY = "pruning": what a defense does, a name in ``trials.catalog.FAMILIES``; "other" without.
+    TUNES_BY = frozenset({"lr"}): the learning rates of a defense that tunes the given weights as
+        they are; the lower they are, the less it changes the model, and the less it costs.
     DEFAULTS = {"scheme": {"late": {"steps": 1300}}}: other defaults where a setting has that value.
     ADDED_LATER = frozenset({"clip"}): settings that the method was given after results were stored
         with it. At their default, which stands for what was done before, they stay out of the id.
@@ -39,6 +41,7 @@ _DECLARED = (
     "PLAIN",
     "REJECTS",
     "TRIGGERLESS",
+    "TUNES_BY",
 )
 Defaults = Mapping[str, Mapping[str, Mapping[str, Scalar]]]
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
@@ -91,6 +94,7 @@ class Method:
     needs: frozenset[str] = frozenset()  # what it needs of a model (NEEDS)
     added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
     family: str = "other"  # of a defense (FAMILY)
+    rates: frozenset[str] = frozenset()  # by which a defense costs less (TUNES_BY)
     defaults: Defaults = field(default_factory=dict)  # by another setting (DEFAULTS)
 
     def default_of(self, key: str, given: Mapping[str, Scalar]) -> Scalar:
@@ -135,6 +139,7 @@ def read(kind: str, name: str, path: Path) -> Method:
         needs=_names("NEEDS", constants, NEEDS),
         added_later=_names("ADDED_LATER", constants, settings),
         family=_family(constants),
+        rates=_names("TUNES_BY", constants, settings),
         defaults=_defaults(constants, settings),
     )
 

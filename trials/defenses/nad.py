@@ -24,6 +24,7 @@ from trials.train import clone, frozen, full, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
+TUNES_BY = frozenset({"lr", "teacher_lr"})
 NEEDS = frozenset({"stages"})
 
 

@@ -26,6 +26,7 @@ from trials.train import Loss, cross_entropy, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "inversion"
+TUNES_BY = frozenset({"lr"})
 
 
 def repair(

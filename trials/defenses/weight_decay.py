@@ -20,6 +20,7 @@ from trials.train import in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
+TUNES_BY = frozenset({"lr"})
 
 
 def repair(
