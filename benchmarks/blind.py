@@ -261,7 +261,7 @@ def _defended(given: argparse.Namespace) -> None:
         print("\n".join(prediction.table(found)) if found else "no pairs")
         if (given.keep or given.out) and found:
             prediction.keep(found, pairs_of(given.out) if given.out else None)
-    if given.out and not done:  # no attack was learned
+    if given.out and not given.out.exists():  # no attack was learned
         frame_of([]).to_csv(given.out, index=False)
     wrong = sum(line.false for line in done)
     print(f"{len(done)} victims; {wrong} falsely called repaired")

@@ -178,8 +178,8 @@ def _run_program(piece: Piece, seconds: float, work: Path, results: Path) -> int
 
 
 def beside(made: Path) -> list[Path]:
-    """The program's file and what it wrote beside it, as far as they are there."""
-    return [*made.parent.glob(made.name), *made.parent.glob(f"{made.stem}.*.csv")]
+    """What the program wrote beside its file, and last that, as far as they are there."""
+    return [*made.parent.glob(f"{made.stem}.*.csv"), *made.parent.glob(made.name)]
 
 
 def listed(found: Sequence[Piece], results: Path) -> None:
@@ -284,8 +284,10 @@ def _main(asked: argparse.Namespace) -> None:
             }
             words = list(map(str, chain.from_iterable(places.items())))
             able = wanted(found, asked.results, asked.only)
-            run_side_by_side(able, asked.at_a_time, 60 * asked.minutes, words)
-            listed(found, asked.results)
+            try:
+                run_side_by_side(able, asked.at_a_time, 60 * asked.minutes, words)
+            finally:
+                listed(found, asked.results)
             return
         run_next(found, 60 * asked.minutes, asked.work, asked.results, asked.only)
         listed(found, asked.results)

@@ -23,8 +23,9 @@ def end_all() -> None:
     """Kill what still runs of what the test started, with what these started in turn."""
     while _started:
         process = _started.pop()
-        with contextlib.suppress(ProcessLookupError):  # it led no group, or all of that has ended
-            os.killpg(process.pid, signal.SIGKILL)
+        if isinstance(process, Program):  # which leads a group
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
         if isinstance(process, Program):

@@ -143,6 +143,20 @@ def test_a_family_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     assert signatures.read("defenses", "other", file).family == "other"
 
 
+@pytest.mark.parametrize("name", ["lr", "optimizer", "steps"])
+def test_a_rate_that_is_no_number_of_the_defense_is_refused(tmp_path: Path, name: str) -> None:
+    settings = "rate: float = 0.1, optimizer: str = 'sgd', steps: int = 3"
+    for declared in ("rate", name):
+        file = tmp_path / f"by_{declared}.py"
+        file.write_text(
+            f'TUNES_BY = frozenset({{"{declared}"}})\n'
+            f"def repair(view, rng, every, /, *, {settings}): ...\n"
+        )
+    assert signatures.read("defenses", "mine", tmp_path / "by_rate.py").rates == {"rate"}
+    with pytest.raises(LookupError, match=f"^TUNES_BY: unknown name {name}"):
+        signatures.read("defenses", "mine", tmp_path / f"by_{name}.py")
+
+
 def test_every_defense_of_the_package_has_a_family() -> None:
     families = {n: catalog.describe("defenses", n).family for n in catalog.names("defenses")}
     assert set(families.values()) <= set(FAMILIES) - {"other"}

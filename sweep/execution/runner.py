@@ -115,7 +115,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     if again:  # it was checked, and is once more only if something is left to run
         artifacts_at(worker_config.artifacts).check()
     elif not checked:
-        _check(sweep, worker_config, use_ray)
+        _check(sweep, worker_config, engine)
     if row is None:
         store.add_sweep(sweep.name, plain)
     release_the_dead(store)
@@ -124,7 +124,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     store.add_sweep(sweep.name, plain, replace=replace_sweep)
     if failed:
         store.forget(failed)
-    ready = (lambda: _check(sweep, worker_config, use_ray)) if again else None
+    ready = (lambda: _check(sweep, worker_config, engine)) if again else None
     run = SweepRun(sweep, store, worker_config, engine, reporter)
     return run_stages(planned(sweep, store), run, ready)
 
@@ -205,15 +205,17 @@ def refuse(
 ) -> None:
     """Let pass what can run. Raises SpecError for what cannot, before any compute."""
     fits_here(sweep.compute, use_ray, address)
-    _check(sweep, worker_config, use_ray)
+    _check(sweep, worker_config, Engine(use_ray, address))
 
 
-def _check(sweep: Sweep, worker_config: WorkerConfig, use_ray: bool) -> None:
+def _check(sweep: Sweep, worker_config: WorkerConfig, engine: Engine) -> None:
     """Refuse what cannot run: in a fork, where workers will be forks too and this process can do
     without torch.
     """
+    if not engine.address:
+        device_for(sweep.compute.device)
     if (
-        not use_ray
+        not engine.use_ray
         and _pooled(process_pool.with_gpu(sweep.compute), worker_config)
         and "torch" not in sys.modules
     ):
@@ -239,8 +241,6 @@ def fits_here(compute: Compute, use_ray: bool, address: str | None) -> None:
             f"scheduler = {compute.scheduler!r} needs Ray: leave --local out, or write scheduler "
             '= "none".'
         )
-    if not address:
-        device_for(compute.device)
     if not address and not use_ray:
         machine.fits_here(compute)
 

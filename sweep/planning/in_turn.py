@@ -5,7 +5,6 @@ each time, until the time is up or the answer cannot get better.
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from results.selection.winners import CONTROLS, REPAIRED, Winner, winners
 from results.stats.intervals import wilson
@@ -38,7 +37,7 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
         sweep: of grids; its defenses in the order in which they are tried.
         store: what has finished decides whether to go on.
         minutes: from the first stage on; infinity for as long as it takes.
-        workers: trials that run at once; between so many the time is looked at.
+        workers: trials that run at once; between so many, or a few more, the time is looked at.
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
@@ -70,45 +69,54 @@ def _surely_repaired(w: Winner) -> bool:
 
 def _too_costly(records: Iterable[Record]) -> set[str]:
     """The configurations that did not run on the copies, as they cost the given model too much at
-    every step, on all tasks and seeds.
+    every step or ended in no numbers, on all tasks and seeds that tell.
     """
     found = defaultdict[str, list[bool]](list)
     for record in records:
+        diverged = record.status == "failed" and "ArithmeticError" in (record.error or "")
         dear = "cda_given" in record.metrics and len(record.curve) == 1
-        found[expansion.key_of(record.trial.method)].append(dear)
-    return {key for key, dear in found.items() if all(dear)}
+        if diverged or record.status != "failed":
+            found[expansion.key_of(record.trial.method)].append(diverged or dear)
+    return {key for key, each in found.items() if all(each)}
 
 
 class _Turn:
     """A defense: what is left of its grid, and what of it is to be tried again at a lower rate."""
 
     def __init__(self, defense: Defense, grid: Iterable[MethodConfig]) -> None:
-        self._rates = catalog.describe("defenses", defense.name).rates - defense.fixed.keys()
+        rates = catalog.describe("defenses", defense.name).rates
+        self._rates = frozenset[str]() if rates & defense.fixed.keys() else rates
         self._grid, self._again = deque((config, 0) for config in grid), deque[_Asked]()
-        self._asked: list[_Asked] = []
+        self._asked: list[_Asked] = []  # since the last look
+        self._ever: set[str] = set()
 
     def look(self, costly: set[str]) -> None:
         """What costs too much of what was asked for comes again."""
         for config, lowered in self._asked:
             if self._rates and lowered < LOWERED and expansion.key_of(config) in costly:
                 lower = {rate: float(config.params[rate]) / LOWER for rate in self._rates}
-                self._again.append(
-                    (replace(config, params={**config.params, **lower}), lowered + 1)
-                )
+                milder = MethodConfig(config.name, {**config.params, **lower})
+                self._again.append((catalog.resolve("defenses", milder), lowered + 1))
         self._asked = []
 
     def again(self) -> Iterator[MethodConfig]:
         """What is to be tried again."""
-        while self._again:
-            yield self._ask(self._again)
+        while config := self._ask(self._again):
+            yield config
 
     def new(self) -> MethodConfig | None:
         """The next of the grid; None where nothing is left of it."""
-        return self._ask(self._grid) if self._grid else None
+        return self._ask(self._grid)
 
-    def _ask(self, waiting: deque[_Asked]) -> MethodConfig:
-        self._asked.append(waiting.popleft())
-        return self._asked[-1][0]
+    def _ask(self, waiting: deque[_Asked]) -> MethodConfig | None:
+        """The next that was never asked for: a lower rate may be one of the grid's too."""
+        while waiting:
+            config, lowered = waiting.popleft()
+            if (key := expansion.key_of(config)) not in self._ever:
+                self._ever.add(key)
+                self._asked.append((config, lowered))
+                return config
+        return None
 
 
 class _Turns:

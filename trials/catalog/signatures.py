@@ -139,7 +139,7 @@ def read(kind: str, name: str, path: Path) -> Method:
         needs=_names("NEEDS", constants, NEEDS),
         added_later=_names("ADDED_LATER", constants, settings),
         family=_family(constants),
-        rates=_names("TUNES_BY", constants, settings),
+        rates=_names("TUNES_BY", constants, [k for k, v in settings.items() if v.type is float]),
         defaults=_defaults(constants, settings),
     )
 

@@ -26,6 +26,7 @@ from trials.train import make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "perturbation"
+TUNES_BY = frozenset({"lr"})
 
 
 _RATE = 0.1  # step of the inner descent that the hypergradient's series stands for

@@ -29,6 +29,7 @@ from trials.train import autocast, frozen, full, in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "fine_tuning"
+TUNES_BY = frozenset({"lr"})
 NEEDS = frozenset({"head"})
 
 

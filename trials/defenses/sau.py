@@ -25,6 +25,7 @@ _FOOL, _SHARE = 0.01, 1.0  # weights of the two parts of what a perturbation is 
 
 
 FAMILY = "perturbation"
+TUNES_BY = frozenset({"lr"})
 
 
 def repair(

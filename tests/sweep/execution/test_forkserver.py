@@ -18,6 +18,7 @@ from programs import HANGS
 import sweep
 from results.store import Store
 from sweep.execution import forkserver, runner, secrets, worker
+from sweep.execution.executor import Engine
 from sweep.execution.worker import WorkerConfig, device_for
 from trials.spec import SpecError
 
@@ -225,10 +226,11 @@ def test_a_driver_on_ray_needs_no_gpu_of_its_own(
     monkeypatch.setattr(runner, "_check_here", lambda *given: asked.append(given))
     monkeypatch.setattr(runner, "device_for", _refuse)  # as on a node without one
     sweep = tiny_sweep.sweep(compute={"device": "cuda", "gpus": 1})
-    runner._check(sweep, WorkerConfig(str(tmp_path)), use_ray=True)
+    runner._check(sweep, WorkerConfig(str(tmp_path)), Engine(address="10.0.0.1:6379"))
     assert len(asked) == 1
-    with pytest.raises(SpecError, match="no"):
-        runner._check(sweep, WorkerConfig(str(tmp_path)), use_ray=False)
+    for here in (Engine(), Engine(use_ray=False)):
+        with pytest.raises(SpecError, match="no"):
+            runner._check(sweep, WorkerConfig(str(tmp_path)), here)
 
 
 def _refuse(*_: object) -> None:

@@ -147,7 +147,7 @@ def test_what_costs_too_much_comes_again_at_lower_rates(store: Store) -> None:
     redrawn = expansion.configurations(sweep, sweep.defenses[1])[0].params["lr"]
     assert list(map(rate, trials)) == [
         *(("ft_sam", pytest.approx(lr)) for lr in (one, one / 3, one / 9)),
-        ("fst", redrawn),  # whose head has to be learned: at a lower rate it would cost more
+        ("fst", redrawn),  # whose head is drawn anew: a lower rate does not keep it nearer
         *(("ft_sam", pytest.approx(lr)) for lr in (two, two / 3, two / 9)),
     ]
     first, lower, *_ = (t.method.params for t in trials if t.method)
@@ -180,6 +180,35 @@ def test_a_rate_that_was_fixed_stays(store: Store) -> None:
     fixed = {"name": "ft_sam", "profile": "small", "limit": 1, "fixed": {"lr": 0.05}}
     (batch,) = asked(tiny_sweep.sweep(defenses=[fixed]), store, 1)
     assert list(map(rate, batch)) == [("ft_sam", 0.05)]
+
+
+def test_a_repair_that_diverges_comes_again(store: Store) -> None:
+    def diverged(trial: Trial) -> Record:
+        return Record(trial=trial, status="failed", error="ArithmeticError: the loss is not finite")
+
+    def broken(trial: Trial) -> Record:
+        return Record(trial=trial, status="failed", error="LookupError: no such layer")
+
+    sweep = sweep_of(("ft_sam", 1))
+    assert len(asked(sweep, store, 1, broken)) == 1
+    store.forget([f.trial.id for f in store.failures(sweep.name)])
+    assert len(asked(sweep, store, 1, diverged)) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+def test_a_lower_rate_that_the_grid_has_too_runs_once(store: Store, workers: int) -> None:
+    asked_for = [{"name": "ft_sam", "profile": "imagenet"}]  # lr 0.03 and 0.01
+    sweep = tiny_sweep.sweep(defenses=asked_for)
+    trials = list(chain.from_iterable(asked(sweep, store, workers)))
+    methods = [expansion.key_of(t.method) for t in trials]
+    assert len(methods) == len(set(methods))
+    grid = {expansion.key_of(c) for c in expansion.configurations(sweep, sweep.defenses[0])}
+    assert grid < set(methods)
+
+
+def test_one_rate_that_was_fixed_keeps_the_others(store: Store) -> None:
+    nad = {"name": "nad", "profile": "small", "limit": 1, "fixed": {"lr": 0.05}}
+    assert len(asked(tiny_sweep.sweep(defenses=[nad]), store, 1)) == 1
 
 
 def test_a_teachers_rate_falls_with_its_pupils(store: Store) -> None:
