@@ -43,6 +43,7 @@ from trials.spec import SpecError
 
 QUEUE = ROOT / "benchmarks" / "queue.toml"
 TINY_QUEUE = ROOT / "benchmarks" / "queue_tiny.toml"
+PLACES = ("queue", "work", "results")
 LEAST = 5.0  # seconds that are worth beginning a piece for
 HOW = {"use_ray": False, "address": None, "ship": False, "retry_failed": False}
 
@@ -277,12 +278,7 @@ def _main(asked: argparse.Namespace) -> None:
     if not asked.tiny:
         asked.work.mkdir(parents=True, exist_ok=True)
         if asked.at_a_time > 1:
-            places = {
-                "--queue": asked.queue.resolve(),
-                "--work": asked.work.resolve(),
-                "--results": asked.results.resolve(),
-            }
-            words = list(map(str, chain.from_iterable(places.items())))
+            words = [f"--{name}={getattr(asked, name).resolve()}" for name in PLACES]
             able = wanted(found, asked.results, asked.only)
             try:
                 run_side_by_side(able, asked.at_a_time, 60 * asked.minutes, words)

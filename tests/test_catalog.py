@@ -153,7 +153,7 @@ def test_a_rate_that_is_no_number_of_the_defense_is_refused(tmp_path: Path, name
             f"def repair(view, rng, every, /, *, {settings}): ...\n"
         )
     assert signatures.read("defenses", "mine", tmp_path / "by_rate.py").rates == {"rate"}
-    with pytest.raises(LookupError, match=f"^TUNES_BY: unknown name {name}"):
+    with pytest.raises(LookupError, match=f"^TUNES_BY: unknown name '{name}'"):
         signatures.read("defenses", "mine", tmp_path / f"by_{name}.py")
 
 

@@ -42,6 +42,9 @@ def test_every_piece_that_waits_for_nothing_is_a_sweep(
     assert {a.name for v in wanet.victims for a in v.attacks} == {"wanet"}
 
 
+# the time may be over in the middle of opening a file
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_next_pieces_run_within_the_time_and_their_files_are_records(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
