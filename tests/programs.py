@@ -56,7 +56,9 @@ class Program(subprocess.Popen[bytes]):
         )
         ended_with_test(self)
 
-    def communicate(self, timeout: float | None = HANGS) -> tuple[str, str]:  # type: ignore[override]
+    def communicate(  # type: ignore[override]
+        self, timeout: float | None = HANGS
+    ) -> tuple[str, str]:
         """What it said, when it has ended.
 
         Raises:
