@@ -1,14 +1,16 @@
 """Does ``defend``, which sees neither trigger nor test set, repair models with a real backdoor?
 
     python -m benchmarks.blind victims.toml --store sqlite:///victims.db [--minutes 30]
-        [--spec FILE] [--pairs] [--keep] [--only N] [--out FILE]
+        [--spec FILE] [--from-test] [--pairs] [--keep] [--only N] [--out FILE]
     python -m benchmarks.blind --take FILE ...
 
 Trains the victims of each sweep's file, where the store does not have them yet. Hands each one's
 weights and its trusted images, as a folder of PNGs, to ``defend`` with its default settings, or
 those of ``--spec``, and measures the model that comes back on the test set, with the attacker's
 trigger. No model that still obeys its trigger may be called repaired. A victim whose attack was not
-learned (ASR below 80 %) proves nothing and is left out; a clean one has no ASR. ``--pairs`` also
+learned (ASR below 80 %) proves nothing and is left out; a clean one has no ASR. ``--from-test``
+draws the trusted images from the test set and judges on its others, for victims that were trained
+on all of the training set: what a repair costs is overstated on images that were. ``--pairs`` also
 runs each setting that ``defend`` tried on copies against the real attack, after it has chosen:
 these are pairs from which forecasts can be made. ``--keep`` adds the lines to
 benchmarks/results/blind.csv, and the pairs to results/reference/prediction_pairs.csv; ``--out``
@@ -44,7 +46,7 @@ from trials.weights.files import save_weights
 
 LEARNED = 0.8  # ASR from which a victim counts
 FILE = OUTPUT / "blind.csv"
-KEY = ["victim", "minutes", "spec"]
+KEY = ["victim", "minutes", "spec", "trusted"]
 HERE = Path(__file__).parent
 TINY_SWEEP, TINY_SPEC = HERE / "prediction_tiny.toml", HERE / "blind_tiny.toml"
 
@@ -69,6 +71,8 @@ class Line:
     seconds: float
     minutes: float  # that defend was given
     spec: str  # the file's name; "default" for none
+    trusted: str  # images that the victim was not trained on ("held out"), on ("trained on"),
+    # or of the test set ("test set"), which then judges on the others
 
     @property
     def false(self) -> bool:
@@ -123,11 +127,11 @@ def judged(victims: Victims, trial: Trial, with_pairs: bool, **asked: Any) -> It
             seconds=seconds,
             minutes=asked.get("minutes", MINUTES),
             spec=Path(asked["spec"]).name if asked.get("spec") else "default",
+            trusted=victims.source(trial),
         )
         yield line, None
         if with_pairs and victim.attacks:
-            judge = victims.runtime.evaluator(trial)
-            yield line, real_pairs(folder / "out", victim, trial.trusted, judge)
+            yield line, real_pairs(folder / "out", victim, trial.trusted, victims.judge(trial))
 
 
 def _chosen(outcome: Mapping[str, Any]) -> str:
@@ -149,14 +153,16 @@ def lines(
     url: str,
     with_pairs: bool = False,
     only: int | None = None,
+    from_test: bool = False,
     **asked: Any,
 ) -> Iterator[Judged]:
-    """A line a victim, and then its pairs, as they come; ``only`` that one, counted from 0.
+    """A line a victim, and then its pairs, as they come; ``only`` that one, counted from 0;
+    ``from_test`` as of Victims.
 
     Raises SpecError where there is no such victim.
     """
     for sweep in sweeps if only is None else [_only(sweeps, only)]:
-        victims = Victims(sweep, url)
+        victims = Victims(sweep, url, from_test)
         for trial in victims.trials():
             yield from judged(victims, trial, with_pairs, **asked)
 
@@ -212,6 +218,7 @@ def main() -> None:
     parser.add_argument("--store", default="", help="where victims are kept: sqlite:///victims.db")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="for defend")
     parser.add_argument("--spec", type=Path, help="for defend: a sweep without [victim]")
+    parser.add_argument("--from-test", action="store_true", help="trusted images of the test set")
     parser.add_argument("--pairs", action="store_true", help="every setting on the real attack too")
     parser.add_argument("--only", type=int, metavar="N", help="this victim alone, counted from 0")
     parser.add_argument("--keep", action="store_true", help=f"add the lines to {FILE.name}")
@@ -249,8 +256,9 @@ def frame_of(found: Sequence[Line]) -> pd.DataFrame:
 def _defended(given: argparse.Namespace) -> None:
     done, sweeps = list[Line](), [sweep_file.read(f) for f in given.sweeps]
     beside = given.out.with_suffix(".db").resolve() if given.out else "victims.db"
-    asked = {"minutes": given.minutes, "spec": given.spec}
-    every = lines(sweeps, given.store or f"sqlite:///{beside}", given.pairs, given.only, **asked)
+    url = given.store or f"sqlite:///{beside}"
+    asked = {"from_test": given.from_test, "minutes": given.minutes, "spec": given.spec}
+    every = lines(sweeps, url, given.pairs, given.only, **asked)
     for line, found in every:
         if found is None:
             print(told(line), flush=True)

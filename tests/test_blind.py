@@ -28,6 +28,7 @@ LINE = blind.Line(
     seconds=60.0,
     minutes=6.0,
     spec="default",
+    trusted="held out",
 )
 PAIR = Pair(
     victim=LINE.victim,

@@ -1,5 +1,7 @@
 """The trigger that is reconstructed from a backdoored model."""
 
+from dataclasses import replace
+
 import pytest
 import tiny_sweep
 import torch
@@ -47,6 +49,20 @@ def test_the_reconstructed_trigger_works_and_is_alike_in_every_call(
         torch.equal(again.goal.cases(view.trusted).x, cases.x) and again.share == found.share <= 1
     )
     assert all(map(torch.equal, before, view.model.state_dict().values()))
+
+
+def test_it_is_made_once_for_all_processes_that_share_the_artifacts(
+    suspect: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, trial = suspect
+    first = runtime.defender(trial).reconstructed()
+    monkeypatch.setattr("trials.runtime.reconstruct", None)  # whoever calls it fails
+    other = TrialRuntime(runtime.artifacts)
+    found = other.defender(trial).reconstructed()
+    assert (found.target, found.share) == (first.target, first.share)
+    assert torch.equal(found.mask, first.mask) and torch.equal(found.pattern, first.pattern)
+    with pytest.raises(TypeError):  # of another seed
+        other.defender(replace(trial, seed=trial.seed + 1)).reconstructed()
 
 
 def test_it_needs_a_repair_of_the_given_model() -> None:

@@ -10,6 +10,7 @@ unlearn it. How suspicious it is is its size as a share of the classes' median: 
 median deviation, by which the paper divides, is unstable.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from torch import Generator, Tensor, nn
 from trials.mask_inversion import invert_masks
 from trials.train import to_float
 from trials.types import Images, TriggerGoal
+from trials.views import Keep
 
 STEPS, LR, BATCH = 150, 0.1, 16
 FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS = 0.001, 0.95, 3, 10
@@ -28,13 +30,28 @@ class Reconstructed:
     """The reconstructed trigger of the most suspicious class.
 
     Attributes:
-        goal: the trigger, for uint8 images, and the class.
+        mask: float (1, h, w), how much of the pattern each pixel shows.
+        pattern: float (c, h, w), in [0, 1].
+        target: the class.
         share: size of its mask as a share of the median over the classes; the smaller, the more
             suspicious.
     """
 
-    goal: TriggerGoal
+    mask: Tensor
+    pattern: Tensor
+    target: int
     share: float
+
+    @property
+    def goal(self) -> TriggerGoal:
+        """The trigger, for uint8 images, and the class."""
+
+        def trigger(x: Tensor, _: Tensor) -> Tensor:
+            mask, pattern = self.mask.to(x.device), self.pattern.to(x.device)
+            stamped = torch.lerp(to_float(x), pattern, mask)
+            return (stamped * 255).round().clamp(0, 255).to(torch.uint8)
+
+        return TriggerGoal(trigger, self.target)
 
 
 def reconstruct(model: nn.Module, images: Images, rng: Generator) -> Reconstructed:
@@ -62,10 +79,19 @@ def reconstruct(model: nn.Module, images: Images, rng: Generator) -> Reconstruct
     )
     sizes = found.masks.sum((1, 2, 3))
     target = int(sizes.argmin())
-    mask, pattern = found.masks[target].cpu(), found.patterns[target].cpu()
+    share = float(sizes[target] / sizes.median())
+    return Reconstructed(found.masks[target].cpu(), found.patterns[target].cpu(), target, share)
 
-    def trigger(x: Tensor, _: Tensor) -> Tensor:
-        stamped = torch.lerp(to_float(x), pattern.to(x.device), mask.to(x.device))
-        return (stamped * 255).round().clamp(0, 255).to(torch.uint8)
 
-    return Reconstructed(TriggerGoal(trigger, target), float(sizes[target] / sizes.median()))
+def kept(keep: Keep, make: Callable[[], Reconstructed]) -> Reconstructed:
+    """The trigger, made once for all processes that share the artifacts."""
+
+    def made() -> dict[str, Tensor]:
+        found = make()
+        facts = torch.tensor([found.target, found.share], dtype=torch.float64)
+        return {"mask": found.mask, "pattern": found.pattern, "facts": facts}
+
+    settings = (STEPS, LR, BATCH, FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS)
+    tensors = keep(f"reconstructed trigger {settings}", made)
+    target, share = tensors["facts"].tolist()
+    return Reconstructed(tensors["mask"], tensors["pattern"], int(target), share)

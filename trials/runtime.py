@@ -16,14 +16,14 @@ from torch import Generator, nn
 
 from trials import catalog, splits
 from trials.cache_key import Key
-from trials.crafting import attacker_view
+from trials.crafting import attacker_view, kept_in
 from trials.data_views import OwnPoison, own_rows_in
 from trials.dependencies import control_of, copy_of, filtering_of, training_of, unfiltered
 from trials.filtering import kept_of
 from trials.once import MeasuredOnce, Once
 from trials.output_order import in_order
 from trials.poisoning import poisoned
-from trials.reconstruction import Reconstructed, reconstruct
+from trials.reconstruction import Reconstructed, kept, reconstruct
 from trials.self_poisoning.layout import layout_made
 from trials.spec import KIND_OF, MethodConfig, Role, Trial, Victim, derive
 from trials.storage.artifacts import ArtifactStore
@@ -253,7 +253,11 @@ class TrialRuntime:
         trusted = self._trusted(key, r)
         fit, _, _ = splits.cut(trusted.y, 0, 1, generator(victim.seed, "split"))
         images = trusted.take(fit).to(self.device)
-        return reconstruct(self._victim(key), images, generator(seed, "reconstruct"))
+        scope = {"victim": victim.identity(), "trusted": r, "seed": seed}
+        return kept(
+            kept_in(self.artifacts, scope),
+            lambda: reconstruct(self._victim(key), images, generator(seed, "reconstruct")),
+        )
 
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if not self.artifacts.has(trial.id):

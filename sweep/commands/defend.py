@@ -28,7 +28,7 @@ from sweep.console.progress import ConsoleProgress
 from sweep.execution import runner
 from sweep.execution.executor import Engine
 from sweep.execution.preflight import check, without_unfit
-from sweep.execution.process_pool import trials_at_a_time
+from sweep.execution.process_pool import spread, trials_at_a_time, with_gpu
 from sweep.execution.progress import Aborted
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning.evaluation import confirmations
@@ -150,17 +150,18 @@ def carry_out(
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = tuned(order, store, reporter, retry_failed)
+        alone = _alone(order)
         with _told_of("repairing the given model with the winners", reporter):
-            chosen = choose(sweep, store.records(sweep.name), make_runtime(worker_config))
+            chosen = choose(sweep, store.records(sweep.name), make_runtime(alone))
         if chosen.winner:
             last: list[Strategy] = [ListStrategy("the winner", confirmations(sweep, chosen.winner))]
-            engine = Engine(use_ray=order.use_ray)
+            engine = Engine(use_ray=order.use_ray, spread=True)
             run = runner.SweepRun(sweep, store, worker_config, engine, reporter)
             runner.run_stages(iter([last]), run)
         records = store.records(sweep.name)
     with _told_of("repairing the given model", reporter):
         choice, applied = apply(
-            sweep, chosen, records, make_runtime(worker_config), out, order.understood, stopped
+            sweep, chosen, records, make_runtime(alone), out, order.understood, stopped
         )
     page = write(records, out / outputs.REPORT, title=order.title, rule=sweep.rule, applied=applied)
     weights = repaired_files.weights_in(out)
@@ -179,9 +180,10 @@ def begun(order: Order, reporter: ConsoleProgress | None) -> Path | None:
             reporter.say(line)
     if reporter and not math.isinf(order.minutes):
         reporter.say(
-            "defenses are tried in turn, the cheapest first, for at most "
-            f"{order.minutes:g} minutes (a third of it at least, if copies take longer), or until "
-            "one repairs the model; --minutes (in Python minutes=) changes that"
+            "defenses are tried in turn, the cheapest first, until one repairs the model or "
+            f"{order.minutes:g} minutes are nearly up, of which the rest confirms the winner "
+            "(copies that take long leave defenses a third of the time at least); --minutes (in "
+            "Python minutes=) changes that"
         )
     run = outputs.run_of(order.sweep)
     moved_to = outputs.settle(order.out, order.sweep, run, outputs.earlier(order.out))
@@ -204,6 +206,7 @@ def tuned(
             retry_failed=retry_failed,
             replace_sweep=True,
             planned=_planned(order),
+            spread=True,
         )
     except Aborted as problem:  # what had finished by then is told all the same
         return str(problem)
@@ -212,6 +215,12 @@ def tuned(
 
 def _told_of(what: str, reporter: ConsoleProgress | None) -> AbstractContextManager[None]:
     return telling(what, reporter.say) if reporter else nullcontext()
+
+
+def _alone(order: Order) -> WorkerConfig:
+    """Where one repair runs while nothing else does."""
+    share = spread(with_gpu(order.sweep.compute).stage("trials"), 1)
+    return replace(order.worker_config, threads=share.threads)
 
 
 def _planned(order: Order) -> runner.Planned:

@@ -16,7 +16,7 @@ from results.report.recommendation import answer
 from results.report.verdicts import Applied, Own, Passed
 from results.selection.confirmation import confirmed
 from results.selection.copies import doubts, unplanted
-from results.selection.trigger_kinds import by_kind, real_asr
+from results.selection.trigger_kinds import by_kind, costs_given, real_asr
 from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
 from results.stats.intervals import wilson
@@ -53,36 +53,44 @@ def choose(
     over for costing more.
 
     What a setting costs the given model needs no trigger to be measured: it is fitted on the fit
-    images and measured on the select images. Where every winner costs too much, the least costly
-    one is chosen. ``diverged`` has what is known of winners that broke the model, which are not
-    tried again.
+    images and measured on the select images, here where tuning has not done so. Where every winner
+    costs too much, the least costly one is chosen. ``diverged`` has what is known of winners that
+    broke the model, which are not tried again.
     """
     passed_over = list(diverged)
     broken = {entry["defense"] for entry in diverged}
     dear: list[tuple[float, Winner]] = []
     for winner in (w for w in winners(records, sweep.rule) if w.defense not in broken):
-        ctx, (fit, select, _) = _ctx(sweep, winner, runtime)
-        held = ctx.view.trusted.take(select)
-        before = accuracy(ctx.view.model, held)
-        entry = {
-            "defense": winner.defense,
-            "eta": winner.eta,
-            "cda_of_given_model": before,
-            "n": len(held),
-        }
-        try:
-            after = accuracy(_repaired(sweep, winner, ctx, fit), held)
-        except ArithmeticError as problem:
-            passed_over.append({**entry, "cost": None, "error": str(problem)})
-            continue
-        if before - after <= winner.delta + 1e-9:
-            return Chosen(winner, passed_over)
-        passed_over.append({**entry, "cda_of_repaired_model": after, "cost": before - after})
-        dear.append((before - after, winner))
+        if costs_given(winner) and winner.within_delta:
+            return Chosen(winner, passed_over)  # tuning has measured it
+        entry = _cost(sweep, winner, runtime)
+        if entry["cost"] is not None:
+            if entry["cost"] <= winner.delta + 1e-9:
+                return Chosen(winner, passed_over)
+            dear.append((entry["cost"], winner))
+        passed_over.append(entry)
     if not dear:
         return Chosen(None, passed_over)
     least = min(dear, key=lambda cost: cost[0])[1]
     return Chosen(least, [p for p in passed_over if p["defense"] != least.defense])
+
+
+def _cost(sweep: Sweep, winner: Winner, runtime: TrialRuntime) -> dict[str, Any]:
+    """What the winner costs the given model; None where it breaks the model."""
+    ctx, (fit, select, _) = _ctx(sweep, winner, runtime)
+    held = ctx.view.trusted.take(select)
+    before = accuracy(ctx.view.model, held)
+    entry = {
+        "defense": winner.defense,
+        "eta": winner.eta,
+        "cda_of_given_model": before,
+        "n": len(held),
+    }
+    try:
+        after = accuracy(_repaired(sweep, winner, ctx, fit), held)
+    except ArithmeticError as problem:
+        return {**entry, "cost": None, "error": str(problem)}
+    return {**entry, "cda_of_repaired_model": after, "cost": before - after}
 
 
 def apply(

@@ -33,6 +33,15 @@ def trials_at_a_time(compute: Compute) -> int:
     return workers_for(with_gpu(compute).stage("trials"))
 
 
+def spread(compute: Compute, number: int) -> Compute:
+    """What a trial gets of a stage of so many: threads of the cores that would be idle."""
+    if compute.gpus:
+        return compute
+    together = workers_for(compute) * compute.threads
+    threads = max(compute.threads, together // max(1, number))
+    return replace(compute, cpus=threads, workers=max(1, together // threads))
+
+
 def with_gpu(compute: Compute) -> Compute:
     """A GPU a trial, unless said otherwise, where trials run on one."""
     device = device_for("auto") if compute.device == "auto" else compute.device
@@ -65,13 +74,15 @@ class ProcessPool:
     """Runs trials in ``workers`` processes; each keeps torch, data and models for its next trial.
 
     With ``compute`` there are as many as the share of the running stage allows, and each trial gets
-    its share's threads and time limit. A worker that dies loses its own trial and no other's: each
+    its share's threads and time limit; with ``spread`` more threads where a stage has few trials. A
+    worker that dies loses its own trial and no other's: each
     has a pipe of its own.
     """
 
     worker_config: WorkerConfig
     workers: int = 1
     compute: Compute | None = None
+    spread: bool = False
 
     def run(self, scheduler: Scheduler) -> None:
         """See ``Executor``."""
@@ -82,18 +93,22 @@ class ProcessPool:
                     trial = scheduler.next(near=crew.last)
                     if trial is None:
                         break
-                    crew.give(trial, self._with_share(trial, crew))
+                    crew.give(trial, self._with_share(trial, crew, scheduler.size))
                 if not crew.busy and not scheduler.awaits:
                     return
                 crew.hear(scheduler)
         finally:
             _dismiss(crew.workers)
 
-    def _with_share(self, trial: Trial, crew: "_Crew") -> WorkerConfig:
-        """Where this trial runs; the crew may be as large as its share allows."""
+    def _with_share(self, trial: Trial, crew: "_Crew", number: int) -> WorkerConfig:
+        """Where this trial, of a stage of so many, runs; the crew may be as large as its share
+        allows.
+        """
         if self.compute is None:
             return self.worker_config
         share = self.compute.share(trial)
+        if self.spread:
+            share = spread(share, number)
         crew.most = workers_for(share)
         return with_resources(self.worker_config, share)
 

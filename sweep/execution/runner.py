@@ -80,6 +80,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
     replace_sweep: bool = False,
     checked: bool = False,
     planned: Planned = stages,
+    spread: bool = False,
 ) -> Progress:
     """Run what is not in the store yet; the progress counts it.
 
@@ -95,6 +96,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
         replace_sweep: take the sweep's name over where the store has another spec under it.
         checked: ``refuse`` has just let it pass.
         planned: makes the stages.
+        spread: as of Engine.
 
     Raises:
         SpecError: before any compute, for what cannot run.
@@ -102,7 +104,7 @@ def execute(  # noqa: PLR0913  (the library's call: its options are keywords)
         KeyboardInterrupt: passed on; everything finished is stored, and the same call goes on from
             there.
     """
-    engine = Engine(use_ray, address, ship)
+    engine = Engine(use_ray, address, ship, spread)
     if not checked:
         fits_here(sweep.compute, use_ray, address)
     plain = to_json(_plain(sweep))
@@ -196,7 +198,7 @@ def _executor(run: SweepRun, worker_config: WorkerConfig, compute: Compute) -> E
 
         return RayTune(worker_config, compute, engine.address, engine.ship, run.sweep.rule)
     if _pooled(compute, worker_config):
-        return process_pool.ProcessPool(worker_config, 1, compute)
+        return process_pool.ProcessPool(worker_config, 1, compute, engine.spread)
     return process_pool.Inline(worker_config)
 
 

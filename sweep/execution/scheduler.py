@@ -77,6 +77,11 @@ class Scheduler:
         return self._counts.progress
 
     @property
+    def size(self) -> int:
+        """Trials of this stage in all, run or not."""
+        return sum(strategy.size for strategy in self._strategies)
+
+    @property
     def over(self) -> bool:
         """True when every stage is done, or the sweep is given up."""
         return self._over or self.hopeless

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from results.selection.winners import CONTROLS, REPAIRED, Winner, winners
+from results.selection.winners import CONTROLS, REPAIRED, Winner, overall, winners
 from results.stats.intervals import wilson
 from results.store import Store
 from sweep.planning import expansion
@@ -16,6 +16,7 @@ from sweep.spec.sweep_file import Defense, Sweep
 from trials import catalog
 from trials.spec import MethodConfig, Record, Trial
 
+_CONFIRMED = 1.75  # times what tuning took
 LOWER, LOWERED = 3, 2  # a rate that costs too much is divided by 3, at most twice
 _Asked = tuple[MethodConfig, int]  # and how often its rates were lowered
 
@@ -28,29 +29,41 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
     one repair shows, the same at a lower learning rate comes next, of a defense that then costs
     less: what a rate costs hangs on the network, and no grid fits all.
 
-    A defense of which nothing is worth its time costs only what it was given until then. What is
-    running when the time is up is finished. Of the time a third is the defenses' own, however long
-    all that they build on took, the search for a trigger in the given model included: else nothing
-    would come of it.
+    A defense of which nothing is worth its time costs only what it was given until then. It ends
+    in time for the best setting to be confirmed. What is running when the time is up is finished.
+    Of the time a third is the defenses' own, however long all that they build on took, the search
+    for a trigger in the given model included: else nothing would come of it.
 
     Args:
         sweep: of grids; its defenses in the order in which they are tried.
         store: what has finished decides whether to go on.
-        minutes: from the first stage on; infinity for as long as it takes.
+        minutes: from the first stage on, what comes after the last included; infinity for as long
+            as it takes.
         workers: trials that run at once; between so many, or a few more, the time is looked at.
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
     turns = _Turns(sweep, workers)
-    if any(defense.name == "none" for defense in sweep.defenses):
-        # it comes first, and looks for a trigger in the given model
-        yield [ListStrategy("defenses in turn", turns.batch([]))]
-    ends = max(ends, time.monotonic() + 60 * minutes / 3)
-    while time.monotonic() < ends:
+    if unrepaired := turns.unrepaired():
+        # by itself: it looks for a trigger in the given model, which all others then have
+        yield [ListStrategy("defenses in turn", unrepaired)]
+    least = time.monotonic() + 60 * minutes / 3
+    while True:
         records = store.records(sweep.name, "tuning")
+        if time.monotonic() >= max(ends - confirming(records, sweep.rule), least):
+            return
         if settled(records, sweep.rule) or not (some := turns.batch(records)):
             return
         yield [ListStrategy("defenses in turn", some)]
+
+
+def confirming(records: list[Record], rule: str) -> float:
+    """Seconds that it will take, about, to confirm the best setting so far and to apply it: it runs
+    on the copies again, is probed there, and runs on the given model.
+    """
+    found = next((w for w in overall(winners(records, rule)) if w.step), None)
+    took = [r.seconds for r in records if found and r.trial.method == found.method]
+    return _CONFIRMED * max(took, default=0.0)
 
 
 def settled(records: list[Record], rule: str) -> bool:
@@ -84,6 +97,7 @@ class _Turn:
     """A defense: what is left of its grid, and what of it is to be tried again at a lower rate."""
 
     def __init__(self, defense: Defense, grid: Iterable[MethodConfig]) -> None:
+        self.name = defense.name
         rates = catalog.describe("defenses", defense.name).rates
         self._rates = frozenset[str]() if rates & defense.fixed.keys() else rates
         self._grid, self._again = deque((config, 0) for config in grid), deque[_Asked]()
@@ -141,11 +155,22 @@ class _Turns:
         for turn in self._queue:
             turn.look(costly)
         for config in self._in_order():
-            for task in expansion.tasks(self._sweep):
-                found += expansion.trials_of(self._sweep, task, config)
+            found += self._trials(config)
             if len(found) >= self._number:
                 break
         return found
+
+    def unrepaired(self) -> list[Trial]:
+        """The trials of the model as it is, before all others; none where nobody asked for them."""
+        if self._sweep.defenses and (first := self._queue[0]).name == "none":
+            self._queue.popleft()
+            return [trial for config in iter(first.new, None) for trial in self._trials(config)]
+        return []
+
+    def _trials(self, config: MethodConfig) -> list[Trial]:
+        """Of a configuration, on all tasks and seeds."""
+        tasks = expansion.tasks(self._sweep)
+        return [t for task in tasks for t in expansion.trials_of(self._sweep, task, config)]
 
     def _in_order(self) -> Iterator[MethodConfig]:
         """First what is to be tried again, which costs little to find out, then what is new."""

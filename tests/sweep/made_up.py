@@ -42,7 +42,12 @@ class Made(WorkerConfig):
             yield curve[-1]
             time.sleep(self.nap)
         record = Record(
-            trial=trial, status="done", metrics={"cda0": 0.9}, curve=tuple(curve), seconds=0.5
+            trial=trial,
+            status="done",
+            metrics={"cda0": 0.9},
+            curve=tuple(curve),
+            seconds=0.5,
+            provenance={"threads": str(self.threads)},
         )
         if trial.id == self.dies:
             if self.puts_first:

@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ def ctx(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, T
     sweep = sweep_of(
         given / "model.safetensors", ARCH, given / "trusted", given / "sweep.toml", size=16
     )
+    # so that what a setting costs the given model is not yet known
+    sweep = replace(sweep, tuning={**sweep.tuning, "cost": "copies"})
     runtime = make_runtime(worker_config_of(sweep, f"sqlite:///{out}/s.db"))
     assert run(expansion.victims(sweep)[0], runtime).status == "done"
     return sweep, runtime, out
@@ -148,6 +151,15 @@ def test_a_winner_that_costs_the_given_model_too_much_is_passed_over(
     assert "Passed over" in apply(sweep, chosen, records, runtime, out)[0]["sentence"]
     other = choose(sweep, [tuned(sweep, HARMLESS, 0.0), *records[1:]], runtime).winner
     assert other and other.defense == "fine_tuning"
+
+
+def test_what_tuning_measured_of_the_given_model_is_not_measured_again(
+    ctx: tuple[Sweep, TrialRuntime, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, runtime, _ = ctx
+    sweep = replace(sweep, tuning={**sweep.tuning, "cost": "given"})
+    monkeypatch.setattr(repair_command, "_repaired", None)  # whoever repairs a model fails
+    assert not choose(sweep, [tuned(sweep, HARMFUL, 0.1)], runtime).passed_over
 
 
 def test_the_page_names_what_was_applied_and_what_was_passed_over(

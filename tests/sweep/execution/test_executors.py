@@ -43,6 +43,27 @@ def test_a_pool_runs_every_trial_once_on_warm_workers(store: Store, tmp_path: Pa
     assert not Outbox(worker_config).pending()
 
 
+@pytest.mark.parametrize(
+    ("spread", "number", "threads"), [(True, 1, 8), (True, 3, 2), (True, 20, 1), (False, 1, 1)]
+)
+def test_a_stage_of_few_trials_may_use_the_cores_that_would_be_idle(
+    store: Store, tmp_path: Path, spread: bool, number: int, threads: int
+) -> None:
+    compute = Compute(device="cpu", workers=8)  # what it may take is what eight trials would
+    pool = process_pool.ProcessPool(Made(str(tmp_path)), 1, compute, spread)
+    pool.run(scheduler(store, trials(number)))
+    assert [r.provenance["threads"] for r in store.records("tiny")] == number * [str(threads)]
+
+
+def test_threads_are_spread_over_cores_and_not_over_gpus() -> None:
+    of_eight = Compute(device="cpu", workers=4, cpus=2)
+    few = process_pool.spread(of_eight, 3)
+    assert (few.threads, few.workers) == (2, 4)
+    assert process_pool.spread(of_eight, 1).threads == 8
+    on_gpu = Compute(device="cuda", gpus=1, workers=4)
+    assert process_pool.spread(on_gpu, 1) == on_gpu
+
+
 def test_a_pool_reports_points_as_they_come(store: Store, tmp_path: Path) -> None:
     heard: list[str] = []
     s = Scheduler(

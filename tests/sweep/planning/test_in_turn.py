@@ -12,7 +12,7 @@ import tiny_sweep
 
 from results.store import Store
 from sweep.planning import expansion
-from sweep.planning.in_turn import in_turn, settled
+from sweep.planning.in_turn import confirming, in_turn, settled
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.sweep_file import Sweep
 from trials.spec import MethodConfig, Point, Record, Trial
@@ -49,9 +49,10 @@ def test_the_unrepaired_model_comes_first_then_each_defenses_first_turn(store: S
     assert {t.game.name for t in trials_of(victims)} == {"training"}
     assert {t.game.name for t in trials_of(copies)} == {"self_poison"}
     assert [names(stage) for stage in turns] == [
-        ["none", "fst"],
-        ["weight_decay", "fst"],
-        ["weight_decay", "weight_decay"],
+        ["none"],
+        ["fst", "weight_decay"],
+        ["fst", "weight_decay"],
+        ["weight_decay"],
     ]
 
 
@@ -84,11 +85,33 @@ def test_looking_for_a_trigger_in_the_given_model_takes_nothing_of_the_third(
 ) -> None:
     stages = in_turn(sweep_of(("none", 1), ("fst", 9)), store, 0.6 / 60, workers)
     assert len([next(stages), next(stages)]) == 2
-    assert names(next(stages)) == ["none", "fst"][:workers]
+    assert names(next(stages)) == ["none"]
     time.sleep(0.7)  # more than all of the time
     assert names(next(stages)) == ["fst"] * workers
     time.sleep(0.3)
     assert list(stages) == []
+
+
+@pytest.mark.parametrize(("minutes", "goes_on"), [(2.0, True), (1.0, False)])
+def test_it_ends_in_time_for_its_best_setting_to_be_confirmed(
+    store: Store, minutes: float, goes_on: bool
+) -> None:
+    stages = in_turn(sweep_of(("fst", 9)), store, minutes, 1)
+    assert len([next(stages), next(stages)]) == 2
+    (trial,) = trials_of(next(stages))
+    # what took 40 seconds takes some 70 more, and a third of the minutes is not up
+    store.put(replace(left(0.5), trial=trial, seconds=40.0), "tiny")
+    later = time.monotonic() + 60 * minutes / 3
+    assert confirming([replace(left(0.5), seconds=40.0)], RULE) == pytest.approx(70)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: later)
+        assert bool(next(stages, None)) is goes_on
+
+
+def test_there_is_nothing_to_confirm_of_a_model_left_alone() -> None:
+    assert confirming([], RULE) == 0
+    unrepaired = replace(left(1.0, "none"), curve=(Point(0, 0.95, 1.0),), seconds=40.0)
+    assert confirming([unrepaired], RULE) == 0
 
 
 def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> Record:
@@ -160,7 +183,7 @@ def test_however_many_run_at_a_time_the_same_is_tried(store: Store, workers: int
     batches = asked(sweep, store, workers)
     trials = list(chain.from_iterable(batches))
     assert len(trials) == len({t.id for t in trials}) == 1 + 3 * (2 + 2)
-    assert all(len(batch) >= min(workers, 2) for batch in batches[:-1])
+    assert all(len(batch) >= min(workers, 2) for batch in batches[1:-1])
     assert asked(sweep, store, workers) == batches  # a second run, with all of it in the store
 
 
