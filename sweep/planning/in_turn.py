@@ -5,6 +5,7 @@ each time, until the time is up or the answer cannot get better.
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from results.selection.winners import CONTROLS, REPAIRED, Winner, overall, winners
 from results.stats.intervals import wilson
@@ -164,13 +165,15 @@ class _Turns:
         """The trials of the model as it is, before all others; none where nobody asked for them."""
         if self._sweep.defenses and (first := self._queue[0]).name == "none":
             self._queue.popleft()
-            return [trial for config in iter(first.new, None) for trial in self._trials(config)]
+            return list(chain.from_iterable(map(self._trials, iter(first.new, None))))
         return []
 
     def _trials(self, config: MethodConfig) -> list[Trial]:
         """Of a configuration, on all tasks and seeds."""
-        tasks = expansion.tasks(self._sweep)
-        return [t for task in tasks for t in expansion.trials_of(self._sweep, task, config)]
+        found = list[Trial]()
+        for task in expansion.tasks(self._sweep):
+            found += expansion.trials_of(self._sweep, task, config)
+        return found
 
     def _in_order(self) -> Iterator[MethodConfig]:
         """First what is to be tried again, which costs little to find out, then what is new."""
