@@ -20,7 +20,7 @@ from sweep.planning import expansion
 from sweep.planning.optuna_search import SearchStrategy
 from sweep.planning.search_feed import FeedReader
 from sweep.spec.sweep_file import Defense, Sweep
-from trials.games.tuning import SLACK
+from trials.games._payment import SLACK
 from trials.spec import MethodConfig, Record, Scalar, Trial
 
 PATIENCE = 3  # of the tuning game, unless a sweep says otherwise

@@ -50,6 +50,12 @@ class Images:
     def to(self, device: torch.device | str) -> "Images":
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
+    def and_mirrored(self) -> "Images":
+        """The images, and then the mirror image of each where training mirrors them."""
+        if not self.flip:
+            return self
+        return replace(self, x=torch.cat([self.x, self.x.flip(-1)]), y=self.y.repeat(2))
+
 
 class Trigger(Protocol):
     """``trigger(x, index)``: uint8 (n, c, h, w) in and out, the input left alone.

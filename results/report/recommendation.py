@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.report import own_trigger, real_attack, verdicts
-from results.report.verdicts import Applied, Own, left_alone
+from results.report.own_accuracy import Own, cost_of
+from results.report.verdicts import Applied, left_alone
 from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, on_clean, pooled
 from results.selection.copies import doubts
@@ -208,10 +209,10 @@ def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
     if own is None:
         return ()
     sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {own.n} report images"
-    change = (
-        f"{percent(own.after)} %" if kept else f"{percent(own.before)} → {percent(own.after)} %"
-    )
-    return (("This model's own accuracy", change, sure),)
+    if kept:
+        return (("This model's own accuracy", f"{percent(own.after)} %", sure),)
+    change = f"{percent(own.before)} → {percent(own.after)} %"
+    return (("This model's own accuracy", change, f"{sure}; {cost_of(own)}"),)
 
 
 def _cautions(

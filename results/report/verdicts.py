@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.report import own_trigger
+from results.report.own_accuracy import Own, cost_of, images_of
 from results.selection.configurations import of_game
 from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
@@ -30,19 +31,6 @@ Verdict = Literal[
 Shown = Literal["repaired", "one kind alone", "own trigger alone", "not repaired", "too costly"]
 REMOVED = ("repaired", "one kind alone", "own trigger alone")  # something was
 NOT_REPAIRED = 3  # the command's exit code for all but "repaired"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
-    """The given model's own clean accuracy on its report images, which chose nothing."""
-
-    before: float
-    after: float
-    n: int
-
-    @property
-    def cost(self) -> float:
-        return self.before - self.after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,20 +107,27 @@ def verdict_of(
         return "only controls ran"
     if left_alone(w, seen):
         return "too costly" if applied.unbearable else "do nothing"
-    shown = judged(w, seen)
-    dear = own.cost > w.delta + 1e-9
-    return "too costly" if dear and shown in REMOVED else shown
+    return judged(w, seen, own)
 
 
-def judged(w: Winner, seen: Winner | HeldOutResult) -> Shown:
-    """What a winner's own numbers show, where it changes something."""
+def judged(w: Winner, seen: Winner | HeldOutResult, own: Own | None = None) -> Shown:
+    """What a winner's own numbers show, where it changes something; ``own`` of a given model that
+    it was applied to, which says what that costs.
+    """
     if (worst(seen) > REPAIRED and not own_trigger.removed(seen)) or own_trigger.left(seen):
         return "not repaired"
-    if seen.cda_loss > w.delta + 1e-9:
+    if max(_costs(w, seen, own)) > w.delta + 1e-9:
         return "too costly"
     if worst(seen) > REPAIRED:
         return "own trigger alone"
     return "repaired" if several(w, seen) else "one kind alone"
+
+
+def _costs(w: Winner, seen: Winner | HeldOutResult, own: Own | None) -> list[float]:
+    """What it costs the model that comes out, and the copies where these stand for it."""
+    if own is None:
+        return [seen.cda_loss]
+    return [own.cost] if costs_given(w) else [own.cost, seen.cda_loss]
 
 
 def idle(winner: Winner | None) -> bool:
@@ -159,10 +154,11 @@ def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | 
         return f"Not repaired: {why}. No weights were written."
     if verdict in ("nothing ran", "do nothing") or left_alone(w, seen):
         why = _left_as_it_was(verdict, applied, w)
-        kept = f"this model's own clean accuracy is {percent(own.before)} %, on {_on(own)}"
+        kept = f"this model's own clean accuracy is {percent(own.before)} %, on {images_of(own)}"
         return f"{why} No weights were written; {kept}."
-    change = f"went from {percent(own.before)} to {percent(own.after)} %"
-    said = f"{_applied(verdict, w, seen)}: this model's own clean accuracy {change}, on {_on(own)}."
+    change = f"went from {percent(own.before)} to {percent(own.after)} % ({cost_of(own)})"
+    done = f"{_applied(verdict, w, seen)}: this model's own clean accuracy {change}"
+    said = f"{done}, on {images_of(own)}."
     return f"{said} {several_kinds_hint(w)}" if verdict == "one kind alone" else said
 
 
@@ -252,9 +248,14 @@ def _of_what_was_applied(
             f"It costs this model {percent(own.cost)} points of clean accuracy, more than Δ "
             f"({delta}): do not use it before you have tuned further."
         )
-    if seen.cda_loss > allowed:
-        whose = "this model, repaired on its fit images alone," if costs_given(w) else "the copies"
-        yield f"It costs {whose} {percent(seen.cda_loss)} points, more than Δ ({delta})."
+    if seen.cda_loss > allowed and not costs_given(w):
+        yield f"It costs the copies {percent(seen.cda_loss)} points, more than Δ ({delta})."
+    low, high = own.cost_interval
+    if low <= w.delta < high and verdict in (*REMOVED, "too costly"):
+        yield (
+            f"{images_of(own)} do not tell whether it costs more or less than Δ ({delta}); more "
+            "trusted images would."
+        )
     if verdict in ("not repaired", "only controls ran"):
         yield (
             "The weights were written all the same: whoever uses them must expect a backdoor in "
@@ -281,10 +282,6 @@ def _passed_over(applied: Applied) -> Iterator[str]:
 
 def _defenses(names: Sequence[str]) -> list[str]:
     return [n for n in names if n not in CONTROLS]
-
-
-def _on(own: Own) -> str:
-    return f"{own.n} report image{'s' * (own.n != 1)}"
 
 
 def _all(n: int) -> str:

@@ -37,6 +37,7 @@ LIMIT = 6  # configurations of each
 _SHORT = {"batch": 64, "steps": 200}
 _AS_IT_IS = ("overlay_soup",)  # its steps are those of one of several models
 _COPIES = 3
+_FOLDS = 4  # so that each copy selects on other images, and the cost is that of all of these
 _REACH = 0.8  # ASR of a copy; some kinds are not learned further by a small network
 _SCHEME = "distilled"  # of those measured, the one that orders settings best (docs/answer.md)
 _NOT_HERE = {
@@ -193,8 +194,13 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
             "rule": OWN_RULE,
-            "tuning": {"copies": _COPIES, "reconstruct": True},
-            "self_poisoning": {"attack": MIXED, "scheme": _SCHEME, "reach": _REACH},
+            "tuning": {"copies": _COPIES, "reconstruct": True, "mirrored": True},
+            "self_poisoning": {
+                "attack": MIXED,
+                "scheme": _SCHEME,
+                "reach": _REACH,
+                "folds": _FOLDS,
+            },
             "defenses": [_default(name, profile) for name in DEFENSES],
         }
     data = said_by(spec)

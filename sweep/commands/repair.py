@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from results.report import verdicts
+from results.report.own_accuracy import Own
 from results.report.recommendation import answer
-from results.report.verdicts import Applied, Own, Passed
+from results.report.verdicts import Applied, Passed
 from results.selection.confirmation import confirmed
 from results.selection.copies import doubts, unplanted
 from results.selection.trigger_kinds import by_kind, costs_given, real_asr
 from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
-from results.stats.intervals import wilson
+from results.stats.intervals import paired, wilson
 from sweep.commands import repaired_files
 from sweep.commands.outputs import CHOICE, run_of
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.games._frozen import repaired
-from trials.metrics import accuracy
+from trials.metrics import accuracy, predictions
 from trials.provenance import of_code
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import MethodConfig, Record, Trial
 from trials.splits import cut
-from trials.types import DefenderView
+from trials.types import DefenderView, Images
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,7 @@ def apply(
         held = ctx.view.trusted.take(report)
         try:
             model = _repaired(sweep, winner, ctx, torch.cat([fit, select]))
-            before, after = (accuracy(m, held) for m in (ctx.view.model, model))
-            own = Own(before=before, after=after, n=len(held))
+            own = _own(ctx.view.model, model, held, mirrored=_tuning(sweep)["mirrored"])
         except ArithmeticError as problem:  # on more images than it was chosen with
             entry = {
                 "defense": winner.defense,
@@ -236,6 +236,8 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
             "cda_before": own.before,
             "cda": own.after,
             "cda_interval_95": list(wilson(own.after, own.n)),
+            "cost": own.cost,
+            "cost_interval_95": list(own.cost_interval),
             "n_clean": own.n,
         },
     }
@@ -265,10 +267,29 @@ def _ctx(
 
 def _repaired(sweep: Sweep, winner: Winner, ctx: DefenderContext, places: Tensor) -> nn.Module:
     """The given model after the winner's steps on the trusted images at ``places``."""
-    every = int(
-        catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params["record_every"]
-    )
+    every = int(_tuning(sweep)["record_every"])
     view = DefenderView(ctx.view.model, ctx.view.trusted.take(places))
     return repaired(
         ctx.repair if winner.step else None, view, ctx.rng("repair", 0), every, winner.step
     )
+
+
+def _own(given: nn.Module, model: nn.Module, held: Images, *, mirrored: bool) -> Own:
+    """What was made of the given model, on images that chose nothing."""
+    seen = held.and_mirrored() if mirrored else held
+    views, truth = len(seen) // len(held), seen.y.cpu()
+    before, after = (
+        (predictions(m, seen.x).cpu() == truth).double().view(views, -1).mean(0)
+        for m in (given, model)
+    )
+    return Own(
+        before=float(before.mean()),
+        after=float(after.mean()),
+        n=len(held),
+        cost_interval=paired((before - after).tolist()),
+        mirrored=views > 1,
+    )
+
+
+def _tuning(sweep: Sweep) -> Mapping[str, Any]:
+    return catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params

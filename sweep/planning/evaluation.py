@@ -71,7 +71,10 @@ def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
             "copies": trial.game.params["copies"],
             "cost": cost,
             "probe": cost != "copies",  # with it, as earlier versions measured
-            "reconstruct": bool(winner.trial.game.params.get("reconstruct", False)),
+            **{
+                setting: bool(winner.trial.game.params.get(setting, False))
+                for setting in ("reconstruct", "mirrored")
+            },
             "stop_at": winner.step,
             **expansion.every(sweep),
         }

@@ -214,10 +214,11 @@ def _check_copies(sweep: Sweep) -> None:
     copies = int(tuning.params["copies"])
     if copies > MOST_COPIES:
         raise SpecError(f"tuning: copies must be at most {MOST_COPIES}, got {copies}.")
-    if tuning.params["reconstruct"] and tuning.params["cost"] == "copies":
-        raise SpecError(
-            'tuning: reconstruct measures the given model: it needs cost = "given" or "both".'
-        )
+    for setting in ("reconstruct", "mirrored") if tuning.params["cost"] == "copies" else ():
+        if tuning.params[setting]:
+            raise SpecError(
+                f'tuning: {setting} measures the given model: it needs cost = "given" or "both".'
+            )
     for self_poisoning in () if sweep.game in OWN_POISON else sweep.self_poisoning:
         if "copy" in self_poisoning:
             raise SpecError(

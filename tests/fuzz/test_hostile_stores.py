@@ -24,10 +24,12 @@ from mutations import ANY, changed, places
 from pages import HOSTILE, Page, hostile
 from strange_weights import mutated
 
+from results.report.own_accuracy import Own
 from results.report.page import render
-from results.report.verdicts import Applied, Own, Passed
+from results.report.verdicts import Applied, Passed
 from results.selection.understood import Class, Understood
 from results.selection.winners import winners
+from results.stats.intervals import paired
 from results.store import Store
 from trials.spec import MethodConfig, Record
 
@@ -481,7 +483,7 @@ def test_paths_of_a_strangers_files_stay_text_on_the_page_of_defend() -> None:
         readings=(),
         warnings=(HOSTILE,),
     )
-    own = Own(before=0.9, after=0.9, n=10)
+    own = Own(before=0.9, after=0.9, n=10, cost_interval=paired([0.0] * 10))
     passed = tuple(Passed(defense=HOSTILE, eta=0.0, cost=cost) for cost in (0.1, None))
     applied = Applied(
         winner=chosen,

@@ -65,6 +65,11 @@ def by_hand(runtime: TrialRuntime, trial: Trial, part: str) -> dict[int, float]:
     for copy in range(4):
         layout = ctx.copy(copy)
         images = ctx.view.trusted.take(getattr(layout, part))
+        if trial.game.params["mirrored"]:
+            mirrored = replace(images, x=images.x.flip(-1))
+            images = replace(
+                images, x=torch.cat([images.x, mirrored.x]), y=torch.cat([images.y, mirrored.y])
+            )
         found.setdefault(0, []).append(accuracy(ctx.view.model, images))
         view = DefenderView(ctx.view.model, ctx.view.trusted.take(layout.fit))
         for step, model in ctx.repair(view, ctx.rng("repair", copy), 2):
@@ -81,6 +86,27 @@ def test_the_cost_is_that_of_the_given_model_under_the_same_setting(
     assert sorted(cdas) == [0, 2, 4, 6]
     assert cdas == pytest.approx(by_hand(copied, trial, "select"), abs=1e-12)
     assert record.metrics["cda0"] == cdas[0]
+
+
+@pytest.mark.parametrize(("game", "part"), [("tuning", "select"), ("confirmation", "report")])
+def test_mirror_images_count_where_training_mirrors(
+    mixed: Sweep, copied: TrialRuntime, monkeypatch: pytest.MonkeyPatch, game: str, part: str
+) -> None:
+    settings = {"mirrored": True, **({"stop_at": 4} if game == "confirmation" else {})}
+    _, alone = played(copied, mixed, game, **{**settings, "mirrored": False})
+    _, as_alone = played(copied, mixed, game, **settings)  # digits are not mirrored
+    assert [p.cda for p in as_alone.curve] == [p.cda for p in alone.curve]
+    plain = TrialRuntime.trusted
+    monkeypatch.setattr(
+        TrialRuntime, "trusted", lambda self, trial: replace(plain(self, trial), flip=True)
+    )
+    runtime = TrialRuntime(copied.artifacts)
+    trial, record = played(runtime, mixed, game, **settings)
+    wanted = by_hand(runtime, trial, part)
+    assert {p.step: p.cda for p in record.curve} == pytest.approx(
+        {p.step: wanted[p.step] for p in record.curve}, abs=1e-12
+    )
+    assert record.metrics["n_clean"] == alone.metrics["n_clean"]  # distinct images
 
 
 def test_the_copies_are_repaired_as_far_as_the_given_model_stays_within_delta(
@@ -118,9 +144,40 @@ def test_a_setting_that_costs_too_much_is_not_run_on_the_copies(
     monkeypatch.setattr("trials.runtime._in_role", in_role)
     trial, record = played(copied, mixed, "tuning", delta=0.02)
     given = copied.defender(trial).view.model
-    assert len(repaired) == 4 and all(model is given for model in repaired)
+    assert [model is given for model in repaired] == [True]  # on the first of four cuts
     assert [p.step for p in record.curve] == [0]
     assert record.metrics["cda_given"] < record.metrics["cda0"] - 0.02
+
+
+@pytest.mark.parametrize(("delta", "cuts"), [(0.02, 1), (0.3, 4)])
+def test_what_costs_twice_delta_on_the_first_cut_does_not_run_on_the_others(
+    mixed: Sweep, copied: TrialRuntime, monkeypatch: pytest.MonkeyPatch, delta: float, cuts: int
+) -> None:
+    repaired = list[Images]()
+
+    def spoil(view: DefenderView, rng: Generator, every: int, /) -> Iterator[tuple[int, nn.Module]]:
+        repaired.append(view.trusted)
+        model = clone(view.model)
+        worst = view.trusted.y.bincount().argmax()
+        *_, last = (m for m in model.modules() if isinstance(m, nn.Linear))
+        last.bias.data[worst] -= 100  # a tenth of the images is lost
+        yield 2, model
+
+    def in_role(role: str, _: Trial) -> Callable[..., Any] | None:
+        return spoil if role == "defense" else None
+
+    monkeypatch.setattr("trials.runtime._in_role", in_role)
+    trial, record = played(copied, mixed, "tuning", delta=delta)
+    lost = record.metrics["cda0"] - record.metrics["cda_given"]
+    assert 0.04 < lost < 0.3
+    given = repaired[: len(repaired) - (COPIES if cuts > 1 else 0)]
+    assert len(given) == cuts and (len(record.curve) > 1) == (cuts > 1)
+    if cuts == 1:  # what it costs there stands for all
+        ctx = copied.defender(trial)
+        select = ctx.view.trusted.take(ctx.copy(0).select)
+        ((_, model),) = spoil(ctx.view, ctx.rng("repair", 0), 2)
+        before, after = (accuracy(m, select) for m in (ctx.view.model, model))
+        assert lost == pytest.approx(before - after, abs=1e-12)
 
 
 @pytest.mark.parametrize("cost", ["given", "both"])

@@ -20,6 +20,7 @@ from trials.types import DefenderView
 RECONSTRUCTED = "asr_reconstructed"  # in ``extra``: of the reconstructed trigger
 OF_KIND = "asr/"  # before a kind of trigger: the ASR of its copies, in ``extra``
 Cost = Literal["given", "both", "copies"]
+EVERY = slice(None)
 
 
 class Given(NamedTuple):
@@ -39,6 +40,7 @@ class CopySet:
             is repaired once for each way in which the copies' images are cut, before the copies
             (given) or beside them (both); or the copies.
         reconstruct: measure on the given model, too, how far the reconstructed trigger works.
+        mirrored: measure the given model's CDA on the mirror images, too, where training mirrors.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class CopySet:
         part: Literal["select", "report"],
         cost: Cost = "copies",
         reconstruct: bool = False,
+        mirrored: bool = False,
     ) -> None:
         self.ctx, self.part = ctx, part
         self.copies = [ctx.copy(i) for i in range(copies)]
@@ -57,6 +60,9 @@ class CopySet:
         self.triggered = [c.goal.cases(s) for s, c in zip(self.images, self.copies, strict=True)]
         cuts = {tuple(c.fit.tolist()): i for i, c in reversed(list(enumerate(self.copies)))}
         self._given = sorted(cuts.values()) if cost != "copies" else []
+        given = [self.images[i] for i in self._given]
+        self._given_images = [i.and_mirrored() for i in given] if mirrored else given
+        self._mirrored = mirrored
         self._beside = self._given if cost == "both" else []
         self._own = ctx.reconstructed() if reconstruct and self._given else None
         self._own_cases = self._own.goal.cases(self.images[self._given[0]]) if self._own else None
@@ -81,7 +87,7 @@ class CopySet:
     def start(self) -> Point:
         """The copies and the given model before any repair; the same for every defense."""
         given = [self.ctx.view.model] * len(self._given)
-        words = (self.part, len(self.copies), len(given), bool(self._own))
+        words = (self.part, len(self.copies), len(given), bool(self._own), self._mirrored)
         return self.ctx.once(
             words,
             lambda: self.measure(
@@ -115,12 +121,11 @@ class CopySet:
         extra |= {"cda_copies": fmean(cdas), **given.extra}
         return Point(step, given.cda, fmean(asrs), extra=extra)
 
-    def _of_given(self, models: list[nn.Module]) -> Given:
-        """The given model, as repaired for each cut."""
-        pairs = zip(models, self._given, strict=True)
-        cda = fmean(accuracy(model, self.images[i]) for model, i in pairs)
-        own = {RECONSTRUCTED: success(models[0], self._own_cases)} if self._own_cases else {}
-        return Given(cda, own)
+    def _of_given(self, models: list[nn.Module], cuts: slice = EVERY) -> Given:
+        """The given model, as repaired for each of these cuts."""
+        cda = fmean(map(accuracy, models, self._given_images[cuts]))
+        own = self._own_cases if not cuts.start else None
+        return Given(cda, {RECONSTRUCTED: success(models[0], own)} if own else {})
 
     def _by_kind(self, asrs: list[float]) -> dict[str, float]:
         kinds = [c.kind for c in self.copies]
@@ -130,12 +135,25 @@ class CopySet:
             found[OF_KIND + kind] = fmean(mine)
         return found
 
-    def cost(self, every: int) -> Iterator[tuple[int, Given]]:
-        """(step, what is measured of the given model) of its repair, alone."""
-        given = self.ctx.view.model
-        runs = [self._repair(given, self.copies[i].fit, i, every) for i in self._given]
+    @property
+    def cuts(self) -> int:
+        """How many times the given model is repaired: once for each way in which images are cut."""
+        return len(self._given)
+
+    def cost(self, every: int, cuts: slice) -> Iterator[tuple[int, Given]]:
+        """(step, what is measured of the given model) of its repair, alone, for some of the cuts.
+
+        The reconstructed trigger is measured on the first of all.
+        """
+        given, some = self.ctx.view.model, self._given[cuts]
+        runs = [self._repair(given, self.copies[i].fit, i, every) for i in some]
         for step, models in _together(runs, reporter.split(*("the given model" for _ in runs))):
-            yield step, self._of_given(models)
+            yield step, self._of_given(models, cuts)
+
+    def unrepaired(self, cuts: slice) -> float:
+        """The given model's CDA on the images of these cuts, before any repair."""
+        model = self.ctx.view.model
+        return fmean(accuracy(model, images) for images in self._given_images[cuts])
 
     def repairs(self, every: int, stop_at: int = 0) -> Iterator[tuple[int, list[nn.Module]]]:
         """(step, models) each time that all have come to the same step; each copy is fitted on its

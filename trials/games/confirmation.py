@@ -24,6 +24,7 @@ def play(
     cost: Literal["given", "copies"] = "given",
     probe: bool = True,
     reconstruct: bool = False,
+    mirrored: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """CDA and ASR on the report images before the defense and after ``stop_at`` steps.
 
@@ -38,9 +39,10 @@ def play(
             ASR above a half.
         reconstruct: measure how far the reconstructed trigger still works, as in
             tuning.
+        mirrored: measure the given model's CDA on mirror images, too, as in tuning.
     """
     beside: Cost = "copies" if cost == "copies" else "both"
-    copy_set = CopySet(ctx, copies, "report", beside, reconstruct)
+    copy_set = CopySet(ctx, copies, "report", beside, reconstruct, mirrored)
     start = end = copy_set.start()
     depth = dict[str, float]()
     yield start

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from trials.games._copy_set import CopySet, Given
+from trials.games._payment import SLACK, Patience, Payment
 from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Count, Fraction, Point, PositiveInt
-
-SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
 
 
 def play(
@@ -31,6 +30,7 @@ def play(
     patience: Count = 3,
     cost: Literal["given", "both", "copies"] = "given",
     reconstruct: bool = False,
+    mirrored: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """Mean ASR over the copies, and the CDA, on their select images, until the CDA stays lower by
     more than ``delta``.
@@ -42,29 +42,26 @@ def play(
         record_every: optimizer steps between two points of the curve.
         patience: points in a row that may lie beyond ``delta`` before the run stops; a high
             learning rate costs accuracy at first and wins it back. Such points are never chosen.
-        cost: what the CDA is measured on. given: the given model, which the defense repairs first;
-            the copies are repaired only up to the last step that costs it at most ``delta``, and
-            not at all where there is none. both: the given model too, beside the copies, to the
-            end. copies: the copies. Of the first two, ``extra`` has the CDA of the copies as
-            ``cda_copies``.
+        cost: what the CDA is measured on. given: the given model, which the defense repairs first,
+            once for each way in which the copies' images are cut, or for the first alone where that
+            costs more than twice ``delta``; the copies are repaired only up to the last step that
+            costs it at most ``delta``, and not at all where there is none. both: the given model
+            too, beside the copies, to the end. copies: the copies. Of the first two, ``extra`` has
+            the CDA of the copies as ``cda_copies``.
         reconstruct: reconstruct a trigger from the given model, and measure on the model how far
             that still works: ``asr_reconstructed`` in ``extra``. The metric ``mask_share``
             says how suspicious it is. Needs a cost of given or both.
+        mirrored: measure the given model's CDA on each select image and on its mirror image, where
+            training mirrors them: as sure as with half as many images again. Needs a cost of given
+            or both.
     """
-    copy_set = CopySet(ctx, copies, "select", cost, reconstruct)
+    copy_set = CopySet(ctx, copies, "select", cost, reconstruct, mirrored)
     start = copy_set.start()
     yield start
-    floor = start.cda - delta - SLACK
-    beyond = 0
+    floor, stop = start.cda - delta - SLACK, Patience(patience)
     facts: dict[str, float] = {}
     if cost == "given":
-        paid: dict[int, Given] = {}
-        reporter.part("", 0, copy_set.share_of_given)
-        for step, given in copy_set.cost(record_every):
-            paid[step] = given
-            beyond = beyond + 1 if given.cda < floor else 0
-            if beyond > patience:
-                break
+        paid = Payment(copy_set, start.cda, delta, record_every).paid(stop)
         reporter.part("", copy_set.share_of_given, 1)
         yield from _affordable(copy_set, paid, floor, record_every)
         facts["cda_given"] = max((g.cda for g in paid.values()), default=start.cda)
@@ -72,13 +69,12 @@ def play(
         for step, models in copy_set.repairs(record_every):
             point = copy_set.measure(step, models)
             yield point
-            beyond = beyond + 1 if point.cda < floor else 0
-            if beyond > patience:
+            if stop.over(point.cda < floor):
                 break
     return {
         "cda0": start.cda,
         "asr0": start.asr,
-        "stopped": float(beyond > patience),
+        "stopped": float(stop.is_over),
         **facts,
         **copy_set.sizes,
     }

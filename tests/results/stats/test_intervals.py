@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from results.stats.intervals import bootstrap, clustered, mean_sd, wilson
+from results.stats.intervals import bootstrap, clustered, mean_sd, paired, wilson
 
 RATES, COUNTS = st.floats(0, 1), st.integers(1, 10_000)
 
@@ -68,6 +68,39 @@ def test_bootstrap_holds_the_mean_repeats_itself_and_moves_with_the_values() -> 
     assert bootstrap(values) == (low, high)
     assert bootstrap([v + 0.5 for v in values]) == pytest.approx((low + 0.5, high + 0.5))
     assert bootstrap([0.2]) == (0.2, 0.2)
+
+
+def test_what_a_repair_costs_is_surer_than_two_accuracies_apart() -> None:
+    changes = [1.0] * 20 + [-1.0] * 10 + [0.0] * 470  # 30 of 500 images change
+    low, high = paired(changes)
+    assert low < 0.02 < high
+    apart = wilson(450 / 500, 500), wilson(440 / 500, 500)
+    assert high - low < apart[0].high - apart[1].low
+    # by hand: one image more in each direction's half, of 502
+    mean, variance = 10 / 502, 31 / 502 - (10 / 502) ** 2
+    assert (low + high) / 2 == pytest.approx(mean)
+    assert (high - low) / 2 == pytest.approx(1.959964 * math.sqrt(variance / 502), rel=1e-5)
+    halved = paired([0.5] * 40 + [-0.5] * 20 + [0.0] * 440)  # the same cost, seen in two ways
+    assert halved.high - halved.low < high - low
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0.04, 0.02), (0.1, 0.06), (0.03, 0.0)])
+def test_the_interval_of_a_cost_holds_it_19_times_of_20(lost: float, gained: float) -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1000):
+        up, down, _ = rng.multinomial(200, [lost, gained, 1 - lost - gained])
+        low, high = paired([1.0] * up + [-1.0] * down + [0.0] * (200 - up - down))
+        held += low <= lost - gained <= high
+    assert held >= 930
+
+
+def test_no_change_of_any_image_is_no_certainty() -> None:
+    low, high = paired([0.0] * 100)
+    assert low < 0 < high and paired([1.0] * 5).high == 1
+    for wrong in ([], [1.5], [math.nan]):
+        with pytest.raises(ValueError, match=r"no values|\[-1, 1\]|not finite"):
+            paired(wrong)
 
 
 def test_a_clustered_rate_is_as_sure_as_its_clusters_are_independent() -> None:
