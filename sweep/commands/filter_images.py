@@ -53,7 +53,7 @@ def carry_out(
     with Store.open(order.url) as opened:
         store = opened.patient(sweep.compute.outage, reporter.say if reporter else None)
         stopped = _tried(order, store, reporter, retry_failed)
-        engine = Engine(use_ray=order.use_ray)
+        engine = Engine(use_ray=order.use_ray, spread=True)
         running = runner.SweepRun(sweep, store, order.worker_config, engine, reporter)
         winners = filter_winners(store.records(sweep.name))
         if winners and order.repair:
@@ -115,6 +115,7 @@ def _tried(
             retry_failed=retry_failed,
             replace_sweep=True,
             planned=lambda sweep, _: in_turn(sweep, order.minutes),
+            spread=True,
         )
     except Aborted as problem:  # what had finished by then is told all the same
         return str(problem)

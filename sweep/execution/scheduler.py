@@ -66,6 +66,7 @@ class Scheduler:
         # trial id in flight, here or elsewhere -> strategies that asked for it
         self._waiting: dict[str, list[Strategy]] = {}
         self._looked = -LOOK
+        self._size = 0  # of this stage
         self._heard = 0  # trials of this stage that its strategies took up by themselves
         self._over = False
         self._failed: set[str] = set()
@@ -78,7 +79,7 @@ class Scheduler:
 
     @property
     def size(self) -> int:
-        """Trials of this stage in all, run or not."""
+        """Trials of this stage, run or not; some strategies find them one by one."""
         return sum(strategy.size for strategy in self._strategies)
 
     @property
@@ -185,7 +186,8 @@ class Scheduler:
             trial = self._ask(near)
             heard = sum(w.known for w in self._strategies)
             self.progress.remote_done += heard - self._heard
-            self._heard = heard
+            self.progress.planned += self.size - self._size
+            self._heard, self._size = heard, self.size
             if trial is not None:
                 return trial
             if any(not w.done for w in self._strategies):
@@ -280,6 +282,7 @@ class Scheduler:
             return
         self._strategies = deque(stage)
         self.progress.stage = list(dict.fromkeys(w.label for w in stage))
-        self.progress.planned += sum(w.size for w in stage)
+        self._size = self.size
+        self.progress.planned += self._size
         self._heard = sum(w.known for w in stage)
         self.progress.stored += self._heard

@@ -1,25 +1,22 @@
-"""The stages of a sweep that has to end in time: the defenses take turns, a few configurations
-each time, until the time is up or the answer cannot get better.
+"""The stages of a sweep that has to end in time: the defenses take turns until the time is up or
+the answer cannot get better.
 """
 
 import time
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
 
 from results.selection.winners import CONTROLS, REPAIRED, Winner, overall, winners
 from results.stats.intervals import wilson
 from results.store import Store
 from sweep.planning import expansion
 from sweep.planning.stages import made_first
-from sweep.planning.strategy import ListStrategy, Strategy
-from sweep.spec.sweep_file import Defense, Sweep
-from trials import catalog
-from trials.spec import MethodConfig, Record, Trial
+from sweep.planning.strategy import NONE, NOTHING, Group, ListStrategy, Strategy
+from sweep.planning.turns import Turns
+from sweep.spec.sweep_file import Sweep
+from trials.spec import Record, Trial
 
 _CONFIRMED = 1.75  # times what tuning took
-LOWER, LOWERED = 3, 2  # a rate that costs too much is divided by 3, at most twice
-_Asked = tuple[MethodConfig, int]  # and how often its rates were lowered
 
 
 def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterator[list[Strategy]]:
@@ -40,22 +37,87 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
         store: what has finished decides whether to go on.
         minutes: from the first stage on, what comes after the last included; infinity for as long
             as it takes.
-        workers: trials that run at once; between so many, or a few more, the time is looked at.
+        workers: trials that run at once; whenever one of them ends, the time is looked at.
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
-    turns = _Turns(sweep, workers)
+    turns = Turns(sweep)
     if unrepaired := turns.unrepaired():
         # by itself: it looks for a trigger in the given model, which all others then have
         yield [ListStrategy("defenses in turn", unrepaired)]
     least = time.monotonic() + 60 * minutes / 3
-    while True:
-        records = store.records(sweep.name, "tuning")
-        if time.monotonic() >= max(ends - confirming(records, sweep.rule), least):
-            return
-        if settled(records, sweep.rule) or not (some := turns.batch(records)):
-            return
-        yield [ListStrategy("defenses in turn", some)]
+
+    def ended(records: list[Record]) -> bool:
+        late = time.monotonic() >= max(ends - confirming(records, sweep.rule), least)
+        return late or settled(records, sweep.rule)
+
+    yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), ended, workers)]
+
+
+class InTurn:
+    """The strategy of defenses that take turns: a trial whenever a worker is free, until it ends.
+
+    Args:
+        turns: whose turn it is.
+        records: what is stored of the trials so far.
+        ends: whether these are enough, or the time is up.
+        workers: trials that run side by side.
+    """
+
+    label = "defenses in turn"
+    known = 0
+
+    def __init__(
+        self,
+        turns: Turns,
+        records: Callable[[], list[Record]],
+        ends: Callable[[list[Record]], bool],
+        workers: int,
+    ) -> None:
+        self._turns, self._records, self._ends, self._workers = turns, records, ends, workers
+        self._ready, self._over, self._asked = deque[Trial](), False, 0
+        self._open = Counter[str]()  # trials by configuration that have not ended
+        self._ended = set[str]()
+
+    @property
+    def size(self) -> int:
+        """Trials so far, or as many as may run side by side."""
+        return self._asked if self._over else max(self._asked, self._workers)
+
+    def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
+        """See ``Strategy``."""
+        if self.loads(near, busy) == NONE:
+            return None
+        self._asked += 1
+        return self._ready.popleft()
+
+    def loads(self, near: Group | None, busy: Collection[str]) -> int:
+        """See ``Strategy``; all trials are on one victim."""
+        if not self._ready and not self._over:
+            self._look()
+        return NOTHING if self._ready else NONE
+
+    def tell(self, record: Record) -> None:
+        """See ``Strategy``."""
+        key = expansion.key_of(record.trial.method)
+        self._open[key] -= 1
+        if not self._open[key]:
+            self._ended.add(key)
+
+    @property
+    def done(self) -> bool:
+        """See ``Strategy``."""
+        return self._over and not self._ready and not self._open.total()
+
+    def _look(self) -> None:
+        """What comes next, which may hang on what runs now."""
+        records = self._records()
+        if not self._ends(records):
+            self._ready.extend(self._turns.next(records, self._ended))
+            self._open.update(expansion.key_of(trial.method) for trial in self._ready)
+            if self._ready or self._open.total():
+                return
+        self._over = True
 
 
 def confirming(records: list[Record], rule: str) -> float:
@@ -79,111 +141,3 @@ def settled(records: list[Record], rule: str) -> bool:
 def _surely_repaired(w: Winner) -> bool:
     left = max([w.eta, *w.kinds.values()])
     return bool(w.n_triggered) and wilson(left, w.n_triggered or 1).high <= REPAIRED
-
-
-def _too_costly(records: Iterable[Record]) -> set[str]:
-    """The configurations that did not run on the copies, as they cost the given model too much at
-    every step or ended in no numbers, on all tasks and seeds that tell.
-    """
-    found = defaultdict[str, list[bool]](list)
-    for record in records:
-        diverged = record.status == "failed" and "ArithmeticError" in (record.error or "")
-        dear = "cda_given" in record.metrics and len(record.curve) == 1
-        if diverged or record.status != "failed":
-            found[expansion.key_of(record.trial.method)].append(diverged or dear)
-    return {key for key, each in found.items() if all(each)}
-
-
-class _Turn:
-    """A defense: what is left of its grid, and what of it is to be tried again at a lower rate."""
-
-    def __init__(self, defense: Defense, grid: Iterable[MethodConfig]) -> None:
-        self.name = defense.name
-        rates = catalog.describe("defenses", defense.name).rates
-        self._rates = frozenset[str]() if rates & defense.fixed.keys() else rates
-        self._grid, self._again = deque((config, 0) for config in grid), deque[_Asked]()
-        self._asked: list[_Asked] = []  # since the last look
-        self._ever: set[str] = set()
-
-    def look(self, costly: set[str]) -> None:
-        """What costs too much of what was asked for comes again."""
-        for config, lowered in self._asked:
-            if self._rates and lowered < LOWERED and expansion.key_of(config) in costly:
-                lower = {rate: float(config.params[rate]) / LOWER for rate in self._rates}
-                milder = MethodConfig(config.name, {**config.params, **lower})
-                self._again.append((catalog.resolve("defenses", milder), lowered + 1))
-        self._asked = []
-
-    def again(self) -> Iterator[MethodConfig]:
-        """What is to be tried again."""
-        while config := self._ask(self._again):
-            yield config
-
-    def new(self) -> MethodConfig | None:
-        """The next of the grid; None where nothing is left of it."""
-        return self._ask(self._grid)
-
-    def _ask(self, waiting: deque[_Asked]) -> MethodConfig | None:
-        """The next that was never asked for: a lower rate may be one of the grid's too."""
-        while waiting:
-            config, lowered = waiting.popleft()
-            if (key := expansion.key_of(config)) not in self._ever:
-                self._ever.add(key)
-                self._asked.append((config, lowered))
-                return config
-        return None
-
-
-class _Turns:
-    """The trials in the order in which they take turns; the unrepaired model comes first.
-
-    Args:
-        number: of trials that are to run side by side; a batch has no fewer while there are any.
-    """
-
-    def __init__(self, sweep: Sweep, number: int) -> None:
-        asked = sorted(sweep.defenses, key=lambda defense: defense.name != "none")
-        turns = [_Turn(defense, expansion.configurations(sweep, defense)) for defense in asked]
-        self._sweep, self._number, self._queue = sweep, max(1, number), deque(turns)
-
-    def batch(self, records: Sequence[Record]) -> list[Trial]:
-        """The next trials, each configuration's on all tasks and seeds; none where all have run.
-
-        Args:
-            records: of the trials of all batches so far.
-        """
-        costly, found = _too_costly(records), list[Trial]()
-        for turn in self._queue:
-            turn.look(costly)
-        for config in self._in_order():
-            found += self._trials(config)
-            if len(found) >= self._number:
-                break
-        return found
-
-    def unrepaired(self) -> list[Trial]:
-        """The trials of the model as it is, before all others; none where nobody asked for them."""
-        if self._sweep.defenses and (first := self._queue[0]).name == "none":
-            self._queue.popleft()
-            return list(chain.from_iterable(map(self._trials, iter(first.new, None))))
-        return []
-
-    def _trials(self, config: MethodConfig) -> list[Trial]:
-        """Of a configuration, on all tasks and seeds."""
-        found = list[Trial]()
-        for task in expansion.tasks(self._sweep):
-            found += expansion.trials_of(self._sweep, task, config)
-        return found
-
-    def _in_order(self) -> Iterator[MethodConfig]:
-        """First what is to be tried again, which costs little to find out, then what is new."""
-        for turn in self._queue:
-            yield from turn.again()
-        idle = 0
-        while idle < len(self._queue):
-            turn = self._queue[0]
-            self._queue.rotate(-1)
-            idle += 1
-            if config := turn.new():
-                idle = 0
-                yield config

@@ -22,8 +22,11 @@ class Strategy(Protocol):
     """What the scheduler draws trials from."""
 
     label: str
-    size: int  # trials in all
-    known: int  # of these, trials whose stored records it read by itself; never handed out
+    known: int  # of ``size``, trials whose stored records it read by itself; never handed out
+
+    @property
+    def size(self) -> int:
+        """Trials in all, as far as that is known."""
 
     def ask(self, near: Group | None = None, busy: Collection[str] = ()) -> Trial | None:
         """The next trial, or None while there is none (wait for records, or done).

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 import tiny_sweep
+from planned import drained
 
 from results.store import Store
+from sweep.execution.scheduler import Scheduler
 from sweep.planning import expansion
-from sweep.planning.in_turn import confirming, in_turn, settled
+from sweep.planning.in_turn import InTurn, confirming, in_turn, settled
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.sweep_file import Sweep
 from trials.spec import MethodConfig, Point, Record, Trial
@@ -34,78 +37,74 @@ def sweep_of(*limits: tuple[str, int]) -> Sweep:
 
 def trials_of(stage: list[Any]) -> list[Trial]:
     (strategy,) = stage
-    assert isinstance(strategy, ListStrategy)
+    assert isinstance(strategy, ListStrategy | InTurn)
     return list(iter(strategy.ask, None))
 
 
-def names(stage: list[Any]) -> list[str]:
-    return [t.method.name for t in trials_of(stage) if t.method]
+def names(trials: Iterable[Trial]) -> list[str]:
+    return [t.method.name for t in trials if t.method]
 
 
 def test_the_unrepaired_model_comes_first_then_each_defenses_first_turn(store: Store) -> None:
     sweep = sweep_of(("fst", 2), ("weight_decay", 3), ("none", 1))
-    found = list(in_turn(sweep, store, math.inf, 2))
-    victims, copies, *turns = found
+    victims, copies, unrepaired, turns = list(in_turn(sweep, store, math.inf, 2))
     assert {t.game.name for t in trials_of(victims)} == {"training"}
     assert {t.game.name for t in trials_of(copies)} == {"self_poison"}
-    assert [names(stage) for stage in turns] == [
-        ["none"],
-        ["fst", "weight_decay"],
-        ["fst", "weight_decay"],
-        ["weight_decay"],
-    ]
+    assert names(trials_of(unrepaired)) == ["none"]
+    assert names(trials_of(turns)) == ["fst", "weight_decay", "fst", *2 * ["weight_decay"]]
 
 
 def test_they_are_the_grids_own_configurations(store: Store) -> None:
     sweep = sweep_of(("fst", 2), ("weight_decay", 3))
-    stages = list(in_turn(sweep, store, math.inf, 1))[2:]
-    found = {trials_of(stage)[0].id for stage in stages}
+    *_, turns = in_turn(sweep, store, math.inf, 1)
     task = expansion.tasks(sweep)[0]
     configs = [c for d in sweep.defenses for c in expansion.configurations(sweep, d)]
-    assert found == {expansion.trials_of(sweep, task, c)[0].id for c in configs}
+    wanted = {expansion.trials_of(sweep, task, c)[0].id for c in configs}
+    assert {t.id for t in trials_of(turns)} == wanted
 
 
 def test_nothing_is_tried_once_the_time_is_up(store: Store) -> None:
-    found = list(in_turn(sweep_of(("fst", 2)), store, 1e-9, 2))
-    assert len(found) == 2  # victims and copies
+    *made, turns = in_turn(sweep_of(("fst", 2)), store, 1e-9, 2)
+    assert len(made) == 2  # victims and copies
+    assert trials_of(turns) == [] and turns[0].done
 
 
 def test_copies_that_take_all_the_time_leave_defenses_a_third_of_it(store: Store) -> None:
     stages = in_turn(sweep_of(("fst", 9)), store, 0.6 / 60, 1)
     assert len([next(stages), next(stages)]) == 2
     time.sleep(0.7)
-    assert names(next(stages)) == ["fst"]
+    (turns,) = next(stages)
+    assert turns.ask()
     time.sleep(0.3)
-    assert list(stages) == []
+    assert turns.ask() is None
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_looking_for_a_trigger_in_the_given_model_takes_nothing_of_the_third(
-    store: Store, workers: int
-) -> None:
-    stages = in_turn(sweep_of(("none", 1), ("fst", 9)), store, 0.6 / 60, workers)
+def test_looking_for_a_trigger_in_the_given_model_takes_nothing_of_the_third(store: Store) -> None:
+    stages = in_turn(sweep_of(("none", 1), ("fst", 9)), store, 0.6 / 60, 1)
     assert len([next(stages), next(stages)]) == 2
-    assert names(next(stages)) == ["none"]
+    assert names(trials_of(next(stages))) == ["none"]
     time.sleep(0.7)  # more than all of the time
-    assert names(next(stages)) == ["fst"] * workers
+    (turns,) = next(stages)
+    assert turns.ask()
     time.sleep(0.3)
-    assert list(stages) == []
+    assert turns.ask() is None
 
 
 @pytest.mark.parametrize(("minutes", "goes_on"), [(2.0, True), (1.0, False)])
 def test_it_ends_in_time_for_its_best_setting_to_be_confirmed(
-    store: Store, minutes: float, goes_on: bool
+    store: Store, monkeypatch: pytest.MonkeyPatch, minutes: float, goes_on: bool
 ) -> None:
-    stages = in_turn(sweep_of(("fst", 9)), store, minutes, 1)
-    assert len([next(stages), next(stages)]) == 2
-    (trial,) = trials_of(next(stages))
+    *_, (turns,) = in_turn(sweep_of(("fst", 9)), store, minutes, 1)
+    trial = turns.ask()
+    assert trial
     # what took 40 seconds takes some 70 more, and a third of the minutes is not up
-    store.put(replace(left(0.5), trial=trial, seconds=40.0), "tiny")
+    record = replace(left(0.5), trial=trial, seconds=40.0)
+    store.put(record, "tiny")
+    turns.tell(record)
+    assert confirming([record], RULE) == pytest.approx(70)
     later = time.monotonic() + 60 * minutes / 3
-    assert confirming([replace(left(0.5), seconds=40.0)], RULE) == pytest.approx(70)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: later)
-        assert bool(next(stages, None)) is goes_on
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert bool(turns.ask()) is goes_on
 
 
 def test_there_is_nothing_to_confirm_of_a_model_left_alone() -> None:
@@ -148,13 +147,20 @@ def left_of(trial: Trial) -> Record:
     return replace(left(1.0), trial=trial)
 
 
-def asked(sweep: Sweep, store: Store, workers: int, record: Any = too_costly) -> list[list[Trial]]:
-    """What defenses are asked for, batch by batch, each of which ends in such a record."""
+def asked(
+    sweep: Sweep, store: Store, workers: int = 1, record: Any = too_costly
+) -> list[list[Trial]]:
+    """What defenses are asked for, as often as a worker is free; all that run end alike."""
     found = []
-    for stage in in_turn(sweep, store, math.inf, workers):
-        trials = [t for t in trials_of(stage) if t.game.name == "tuning"]
-        store.put_many(map(record, trials), sweep.name)
-        found += [trials] if trials else []
+    for (strategy,) in in_turn(sweep, store, math.inf, workers):
+        while not strategy.done:
+            trials = [t for _ in range(workers) if (t := strategy.ask())]
+            records = list(map(record, trials))
+            if trials and trials[0].game.name == "tuning":
+                store.put_many(records, sweep.name)
+                found.append(trials)
+            for each in records:
+                strategy.tell(each)
     return found
 
 
@@ -183,7 +189,7 @@ def test_however_many_run_at_a_time_the_same_is_tried(store: Store, workers: int
     batches = asked(sweep, store, workers)
     trials = list(chain.from_iterable(batches))
     assert len(trials) == len({t.id for t in trials}) == 1 + 3 * (2 + 2)
-    assert all(len(batch) >= min(workers, 2) for batch in batches[1:-1])
+    assert len(batches[1]) == min(workers, 4)  # no worker is idle while there is something new
     assert asked(sweep, store, workers) == batches  # a second run, with all of it in the store
 
 
@@ -196,13 +202,13 @@ def test_what_costs_little_does_not_come_again(store: Store) -> None:
 def test_what_one_seed_can_bear_does_not_come_again(store: Store) -> None:
     sweep = replace(sweep_of(("ft_sam", 1)), seeds=(0, 1))
     found = asked(sweep, store, 1, lambda t: (too_costly if t.seed else left_of)(t))
-    assert [[t.seed for t in batch] for batch in found] == [[0, 1]]
+    assert [t.seed for (t,) in found] == [0, 1]
 
 
 def test_a_rate_that_was_fixed_stays(store: Store) -> None:
     fixed = {"name": "ft_sam", "profile": "small", "limit": 1, "fixed": {"lr": 0.05}}
-    (batch,) = asked(tiny_sweep.sweep(defenses=[fixed]), store, 1)
-    assert list(map(rate, batch)) == [("ft_sam", 0.05)]
+    ((trial,),) = asked(tiny_sweep.sweep(defenses=[fixed]), store, 1)
+    assert rate(trial) == ("ft_sam", 0.05)
 
 
 def test_a_repair_that_diverges_comes_again(store: Store) -> None:
@@ -238,3 +244,26 @@ def test_a_teachers_rate_falls_with_its_pupils(store: Store) -> None:
     first, second, _ = chain.from_iterable(asked(sweep_of(("nad", 1)), store, 1))
     higher, lower = (float(t.method.params["teacher_lr"]) for t in (first, second) if t.method)
     assert lower == higher / 3
+
+
+def test_what_still_runs_is_waited_for_as_it_may_come_again(store: Store) -> None:
+    sweep = sweep_of(("ft_sam", 1), ("fst", 1))
+    *_, (turns,) = in_turn(sweep, store, math.inf, 3)
+    first, other = turns.ask(), turns.ask()
+    assert first and other and turns.ask() is None and not turns.done
+    for trial in (other, first):
+        store.put(too_costly(trial), sweep.name)
+        turns.tell(too_costly(trial))
+    again = turns.ask()
+    assert again and rate(again)[0] == "ft_sam" and not turns.done
+    store.put(left_of(again), sweep.name)
+    turns.tell(left_of(again))
+    assert turns.ask() is None and turns.done and turns.size == 3
+
+
+def test_the_scheduler_runs_and_counts_all_of_them(store: Store) -> None:
+    sweep = sweep_of(("none", 1), ("ft_sam", 2), ("weight_decay", 2))
+    scheduler = Scheduler(in_turn(sweep, store, math.inf, 2), store, sweep.name)
+    ran = drained(scheduler, too_costly)
+    assert len([t for t in ran if t.game.name == "tuning"]) == 1 + 3 * (2 + 2)
+    assert scheduler.over and scheduler.progress.planned == scheduler.progress.done == len(ran)
