@@ -157,6 +157,18 @@ def test_a_rate_that_is_no_number_of_the_defense_is_refused(tmp_path: Path, name
         signatures.read("defenses", "mine", tmp_path / f"by_{name}.py")
 
 
+def test_a_length_is_a_whole_number_of_the_defense(tmp_path: Path) -> None:
+    settings = "rate: float = 0.1, steps: int = 3"
+    for name in ("rate", "steps"):
+        (tmp_path / f"{name}.py").write_text(
+            f'LEARNS_BY = frozenset({{"{name}"}})\n'
+            f"def repair(view, rng, every, /, *, {settings}): ...\n"
+        )
+    assert signatures.read("defenses", "mine", tmp_path / "steps.py").lengths == {"steps"}
+    with pytest.raises(LookupError, match="^LEARNS_BY: unknown name 'rate'"):
+        signatures.read("defenses", "mine", tmp_path / "rate.py")
+
+
 def test_every_defense_of_the_package_has_a_family() -> None:
     families = {n: catalog.describe("defenses", n).family for n in catalog.names("defenses")}
     assert set(families.values()) <= set(FAMILIES) - {"other"}

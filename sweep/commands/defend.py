@@ -55,6 +55,7 @@ class Order:
     use_ray: bool
     understood: Understood
     left_out: tuple[str, ...] = ()  # why, for each defense that the model cannot bear
+    own: bool = False  # nobody said which defenses
     minutes: float = math.inf  # in which defenses take turns; infinity: all of them run
 
 
@@ -137,6 +138,7 @@ def prepare(  # noqa: PLR0913
         use_ray=use_ray,
         understood=understood,
         left_out=tuple(left_out),
+        own=spec is None,
         minutes=limit,
     )
 
@@ -228,4 +230,4 @@ def _planned(order: Order) -> runner.Planned:
     if math.isinf(order.minutes):
         return stages
     workers = trials_at_a_time(order.sweep.compute)
-    return functools.partial(in_turn, minutes=order.minutes, workers=workers)
+    return functools.partial(in_turn, minutes=order.minutes, workers=workers, own=order.own)

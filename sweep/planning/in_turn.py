@@ -19,13 +19,15 @@ from trials.spec import Record, Trial
 _CONFIRMED = 1.75  # times what tuning took
 
 
-def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterator[list[Strategy]]:
+def in_turn(
+    sweep: Sweep, store: Store, minutes: float, workers: int, own: bool = False
+) -> Iterator[list[Strategy]]:
     """What configurations build on, then what is left without any repair, then each defense's first
     configuration, then each one's second, and so on.
 
     Where a configuration costs the given model more than the rule allows at all of its steps, which
-    one repair shows, the same at a lower learning rate comes next, of a defense that then costs
-    less: what a rate costs hangs on the network, and no grid fits all.
+    one repair shows, the same at a lower learning rate, or for more steps, comes next, of a defense
+    that then costs less: what that is hangs on the network, and no grid fits all.
 
     A defense of which nothing is worth its time costs only what it was given until then. It ends
     in time for the best setting to be confirmed. What is running when the time is up is finished.
@@ -38,10 +40,11 @@ def in_turn(sweep: Sweep, store: Store, minutes: float, workers: int) -> Iterato
         minutes: from the first stage on, what comes after the last included; infinity for as long
             as it takes.
         workers: trials that run at once; whenever one of them ends, the time is looked at.
+        own: nobody asked for these defenses, so none of their settings is held.
     """
     ends = time.monotonic() + 60 * minutes
     yield from made_first(sweep)
-    turns = Turns(sweep)
+    turns = Turns(sweep, own)
     if unrepaired := turns.unrepaired():
         # by itself: it looks for a trigger in the given model, which all others then have
         yield [ListStrategy("defenses in turn", unrepaired)]

@@ -14,6 +14,8 @@ A file may declare, as constants:
     FAMILY = "pruning": what a defense does, a name in ``trials.catalog.FAMILIES``; "other" without.
     TUNES_BY = frozenset({"lr"}): the learning rates of a defense that tunes the given weights as
         they are; the lower they are, the less it changes the model, and the less it costs.
+    LEARNS_BY = frozenset({"steps"}): the lengths of a defense that first draws anew or cuts a part
+        of the model, and learns it again; the longer it learns, the less it costs.
     DEFAULTS = {"scheme": {"late": {"steps": 1300}}}: other defaults where a setting has that value.
     ADDED_LATER = frozenset({"clip"}): settings that the method was given after results were stored
         with it. At their default, which stands for what was done before, they stay out of the id.
@@ -37,6 +39,7 @@ _DECLARED = (
     "COMPARES",
     "DEFAULTS",
     "FAMILY",
+    "LEARNS_BY",
     "NEEDS",
     "PLAIN",
     "REJECTS",
@@ -95,6 +98,7 @@ class Method:
     added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
     family: str = "other"  # of a defense (FAMILY)
     rates: frozenset[str] = frozenset()  # by which a defense costs less (TUNES_BY)
+    lengths: frozenset[str] = frozenset()  # the same of its lengths (LEARNS_BY)
     defaults: Defaults = field(default_factory=dict)  # by another setting (DEFAULTS)
 
     def default_of(self, key: str, given: Mapping[str, Scalar]) -> Scalar:
@@ -140,6 +144,7 @@ def read(kind: str, name: str, path: Path) -> Method:
         added_later=_names("ADDED_LATER", constants, settings),
         family=_family(constants),
         rates=_names("TUNES_BY", constants, [k for k, v in settings.items() if v.type is float]),
+        lengths=_names("LEARNS_BY", constants, [k for k, v in settings.items() if v.type is int]),
         defaults=_defaults(constants, settings),
     )
 

@@ -25,6 +25,7 @@ from trials.train import in_precision, make_optimizer
 from trials.types import DefenderView
 
 FAMILY = "head_shift"
+LEARNS_BY = frozenset({"steps"})
 NEEDS = frozenset({"trained_head"})
 
 

@@ -267,3 +267,32 @@ def test_the_scheduler_runs_and_counts_all_of_them(store: Store) -> None:
     ran = drained(scheduler, too_costly)
     assert len([t for t in ran if t.game.name == "tuning"]) == 1 + 3 * (2 + 2)
     assert scheduler.over and scheduler.progress.planned == scheduler.progress.done == len(ran)
+
+
+def near(trial: Trial) -> Record:
+    """Three points lost, of two allowed."""
+    return replace(too_costly(trial), metrics={"cda_given": 0.92})
+
+
+def test_what_is_learned_again_comes_for_more_steps_where_that_may_suffice(store: Store) -> None:
+    sweep = sweep_of(("fst", 1))
+    trials = [t.method.params for (t,) in asked(sweep, store, 1, near) if t.method]
+    (config,) = expansion.configurations(sweep, sweep.defenses[0])
+    steps = int(config.params["steps"])
+    assert trials == [{**config.params, "steps": n} for n in (steps, 2 * steps, 4 * steps)]
+    store.forget([r.trial.id for r in store.records(sweep.name, "tuning")])
+    assert len(asked(sweep, store, 1, too_costly)) == 1  # it costs 5 points: too far
+
+
+def test_a_length_that_somebody_fixed_stays(store: Store) -> None:
+    fst = {"name": "fst", "profile": "small", "limit": 1, "fixed": {"steps": 100}}
+    sweep = tiny_sweep.sweep(defenses=[fst])
+    assert len(asked(sweep, store, 1, near)) == 1
+    store.forget([r.trial.id for r in store.records(sweep.name, "tuning")])
+    own = list[Trial]()
+    for (strategy,) in in_turn(sweep, store, math.inf, 1, own=True):
+        while trial := strategy.ask():
+            own += [trial] if trial.method else []
+            store.put(near(trial), sweep.name)
+            strategy.tell(near(trial))
+    assert [t.method.params["steps"] for t in own if t.method] == [100, 200, 400]
