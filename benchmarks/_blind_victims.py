@@ -14,6 +14,7 @@ from sweep.execution.worker import make_runtime
 from sweep.planning import expansion
 from sweep.spec.sweep_file import Sweep
 from trials import splits
+from trials.cache_key import Key
 from trials.games._attacks import Attacks
 from trials.metrics import accuracy
 from trials.runtime import EvaluatorContext, generator
@@ -46,7 +47,7 @@ class Victims:
     def trusted(self, trial: Trial) -> Images:
         """The defender's images."""
         if self._from_test:
-            test = self.runtime.evaluator(trial).test()
+            test = self._test(trial)
             return test.take(self._trusted_places(trial, test))
         return self.runtime.trusted(trial)
 
@@ -61,11 +62,16 @@ class Victims:
         whole = self.runtime.evaluator(trial)
         if not self._from_test:
             return whole
-        test = whole.test()
+        test = self._test(trial)
         others = torch.ones(len(test), dtype=torch.bool)
         others[self._trusted_places(trial, test)] = False
-        rest = test.take(others.nonzero().flatten())
+        rest = test.take(others.nonzero().flatten()).to(self.runtime.device)
         return replace(whole, test=lambda: rest)
+
+    def _test(self, trial: Trial) -> Images:
+        """The whole test set, on the CPU."""
+        found: Images = self.runtime.images(Key(trial.victim.dataset), "test")
+        return found
 
     def _trusted_places(self, trial: Trial, test: Images) -> Tensor:
         n = round(trial.trusted * len(self.runtime.trainable(trial.victim)))

@@ -84,7 +84,7 @@ def reconstruct(model: nn.Module, images: Images, rng: Generator) -> Reconstruct
 
 
 def kept(keep: Keep, make: Callable[[], Reconstructed]) -> Reconstructed:
-    """The trigger, made once for all processes that share the artifacts."""
+    """The trigger, kept for all processes that share the artifacts."""
 
     def made() -> dict[str, Tensor]:
         found = make()

@@ -26,6 +26,10 @@ class Own:
 def cost_of(own: Own) -> str:
     """What it costs, and how sure that is."""
     low, high = own.cost_interval
+    if own.cost < 0:
+        return (
+            f"{percent(-own.cost)} points gained, 95 % interval {percent(-high)} to {percent(-low)}"
+        )
     return f"{percent(own.cost)} points lost, 95 % interval {percent(low)} to {percent(high)}"
 
 

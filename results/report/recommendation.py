@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from results.report import own_trigger, real_attack, verdicts
-from results.report.own_accuracy import Own, cost_of
+from results.report.own_accuracy import Own, cost_of, images_of
 from results.report.verdicts import Applied, left_alone
 from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, on_clean, pooled
@@ -82,7 +82,7 @@ def answer(
         sentences=tuple(sentences),
         settings=() if left else tuple((k, value(v)) for k, v in w.method.params.items()),
         facts=(
-            *_own(applied.own if applied else None, left),
+            *_own(applied.own if applied else None, left, w.delta),
             *_facts(w, seen, applied is not None),
         ),
         cautions=(
@@ -91,7 +91,7 @@ def answer(
             *([] if left else [*real_attack.inverted(w), *real_attack.shallow(told)]),
             *doubts(records, w.trial, w.delta),
             *_weak(seen),
-            *_cautions(w, seen, told, real, _borne(winners, applied)),
+            *_cautions(w, seen, told, real, applied, _borne(winners, applied)),
         ),
         winner=w,
         by_kind=tuple(by_kind(w, seen)) if len(seen.kinds) >= AGREE else (),
@@ -191,11 +191,15 @@ def _facts(
     return (
         (f"Attack success (ASR){of}", f"{percent(seen.asr0)} → {percent(seen.eta)} %", asr),
         (f"Clean accuracy (CDA){whose}", f"{percent(seen.cda0)} → {percent(seen.cda)} %", cda),
-        (
-            f"Accuracy it costs{' the copies' if given and not costs_given(w) else ''}",
-            f"{percent(seen.cda_loss)} points",
-            f"at most {percent(w.delta)} points allowed (Δ)",
-        ),
+        *([] if given and costs_given(w) else [_cost(w, seen, given)]),
+    )
+
+
+def _cost(w: Winner, seen: Winner | HeldOutResult, given: bool) -> tuple[str, str, str]:
+    return (
+        f"Accuracy it costs{' the copies' if given else ''}",
+        f"{percent(seen.cda_loss)} points",
+        f"at most {percent(w.delta)} points allowed (Δ)",
     )
 
 
@@ -205,14 +209,15 @@ def _borne(winners: Sequence[Winner], applied: Applied | None) -> list[Winner]:
     return [w for w in winners if w.defense not in passed]
 
 
-def _own(own: Own | None, kept: bool) -> tuple[tuple[str, str, str], ...]:
+def _own(own: Own | None, kept: bool, delta: float) -> tuple[tuple[str, str, str], ...]:
     if own is None:
         return ()
-    sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {own.n} report images"
+    sure = f"95 % interval {percents(wilson(own.after, own.n))} %; {images_of(own)}"
     if kept:
         return (("This model's own accuracy", f"{percent(own.after)} %", sure),)
     change = f"{percent(own.before)} → {percent(own.after)} %"
-    return (("This model's own accuracy", change, f"{sure}; {cost_of(own)}"),)
+    allowed = f"at most {percent(delta)} points allowed (Δ)"
+    return (("This model's own accuracy", change, f"{sure}; {cost_of(own)}; {allowed}"),)
 
 
 def _cautions(
@@ -220,8 +225,10 @@ def _cautions(
     seen: Winner | HeldOutResult,
     told: HeldOutResult | None,
     real: Sequence[HeldOutResult],
+    applied: Applied | None,
     winners: Sequence[Winner],
 ) -> Iterable[str]:
+    repaired = seen.eta <= REPAIRED and verdicts.borne(w, seen, applied.own if applied else None)
     if w.asr0 < 0.5:
         yield (
             f"The planted backdoors reached an ASR of only {percent(w.asr0)} %: a choice made on "
@@ -229,12 +236,12 @@ def _cautions(
         )
     if told is None:
         yield "Not confirmed on report images: the lowest of many noisy numbers is too low."
-    elif w.repaired and not told.repaired:
+    elif w.repaired and not repaired:
         yield (
             f"The images that it was chosen by say {percent(w.eta)} % at a cost of "
             f"{percent(w.cda_loss)} points; the report images do not confirm a repair."
         )
-    if seen.repaired:
+    if repaired:
         yield from _limits_of_a_repair(w, seen, real)
     if rivals := [] if left_alone(w, seen) else _rivals(w, winners):
         yield f"These images do not tell it apart from: {', '.join(rivals)}."

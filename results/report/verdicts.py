@@ -116,18 +116,21 @@ def judged(w: Winner, seen: Winner | HeldOutResult, own: Own | None = None) -> S
     """
     if (worst(seen) > REPAIRED and not own_trigger.removed(seen)) or own_trigger.left(seen):
         return "not repaired"
-    if max(_costs(w, seen, own)) > w.delta + 1e-9:
+    if not borne(w, seen, own):
         return "too costly"
     if worst(seen) > REPAIRED:
         return "own trigger alone"
     return "repaired" if several(w, seen) else "one kind alone"
 
 
-def _costs(w: Winner, seen: Winner | HeldOutResult, own: Own | None) -> list[float]:
-    """What it costs the model that comes out, and the copies where these stand for it."""
-    if own is None:
-        return [seen.cda_loss]
-    return [own.cost] if costs_given(w) else [own.cost, seen.cda_loss]
+def borne(w: Winner, seen: Winner | HeldOutResult, own: Own | None) -> bool:
+    """Whether it costs the model that comes out at most Δ, and the copies where these stand for
+    it.
+    """
+    costs = [own.cost] if own else []
+    if own is None or not costs_given(w):
+        costs.append(seen.cda_loss)
+    return max(costs) <= w.delta + 1e-9
 
 
 def idle(winner: Winner | None) -> bool:
@@ -253,8 +256,7 @@ def _of_what_was_applied(
     low, high = own.cost_interval
     if low <= w.delta < high and verdict in (*REMOVED, "too costly"):
         yield (
-            f"{images_of(own)} do not tell whether it costs more or less than Δ ({delta}); more "
-            "trusted images would."
+            f"{images_of(own)} are too few to tell whether it costs more or less than Δ ({delta})."
         )
     if verdict in ("not repaired", "only controls ran"):
         yield (

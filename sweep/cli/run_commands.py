@@ -206,7 +206,7 @@ def defend(
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", help="Try defenses for so long; 30, or with --spec no limit."),
+        typer.Option("--minutes", help="For all of it, about; 30, or with --spec no limit."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -99,8 +99,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
             names and outputs; left out, the spec's ``classes``, or the classes are the outputs in
             their order, or what fits the model.
         retry_failed: run those trials again that failed in an earlier call.
-        minutes: stop trying after so many, or once the answer cannot get better; left out, 30, or
-            with ``spec`` no limit.
+        minutes: for copies, defenses and confirming, about; trying ends sooner once the answer
+            cannot get better; left out, 30, or with ``spec`` no limit.
         progress: show it; left out, in a notebook and on a terminal.
 
     Returns:

@@ -38,7 +38,7 @@ from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.sweep_file import Sweep
 from trials.spec import SpecError
 
-MINUTES = 30.0  # for which defenses are tried where nobody says which
+MINUTES = 30.0  # for all of it, about, where nobody says which defenses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

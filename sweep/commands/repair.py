@@ -20,18 +20,19 @@ from results.selection.copies import doubts, unplanted
 from results.selection.trigger_kinds import by_kind, costs_given, real_asr
 from results.selection.understood import Understood
 from results.selection.winners import Winner, winners
-from results.stats.intervals import paired, wilson
+from results.stats.intervals import wilson
 from sweep.commands import repaired_files
 from sweep.commands.outputs import CHOICE, run_of
+from sweep.commands.own_measured import own_of
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.games._frozen import repaired
-from trials.metrics import accuracy, predictions
+from trials.metrics import accuracy
 from trials.provenance import of_code
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.spec import MethodConfig, Record, Trial
 from trials.splits import cut
-from trials.types import DefenderView, Images
+from trials.types import DefenderView
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,7 @@ def choose(
     broken = {entry["defense"] for entry in diverged}
     dear: list[tuple[float, Winner]] = []
     for winner in (w for w in winners(records, sweep.rule) if w.defense not in broken):
-        if costs_given(winner) and winner.within_delta:
-            return Chosen(winner, passed_over)  # tuning has measured it
-        entry = _cost(sweep, winner, runtime)
+        entry = _tuned(winner) if costs_given(winner) else _cost(sweep, winner, runtime)
         if entry["cost"] is not None:
             if entry["cost"] <= winner.delta + 1e-9:
                 return Chosen(winner, passed_over)
@@ -76,8 +75,20 @@ def choose(
     return Chosen(least, [p for p in passed_over if p["defense"] != least.defense])
 
 
+def _tuned(winner: Winner) -> dict[str, Any]:
+    """What the winner costs the given model, as tuning measured it."""
+    return {
+        "defense": winner.defense,
+        "eta": winner.eta,
+        "cda_of_given_model": winner.cda0,
+        "n": winner.n_clean,
+        "cda_of_repaired_model": winner.cda,
+        "cost": winner.cda_loss,
+    }
+
+
 def _cost(sweep: Sweep, winner: Winner, runtime: TrialRuntime) -> dict[str, Any]:
-    """What the winner costs the given model; None where it breaks the model."""
+    """The same, measured here; None where it breaks the model."""
     ctx, (fit, select, _) = _ctx(sweep, winner, runtime)
     held = ctx.view.trusted.take(select)
     before = accuracy(ctx.view.model, held)
@@ -117,7 +128,7 @@ def apply(
         held = ctx.view.trusted.take(report)
         try:
             model = _repaired(sweep, winner, ctx, torch.cat([fit, select]))
-            own = _own(ctx.view.model, model, held, mirrored=_tuning(sweep)["mirrored"])
+            own = own_of(ctx.view.model, model, held, mirrored=_tuning(sweep)["mirrored"])
         except ArithmeticError as problem:  # on more images than it was chosen with
             entry = {
                 "defense": winner.defense,
@@ -238,6 +249,7 @@ def _numbers(winner: Winner, own: Own, records: list[Record]) -> dict[str, Any]:
             "cda_interval_95": list(wilson(own.after, own.n)),
             "cost": own.cost,
             "cost_interval_95": list(own.cost_interval),
+            "mirrored": own.mirrored,
             "n_clean": own.n,
         },
     }
@@ -271,23 +283,6 @@ def _repaired(sweep: Sweep, winner: Winner, ctx: DefenderContext, places: Tensor
     view = DefenderView(ctx.view.model, ctx.view.trusted.take(places))
     return repaired(
         ctx.repair if winner.step else None, view, ctx.rng("repair", 0), every, winner.step
-    )
-
-
-def _own(given: nn.Module, model: nn.Module, held: Images, *, mirrored: bool) -> Own:
-    """What was made of the given model, on images that chose nothing."""
-    seen = held.and_mirrored() if mirrored else held
-    views, truth = len(seen) // len(held), seen.y.cpu()
-    before, after = (
-        (predictions(m, seen.x).cpu() == truth).double().view(views, -1).mean(0)
-        for m in (given, model)
-    )
-    return Own(
-        before=float(before.mean()),
-        after=float(after.mean()),
-        n=len(held),
-        cost_interval=paired((before - after).tolist()),
-        mirrored=views > 1,
     )
 
 

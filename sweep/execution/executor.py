@@ -30,8 +30,8 @@ class Engine:
         use_ray: on Ray; else in worker processes of this machine.
         address: of a running Ray cluster; None starts a Ray of its own here.
         ship: send this package's code to the nodes of that cluster.
-        spread: here, a stage of fewer trials than may run at once gives each of them several times
-            its threads; on a cluster, with Ray, and on GPUs nothing changes.
+        spread: without Ray and on CPUs a stage of fewer trials than may run at once gives each of
+            them several times its threads.
     """
 
     use_ray: bool = True

@@ -37,7 +37,7 @@ def spread(compute: Compute, number: int) -> Compute:
     """What a trial gets of a stage of so many: threads of the cores that would be idle."""
     if compute.gpus:
         return compute
-    together = workers_for(compute) * compute.threads
+    together = min(workers_for(compute) * compute.threads, machine.cores())
     threads = max(compute.threads, together // max(1, number))
     return replace(compute, cpus=threads, workers=max(1, together // threads))
 

@@ -58,10 +58,14 @@ class WorkerConfig:
 
     def perform(self, trial: Trial) -> Reports[Record]:
         """The trial's reports as they come, then its record, on this process's runtime."""
+        import torch  # noqa: PLC0415
+
         from trials.run import perform  # noqa: PLC0415  (loads torch)
 
         note(self.scratch, trial.id, "started")
-        running = perform(trial, _runtime(replace(self, time_limit=0, sweep="")))
+        runtime = _runtime(replace(self, threads=1, time_limit=0, sweep=""))
+        torch.set_num_threads(self.threads)
+        running = perform(trial, runtime)
         yield from running.reports()
         note(self.scratch, trial.id, running.record.status)
         return running.record

@@ -1,5 +1,6 @@
 """What a setting costs the given model, over all ways in which its trusted images are cut."""
 
+import math
 from dataclasses import dataclass
 
 from trials.games._copy_set import CopySet, Given
@@ -57,7 +58,7 @@ class Payment:
         if cuts == 1 or all(given.cda < far for given in first.values()):
             return first
         reporter.part("", share / cuts, share)
-        others = self._of(OTHERS, Patience(patience.most), FAR)
+        others = self._of(OTHERS, Patience(patience.most), FAR, until=max(first))
         patience.beyond, found = 0, dict[int, Given]()
         for step in sorted(first.keys() & others.keys()):
             cda = (first[step].cda + (cuts - 1) * others[step].cda) / cuts
@@ -66,12 +67,15 @@ class Payment:
                 break
         return found
 
-    def _of(self, cuts: slice, patience: Patience, times: int) -> dict[int, Given]:
+    def _of(
+        self, cuts: slice, patience: Patience, times: int, until: float = math.inf
+    ) -> dict[int, Given]:
         """The points of some cuts, as if these had the CDA of all before the repair."""
         more = self.cda0 - self.copy_set.unrepaired(cuts) if self.copy_set.cuts > 1 else 0.0
         found = dict[int, Given]()
         for step, given in self.copy_set.cost(self.every, cuts):
             found[step] = Given(given.cda + more, given.extra)
-            if patience.over(found[step].cda < self.cda0 - times * self.delta - SLACK):
+            low = found[step].cda < self.cda0 - times * self.delta - SLACK
+            if patience.over(low) or step >= until:
                 break
         return found

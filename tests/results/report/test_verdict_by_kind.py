@@ -13,11 +13,15 @@ from synthetic import of_kinds, tuned
 
 from benchmarks.prediction import keep
 from results.comparison.prediction import Pair
+from results.report import verdicts
+from results.report.own_accuracy import Own, cost_of, images_of
 from results.report.page import render
 from results.report.recommendation import Answer, answer
+from results.report.verdicts import Applied
 from results.selection import forecast, trigger_kinds
 from results.selection.forecast import Known
 from results.selection.winners import winners
+from results.stats.intervals import paired
 from trials.spec import Record
 
 CURVE = [(0, 0.95, 1.0), (50, 0.94, 0.0)]
@@ -270,3 +274,53 @@ def test_the_pairs_that_come_with_the_package_can_be_read() -> None:
 def test_a_defense_of_somebody_else_belongs_to_no_family() -> None:
     strange = synthetic.of_kinds(tuned(CURVE, "tuning", "not ours"), patch=0.0, warp=0.0)
     assert told(strange).verdict == "repaired"
+
+
+def applied(record: Record, before: float, after: float, n: int = 500) -> Answer:
+    """What is said of a given model to which the winner was applied, at that cost."""
+    (winner,) = winners([record], "worst_kind_within_delta")
+    lost, kept = round(n * (before - after)), round(n * (1 - before + after))
+    interval = paired([1.0] * lost + [0.0] * kept)
+    own = Own(before=before, after=after, n=n, cost_interval=interval)
+    done = Applied(winner=winner, own=own, passed_over=(), asked=(winner.defense,))
+    found = answer("", [winner], [record], done)
+    assert found is not None
+    return found
+
+
+def costing(cost: str, cda: float = 0.94) -> Record:
+    curve = [(0, 0.95, 1.0), (50, cda, 0.0)]
+    record = of_kinds(tuned(curve, "tuning", "nad", {"lr": 0.1}), patch=0.0, warp=0.01)
+    game = replace(record.trial.game, params={**record.trial.game.params, "cost": cost})
+    return replace(record, trial=replace(record.trial, game=game))
+
+
+@pytest.mark.parametrize("cost", ["given", "copies"])
+@pytest.mark.parametrize(("after", "verdict"), [(0.94, "repaired"), (0.92, "too costly")])
+def test_what_the_model_that_comes_out_costs_decides(cost: str, after: float, verdict: str) -> None:
+    found = applied(costing(cost), 0.95, after)
+    assert found.verdict == verdict
+    lost = f"{100 * (0.95 - after):.1f} points lost, 95 % interval"
+    assert lost in found.headline and any(lost in " ".join(fact) for fact in found.facts)
+
+
+def test_a_model_fitted_on_fewer_images_decides_nothing() -> None:
+    own = Own(before=0.95, after=0.94, n=500, cost_interval=paired([1.0] * 5 + [0.0] * 495))
+    (winner,) = winners([costing("given")], "worst_kind_within_delta")
+    (seen,) = winners([costing("given", 0.92)], "worst_kind_within_delta", delta=0.05)
+    assert verdicts.judged(winner, seen, own) == "repaired"
+    assert verdicts.judged(winner, seen) == "too costly"
+    of_copies = replace(winner, trial=costing("copies").trial)
+    assert verdicts.judged(of_copies, seen, own) == "too costly"
+
+
+@pytest.mark.parametrize(("n", "said"), [(500, True), (50_000, False)])
+def test_the_page_says_where_the_images_are_too_few_to_tell(n: int, said: bool) -> None:
+    cautions = applied(costing("given"), 0.95, 0.932, n).cautions
+    assert any(f"{n} report images are too few to tell" in c for c in cautions) is said
+
+
+def test_a_gain_is_called_one() -> None:
+    own = Own(before=0.95, after=0.97, n=100, cost_interval=paired([-1.0] * 2 + [0.0] * 98))
+    assert cost_of(own).startswith("2.0 points gained, 95 % interval -")
+    assert images_of(replace(own, mirrored=True)) == "100 report images and their mirror images"

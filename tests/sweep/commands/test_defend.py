@@ -160,6 +160,15 @@ def test_what_tuning_measured_of_the_given_model_is_not_measured_again(
     sweep = replace(sweep, tuning={**sweep.tuning, "cost": "given"})
     monkeypatch.setattr(repair_command, "_repaired", None)  # whoever repairs a model fails
     assert not choose(sweep, [tuned(sweep, HARMFUL, 0.1)], runtime).passed_over
+    sweep = replace(sweep, rule="last")  # takes what costs too much as well
+    dear = [tuned(sweep, config, 0.1) for config in (HARMFUL, WEAK)]
+    ends = [Point(8, cda, 0.1) for cda in (0.2, 0.3)]
+    dear = [replace(r, curve=(r.curve[0], end)) for r, end in zip(dear, ends, strict=True)]
+    chosen = choose(sweep, dear, runtime)
+    assert chosen.winner and chosen.winner.defense == "weight_decay"  # the least costly
+    (passed,) = chosen.passed_over
+    assert passed["defense"] == "fine_tuning" and passed["cost"] == pytest.approx(0.7)
+    assert (passed["cda_of_given_model"], passed["cda_of_repaired_model"]) == (0.9, 0.2)
 
 
 def test_the_page_names_what_was_applied_and_what_was_passed_over(

@@ -47,15 +47,24 @@ def test_a_pool_runs_every_trial_once_on_warm_workers(store: Store, tmp_path: Pa
     ("spread", "number", "threads"), [(True, 1, 8), (True, 3, 2), (True, 20, 1), (False, 1, 1)]
 )
 def test_a_stage_of_few_trials_may_use_the_cores_that_would_be_idle(
-    store: Store, tmp_path: Path, spread: bool, number: int, threads: int
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spread: bool,
+    number: int,
+    threads: int,
 ) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 16)
     compute = Compute(device="cpu", workers=8)  # what it may take is what eight trials would
     pool = process_pool.ProcessPool(Made(str(tmp_path)), 1, compute, spread)
     pool.run(scheduler(store, trials(number)))
     assert [r.provenance["threads"] for r in store.records("tiny")] == number * [str(threads)]
 
 
-def test_threads_are_spread_over_cores_and_not_over_gpus() -> None:
+def test_threads_are_spread_over_cores_and_not_over_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    assert process_pool.spread(Compute(device="cpu", cpus=0.5), 1).threads == 8
+    assert process_pool.spread(Compute(device="cpu", workers=99), 1).threads == 8
     of_eight = Compute(device="cpu", workers=4, cpus=2)
     few = process_pool.spread(of_eight, 3)
     assert (few.threads, few.workers) == (2, 4)
