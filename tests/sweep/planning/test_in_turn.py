@@ -97,11 +97,12 @@ def test_it_ends_in_time_for_its_best_setting_to_be_confirmed(
     *_, (turns,) = in_turn(sweep_of(("fst", 9)), store, minutes, 1)
     trial = turns.ask()
     assert trial
-    # what took 40 seconds takes some 70 more, and a third of the minutes is not up
+    # what took 40 seconds takes some 60 more, and a third of the minutes is not up
     record = replace(left(0.5), trial=trial, seconds=40.0)
     store.put(record, "tiny")
     turns.tell(record)
-    assert confirming([record], RULE) == pytest.approx(70)
+    assert confirming([record], RULE) == pytest.approx(60)
+    assert confirming([record] * 5, RULE, 2) == pytest.approx(3 * 40)  # of five seeds, spread
     later = time.monotonic() + 60 * minutes / 3
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert bool(turns.ask()) is goes_on
