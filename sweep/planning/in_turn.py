@@ -53,8 +53,8 @@ def in_turn(
     least = time.monotonic() + 60 * minutes / 3
 
     def ended(records: list[Record]) -> bool:
-        late = time.monotonic() >= max(ends - confirming(records, sweep.rule, workers), least)
-        return late or settled(records, sweep.rule)
+        time_is_up = time.monotonic() >= max(ends - confirming(records, sweep.rule, workers), least)
+        return time_is_up or settled(records, sweep.rule)
 
     yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), ended, workers)]
 

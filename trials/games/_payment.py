@@ -12,15 +12,15 @@ FIRST, OTHERS = slice(0, 1), slice(1, None)
 
 
 @dataclass(slots=True)
-class Patience:
+class EarlyStopping:
     """How many points in a row may lie beyond what is allowed."""
 
-    most: int
+    patience: int
     beyond: int = 0
 
     @property
     def is_over(self) -> bool:
-        return self.beyond > self.most
+        return self.beyond > self.patience
 
     def over(self, lies_beyond: bool) -> bool:
         """Count a point; whether that was one too many."""
@@ -44,7 +44,7 @@ class Payment:
     delta: float
     every: int
 
-    def paid(self, patience: Patience) -> dict[int, Given]:
+    def paid(self, stop: EarlyStopping) -> dict[int, Given]:
         """What is measured of the model by step, until the CDA stays too low.
 
         The first of several cuts runs by itself, and the others not at all where it costs more than
@@ -53,29 +53,29 @@ class Payment:
         """
         cuts, share = self.copy_set.cuts, self.copy_set.share_of_given
         reporter.part("", 0, share / cuts)
-        first = self._of(FIRST, patience, FAR if cuts > 1 else 1)
+        first = self._of(FIRST, stop, FAR if cuts > 1 else 1)
         far = self.cda0 - FAR * self.delta - SLACK
         if cuts == 1 or all(given.cda < far for given in first.values()):
             return first
         reporter.part("", share / cuts, share)
-        others = self._of(OTHERS, Patience(patience.most), FAR, until=max(first))
-        patience.beyond, found = 0, dict[int, Given]()
+        others = self._of(OTHERS, EarlyStopping(stop.patience), FAR, until=max(first))
+        stop.beyond, found = 0, dict[int, Given]()
         for step in sorted(first.keys() & others.keys()):
             cda = (first[step].cda + (cuts - 1) * others[step].cda) / cuts
             found[step] = Given(cda, first[step].extra)
-            if patience.over(cda < self.cda0 - self.delta - SLACK):
+            if stop.over(cda < self.cda0 - self.delta - SLACK):
                 break
         return found
 
     def _of(
-        self, cuts: slice, patience: Patience, times: int, until: float = math.inf
+        self, cuts: slice, stop: EarlyStopping, times: int, until: float = math.inf
     ) -> dict[int, Given]:
         """The points of some cuts, as if these had the CDA of all before the repair."""
-        more = self.cda0 - self.copy_set.unrepaired(cuts) if self.copy_set.cuts > 1 else 0.0
+        apart = self.cda0 - self.copy_set.unrepaired(cuts) if self.copy_set.cuts > 1 else 0.0
         found = dict[int, Given]()
         for step, given in self.copy_set.cost(self.every, cuts):
-            found[step] = Given(given.cda + more, given.extra)
+            found[step] = Given(given.cda + apart, given.extra)
             low = found[step].cda < self.cda0 - times * self.delta - SLACK
-            if patience.over(low) or step >= until:
+            if stop.over(low) or step >= until:
                 break
         return found

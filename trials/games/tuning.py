@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from trials.games._copy_set import CopySet, Given
-from trials.games._payment import SLACK, Patience, Payment
+from trials.games._payment import SLACK, EarlyStopping, Payment
 from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Count, Fraction, Point, PositiveInt
@@ -58,7 +58,7 @@ def play(
     copy_set = CopySet(ctx, copies, "select", cost, reconstruct, mirrored)
     start = copy_set.start()
     yield start
-    floor, stop = start.cda - delta - SLACK, Patience(patience)
+    floor, stop = start.cda - delta - SLACK, EarlyStopping(patience)
     facts: dict[str, float] = {}
     if cost == "given":
         paid = Payment(copy_set, start.cda, delta, record_every).paid(stop)
