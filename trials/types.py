@@ -52,9 +52,8 @@ class Images:
 
     def and_mirrored(self) -> "Images":
         """The images, and then the mirror image of each where training mirrors them."""
-        if not self.flip:
-            return self
-        return replace(self, x=torch.cat([self.x, self.x.flip(-1)]), y=self.y.repeat(2))
+        x = torch.cat([self.x, self.x.flip(-1)]) if self.flip else self.x
+        return replace(self, x=x, y=self.y.repeat(1 + self.flip))
 
 
 class Trigger(Protocol):
@@ -236,8 +235,7 @@ class Repair(Protocol):
     shorter run would give. A threshold yields a model for each of its values; its steps are the
     same for every model of one architecture.
 
-    The model of the view is left alone; the yielded one belongs to the defense and changes when it
-    goes on.
+    The view's model is left alone; the yielded one is the defense's and changes when it goes on.
     """
 
     def __call__(
