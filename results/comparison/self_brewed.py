@@ -1,11 +1,10 @@
 """How a defender trains who brews poison against their own model, and what an attacker's does to
 that.
 
-A defender is a victim's training set and trusted images, and what they brew is drawn by the seeds
-alone: the defenders against several keys of an attacker aim at the same images. A setting is a
-recipe, with or without a filter. Each defender takes the setting that is misled least by their own
-poison, of those whose accuracy on images held back is within ``DELTA`` of the best; the attacker's
-poison judges it.
+A defender is a victim's training set and trusted images, and what they aim at is drawn by the seeds
+alone: the same images against every key of an attacker. A setting is a recipe, with or without a
+filter. Each defender takes the setting that is misled least by their own poison, of those whose
+accuracy on images held back is within ``DELTA`` of the best; the attacker's poison judges it.
 """
 
 from collections import defaultdict

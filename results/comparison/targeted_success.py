@@ -127,7 +127,11 @@ def _benchmark(victim: Victim) -> str:
 
 
 def _key(victim: Victim) -> str:
+    """Equal for victims of one targeted image: an image that is named is that one whatever the
+    number that draws its poison.
+    """
     named = []
     for attack in victim.attacks:
-        named.append({k: v for k, v in attack.params.items() if k in KEY})
+        given = {k: v for k, v in attack.params.items() if k in KEY}
+        named.append(given.get("instance") or given)
     return content_id(named)

@@ -15,9 +15,8 @@ import plotly.graph_objects as go
 from results.comparison.targeted_success import TargetedSuccess, alike, targeted_success
 from results.figures._attacks import named_looks
 from results.figures._style import Look, cda_axis, escaped, layout
-from results.selection.labels import attack, settings
+from results.selection.labels import attack, rejection, settings
 from results.stats.pareto import front
-from results.tables._filters import rejection
 from trials.spec import Record
 
 
@@ -63,6 +62,7 @@ def _mark(t: TargetedSuccess, look: Look, name: str, *, first: bool) -> go.Scatt
     rate, band = 100 * t.rate("success"), t.interval("success")
     said = [f"<b>{escaped(name)}</b>", escaped(attack(t.victim))]
     said += [escaped(settings(t.victim.training))]
+    said += [escaped(settings(t.filtering.method))] if t.filtering else []
     said += [f"success {rate:.1f} %, CDA {100 * t.rate('cda'):.1f} %"]
     return go.Scatter(
         x=[rate],

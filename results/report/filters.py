@@ -11,7 +11,7 @@ from results.report import own_pairs as of_pair
 from results.report.evidence import Chart, chart
 from results.report.html_table import report_table
 from results.selection.filter_winner import FilterWinner, filter_winners
-from results.selection.labels import percent, victim_name
+from results.selection.labels import percent, rejection, victim_name
 from results.selection.own_pairs import pair_taken
 from results.tables import (
     filter_volumes,
@@ -23,7 +23,6 @@ from results.tables import (
     validity,
 )
 from results.tables import filters_and_repairs as pairs
-from results.tables._filters import rejection
 from trials.spec import Record
 
 

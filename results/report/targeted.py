@@ -7,15 +7,15 @@ import pandas as pd
 
 from results.comparison.self_brewed import SelfBrewed
 from results.comparison.self_brewed import self_brewed as brewed_against
+from results.comparison.targeted_names import Names, names, names_of
 from results.comparison.targeted_success import TargetedSuccess, targeted_success
 from results.figures import targeted as fronts
 from results.figures import targeted_budget, targeted_noise
 from results.report.evidence import Chart, chart
 from results.report.html_table import ReportTable, report_table
-from results.selection.labels import attack, percent, percents
+from results.selection.labels import percent, percents, short
 from results.tables import self_brewed, targeted, targeted_axes
-from results.tables._filters import rejection
-from trials.spec import Record, Victim
+from trials.spec import Record
 
 
 def targeted_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
@@ -27,7 +27,7 @@ def targeted_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
     whole = report_table(table, "Attacks without a trigger", hide=_alike(table, _SETTINGS))
     own = report_table(self_brewed.table(records), "Chosen by brewing against oneself")
     said = [of_defenders(one) for one in brewed_against(records)]
-    said += [sentence(t) for t in found[:_MOST]]
+    said += [sentence(*one) for one in zip(found[:_MOST], names(found), strict=False)]
     return {
         "sentences": said,
         "tables": [t for t in (own, *_along_axes(records), whole) if t],
@@ -61,36 +61,30 @@ def _alike(frame: pd.DataFrame, columns: Sequence[str]) -> set[str]:
 
 def of_defenders(found: SelfBrewed) -> str:
     """What defenders take who brew against themselves, and what the attacker's poison does then."""
-    first, best, taken = found.settings[0], found.hindsight, found.taken
+    best, taken = found.hindsight, found.taken
+    named = names_of([s.victim for s in found.settings])
+    first, its = found.settings[0], named[found.settings.index(best)]
     number, draws = len(taken.options), taken.draws
     plural = "s" if draws > 1 else ""
     return (
         f"By brewing against themselves, from {draws} draw{plural} of trusted images and pairs, "
-        f"{found.times(first)} of {number} defenders take {how(first.victim)}; as each of them "
+        f"{found.times(first)} of {number} defenders take {named[0].trained}; as each of them "
         f"chooses, {percent(taken.judged('success'))} % give the class that the attacker wants, "
-        f"with {percent(taken.judged('cda'))} % CDA. In hindsight {how(best.victim)} is best "
+        f"with {percent(taken.judged('cda'))} % CDA. In hindsight {its.trained} is best "
         f"({percent(best.judged('success'))} %)."
     )
 
 
-def sentence(t: TargetedSuccess) -> str:
+def sentence(t: TargetedSuccess, called: Names) -> str:
     """How often an attack succeeds, and whether that is more than without it."""
-    where = f"{t.victim.dataset.name}, {t.victim.model.name}, {attack(t.victim)}"
+    where = f"{t.victim.dataset.name}, {short('models', t.victim.model)}, {called.attack}"
     rate, band = percent(t.rate("success")), percents(t.interval("success"))
     control, its = percent(t.rate("success_control")), percents(t.interval("success_control"))
     told = "clearly more than" if t.apart else "not clearly more than"
     return (
-        f"{where}, trained by {how(t.victim)}: {rate} % of {len(t.records)} victims give "
+        f"{where}, trained by {called.trained}: {rate} % of {len(t.records)} victims give "
         f"the class wanted ({band} %, {t.keys} keys), {told} without poison ({control} %; {its} %)."
     )
-
-
-def how(victim: Victim) -> str:
-    """By which recipe, and on what, a victim was trained."""
-    told, filtering = victim.training.name, victim.filter
-    if filtering:
-        told += f" on what {filtering.method.name} ({rejection(filtering)}) keeps"
-    return told
 
 
 _TITLE = "Success and CDA under each recipe and filter"
@@ -110,5 +104,8 @@ _NOTES = (
     "Settings that are not shown are the same in all rows. What was published is a reference of "
     "others' runs, shown where data, architectures and poison are as here.",
 )
-_SETTINGS = ("epsilon", "restarts", "ensemble", "augment", "surrogate")
+_SETTINGS = (
+    *("epsilon", "restarts", "ensemble", "augment", "surrogate"),
+    *("attack's settings", "training's settings", "filter's settings"),
+)
 _MOST = 8  # sentences; the table has all

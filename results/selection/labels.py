@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from results.selection.configurations import SelectionTask, Tasks, of_game
 from results.stats.intervals import Interval
 from trials.catalog import describe
-from trials.spec import MethodConfig, Record, Scalar, SpecError, Victim
+from trials.spec import (
+    OWN,
+    RECALL,
+    Filtering,
+    MethodConfig,
+    Record,
+    Scalar,
+    SpecError,
+    Victim,
+)
 
 _BUDGET = ("m", "boost", "budget")
 RULES_SAID = {
@@ -58,6 +67,18 @@ def short(kind: str, config: MethodConfig) -> str:
         if k not in config.files and not (k in usual and usual[k] == v)
     ]
     return f"{config.name}:{','.join(said)}" if said else config.name
+
+
+def rejection(filtering: Filtering) -> str:
+    """What decides how much is removed, as it is read."""
+    reject = filtering.reject
+    told = "its own rule" if reject == OWN else reject
+    if not isinstance(told, str):
+        told = f"{value(100 * told)} %"
+    if reject == RECALL:
+        told = f"recall {value(100 * (1 - float(filtering.threshold.get('beta', 0.1))))} %"
+    quota = filtering.threshold.get("quota")
+    return f"{told}, {quota}" if quota else told
 
 
 def last_line(error: str | None) -> str | None:

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from results.comparison.filters_and_repairs import Treatment, Treatments, treatments
-from results.selection.labels import attack, settings
+from results.selection.labels import attack, rejection, settings
 from results.tables._columns import frame, points
-from results.tables._filters import rejection
 from trials.spec import Record
 
 COLUMNS = (

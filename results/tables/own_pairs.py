@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from results.selection.labels import settings
+from results.selection.labels import rejection, settings
 from results.selection.own_pairs import OwnPair, own_pairs
 from results.tables._columns import frame, of_victim, points
-from results.tables._filters import SET_COLUMNS, rejection
+from results.tables._filters import SET_COLUMNS
 from trials.spec import Record
 
 COLUMNS = (

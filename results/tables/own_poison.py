@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from results.selection.filter_winner import FilterWinner, filter_winners
-from results.selection.labels import settings
+from results.selection.labels import rejection, settings
 from results.tables._columns import frame, of_victim, points
-from results.tables._filters import SET_COLUMNS, rejection
+from results.tables._filters import SET_COLUMNS
 from trials.spec import Record
 
 COLUMNS = (

@@ -11,9 +11,8 @@ from typing import Any
 import pandas as pd
 
 from results.comparison.self_brewed import Group, SelfBrewed, self_brewed
-from results.selection.labels import attack, settings
+from results.selection.labels import attack, rejection, settings
 from results.tables._columns import frame, points
-from results.tables._filters import rejection
 from trials.spec import Record
 
 TUNED, HINDSIGHT = "as each defender chooses", "best in hindsight"
@@ -28,6 +27,7 @@ COLUMNS = (
         "defenders",
         "own draws",
         "settings",
+        "filter's settings",
     ),
 )
 
@@ -57,6 +57,7 @@ def _setting(group: Group) -> dict[str, Any]:
         "filter": filtering.method.name if filtering else None,
         "rejects": rejection(filtering) if filtering else None,
         "settings": settings(group.victim.training) or None,
+        "filter's settings": (settings(filtering.method) or None) if filtering else None,
     }
 
 

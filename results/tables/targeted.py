@@ -14,9 +14,8 @@ from results.comparison.targeted_success import (
     targeted_success,
 )
 from results.selection.grouping import KEY
-from results.selection.labels import attack, percents, short, value
+from results.selection.labels import attack, percents, rejection, settings, short, value
 from results.tables._columns import frame, points
-from results.tables._filters import rejection
 from results.tables.targeted_axes import beside
 from trials.architecture import surrogate_said
 from trials.spec import Record
@@ -28,7 +27,8 @@ COLUMNS = (
     *("success (%)", "95 % interval (%)", "control (%)", "95 % interval of the control (%)"),
     *("intervals apart", "mean probability of the class wanted (%)", "its control (%)"),
     *("keys", "victims", "CDA (%)", "CDA lost (pp)", "on the front"),
-    *("published success (%)", "published in", "failed", "attack's settings"),
+    *("published success (%)", "published in", "failed"),
+    *("attack's settings", "training's settings", "filter's settings"),
 )
 
 
@@ -56,7 +56,7 @@ def _row(t: TargetedSuccess) -> dict[str, object]:
     victim, filtering, first = t.victim, t.filtering, t.victim.attacks[0]
     known: dict[str, object] = {
         "dataset": victim.dataset.name,
-        "model": victim.model.name,
+        "model": short("models", victim.model),
         "attack": attack(victim),
         **{k: first.params.get(k) for k in ("epsilon", "restarts", "ensemble", "augment")},
         "surrogate": short("models", surrogate_said(victim, first)),
@@ -65,6 +65,8 @@ def _row(t: TargetedSuccess) -> dict[str, object]:
         "rejects": rejection(filtering) if filtering else None,
         "failed": t.failed,
         "attack's settings": settings_of(t) or None,
+        "training's settings": settings(victim.training) or None,
+        "filter's settings": (settings(filtering.method) or None) if filtering else None,
     }
     if not t.records:
         return known

@@ -12,7 +12,7 @@ from results.comparison.own_poison import validities
 from results.report.filters import of_defender
 from results.report.filters_and_repairs import sentences
 from results.selection.filter_winner import filter_winners
-from results.tables._filters import rejection
+from results.selection.labels import rejection
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from trials.spec import Record, SpecError

@@ -139,6 +139,17 @@ def _without_defenses(records: list[Record], as_json: bool) -> bool:
     return True
 
 
+def _front_without_asr(records: list[Record], as_json: bool) -> bool:
+    """Print the front of a sweep whose attacks have no trigger; False where it is no such sweep."""
+    from results.comparison.targeted_success import targeted_success  # noqa: PLC0415
+    from sweep.cli import targeted_views  # noqa: PLC0415
+
+    found = targeted_success(records)
+    if found:
+        targeted_views.front(found, as_json)
+    return bool(found)
+
+
 def _print_kinds(console: Plain, w: Winner) -> None:
     """What the winner leaves of each kind of trigger, where the copies carried several."""
     if len(w.kinds) < AGREE:
@@ -155,7 +166,10 @@ def front(store: Store, name: str, as_json: bool) -> None:
     """The front of each defense."""
     from results.selection.fronts import fronts_of  # noqa: PLC0415  (moocore loads slowly)
 
-    fronts = fronts_of(_records(store, name))
+    records = _records(store, name)
+    fronts = fronts_of(records)
+    if not fronts and _front_without_asr(records, as_json):
+        return
     if as_json:
         print(json.dumps(fronts, indent=1))
         return

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from results.comparison.self_brewed import self_brewed
-from results.comparison.targeted_success import TargetedSuccess
+from results.comparison.targeted_names import names
+from results.comparison.targeted_success import TargetedSuccess, alike, on_front
 from results.report.targeted import of_defenders
 from results.selection.grouping import KEY
 from results.stats.intervals import Interval
-from results.tables._filters import rejection
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
 from trials.spec import Record, SpecError
@@ -21,55 +22,71 @@ def best(found: Sequence[TargetedSuccess], as_json: bool, records: Sequence[Reco
 
     Raises SpecError where none was measured yet.
     """
+    measured = _measured(found)
+    if as_json:
+        print(json.dumps([_plain(t) for t in measured], indent=1))
+        return
+    console = Plain()
+    _print(console, measured, measured)
+    for one in self_brewed(records):
+        console.print(of_defenders(one), markup=False, highlight=False, soft_wrap=True)
+    console.print("All settings: --json. The whole table: poisonsweep report.", highlight=False)
+
+
+def front(found: Sequence[TargetedSuccess], as_json: bool) -> None:
+    """The recipes and filters that no other beats against one attack: with as little success and as
+    much CDA.
+
+    Raises SpecError where none was measured yet.
+    """
+    measured = _measured(found)
+    unbeaten = set(map(id, chain.from_iterable(map(on_front, alike(measured)))))
+    best_of = [t for t in measured if id(t) in unbeaten]
+    if as_json:
+        print(json.dumps([_plain(t) for t in best_of], indent=1))
+        return
+    console = Plain()
+    _print(console, best_of, measured)
+    console.print("All settings: --json. The rest: poisonsweep best.", highlight=False)
+
+
+def _measured(found: Sequence[TargetedSuccess]) -> list[TargetedSuccess]:
     measured = [t for t in found if t.records]
     if not measured:
         raise SpecError(
             "no victim of an attack without a trigger is measured yet: run the sweep first "
             "('poisonsweep status' shows how far it is)."
         )
-    if as_json:
-        print(json.dumps([_plain(t) for t in measured], indent=1))
-        return
-    console = Plain()
+    return measured
+
+
+def _print(
+    console: Plain, shown: Sequence[TargetedSuccess], among: Sequence[TargetedSuccess]
+) -> None:
+    """These, under the names that tell them from the others."""
+    called = {id(t): name for t, name in zip(among, names(among), strict=True)}
     console.print(
         "Success: share of victims, trained anew, that give the targeted image the class wanted; "
-        "intervals at 95 % over keys. Control: the same without poison.",
+        "intervals at 95 % over keys. Control: the same without poison. n: victims/keys.",
         highlight=False,
     )
-    heads = ("attack", "training", "filter", "success", "control", "keys", "victims", "CDA", "loss")
-    table = Grid(*heads, words={"attack", "training", "filter"})
-    for t in measured:
+    words = ["attack", "training"] + ["filter"] * any(t.filtering for t in shown)
+    heads = ("success", "control", "n", "CDA", "loss")
+    table = Grid(*words, *heads, words=set(words))
+    for t in shown:
         table.add(
-            _name(t),
-            t.victim.training.name,
-            _filter(t),
+            *called[id(t)][: len(words)],
             f"{t.rate('success'):.0%} {_band(t.interval('success'))}",
             f"{t.rate('success_control'):.0%} {_band(t.interval('success_control'))}",
-            t.keys,
-            len(t.records),
+            f"{len(t.records)}/{t.keys}",
             f"{t.rate('cda'):.1%}",
             f"{t.cda_loss:+.1%}",
         )
     console.print(table)
-    for one in self_brewed(records):
-        console.print(of_defenders(one), markup=False, highlight=False, soft_wrap=True)
-    console.print("All settings: --json. The whole table: poisonsweep report.", highlight=False)
-
-
-def _name(t: TargetedSuccess) -> str:
-    first = t.victim.attacks[0]
-    told = [f"{k} {v}" for k in ("budget", "epsilon") if (v := first.params.get(k)) is not None]
-    return " ".join([first.name, *told])
-
-
-def _filter(t: TargetedSuccess) -> str:
-    if t.filtering is None:
-        return ""
-    return f"{t.filtering.method.name} {rejection(t.filtering)}"
 
 
 def _band(interval: Interval) -> str:
-    return f"[{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+    return f"[{100 * interval.low:.0f},{100 * interval.high:.0f}]"
 
 
 def _plain(t: TargetedSuccess) -> dict[str, Any]:

@@ -3,6 +3,7 @@ a paragraph.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, product
 from typing import Literal
 
 from rich import box
@@ -45,22 +46,28 @@ class Grid:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        for edges, between in ((4, 3), (0, 1)):  # with lines, or with a space between two columns
-            widths = self._widths(options.max_width - edges - between * (len(self._heads) - 1))
+        # whole words before broken ones, and lines before a space between two columns
+        for whole, (edges, between) in product((True, False), ((4, 3), (0, 1))):
+            room = options.max_width - edges - between * (len(self._heads) - 1)
+            widths = self._widths(room, whole)
             if widths:
                 yield self._table(widths, bool(edges))
                 return
         for row in self._rows:
             yield from self._paragraph(row, options.max_width)
 
-    def _widths(self, room: int) -> list[int]:
-        """The columns' widths in so many characters; none where they do not fit."""
+    def _widths(self, room: int, whole: bool) -> list[int]:
+        """The columns' widths in so many characters, words ``whole`` or broken; none where they do
+        not fit.
+        """
         widths, wanted = [], {}
         for i, head in enumerate(self._heads):
             column = [head, *(row[i] for row in self._rows)]
             widths.append(max(map(cell_len, column)))
             if head in self._words:
-                least = min(widths[i], max([SHORTEST, *(len(c) for c in column if _number(c))]))
+                kept = column if whole and head not in self._cut else filter(_number, column)
+                words = chain.from_iterable(map(str.split, kept))
+                least = min(widths[i], max([SHORTEST, *map(cell_len, words)]))
                 wanted[i] = widths[i] - least
                 widths[i] = least
         room -= sum(widths)
