@@ -3,6 +3,7 @@ filter, each with those of its settings in which others of its name differ.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from results.comparison.targeted_success import TargetedSuccess
@@ -33,17 +34,15 @@ def names(found: Iterable[TargetedSuccess]) -> list[Names]:
 
 def names_of(victims: Sequence[Victim]) -> list[Names]:
     """As ``names``, for victims."""
-    attacks = [a for v in victims for a in v.attacks]
+    attacks = list(chain.from_iterable(v.attacks for v in victims))
     recipes = [v.training for v in victims]
     filterings = [v.filter for v in victims if v.filter]
-    return [
-        Names(
-            " + ".join(_told(a, attacks, _ALWAYS) for a in v.attacks),
-            _told(v.training, recipes),
-            _filter(v.filter, filterings) if v.filter else "",
-        )
-        for v in victims
-    ]
+    named = []
+    for v in victims:
+        attack = " + ".join(_told(a, attacks, _ALWAYS) for a in v.attacks)
+        filtering = _filter(v.filter, filterings) if v.filter else ""
+        named.append(Names(attack, _told(v.training, recipes), filtering))
+    return named
 
 
 def _told(one: MethodConfig, among: Sequence[MethodConfig], always: Sequence[str] = ()) -> str:
@@ -56,8 +55,12 @@ def _differing(
 ) -> list[str]:
     """'epsilon = 16': its settings that others of its name have otherwise, and some always."""
     rivals = [o.params for o in among if o.name == one.name]
-    shown = [k for k in one.params if k in always or any(o.get(k) != one.params[k] for o in rivals)]
-    return [f"{k} = {value(one.params[k])}" for k in shown if k not in KEY]
+    said = []
+    for k, v in one.params.items():
+        differs = any(other.get(k) != v for other in rivals)
+        if k not in KEY and (differs or k in always):
+            said.append(f"{k} = {value(v)}")
+    return said
 
 
 def _filter(one: Filtering, among: Sequence[Filtering]) -> str:
