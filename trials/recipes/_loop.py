@@ -61,8 +61,7 @@ def train(
     """
     device = next(model.parameters()).device
     low = precision == "bf16" or (precision == "auto" and _fast_in_bf16(device))
-    # In bf16 on the CPU the backward pass of channels-last convolutions is many times slower.
-    layout = torch.contiguous_format if low and device.type == "cpu" else torch.channels_last
+    layout = _layout(device, low)
     model.to(memory_format=layout)
     data = _placed(poisoning.train, device)
     index = _boosted(poisoning).to(data.y.device)
@@ -162,6 +161,17 @@ def _mean(losses: list[Tensor], before: int) -> float:
 def _fast_in_bf16(device: torch.device) -> bool:
     """On GPUs alone: on processors some networks diverge in it, and figures of others differ."""
     return device.type == "cuda" and bool(torch.cuda.is_bf16_supported())
+
+
+def multiplies_bf16() -> bool:
+    """Whether the processor multiplies bf16 itself (AVX512-BF16, AMX), and need not imitate it."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
+def _layout(device: torch.device, low: bool) -> torch.memory_format:
+    """Channels last, but where bf16 is imitated: its backward pass is then many times slower."""
+    imitated = low and device.type == "cpu" and not multiplies_bf16()
+    return torch.contiguous_format if imitated else torch.channels_last
 
 
 def _has_room(x: Tensor, device: torch.device) -> bool:
