@@ -249,7 +249,7 @@ def test_epic_leaves_out_a_row_unlike_its_class_and_for_good() -> None:
     data, model = few(200), fitted("fast", few(200), **{**BASE, "epochs": 20})
     odd = int((data.y == 3).nonzero()[0])
     data.y[odd] = 8  # the model knows better: its gradient is like no other's of class 8
-    epic = Epic(1, 2, 0.2)
+    epic = Epic(1, 2, 0.2, 64)
     assert epic.epoch(0, model, data, Generator()) is None
     left = epic.epoch(1, model, data, Generator())
     assert left is not None and odd not in left.tolist() and len(left) > 150
