@@ -252,6 +252,7 @@ CHANGED: dict[str, Any] = {
     "schedule": False,
     "start": "zero",
     "optimizer": "pgd",
+    "adam_eps": 1.0,
     "loss": "untargeted",
     "match": "squared",
     "layers": 1,

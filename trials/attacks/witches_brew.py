@@ -6,9 +6,10 @@ alone); keys of source class, class wanted and image as there.
 Deviation: restarts are compared on the 8-bit poisons, all on the same eight draws of the
 augmentation, where the code compares each one's last step; surrogates are shared by keys, and every
 key's poison by victims of any seed; of several batches the match is that of all of them together.
-The victim shifts images by whole pixels, as every victim here does. Descent on the raw gradient,
-regularisers, a surrogate that moves while it is matched, and surrogates trained in part are left
-out.
+A step of ``pgd`` or ``momentum_pgd`` is as large as ``rate``, 6.4 levels by default, where the
+code's is a tenth of epsilon. The victim shifts images by whole pixels, as every victim here does.
+Descent on the raw gradient, regularisers, a surrogate that moves while it is matched, and
+surrogates trained in part are left out.
 """
 
 import math
@@ -21,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks import _surrogates as surrogates
-from trials.attacks._brewing import Brew
+from trials.attacks._brewing import ADAM_EPS, Brew, check_descent
 from trials.attacks._matching import Aim, aim_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import (
@@ -40,6 +41,7 @@ from trials.types import Images, Implant, InstanceGoal, Poisoning
 from trials.views import AttackerView
 
 TRIGGERLESS = True
+DEFAULTS = {"optimizer": {"adam": {"adam_eps": 1e-20}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def craft(
     schedule: bool = True,
     start: Literal["normal", "uniform", "zero"] = "normal",
     optimizer: Literal["sign_adam", "adam", "pgd", "momentum_pgd"] = "sign_adam",
+    adam_eps: PositiveFloat = 1e-8,
     loss: Literal["xent", "margin", "untargeted"] = "xent",
     match: Literal["cosine", "layers", "product", "squared"] = "cosine",
     layers: Count = 0,
@@ -101,7 +104,10 @@ def craft(
         rate: of the descent, in levels of 255; divided by the ensemble's size.
         schedule: the rate falls to a tenth after 3, 5 and 7 eighths of the iterations.
         start: of a descent: normal (as wide as epsilon, clipped to it), uniform, or zero.
-        optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign.
+        optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign, as large
+            as ``rate``.
+        adam_eps: what Adam adds to the root of the slope's mean square: 1e-8, and 1e-20 for adam,
+            as slopes are below 1e-8 a level.
         loss: whose gradient is matched: the cross-entropy of the class wanted, its margin, or minus
             the cross-entropy of the true class.
         match: what is low where gradients match: 1 - cosine over all parameters or its mean over
@@ -139,6 +145,7 @@ def craft(
         shift=shift if augment else 0.0,
         flip=augment and train.flip,
         precision=precision,
+        adam_eps=adam_eps,
     )
     decided: list[Scalar] = [
         aimed.place,
@@ -153,6 +160,7 @@ def craft(
     ]
     decided += [start, optimizer, loss, match, layers, ensemble, surrogate, brew.shift, brew.flip]
     decided += [precision] if precision != "fp32" else []
+    decided += [adam_eps] if adam_eps != ADAM_EPS else []
     x, y = train.x[places], train.y[places]
     aims: list[Aim] = []  # made if a restart is not there
 
@@ -182,11 +190,14 @@ def check(
     budget: float,
     poisons: str,
     arch: str,
+    optimizer: str,
+    adam_eps: float,
     **_: object,
 ) -> None:
     """Refuse what cannot be attacked, and surrogates that do not take the images, before anything
     is trained. Raises SpecError.
     """
+    check_descent("witches_brew", optimizer=optimizer, adam_eps=adam_eps)
     if arch:
         view.fresh(0)
     _places(view.train, instance_of(view.targets(), key, instance), key, budget, poisons)
