@@ -110,6 +110,12 @@ def test_a_smaller_budget_takes_the_first_images_of_a_larger_one(seen: Seen) -> 
     assert torch.equal(many[: len(few_)], few_) and len(few_) == 5
 
 
+def test_the_smallest_budget_is_one_image(seen: Seen) -> None:
+    made = seen.crafted(budget=1e-13)
+    moved = (made.train.x != few().x).flatten(1).any(1).nonzero().flatten()
+    assert moved.tolist() == made.places.tolist() and len(moved) == 1
+
+
 def test_surrogates_and_restarts_are_made_once() -> None:
     fresh = Seen()
     fresh.crafted()

@@ -94,7 +94,7 @@ def craft(
         key: draws the true class, the class wanted, the image, and the images to be poisoned.
         instance: in place of what the key draws, SOURCE-WANTED-IMAGE, such as 3-5-17 for the 18th
             test image of class 3 to be read as class 5.
-        budget: poisoned images, as a share of the training set.
+        budget: poisoned images, as a share of the training set; one at least.
         epsilon: largest change of a pixel's value, in levels of 255; with 0 the images stay as they
             are.
         poisons: class of the poisoned images: the one that is wanted, one that is neither it nor
@@ -240,7 +240,7 @@ def _written(test: Images, instance: str) -> Instance:
 def _places(train: Images, aimed: Instance, key: int, budget: float, poisons: str) -> Tensor:
     """The images that are poisoned, in the order in which a smaller budget takes fewer."""
     rng = Generator().manual_seed(derive(key, "places"))
-    m = math.ceil(budget * len(train) - 1e-9)
+    m = max(1, math.ceil(budget * len(train) - 1e-9))
     if poisons == "any":
         return torch.randperm(len(train), generator=rng)[:m]
     target = aimed.wanted
