@@ -78,13 +78,17 @@ def test_only_adam_has_another_id_than_before_its_steps_were_those_of_adam(
             {"optimizer": "pgd", "adam_eps": 1e-9},
             r'adam_eps = 1e-09 changes nothing with optimizer = "pgd"\. Leave it out',
         ),
+        (
+            {"augment": False, "shift": 0.25},
+            r"shift = 0\.25 changes nothing with augment = false\. Leave it out",
+        ),
         ({"adam_eps": 1e-31}, r"adam_eps must be at least 1e-30, .*; got 1e-31"),
     ],
 )
 def test_a_setting_of_the_descent_that_does_nothing_is_refused(
     attack: str, settings: dict[str, Any], says: str
 ) -> None:
-    checked(attack, optimizer="adam")
+    checked(attack, optimizer="adam", augment=False)
     with pytest.raises(SpecError, match=f"^{attack}: {says}") as told:
         checked(attack, **settings)
     assert len(str(told.value).splitlines()) == 1

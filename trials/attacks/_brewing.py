@@ -17,6 +17,7 @@ from trials.attacks._matching import Aim, augmented, in_batches
 from trials.reporting import reporter
 from trials.spec import SpecError
 
+SHIFT = 0.125  # of the augmentation, unless it is given
 ADAM_EPS = 1e-8  # Adam's own, small beside a sign and large beside a slope
 _LEAST_EPS = 1e-30  # that is not zero in fp32, so that a slope of zero stays a step of zero
 _DROPS = (0.375, 0.625, 0.875)  # of the iterations, after which the rate falls to a tenth
@@ -152,8 +153,17 @@ class Brew:
         return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
 
 
-def check_descent(attack: str, *, optimizer: str, adam_eps: float) -> None:
-    """Raises SpecError for an ``adam_eps`` that changes nothing, or is none in fp32."""
+def check_descent(
+    attack: str, *, optimizer: str, adam_eps: float, augment: bool, shift: float
+) -> None:
+    """Raises SpecError for a setting that changes nothing beside others, so that a sweep would
+    measure one poison twice, and for an ``adam_eps`` that is none in fp32.
+    """
+    if not augment and shift != SHIFT:
+        raise SpecError(
+            f"{attack}: shift = {shift:g} changes nothing with augment = false. Leave it out, or "
+            "give attacks with and without augmentation in tables of their own."
+        )
     if not optimizer.endswith("adam") and adam_eps != ADAM_EPS:
         raise SpecError(
             f'{attack}: adam_eps = {adam_eps:g} changes nothing with optimizer = "{optimizer}". '

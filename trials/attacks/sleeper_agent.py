@@ -120,7 +120,7 @@ def craft(
         ensemble: surrogates, whose matches are averaged.
         shown: patched training images whose gradient is matched, at most.
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
-        shift: largest shift, as a share of the width.
+        shift: largest shift, as a share of the width; not to be given without ``augment``.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
         boost: how often a poisoned image occurs in an epoch.
 
@@ -168,10 +168,14 @@ def check(
     patch: int,
     optimizer: str,
     adam_eps: float,
+    augment: bool,
+    shift: float,
     **_: object,
 ) -> None:
     """Refuse what cannot be attacked, before anything is trained. Raises SpecError."""
-    check_descent("sleeper_agent", optimizer=optimizer, adam_eps=adam_eps)
+    check_descent(
+        "sleeper_agent", optimizer=optimizer, adam_eps=adam_eps, augment=augment, shift=shift
+    )
     _sizes(view.train, m, target, source, patch, Generator())
 
 

@@ -119,7 +119,7 @@ def craft(
             that poison meets victims of another; empty for the victim's. They are trained by its
             recipe.
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
-        shift: largest shift, as a share of the width.
+        shift: largest shift, as a share of the width; not to be given without ``augment``.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
         precision: of the descent; bf16 is faster where the processor has it, and finds other
             poison. Restarts are compared in fp32.
@@ -192,12 +192,16 @@ def check(
     arch: str,
     optimizer: str,
     adam_eps: float,
+    augment: bool,
+    shift: float,
     **_: object,
 ) -> None:
     """Refuse what cannot be attacked, and surrogates that do not take the images, before anything
     is trained. Raises SpecError.
     """
-    check_descent("witches_brew", optimizer=optimizer, adam_eps=adam_eps)
+    check_descent(
+        "witches_brew", optimizer=optimizer, adam_eps=adam_eps, augment=augment, shift=shift
+    )
     if arch:
         view.fresh(0)
     _places(view.train, instance_of(view.targets(), key, instance), key, budget, poisons)
