@@ -227,6 +227,7 @@ def test_a_written_instance_is_attacked(seen: Seen) -> None:
         ({"instance": "3-3-0"}, "names one class twice"),
         ({"instance": "3-10-0"}, "one beyond 9"),
         ({"instance": "3-5-9999"}, "an image beyond the .* test images"),
+        ({"instance": "3-5-" + "9" * 5000}, "3-5-9{36}' .* an image beyond the .* test images"),
         ({"budget": 0.5}, r"budget = 0.5 is 120 images, but class . has \d+ of 240\. Lower it"),
     ],
 )

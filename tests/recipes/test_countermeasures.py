@@ -164,6 +164,11 @@ def test_a_shaped_gradient_is_clipped_and_then_noised() -> None:
     assert float(noise.std()) == pytest.approx(0.02, rel=0.05)
 
 
+def test_a_training_that_its_noise_breaks_is_told_of_the_noise() -> None:
+    with pytest.raises(ArithmeticError, match=r"Lower the recipe's noise or learning rate\.$"):
+        fitted("gradient_shaping", few(), **{**BASE, "noise": 1e30})
+
+
 class Recording(nn.Module):
     """A linear model that keeps what it is shown in train mode."""
 

@@ -229,13 +229,15 @@ def _written(test: Images, instance: str) -> Instance:
     parts = instance.split("-")
     if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise SpecError(
-            f"witches_brew: instance must be SOURCE-WANTED-IMAGE, such as 3-5-17, got {instance!r}."
+            "witches_brew: instance must be SOURCE-WANTED-IMAGE, such as 3-5-17, got "
+            f"{instance[:40]!r}."
         )
-    source, wanted, number = map(int, parts)
+    # int() takes some thousand digits at most
+    source, wanted, number = (int(part) if len(part) < 10 else 10**9 for part in parts)
     own = (test.y == source).nonzero().flatten()
     if source == wanted or not max(source, wanted) < test.classes or not number < len(own):
         raise SpecError(
-            f"witches_brew: instance {instance!r} names one class twice, or one beyond "
+            f"witches_brew: instance {instance[:40]!r} names one class twice, or one beyond "
             f"{test.classes - 1}, or an image beyond the {len(own)} test images of its class."
         )
     return Instance(int(own[number]), source, wanted)
