@@ -8,8 +8,10 @@ augmentation, where the code compares each one's last step; surrogates are share
 key's poison by victims of any seed; of several batches the match is that of all of them together.
 A step of ``pgd`` or ``momentum_pgd`` is as large as ``rate``, 6.4 levels by default, where the
 code's is a tenth of epsilon. The victim shifts images by whole pixels, as every victim here does.
-Descent on the raw gradient, regularisers, a surrogate that moves while it is matched, and
-surrogates trained in part are left out.
+Left out are descent on the raw gradient, regularisers, surrogates that move while they are matched
+or are trained in part, several targets of one poison, matching on all training images
+(``full_data``), a penalty on the last layer's gradient (``similarity-narrow``), and dropout while
+the wanted gradient is taken.
 """
 
 import math
