@@ -15,6 +15,7 @@ _DESCENT: _Settings = {
     "distill": 0.0,
     "pam": 0.0,
 }
+_ADAM: _Settings = {"adam_eps": 1e-8}
 _NORM: _Settings = {"mean": "", "std": ""}
 LATER: Mapping[str, _Settings] = {
     "badloss": {"seen": "after_epoch"},
@@ -43,5 +44,6 @@ LATER: Mapping[str, _Settings] = {
     "self_poison_data": {"redraws": 0},
     "tuning": {"cost": "copies", "reconstruct": False, "mirrored": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False, "mirrored": False},
-    "witches_brew": {"arch": "", **_PRECISION},
+    "sleeper_agent": _ADAM,
+    "witches_brew": {"arch": "", **_PRECISION, **_ADAM},
 }

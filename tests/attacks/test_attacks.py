@@ -90,6 +90,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("a_blend", "norm"): {"pipeline": "release"},
     ("a_patch", "cells"): {"patch": 8},
     ("badnets", "norm"): {"pipeline": "release"},
+    ("sleeper_agent", "adam_eps"): {"optimizer": "adam"},
 }
 # where it shows on larger images alone
 LARGE = {("patch4", "form"): 128}

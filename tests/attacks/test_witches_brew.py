@@ -110,6 +110,12 @@ def test_a_smaller_budget_takes_the_first_images_of_a_larger_one(seen: Seen) -> 
     assert torch.equal(many[: len(few_)], few_) and len(few_) == 5
 
 
+def test_the_smallest_budget_is_one_image(seen: Seen) -> None:
+    made = seen.crafted(budget=1e-13)
+    moved = (made.train.x != few().x).flatten(1).any(1).nonzero().flatten()
+    assert moved.tolist() == made.places.tolist() and len(moved) == 1
+
+
 def test_surrogates_and_restarts_are_made_once() -> None:
     fresh = Seen()
     fresh.crafted()
@@ -221,6 +227,7 @@ def test_a_written_instance_is_attacked(seen: Seen) -> None:
         ({"instance": "3-3-0"}, "names one class twice"),
         ({"instance": "3-10-0"}, "one beyond 9"),
         ({"instance": "3-5-9999"}, "an image beyond the .* test images"),
+        ({"instance": "3-5-" + "9" * 5000}, "3-5-9{36}' .* an image beyond the .* test images"),
         ({"budget": 0.5}, r"budget = 0.5 is 120 images, but class . has \d+ of 240\. Lower it"),
     ],
 )
@@ -252,6 +259,7 @@ CHANGED: dict[str, Any] = {
     "schedule": False,
     "start": "zero",
     "optimizer": "pgd",
+    "adam_eps": 1.0,
     "loss": "untargeted",
     "match": "squared",
     "layers": 1,

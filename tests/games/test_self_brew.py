@@ -71,6 +71,7 @@ def test_what_is_perturbed_and_what_is_aimed_at_are_other_images() -> None:
     assert int(torch.bincount(found.pool.y, minlength=10).min()) >= 20
     whole = digests(trusted())
     assert digests(found.held) <= whole and len(digests(found.pool) & whole) == 150
+    assert cut(budget=1e-13).m == 1
 
 
 def test_each_pair_wants_another_class_of_another_image() -> None:

@@ -164,6 +164,11 @@ def test_a_shaped_gradient_is_clipped_and_then_noised() -> None:
     assert float(noise.std()) == pytest.approx(0.02, rel=0.05)
 
 
+def test_a_training_that_its_noise_breaks_is_told_of_the_noise() -> None:
+    with pytest.raises(ArithmeticError, match=r"Lower the recipe's noise or learning rate\.$"):
+        fitted("gradient_shaping", few(), **{**BASE, "noise": 1e30})
+
+
 class Recording(nn.Module):
     """A linear model that keeps what it is shown in train mode."""
 
@@ -249,7 +254,7 @@ def test_epic_leaves_out_a_row_unlike_its_class_and_for_good() -> None:
     data, model = few(200), fitted("fast", few(200), **{**BASE, "epochs": 20})
     odd = int((data.y == 3).nonzero()[0])
     data.y[odd] = 8  # the model knows better: its gradient is like no other's of class 8
-    epic = Epic(1, 2, 0.2)
+    epic = Epic(1, 2, 0.2, 64)
     assert epic.epoch(0, model, data, Generator()) is None
     left = epic.epoch(1, model, data, Generator())
     assert left is not None and odd not in left.tolist() and len(left) > 150

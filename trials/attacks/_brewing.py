@@ -15,7 +15,11 @@ from torch import Generator, Tensor
 
 from trials.attacks._matching import Aim, augmented, in_batches
 from trials.reporting import reporter
+from trials.spec import SpecError
 
+SHIFT = 0.125  # of the augmentation, unless it is given
+ADAM_EPS = 1e-8  # Adam's own, small beside a sign and large beside a slope
+_LEAST_EPS = 1e-30  # that is not zero in fp32, so that a slope of zero stays a step of zero
 _DROPS = (0.375, 0.625, 0.875)  # of the iterations, after which the rate falls to a tenth
 _SCORED = 8  # fixed draws of the augmentation, on which restarts are compared
 
@@ -38,6 +42,7 @@ class Brew:
         shift: largest shift of the augmentation, a share of the width; 0 for none.
         flip: the augmentation mirrors images.
         precision: of the descent, ``fp32`` or ``bf16``; scores are of fp32.
+        adam_eps: what ``adam`` and ``sign_adam`` add to the root of the slope's mean square.
     """
 
     epsilon: int
@@ -50,6 +55,7 @@ class Brew:
     shift: float
     flip: bool
     precision: str = "fp32"
+    adam_eps: float = ADAM_EPS
 
     def poisons(
         self,
@@ -139,12 +145,35 @@ class Brew:
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         optimizer: torch.optim.Optimizer
         if self.optimizer.endswith("adam"):
-            optimizer = torch.optim.Adam([delta], self.rate)
+            optimizer = torch.optim.Adam([delta], self.rate, eps=self.adam_eps)
         else:
             momentum = 0.9 if self.optimizer == "momentum_pgd" else 0.0
             optimizer = torch.optim.SGD([delta], self.rate, momentum=momentum)
         drops = [math.floor(part * self.iterations) for part in _DROPS] if self.schedule else []
         return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
+
+
+def check_descent(
+    attack: str, *, optimizer: str, adam_eps: float, augment: bool, shift: float
+) -> None:
+    """Raises SpecError for a setting that changes nothing beside others, so that a sweep would
+    measure one poison twice, and for an ``adam_eps`` that is none in fp32.
+    """
+    if not augment and shift != SHIFT:
+        raise SpecError(
+            f"{attack}: shift = {shift:g} changes nothing with augment = false. Leave it out, or "
+            "give attacks with and without augmentation in tables of their own."
+        )
+    if not optimizer.endswith("adam") and adam_eps != ADAM_EPS:
+        raise SpecError(
+            f'{attack}: adam_eps = {adam_eps:g} changes nothing with optimizer = "{optimizer}". '
+            "Leave it out."
+        )
+    if adam_eps < _LEAST_EPS:
+        raise SpecError(
+            f"{attack}: adam_eps must be at least {_LEAST_EPS:g}, as less is zero in single "
+            f"precision; got {adam_eps:g}."
+        )
 
 
 def _stored(images: Tensor) -> Tensor:

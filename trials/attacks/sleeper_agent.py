@@ -5,7 +5,9 @@ Source: Souri et al. 2022, arXiv:2106.08970 (gradient matching on patched images
 largest gradient, a surrogate that is trained anew on the poison meanwhile).
 Deviation: every other class carries the trigger unless ``source`` names one, as the paper's single
 pairs do; the patch is of random colours; an image's place for it is always the same. The surrogate
-has the victim's architecture and recipe. One descent, without restarts, as in the paper.
+has the victim's architecture and recipe. One descent, without restarts, as in the paper. A step of
+``pgd`` or ``momentum_pgd`` is as large as ``rate``, 6.4 levels by default, where the code's is a
+tenth of epsilon.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from trials.attacks._brewing import Brew
+from trials.attacks._brewing import ADAM_EPS, Brew, check_descent
 from trials.attacks._draws import in_chunks, seed_of, uniform
 from trials.attacks._matching import Aim, aim_of, gradient_norms
 from trials.attacks._patch import apple, pasted, side_of
@@ -35,6 +37,8 @@ from trials.spec import (
 from trials.train import to_float
 from trials.types import Images, Implant, Poisoning, TriggerGoal
 from trials.views import AttackerView
+
+DEFAULTS = {"optimizer": {"adam": {"adam_eps": 1e-20}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def craft(
     schedule: bool = True,
     start: Literal["normal", "uniform", "zero"] = "normal",
     optimizer: Literal["sign_adam", "adam", "pgd", "momentum_pgd"] = "sign_adam",
+    adam_eps: PositiveFloat = 1e-8,
     match: Literal["cosine", "layers", "product", "squared"] = "cosine",
     ensemble: PositiveInt = 1,
     shown: PositiveInt = 1000,
@@ -106,13 +111,16 @@ def craft(
         rate: of the descent, in levels of 255; divided by the ensemble's size.
         schedule: the rate falls to a tenth after 3, 5 and 7 eighths of the iterations.
         start: of the descent: normal (as wide as epsilon, clipped to it), uniform, or zero.
-        optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign.
+        optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign, as large
+            as ``rate``.
+        adam_eps: what Adam adds to the root of the slope's mean square: 1e-8, and 1e-20 for adam,
+            as slopes are below 1e-8 a level.
         match: what is low where gradients match: 1 - cosine over all parameters or its mean over
             each, minus the scalar product, or the squared distance.
         ensemble: surrogates, whose matches are averaged.
         shown: patched training images whose gradient is matched, at most.
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
-        shift: largest shift, as a share of the width.
+        shift: largest shift, as a share of the width; not to be given without ``augment``.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
         boost: how often a poisoned image occurs in an epoch.
 
@@ -138,10 +146,12 @@ def craft(
         batch=batch,
         shift=shift if augment else 0.0,
         flip=augment and train.flip,
+        adam_eps=adam_eps,
     )
     decided: list[Scalar] = [seed, m, target, source, side, mark, place, epsilon, select, retrain]
     decided += [iterations, rate, schedule, start, optimizer, match, ensemble, shown]
     decided += [brew.shift, brew.flip, boost]
+    decided += [adam_eps] if adam_eps != ADAM_EPS else []
     made = view.keep(
         f"poison: {canonical(decided)}", lambda: attacker.brewed(brew, implant, retrain)
     )
@@ -149,9 +159,23 @@ def craft(
 
 
 def check(
-    view: AttackerView, /, *, m: int, target: int, source: int, patch: int, **_: object
+    view: AttackerView,
+    /,
+    *,
+    m: int,
+    target: int,
+    source: int,
+    patch: int,
+    optimizer: str,
+    adam_eps: float,
+    augment: bool,
+    shift: float,
+    **_: object,
 ) -> None:
     """Refuse what cannot be attacked, before anything is trained. Raises SpecError."""
+    check_descent(
+        "sleeper_agent", optimizer=optimizer, adam_eps=adam_eps, augment=augment, shift=shift
+    )
     _sizes(view.train, m, target, source, patch, Generator())
 
 

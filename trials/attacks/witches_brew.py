@@ -6,9 +6,12 @@ alone); keys of source class, class wanted and image as there.
 Deviation: restarts are compared on the 8-bit poisons, all on the same eight draws of the
 augmentation, where the code compares each one's last step; surrogates are shared by keys, and every
 key's poison by victims of any seed; of several batches the match is that of all of them together.
-The victim shifts images by whole pixels, as every victim here does. Descent on the raw gradient,
-regularisers, a surrogate that moves while it is matched, and surrogates trained in part are left
-out.
+A step of ``pgd`` or ``momentum_pgd`` is as large as ``rate``, 6.4 levels by default, where the
+code's is a tenth of epsilon. The victim shifts images by whole pixels, as every victim here does.
+Left out are descent on the raw gradient, regularisers, surrogates that move while they are matched
+or are trained in part, several targets of one poison, matching on all training images
+(``full_data``), a penalty on the last layer's gradient (``similarity-narrow``), and dropout while
+the wanted gradient is taken.
 """
 
 import math
@@ -21,7 +24,7 @@ import torch
 from torch import Generator, Tensor
 
 from trials.attacks import _surrogates as surrogates
-from trials.attacks._brewing import Brew
+from trials.attacks._brewing import ADAM_EPS, Brew, check_descent
 from trials.attacks._matching import Aim, aim_of
 from trials.attacks._poisoned import chosen, replaced
 from trials.spec import (
@@ -40,6 +43,7 @@ from trials.types import Images, Implant, InstanceGoal, Poisoning
 from trials.views import AttackerView
 
 TRIGGERLESS = True
+DEFAULTS = {"optimizer": {"adam": {"adam_eps": 1e-20}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ def craft(
     schedule: bool = True,
     start: Literal["normal", "uniform", "zero"] = "normal",
     optimizer: Literal["sign_adam", "adam", "pgd", "momentum_pgd"] = "sign_adam",
+    adam_eps: PositiveFloat = 1e-8,
     loss: Literal["xent", "margin", "untargeted"] = "xent",
     match: Literal["cosine", "layers", "product", "squared"] = "cosine",
     layers: Count = 0,
@@ -91,7 +96,7 @@ def craft(
         key: draws the true class, the class wanted, the image, and the images to be poisoned.
         instance: in place of what the key draws, SOURCE-WANTED-IMAGE, such as 3-5-17 for the 18th
             test image of class 3 to be read as class 5.
-        budget: poisoned images, as a share of the training set.
+        budget: poisoned images, as a share of the training set; one at least.
         epsilon: largest change of a pixel's value, in levels of 255; with 0 the images stay as they
             are.
         poisons: class of the poisoned images: the one that is wanted, one that is neither it nor
@@ -101,7 +106,10 @@ def craft(
         rate: of the descent, in levels of 255; divided by the ensemble's size.
         schedule: the rate falls to a tenth after 3, 5 and 7 eighths of the iterations.
         start: of a descent: normal (as wide as epsilon, clipped to it), uniform, or zero.
-        optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign.
+        optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign, as large
+            as ``rate``.
+        adam_eps: what Adam adds to the root of the slope's mean square: 1e-8, and 1e-20 for adam,
+            as slopes are below 1e-8 a level.
         loss: whose gradient is matched: the cross-entropy of the class wanted, its margin, or minus
             the cross-entropy of the true class.
         match: what is low where gradients match: 1 - cosine over all parameters or its mean over
@@ -113,7 +121,7 @@ def craft(
             that poison meets victims of another; empty for the victim's. They are trained by its
             recipe.
         augment: poisons are shifted and, where the data set is, mirrored while they are made.
-        shift: largest shift, as a share of the width.
+        shift: largest shift, as a share of the width; not to be given without ``augment``.
         batch: images at a time, as memory allows; it does not change the poison beyond rounding.
         precision: of the descent; bf16 is faster where the processor has it, and finds other
             poison. Restarts are compared in fp32.
@@ -139,6 +147,7 @@ def craft(
         shift=shift if augment else 0.0,
         flip=augment and train.flip,
         precision=precision,
+        adam_eps=adam_eps,
     )
     decided: list[Scalar] = [
         aimed.place,
@@ -153,6 +162,7 @@ def craft(
     ]
     decided += [start, optimizer, loss, match, layers, ensemble, surrogate, brew.shift, brew.flip]
     decided += [precision] if precision != "fp32" else []
+    decided += [adam_eps] if adam_eps != ADAM_EPS else []
     x, y = train.x[places], train.y[places]
     aims: list[Aim] = []  # made if a restart is not there
 
@@ -182,11 +192,18 @@ def check(
     budget: float,
     poisons: str,
     arch: str,
+    optimizer: str,
+    adam_eps: float,
+    augment: bool,
+    shift: float,
     **_: object,
 ) -> None:
     """Refuse what cannot be attacked, and surrogates that do not take the images, before anything
     is trained. Raises SpecError.
     """
+    check_descent(
+        "witches_brew", optimizer=optimizer, adam_eps=adam_eps, augment=augment, shift=shift
+    )
     if arch:
         view.fresh(0)
     _places(view.train, instance_of(view.targets(), key, instance), key, budget, poisons)
@@ -214,13 +231,15 @@ def _written(test: Images, instance: str) -> Instance:
     parts = instance.split("-")
     if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise SpecError(
-            f"witches_brew: instance must be SOURCE-WANTED-IMAGE, such as 3-5-17, got {instance!r}."
+            "witches_brew: instance must be SOURCE-WANTED-IMAGE, such as 3-5-17, got "
+            f"{instance[:40]!r}."
         )
-    source, wanted, number = map(int, parts)
+    # int() takes some thousand digits at most
+    source, wanted, number = (int(part) if len(part) < 10 else 10**9 for part in parts)
     own = (test.y == source).nonzero().flatten()
     if source == wanted or not max(source, wanted) < test.classes or not number < len(own):
         raise SpecError(
-            f"witches_brew: instance {instance!r} names one class twice, or one beyond "
+            f"witches_brew: instance {instance[:40]!r} names one class twice, or one beyond "
             f"{test.classes - 1}, or an image beyond the {len(own)} test images of its class."
         )
     return Instance(int(own[number]), source, wanted)
@@ -229,7 +248,7 @@ def _written(test: Images, instance: str) -> Instance:
 def _places(train: Images, aimed: Instance, key: int, budget: float, poisons: str) -> Tensor:
     """The images that are poisoned, in the order in which a smaller budget takes fewer."""
     rng = Generator().manual_seed(derive(key, "places"))
-    m = math.ceil(budget * len(train) - 1e-9)
+    m = max(1, math.ceil(budget * len(train) - 1e-9))
     if poisons == "any":
         return torch.randperm(len(train), generator=rng)[:m]
     target = aimed.wanted

@@ -40,7 +40,7 @@ def play(
 
     Args:
         pairs: trusted images that are aimed at, each with another class wanted.
-        budget: perturbed images of a pair, as a share of the training set.
+        budget: perturbed images of a pair, as a share of the training set; one at least.
         epsilon: largest change of a pixel's value, in levels of 255.
         restarts: descents from other starts, of which the best one's poison is taken.
         iterations: steps of a descent.

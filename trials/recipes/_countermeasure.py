@@ -16,7 +16,12 @@ from trials.types import Images
 class Countermeasure:
     """Plain training: what the loop asks at each step, to be overridden. All draws come from the
     loop's generator, so that a training goes on from a checkpoint as if nothing had been.
+
+    Attributes:
+        diverges_by: settings of the recipe that may make the training diverge if they are large.
     """
+
+    diverges_by = "learning rate"
 
     def epoch(self, number: int, model: nn.Module, data: Images, rng: Generator) -> Tensor | None:
         """Before an epoch, counted from 0: int64 places of the rows that it may use, None for all.
@@ -48,6 +53,8 @@ class Shaping(Countermeasure):
         clip: largest norm over all parameters.
         noise: standard deviation of the noise on each coordinate.
     """
+
+    diverges_by = "noise or learning rate"
 
     def __init__(self, clip: float, noise: float) -> None:
         self._clip, self._noise = clip, noise

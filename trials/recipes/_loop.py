@@ -104,9 +104,9 @@ def train(
                 if checkpointer:
                     checkpointer.moved_on()
                 done = epoch * steps + step + 1
-                yield done, epochs * steps, _mean(losses, epoch * steps)
+                yield done, epochs * steps, _mean(losses, epoch * steps, counter)
                 told = time.monotonic()
-        reports.append(((epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps)))
+        reports.append(((epoch + 1) * steps, epochs * steps, _mean(losses, epoch * steps, counter)))
         # an epoch ends where its shuffled pass does, so the generator is the whole of its position
         if checkpointer:
             checkpointer.keep(model, optimizers, rng, {"step": reports[-1][0], "reports": reports})
@@ -146,14 +146,14 @@ def _boosted(poisoning: Poisoning) -> Tensor:
     return torch.cat([every, *again])
 
 
-def _mean(losses: list[Tensor], before: int) -> float:
+def _mean(losses: list[Tensor], before: int, counter: Countermeasure) -> float:
     """The mean loss; looked at once an epoch, so that a GPU is not made to wait at every step."""
     values = torch.stack(losses).float().cpu()
     broken = (~torch.isfinite(values)).nonzero().flatten()
     if len(broken):
         raise ArithmeticError(
             f"the training diverged at step {before + int(broken[0]) + 1}: the loss is not finite. "
-            "Lower the recipe's learning rate."
+            f"Lower the recipe's {counter.diverges_by}."
         )
     return float(values.double().mean())
 

@@ -15,6 +15,7 @@ from trials.train import frozen, to_float
 from trials.types import Images
 
 _BATCH = 256
+_MOST_MEDOIDS = 0.5  # of a class's rows
 _RATE, _MOMENTUM = 100.0, 0.9  # of the descent that makes friendly noise
 
 
@@ -27,21 +28,33 @@ def check_begins(recipe: str, begin: int, epochs: int) -> None:
         )
 
 
+def check_medoids(share: float) -> None:
+    """Raises SpecError for more medoids than half of the rows: they cannot all have company."""
+    if share > _MOST_MEDOIDS:
+        raise SpecError(
+            f"epic: share = {share:g} makes most rows medoids, so rows are alone in their cluster "
+            f"and left out however alike they are. Set share to at most {_MOST_MEDOIDS:g}; the "
+            "paper has 0.1 to 0.3."
+        )
+
+
 class Epic(Countermeasure):
     """Every few epochs, rows whose gradient is unlike that of any other of their class are left out
-    for good.
+    for good; none of a class whose rows are all such.
 
     Args:
         begin: epoch, counted from 0, before which rows are first left out.
         every: epochs from one such time to the next.
         share: medoids, as a share of a class's rows.
+        batch: images a step.
     """
 
-    def __init__(self, begin: int, every: int, share: float) -> None:
-        self._begin, self._every, self._share = begin, every, share
+    def __init__(self, begin: int, every: int, share: float, batch: int) -> None:
+        self._begin, self._every, self._share, self._batch = begin, every, share, batch
         self._left: Tensor | None = None
 
     def epoch(self, number: int, model: nn.Module, data: Images, rng: Generator) -> Tensor | None:
+        """Raises ArithmeticError where fewer rows than a batch are left of more."""
         if number < self._begin or (number - self._begin) % self._every:
             return None
         places = torch.arange(len(data)) if self._left is None else self._left
@@ -51,8 +64,15 @@ class Epic(Countermeasure):
         for label in torch.unique(y).tolist():
             own = (y == label).nonzero().flatten()
             medoids = max(1, round(self._share * len(own)))
-            kept[own[alone(gradients[own], medoids)]] = False
+            lonely = alone(gradients[own], medoids)
+            if len(lonely) < len(own):
+                kept[own[lonely]] = False
         self._left = places[kept]
+        if len(self._left) < self._batch <= len(data):
+            raise ArithmeticError(
+                f"epic left {len(self._left)} of {len(data)} rows before epoch {number}, fewer "
+                f"than a batch of {self._batch}. Lower share or batch, or raise every."
+            )
         return self._left
 
 

@@ -4,7 +4,7 @@ Source: Yang, Liu, Mirzasoleiman 2022, arXiv:2210.09671, with the settings of it
 matching (the facts alone): the gradient in the last layer, medoids of each class, what is alone in
 its cluster goes.
 Deviation: as many steps an epoch as before rows were left out, so the schedule, that of ``fast``,
-stays.
+stays. A class whose rows are all alone keeps them.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Generator, nn
 
 from trials.recipes._fast import Fast
-from trials.recipes._rows import Epic, check_begins
+from trials.recipes._rows import Epic, check_begins, check_medoids
 from trials.spec import Count, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
@@ -46,17 +46,25 @@ def fit(
         checkpointer: not used: a training that was cut short begins anew.
         begin: epoch, counted from 0, before which rows are first left out; 1 for an epsilon of 16.
         every: epochs from one such time to the next; 5 for an epsilon of 16.
-        share: medoids, as a share of each class's rows.
+        share: medoids, as a share of each class's rows, at most 0.5; 0.1 to 0.3 in the paper.
         epochs: passes over the data.
         peak: largest learning rate, reached after a fifth of the epochs.
         weight_decay: L2 penalty, not on BatchNorm and biases.
         batch: images a step.
         precision: fp32, bf16 (autocast), or auto: bf16 on GPUs that have it.
+
+    Raises:
+        ArithmeticError: fewer rows than a batch are left.
     """
     fast = Fast(epochs, peak, weight_decay, batch, precision)
-    return fast.fit(model, poisoning, rng, None, Epic(begin, every, share))
+    return fast.fit(model, poisoning, rng, None, Epic(begin, every, share, batch))
 
 
-def check(model: nn.Module, rows: int, /, *, begin: int, epochs: int, **_: object) -> None:
-    """Refuse a beginning after the last epoch, before anything is trained. Raises SpecError."""
+def check(
+    model: nn.Module, rows: int, /, *, begin: int, share: float, epochs: int, **_: object
+) -> None:
+    """Refuse a beginning after the last epoch, and too many medoids, before anything is trained.
+    Raises SpecError.
+    """
     check_begins("epic", begin, epochs)
+    check_medoids(share)

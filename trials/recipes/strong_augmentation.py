@@ -14,11 +14,13 @@ from torch import Generator, nn
 
 from trials.recipes._countermeasure import Mixing
 from trials.recipes._fast import Fast
-from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt
+from trials.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 from trials.storage.checkpoint import Checkpointer
 from trials.types import Poisoning
 
 PLAIN = "fast"
+_SQUARES = ("cutout", "maxup")
+DEFAULTS = {"kind": {"cutout": {"strength": 0.5}, "maxup": {"strength": 0.5}}}
 
 
 def fit(
@@ -45,8 +47,8 @@ def fit(
         checkpointer: keeps checkpoints and has the last one.
         kind: mixup (images and labels mixed), cutmix (a rectangle of another image), cutout (a
             black square) or maxup (the worst of four cutouts).
-        strength: alpha of the mixing share's Beta distribution; the square's side as a share of the
-            image's for cutout and maxup, such as 0.5.
+        strength: alpha of the mixing share's Beta distribution, 1; of cutout and maxup the square's
+            side as a share of the image's, 0.5, and below 1.
         epochs: passes over the data.
         peak: largest learning rate, reached after a fifth of the epochs.
         weight_decay: L2 penalty, not on BatchNorm and biases.
@@ -55,3 +57,12 @@ def fit(
     """
     fast = Fast(epochs, peak, weight_decay, batch, precision)
     return fast.fit(model, poisoning, rng, checkpointer, Mixing(kind, strength))
+
+
+def check(model: nn.Module, rows: int, /, *, kind: str, strength: float, **_: object) -> None:
+    """Refuse squares as large as the image, before anything is trained. Raises SpecError."""
+    if kind in _SQUARES and strength >= 1:
+        raise SpecError(
+            f"strong_augmentation: strength = {strength:g} is a square as wide as the image, which "
+            f'kind = "{kind}" would hide most of. Set strength below 1, such as 0.5.'
+        )

@@ -72,7 +72,7 @@ def ingredients(
         n: rows of the training set.
         rng: generator of a stage.
         pairs: how many images are aimed at.
-        budget: perturbed images of a pair, as a share of the training set.
+        budget: perturbed images of a pair, as a share of the training set; one at least.
 
     Raises:
         SpecError: more pairs than images, or a class of which there is no image.
@@ -87,7 +87,7 @@ def ingredients(
             f"and another, and one of each class to perturb; of {len(trusted)} trusted images "
             f"{len(held)} are held back. Give more trusted images, or lower pairs."
         )
-    m = math.ceil(budget * n - 1e-9)
+    m = max(1, math.ceil(budget * n - 1e-9))
     times, draws = math.ceil(m / int(counts.min())), rng("own images")
     shifted = [replace(base, x=augment(base.x, draws, _SHIFT, False)) for _ in range(times - 1)]
     draw = rng("own pairs")

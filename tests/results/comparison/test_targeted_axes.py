@@ -15,6 +15,22 @@ from trials import catalog
 from trials.spec import Filtering, MethodConfig, Record, Scalar, Trial, Victim
 
 PLAIN = MethodConfig("fast", {"epochs": 24, "peak": 0.4})
+# settings of the attack that a published number is of the default of
+TURNED: dict[str, Scalar] = {
+    "poisons": "any",
+    "iterations": 1,
+    "rate": 3.2,
+    "schedule": False,
+    "start": "zero",
+    "optimizer": "pgd",
+    "loss": "untargeted",
+    "match": "squared",
+    "layers": 1,
+    "shift": 0.25,
+    "restarts": 1,
+    "ensemble": 2,
+    "augment": False,
+}
 
 
 def brewed(key: int, model: MethodConfig | None = None, **settings: Scalar) -> Victim:
@@ -126,8 +142,26 @@ def test_other_cases_have_no_published_number() -> None:
         brewed(0, epsilon=16, restarts=1),
         brewed(0, epsilon=8, arch="resnet18:width=16"),
         replace(like, attacks=(MethodConfig("badnets", {"m": 500}),)),
+        *(replace(like, training=trained(name, 23)) for name in ("fast", "paper")),
     ):
         assert published(other) is None, other
+
+
+def trained(name: str, epochs: int) -> MethodConfig:
+    return catalog.resolve("recipes", MethodConfig(name, {"epochs": epochs}))
+
+
+@pytest.mark.parametrize("key", sorted(TURNED))
+@pytest.mark.parametrize("epsilon", [8, 16])
+def test_a_published_number_is_of_the_attack_as_it_was_published(epsilon: int, key: str) -> None:
+    assert published(brewed(0, None, **{"epsilon": epsilon, key: TURNED[key]})) is None
+
+
+def test_other_draws_and_rounding_have_the_same_published_number() -> None:
+    others: list[dict[str, Scalar]] = [{"instance": "3-5-17"}, {"surrogate": 1}, {"batch": 128}]
+    for settings in others:
+        assert published(brewed(7, None, epsilon=8, precision="bf16", **settings))
+    assert published(replace(brewed(0), training=trained("paper", 24)))
 
 
 def test_noise_stands_beside_the_training_without_it(records: list[Record]) -> None:
