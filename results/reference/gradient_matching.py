@@ -52,7 +52,7 @@ def _case(victim: Victim) -> dict[str, str]:
     plain = training.name in _PLAIN and victim.filter is None and not training.params.get("start")
     if not whole or not plain or [a.name for a in victim.attacks] != ["witches_brew"]:
         return {}
-    if victim.dataset.params.get("size", 32) != 32 or int(training.params["epochs"]) < _EPOCHS:
+    if victim.dataset.params.get("size", 32) != 32 or _epochs(training) < _EPOCHS:
         return {}
     (attack,) = victim.attacks
     params = attack.params
@@ -66,6 +66,11 @@ def _case(victim: Victim) -> dict[str, str]:
         "ensemble": str(params.get("ensemble", 1)),
         "augment": str(params.get("augment", True)).lower(),
     }
+
+
+def _epochs(training: MethodConfig) -> int:
+    default = catalog.describe("recipes", training.name).settings["epochs"].default
+    return int(training.params.get("epochs", default))
 
 
 def _plain_but(victim: Victim, named: set[str]) -> bool:
