@@ -54,11 +54,11 @@ def _differing(
     one: MethodConfig, among: Sequence[MethodConfig], always: Sequence[str] = ()
 ) -> list[str]:
     """'epsilon = 16': its settings that others of its name have otherwise, and some always."""
-    rivals = [o.params for o in among if o.name == one.name]
+    rivals = [o.as_stored.params for o in among if o.name == one.name]
     said = []
-    for k, v in one.params.items():
+    for k, v in one.as_stored.params.items():
         differs = any(other.get(k) != v for other in rivals)
-        if k not in KEY and (differs or k in always):
+        if k not in KEY and v != "" and (differs or k in always):
             said.append(f"{k} = {value(v)}")
     return said
 

@@ -62,7 +62,8 @@ def _mark(t: TargetedSuccess, look: Look, name: str, *, first: bool) -> go.Scatt
     rate, band = 100 * t.rate("success"), t.interval("success")
     said = [f"<b>{escaped(name)}</b>", escaped(attack(t.victim))]
     said += [escaped(settings(t.victim.training))]
-    said += [escaped(settings(t.filtering.method))] if t.filtering else []
+    kept = settings(t.filtering.method) if t.filtering else ""
+    said += [escaped(kept)] if kept else []
     said += [f"success {rate:.1f} %, CDA {100 * t.rate('cda'):.1f} %"]
     return go.Scatter(
         x=[rate],

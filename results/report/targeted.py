@@ -77,7 +77,8 @@ def of_defenders(found: SelfBrewed) -> str:
 
 def sentence(t: TargetedSuccess, called: Names) -> str:
     """How often an attack succeeds, and whether that is more than without it."""
-    where = f"{t.victim.dataset.name}, {short('models', t.victim.model)}, {called.attack}"
+    data, model = short("datasets", t.victim.dataset), short("models", t.victim.model)
+    where = f"{data}, {model}, {called.attack}"
     rate, band = percent(t.rate("success")), percents(t.interval("success"))
     control, its = percent(t.rate("success_control")), percents(t.interval("success_control"))
     told = "clearly more than" if t.apart else "not clearly more than"

@@ -55,7 +55,7 @@ def settings_of(t: TargetedSuccess) -> str:
 def _row(t: TargetedSuccess) -> dict[str, object]:
     victim, filtering, first = t.victim, t.filtering, t.victim.attacks[0]
     known: dict[str, object] = {
-        "dataset": victim.dataset.name,
+        "dataset": short("datasets", victim.dataset),
         "model": short("models", victim.model),
         "attack": attack(victim),
         **{k: first.params.get(k) for k in ("epsilon", "restarts", "ensemble", "augment")},

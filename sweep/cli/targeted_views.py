@@ -10,6 +10,7 @@ from results.comparison.targeted_names import names
 from results.comparison.targeted_success import TargetedSuccess, alike, on_front
 from results.report.targeted import of_defenders
 from results.selection.grouping import KEY
+from results.selection.labels import short
 from results.stats.intervals import Interval
 from sweep.console.grid import Grid
 from sweep.console.terminal import Plain
@@ -64,18 +65,26 @@ def _print(
     console: Plain, shown: Sequence[TargetedSuccess], among: Sequence[TargetedSuccess]
 ) -> None:
     """These, under the names that tell them from the others."""
-    called = {id(t): name for t, name in zip(among, names(among), strict=True)}
+    called = {id(t): list(name) for t, name in zip(among, names(among), strict=True)}
+    words = ["attack", "training", "filter"]
+    if not any(t.filtering for t in among):
+        words.pop()
+        called = {one: said[:-1] for one, said in called.items()}
+    for kind in ("dataset", "model"):
+        given = {id(t): short(f"{kind}s", getattr(t.victim, kind)) for t in among}
+        if len(set(given.values())) > 1:
+            words.append(kind)
+            called = {one: [*said, given[one]] for one, said in called.items()}
     console.print(
         "Success: share of victims, trained anew, that give the targeted image the class wanted; "
         "intervals at 95 % over keys. Control: the same without poison. n: victims/keys.",
         highlight=False,
     )
-    words = ["attack", "training"] + ["filter"] * any(t.filtering for t in shown)
     heads = ("success", "control", "n", "CDA", "loss")
     table = Grid(*words, *heads, words=set(words))
     for t in shown:
         table.add(
-            *called[id(t)][: len(words)],
+            *called[id(t)],
             f"{t.rate('success'):.0%} {_band(t.interval('success'))}",
             f"{t.rate('success_control'):.0%} {_band(t.interval('success_control'))}",
             f"{len(t.records)}/{t.keys}",

@@ -47,7 +47,9 @@ def test_medoids_are_at_most_half_of_the_rows_before_anything_runs(tmp_path: Pat
         preflight.check(tiny_sweep.sweep(victim=given, game="training"), config)
 
     checked(0.5)
-    with pytest.raises(SpecError, match=r"epic: share = 0\.51 makes most rows medoids") as told:
+    with pytest.raises(
+        SpecError, match=r"epic: share = 0\.51 makes more than half of a class"
+    ) as told:
         checked(0.51)
     assert "at most 0.5" in str(told.value) and "\n" not in str(told.value)
 

@@ -19,7 +19,7 @@ from trials.spec import SpecError
 
 SHIFT = 0.125  # of the augmentation, unless it is given
 ADAM_EPS = 1e-8  # Adam's own, small beside a sign and large beside a slope
-_LEAST_EPS = 1e-30  # that is not zero in fp32, so that a slope of zero stays a step of zero
+_LEAST_EPS = 1e-30  # far above zero in fp32, so that a slope of zero stays a step of zero
 _DROPS = (0.375, 0.625, 0.875)  # of the iterations, after which the rate falls to a tenth
 _SCORED = 8  # fixed draws of the augmentation, on which restarts are compared
 
@@ -157,7 +157,7 @@ def check_descent(
     attack: str, *, optimizer: str, adam_eps: float, augment: bool, shift: float
 ) -> None:
     """Raises SpecError for a setting that changes nothing beside others, so that a sweep would
-    measure one poison twice, and for an ``adam_eps`` that is none in fp32.
+    measure one poison twice, and for an ``adam_eps`` near what is zero in fp32.
     """
     if not augment and shift != SHIFT:
         raise SpecError(
@@ -171,8 +171,8 @@ def check_descent(
         )
     if adam_eps < _LEAST_EPS:
         raise SpecError(
-            f"{attack}: adam_eps must be at least {_LEAST_EPS:g}, as less is zero in single "
-            f"precision; got {adam_eps:g}."
+            f"{attack}: adam_eps must be at least {_LEAST_EPS:g}, so that it is far from zero in "
+            f"single precision; got {adam_eps:g}."
         )
 
 

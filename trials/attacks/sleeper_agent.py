@@ -5,9 +5,9 @@ Source: Souri et al. 2022, arXiv:2106.08970 (gradient matching on patched images
 largest gradient, a surrogate that is trained anew on the poison meanwhile).
 Deviation: every other class carries the trigger unless ``source`` names one, as the paper's single
 pairs do; the patch is of random colours; an image's place for it is always the same. The surrogate
-has the victim's architecture and recipe. One descent, without restarts, as in the paper. A step of
-``pgd`` or ``momentum_pgd`` is as large as ``rate``, 6.4 levels by default, where the code's is a
-tenth of epsilon.
+has the victim's architecture and recipe. One descent, without restarts, as in the paper. The
+rate of ``pgd`` and ``momentum_pgd`` is 6.4 levels by default, where the code's is a tenth of
+epsilon.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,7 +112,7 @@ def craft(
         schedule: the rate falls to a tenth after 3, 5 and 7 eighths of the iterations.
         start: of the descent: normal (as wide as epsilon, clipped to it), uniform, or zero.
         optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign, as large
-            as ``rate``.
+            as ``rate``, momentum_pgd up to ten times as large.
         adam_eps: what Adam adds to the root of the slope's mean square: 1e-8, and 1e-20 for adam,
             as slopes are below 1e-8 a level.
         match: what is low where gradients match: 1 - cosine over all parameters or its mean over

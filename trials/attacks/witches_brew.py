@@ -6,8 +6,8 @@ alone); keys of source class, class wanted and image as there.
 Deviation: restarts are compared on the 8-bit poisons, all on the same eight draws of the
 augmentation, where the code compares each one's last step; surrogates are shared by keys, and every
 key's poison by victims of any seed; of several batches the match is that of all of them together.
-A step of ``pgd`` or ``momentum_pgd`` is as large as ``rate``, 6.4 levels by default, where the
-code's is a tenth of epsilon. The victim shifts images by whole pixels, as every victim here does.
+The rate of ``pgd`` and ``momentum_pgd`` is 6.4 levels by default, where the code's is a tenth of
+epsilon. The victim shifts images by whole pixels, as every victim here does.
 Left out are descent on the raw gradient, regularisers, surrogates that move while they are matched
 or are trained in part, several targets of one poison, matching on all training images
 (``full_data``), a penalty on the last layer's gradient (``similarity-narrow``), and dropout while
@@ -107,7 +107,7 @@ def craft(
         schedule: the rate falls to a tenth after 3, 5 and 7 eighths of the iterations.
         start: of a descent: normal (as wide as epsilon, clipped to it), uniform, or zero.
         optimizer: sign_adam is Adam on the slope's sign; pgd takes steps along the sign, as large
-            as ``rate``.
+            as ``rate``, momentum_pgd up to ten times as large.
         adam_eps: what Adam adds to the root of the slope's mean square: 1e-8, and 1e-20 for adam,
             as slopes are below 1e-8 a level.
         loss: whose gradient is matched: the cross-entropy of the class wanted, its margin, or minus
@@ -235,7 +235,7 @@ def _written(test: Images, instance: str) -> Instance:
             f"{instance[:40]!r}."
         )
     # int() takes some thousand digits at most
-    source, wanted, number = (int(part) if len(part) < 10 else 10**9 for part in parts)
+    source, wanted, number = (int(part.lstrip("0")[:10] or 0) for part in parts)
     own = (test.y == source).nonzero().flatten()
     if source == wanted or not max(source, wanted) < test.classes or not number < len(own):
         raise SpecError(

@@ -165,7 +165,8 @@ def _fast_in_bf16(device: torch.device) -> bool:
 
 def multiplies_bf16() -> bool:
     """Whether the processor multiplies bf16 itself (AVX512-BF16, AMX), and need not imitate it."""
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    ways = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, way, bool)() for way in ways)
 
 
 def _layout(device: torch.device, low: bool) -> torch.memory_format:

@@ -32,9 +32,9 @@ def check_medoids(share: float) -> None:
     """Raises SpecError for more medoids than half of the rows: they cannot all have company."""
     if share > _MOST_MEDOIDS:
         raise SpecError(
-            f"epic: share = {share:g} makes most rows medoids, so rows are alone in their cluster "
-            f"and left out however alike they are. Set share to at most {_MOST_MEDOIDS:g}; the "
-            "paper has 0.1 to 0.3."
+            f"epic: share = {share:g} makes more than half of a class's rows medoids, so some are "
+            "alone in their cluster however alike they are. Set share to at most "
+            f"{_MOST_MEDOIDS:g}; the paper has 0.1 to 0.3."
         )
 
 

@@ -67,6 +67,29 @@ def test_best_names_the_settings(grid: list[Record], capsys: pytest.CaptureFixtu
     assert "0.01)" in said and "augment" in said and "restarts" in said
 
 
+def test_data_and_models_that_differ_are_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    narrow = MethodConfig("resnet18", {"width": 8})
+    few = MethodConfig("cifar10", {"subset": 500})
+    plain = brewed(0, 0)
+    every = (plain, replace(plain, model=narrow), replace(plain, dataset=few))
+    found = targeted_success([measured(v, 0.5) for v in every])
+    targeted_views.best(found, as_json=False)
+    said = capsys.readouterr().out
+    heads = next(line for line in said.splitlines() if "training" in line)
+    assert "dataset" in heads and "model" in heads and "filter" not in heads
+    assert "resnet18:width=8" in said and "cifar10:subset=500" in said
+
+
+def test_a_setting_that_came_later_tells_no_old_record_from_a_new_one() -> None:
+    old = brewed(0, 0)
+    later = brewed(1, 0, adam_eps=1e-8, precision="fp32", arch="")
+    (name,) = names(targeted_success([measured(old, 0.0), measured(later, 0.0)]))
+    assert name.attack == "witches_brew (budget = 0.01, epsilon = 16)"
+
+
 def test_an_image_that_is_named_is_one_key() -> None:
     named = [measured(brewed(key, 0, instance="3-5-7"), 1.0) for key in range(4)]
     drawn = [measured(brewed(key, 0), 1.0) for key in range(4)]
