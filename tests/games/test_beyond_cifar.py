@@ -180,7 +180,7 @@ def test_torchvisions_resnet_is_swept_on_imagenets_layout(imagenet: str) -> None
         imagenet,
         32,
         defenses,
-        {"steps": 20, "lr": 0.003, "share": 0.5, "reach": 0.1, "check_every": 10},
+        {"steps": 20, "lr": 0.02, "share": 0.5, "reach": 0.1, "check_every": 10},
         model="torchvision_resnet18",
         training={"name": "fast", "epochs": 6, "batch": 16, "peak": 0.05},
         inspected=False,
