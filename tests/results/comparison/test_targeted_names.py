@@ -84,10 +84,12 @@ def test_data_and_models_that_differ_are_named(
 
 
 def test_a_setting_that_came_later_tells_no_old_record_from_a_new_one() -> None:
-    old = brewed(0, 0)
-    later = brewed(1, 0, adam_eps=1e-8, precision="fp32", arch="")
-    (name,) = names(targeted_success([measured(old, 0.0), measured(later, 0.0)]))
-    assert name.attack == "witches_brew (budget = 0.01, epsilon = 16)"
+    old = brewed(0, 0, restarts=1)
+    later = brewed(0, 0, restarts=4, adam_eps=1e-8, precision="fp32", arch="")
+    found = names(targeted_success([measured(old, 0.0), measured(later, 1.0)]))
+    assert {n.attack for n in found} == {
+        f"witches_brew (budget = 0.01, epsilon = 16, restarts = {n})" for n in (1, 4)
+    }
 
 
 def test_an_image_that_is_named_is_one_key() -> None:
