@@ -55,3 +55,9 @@ def test_the_training_sees_each_image_before_its_own_step() -> None:
 def test_no_pass_follows_an_epoch_of_it() -> None:
     assert losses("in_training", 0.1, epochs=5)[1].shown == ROWS  # before the first
     assert losses("after_epoch", 0.1, epochs=5)[1].shown == 5 * ROWS
+
+
+def test_at_the_end_one_pass_sees_what_the_last_of_all_passes_sees() -> None:
+    found, model = losses("at_end", 0.1)
+    assert model.shown == ROWS
+    assert torch.equal(found[:, 0], losses("after_epoch", 0.1)[0][:, -1])

@@ -15,7 +15,7 @@ from trials.train import augment, shuffled, to_float
 from trials.types import Images
 
 BatchLoss = Callable[[Tensor, Tensor], Tensor]
-Seen = Literal["after_epoch", "in_training"]
+Seen = Literal["after_epoch", "in_training", "at_end"]
 
 
 def tracked(
@@ -30,8 +30,8 @@ def tracked(
     augmented: bool,
     seen: Seen = "after_epoch",
 ) -> Tensor:
-    """Float (n, epochs) on the CPU: each image's cross-entropy in each epoch. The learning rate
-    stays, so fewer epochs are the first of these.
+    """Float (n, epochs) on the CPU: each image's cross-entropy in each epoch; (n, 1) where it is
+    seen at the end. The learning rate stays, so fewer epochs are the first of these.
 
     Args:
         model: trained in place.
@@ -45,7 +45,8 @@ def tracked(
         seen: after_epoch: by a pass over all images after the epoch, in eval mode and not
             augmented. in_training: in the batch that the image is trained in, before its step, in
             training mode and augmented as the batch is, so that one pass, before the first epoch,
-            is enough; an image that an epoch drops keeps the loss that it had.
+            is enough; an image that an epoch drops keeps the loss that it had. at_end: by one pass
+            after the last epoch.
     """
     data = shuffled(torch.arange(len(images), device=images.y.device), batch, rng)
     steps = len(images) // min(batch, len(images))
@@ -66,7 +67,10 @@ def tracked(
                 each = F.cross_entropy(logits.detach().float(), y, reduction="none")
                 last[index.cpu()] = each.cpu()
             reporter.report(epoch * steps + step, epochs * steps, value)
-        columns.append(losses_of(model, images) if last is None else last.clone())
+        if last is not None:
+            columns.append(last.clone())
+        elif seen == "after_epoch" or epoch == epochs - 1:
+            columns.append(losses_of(model, images))
     return torch.stack(columns, 1)
 
 

@@ -65,10 +65,11 @@ def score(
             epochs=early,
             batch=batch,
             augmented=True,
+            seen="at_end",
         )
         optimizer = make_optimizer(second, "sgd", lr, weight_decay)
         _train_apart(second, first.eval(), optimizer, images, rng, epochs, batch, critic)
-        return {"early": before[:, -1], "second": losses_of(second, images)}
+        return {"early": before[:, 0], "second": losses_of(second, images)}
 
     training = f"early={early} epochs={epochs} critic={critic:g} lr={lr:g}"
     name = f"cbd: losses, {training} weight_decay={weight_decay:g} batch={batch}"
