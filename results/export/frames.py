@@ -11,6 +11,7 @@ import pandas as pd
 
 from results.export.csv_file import to_csv
 from results.export.optuna_study import to_optuna
+from results.export.settings import parts_of, under
 from results.export.tensorboard_logs import to_tensorboard
 from results.selection.labels import last_line
 from trials.json_forms import to_json
@@ -23,7 +24,18 @@ SUFFIXES: Mapping[str, Callable[[pd.DataFrame, Path], Any]] = {
     ".parquet": lambda table, path: table.to_parquet(path, index=False),
 }
 _ROW = (
-    *("id", "status", "game", "dataset", "model", "attacks", "m", "victim_seed", "victim"),
+    *(
+        "id",
+        "status",
+        "game",
+        "dataset",
+        "model",
+        "training",
+        "attacks",
+        "m",
+        "victim_seed",
+        "victim",
+    ),
     *("trusted", "seed", "defense", "detector", "filter", "reject", "seconds", "error"),
 )
 # how the columns of a method's settings begin, by the role that it has in the trial
@@ -34,8 +46,9 @@ SWEEP, RECORD = "sweep", "record"
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a trial: what it was, settings of its defense as ``set.NAME``, of its detector and of
-    the filter of its training set, metrics, error.
+    """One row a trial: what it was, settings of its defense as ``set.NAME``, of its detector, its
+    filter, its victim's data, model and training (``model.width``), and its only attack, metrics,
+    error.
 
     Metrics are fractions, ``seconds`` the trial's own time, ``trusted`` is r, ``m`` the images that
     the attacks poisoned in all. A metric that bears the name of another column is ``metric.NAME``.
@@ -112,6 +125,7 @@ def _row(record: Record) -> dict[str, Any]:
         trial.game.name,
         victim.dataset.name,
         victim.model.name,
+        victim.training.name,
         " + ".join(a.name for a in victim.attacks) or "clean",
         sum(int(b) for b in budgets) if budgets else None,
         victim.seed,
@@ -127,9 +141,11 @@ def _row(record: Record) -> dict[str, Any]:
     )
     row: dict[str, Any] = dict(zip(_ROW, values, strict=True))
     settings = dict[str, Scalar]()
+    for part, config in parts_of(victim).items():
+        settings |= under(part, config)
     for role, method in trial.roles.items():
         if role in _PREFIXES:
-            settings |= {f"{_PREFIXES[role]}.{k}": v for k, v in method.params.items()}
+            settings |= under(_PREFIXES[role], method)
     if len(victim.attacks) == 1:
         settings |= {f"attack.{k}": v for k, v in victim.attacks[0].params.items() if k != "m"}
     return row | settings | {_free(k, row, "metric"): v for k, v in record.metrics.items()}

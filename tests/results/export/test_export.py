@@ -41,6 +41,17 @@ def test_a_frame_has_one_row_a_trial_and_its_settings(records: list[Record]) -> 
     assert table["asr"].isna().tolist() == [False, False, True, False, False]
 
 
+def test_a_frame_has_the_settings_of_data_model_and_training(make_record: Make) -> None:
+    record = make_record()
+    wide = MethodConfig("resnet18", {"width": 32})
+    short = MethodConfig("fast", {"epochs": 3})
+    victim = dataclasses.replace(record.trial.victim, model=wide, training=short)
+    trial = dataclasses.replace(record.trial, victim=victim)
+    row = frame([dataclasses.replace(record, trial=trial)]).iloc[0]
+    assert (row["model"], row["model.width"]) == ("resnet18", 32)
+    assert (row["training"], row["training.epochs"]) == ("fast", 3)
+
+
 def test_a_metric_that_is_called_like_a_column_gets_its_own(make_record: Make) -> None:
     record = dataclasses.replace(make_record(), metrics={"seconds": 9.0})
     table = frame([record])
@@ -213,6 +224,8 @@ def test_settings_tell_trials_without_a_defense_apart(make_record: Make) -> None
     every = [
         told(),
         told(victim=dataclasses.replace(victim, training=slow)),
+        told(victim=dataclasses.replace(victim, model=MethodConfig("small_cnn", {"width": 4}))),
+        told(victim=dataclasses.replace(victim, dataset=MethodConfig("digits", {"size": 20}))),
         told(victim=filtered("scan")),
         told(victim=filtered("badloss")),
         told(victim=filtered("badloss", epochs=3)),
@@ -222,4 +235,4 @@ def test_settings_tell_trials_without_a_defense_apart(make_record: Make) -> None
     ]
     assert all(every.count(one) == 1 for one in every)
     assert (every[1]["training"], every[1]["training.epochs"]) == ("sgd", 4)
-    assert (every[4]["filter"], every[4]["filter.epochs"]) == ("badloss", 3)
+    assert (every[6]["filter"], every[6]["filter.epochs"]) == ("badloss", 3)
