@@ -5,6 +5,7 @@ Source: this project's; nothing is published of it.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,7 +27,8 @@ def figure(records: Sequence[Record], /) -> go.Figure:
         return go.Figure(layout=layout(height=120))
     chart = go.Figure(layout=layout(xaxis=_AXIS, yaxis=cda_axis(), height=420))
     chart.update_yaxes(title_text="CDA on images held back (%)")
-    looks = named_looks(_name(s) for one in found for s in one.settings)
+    every = chain.from_iterable(one.settings for one in found)
+    looks = named_looks(map(_name, every))
     said = set[str]()
     for one in found:
         points = 100 * front(np.array([_seen(s) for s in one.settings]))
