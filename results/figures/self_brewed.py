@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from results.comparison.self_brewed import Group, SelfBrewed, self_brewed
 from results.figures._attacks import named_looks
 from results.figures._style import cda_axis, escaped, layout
+from results.figures.targeted import EDGE
 from results.selection.labels import attack, rejection, settings
 from results.stats.pareto import front
 from trials.spec import Record
@@ -36,7 +37,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
             x=points[:, 0].tolist(),
             y=points[:, 1].tolist(),
             mode="lines",
-            line={"shape": "hv", "width": 1.2, "color": "rgba(128,128,128,0.8)"},
+            line=EDGE,
             showlegend=False,
             hoverinfo="skip",
         )
