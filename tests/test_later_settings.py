@@ -68,6 +68,15 @@ def test_the_id_of_a_model_with_batch_normalisation_is_what_it_was(name: str) ->
     assert content_id(grouped.identity()) != MODELS_BEFORE[name]
 
 
+def test_the_id_of_a_training_that_augments_is_what_it_was() -> None:
+    plain, same, still = (
+        catalog.resolve("recipes", MethodConfig("fast", given))
+        for given in ({}, {"augment": True}, {"augment": False})
+    )
+    assert content_id(plain.identity()) == content_id(same.identity()) == "e18e4e077950babc"
+    assert content_id(still.identity()) != content_id(plain.identity())
+
+
 DATASETS_BEFORE = {"image_folder": "73419c24b38544ec", "image_table": "8c1a1c8611928963"}
 
 

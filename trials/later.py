@@ -38,7 +38,7 @@ LATER: Mapping[str, _Settings] = {
     "cifar10": {"size": 32},
     "image_folder": {"order": "text", "turn": False, "classes": "", "outputs": 0},
     "image_table": {"classes": "", "outputs": 0},
-    "fast": {"start": ""},
+    "fast": {"start": "", "augment": True},
     "filtering": {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02},
     "self_poison": {"scheme": "labels", "optimizer": "sgd"},
     "self_poison_data": {"redraws": 0},

@@ -15,6 +15,7 @@ from statistics import fmean
 from results.comparison.filtered_sets import DELTA
 from results.selection.configurations import of_game
 from results.selection.grouping import attack_of
+from results.stats.pareto import nondominated
 from trials.spec import MethodConfig, Record, Victim, content_id
 
 _NONE = MethodConfig("")
@@ -91,6 +92,14 @@ class SelfBrewed:
         most = max(s.judged("cda") for s in self.settings)
         near = [s for s in self.settings if s.judged("cda") >= most - DELTA - 1e-9]
         return min(near, key=lambda s: (s.judged("success"), -s.judged("cda")))
+
+    @property
+    def own_front(self) -> list[Group]:
+        """The settings that no other one beats as the defenders see it: with as little success of
+        their own poison and as much accuracy on images held back.
+        """
+        seen = [(s.own("success"), s.own("cda_control")) for s in self.settings]
+        return [s for s, best in zip(self.settings, nondominated(seen), strict=True) if best]
 
     def times(self, setting: Group) -> int:
         """How many defenders take it."""

@@ -43,7 +43,7 @@ NOISE = Axis(
 AXES = (
     BUDGET,
     Axis("restarts and ensemble", ("restarts", "ensemble")),
-    Axis("augmentation", ("augment", "shift")),
+    Axis("augmentation", ("augment", "shift", "training's augment")),
     Axis("architecture", ("model", "surrogate")),
     NOISE,
 )
@@ -98,6 +98,7 @@ def settings_of(victim: Victim) -> dict[str, Scalar]:
     """
     training, filtering = victim.training, victim.filter
     said: dict[str, Scalar] = {_of_training(k, training): v for k, v in _of(training).items()}
+    said.setdefault("training's augment", True)  # where a recipe does not say, images are
     said |= {"training": training.name, "dataset": short("datasets", victim.dataset)}
     said |= {"model": short("models", victim.model), "reserve": victim.reserve}
     if filtering:

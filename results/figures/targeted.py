@@ -39,6 +39,8 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     return chart
 
 
+# broad and pale, as a front's steps lie under the bars of its marks
+EDGE = {"shape": "hv", "width": 6, "color": "rgba(128,128,128,0.35)"}
 _AXIS = {
     "title": {"text": "success: victims that give the class wanted (%)"},
     "range": [-3, 103],
@@ -52,7 +54,7 @@ def _edge(group: Sequence[TargetedSuccess]) -> go.Scatter:
         x=points[:, 0].tolist(),
         y=points[:, 1].tolist(),
         mode="lines",
-        line={"shape": "hv", "width": 1.2, "color": "rgba(128,128,128,0.8)"},
+        line=EDGE,
         showlegend=False,
         hoverinfo="skip",
     )

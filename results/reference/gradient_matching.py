@@ -49,7 +49,8 @@ def _case(victim: Victim) -> dict[str, str]:
     """The victim in the words of the file; empty where no row can be of it."""
     whole = not victim.dataset.params.get("subset") and not victim.reserve
     training = victim.training
-    plain = training.name in _PLAIN and victim.filter is None and not training.params.get("start")
+    usual = not training.params.get("start") and training.params.get("augment", True)
+    plain = training.name in _PLAIN and victim.filter is None and usual
     if not whole or not plain or [a.name for a in victim.attacks] != ["witches_brew"]:
         return {}
     if victim.dataset.params.get("size", 32) != 32 or _epochs(training) < _EPOCHS:

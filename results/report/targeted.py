@@ -9,6 +9,7 @@ from results.comparison.self_brewed import SelfBrewed
 from results.comparison.self_brewed import self_brewed as brewed_against
 from results.comparison.targeted_names import Names, names, names_of
 from results.comparison.targeted_success import TargetedSuccess, targeted_success
+from results.figures import self_brewed as self_brewed_figure
 from results.figures import targeted as fronts
 from results.figures import targeted_budget, targeted_noise
 from results.report.evidence import Chart, chart
@@ -38,6 +39,7 @@ def targeted_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
 def _charts(records: Sequence[Record]) -> list[Chart | None]:
     return [
         chart(fronts.figure(records), "targeted-front", _TITLE, _FRONT),
+        chart(self_brewed_figure.figure(records), "self-brewed-front", _OWN_TITLE, _OWN_FRONT),
         chart(targeted_budget.figure(records), "targeted-budget", "Success by budget", _BUDGET),
         chart(targeted_noise.figure(records), "targeted-noise", "Success and CDA by noise", _NOISE),
     ]
@@ -92,6 +94,12 @@ _TITLE = "Success and CDA under each recipe and filter"
 _FRONT = (
     "A mark a recipe or filter, its bar an interval at 95 % over keys. Further left less success, "
     "further up more clean accuracy; the line joins those that none beats."
+)
+_OWN_TITLE = "The same as defenders see it who brew against themselves"
+_OWN_FRONT = (
+    "A mark a setting, a large one where a defender takes it: how many of the defenders' own pairs "
+    "are misled, and clean accuracy on images that they held back. No image of the attacker's "
+    "counts here; the line joins those that none beats."
 )
 _BUDGET = (
     "How much is poisoned, a line an ε, the largest change of a pixel's value in levels of 255; "

@@ -18,7 +18,7 @@ from trials.spec import Record
 TUNED, HINDSIGHT = "as each defender chooses", "best in hindsight"
 COLUMNS = (
     *("dataset", "model", "attack", "training", "filter", "rejects", "defenders that take it"),
-    *("own success (%)", "own control (%)", "CDA on images held back (%)"),
+    *("own success (%)", "own control (%)", "CDA on images held back (%)", "on the own front"),
     *(
         "success (%)",
         "control (%)",
@@ -34,15 +34,23 @@ COLUMNS = (
 
 def table(records: Sequence[Record], /) -> pd.DataFrame:
     """One row a setting, over all defenders; then what each of them takes, and the best setting in
-    hindsight. ``own draws`` are the defenders with trusted images and pairs of their own.
+    hindsight. ``own draws`` are the defenders with trusted images and pairs of their own;
+    ``on the own front`` are settings that none beats in own success and held-back CDA.
     """
     rows = chain.from_iterable(map(_rows, self_brewed(records)))
     return frame(list(rows), COLUMNS)
 
 
 def _rows(found: SelfBrewed) -> list[dict[str, Any]]:
+    front = set(map(id, found.own_front))
     rows = [
-        {**_row(s), **_setting(s), "defenders that take it": found.times(s)} for s in found.settings
+        {
+            **_row(s),
+            **_setting(s),
+            "defenders that take it": found.times(s),
+            "on the own front": id(s) in front,
+        }
+        for s in found.settings
     ]
     best = found.hindsight
     rows.append({**_row(found.taken), "training": TUNED})

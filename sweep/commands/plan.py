@@ -16,7 +16,8 @@ from sweep.execution.opening import as_begun
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import compares, detections, detector_tuning, repairs_of
 from sweep.planning.evaluation import judged
-from sweep.planning.stages import answered, recipe_search
+from sweep.planning.searches import searches
+from sweep.planning.stages import answered, targeted_searches
 from sweep.spec.filters import GAME, TARGETED
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
@@ -62,7 +63,7 @@ def cost_estimate(sweep: Sweep, store: Store | None) -> list[Line]:
         lines.append(line("self-poisoned copies", expansion.copies(sweep)))
     lines += [line(*row) for row in _targeted(sweep)]
     lines += [line(*row) for row in _filters(sweep)]
-    lines += _recipes(sweep, store)
+    lines += _searches(sweep, store)
     for defense in sweep.defenses if sweep.game in ("tuning", "robustness") else ():
         if defense.strategy == "search":
             mine = [
@@ -124,15 +125,15 @@ def _filters(sweep: Sweep) -> Iterator[tuple[str, list[Trial], str]]:
         yield defense.name, trials, f"{points}, {models}, filtered or not"
 
 
-def _recipes(sweep: Sweep, store: Store | None) -> Iterator[Line]:
-    """A row for each search of a recipe's settings: what follows its first point, which is among
-    the victims.
+def _searches(sweep: Sweep, store: Store | None) -> Iterator[Line]:
+    """A row for each search of a recipe's or a filter's settings: what follows its first point,
+    which is among the victims.
     """
-    for recipe, victims in targeted.searched(sweep):
-        search = recipe_search(sweep, recipe, victims)
-        first = search.size // recipe.trials
+    tables = [search.table for search in searches(sweep)]
+    for table, search in zip(tables, targeted_searches(sweep), strict=True):
+        first = search.size // table.trials
         found = list(answered(search, store))[first:] if store else []
-        note = f"{_count(recipe.trials - 1, 'setting')} asked by {recipe.sampler} while it runs"
+        note = f"{_count(table.trials - 1, 'setting')} asked by {table.sampler} while it runs"
         seconds = fmean(r.seconds for r in found) if found else None
         yield Line(search.label, search.size - first, len(found), seconds, note)
 

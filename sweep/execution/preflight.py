@@ -12,6 +12,7 @@ from torch import nn
 from sweep.execution.worker import WorkerConfig, make_runtime
 from sweep.planning import expansion, filtering, targeted
 from sweep.planning.detection import detections
+from sweep.planning.searches import searches
 from sweep.spec.filters import TARGETED, Filter
 from sweep.spec.sweep_file import Sweep
 from trials import catalog, splits
@@ -48,7 +49,7 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
             require(name, model, catalog.describe(kind, name).needs, victim.model.name, shape)
     for trial in expansion.copies(sweep):
         layout_of(runtime.trusted(trial), runtime.rng(trial), trial.game)
-    uncrafted = [replace(v, attacks=()) if _craft(v) else v for v in alike]
+    uncrafted = list(map(_plain, alike))
     for victim, r, s in (
         itertools.product(uncrafted, sweep.trusted, sweep.seeds[:1]) if sweep.defenses else ()
     ):
@@ -58,15 +59,22 @@ def check(sweep: Sweep, worker_config: WorkerConfig) -> None:
         splits.cut(runtime.trusted(trial).y, 0, 1, runtime.rng(trial)("split"))
     for detector in sweep.detectors:
         detections(detector)
-    _searched_recipes(replace(sweep, victims=tuple(alike)), runtime)
+    _searched(replace(sweep, victims=tuple(alike)), runtime)
     _filters(replace(sweep, victims=tuple(uncrafted)), runtime)
     _brews(replace(sweep, victims=tuple(alike), filters=()), runtime)
 
 
-def _searched_recipes(sweep: Sweep, runtime: TrialRuntime) -> None:
-    """Raises SpecError for settings that a search may ask for and no victim can be trained by."""
-    for recipe, (victim, *_) in targeted.searched(sweep):
-        for training in replace(recipe, strategy="grid", limit=0).points():
+def _searched(sweep: Sweep, runtime: TrialRuntime) -> None:
+    """Raises SpecError for settings that a search may ask for and nothing can be trained or
+    filtered by.
+    """
+    for search in searches(sweep):
+        table, victim = search.table, search.victims[0]
+        if isinstance(table, Filter):
+            every = replace(table, strategy="grid", limit=10**6)
+            _settings(replace(sweep, victims=(_plain(victim),)), every, runtime)
+            continue
+        for training in replace(table, strategy="grid", limit=0).points():
             _trainable(replace(victim, training=training), len(runtime.trainable(victim)), runtime)
 
 
@@ -217,6 +225,11 @@ def _victim(victim: Victim, runtime: TrialRuntime) -> tuple[nn.Module, torch.Siz
 def _uncrafted(victim: Victim, runtime: TrialRuntime) -> Poisoning:
     """The training set with the attacks in it; without them where they can be checked uncrafted."""
     return Poisoning(checked(runtime, victim)) if _craft(victim) else runtime.poisoning(victim)
+
+
+def _plain(victim: Victim) -> Victim:
+    """The victim, without attacks where one crafts its poison."""
+    return replace(victim, attacks=()) if _craft(victim) else victim
 
 
 def _craft(victim: Victim) -> bool:

@@ -40,7 +40,8 @@ def bounded(sweep: Sweep) -> None:
     filtered = questions * sum(f.limit * len(f.reject) for f in sweep.filters)
     number += filtered * (2 + each)
     searched = sum(r.trials for r in sweep.recipes if r.strategy == "search")
-    number += 3 * len(sweep.victims) * searched
+    searched += sum(f.trials for f in sweep.filters if f.strategy == "search")
+    number += 4 * questions * searched
     if number > MOST_TRIALS and sweep.game != "training":
         raise SpecError(
             f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its "

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from search_spaces._ask import Ask, held, number, option
 from search_spaces._strategies import grid, thin
 from sweep.planning import expansion
 from sweep.spec.filters import GAME, Filter
@@ -27,30 +28,75 @@ from trials.spec import (
 
 
 def points(given: Filter) -> list[MethodConfig]:
-    """The settings that a filter is run with, resolved, the paper's first."""
+    """The settings that a filter is run with as far as they are known, resolved, the paper's first;
+    of a search that one.
+    """
     every = grid(catalog.find("filter_spaces", given.name), given.profile)
-    chosen = thin(every, given.limit, 0)
-    fixed = [MethodConfig(p.name, {**p.params, **given.fixed}) for p in chosen]
-    return expansion.distinct_configs(catalog.resolve("filters", c) for c in fixed)
+    chosen = thin(every, 1 if given.strategy == "search" else given.limit, 0)
+    return expansion.distinct_configs(_settled(given, p) for p in chosen)
+
+
+def _settled(given: Filter, point: MethodConfig) -> MethodConfig:
+    return catalog.resolve("filters", MethodConfig(point.name, {**point.params, **given.fixed}))
+
+
+def asked(given: Filter, ask: Ask) -> MethodConfig:
+    """A point of the filter's space with the fixed settings, resolved, and besides these how much
+    is removed: ``reject``, between the least and the greatest share where all are shares, and
+    ``quota``. For what has one value nothing is asked.
+    """
+    space = catalog.find("filter_spaces", given.name)
+    point = _settled(given, space(held(ask, given.fixed), given.profile))
+    shares = [r for r in given.reject if not isinstance(r, str)]
+    how: dict[str, Scalar] = {"reject": given.reject[0], "quota": given.quota[0]}
+    if len(given.reject) > 1 and len(shares) == len(given.reject):
+        how["reject"] = number(ask, "reject", *shares)
+    elif len(given.reject) > 1:
+        how["reject"] = option(ask, "reject", *map(str, given.reject))
+    if len(given.quota) > 1:
+        how["quota"] = option(ask, "quota", *given.quota)
+    return MethodConfig(point.name, {**point.params, **how})
+
+
+def parted(given: Filter, point: MethodConfig) -> tuple[Filter, MethodConfig]:
+    """Of such a point, the filter that removes so much, and its settings."""
+    params = dict(point.params)
+    reject, quota = params.pop("reject"), str(params.pop("quota"))
+    by = {str(r): r for r in given.reject}.get(str(reject), reject)  # a share among words
+    assert isinstance(by, str | float)
+    return replace(given, reject=(by,), quota=(quota,)), MethodConfig(point.name, params)
+
+
+def looked_at(sweep: Sweep, given: Filter) -> list[Victim]:
+    """The victims whose training sets the filter looks at."""
+    return [v for v in sweep.victims if not given.recipes or v.training.name in given.recipes]
 
 
 def filtered(sweep: Sweep, given: Filter) -> list[Victim]:
     """The victims as a filter leaves their training sets: each setting, rejection, r and seed."""
+    if given.strategy == "search":  # what it asks for first
+        given = replace(given, reject=given.reject[:1], quota=given.quota[:1])
+    return by_settings(sweep, given, looked_at(sweep, given), sweep.trusted, points(given))
+
+
+def by_settings(
+    sweep: Sweep,
+    given: Filter,
+    victims: Iterable[Victim],
+    trusted: Iterable[float],
+    methods: Iterable[MethodConfig],
+) -> list[Victim]:
+    """These victims, each r, seed of the sweep and rejection, by these settings of the filter."""
     own = [own_poison(p) for p in sweep.self_poisoning] if sweep.game == GAME else [None]
     axes = itertools.product(
-        sweep.victims,
-        sweep.trusted,
-        sweep.seeds,
-        points(given),
-        own,
-        rejections(given, sweep.delta),
+        victims, trusted, sweep.seeds, methods, own, rejections(given, sweep.delta)
     )
     found = []
-    for victim, trusted, seed, method, planted, (reject, threshold) in axes:
+    for victim, r, seed, method, planted, (reject, threshold) in axes:
         filtering = Filtering(
             method=method,
             reject=reject,
-            trusted=trusted,
+            trusted=r,
             seed=seed,
             self_poisoning=planted,
             threshold=threshold,

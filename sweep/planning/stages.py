@@ -3,22 +3,22 @@ more.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from results.store import Store
-from sweep.planning import expansion, filtering, targeted
+from sweep.planning import expansion, filtering, searches, targeted
 from sweep.planning.detection import detector_tuning
 from sweep.planning.evaluation import judged
 from sweep.planning.search_feed import SearchFeed
 from sweep.planning.strategy import ListStrategy, Strategy
 from sweep.spec.filters import TARGETED
 from sweep.spec.games import NEED_NO_DEFENSES
-from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Defense, Sweep
-from trials.dependencies import dependencies, graph, targeted_of
-from trials.spec import MethodConfig, Record, Trial, Victim, derive
+from trials.dependencies import dependencies, graph
+from trials.spec import MethodConfig, Record, Trial, derive
 
 _BREWS = ("brewed against oneself", "brewed against oneself, filtered")
 _LABELS = {"training": "victims", "self_poison": "self-poisoned copies"}
@@ -68,7 +68,7 @@ def filtered_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
 def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
     """The stages of attacks without a trigger: controls, and of each poison one victim, which makes
     it; its other victims; those of filtered training sets; what they were misled to; and
-    searches of recipes' settings.
+    searches of settings of recipes and filters.
     """
     first, rest = targeted.first_and_rest(sweep)
     yield [ListStrategy("controls", targeted.controls(sweep)), ListStrategy("victims", first)]
@@ -79,21 +79,31 @@ def targeted_stages(sweep: Sweep) -> Iterator[list[Strategy]]:
         if trials:
             yield [ListStrategy(label, trials)]
     yield [ListStrategy("targeted images", targeted.measured(sweep))]
-    if found := targeted.searched(sweep):
-        yield [recipe_search(sweep, recipe, victims) for recipe, victims in found]
+    if found := targeted_searches(sweep):
+        yield found
 
 
-def recipe_search(sweep: Sweep, recipe: Recipe, victims: Sequence[Victim]) -> Strategy:
-    """The strategy of a search of a recipe's settings, judged on these victims."""
-    from sweep.planning.recipe_search import RecipeSearch, Trained  # noqa: PLC0415  (loads optuna)
+def targeted_searches(sweep: Sweep) -> list[Strategy]:
+    """The strategies that search settings of recipes and filters."""
+    if not (found := searches.searches(sweep)):
+        return []
+    from sweep.planning.targeted_search import (  # noqa: PLC0415  (loads optuna)
+        DEFENDERS,
+        JUDGES,
+        TargetedSearch,
+    )
 
-    def of(config: MethodConfig) -> Trained:
-        found = targeted.trained(victims, config)
-        return Trained(targeted.trainings(found), expansion.distinct(map(targeted_of, found)))
-
-    seed = derive(sweep.seeds[0], "recipe", recipe.name)
-    label = targeted.search_label(sweep, recipe, victims)
-    return RecipeSearch(label, recipe, recipe.asked, of, seed)
+    return [
+        TargetedSearch(
+            label,
+            search.table,
+            search.asked,
+            partial(search.stages_of, sweep),
+            DEFENDERS if search.own else JUDGES,
+            search.seed(sweep),
+        )
+        for search, label in zip(found, searches.labels(found), strict=True)
+    ]
 
 
 def answered(search: Strategy, store: Store) -> Iterator[Record]:

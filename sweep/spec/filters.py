@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from sweep.spec.searches import check_once, check_search
 from sweep.spec.validation import listed, number, one_of, typed
 from trials import catalog
 from trials.spec import OWN, REJECTIONS, SELF_POISONED, MethodConfig, SpecError
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 GAME, TARGETED = "filtering", "targeted"
 OWN_POISON = {GAME: "self_poison_data", TARGETED: "self_brew"}  # what [self_poisoning] sets
-_LATER = ("beta", "quota", "cap")
+_LATER = ("beta", "quota", "cap", "recipes", "strategy", "trials", "sampler")
+STRATEGIES = ["grid", "search"]
 REJECT = 0.4  # share of the rows, as BaDLoss was published
 PROFILES = ["cifar10", "imagenet", "small"]
 
@@ -27,7 +29,10 @@ class Filter:
 
     name: str
     profile: str = "cifar10"
-    limit: int = 1  # points of the grid, the paper's first
+    strategy: str = "grid"
+    limit: int = 1  # grid: points of it, the paper's first
+    trials: int = 20  # search: configurations asked for, each of which filters every victim's set
+    sampler: str = "tpe"
     # settings held at a value, over the space's
     fixed: Mapping[str, Any] = field(default_factory=dict)
     # each a share of the untrusted rows, "own" for the filter's own rule, "mixture" for a fit of
@@ -37,6 +42,8 @@ class Filter:
     beta: tuple[float, ...] = (0.1,)
     quota: tuple[str, ...] = ("global",)
     cap: float = 0.5
+    # the victims whose training sets are filtered, by their recipes; none named: all
+    recipes: tuple[str, ...] = ()
 
     def asked(self) -> dict[str, Any]:
         """What the table says, as plain values; of what came later that which is no default."""
@@ -55,6 +62,8 @@ def filter_of(data: Mapping[str, Any]) -> Filter:
     method = catalog.describe("filters", found.name)
     catalog.describe("filter_spaces", found.name)
     one_of("profile", found.profile, PROFILES)
+    one_of("strategy", found.strategy, STRATEGIES)
+    check_search("filter", found)
     if found.limit < 1:
         raise SpecError(f"filter {found.name}: limit must be at least 1, got {found.limit}.")
     catalog.resolve("filters", MethodConfig(found.name, found.fixed))
@@ -99,6 +108,9 @@ def check_filters(sweep: "Sweep") -> None:
     if sweep.game == TARGETED:
         _check_brews(sweep)
         _check_repairs(sweep)
+    trained = list(dict.fromkeys(victim.training.name for victim in sweep.victims))
+    for named in itertools.chain.from_iterable(given.recipes for given in sweep.filters):
+        one_of("recipe of a filter among the victims'", named, trained)
     if not sweep.filters and sweep.game != GAME:
         return
     if sweep.game not in (GAME, TARGETED):
@@ -110,6 +122,7 @@ def check_filters(sweep: "Sweep") -> None:
         names = ", ".join(catalog.names("filters"))
         raise SpecError(f"there is no [[filters]] table. Known filters: {names}.")
     _check_repairs(sweep)
+    _check_searches(sweep)
     if any(victim.training.name == "given" for victim in sweep.victims):
         raise SpecError(
             "a filtered training set is trained on, and the recipe 'given' trains nothing: choose "
@@ -117,6 +130,17 @@ def check_filters(sweep: "Sweep") -> None:
         )
     if sweep.game == GAME:
         _check_own(sweep)
+
+
+def _check_searches(sweep: "Sweep") -> None:
+    """A filter is searched once, where something is misled or not. Raises SpecError."""
+    searched = [given.name for given in sweep.filters if given.strategy == "search"]
+    if searched and sweep.game != TARGETED:
+        raise SpecError(
+            f'filter {searched[0]}: strategy = "search" is for game = "{TARGETED}" alone: write '
+            'strategy = "grid", with a limit on its points.'
+        )
+    check_once("filter", searched)
 
 
 def _check_repairs(sweep: "Sweep") -> None:

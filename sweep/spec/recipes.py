@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces._ask import held
 from search_spaces._strategies import grid, one_at_a_time, thin
 from sweep.spec.filters import TARGETED
-from sweep.spec.searches import check_search
+from sweep.spec.searches import check_once, check_search
 from sweep.spec.validation import listed, one_of, typed
 from trials import catalog
 from trials.spec import MethodConfig, SpecError
@@ -87,12 +87,4 @@ def check_recipes(sweep: "Sweep") -> None:
             f'recipes are swept against attacks without a trigger, and game = "{sweep.game}" has '
             f'none: write game = "{TARGETED}", or name trainings in [victim].'
         )
-    searched = [r.name for r in sweep.recipes if r.strategy == "search"]
-    if twice := sorted({name for name in searched if searched.count(name) > 1}):
-        raise SpecError(f"recipe {twice[0]} is searched twice: leave one of its tables out.")
-    if searched and any(sweep.self_poisoning):
-        raise SpecError(
-            f"recipe {searched[0]}: a search sees what the attacker's poison does, which a "
-            'defender of [self_poisoning] does not: write strategy = "grid", or leave that table '
-            "out."
-        )
+    check_once("recipe", [r.name for r in sweep.recipes if r.strategy == "search"])

@@ -1,5 +1,6 @@
-"""How a space is gone through: words that the tables of defenses and of recipes share."""
+"""How a space is gone through: words that the tables of defenses, recipes and filters share."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from sweep.spec.validation import one_of
@@ -30,3 +31,9 @@ def check_search(what: str, given: Searched) -> None:
     one_of("sampler", given.sampler, list(SAMPLERS))
     if given.trials < 1 or given.limit < 0:
         raise SpecError(f"{what} {given.name}: it must have trials at least 1, limit at least 0.")
+
+
+def check_once(what: str, searched: Sequence[str]) -> None:
+    """Raises SpecError where one of these names is searched by two tables."""
+    if twice := sorted({name for name in searched if searched.count(name) > 1}):
+        raise SpecError(f"{what} {twice[0]} is searched twice: leave one of its tables out.")

@@ -92,6 +92,7 @@ def settings_of_training() -> list[tuple[str, str, object]]:
         "peak": 0.01,
         "weight_decay": 0.1,
         "batch": 8,
+        "augment": False,
         "precision": "bf16",
     }
     return [
@@ -192,6 +193,17 @@ def test_fast_starts_from_a_checkpoint_but_for_a_last_layer_of_other_classes(
     assert torch.equal(*first)
     last = [dict(m.named_parameters())["fc.weight"] for m in (model, drawn)]
     assert torch.equal(*last)
+
+
+def test_fast_without_augmentation_trains_on_the_images_as_they_are() -> None:
+    moved = few()
+    assert moved.pad
+    still = replace(moved, pad=0, flip=False)
+    found = []
+    for train, augment in ((moved, False), (still, True), (moved, True)):
+        run("fast", model := untrained(), clean(train), epochs=1, batch=16, augment=augment)
+        found.append(weights(model))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
 def test_given_refuses_to_go_without_a_file() -> None:

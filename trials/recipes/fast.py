@@ -8,6 +8,7 @@ of it changes how backdoors are learned.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from torch import Generator, nn
@@ -33,6 +34,7 @@ def fit(
     batch: PositiveInt = 512,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     start: Location = "",
+    augment: bool = True,
 ) -> Iterator[tuple[int, int, float]]:
     """Train ``model`` in place; yield (steps done, steps in all, mean loss) after each epoch.
 
@@ -48,6 +50,8 @@ def fit(
         precision: fp32, bf16 (autocast), or auto: bf16 on GPUs that have it.
         start: a file of weights to start from, as a public checkpoint's; a last layer for other
             classes is drawn anew. Left out, all weights are.
+        augment: images are shifted and mirrored as their data set is; false: trained on as they
+            are.
 
     Raises:
         SpecError: ``start`` does not hold this model's weights.
@@ -56,5 +60,7 @@ def fit(
         head = {id(p) for p in Classifier(model).head.parameters()}
         last = [name for name, p in model.named_parameters() if id(p) in head]
         load_weights(model, start, may_differ=last)
+    if not augment:
+        poisoning = replace(poisoning, train=replace(poisoning.train, pad=0, flip=False))
     fast = Fast(epochs, peak, weight_decay, batch, precision)
     return fast.fit(model, poisoning, rng, checkpointer)

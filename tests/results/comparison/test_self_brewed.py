@@ -8,6 +8,7 @@ from synthetic import victim
 
 from results.comparison.self_brewed import self_brewed
 from results.comparison.targeted_success import targeted_success
+from results.figures.self_brewed import figure as own_figure
 from results.figures.targeted import figure
 from results.report.page import render
 from results.tables import self_brewed as table_of
@@ -128,6 +129,25 @@ def test_the_front_of_recipes_and_filters_is_drawn_and_marked(records: list[Reco
     alone = [r for r in records if r.trial.victim.training == FAST and not r.trial.victim.filter]
     assert not figure(alone).data
     assert targeted_table.table(alone)["on the front"].tolist() == [None]
+
+
+def test_the_defenders_front_is_of_what_they_see(records: list[Record]) -> None:
+    """What the attacker's poison does is not in it."""
+    for r in records:
+        if r.trial.game.name == "targeted":
+            r.metrics["success"] = 1 - r.metrics["success"]  # type: ignore[index]
+    drawn = own_figure(records)
+    (line,) = [trace for trace in drawn.data if trace.mode == "lines"]
+    points = [*zip(line.x, line.y, strict=True)]
+    assert points == [(0.0, 80.0), (pytest.approx(20), 89.0), (pytest.approx(90), 90.0)]
+    sizes = {trace.name: trace.marker.size for trace in drawn.data if trace.name}
+    assert sizes["epic"] == sizes["fast, deep_knn 20 %"] > sizes["fast"]
+    made = table_of.table(records).set_index("training")
+    assert made.loc["epic", "on the own front"] and made.loc["gradient_shaping", "on the own front"]
+    assert made["on the own front"].tolist().count(True) == 3
+    assert 'id="self-brewed-front"' in render(records, title="brew")
+    alone = [r for r in records if r.trial.victim.training == FAST and not r.trial.victim.filter]
+    assert not own_figure(alone).data
 
 
 def test_table_page_and_best_say_it(

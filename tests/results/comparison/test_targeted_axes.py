@@ -48,6 +48,12 @@ def shaped(key: int, name: str = "gradient_shaping", **settings: float) -> Victi
     return replace(brewed(key), training=catalog.resolve("recipes", given))
 
 
+def unmoved(key: int, **settings: int) -> Victim:
+    """Of a recipe that leaves images as they are."""
+    given = catalog.resolve("recipes", MethodConfig("fast", {**PLAIN.params, "augment": False}))
+    return replace(brewed(key, None, **settings), training=given)
+
+
 def measured(of: Victim, success: float, cda: float = 0.9) -> Record:
     trial = Trial(game=MethodConfig("targeted"), victim=of, method=None, trusted=0.0, seed=of.seed)
     found = {"success": success, "success_control": 0.0, "cda": cda, "cda_control": 0.92}
@@ -108,6 +114,14 @@ def test_a_row_has_its_axis_and_what_was_measured(records: list[Record]) -> None
     ]
 
 
+def test_the_victims_augmentation_is_on_the_axis_of_the_poisons() -> None:
+    found = [brewed(0), brewed(0, augment=False), unmoved(0), unmoved(0, augment=False)]
+    rows = targeted_axes.table([measured(v, 1.0) for v in found])
+    assert set(rows["by"]) == {"augmentation"}
+    points = {(r["augment"], r["training's augment"]) for r in rows.to_dict("records")}
+    assert points == {(True, True), (False, True), (True, False), (False, False)}
+
+
 def test_other_settings_that_differ_are_held_and_said() -> None:
     both = [(e, a) for e in (8, 16) for a in (True, False)]
     records = [measured(brewed(key, epsilon=e, augment=a), 1.0) for key in (0, 1) for e, a in both]
@@ -138,6 +152,7 @@ def test_other_cases_have_no_published_number() -> None:
         replace(like, model=narrow),
         replace(like, filter=filtering),
         replace(like, training=shaped(0).training),
+        unmoved(0, epsilon=8),
         brewed(0, epsilon=8, budget=0.02),
         brewed(0, epsilon=16, restarts=1),
         brewed(0, epsilon=8, arch="resnet18:width=16"),

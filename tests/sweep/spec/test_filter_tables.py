@@ -64,7 +64,7 @@ def test_settings_that_are_fixed_hold() -> None:
         ({"name": "badloss", "profile": "cifar"}, r"unknown profile 'cifar'"),
         ({"name": "badloss", "limit": 0}, r"filter badloss: limit must be at least 1, got 0\."),
         ({"name": "badloss", "fixed": {"k": 0}}, r"badloss: k must be an integer in \[1, inf\)"),
-        ({"name": "badloss", "strategy": "grid"}, r"unknown key of filters 'strategy'"),
+        ({"name": "badloss", "strategies": "grid"}, r"unknown key of filters 'strategies'"),
         ({"name": "badloss", "reject": 1.0}, r"filter badloss: reject must lie in \(0, 1\), got 1"),
         ({"name": "badloss", "reject": 40}, r"got 40\. It is a fraction: write 0\.4 for 40 %\."),
         (

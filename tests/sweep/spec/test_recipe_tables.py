@@ -12,6 +12,7 @@ import tiny_sweep
 from programs import Program
 
 from sweep.planning import expansion, targeted
+from sweep.planning.searches import searches
 from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
@@ -97,9 +98,12 @@ def test_recipes_in_another_game_are_refused() -> None:
         )
 
 
-def test_a_search_is_not_the_choice_of_a_defender_who_brews_against_themselves() -> None:
+def test_with_self_poisoning_a_search_is_the_defenders() -> None:
     own = {"self_poisoning": {"pairs": 2}, "victim": {**VICTIM, "reserve": 0.2}}
-    refused("does not: write strategy", [{**SHAPED, "strategy": "search"}], **own)
+    searched = [{**SHAPED, "strategy": "search"}]
+    assert [s.own for s in searches(sweep(searched))] == [None]
+    (found,) = searches(sweep(searched, **own))
+    assert found.own and found.own.params["pairs"] == 2
     assert len(targeted.own_brews(sweep([SHAPED], **own))[0]) == 3 * 2
 
 

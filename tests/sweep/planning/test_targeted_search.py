@@ -3,113 +3,19 @@ draws the same however it is stopped.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_sweep
 from optuna.trial import TrialState
+from searched import BREW, GRID, SEARCH, VICTIM, answer, ran, search, store_at, sweep, told
 
 from results.comparison.targeted_success import alike, on_front, targeted_success
 from results.figures import targeted as figure
 from results.store import Store
 from sweep.commands.plan import cost_estimate
 from sweep.execution import preflight, runner
-from sweep.execution.scheduler import Scheduler
-from sweep.planning import targeted
-from sweep.planning.recipe_search import RecipeSearch
-from sweep.planning.stages import recipe_search, stages
-from sweep.spec.sweep_file import Sweep
-from trials.spec import Record, SpecError, Trial, content_id
-
-BREW: dict[str, Any] = {
-    "name": "witches_brew",
-    "key": [0, 1],
-    "budget": 0.08,
-    "epsilon": 32,
-    "restarts": 1,
-    "iterations": 4,
-}
-EPOCHS = {"epochs": 2}
-VICTIM: dict[str, Any] = {
-    "dataset": {"name": "digits", "size": 8},
-    "model": {"name": "small_cnn", "width": 8},
-    "training": {"name": "fast", "batch": 64, "peak": 0.2, **EPOCHS},
-    "attacks": [BREW],
-}
-SEARCH: dict[str, Any] = {
-    "name": "gradient_shaping",
-    "profile": "small",
-    "strategy": "search",
-    "trials": 4,
-    "fixed": EPOCHS,
-}
-GRID: dict[str, Any] = {
-    "name": "strong_augmentation",
-    "profile": "small",
-    "limit": 3,
-    "fixed": EPOCHS,
-}
-
-
-def sweep(*recipes: dict[str, Any], victim: dict[str, Any] = VICTIM, **changes: Any) -> Sweep:
-    rest: dict[str, Any] = {"game": "targeted", "defenses": [], "tuning": {}, "self_poisoning": {}}
-    rest["compute"] = {"device": "cpu", "workers": 1}
-    given = list(recipes or (SEARCH,))
-    return tiny_sweep.sweep(**{"recipes": given, "victim": victim, **rest, **changes})
-
-
-def search(of: Sweep, group: int = 0) -> RecipeSearch:
-    found = recipe_search(of, *targeted.searched(of)[group])
-    assert isinstance(found, RecipeSearch)
-    return found
-
-
-def draw(record_id: str) -> float:
-    return int(record_id[:8], 16) / 16**8
-
-
-def answer(trial: Trial) -> Record:
-    """What a trial gives, by its settings alone: strong noise keeps the attack out and costs."""
-    noise = float(trial.victim.training.params.get("noise", 0.0))
-    own = content_id(trial.victim.training.identity())
-    if trial.game.name == "training" and trial.victim.attacks and draw(own) < 0.2:
-        return Record(trial=trial, status="failed", error="Traceback\nError: on purpose")
-    wanted = max(0.0, 0.9 - 60 * noise - draw(trial.id) / 50)
-    metrics = {"wanted": wanted, "success": float(wanted > 0.5), "cda": 0.98 - 9 * noise}
-    controls = {f"{name}_control": value for name, value in metrics.items()}
-    return Record(trial=trial, status="done", metrics={**metrics, **controls}, seconds=1.0)
-
-
-def ran(of: Sweep, store: Store, workers: int = 1, most: int = 10**6) -> list[Trial]:
-    """The trials that a scheduler hands out to so many workers, the last of which answers first."""
-    scheduler = Scheduler(stages(of, store), store, of.name)
-    found, busy = list[Trial](), list[Trial]()
-    while len(found) < most:
-        while len(busy) < workers and (trial := scheduler.next()) is not None:
-            busy.append(trial)
-            found.append(trial)
-        if not busy:
-            break
-        scheduler.finish(answer(busy.pop()))
-    for trial in busy:  # stopped: what runs is finished
-        scheduler.finish(answer(trial))
-    return found
-
-
-def told(of: Sweep, store: Store) -> list[Any]:
-    """What the study has when the store answers all that is asked."""
-    asking = search(of)
-    while trial := asking.ask():
-        record = store.get(trial.id)
-        asking.tell(record or Record(trial=trial, status="failed", error="blocked"))
-    assert asking.done
-    return [(t.state, t.params, t.values) for t in asking.study.trials]
-
-
-def store_at(folder: Path) -> Store:
-    store = Store.open(f"sqlite:///{folder}/s.db")
-    store.add_sweep("tiny", {})
-    return store
+from sweep.planning.searches import searches
+from trials.spec import SpecError
 
 
 def test_one_configuration_is_all_keys_and_seeds_and_the_recipes_defaults_come_first() -> None:
@@ -181,15 +87,16 @@ def test_a_longer_search_begins_as_the_shorter_one(tmp_path: Path) -> None:
 def test_attacks_that_differ_are_searched_apart() -> None:
     budgets = {**VICTIM, "attacks": [{**BREW, "budget": [0.04, 0.08]}]}
     of = sweep(SEARCH, GRID, victim=budgets)
-    (one, weak), (two, strong) = targeted.searched(of)
-    assert one == two == of.recipes[0] and len(weak) == len(strong) == 2
-    assert {v.attacks[0].params["budget"] for v in weak} == {0.04}
+    weak, strong = searches(of)
+    assert weak.table == strong.table == of.recipes[0]
+    assert len(weak.victims) == len(strong.victims) == 2
+    assert {v.attacks[0].params["budget"] for v in weak.victims} == {0.04}
     models = {**budgets, "model": [VICTIM["model"], {"name": "small_cnn", "width": 4}, "resnet18"]}
-    for several, told in ((budgets, 2), (models, 6)):
+    for several, number in ((budgets, 2), (models, 6)):
         labels = [
             x.what for x in cost_estimate(sweep(victim=several), None) if "searched" in x.what
         ]
-        assert len(set(labels)) == told == len(labels)
+        assert len(set(labels)) == number == len(labels)
     assert "gradient_shaping, searched, small_cnn, width = 4, budget = 0.04" in labels
 
 

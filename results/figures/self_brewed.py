@@ -1,0 +1,91 @@
+"""Recipes and filters as defenders see them who brew against themselves: success of their own
+poison x accuracy on images that they held back, with the front.
+
+Source: this project's; nothing is published of it.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import plotly.graph_objects as go
+
+from results.comparison.self_brewed import Group, SelfBrewed, self_brewed
+from results.figures._attacks import named_looks
+from results.figures._style import cda_axis, escaped, layout
+from results.figures.targeted import EDGE
+from results.selection.labels import attack, rejection, settings
+from results.stats.pareto import front
+from trials.spec import Record
+
+
+def figure(records: Sequence[Record], /) -> go.Figure:
+    """A mark a setting, larger where defenders take it, a stepped line an attack; without traces
+    where no defender compared two settings.
+    """
+    found = [one for one in self_brewed(records) if len(one.settings) > 1]
+    if not found:
+        return go.Figure(layout=layout(height=120))
+    chart = go.Figure(layout=layout(xaxis=_AXIS, yaxis=cda_axis(), height=420))
+    chart.update_yaxes(title_text="CDA on images held back (%)")
+    every = chain.from_iterable(one.settings for one in found)
+    looks = named_looks(map(_name, every))
+    said = set[str]()
+    for one in found:
+        points = 100 * front(np.array([_seen(s) for s in one.settings]))
+        chart.add_scatter(
+            x=points[:, 0].tolist(),
+            y=points[:, 1].tolist(),
+            mode="lines",
+            line=EDGE,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        for setting in one.settings:
+            name = _name(setting)
+            misled, accuracy = _seen(setting)
+            chart.add_scatter(
+                x=[100 * misled],
+                y=[100 * accuracy],
+                mode="markers",
+                marker={
+                    "size": 15 if one.times(setting) else 9,
+                    "color": looks[name].colour,
+                    "symbol": looks[name].symbol,
+                },
+                name=escaped(name),
+                legendgroup=name,
+                showlegend=name not in said,
+                hoverinfo="text",
+                hovertext=[_hover(one, setting)],
+            )
+            said.add(name)
+    return chart
+
+
+_AXIS = {
+    "title": {"text": "own success: the defenders' pairs that give the class wanted (%)"},
+    "range": [-3, 103],
+    "dtick": 20,
+}
+
+
+def _seen(setting: Group) -> tuple[float, float]:
+    return setting.own("success"), setting.own("cda_control")
+
+
+def _name(setting: Group) -> str:
+    """The recipe, and the filter if there is one."""
+    told, filtering = setting.victim.training.name, setting.victim.filter
+    return f"{told}, {filtering.method.name} {rejection(filtering)}" if filtering else told
+
+
+def _hover(one: SelfBrewed, setting: Group) -> str:
+    victim, (misled, accuracy) = setting.victim, _seen(setting)
+    said = [f"<b>{escaped(_name(setting))}</b>", escaped(attack(victim))]
+    said += [escaped(settings(victim.training))]
+    kept = settings(victim.filter.method) if victim.filter else ""
+    said += [escaped(kept)] if kept else []
+    said += [f"own success {100 * misled:.1f} %, CDA {100 * accuracy:.1f} %"]
+    said += [f"taken by {one.times(setting)} of {len(one.taken.options)} defenders"]
+    return "<br>".join(said)
