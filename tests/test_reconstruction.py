@@ -8,9 +8,10 @@ import torch
 
 from trials.dependencies import training_of
 from trials.metrics import success
-from trials.reconstruction import reconstruct
+from trials.reconstruction import SUSPICIOUS, WORKS, reconstruct
 from trials.run import run
 from trials.runtime import TrialRuntime, generator
+from trials.smooth_inversion import MOVE, OPACITY, laid
 from trials.spec import SpecError, Trial
 from trials.storage.artifacts import Artifacts
 
@@ -55,14 +56,69 @@ def test_it_is_made_once_for_all_processes_that_share_the_artifacts(
     suspect: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime, trial = suspect
-    first = runtime.defender(trial).reconstructed()
+    first = runtime.defender(trial).reconstructed(False)
     monkeypatch.setattr("trials.runtime.reconstruct", None)  # whoever calls it fails
     other = TrialRuntime(runtime.artifacts)
-    found = other.defender(trial).reconstructed()
-    assert (found.target, found.share) == (first.target, first.share)
-    assert torch.equal(found.mask, first.mask) and torch.equal(found.pattern, first.pattern)
+    found = other.defender(trial).reconstructed(False)
+    assert (found.form, found.target, found.share) == ("mask", first.target, first.share)
+    assert all(map(torch.equal, found.tensors, first.tensors)) and len(found.tensors) == 2
     with pytest.raises(TypeError):  # of another seed
-        other.defender(replace(trial, seed=trial.seed + 1)).reconstructed()
+        other.defender(replace(trial, seed=trial.seed + 1)).reconstructed(False)
+
+
+@pytest.fixture(scope="module")
+def blended(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialRuntime, Trial]:
+    """A small network that learned a faint picture over the whole image."""
+    attack = {"name": "blended", "m": 200, "target": 3, "alpha": 0.2}
+    runtime = TrialRuntime(Artifacts(tmp_path_factory.mktemp("blended")))
+    victim = {**BACKDOORED, "attacks": [attack]}
+    trial = tiny_sweep.first(tiny_sweep.sweep(victim=victim), "tuning")
+    assert run(training_of(trial.victim), runtime).metrics["asr"] > 0.9
+    return runtime, trial
+
+
+def test_a_picture_is_found_where_no_mask_is_suspicious(
+    blended: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, trial = blended
+    view = runtime.defender(trial).view
+    monkeypatch.setitem(SUSPICIOUS, "mask_share", 0.0)  # small digits have a small mask as well
+    found = reconstruct(view.model, view.trusted, generator(0, "a"), smooth=True)
+    assert (found.form, found.target, found.metric) == ("picture", 3, "odds_share")
+    assert found.share <= SUSPICIOUS["odds_share"]
+    cases = found.goal.cases(view.trusted)
+    assert cases.x.dtype == torch.uint8 and success(view.model, cases) > WORKS
+    moved = cases.x.float() - view.trusted.x[cases.places].float()
+    assert 0 < moved.abs().max() <= 255 * OPACITY + 1  # it is faint
+    mask = reconstruct(view.model, view.trusted, generator(0, "a"))
+    assert mask.form == "mask"
+    kept_one = runtime.defender(trial).reconstructed(True)
+    monkeypatch.setattr("trials.runtime.reconstruct", None)  # whoever calls it fails
+    again = TrialRuntime(runtime.artifacts).defender(trial).reconstructed(True)
+    assert (again.form, again.share) == ("picture", kept_one.share)
+    assert all(map(torch.equal, again.tensors, kept_one.tensors))
+
+
+def test_of_a_small_mark_no_picture_and_no_warp_is_taken(
+    suspect: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, trial = suspect
+    view = runtime.defender(trial).view
+    monkeypatch.setitem(SUSPICIOUS, "mask_share", 0.0)
+    assert reconstruct(view.model, view.trusted, generator(0, "a"), smooth=True).form == "mask"
+
+
+def test_a_warp_moves_no_pixel_by_more_than_it_may() -> None:
+    across = torch.arange(32).expand(1, 3, 32, 32).mul(8).to(torch.uint8)  # 8 levels a pixel
+    most = torch.full((2, 4, 4), 10.0)
+    moved = laid("warp", across, most).float() - across.float()
+    assert moved[..., :28].max() == pytest.approx(8 * 32 * MOVE * 31 / 32, abs=1)
+    assert torch.equal(laid("warp", across, torch.zeros(2, 4, 4)), across)
+
+
+def test_smooth_triggers_need_reconstruct() -> None:
+    with pytest.raises(SpecError, match="it needs reconstruct = true"):
+        tiny_sweep.sweep(tuning={"copies": 1, "cost": "given", "smooth": True})
 
 
 def test_it_needs_a_repair_of_the_given_model() -> None:

@@ -42,8 +42,14 @@ LATER: Mapping[str, _Settings] = {
     "filtering": {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02},
     "self_poison": {"scheme": "labels", "optimizer": "sgd"},
     "self_poison_data": {"redraws": 0},
-    "tuning": {"cost": "copies", "reconstruct": False, "mirrored": False},
-    "confirmation": {"cost": "copies", "probe": False, "reconstruct": False, "mirrored": False},
+    "tuning": {"cost": "copies", "reconstruct": False, "mirrored": False, "smooth": False},
+    "confirmation": {
+        "cost": "copies",
+        "probe": False,
+        "reconstruct": False,
+        "mirrored": False,
+        "smooth": False,
+    },
     "sleeper_agent": _ADAM,
     "witches_brew": {"arch": "", **_PRECISION, **_ADAM},
 }

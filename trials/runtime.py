@@ -48,7 +48,8 @@ class DefenderContext:
         repair: the defense under trial, settings bound; None where the game runs none.
         inspect: the detector under trial, settings bound; None where the game runs none.
         copy: loads self-poisoned copy i.
-        reconstructed: the trigger that is found in the model by descent on fit images.
+        reconstructed: the trigger that is found in the model by descent on fit images; True for
+            smooth ones too.
         once: a point that is measured once for all trials of this process with the same copies.
         rng: generator of a stage of this trial.
         save: keeps a model and facts as this trial's artifact.
@@ -59,7 +60,7 @@ class DefenderContext:
     repair: Repair | None
     inspect: Inspect | None
     copy: Callable[[int], Copy]
-    reconstructed: Callable[[], Reconstructed]
+    reconstructed: Callable[[bool], Reconstructed]
     once: Once
     rng: Callable[..., Generator]
     save: Save
@@ -127,7 +128,9 @@ class TrialRuntime:
             repair=_in_role("defense", trial),
             inspect=_in_role("detector", trial),
             copy=functools.partial(self.copy, trial),
-            reconstructed=lambda: self._reconstructed(Key(trial.victim), trial.trusted, trial.seed),
+            reconstructed=lambda smooth: self._reconstructed(
+                Key(trial.victim), trial.trusted, trial.seed, smooth
+            ),
             once=self._measured.of(lambda: (copy_of(trial, 0).id,)),
             rng=self.rng(trial),
             save=self._save(trial),
@@ -248,7 +251,7 @@ class TrialRuntime:
         model.eval().requires_grad_(False)
         return Copy(model, plan.kind, plan.goal, plan.fit, plan.select, plan.report, facts)
 
-    def _reconstruct(self, key: "Key", r: float, seed: int) -> Reconstructed:
+    def _reconstruct(self, key: "Key", r: float, seed: int, smooth: bool) -> Reconstructed:
         victim: Victim = key.value
         trusted = self._trusted(key, r)
         fit, _, _ = splits.cut(trusted.y, 0, 1, generator(victim.seed, "split"))
@@ -256,7 +259,8 @@ class TrialRuntime:
         scope = {"victim": victim.identity(), "trusted": r, "seed": seed}
         return kept(
             kept_in(self.artifacts, scope),
-            lambda: reconstruct(self._victim(key), images, generator(seed, "reconstruct")),
+            lambda: reconstruct(self._victim(key), images, generator(seed, "reconstruct"), smooth),
+            smooth,
         )
 
     def _artifact(self, trial: Trial, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

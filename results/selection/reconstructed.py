@@ -2,18 +2,18 @@
 
 Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P: the class of an unusually small mask.
 Deviation: unusually small is at most half of the classes' median. Of five victims with a patch the
-target's mask was 0.27 to 0.44 of it, every other class's above 0.7 (docs/answer.md).
+target's mask was 0.27 to 0.44 of it, every other class's above 0.7. Of a smooth picture or warp the
+next class's odds are at most a fifth of its own (docs/answer.md).
 """
 
 from collections.abc import Sequence
 
 from results.selection.forecast import INVERSION
 from trials import catalog
+from trials.reconstruction import SUSPICIOUS, WORKS
 from trials.spec import Point, Record, SpecError
 
 RECONSTRUCTED = "asr_reconstructed"  # in a point's ``extra``
-SUSPICIOUS = 0.5  # size of the mask, as a share of the median, up to which its class is suspect
-WORKS = 0.8  # ASR that the trigger must have before any repair
 # what unlearns marks that it finds by descent on the model: such a trigger shows nothing of it
 UNLEARNING = ("i_bau", "sau")
 
@@ -43,7 +43,7 @@ def _counts(record: Record) -> bool:
     if method is None or not record.curve or unlearns(method.name):
         return False
     start = min(record.curve, key=lambda p: p.step)
-    suspicious = record.metrics.get("mask_share", 1.0) <= SUSPICIOUS
+    suspicious = any(record.metrics.get(k, 1.0) <= most for k, most in SUSPICIOUS.items())
     return suspicious and left_of(start, default=0.0) >= WORKS
 
 

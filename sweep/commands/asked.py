@@ -194,7 +194,12 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
             "rule": OWN_RULE,
-            "tuning": {"copies": _COPIES, "reconstruct": True, "mirrored": True},
+            "tuning": {
+                "copies": _COPIES,
+                "reconstruct": True,
+                "mirrored": True,
+                "smooth": True,
+            },
             "self_poisoning": {
                 "attack": MIXED,
                 "scheme": _SCHEME,

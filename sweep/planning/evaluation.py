@@ -73,7 +73,7 @@ def confirmations(sweep: Sweep, winner: Winner) -> list[Trial]:
             "probe": cost != "copies",  # with it, as earlier versions measured
             **{
                 setting: bool(winner.trial.game.params.get(setting, False))
-                for setting in ("reconstruct", "mirrored")
+                for setting in ("reconstruct", "mirrored", "smooth")
             },
             "stop_at": winner.step,
             **expansion.every(sweep),

@@ -219,6 +219,10 @@ def _check_copies(sweep: Sweep) -> None:
             raise SpecError(
                 f'tuning: {setting} measures the given model: it needs cost = "given" or "both".'
             )
+    if tuning.params["smooth"] and not tuning.params["reconstruct"]:
+        raise SpecError(
+            "tuning: smooth looks for more triggers to reconstruct: it needs reconstruct = true."
+        )
     for self_poisoning in () if sweep.game in OWN_POISON else sweep.self_poisoning:
         if "copy" in self_poisoning:
             raise SpecError(

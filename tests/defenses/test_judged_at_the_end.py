@@ -32,7 +32,7 @@ def curve(
         repair=functools.partial(catalog.find("defenses", name), **params),
         inspect=None,
         copy=lambda _: Copy(victim, "badnets", TriggerGoal(patch, TARGET), fit, select, report),
-        reconstructed=lambda: reconstruct(victim, trusted, Generator().manual_seed(0)),
+        reconstructed=lambda _: reconstruct(victim, trusted, Generator().manual_seed(0)),
         once=lambda _, measure: measure(),
         rng=lambda *stages: Generator().manual_seed(derive(0, *stages)),
         save=lambda *_: None,

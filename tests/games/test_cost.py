@@ -188,8 +188,8 @@ def test_the_reconstructed_trigger_is_measured_on_the_given_model(
 ) -> None:
     trial, record = played(copied, mixed, "tuning", cost=cost, reconstruct=True)
     ctx = copied.defender(trial)
-    own, copy = ctx.reconstructed(), ctx.copy(0)
-    assert ctx.reconstructed() is own and ctx.repair is not None
+    own, copy = ctx.reconstructed(False), ctx.copy(0)
+    assert ctx.reconstructed(False) is own and ctx.repair is not None
     cases = own.goal.cases(ctx.view.trusted.take(copy.select))
     left = {0: success(ctx.view.model, cases)}
     view = DefenderView(ctx.view.model, ctx.view.trusted.take(copy.fit))

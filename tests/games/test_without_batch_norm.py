@@ -45,7 +45,7 @@ def poisoned(model: nn.Module, **settings: Any) -> list[Point]:
         repair=None,
         inspect=None,
         copy=lambda i: pytest.fail("no copy is loaded"),
-        reconstructed=lambda: pytest.fail("nothing is reconstructed"),
+        reconstructed=lambda _: pytest.fail("nothing is reconstructed"),
         once=lambda words, measure: measure(),
         rng=functools.partial(generator, 0),
         save=lambda model, facts: None,

@@ -40,6 +40,7 @@ class CopySet:
             is repaired once for each way in which the copies' images are cut, before the copies
             (given) or beside them (both); or the copies.
         reconstruct: measure on the given model, too, how far the reconstructed trigger works.
+        smooth: which may be a faint picture or a warp.
         mirrored: measure the given model's CDA on the mirror images, too, where training mirrors.
     """
 
@@ -51,6 +52,7 @@ class CopySet:
         cost: Cost = "copies",
         reconstruct: bool = False,
         mirrored: bool = False,
+        smooth: bool = False,
     ) -> None:
         self.ctx, self.part = ctx, part
         self.copies = [ctx.copy(i) for i in range(copies)]
@@ -64,7 +66,7 @@ class CopySet:
         self._given_images = [i.and_mirrored() for i in given] if mirrored else given
         self._mirrored = mirrored
         self._beside = self._given if cost == "both" else []
-        self._own = ctx.reconstructed() if reconstruct and self._given else None
+        self._own = ctx.reconstructed(smooth) if reconstruct and self._given else None
         self._own_cases = self._own.goal.cases(self.images[self._given[0]]) if self._own else None
         self.sizes = {
             # distinct images: the binomial's n
@@ -74,7 +76,7 @@ class CopySet:
         }
         if self._own and self._own_cases:
             self.sizes |= {
-                "mask_share": self._own.share,
+                self._own.metric: self._own.share,
                 "suspect": float(self._own.goal.target),
                 "n_reconstructed": float(len(self._own_cases)),
             }
@@ -87,7 +89,8 @@ class CopySet:
     def start(self) -> Point:
         """The copies and the given model before any repair; the same for every defense."""
         given = [self.ctx.view.model] * len(self._given)
-        words = (self.part, len(self.copies), len(given), bool(self._own), self._mirrored)
+        own = self._own.form if self._own else ""
+        words = (self.part, len(self.copies), len(given), own, self._mirrored)
         return self.ctx.once(
             words,
             lambda: self.measure(

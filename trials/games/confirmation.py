@@ -25,6 +25,7 @@ def play(
     probe: bool = True,
     reconstruct: bool = False,
     mirrored: bool = False,
+    smooth: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """CDA and ASR on the report images before the defense and after ``stop_at`` steps.
 
@@ -40,9 +41,10 @@ def play(
         reconstruct: measure how far the reconstructed trigger still works, as in
             tuning.
         mirrored: measure the given model's CDA on mirror images, too, as in tuning.
+        smooth: look for smooth triggers, too, as in tuning.
     """
     beside: Cost = "copies" if cost == "copies" else "both"
-    copy_set = CopySet(ctx, copies, "report", beside, reconstruct, mirrored)
+    copy_set = CopySet(ctx, copies, "report", beside, reconstruct, mirrored, smooth)
     start = end = copy_set.start()
     depth = dict[str, float]()
     yield start

@@ -31,6 +31,7 @@ def play(
     cost: Literal["given", "both", "copies"] = "given",
     reconstruct: bool = False,
     mirrored: bool = False,
+    smooth: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """Mean ASR over the copies, and the CDA, on their select images, until the CDA stays lower by
     more than ``delta``.
@@ -54,8 +55,10 @@ def play(
         mirrored: measure the given model's CDA on each select image and on its mirror image, where
             training mirrors them: as sure as with half as many images again. Needs a cost of given
             or both.
+        smooth: where no small mark is suspicious, look for a faint picture over the whole image
+            and for a warp: then the metric is ``odds_share``. Needs reconstruct.
     """
-    copy_set = CopySet(ctx, copies, "select", cost, reconstruct, mirrored)
+    copy_set = CopySet(ctx, copies, "select", cost, reconstruct, mirrored, smooth)
     start = copy_set.start()
     yield start
     floor, stop = start.cda - delta - SLACK, EarlyStopping(patience)
