@@ -111,7 +111,9 @@ PLAYED_BEFORE: dict[str, dict[str, str | float]] = {
 }
 
 
-def trial_of(game: str, /, scheme_of_copies: str = "labels", **settings: str | float) -> Trial:
+def trial_of(
+    game: str, /, scheme_of_copies: str | float = "labels", **settings: str | float
+) -> Trial:
     victim = Victim(
         dataset=MethodConfig("digits"),
         model=MethodConfig("small_cnn"),

@@ -63,7 +63,7 @@ def test_it_goes_on_as_it_was_begun_every_time(folder: Path, capsys: Capture) ->
 def test_a_scheme_that_it_was_not_begun_with_is_another_spec(folder: Path, capsys: Capture) -> None:
     other = folder / "before.toml"
     text = SPEC.read_text(encoding="utf-8")
-    other.write_text(text.replace("[[planting]]", '[[planting]]\nscheme = "distilled"'))
+    other.write_text(text.replace("steps = 60\n", 'steps = 60\nscheme = "distilled"\n'))
     with pytest.raises(SystemExit) as ended:
         main(["run", str(other), "--local", "--store", str(folder / "before.db")])
     assert ended.value.code == 2
