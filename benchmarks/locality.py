@@ -71,6 +71,7 @@ def sweep_of(victims: int, seeds: int, limit: int) -> Sweep:
         "victim": {**VICTIM, "seeds": list(range(victims))},
         "tuning": {"copies": 2, "record_every": 6},
         "self_poisoning": {
+            "scheme": "labels",
             "steps": 60,
             "batch": 32,
             "lr": 0.1,

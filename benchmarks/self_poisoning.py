@@ -51,7 +51,7 @@ SCHEDULES = (
     Schedule("half stamped, lr .01, stop at ASR .95", 0.01, 0.5),
     Schedule("a tenth stamped, lr .03, stop at ASR .95", 0.03, 0.1),
     Schedule("a tenth stamped, lr .05, held for 150 steps", 0.05, 0.1, 150),
-    Schedule("the default of self_poison"),
+    Schedule("scheme labels of self_poison"),
 )
 TREATMENTS: dict[str, tuple[str, dict[str, Scalar]]] = {
     "none": ("none", {}),
@@ -203,18 +203,19 @@ benchmarks/results/self_poisoning.json.
 What it means:
 {meaning}
 
-Limits: one data set, one architecture, one kind of trigger, few victims: differences of a few
-hundredths are noise.
+Limits: no scheme but `labels` is here, the default of a sweep when this was measured; [Does the
+answer hold](answer.md) compares it with `distilled`, the default now. One data set, one
+architecture, one kind of trigger, few victims: differences of a few hundredths are noise.
 """
 
 
 def meaning(found: dict[str, Left]) -> str:
-    """The closest schedule, what a quick one hides, and where the default still misleads; words
-    that follow figures.
+    """The closest schedule, what a quick one hides, and where the scheme labels still misleads;
+    words that follow figures.
     """
     gaps = {s.name: apart(found[s.name], found[REAL]) for s in SCHEDULES}
     closest = min(gaps, key=lambda n: gaps[n])
-    quick, default = (weaker(found[s.name], found[REAL]) for s in (SCHEDULES[0], SCHEDULES[-1]))
+    quick, slow = (weaker(found[s.name], found[REAL]) for s in (SCHEDULES[0], SCHEDULES[-1]))
     lines = [
         f"the schedule closest to the real backdoor is '{closest}' ({gaps[closest]:.2f} apart)."
     ]
@@ -224,9 +225,9 @@ def meaning(found: dict[str, Left]) -> str:
             "one keeps under "
             f"{', '.join(quick)}: a defense tuned on such copies looks stronger than it is."
         )
-    if default:
+    if slow:
         lines.append(
-            f"The default is not the real thing either: under {', '.join(default)} its backdoor "
+            f"The scheme labels is not the real thing either: under {', '.join(slow)} its backdoor "
             "falls and the real one "
             "stays. A setting chosen for a treatment like that can fail on the real attack, so "
             "read the judge's column."

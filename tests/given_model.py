@@ -27,6 +27,7 @@ record_every = 4
 delta = 0.4
 
 [self_poisoning]
+scheme = "labels"
 steps = 200
 batch = 32
 lr = 0.05

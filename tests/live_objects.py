@@ -12,7 +12,14 @@ from trials.types import Images
 SPEC: dict[str, Any] = {
     "flip": False,
     "tuning": {"copies": 1, "record_every": 10, "delta": 0.9},
-    "self_poisoning": {"steps": 100, "batch": 32, "lr": 0.05, "share": 0.2, "reach": 0.3},
+    "self_poisoning": {
+        "scheme": "labels",
+        "steps": 100,
+        "batch": 32,
+        "lr": 0.05,
+        "share": 0.2,
+        "reach": 0.3,
+    },
     "defenses": [
         {"name": "fst", "profile": "small", "limit": 1, "fixed": {"steps": 40, "lr": 0.02}}
     ],

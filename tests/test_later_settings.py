@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from results.selection.forecast import scheme_of
 from trials import catalog
-from trials.dependencies import own_rows_of
+from trials.dependencies import copy_of, own_rows_of
 from trials.later import LATER
 from trials.spec import Filtering, MethodConfig, Trial, Victim, content_id
 
@@ -106,10 +107,13 @@ GAMES_BEFORE = {
 PLAYED_BEFORE: dict[str, dict[str, str | float]] = {
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
+    "self_poison": {"scheme": "labels"},
 }
 
 
-def trial_of(game: str, **settings: str | float) -> Trial:
+def trial_of(
+    game: str, /, scheme_of_copies: str | float = "labels", **settings: str | float
+) -> Trial:
     victim = Victim(
         dataset=MethodConfig("digits"),
         model=MethodConfig("small_cnn"),
@@ -118,6 +122,7 @@ def trial_of(game: str, **settings: str | float) -> Trial:
         seed=0,
     )
     on_copies = game != "self_poison"
+    planted = {"scheme": scheme_of_copies} if scheme_of_copies else {}
     return catalog.resolve_trial(
         Trial(
             game=MethodConfig(game, settings),
@@ -125,7 +130,7 @@ def trial_of(game: str, **settings: str | float) -> Trial:
             method=MethodConfig("none") if on_copies else None,
             trusted=0.25,
             seed=0,
-            self_poisoning=MethodConfig("self_poison") if on_copies else None,
+            self_poisoning=MethodConfig("self_poison", planted) if on_copies else None,
         )
     )
 
@@ -157,6 +162,36 @@ def test_a_schemes_settings_written_out_are_its_defaults(scheme: str) -> None:
     plain = trial_of("self_poison", scheme=scheme)
     written = {k: plain.game.params[k] for k in ("lr", "steps", "batch")}
     assert trial_of("self_poison", scheme=scheme, **written).id == plain.id
+
+
+def test_a_copy_by_default_is_none_of_those_stored_before_there_were_schemes() -> None:
+    """They say no scheme and were poisoned by labels; what is made now says its scheme."""
+    plain = trial_of("self_poison")
+    assert plain.id == trial_of("self_poison", scheme="distilled").id != GAMES_BEFORE["self_poison"]
+    assert plain.game.identity()["params"]["scheme"] == scheme_of(plain.game.params) == "distilled"
+    for game in ("tuning", "confirmation"):
+        on_labels = trial_of(game, **PLAYED_BEFORE[game])
+        by_default = trial_of(game, "", **PLAYED_BEFORE[game])
+        assert on_labels.id == GAMES_BEFORE[game] != by_default.id
+        assert by_default.id == trial_of(game, "distilled", **PLAYED_BEFORE[game]).id
+        assert by_default.self_poisoning
+        assert scheme_of(by_default.self_poisoning.params) == "distilled"
+
+
+def test_a_copy_stored_before_there_were_schemes_is_found_and_played_by_labels() -> None:
+    now = trial_of("tuning", **PLAYED_BEFORE["tuning"])
+    assert now.self_poisoning is not None
+    params = {k: v for k, v in now.self_poisoning.params.items() if k not in LATER["self_poison"]}
+    stored = replace(now, self_poisoning=replace(now.self_poisoning, params=params))
+    assert stored.id == now.id and scheme_of(params) == "labels"
+    assert copy_of(stored, 0).id == GAMES_BEFORE["self_poison"]
+    assert copy_of(stored, 0).game.params == trial_of("self_poison", scheme="labels").game.params
+
+
+@pytest.mark.parametrize("game", [g for g in catalog.names("games") if g in LATER])
+def test_a_game_is_played_with_what_a_stored_trial_lacks(game: str) -> None:
+    """``as_stored`` fills in nothing that the game does not have."""
+    assert set(LATER[game]) <= set(catalog.describe("games", game).settings)
 
 
 def test_a_training_that_starts_from_a_checkpoint_has_another_id(tmp_path: Path) -> None:

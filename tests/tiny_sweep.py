@@ -20,6 +20,7 @@ VICTIM: dict[str, Any] = {
     "attacks": [{"name": "badnets", "m": 60}],
 }
 SELF_POISONING: dict[str, Any] = {
+    "scheme": "labels",
     "steps": 60,
     "batch": 32,
     "lr": 0.1,

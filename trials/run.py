@@ -76,7 +76,7 @@ def _points(trial: Trial, runtime: TrialRuntime) -> Reports[Record]:
         play = catalog.find("games", trial.game.name)
         ctx_type = next(iter(typing.get_type_hints(play).values()))
         ctx = _context(ctx_type, trial, runtime, checkpointer)
-        game = Steps[Mapping[str, float]](play(ctx, **trial.game.params))
+        game = Steps[Mapping[str, float]](play(ctx, **trial.game.as_stored.params))
         for report in game:
             if isinstance(report, TrialProgress):
                 if time.monotonic() - told >= PROGRESS_SECONDS:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from results.reference import load
 from results.stats.intervals import Interval
+from trials.later import LATER
 from trials.spec import Scalar
 
 SHARE = 0.1  # of a batch that is stamped, where self-poisoning says nothing else
@@ -25,9 +26,11 @@ PAIRS = "prediction_pairs"
 
 def scheme_of(params: Mapping[str, Scalar]) -> str:
     """How self-poisoning with these settings is called among the pairs: 'distilled', or 'distilled,
-    5 % stamped' where the share of a batch is not the default.
+    5 % stamped' where the share of a batch is not the default. Stored before there were schemes,
+    they name none: their copies are those of 'labels'.
     """
-    share, name = float(params.get("share", SHARE)), str(params.get("scheme", "labels"))
+    stored = {**LATER["self_poison"], **params}
+    share, name = float(stored.get("share", SHARE)), str(stored["scheme"])
     return name if share == SHARE else f"{name}, {100 * share:g} % stamped"
 
 

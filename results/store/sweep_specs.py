@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trials.later import LATER
 from trials.spec import SpecError
 
 Spec = Mapping[str, Any]
@@ -38,7 +39,7 @@ def keeps_members(stored: Spec, given: Spec) -> bool:
 
 def differences(stored: Spec, given: Spec) -> list[str]:
     """What the stored spec asked for and the given one does not, a phrase for each field."""
-    stored, given = _modern(stored), _modern(given)
+    stored, given = modern(stored), modern(given)
     old, new = (
         spec[ASKED] if ASKED in stored and ASKED in given else spec for spec in (stored, given)
     )
@@ -47,14 +48,19 @@ def differences(stored: Spec, given: Spec) -> list[str]:
     return [phrase for f in fields if (phrase := _difference(f, old[f], new[f]))]
 
 
-def _modern(spec: Spec) -> Spec:
-    """A spec that an earlier version stored, with the names that fields have now."""
+def modern(spec: Spec) -> Spec:
+    """A spec that an earlier version stored, with the names that fields have now; a setting whose
+    default became another is written out, as it was then.
+    """
     if ASKED not in spec:
         return spec
     asked = {_RENAMED.get(k, k): v for k, v in spec[ASKED].items()}
     asked["defenses"] = [_modern_defense(d) for d in asked.get("defenses", [])]
     if "tuning" in asked:
-        asked["tuning"] = {"cost": "copies", **asked["tuning"]}
+        asked["tuning"] = {"cost": LATER["tuning"]["cost"], **asked["tuning"]}
+    if asked.get("game", "tuning") == "tuning" and "self_poisoning" in asked:
+        scheme = LATER["self_poison"]["scheme"]
+        asked["self_poisoning"] = [{"scheme": scheme, **t} for t in asked["self_poisoning"]]
     return {**spec, ASKED: asked}
 
 

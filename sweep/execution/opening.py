@@ -3,17 +3,20 @@ refusal leaves nothing.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from results.store import Store
-from results.store.sweep_specs import ASKED
+from results.store.sweep_specs import ASKED, modern
 from results.store.url import file_of, parse
 from sweep.execution import runner
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep_file import Sweep
+from trials import catalog
+from trials.later import LATER
 from trials.spec import SpecError
 from trials.storage.blobs import is_uri
 
@@ -49,14 +52,31 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
     """The sweep, with the defaults of the version that began it where the store has it under its
     name: what earlier versions measured is continued as it was.
 
-    ``cost`` of tuning is the one default that became another: earlier versions measured the clean
-    accuracy on the copies.
+    Two defaults became others: ``cost`` of tuning (the clean accuracy was measured on the copies)
+    and ``scheme`` of self-poisoning (copies were poisoned by ``labels``).
     """
     row = next((r for r in store.sweeps() if r.name == sweep.name), None)
-    begun = row.spec.get(ASKED) if row else None
-    if begun is None or "cost" in begun.get("tuning", {"cost": ""}) or "cost" in sweep.tuning:
+    begun = modern(row.spec).get(ASKED) if row else None
+    if begun is None:
         return sweep
-    return replace(sweep, tuning={**sweep.tuning, "cost": "copies"})
+    cost = {"cost": LATER["tuning"]["cost"]}
+    if begun.get("tuning", {}).get("cost") == cost["cost"]:
+        sweep = replace(sweep, tuning={**cost, **sweep.tuning})
+    tables = begun.get("self_poisoning", [])
+    poisoned = tuple(_poisoned_as_begun(t, tables) for t in sweep.self_poisoning)
+    return replace(sweep, self_poisoning=poisoned)
+
+
+def _poisoned_as_begun(
+    table: Mapping[str, Any], begun: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The table, with the earlier default where the sweep was begun with that and not with
+    today's.
+    """
+    scheme = catalog.describe("games", "self_poison").settings["scheme"].default
+    now = {"scheme": scheme, **table}
+    before = {"scheme": LATER["self_poison"]["scheme"], **table}
+    return before if before in begun and now not in begun else table
 
 
 @contextlib.contextmanager

@@ -276,6 +276,9 @@ def _plain(sweep: Sweep) -> dict[str, object]:
     every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
     tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
     every["tuning"] = {"cost": tuning.params["cost"], **sweep.tuning}  # its default was another
+    if sweep.game == "tuning":  # so was this one
+        scheme = catalog.describe("games", "self_poison").settings["scheme"].default
+        every["self_poisoning"] = [{"scheme": scheme, **t} for t in sweep.self_poisoning]
     methods = {
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),

@@ -46,6 +46,31 @@ def test_running_the_old_spec_runs_nothing(folder: Path, capsys: Capture) -> Non
     assert (row["name"], row["trials"], row["done"]) == (SWEEP, STORED, STORED)
 
 
+def test_it_goes_on_as_it_was_begun_every_time(folder: Path, capsys: Capture) -> None:
+    """Copies by labels, at the cost on the copies, which were the defaults; the second time the
+    store says so itself.
+    """
+    for _ in range(2):
+        said(capsys, folder, "run", SPEC, "--local")
+        with Store.read(str(folder / "before.db")) as store:
+            (row,) = store.sweeps()
+            assert len(store.members(SWEEP)) == STORED
+        asked = row.spec["asked"]
+        assert [t["scheme"] for t in asked["self_poisoning"]] == ["labels", "labels"]
+        assert asked["tuning"]["cost"] == "copies"
+
+
+def test_a_scheme_that_it_was_not_begun_with_is_another_spec(folder: Path, capsys: Capture) -> None:
+    other = folder / "before.toml"
+    text = SPEC.read_text(encoding="utf-8")
+    other.write_text(text.replace("steps = 60\n", 'steps = 60\nscheme = "distilled"\n'))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(other), "--local", "--store", str(folder / "before.db")])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "another spec: self_poisoning: " in err and "'scheme': 'labels'" in err
+
+
 def test_a_trial_read_from_the_store_has_the_id_under_which_it_is_stored(folder: Path) -> None:
     raw = sqlite3.connect(folder / "before.db")
     ids = {i for (i,) in raw.execute("SELECT id FROM trials")}

@@ -98,7 +98,12 @@ def swept(
             **victim,
         },
         "tuning": {"copies": 1, "record_every": 3, "delta": 0.2},
-        "self_poisoning": {"batch": 32, "check_every": 40, **self_poisoning},
+        "self_poisoning": {
+            "scheme": "labels",
+            "batch": 32,
+            "check_every": 40,
+            **self_poisoning,
+        },
         "defenses": [{"name": d, "profile": "small", "limit": 1, "fixed": SHORT} for d in defenses],
         "detectors": [
             {**d, "repairs": [defenses[0]]} if "inv" in d["name"] else d

@@ -25,7 +25,7 @@ from trials.train import clone
 from trials.types import DefenderView, Images
 
 COPIES = 6  # the first kind of trigger twice, the first cut twice
-SELF_POISONING = {"attack": "mixed", "scheme": "distilled", **tiny_sweep.SELF_POISONING}
+SELF_POISONING = {**tiny_sweep.SELF_POISONING, "attack": "mixed", "scheme": "distilled"}
 
 
 @pytest.fixture(scope="module")

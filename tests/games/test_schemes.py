@@ -3,6 +3,7 @@ which rate it says.
 """
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from sweep.spec.sweep_file import Sweep
 from trials.games._copy_training import mixed
+from trials.later import LATER
 from trials.models import resnet18, small_cnn
 from trials.models._clip import FixedLinear
 from trials.run import run
@@ -92,6 +94,20 @@ def test_schemes_give_different_copies(sweep: Sweep, runtime: TrialRuntime) -> N
     trials = [tiny_sweep.copy_trial(sweep, scheme=s, lr=0.1) for s in SCHEMES]
     ends = {run(t, runtime).metrics["cosine"] for t in trials}
     assert len(ends) == len(SCHEMES)
+
+
+def test_a_copy_stored_without_a_scheme_is_run_again_by_labels(
+    sweep: Sweep, runtime: TrialRuntime
+) -> None:
+    """As ``rerun`` runs what was stored before there were schemes."""
+    trial = tiny_sweep.copy_trial(sweep, scheme="labels", lr=0.1)
+    params = {k: v for k, v in trial.game.params.items() if k not in LATER["self_poison"]}
+    stored = replace(trial, game=replace(trial.game, params=params))
+    assert "scheme" not in params and stored.id == trial.id
+    by_labels = run(trial, runtime)
+    assert tiny_sweep.outcome(run(stored, runtime)) == tiny_sweep.outcome(by_labels)
+    other = tiny_sweep.copy_trial(sweep, scheme="distilled", lr=0.1)
+    assert run(other, runtime).metrics != by_labels.metrics
 
 
 def test_the_later_half_of_the_stages_is_drawn_anew_and_the_earlier_stays() -> None:

@@ -54,6 +54,7 @@ record_every = 10
 delta = 0.8
 
 [self_poisoning]
+scheme = "labels"
 steps = 100
 batch = 32
 lr = 0.05

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from results.store import Store
-from results.store.sweep_specs import differences, keeps_members
+from results.store.sweep_specs import differences, keeps_members, modern
 
 PRUNING = {"name": "fine_pruning", "strategy": "search", "trials": 20, "limit": 0, "fixed": {}}
 BASE = {
@@ -37,6 +37,19 @@ def asked(**changed: Any) -> dict[str, Any]:
 def test_a_superset_is_no_difference_and_keeps_the_members(extra: dict[str, Any]) -> None:
     assert differences(asked(), asked(**extra)) == []
     assert keeps_members(asked(), asked(**extra))
+
+
+def test_copies_of_a_spec_that_names_no_scheme_were_poisoned_by_labels() -> None:
+    def poisoned(**table: Any) -> dict[str, Any]:
+        return asked(game="tuning", self_poisoning=[table])
+
+    before, labels = poisoned(batch=64), poisoned(batch=64, scheme="labels")
+    assert differences(before, labels) == differences(labels, before) == []
+    assert keeps_members(before, labels)
+    (told,) = differences(before, poisoned(batch=64, scheme="distilled"))
+    assert told.startswith("self_poisoning: {'scheme': 'labels'")
+    own = asked(game="filtering", self_poisoning=[{"attacks": 4}])
+    assert modern(own)["asked"]["self_poisoning"] == [{"attacks": 4}]
 
 
 @pytest.mark.parametrize(

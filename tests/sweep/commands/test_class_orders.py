@@ -247,6 +247,7 @@ copies = 1
 record_every = 4
 delta = 0.4
 [self_poisoning]
+scheme = "labels"
 steps = 60
 batch = 32
 lr = 0.05

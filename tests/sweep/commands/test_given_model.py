@@ -38,6 +38,7 @@ record_every = 10
 delta = 0.9
 
 [self_poisoning]
+scheme = "labels"
 steps = 60
 batch = 32
 lr = 0.05
