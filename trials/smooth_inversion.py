@@ -2,7 +2,7 @@
 
 A mask finds small marks alone. Of a picture over the whole image, or of a warp, any class has one
 that works once it may be rough; of few numbers, spread smoothly, and weak, only a class that was
-trained to obey does. The picture has 8 x 8 numbers a channel, laid over with an opacity of 0.1; the
+trained to obey does. The picture has 8 x 8 numbers a channel, laid over with an opacity of 0.14; the
 warp moves 4 x 4 points by up to 3/32 of the width.
 
 Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, invert a mark for every class and look for the
@@ -26,7 +26,7 @@ from trials.train import frozen, to_float
 from trials.types import Images
 
 Form = Literal["picture", "warp"]
-OPACITY, PICTURE = 0.1, 8  # of the picture; its numbers a side
+OPACITY, PICTURE = 0.14, 8  # of the picture; its numbers a side
 MOVE, WARP = 3 / 32, 4  # largest, as a share of the width; the warp's points a side
 STEPS, LR, BATCH, FIRST = 100, 0.1, 16, 0.1
 SETTINGS = (OPACITY, PICTURE, MOVE, WARP, STEPS, LR, BATCH, FIRST)

@@ -188,7 +188,7 @@ def _kind_of(trusted: Path, what: str) -> str:
 
 def _table(spec: Spec, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
-    carry three kinds of trigger, distilled, and on the reconstructed one.
+    carry three kinds of trigger, distilled, and on the reconstructed one, which may be smooth.
     """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
@@ -198,7 +198,7 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
                 "copies": _COPIES,
                 "reconstruct": True,
                 "mirrored": True,
-                "smooth": True,
+                "smooth": size < SMALL,  # on large images as dear as all else, and not tried
             },
             "self_poisoning": {
                 "attack": MIXED,
