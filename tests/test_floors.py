@@ -28,6 +28,7 @@ ZERO = {
     "trials.json_forms",
     "trials.later",
     "trials.self_poisoning",
+    "trials.suspicious",
     "trials.whole",
     "trials.guarded",
     "trials.digests",

@@ -8,12 +8,13 @@ import torch
 
 from trials.dependencies import training_of
 from trials.metrics import success
-from trials.reconstruction import SUSPICIOUS, WORKS, reconstruct
+from trials.reconstruction import reconstruct
 from trials.run import run
 from trials.runtime import TrialRuntime, generator
 from trials.smooth_inversion import MOVE, OPACITY, laid
 from trials.spec import SpecError, Trial
 from trials.storage.artifacts import Artifacts
+from trials.suspicious import SUSPICIOUS, WORKS
 
 BACKDOORED = {
     **tiny_sweep.VICTIM,

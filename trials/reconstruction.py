@@ -20,15 +20,13 @@ from torch import Generator, Tensor, nn
 
 from trials import smooth_inversion
 from trials.mask_inversion import invert_masks
+from trials.suspicious import SUSPICIOUS, WORKS
 from trials.train import to_float
 from trials.types import Images, TriggerGoal
 from trials.views import Keep
 
 STEPS, LR, BATCH = 150, 0.1, 16
 FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS = 0.001, 0.95, 3, 10
-# up to which share a trigger is suspicious, and the metric in which records have it
-SUSPICIOUS = {"mask_share": 0.5, "odds_share": 0.2}
-WORKS = 0.8  # ASR that a trigger must have before any repair
 _KINDS: tuple[Literal["mask", "picture", "warp"], ...] = ("mask", "picture", "warp")
 _FORMS: tuple[smooth_inversion.Form, ...] = ("picture", "warp")
 

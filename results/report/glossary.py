@@ -38,7 +38,8 @@ GLOSSARY = (
         "Reconstructed trigger",
         "The mark and the mask that turn images of all classes into one class, found by descent on "
         "the given model. Where one class's mask is at most half as large as the classes' "
-        "median, that class is suspect: what a repair leaves of its trigger counts.",
+        "median, or a faint smooth picture or a warp turns most images into one class and few into "
+        "the next, that class is suspect: what a repair leaves of its trigger counts.",
     ),
     (
         "Self-poisoned copy",

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from results.selection.forecast import INVERSION
 from trials import catalog
-from trials.reconstruction import SUSPICIOUS, WORKS
 from trials.spec import Point, Record, SpecError
+from trials.suspicious import SUSPICIOUS, WORKS
 
 RECONSTRUCTED = "asr_reconstructed"  # in a point's ``extra``
 # what unlearns marks that it finds by descent on the model: such a trigger shows nothing of it
