@@ -2,8 +2,8 @@
 
 A mask finds small marks alone. Of a picture over the whole image, or of a warp, any class has one
 that works once it may be rough; of few numbers, spread smoothly, and weak, only a class that was
-trained to obey does. The picture has 8 x 8 numbers a channel, laid over with an opacity of 0.14; the
-warp moves 4 x 4 points by up to 3/32 of the width.
+trained to obey does. The picture has 8 x 8 numbers a channel, laid over with an opacity of 0.14;
+the warp moves 4 x 4 points by up to 3/32 of the width.
 
 Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P, invert a mark for every class and look for the
 class that needs least; Guo, Frank, Weinberger 2018, 'Low Frequency Adversarial Perturbation',
