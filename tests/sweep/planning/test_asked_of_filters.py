@@ -17,11 +17,13 @@ from sweep.spec.filters import Filter, filter_of
 from trials import catalog
 from trials.spec import Record, Trial
 
+FIRST: Any = First()
+
 
 def first_and_asked(**given: Any) -> tuple[Any, Any]:
     """A filter's first point as victims are filtered by it, and as a search asks for it."""
     found: Filter = filter_of({"strategy": "search", "fixed": {}, **given})
-    return filtering.points(found)[0], filtering.parted(found, filtering.asked(found, First()))[1]
+    return filtering.points(found)[0], filtering.parted(found, filtering.asked(found, FIRST))[1]
 
 
 @pytest.mark.parametrize("name", catalog.names("filter_spaces"))

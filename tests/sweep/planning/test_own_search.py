@@ -172,6 +172,7 @@ def test_searches_are_told_apart_by_what_differs() -> None:
 
 def test_what_a_plan_counts_is_what_runs(tmp_path: Path) -> None:
     of = own(SEARCH, filters=(KNN,))
+    assert {x.what: x.note for x in cost_estimate(of, None)}["deep_knn"] == "1 setting, 1 rejection"
     expected = {"gradient_shaping, searched": 3 * (3 + 4), "deep_knn, searched": 3 * (2 + 2 + 4)}
     with store_at(tmp_path) as store:
         before = {x.what: x for x in cost_estimate(of, store)}
@@ -192,7 +193,7 @@ def test_without_a_defender_the_judge_searches_filters_too(tmp_path: Path) -> No
     assert sum(values) / 4 == pytest.approx(sum(filtered) / len(filtered))
 
 
-def refused(says: str, make: Callable[[], Sweep]) -> None:
+def refused(says: str, make: Callable[[], object]) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         make()
     assert "\n" not in str(caught.value)
@@ -207,21 +208,25 @@ def test_what_cannot_be_searched_is_refused_in_one_line(tmp_path: Path) -> None:
         ({"strategy": "one_at_a_time"}, "unknown strategy 'one_at_a_time'. Known: grid, search"),
         ({"sampler": "nsga"}, "Did you mean 'nsga2'"),
         ({"trials": 0}, "filter deep_knn: it must have trials at least 1"),
-        ({"recipes": ["fats"]}, "Did you mean 'fast'"),
+        ({"recipes": ["fats"]}, "filter deep_knn: unknown recipe 'fats'. Did you mean 'fast'"),
+        ({"limit": 2}, 'filter deep_knn: limit changes nothing with strategy = "search"'),
+        ({"strategy": "grid"}, 'filter deep_knn: trials changes nothing with strategy = "grid"'),
     ):
         refused(says, partial(own, filters=({**KNN, **wrong},)))
     settled = {**KNN, "reject": 0.1, "fixed": {"assumed": 0.01, "factor": 2, "rule": "majority"}}
     one = {**settled, "name": "spectral_signatures", "fixed": {"scale": "raw"}}  # of its own rule
     for given, kind in ((settled, "filter deep_knn"), (one, "filter spectral_signatures")):
         says = f'{kind}: strategy = "search" has one setting alone'
-        refused(says, lambda given=given: searches(own(filters=(given,))))
+        refused(says, partial(searches, own(filters=(given,))))
     recipe = {**SEARCH, "fixed": {"epochs": 2, "clip": 1.0, "noise": 0.001}}
-    refused("recipe gradient_shaping: .* one setting alone", lambda: searches(own(recipe)))
+    refused("recipe gradient_shaping: .* one setting alone", partial(searches, own(recipe)))
     assert searches(own(filters=({**one, "reject": "own"},)))
     config = tiny_sweep.worker_config(tmp_path / "artifacts")
     preflight.check(own(filters=(KNN,)), config)
     later = {**KNN, "name": "badloss", "fixed": {"probes": 20}}  # k = 10 first, and 25 at most
-    preflight.check(own(filters=({**later, "strategy": "grid", "limit": 1, "trials": 20},)), config)
+    preflight.check(
+        own(filters=({k: v for k, v in later.items() if k not in ("strategy", "trials")},)), config
+    )
     refused("k = 25 nearest of 20 probes", lambda: checked(own(filters=(later,)), config))
 
 
