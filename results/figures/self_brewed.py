@@ -4,7 +4,7 @@ poison x accuracy on images that they held back, with the front.
 Source: this project's; nothing is published of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -16,7 +16,7 @@ from results.figures._style import cda_axis, escaped, layout
 from results.figures.targeted import EDGE
 from results.selection.labels import attack, rejection, settings
 from results.stats.pareto import front
-from trials.spec import Record
+from trials.spec import Filtering, Record
 
 
 def figure(records: Sequence[Record], /) -> go.Figure:
@@ -28,8 +28,8 @@ def figure(records: Sequence[Record], /) -> go.Figure:
         return go.Figure(layout=layout(height=120))
     chart = go.Figure(layout=layout(xaxis=_AXIS, yaxis=cda_axis(), height=420))
     chart.update_yaxes(title_text="CDA on images held back (%)")
-    every = chain.from_iterable(one.settings for one in found)
-    looks = named_looks(map(_name, every))
+    names = _names(chain.from_iterable(one.settings for one in found))
+    looks = named_looks(names.values())
     said = set[str]()
     for one in found:
         points = 100 * front(np.array([_seen(s) for s in one.settings]))
@@ -42,7 +42,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
             hoverinfo="skip",
         )
         for setting in one.settings:
-            name = _name(setting)
+            name = names[id(setting)]
             misled, accuracy = _seen(setting)
             chart.add_scatter(
                 x=[100 * misled],
@@ -74,15 +74,41 @@ def _seen(setting: Group) -> tuple[float, float]:
     return setting.own("success"), setting.own("cda_control")
 
 
-def _name(setting: Group) -> str:
-    """The recipe, and the filter if there is one."""
-    told, filtering = setting.victim.training.name, setting.victim.filter
-    return f"{told}, {filtering.method.name} {rejection(filtering)}" if filtering else told
+def _names(every: Iterable[Group]) -> dict[int, str]:
+    """Of each setting, by its ``id``, the recipe, and the filter if there is one: with the share
+    that it removes, unless there are several shares, as a search asks for.
+    """
+    settings = list(every)
+    shares: dict[str, set[float]] = {}
+    for setting in settings:
+        if (how := setting.victim.filter) and not isinstance(how.reject, str):
+            shares.setdefault(_filtered(setting, _quota(how)), set()).add(how.reject)
+    found = {}
+    for setting in settings:
+        name, how = setting.victim.training.name, setting.victim.filter
+        if how:
+            name = _filtered(setting, _quota(how))
+            if isinstance(how.reject, str) or len(shares[name]) == 1:
+                name = _filtered(setting, f" {rejection(how)}")
+        found[id(setting)] = name
+    return found
+
+
+def _filtered(setting: Group, how: str) -> str:
+    victim = setting.victim
+    assert victim.filter is not None
+    return f"{victim.training.name}, {victim.filter.method.name}{how}"
+
+
+def _quota(how: Filtering) -> str:
+    quota = how.threshold.get("quota")
+    return f", {quota}" if quota else ""
 
 
 def _hover(one: SelfBrewed, setting: Group) -> str:
     victim, (misled, accuracy) = setting.victim, _seen(setting)
-    said = [f"<b>{escaped(_name(setting))}</b>", escaped(attack(victim))]
+    name = _filtered(setting, f" {rejection(victim.filter)}") if victim.filter else ""
+    said = [f"<b>{escaped(name or victim.training.name)}</b>", escaped(attack(victim))]
     said += [escaped(settings(victim.training))]
     kept = settings(victim.filter.method) if victim.filter else ""
     said += [escaped(kept)] if kept else []

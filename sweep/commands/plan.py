@@ -115,7 +115,8 @@ def _filters(sweep: Sweep) -> Iterator[tuple[str, list[Trial], str]]:
     for given in sweep.filters:
         victims = filtering.filtered(sweep, given)
         settings = _count(len(filtering.points(given)), "setting")
-        how = f"{settings}, {_count(len(given.reject), 'rejection')}"
+        rejections = 1 if given.strategy == "search" else len(given.reject)  # the search's first
+        how = f"{settings}, {_count(rejections, 'rejection')}"
         yield given.name, filtering.scorings(victims), how
         yield f"{given.name}, trained again", filtering.trainings(victims), ""
     for defense in sweep.defenses if sweep.game == GAME else ():

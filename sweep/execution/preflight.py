@@ -68,14 +68,29 @@ def _searched(sweep: Sweep, runtime: TrialRuntime) -> None:
     """Raises SpecError for settings that a search may ask for and nothing can be trained or
     filtered by.
     """
+    for victim in listed_settings(sweep):
+        if victim.filter:
+            _works(victim, runtime)
+        else:
+            _trainable(victim, len(runtime.trainable(victim)), runtime)
+
+
+def listed_settings(sweep: Sweep) -> list[Victim]:
+    """A victim by each setting that the spaces of what is searched list, once for each group of
+    victims that is searched for together and, of a filter, each r.
+    """
+    found, one_seed = list[Victim](), replace(sweep, seeds=sweep.seeds[:1])
     for search in searches(sweep):
         table, victim = search.table, search.victims[0]
         if isinstance(table, Filter):
             every = replace(table, strategy="grid", limit=10**6)
-            _settings(replace(sweep, victims=(_plain(victim),)), every, runtime)
-            continue
-        for training in replace(table, strategy="grid", limit=0).points():
-            _trainable(replace(victim, training=training), len(runtime.trainable(victim)), runtime)
+            one = replace(table, reject=table.reject[:1], quota=table.quota[:1])
+            given = one_seed, one, [_plain(victim)], [search.trusted], filtering.points(every)
+            found += filtering.by_settings(*given)
+        else:
+            points = replace(table, strategy="grid", limit=0).points()
+            found += [replace(victim, training=training) for training in points]
+    return list({v.id: v for v in found}.values())
 
 
 def _trainable(victim: Victim, rows: int, runtime: TrialRuntime) -> None:
@@ -109,11 +124,16 @@ def _rows(sweep: Sweep, runtime: TrialRuntime) -> None:
 def _settings(sweep: Sweep, given: Filter, runtime: TrialRuntime) -> None:
     """Raises SpecError for settings that a filter cannot work with."""
     for filtered in filtering.filtered(sweep, given):
-        assert filtered.filter is not None
-        view = data_view(filtering_of(filtered), runtime, ahead=True)
-        _own_rows_are_enough(filtered, runtime)
-        if check := catalog.find_check("filters", given.name):
-            check(view, **filtered.filter.method.params)
+        _works(filtered, runtime)
+
+
+def _works(filtered: Victim, runtime: TrialRuntime) -> None:
+    """Raises SpecError where a victim's filter cannot work with its settings."""
+    assert filtered.filter is not None
+    view, method = data_view(filtering_of(filtered), runtime, ahead=True), filtered.filter.method
+    _own_rows_are_enough(filtered, runtime)
+    if check := catalog.find_check("filters", method.name):
+        check(view, **method.params)
 
 
 def _own_rows_are_enough(filtered: Victim, runtime: TrialRuntime) -> None:

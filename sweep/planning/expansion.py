@@ -45,7 +45,7 @@ def bounded(sweep: Sweep) -> None:
     if number > MOST_TRIALS and sweep.game != "training":
         raise SpecError(
             f"the sweep asks for {number} trials; at most {MOST_TRIALS} are taken. Shorten its "
-            "lists, or set limit."
+            "lists, set limit, or ask for fewer trials of a search."
         )
 
 

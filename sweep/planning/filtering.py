@@ -3,8 +3,9 @@ on what is kept, and then repaired where the sweep has defenses too.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from search_spaces._ask import Ask, held, number, option
@@ -31,9 +32,15 @@ def points(given: Filter) -> list[MethodConfig]:
     """The settings that a filter is run with as far as they are known, resolved, the paper's first;
     of a search that one.
     """
-    every = grid(catalog.find("filter_spaces", given.name), given.profile)
+    every = grid(partial(_space, given, given.fixed), given.profile)
     chosen = thin(every, 1 if given.strategy == "search" else given.limit, 0)
     return expansion.distinct_configs(_settled(given, p) for p in chosen)
+
+
+def _space(given: Filter, fixed: Mapping[str, Scalar], ask: Ask, profile: str) -> MethodConfig:
+    """The filter's space, of which nothing is asked that is fixed."""
+    space: Callable[..., MethodConfig] = catalog.find("filter_spaces", given.name)
+    return space(held(ask, fixed), profile)
 
 
 def _settled(given: Filter, point: MethodConfig) -> MethodConfig:
@@ -43,18 +50,22 @@ def _settled(given: Filter, point: MethodConfig) -> MethodConfig:
 def asked(given: Filter, ask: Ask) -> MethodConfig:
     """A point of the filter's space with the fixed settings, resolved, and besides these how much
     is removed: ``reject``, between the least and the greatest share where all are shares, and
-    ``quota``. For what has one value nothing is asked.
+    ``quota``. For what has one value nothing is asked, nor for what changes nothing: settings that
+    the filter's own rule alone reads where another rule is asked for, and ``quota`` with that rule.
     """
-    space = catalog.find("filter_spaces", given.name)
-    point = _settled(given, space(held(ask, given.fixed), given.profile))
     shares = [r for r in given.reject if not isinstance(r, str)]
     how: dict[str, Scalar] = {"reject": given.reject[0], "quota": given.quota[0]}
     if len(given.reject) > 1 and len(shares) == len(given.reject):
         how["reject"] = number(ask, "reject", *shares)
     elif len(given.reject) > 1:
         how["reject"] = option(ask, "reject", *map(str, given.reject))
-    if len(given.quota) > 1:
-        how["quota"] = option(ask, "quota", *given.quota)
+    fixed = dict(given.fixed)
+    if how["reject"] != OWN:
+        first, unread = points(given)[0], catalog.describe("filters", given.name).rejects_by
+        fixed = {k: v for k, v in first.params.items() if k in unread} | fixed
+        if len(given.quota) > 1:
+            how["quota"] = option(ask, "quota", *given.quota)
+    point = _settled(given, _space(given, fixed, ask, given.profile))
     return MethodConfig(point.name, {**point.params, **how})
 
 

@@ -10,6 +10,7 @@ from itertools import chain, zip_longest
 from results.selection.grouping import KEY, attack_of
 from results.selection.labels import value
 from search_spaces._ask import Ask
+from search_spaces._strategies import one_at_a_time
 from sweep.planning import expansion, filtering
 from sweep.planning.targeted import own_games
 from sweep.spec.filters import Filter
@@ -17,7 +18,7 @@ from sweep.spec.recipes import Recipe
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.dependencies import control_of, filtering_of, self_brew_of, targeted_of, training_of
-from trials.spec import MethodConfig, Trial, Victim, derive
+from trials.spec import MethodConfig, SpecError, Trial, Victim, derive
 
 _ANY = MethodConfig("")
 
@@ -72,7 +73,7 @@ class Search:
 
 
 def searches(sweep: Sweep) -> list[Search]:
-    """Every search of the sweep."""
+    """Every search of the sweep. Raises SpecError for one that has one setting alone."""
     if not (ways := list[MethodConfig | None](own_games(sweep))):
         ways = [None]
     found = list[Search]()
@@ -84,7 +85,21 @@ def searches(sweep: Sweep) -> list[Search]:
         groups = _alike(filtering.looked_at(sweep, table), trained=True)
         axes = itertools.product(groups, ways, sweep.trusted)
         found += [Search(table, group, own, r) for group, own, r in axes]
+    for search in {s.table.name: s for s in found}.values():
+        _several(search)
     return found
+
+
+def _several(search: Search) -> None:
+    """Raises SpecError where nothing is left to ask for."""
+    if len(one_at_a_time(lambda ask, _: search.asked(ask), search.table.profile)) > 1:
+        return
+    kind, name = ("recipe" if isinstance(search.table, Recipe) else "filter"), search.table.name
+    also = ", or give reject two shares" if kind == "filter" else ""
+    raise SpecError(
+        f'{kind} {name}: strategy = "search" has one setting alone to ask for: leave a setting of '
+        f'its space out of fixed{also}, or write strategy = "grid".'
+    )
 
 
 def labels(found: Sequence[Search]) -> list[str]:

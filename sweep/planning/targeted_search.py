@@ -65,8 +65,8 @@ class TargetedSearch:
 
     One configuration is asked for at a time, and its trials run at once, so what a sampler draws
     depends on its seed and the study's history alone, however many workers there are: a search that
-    was stopped, or that several drivers share, asks again for the same. A configuration of which
-    any trial failed is told as failed.
+    was stopped, or that several drivers share, asks again for the same. A configuration is told as
+    failed where a trial that the objectives are read from failed, or one that it builds on.
 
     Args:
         label: what is searched, for people.
@@ -145,12 +145,14 @@ class TargetedSearch:
         self._open = {t.id for _, t in self._ready}
 
     def _settle(self) -> None:
-        """Tell the study what came of the configuration."""
+        """Tell the study what came of the configuration. A failure of what its objectives do not
+        build on is not told: defenders must not learn how the attacker's victims are measured.
+        """
         assert self._asked is not None
-        if any(r.status != "done" for r in self._records):
+        told = [r for r in self._records if r.trial.game.name == self._objectives.game]
+        if any(r.status != "done" for r in told):
             self.study.tell(self._asked, state=TrialState.FAIL)
             return
-        told = [r for r in self._records if r.trial.game.name == self._objectives.game]
         self.study.tell(self._asked, self._objectives.values(told))
 
 

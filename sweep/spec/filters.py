@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sweep.spec.searches import check_once, check_search
+from sweep.spec.searches import check_once, check_search, check_words
 from sweep.spec.validation import listed, number, one_of, typed
 from trials import catalog
 from trials.spec import OWN, REJECTIONS, SELF_POISONED, MethodConfig, SpecError
@@ -64,6 +64,7 @@ def filter_of(data: Mapping[str, Any]) -> Filter:
     one_of("profile", found.profile, PROFILES)
     one_of("strategy", found.strategy, STRATEGIES)
     check_search("filter", found)
+    check_words("filter", found, data)
     if found.limit < 1:
         raise SpecError(f"filter {found.name}: limit must be at least 1, got {found.limit}.")
     catalog.resolve("filters", MethodConfig(found.name, found.fixed))
@@ -108,9 +109,7 @@ def check_filters(sweep: "Sweep") -> None:
     if sweep.game == TARGETED:
         _check_brews(sweep)
         _check_repairs(sweep)
-    trained = list(dict.fromkeys(victim.training.name for victim in sweep.victims))
-    for named in itertools.chain.from_iterable(given.recipes for given in sweep.filters):
-        one_of("recipe of a filter among the victims'", named, trained)
+    _check_named(sweep)
     if not sweep.filters and sweep.game != GAME:
         return
     if sweep.game not in (GAME, TARGETED):
@@ -130,6 +129,15 @@ def check_filters(sweep: "Sweep") -> None:
         )
     if sweep.game == GAME:
         _check_own(sweep)
+
+
+def _check_named(sweep: "Sweep") -> None:
+    """Recipes that filters name train victims. Raises SpecError."""
+    trained = list(dict.fromkeys(victim.training.name for victim in sweep.victims))
+    for given in sweep.filters:
+        if unknown := [name for name in given.recipes if name not in trained]:
+            known = f"filter {given.name}: {catalog.unknown('recipe', unknown[0], trained)}"
+            raise SpecError(f"{known[:-1]}, which train victims here.")
 
 
 def _check_searches(sweep: "Sweep") -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces._ask import held
 from search_spaces._strategies import grid, one_at_a_time, thin
 from sweep.spec.filters import TARGETED
-from sweep.spec.searches import check_once, check_search
+from sweep.spec.searches import check_once, check_search, check_words
 from sweep.spec.validation import listed, one_of, typed
 from trials import catalog
 from trials.spec import MethodConfig, SpecError
@@ -66,6 +66,7 @@ def recipe_of(data: Mapping[str, Any]) -> Recipe:
     catalog.describe("recipes", recipe.name)
     catalog.describe("recipe_spaces", recipe.name)
     check_search("recipe", recipe)
+    check_words("recipe", recipe, data)
     one_of("profile", recipe.profile, PROFILES)
     catalog.resolve("recipes", MethodConfig(recipe.name, recipe.fixed))
     return recipe

@@ -1,6 +1,6 @@
 """How a space is gone through: words that the tables of defenses, recipes and filters share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from sweep.spec.validation import one_of
@@ -23,6 +23,20 @@ class Searched(Protocol):
     def limit(self) -> int: ...
     @property
     def trials(self) -> int: ...
+
+
+_OF_A_SEARCH = ("trials", "sampler")
+
+
+def check_words(what: str, given: Searched, data: Collection[str]) -> None:
+    """Raises SpecError for words of a table that its strategy does not read."""
+    unread = ("limit",) if given.strategy == "search" else _OF_A_SEARCH
+    if wrong := [word for word in unread if word in data]:
+        other = 'strategy = "grid"' if given.strategy == "search" else 'strategy = "search"'
+        raise SpecError(
+            f'{what} {given.name}: {wrong[0]} changes nothing with strategy = "{given.strategy}": '
+            f"leave it out, or write {other}."
+        )
 
 
 def check_search(what: str, given: Searched) -> None:

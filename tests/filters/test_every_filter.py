@@ -172,6 +172,19 @@ def test_each_setting_changes_what_is_said(
     assert differ(plain, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [*OTHERS, ("activation_clustering", "share", 0.01), ("confusion_training", "ratio", 1.01)],
+)
+def test_scores_are_another_unless_the_own_rule_alone_reads_a_setting(
+    name: str, key: str, value: Scalar, attacked: Attacked
+) -> None:
+    plain = attacked.scored(name, **QUICK.get(name, {}))
+    other = attacked.scored(name, **{**QUICK.get(name, {}), key: value})
+    alone = key in catalog.describe("filters", name).rejects_by
+    assert torch.equal(plain.scores, other.scores) == alone
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_filter_leaves_what_it_sees_alone(name: str, attacked: Attacked) -> None:
     x, y = attacked.view.train.x.clone(), attacked.view.train.y.clone()

@@ -43,6 +43,16 @@ GRID: dict[str, Any] = {
     "limit": 3,
     "fixed": EPOCHS,
 }
+OWN: dict[str, Any] = {"pairs": 3, "budget": 0.03, "epsilon": 32, "iterations": 2}
+RESERVED: dict[str, Any] = {**VICTIM, "reserve": 0.3}
+KNN: dict[str, Any] = {
+    "name": "deep_knn",
+    "profile": "small",
+    "strategy": "search",
+    "trials": 4,
+    "reject": [0.1, 0.02, 0.3],
+    "recipes": ["fast"],
+}
 
 
 def sweep(*recipes: dict[str, Any], victim: dict[str, Any] = VICTIM, **changes: Any) -> Sweep:
@@ -50,6 +60,20 @@ def sweep(*recipes: dict[str, Any], victim: dict[str, Any] = VICTIM, **changes: 
     rest["compute"] = {"device": "cpu", "workers": 1}
     given = list(recipes or (SEARCH,))
     return tiny_sweep.sweep(**{"recipes": given, "victim": victim, **rest, **changes})
+
+
+def own(
+    *recipes: dict[str, Any], filters: tuple[dict[str, Any], ...] = (), **changes: Any
+) -> Sweep:
+    """A sweep whose defenders brew against themselves."""
+    given: dict[str, Any] = {"self_poisoning": OWN, "trusted": 0.3, "victim": RESERVED}
+    given |= {"filters": list(filters)}
+    victim = {**given, **changes}["victim"]
+    if recipes:
+        return sweep(*recipes, **{**given, **changes, "victim": victim})
+    return tiny_sweep.sweep(
+        **{"game": "targeted", "defenses": [], "tuning": {}, "recipes": [], **given, **changes}
+    )
 
 
 def search(of: Sweep) -> TargetedSearch:

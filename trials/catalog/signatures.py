@@ -43,6 +43,7 @@ _DECLARED = (
     "NEEDS",
     "PLAIN",
     "REJECTS",
+    "REJECTS_BY",
     "TRIGGERLESS",
     "TUNES_BY",
 )
@@ -94,6 +95,7 @@ class Method:
     triggerless: bool = False  # an attack without a trigger (TRIGGERLESS = True)
     plain: str = ""  # the recipe that an attacker takes a recipe for (PLAIN)
     rejects: bool = False  # a filter that has a rule of its own (REJECTS = True)
+    rejects_by: frozenset[str] = frozenset()  # settings that this rule alone reads (REJECTS_BY)
     needs: frozenset[str] = frozenset()  # what it needs of a model (NEEDS)
     added_later: frozenset[str] = frozenset()  # settings that stay out of the id at their default
     family: str = "other"  # of a defense (FAMILY)
@@ -140,6 +142,7 @@ def read(kind: str, name: str, path: Path) -> Method:
         plain=str(constants.get("PLAIN", "")),
         triggerless=bool(constants.get("TRIGGERLESS", False)),
         rejects=bool(constants.get("REJECTS", False)),
+        rejects_by=_names("REJECTS_BY", constants, settings),
         needs=_names("NEEDS", constants, NEEDS),
         added_later=_names("ADDED_LATER", constants, settings),
         family=_family(constants),

@@ -22,6 +22,7 @@ from trials.train import make_optimizer
 from trials.views import DataView, SampleScores
 
 REJECTS = True
+REJECTS_BY = frozenset({"isolated"})
 
 
 def score(

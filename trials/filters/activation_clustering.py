@@ -28,6 +28,7 @@ from trials.views import DataView, SampleScores
 
 NEEDS = frozenset({"head"})
 REJECTS = True
+REJECTS_BY = frozenset({"rule", "share", "silhouette"})
 _MOST = 2000  # rows that a silhouette is taken of
 _FEWEST = 4  # rows of a class; fewer are not clustered
 _STARTS = 10  # of 2-means, of which the best counts

@@ -20,6 +20,7 @@ from trials.train import to_float
 from trials.views import DataView, SampleScores
 
 REJECTS = True
+REJECTS_BY = frozenset({"removed"})
 _BEGIN = 1.0  # of what the hyperbolic tangent makes a mask of: 0.88
 _BETAS = (0.1, 0.1)  # of Adam
 

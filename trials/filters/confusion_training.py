@@ -28,6 +28,7 @@ from trials.views import DataView, SampleScores
 
 NEEDS = frozenset({"head"})
 REJECTS = True
+REJECTS_BY = frozenset({"ratio"})
 _LEAST_OF_CLASS = 0.02  # of each class's rows that stay among the most suspicious
 _LONE = 1.5  # likelihood ratio at which the likeliest class alone is cleaned
 _FEWEST = 3  # rows of which a covariance is taken

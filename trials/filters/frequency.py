@@ -27,6 +27,7 @@ from trials.types import Images
 from trials.views import DataView, SampleScores
 
 REJECTS = True
+REJECTS_BY = frozenset({"probability"})
 _WIDTHS, _DROPOUT = (32, 64, 128), (0.2, 0.3, 0.4)  # two convolutions each; after each two
 _SIDES = (2, 7)  # pixels of a patch
 _NEAR = 0.25  # of the side: as far from a corner as a patch may begin

@@ -23,6 +23,7 @@ from trials.views import DataView, SampleScores
 
 NEEDS = frozenset({"stages"})
 REJECTS = True
+REJECTS_BY = frozenset({"quantile"})
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 

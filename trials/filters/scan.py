@@ -22,6 +22,7 @@ from trials.views import DataView, SampleScores
 
 NEEDS = frozenset({"head"})
 REJECTS = True
+REJECTS_BY = frozenset({"flagged"})
 _STOP, _MOST = 1e-5, 100  # change, relative, and rounds at which iterations end
 _SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)  # of a class, that begin in the larger group
 _FEWEST = 4  # rows of a class; fewer are not split

@@ -17,6 +17,7 @@ from trials.views import DataView, SampleScores
 
 NEEDS = frozenset({"head"})
 REJECTS = True
+REJECTS_BY = frozenset({"assumed", "rule"})
 _MARGIN = 1.5  # times the assumed share of poison
 
 

@@ -23,6 +23,7 @@ from trials.views import DataView, SampleScores
 
 NEEDS = frozenset({"head"})
 REJECTS = True
+REJECTS_BY = frozenset({"assumed"})
 _MARGIN = 1.5  # times the assumed share of poison
 _ROWS = 5  # rows for each dimension of which a covariance is taken
 _FLOOR = 1e-6  # of a covariance's largest eigenvalue

@@ -20,6 +20,7 @@ from trials.spec import PositiveFraction, PositiveInt
 from trials.views import DataView, SampleScores
 
 REJECTS = True
+REJECTS_BY = frozenset({"quantile"})
 
 
 def score(

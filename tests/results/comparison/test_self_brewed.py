@@ -131,6 +131,21 @@ def test_the_front_of_recipes_and_filters_is_drawn_and_marked(records: list[Reco
     assert targeted_table.table(alone)["on the front"].tolist() == [None]
 
 
+def test_shares_that_a_search_asks_for_have_one_entry_in_the_legend(records: list[Record]) -> None:
+    def named(one: list[Record]) -> set[str]:
+        return {t.name for t in own_figure(one).data if t.showlegend is not False and t.name}
+
+    assert named(records) == {"fast", "epic", "gradient_shaping", "fast, deep_knn 20 %"}
+    other = replace(FILTER, reject=0.07)
+    extra = [pair(of(k, FAST, other), own=(0.5, 0.9), real=(0.5, 0.9)) for k in range(4)]
+    drawn = own_figure([*records, *chain.from_iterable(extra)])
+    assert named([*records, *chain.from_iterable(extra)]) == {
+        *("fast", "epic", "gradient_shaping", "fast, deep_knn")
+    }
+    said = [t.hovertext[0] for t in drawn.data if t.name == "fast, deep_knn"]
+    assert len(said) == 2 and "deep_knn 7 %" in "".join(said)
+
+
 def test_the_defenders_front_is_of_what_they_see(records: list[Record]) -> None:
     """What the attacker's poison does is not in it."""
     for r in records:

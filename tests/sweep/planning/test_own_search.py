@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import tiny_sweep
-from searched import SEARCH, VICTIM, draw, ran, search, store_at, sweep, told
+from optuna.trial import TrialState
+from searched import KNN, OWN, RESERVED, SEARCH, draw, own, ran, search, store_at, told
 
 from results.comparison.self_brewed import self_brewed
 from results.store import Store
@@ -19,31 +20,7 @@ from sweep.planning import filtering, targeted
 from sweep.planning.searches import labels, searches
 from sweep.planning.stages import targeted_searches
 from sweep.spec.sweep_file import Sweep
-from trials.spec import Record, SpecError, Trial, Victim
-
-OWN: dict[str, Any] = {"pairs": 3, "budget": 0.03, "epsilon": 32, "iterations": 2}
-RESERVED: dict[str, Any] = {**VICTIM, "reserve": 0.3}
-KNN: dict[str, Any] = {
-    "name": "deep_knn",
-    "profile": "small",
-    "strategy": "search",
-    "trials": 4,
-    "reject": [0.1, 0.02, 0.3],
-    "recipes": ["fast"],
-}
-
-
-def own(
-    *recipes: dict[str, Any], filters: tuple[dict[str, Any], ...] = (), **changes: Any
-) -> Sweep:
-    given: dict[str, Any] = {"self_poisoning": OWN, "trusted": 0.3, "victim": RESERVED}
-    given |= {"filters": list(filters)}
-    victim = {**given, **changes}["victim"]
-    if recipes:
-        return sweep(*recipes, **{**given, **changes, "victim": victim})
-    return tiny_sweep.sweep(
-        **{"game": "targeted", "defenses": [], "tuning": {}, "recipes": [], **given, **changes}
-    )
+from trials.spec import Record, SpecError, Trial, Victim, content_id
 
 
 def removed(victim: Victim) -> float:
@@ -51,15 +28,18 @@ def removed(victim: Victim) -> float:
 
 
 def answer(trial: Trial, told_of_attacker: float = 0.0) -> Record:
-    """Own poison is kept out by noise and by what is removed; the attacker's does as it likes."""
+    """Own poison is kept out by noise and by what is removed; the attacker's does as it likes. No
+    two metrics of a trial are alike, nor one of two keys.
+    """
     kept_out = 60 * float(trial.victim.training.params.get("noise", 0.0)) + removed(trial.victim)
     wanted = max(0.0, 0.9 - kept_out - draw(trial.id) / 50)
-    metrics = {"wanted": wanted, "success": round(3 * wanted) / 3, "cda": 0.98 - kept_out / 4}
-    metrics["n_targeted"] = 3.0
+    success = round(3 * wanted) / 3
+    metrics = {"wanted": wanted, "success": success, "cda": 0.98 - kept_out / 4}
+    metrics |= {"wanted_control": wanted / 7, "success_control": 1 - success}
+    metrics |= {"cda_control": 0.9 - kept_out / 3 - draw(trial.id) / 20, "n_targeted": 3.0}
     if trial.game.name == "targeted":
         metrics = dict.fromkeys(metrics, (told_of_attacker + draw(trial.id)) % 1)
-    controls = {f"{name}_control": value for name, value in metrics.items()}
-    return Record(trial=trial, status="done", metrics={**metrics, **controls}, seconds=1.0)
+    return Record(trial=trial, status="done", metrics=metrics, seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +73,44 @@ def test_the_objectives_are_success_of_own_pairs_and_accuracy_on_images_held_bac
             r for r in records if r.trial.victim.training.params.get("noise") == params["noise"]
         ]
         assert len(mine) == 2  # a defender a key
-        success = [r.metrics["success"] for r in mine]
-        assert 0 <= misled - sum(success) / 2 < 1 / 6  # less than one pair of six
-        assert accuracy == pytest.approx(mine[0].metrics["cda_control"])
+        success, wanted, held_back = (
+            sum(r.metrics[name] for r in mine) / 2 for name in ("success", "wanted", "cda_control")
+        )
+        assert misled == pytest.approx(success + wanted / 6)  # less than one pair of six
+        assert accuracy == pytest.approx(held_back)
+        assert len({r.metrics["cda_control"] for r in mine}) == 2
+
+
+def failing(trial: Trial, of: str) -> Record:
+    """As ``answer``, but half of what measures the attacker's poison fails, or of the controls, or
+    of what defenders brew, or of the victims that they look at.
+    """
+    kinds = {"training": "victims" if trial.victim.attacks else "controls"}
+    kind = kinds.get(trial.game.name, trial.game.name)
+    own_setting = content_id(trial.victim.training.identity())
+    if "noise" in trial.victim.training.params and kind == of and draw(own_setting) < 0.5:
+        return Record(trial=trial, status="failed", error="Traceback\nError: on purpose")
+    return answer(trial)
+
+
+@pytest.mark.parametrize(
+    ("of_what", "is_told"),
+    [("targeted", False), ("controls", False), ("self_brew", True), ("victims", True)],
+)
+def test_defenders_are_told_of_no_failure_but_of_what_they_see(
+    of_what: str, is_told: bool, tmp_path: Path
+) -> None:
+    of = own({**SEARCH, "trials": 6})
+    found = []
+    for name, given in (("whole", answer), ("failing", partial(failing, of=of_what))):
+        (folder := tmp_path / name).mkdir()
+        with store_at(folder) as store:
+            ran(of, store, answer=given)
+            found.append(told(of, store))
+            failed = [r for r in store.records(of.name) if r.status == "failed"]
+    assert failed
+    assert (found[0] != found[1]) == is_told
+    assert (TrialState.FAIL in {state for state, _, _ in found[1]}) == is_told
 
 
 def test_a_configuration_of_a_filter_is_its_scores_its_victims_and_what_measures_them() -> None:
@@ -123,22 +138,6 @@ def test_a_configuration_of_a_filter_is_its_scores_its_victims_and_what_measures
     }
     (later,) = {f.reject for f in (t.victim.filter for t in stages[3]) if f}
     assert isinstance(later, float) and 0.02 <= later <= 0.3 and later != 0.1
-
-
-def test_words_and_shares_among_what_is_rejected_are_options(tmp_path: Path) -> None:
-    table = {**KNN, "name": "spectral_signatures", "trials": 12, "reject": ["own", 0.1]}
-    of = own(filters=({**table, "quota": ["global", "capped"], "fixed": {"rule": "percentile"}},))
-    with store_at(tmp_path) as store:
-        ran(of, store, answer=answer_without_share)
-        found = [r.trial.victim.filter for r in store.records(of.name, "filtering")]
-    ways = {(f.reject, str(f.threshold.get("quota"))) for f in found if f}
-    assert {"own", 0.1} == {reject for reject, _ in ways} and (0.1, "capped") in ways
-    assert {f.method.params["rule"] for f in found if f} == {"percentile"}
-
-
-def answer_without_share(trial: Trial) -> Record:
-    metrics = dict.fromkeys(("wanted", "success", "cda", "cda_control"), draw(trial.id))
-    return Record(trial=trial, status="done", metrics={**metrics, "n_targeted": 3.0}, seconds=1.0)
 
 
 @pytest.mark.parametrize("table", ["recipe", "filter"])
@@ -173,6 +172,7 @@ def test_searches_are_told_apart_by_what_differs() -> None:
 
 def test_what_a_plan_counts_is_what_runs(tmp_path: Path) -> None:
     of = own(SEARCH, filters=(KNN,))
+    assert {x.what: x.note for x in cost_estimate(of, None)}["deep_knn"] == "1 setting, 1 rejection"
     expected = {"gradient_shaping, searched": 3 * (3 + 4), "deep_knn, searched": 3 * (2 + 2 + 4)}
     with store_at(tmp_path) as store:
         before = {x.what: x for x in cost_estimate(of, store)}
@@ -193,16 +193,7 @@ def test_without_a_defender_the_judge_searches_filters_too(tmp_path: Path) -> No
     assert sum(values) / 4 == pytest.approx(sum(filtered) / len(filtered))
 
 
-def test_filters_go_with_the_recipes_that_they_name() -> None:
-    grid = {"name": "spectral_signatures", "recipes": ["fast"]}
-    of = own(SEARCH, filters=(grid,))
-    victims = filtering.filtered(of, of.filters[0])
-    assert {v.training.name for v in victims} == {"fast"} and len(victims) == 2
-    both = own(SEARCH, filters=({"name": "spectral_signatures"},))
-    assert len(filtering.filtered(both, both.filters[0])) == 4
-
-
-def refused(says: str, make: Callable[[], Sweep]) -> None:
+def refused(says: str, make: Callable[[], object]) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         make()
     assert "\n" not in str(caught.value)
@@ -217,13 +208,26 @@ def test_what_cannot_be_searched_is_refused_in_one_line(tmp_path: Path) -> None:
         ({"strategy": "one_at_a_time"}, "unknown strategy 'one_at_a_time'. Known: grid, search"),
         ({"sampler": "nsga"}, "Did you mean 'nsga2'"),
         ({"trials": 0}, "filter deep_knn: it must have trials at least 1"),
-        ({"recipes": ["fats"]}, "Did you mean 'fast'"),
+        ({"recipes": ["fats"]}, "filter deep_knn: unknown recipe 'fats'. Did you mean 'fast'"),
+        ({"limit": 2}, 'filter deep_knn: limit changes nothing with strategy = "search"'),
+        ({"strategy": "grid"}, 'filter deep_knn: trials changes nothing with strategy = "grid"'),
     ):
         refused(says, partial(own, filters=({**KNN, **wrong},)))
+    settled = {**KNN, "reject": 0.1, "fixed": {"assumed": 0.01, "factor": 2, "rule": "majority"}}
+    one = {**settled, "name": "spectral_signatures", "fixed": {"scale": "raw"}}  # of its own rule
+    for given, kind in ((settled, "filter deep_knn"), (one, "filter spectral_signatures")):
+        says = f'{kind}: strategy = "search" has one setting alone'
+        refused(says, partial(searches, own(filters=(given,))))
+    recipe = {**SEARCH, "fixed": {"epochs": 2, "clip": 1.0, "noise": 0.001}}
+    refused("recipe gradient_shaping: .* one setting alone", partial(searches, own(recipe)))
+    assert searches(own(filters=({**one, "reject": "own"},)))
     config = tiny_sweep.worker_config(tmp_path / "artifacts")
     preflight.check(own(filters=(KNN,)), config)
-    wrong_point = {**KNN, "name": "badloss", "fixed": {"probes": 10**6}}
-    refused("probes", lambda: checked(own(filters=(wrong_point,)), config))
+    later = {**KNN, "name": "badloss", "fixed": {"probes": 20}}  # k = 10 first, and 25 at most
+    preflight.check(
+        own(filters=({k: v for k, v in later.items() if k not in ("strategy", "trials")},)), config
+    )
+    refused("k = 25 nearest of 20 probes", lambda: checked(own(filters=(later,)), config))
 
 
 def checked(of: Sweep, config: Any) -> Sweep:
