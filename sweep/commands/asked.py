@@ -198,7 +198,7 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
                 "copies": _COPIES,
                 "reconstruct": True,
                 "mirrored": True,
-                "smooth": size < SMALL,  # on large images as dear as all else, and not tried
+                "smooth": size < SMALL,  # not tried on large images
             },
             "self_poisoning": {
                 "attack": MIXED,
