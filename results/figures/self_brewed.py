@@ -7,15 +7,13 @@ Source: this project's; nothing is published of it.
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-import numpy as np
 import plotly.graph_objects as go
 
 from results.comparison.self_brewed import Group, SelfBrewed, self_brewed
 from results.figures._attacks import named_looks
 from results.figures._style import cda_axis, escaped, layout
-from results.figures.targeted import EDGE
+from results.figures.targeted import edge
 from results.selection.labels import attack, rejection, settings
-from results.stats.pareto import front
 from trials.spec import Filtering, Record
 
 
@@ -32,15 +30,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     looks = named_looks(names.values())
     said = set[str]()
     for one in found:
-        points = 100 * front(np.array([_seen(s) for s in one.settings]))
-        chart.add_scatter(
-            x=points[:, 0].tolist(),
-            y=points[:, 1].tolist(),
-            mode="lines",
-            line=EDGE,
-            showlegend=False,
-            hoverinfo="skip",
-        )
+        chart.add_trace(edge([_seen(s) for s in one.settings]))
         for setting in one.settings:
             name = names[id(setting)]
             misled, accuracy = _seen(setting)

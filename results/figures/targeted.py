@@ -31,7 +31,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
     looks = named_looks(map(_trained, chain.from_iterable(groups)))
     said = set[str]()
     for group in groups:
-        chart.add_trace(_edge(group))
+        chart.add_trace(edge([(t.rate("success"), t.rate("cda")) for t in group]))
         for t in group:
             name = _trained(t)
             chart.add_trace(_mark(t, looks[name], name, first=name not in said))
@@ -40,7 +40,7 @@ def figure(records: Sequence[Record], /) -> go.Figure:
 
 
 # broad and pale, as a front's steps lie under the bars of its marks
-EDGE = {"shape": "hv", "width": 6, "color": "rgba(128,128,128,0.35)"}
+_EDGE = {"shape": "hv", "width": 6, "color": "rgba(128,128,128,0.35)"}
 _AXIS = {
     "title": {"text": "success: victims that give the class wanted (%)"},
     "range": [-3, 103],
@@ -48,13 +48,14 @@ _AXIS = {
 }
 
 
-def _edge(group: Sequence[TargetedSuccess]) -> go.Scatter:
-    points = 100 * front(np.array([(t.rate("success"), t.rate("cda")) for t in group]))
+def edge(rates: Sequence[tuple[float, float]]) -> go.Scatter:
+    """The front of (success, CDA), fractions, as a broad pale line in percent."""
+    points = 100 * front(np.array(rates))
     return go.Scatter(
         x=points[:, 0].tolist(),
         y=points[:, 1].tolist(),
         mode="lines",
-        line=EDGE,
+        line=_EDGE,
         showlegend=False,
         hoverinfo="skip",
     )
