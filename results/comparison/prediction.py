@@ -18,7 +18,7 @@ import numpy as np
 from results.selection.configurations import Configuration, configurations, of_game
 from results.selection.forecast import OWN, Known, forecast, scheme_of
 from results.selection.labels import attack, settings
-from results.selection.reconstructed import counts
+from results.selection.reconstructed import counts, form
 from results.selection.rules import DEFAULT_RULE, OWN_RULE, SLACK, curve_of
 from results.stats.correlation import correlation
 from trials import catalog
@@ -37,7 +37,8 @@ class Pair:
         victim: id of the victim; ``attack`` and ``victim_seed`` say which.
         trusted: r of the defender's images.
         scheme: how the copies were poisoned.
-        kinds: of trigger on the copies, joined by a plus sign.
+        kinds: of trigger on the copies, joined by a plus sign; of the scheme ``reconstructed``
+            ``mask`` or ``smooth``.
         defense, family, settings: what was done; ``settings`` as 'lr = 0.1, steps = 100'.
         step: at which both were measured.
         eta_copy_worst, eta_copy_mean: ASR left on the copies, of the worst kind and on the mean.
@@ -96,12 +97,17 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
 
     found = list(chain.from_iterable(map(paired, configurations(records, rule))))
     own = (c for c in configurations(records, OWN_RULE) if counts(c.records))
+
+    def of_trigger(c: Configuration) -> list[Pair]:
+        kinds = form(c.records)
+        return [
+            replace(p, scheme=OWN, kinds=kinds, eta_copy_mean=p.eta_copy_worst) for p in paired(c)
+        ]
+
+    each = chain.from_iterable(map(of_trigger, own))
     # the same for every way in which copies were poisoned
-    each = chain.from_iterable(map(paired, own))
     once = {(p.victim, p.trusted, p.defense, p.settings): p for p in each}
-    return found + [
-        replace(p, scheme=OWN, kinds=OWN, eta_copy_mean=p.eta_copy_worst) for p in once.values()
-    ]
+    return found + list(once.values())
 
 
 def _id(record: Record) -> str:

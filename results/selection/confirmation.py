@@ -12,7 +12,7 @@ from statistics import fmean
 
 from results.selection.configurations import least, of_game, spread
 from results.selection.mean_curves import mean_curve
-from results.selection.reconstructed import counts, left_of
+from results.selection.reconstructed import counts, form, left_of
 from results.selection.rules import OF_ATTACK, OWN_RULE, curve_of, kinds_of, seen_by
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
@@ -49,6 +49,7 @@ class HeldOutResult:
     # ASR of the trigger that was reconstructed from the given model, where that counts; and before
     reconstructed: float | None = None
     reconstructed0: float | None = None
+    form: str = ""  # of that trigger, mask or smooth
 
     @property
     def cda_loss(self) -> float:
@@ -226,6 +227,7 @@ def _judge(
         path_share=_mean(records, "path_share"),
         reconstructed=fmean(left_of(p, p.asr) for p in ends) if own else None,
         reconstructed0=fmean(left_of(c[0], c[0].asr) for c in curves) if own else None,
+        form=form(records) if own else "",
     )
 
 

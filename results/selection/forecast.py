@@ -19,7 +19,7 @@ from trials.spec import Scalar
 SHARE = 0.1  # of a batch that is stamped, where self-poisoning says nothing else
 LEVEL = 0.9  # share of real attacks that the interval is to hold
 INVERSION = "inversion"  # copies understate what this family leaves, so it is never pooled
-OWN = "reconstructed"  # the scheme, and the kind, of pairs that no copy was needed for
+OWN = "reconstructed"  # the scheme of pairs that no copy was needed for; their kind is its form
 VICTIMS = 5  # on which the pairs of a forecast have to lie: those of one are alike
 PAIRS = "prediction_pairs"
 

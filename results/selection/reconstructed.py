@@ -16,6 +16,7 @@ from trials.suspicious import SUSPICIOUS, WORKS
 RECONSTRUCTED = "asr_reconstructed"  # in a point's ``extra``
 # what unlearns marks that it finds by descent on the model: such a trigger shows nothing of it
 UNLEARNING = ("i_bau", "sau")
+FORMS = {"mask_share": "mask", "odds_share": "smooth"}  # of the trigger, by the metric of its share
 
 
 def family(defense: str) -> str:
@@ -36,6 +37,14 @@ def counts(records: Sequence[Record]) -> bool:
     is suspect, it worked before, and the defense does not unlearn inverted triggers.
     """
     return bool(records) and all(map(_counts, records))
+
+
+def form(records: Sequence[Record]) -> str:
+    """What that trigger is, ``mask``, or ``smooth`` for a faint picture or a warp; empty where none
+    counts, or the records' triggers differ.
+    """
+    found = {metric for r in records for metric in FORMS if metric in r.metrics}
+    return FORMS[found.pop()] if counts(records) and len(found) == 1 else ""
 
 
 def _counts(record: Record) -> bool:

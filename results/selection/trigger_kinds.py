@@ -84,10 +84,10 @@ def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     """Where the ASR left of the real attack will lie; None where too few pairs tell.
 
     It is made from pairs of what the choice was made by alone: of the same scheme and kinds of
-    trigger, or of reconstructed triggers.
+    trigger, or of reconstructed triggers of the same form.
     """
     if by_own_trigger(w, seen):
-        pairs, eta = known(OWN, frozenset({OWN})), seen.reconstructed or 0.0
+        pairs, eta = known(OWN, frozenset({seen.form})), seen.reconstructed or 0.0
     elif several(w, seen) and w.trial.self_poisoning:
         scheme = scheme_of(w.trial.self_poisoning.params)
         pairs, eta = known(scheme, frozenset(planted(w))), worst(seen)

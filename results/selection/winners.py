@@ -18,6 +18,7 @@ from results.selection.configurations import (
     of_game,
     spread,
 )
+from results.selection.reconstructed import form
 from results.selection.rules import DEFAULT_RULE, RULES, Pick, find_rule, pick
 from results.stats.intervals import Interval, wilson
 from trials.spec import MethodConfig, Record, Trial, Victim
@@ -64,6 +65,7 @@ class Winner:
     # ASR of the trigger that was reconstructed from the given model, where that counts; and before
     reconstructed: float | None = None
     reconstructed0: float | None = None
+    form: str = ""  # of that trigger, mask or smooth
 
     @property
     def victim(self) -> Victim:
@@ -170,4 +172,5 @@ def _winner(group: list[Configuration]) -> Winner | None:
         kinds0=won.kinds0,
         reconstructed=won.reconstructed(point),
         reconstructed0=won.reconstructed(won.curve[0]),
+        form=form(won.records),
     )

@@ -153,6 +153,14 @@ def test_each_share_of_trusted_images_has_its_own_pairs(tmp_path: Path) -> None:
         assert keep(found, tmp_path / "pairs.csv") == 4
 
 
+@pytest.mark.parametrize(("metric", "kind"), [("mask_share", "mask"), ("odds_share", "smooth")])
+def test_pairs_of_masks_and_of_smooth_triggers_are_apart(metric: str, kind: str) -> None:
+    left = {s: {"asr_reconstructed": asr, "val_cda": 0.95} for s, _, asr in ON_COPIES}
+    each = (on_copies(extra=left), on_the_victim())
+    records = [dataclasses.replace(r, metrics={**r.metrics, metric: 0.1}) for r in each]
+    assert [p.kinds for p in pairs(records) if p.scheme == "reconstructed"] == [kind]
+
+
 def test_settings_are_chosen_among_those_of_one_share_of_trusted_images() -> None:
     one = [pair("a", 0.1, 0.4), pair("a", 0.2, 0.3)]
     other = [dataclasses.replace(p, trusted=0.05, eta_real=0.0) for p in one]

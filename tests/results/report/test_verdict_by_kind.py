@@ -77,7 +77,7 @@ def test_a_kind_that_never_worked_agrees_with_nothing() -> None:
     assert [one.before for one in found.by_kind] == [1.0, 0.49]
 
 
-def own(record: Record, left: float, share: float = 0.3) -> Record:
+def own(record: Record, left: float, share: float = 0.3, metric: str = "mask_share") -> Record:
     """The record as if a trigger had been reconstructed from the given model, of which that is
     left.
     """
@@ -85,7 +85,7 @@ def own(record: Record, left: float, share: float = 0.3) -> Record:
         replace(p, extra={**p.extra, "asr_reconstructed": left if p.step else 0.99})
         for p in record.curve
     )
-    metrics = {**record.metrics, "mask_share": share, "n_reconstructed": 100.0}
+    metrics = {**record.metrics, metric: share, "n_reconstructed": 100.0}
     return replace(record, curve=points, metrics=metrics)
 
 
@@ -242,7 +242,7 @@ def test_a_file_of_enough_pairs_makes_forecasts(
         *rows(40, kinds="patch", eta_real=0.9),
         *rows(40, scheme="late", eta_real=0.9),
         *rows(40, defense="none", family="control", eta_real=0.9),
-        *rows(40, scheme="reconstructed", kinds="reconstructed", eta_real=0.9),
+        *rows(40, scheme="reconstructed", kinds="mask", eta_real=0.9),
     ]
     monkeypatch.setattr(forecast, "load", lambda name: read_csv(file, dtype=str).to_dict("records"))
     for n, said in ((18, "cannot be forecast: too few pairs"), (19, "9.0 to 9.0 % is expected")):
@@ -250,6 +250,10 @@ def test_a_file_of_enough_pairs_makes_forecasts(
         assert keep(others + rows(n), file) == 160 + n
         forecast.known.cache_clear()
         assert said in " ".join(told(chosen(patch=0.0, warp=0.04)).sentences)
+    chose = {"mask_share": "85.0 to 85.0 % is expected", "odds_share": "cannot be forecast"}
+    for metric, said in chose.items():  # the pairs are of masks
+        by_own = told(own(chosen(patch=0.0, warp=0.7), 0.05, 0.1, metric), OWN)
+        assert said in " ".join(by_own.sentences)
     forecast.known.cache_clear()
 
 
