@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from results.figures._style import Look, asr_axis, cda_axis, escaped, hover, layout, looks
 from results.selection.configurations import Configuration, configurations
-from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE
+from results.selection.task_names import task_names
 from results.selection.winners import winners
 from results.stats.pareto import front
 from trials.spec import Record

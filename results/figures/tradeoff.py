@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from results.figures._style import asr_axis, cda_axis, escaped, hover, layout, looks
 from results.selection.configurations import configurations
-from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE
+from results.selection.task_names import task_names
 from results.selection.winners import Winner, winners
 from trials.spec import Point, Record
 

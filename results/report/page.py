@@ -24,9 +24,9 @@ from results.report.sections import sections
 from results.report.targeted import targeted_section
 from results.report.verdicts import Applied, headline, notes, verdict_of
 from results.selection.configurations import Distinct, of_game, tasks
-from results.selection.labels import task_names
 from results.selection.remembered import remembering
 from results.selection.rules import DEFAULT_RULE, find_rule
+from results.selection.task_names import task_names
 from results.selection.winners import winners
 from results.tables import (
     _classes,

@@ -16,8 +16,8 @@ from results.figures import fronts, importance, tradeoff
 from results.report.page import write
 from results.report.recommendation import answer
 from results.selection.configurations import tasks
-from results.selection.labels import task_names
 from results.selection.rules import DEFAULT_RULE
+from results.selection.task_names import task_names
 from results.selection.winners import Winner, winners
 from results.tables import winners as winners_table
 from trials.spec import Record, SpecError

@@ -1,37 +1,46 @@
 """The Pareto front of each defense: the points that no other point beats in both ASR and CDA."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from results.selection.configurations import configurations
+from results.selection.configurations import SelectionTask, configurations
+from results.selection.task_names import names
 from results.stats.pareto import nondominated
 from trials.spec import Record
 
 Row = dict[str, Any]
-_COMPARED = itemgetter("victim", "trusted")
 
 
 def fronts_of(records: Sequence[Record]) -> dict[str, list[Row]]:
     """The non-dominated points of each defense, over all configurations' mean curves.
 
-    Points are compared on one victim and one share of trusted images. Each has ``asr``, ``cda``,
-    ``step``, ``victim`` (its id), ``trusted`` and ``settings``, in the order of the ASR.
+    Points are compared within one task: one victim, one share of trusted images, and copies that
+    were poisoned alike. Each has ``asr``, ``cda``, ``step``, ``task`` (its name, empty where there
+    is one), ``victim`` (its id), ``trusted`` and ``settings``; by task's name, then ASR.
     """
-    points: dict[str, list[Row]] = {}
-    for c in configurations(list(records)):
-        at = {"victim": c.victim.id, "trusted": c.task.trusted, "settings": dict(c.method.params)}
-        found = points.setdefault(c.method.name, [])
+    finished = [c for c in configurations(list(records)) if c.records]
+    named = names({c.task: c.records[0].trial for c in finished})
+    points: dict[str, dict[SelectionTask, list[Row]]] = {}
+    for c in finished:
+        at = {
+            "task": named[c.task],
+            "victim": c.victim.id,
+            "trusted": c.task.trusted,
+            "settings": dict(c.method.params),
+        }
+        found = points.setdefault(c.method.name, {}).setdefault(c.task, [])
         found += [{"asr": p.asr, "cda": p.cda, "step": p.step, **at} for p in c.curve]
-    return {name: list(_front(found)) for name, found in points.items()}
+
+    def fronts(groups: dict[SelectionTask, list[Row]]) -> list[Row]:
+        each = (_front(groups[task]) for task in sorted(groups, key=named.__getitem__))
+        return list(chain.from_iterable(each))
+
+    return {name: fronts(groups) for name, groups in points.items()}
 
 
-def _front(points: list[Row]) -> Iterator[Row]:
-    """The front of each victim and share of trusted images, in the order in which these occur."""
-    groups: dict[Any, list[Row]] = {}
-    for point in points:
-        groups.setdefault(_COMPARED(point), []).append(point)
-    for group in groups.values():
-        keep = nondominated([[p["asr"], p["cda"]] for p in group])
-        kept = [point for point, is_kept in zip(group, keep, strict=True) if is_kept]
-        yield from sorted(kept, key=itemgetter("asr"))
+def _front(points: list[Row]) -> list[Row]:
+    keep = nondominated([[p["asr"], p["cda"]] for p in points])
+    kept = [point for point, is_kept in zip(points, keep, strict=True) if is_kept]
+    return sorted(kept, key=itemgetter("asr"))

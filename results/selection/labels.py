@@ -1,8 +1,5 @@
 """How things are called and numbers are written, the same in every table, figure and page."""
 
-from collections.abc import Iterable, Mapping, Sequence
-
-from results.selection.configurations import SelectionTask, Tasks, of_game
 from results.stats.intervals import Interval
 from trials.catalog import describe
 from trials.spec import (
@@ -10,13 +7,12 @@ from trials.spec import (
     RECALL,
     Filtering,
     MethodConfig,
-    Record,
     Scalar,
     SpecError,
     Victim,
 )
 
-_BUDGET = ("m", "boost", "budget")
+BUDGET = ("m", "boost", "budget")  # settings of an attack that its label has
 RULES_SAID = {
     "worst_kind_within_delta": "lowest ASR of the worst kind of trigger within Δ",
     "mean_within_delta": "lowest mean ASR over the kinds of trigger within Δ",
@@ -93,7 +89,7 @@ def attack(victim: Victim) -> str:
     """
     shown = []
     for a in victim.attacks:
-        said = [k for k in _BUDGET if k in a.params and (k, a.params[k]) != ("boost", 1)]
+        said = [k for k in BUDGET if k in a.params and (k, a.params[k]) != ("boost", 1)]
         budget = [f"{k} = {value(a.params[k])}" for k in said]
         shown.append(f"{a.name} ({', '.join(budget)})" if budget else a.name)
     return " + ".join(shown) or "clean"
@@ -107,36 +103,3 @@ def of_attack(one: str, victim: Victim) -> str:
 def victim_name(victim: Victim) -> str:
     """'cifar10, resnet18, badnets (m = 50), seed 0'."""
     return f"{victim.dataset.name}, {victim.model.name}, {attack(victim)}, seed {victim.seed}"
-
-
-def task_names(records: Iterable[Record], *games: str) -> Mapping[SelectionTask, str]:
-    """A name for each task of these games; only as much of the victim is said as tells the tasks
-    apart.
-    """
-    trials = [r.trial for r in of_game(records, *(games or ("tuning", "robustness")))]
-    parts: dict[SelectionTask, tuple[str, ...]] = {}
-    task_in = Tasks()
-    for task, t in {task_in(t): t for t in trials}.items():
-        v = t.victim
-        names = (
-            v.dataset.name,
-            v.model.name,
-            attack(v),
-            f"seed {v.seed}",
-            f"r = {percent(t.trusted)} %",
-        )
-        parts[task] = names
-    alike = _shared(list(parts.values()))
-    named = {}
-    for task, words in parts.items():
-        telling = [word for word, same in zip(words, alike, strict=True) if not same]
-        named[task] = ", ".join(telling)
-    repeated = {n for n in named.values() if list(named.values()).count(n) > 1}
-    return {
-        c: f"{n} [{c.game[:6]}{c.victim[:6]}]" if n in repeated and len(named) > 1 else n
-        for c, n in named.items()
-    }
-
-
-def _shared(rows: Sequence[tuple[str, ...]]) -> list[bool]:
-    return [len(set(column)) == 1 for column in zip(*rows, strict=True)]

@@ -7,6 +7,7 @@ next class's odds are at most a fifth of its own (docs/answer.md).
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from results.selection.forecast import INVERSION
 from trials import catalog
@@ -43,7 +44,7 @@ def form(records: Sequence[Record]) -> str:
     """What that trigger is, ``mask``, or ``smooth`` for a faint picture or a warp; empty where none
     counts, or the records' triggers differ.
     """
-    found = {metric for r in records for metric in FORMS if metric in r.metrics}
+    found = set(chain.from_iterable(r.metrics for r in records)) & FORMS.keys()
     return FORMS[found.pop()] if counts(records) and len(found) == 1 else ""
 
 

@@ -14,8 +14,9 @@ from results.report.recommendation import of_given
 from results.selection.contenders import stored_winners
 from results.selection.copies import doubts
 from results.selection.labels import last_line
+from results.selection.task_names import names
 from results.selection.trigger_kinds import AGREE, by_kind
-from results.selection.winners import Winner, overall
+from results.selection.winners import Winner, by_task, overall
 from results.store import Store
 from results.store.queries import Failure, SweepRow
 from sweep.cli.run_views import trial_label
@@ -81,12 +82,18 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
             "no finished configuration yet: run the sweep first ('poisonsweep status' shows how "
             "far it is)."
         )
-    tops = {id(w) for w in overall(found)}
+    tops, named = {id(w) for w in overall(found)}, names({w.task: w.trial for w in found})
     copies = store.records(sweep, "self_poison")
     said = {id(w): doubts(copies, w.trial, w.delta) for w in found}
     if as_json:
         told = [
-            {**_winner(w), "overall": id(w) in tops, "copies_doubted": said[id(w)]} for w in found
+            {
+                **_winner(w),
+                "task": named[w.task],
+                "overall": id(w) in tops,
+                "copies_doubted": said[id(w)],
+            }
+            for w in found
         ]
         print(json.dumps(told, indent=1))
         return
@@ -95,29 +102,10 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
         f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.",
         highlight=False,
     )
-    table = Grid("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds", words={"defense"})
-    for w in found:
-        band = f" [{w.interval.low * 100:.0f}, {w.interval.high * 100:.0f}]" if w.interval else ""
-        row = (
-            f"{w.eta:.1%}{band}",
-            w.n_triggered,
-            f"{w.cda:.1%}",
-            f"{w.cda_loss:+.1%}",
-            w.step,
-            w.n_seeds,
-        )
-        table.add(("* " if id(w) in tops else "  ") + w.defense, *row)
-    console.print(table)
-    for w in found:
-        if id(w) in tops:
-            settings = ", ".join(f"{k}={v}" for k, v in w.method.params.items())
-            how = (
-                f"stopped at step {w.step}: {settings}"
-                if w.step
-                else "step 0: nothing beats the model as it is"
-            )
-            console.print(Hanging(Text(shown(f"* {w.defense}, {how}")), 0, 2))
-            _print_kinds(console, w)
+    for task, of_task in sorted(by_task(found).items(), key=lambda one: named[one[0]]):
+        if named[task]:
+            console.print(Hanging(Text(shown(f"{named[task]}:")), 0, 2))
+        _print_winners(console, of_task)
     doubted = chain.from_iterable((*of_given(w), *said[id(w)]) for w in found)
     for text in dict.fromkeys(doubted):
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -150,6 +138,32 @@ def _front_without_asr(records: list[Record], as_json: bool) -> bool:
     return bool(found)
 
 
+def _print_winners(console: Plain, found: Sequence[Winner]) -> None:
+    """The winner of each defense in one task, the overall one marked and told of."""
+    (top,) = overall(found)
+    table = Grid("defense", "η (95 %)", "n", "CDA", "loss", "step", "seeds", words={"defense"})
+    for w in found:
+        band = f" [{w.interval.low * 100:.0f}, {w.interval.high * 100:.0f}]" if w.interval else ""
+        row = (
+            f"{w.eta:.1%}{band}",
+            w.n_triggered,
+            f"{w.cda:.1%}",
+            f"{w.cda_loss:+.1%}",
+            w.step,
+            w.n_seeds,
+        )
+        table.add(("* " if w is top else "  ") + w.defense, *row)
+    console.print(table)
+    settings = ", ".join(f"{k}={v}" for k, v in top.method.params.items())
+    how = (
+        f"stopped at step {top.step}: {settings}"
+        if top.step
+        else "step 0: nothing beats the model as it is"
+    )
+    console.print(Hanging(Text(shown(f"* {top.defense}, {how}")), 0, 2))
+    _print_kinds(console, top)
+
+
 def _print_kinds(console: Plain, w: Winner) -> None:
     """What the winner leaves of each kind of trigger, where the copies carried several."""
     if len(w.kinds) < AGREE:
@@ -173,15 +187,19 @@ def front(store: Store, name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(fronts, indent=1))
         return
-    heads = ("defense", "victim", "r", "ASR", "CDA", "step", "settings")
-    table = Grid(*heads, words={"settings"}, cut={"settings"})
-    for defense, points in fronts.items():
-        for p in points:
-            settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
-            row = (f"{p['trusted']:g}", f"{p['asr']:.1%}", f"{p['cda']:.1%}", p["step"])
-            table.add(defense, p["victim"][:6], *row, settings)
     console = Plain()
-    console.print(table)
+    for task in dict.fromkeys(p["task"] for p in chain.from_iterable(fronts.values())):
+        if task:
+            console.print(Hanging(Text(shown(f"{task}:")), 0, 2))
+        heads = ("defense", "ASR", "CDA", "step", "settings")
+        table = Grid(*heads, words={"settings"}, cut={"settings"})
+        for defense, points in fronts.items():
+            for p in points:
+                if p["task"] == task:
+                    settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
+                    row = (f"{p['asr']:.1%}", f"{p['cda']:.1%}", p["step"], settings)
+                    table.add(defense, *row)
+        console.print(table)
     console.print("All settings: --json.", highlight=False)
 
 
