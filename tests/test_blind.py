@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import blind, prediction
+from benchmarks import blind, blind_filter, prediction
 from results.comparison.prediction import Pair
 from sweep.spec import sweep_file
 from trials.spec import SpecError
@@ -80,3 +80,16 @@ def test_one_victim_of_a_file_is_defended_alone() -> None:
     assert blind._only([sweep], number).victims == (sweep.victims[number],)
     with pytest.raises(SpecError, match=f"--only must be from 0 to {number}, got -1"):
         blind._only([sweep], -1)
+
+
+def test_a_set_that_holds_the_trusted_images_is_not_filtered() -> None:
+    sweep = sweep_file.read(blind.TINY_SWEEP)  # its victim has no reserve
+    with pytest.raises(SpecError, match="write reserve under"):
+        next(blind_filter.lines(sweep, "sqlite:///:memory:"))
+
+
+def test_images_that_a_filter_kept_are_told_by_their_files(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    assert blind_filter.kept_of(kept, 3).tolist() == [True] * 3  # nothing ran
+    kept.write_text("0001/000002.png\n0000/000000.png\n")
+    assert blind_filter.kept_of(kept, 4).tolist() == [True, False, True, False]
