@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
+from statistics import fmean
 
 from results.selection.winners import CONTROLS, REPAIRED, Winner, overall, winners
 from results.stats.intervals import wilson
@@ -33,7 +34,8 @@ def in_turn(
     that then costs less: what that is hangs on the network, and no grid fits all.
 
     A defense of which nothing is worth its time costs only what it was given until then. It ends
-    in time for the best setting to be confirmed. What is running when the time is up is finished.
+    in time for the last setting to end, if it takes as long as others did, and for the best one to
+    be confirmed. What is running when the time is up is finished.
     Of the time a third is the defenses' own, however long all that they build on took, the search
     for a trigger in the given model included: else nothing would come of it.
 
@@ -54,8 +56,8 @@ def in_turn(
     least = time.monotonic() + 60 * minutes / 3
 
     def ended(records: list[Record]) -> bool:
-        time_is_up = time.monotonic() >= max(ends - confirming(records, sweep.rule, workers), least)
-        return time_is_up or settled(records, sweep.rule)
+        rest = confirming(records, sweep.rule, workers) + usual(records)
+        return time.monotonic() >= max(ends - rest, least) or settled(records, sweep.rule)
 
     yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), ended, workers)]
 
@@ -124,6 +126,12 @@ class InTurn:
             if self._ready or self._open.total():
                 return
         self._over = True
+
+
+def usual(records: list[Record]) -> float:
+    """Seconds that one more setting will take, about: the mean of those that were tried."""
+    took = [r.seconds for r in records if r.trial.method and r.trial.method.name != "none"]
+    return fmean(took) if took else 0.0
 
 
 def confirming(records: list[Record], rule: str, workers: int = 1) -> float:
