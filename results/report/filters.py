@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from results.comparison.filter_axes import AXES, along, lines
 from results.comparison.filtered_sets import DELTA, FilteredSet, bests, filtered_sets
 from results.comparison.filters_and_repairs import treatments
+from results.figures import filter_axes as filter_axes_figure
 from results.figures import trajectories
 from results.report import filters_and_repairs
 from results.report import own_pairs as of_pair
@@ -14,6 +16,7 @@ from results.selection.filter_winner import FilterWinner, filter_winners
 from results.selection.labels import percent, rejection, victim_name
 from results.selection.own_pairs import pair_taken
 from results.tables import (
+    filter_axes,
     filter_volumes,
     filtered_attacks,
     filtered_classes,
@@ -55,12 +58,29 @@ def filter_section(records: Sequence[Record]) -> Mapping[str, Any] | None:
         report_table(filters.table(records), "Filters, the one that leaves least first"),
         report_table(filtered_attacks.table(records), "Each attack under each filter"),
         report_table(filtered_classes.table(records), "What is kept of each class"),
+        report_table(filter_axes.table(records), "Filters along what the sweep varies", group="by"),
     ]
     return {
         "sentences": said,
-        "charts": [*filters_and_repairs.charts(beside), *tracks(records)],
+        "charts": [*filters_and_repairs.charts(beside), *axes(sets), *tracks(records)],
         "tables": [t for t in tables if t],
     }
+
+
+def axes(sets: Sequence[FilteredSet]) -> list[Chart]:
+    """What filters leave along each axis that varies."""
+    made = []
+    for axis in AXES:
+        for i, some in enumerate(lines(along(sets, axis)).values()):
+            name, title = axis.name.replace(" ", "-"), f"Filters by {axis.name}"
+            made.append(chart(filter_axes_figure.drawn(some), f"filters-{name}-{i}", title, _AXES))
+    return [c for c in made if c]
+
+
+_AXES = (
+    "Means over victims of the mean ASR of their attacks; the grey line is what the models trained "
+    "on all rows obey."
+)
 
 
 def tracks(records: Sequence[Record]) -> list[Chart]:

@@ -62,3 +62,15 @@ def test_reads_what_scikit_learn_reads_without_importing_it() -> None:
         for x, y in zip(part.x, part.y.tolist(), strict=True)
     ]
     assert sorted(ours) == sorted(zip(labels.tolist(), whole.tolist(), strict=True))
+
+
+def test_classes_of_a_long_tailed_set_fall_exponentially_and_the_test_set_stays() -> None:
+    whole, tailed = load("train"), load("train", imbalance=0.1)
+    all_of, left = torch.bincount(whole.y, minlength=10), torch.bincount(tailed.y, minlength=10)
+    wanted = [round(0.1 ** (k / 9) * int(n)) for k, n in enumerate(all_of)]
+    assert left.tolist() == wanted and left[0] == all_of[0]
+    of_last = whole.x[whole.y == 9]
+    assert torch.equal(tailed.x[tailed.y == 9], of_last[: wanted[9]])  # the first ones
+    assert len(load("test", imbalance=0.1)) == len(load("test"))
+    least = load("train", imbalance=1e-6)
+    assert torch.bincount(least.y, minlength=10).min() == 1

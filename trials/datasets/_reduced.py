@@ -1,8 +1,14 @@
-"""Smaller versions of data sets: fewer images, and fewer pixels."""
+"""Smaller versions of data sets: fewer images, of all classes or of some, and fewer pixels.
+
+Source: Cui et al. 2019, 'Class-Balanced Loss Based on Effective Number of Samples',
+arXiv:1901.05555: classes whose sizes fall exponentially.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from trials.types import Images
 
 
 def averaged(x: Tensor, size: int) -> Tensor:
@@ -21,3 +27,17 @@ def first(y: Tensor, n: int, classes: int) -> Tensor:
         of_class = (y == label).nonzero().flatten()
         turn[of_class] = torch.arange(len(of_class))
     return torch.argsort(turn * classes + y)[:n].sort().values
+
+
+def long_tailed(images: Images, imbalance: float) -> Images:
+    """The images of which class k of K keeps ``imbalance ** (k / (K - 1))``, the first ones and at
+    least one.
+    """
+    if imbalance == 1:
+        return images
+    kept = []
+    for label in range(images.classes):
+        of_class = (images.y == label).nonzero().flatten()
+        share = imbalance ** (label / max(1, images.classes - 1))
+        kept.append(of_class[: max(1, round(share * len(of_class)))])
+    return images.take(torch.cat(kept).sort().values)

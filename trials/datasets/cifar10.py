@@ -14,8 +14,8 @@ import torch
 from trials.datasets._cache import cached
 from trials.datasets._cifar_layouts import CIFAR10, split_files
 from trials.datasets._files import fingerprint, located
-from trials.datasets._reduced import averaged, first
-from trials.spec import Count, Location, PositiveInt, SpecError
+from trials.datasets._reduced import averaged, first, long_tailed
+from trials.spec import Count, Location, PositiveFraction, PositiveInt, SpecError
 from trials.types import Images
 
 _SIZES = (32, 16, 8)
@@ -29,6 +29,7 @@ def load(
     root: Location = "$POISONSWEEP_DATA/cifar10",
     subset: Count = 0,
     size: PositiveInt = 32,
+    imbalance: PositiveFraction = 1.0,
 ) -> Images:
     """The training or test images.
 
@@ -40,6 +41,8 @@ def load(
             The test set stays whole.
         size: side of the images in pixels, each the mean of a square of the original's: 32, 16 or
             8.
+        imbalance: training images of the last class as a share of those of the first, the classes
+            between them falling exponentially; 1 keeps all. The test set stays balanced.
 
     Raises:
         SpecError: there is no CIFAR-10 under ``root``, it is damaged, ``subset`` is larger than it,
@@ -60,5 +63,7 @@ def load(
         )
     x = cached(f"cifar10-{fingerprint(place, found.files)[:32]}", (len(y), 3, 32, 32), found.chunks)
     images = Images(x, y, 10, _NAMES, pad=size // 8, flip=True)
-    images = images.take(first(y, subset, 10)) if subset and split == "train" else images
+    if split == "train":
+        images = images.take(first(y, subset, 10)) if subset else images
+        images = long_tailed(images, imbalance)
     return images if size == images.x.shape[-1] else replace(images, x=averaged(images.x, size))

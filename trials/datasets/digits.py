@@ -15,18 +15,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from trials.spec import PositiveInt, SpecError
+from trials.datasets._reduced import long_tailed
+from trials.spec import PositiveFraction, PositiveInt, SpecError
 from trials.types import Images
 
 _LARGEST = 128  # pixels; the originals have 8
 
 
-def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Images:
+def load(
+    split: Literal["train", "test"],
+    /,
+    *,
+    size: PositiveInt = 16,
+    imbalance: PositiveFraction = 1.0,
+) -> Images:
     """The training (about 80 %) or test images; the split is the same in every run.
 
     Args:
         split: ``train`` or ``test``.
         size: side of the images in pixels; 8 keeps them as they are.
+        imbalance: training images of the last class as a share of those of the first, the classes
+            between them falling exponentially; 1 keeps all. The test set stays balanced.
 
     Raises:
         SpecError: a size of more than 128.
@@ -42,7 +51,8 @@ def load(split: Literal["train", "test"], /, *, size: PositiveInt = 16) -> Image
     for label in range(10):
         is_test[(y == label).nonzero().flatten()[4::5]] = True
     chosen = is_test if split == "test" else ~is_test
-    return Images(x[chosen], y[chosen], 10, tuple(map(str, range(10))), pad=1, flip=False)
+    images = Images(x[chosen], y[chosen], 10, tuple(map(str, range(10))), pad=1, flip=False)
+    return long_tailed(images, imbalance) if split == "train" else images
 
 
 def _stored() -> tuple[Any, Any]:
