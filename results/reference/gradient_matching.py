@@ -12,7 +12,7 @@ method's defaults. Victims are trained by our recipes, for at least 24 epochs, t
 import math
 from typing import NamedTuple
 
-from results.reference import load
+from results.reference import load, paper
 from trials import catalog
 from trials.architecture import surrogate_said
 from trials.spec import MethodConfig, Victim
@@ -47,13 +47,13 @@ def published(victim: Victim) -> Published | None:
 
 def _case(victim: Victim) -> dict[str, str]:
     """The victim in the words of the file; empty where no row can be of it."""
-    whole = not victim.dataset.params.get("subset") and not victim.reserve
+    whole = paper.whole(victim.dataset) and not victim.reserve
     training = victim.training
     usual = not training.params.get("start") and training.params.get("augment", True)
     plain = training.name in _PLAIN and victim.filter is None and usual
     if not whole or not plain or [a.name for a in victim.attacks] != ["witches_brew"]:
         return {}
-    if victim.dataset.params.get("size", 32) != 32 or _epochs(training) < _EPOCHS:
+    if _epochs(training) < _EPOCHS:
         return {}
     (attack,) = victim.attacks
     params = attack.params

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from results.reference import load
-from trials.spec import Victim
+from trials.spec import MethodConfig, Victim
 
 _COLUMNS = {"cifar10": "cifar10", "imagenet": "imagenet"}  # our dataset -> Table V's column
 _DATASETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # our dataset -> Table III's name
@@ -111,10 +111,16 @@ def along_budget(victim: Victim) -> tuple[Attacked, ...]:
     )
 
 
+def whole(dataset: MethodConfig) -> bool:
+    """Whether it is all of its training images, and CIFAR-10's at their size."""
+    params = dataset.params
+    small = dataset.name == "cifar10" and params.get("size", 32) != 32
+    return not params.get("subset") and params.get("imbalance", 1.0) == 1.0 and not small
+
+
 def _benchmark_of(victim: Victim) -> str | None:
     """The paper's name of the dataset; None for part of it, or for another model than its ResNet-18
     of width 64.
     """
-    whole = not victim.dataset.params.get("subset")
     wide = victim.model.name in _MODELS and victim.model.params.get("width", 64) == 64
-    return _DATASETS.get(victim.dataset.name) if whole and wide else None
+    return _DATASETS.get(victim.dataset.name) if whole(victim.dataset) and wide else None
