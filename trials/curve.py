@@ -175,9 +175,8 @@ class Curve(Sequence[Point]):
     @property
     def names(self) -> tuple[str, ...] | None:
         """What every point measured besides, in its order; None where points differ in it."""
-        first = self._columns.places[self._begin]
-        alike = all(p is first for p in self._columns.places[self._begin : self._end])
-        return tuple(first) if alike else None
+        places = self._own(self._columns.places)
+        return tuple(places[0]) if places.count(places[0]) == len(places) else None
 
     def besides(self, name: str) -> Sequence[float]:
         """The column of one of ``names``."""
@@ -208,6 +207,16 @@ class Curve(Sequence[Point]):
 def part_of(points: Sequence[Point], begin: int, end: int) -> Sequence[Point]:
     """The points from ``begin`` to before ``end``, as columns where they are."""
     return points.part(begin, end) if isinstance(points, Curve) else points[begin:end]
+
+
+def asrs_of(points: Sequence[Point]) -> Sequence[float]:
+    """The ASR of each, without a point made where they are columns."""
+    return points.asrs if isinstance(points, Curve) else [p.asr for p in points]
+
+
+def cdas_of(points: Sequence[Point]) -> Sequence[float]:
+    """The CDA of each, in the same way."""
+    return points.cdas if isinstance(points, Curve) else [p.cda for p in points]
 
 
 def joined(first: Sequence[Point], then: Sequence[Point]) -> Sequence[Point]:

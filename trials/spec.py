@@ -80,6 +80,8 @@ class MethodConfig:
     name: str
     params: Mapping[str, Scalar] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    # set when ``id`` is first read
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         later = LATER.get(self.name, {})
@@ -89,6 +91,12 @@ class MethodConfig:
             "params": params,
             **({"files": dict(self.files)} if self.files else {}),
         }
+
+    @property
+    def id(self) -> str:
+        if not self._id:
+            object.__setattr__(self, "_id", content_id(self.identity()))
+        return self._id
 
     @property
     def as_stored(self) -> "MethodConfig":

@@ -22,7 +22,7 @@ from results.selection.reconstructed import counts, form
 from results.selection.rules import DEFAULT_RULE, OWN_RULE, SLACK, curve_of
 from results.stats.correlation import correlation
 from trials import catalog
-from trials.spec import Point, Record, content_id
+from trials.spec import Point, Record
 
 CONTROLS = "control"  # the family of what repairs nothing
 
@@ -92,7 +92,7 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
             real[r.trial.victim.id, r.trial.trusted, _id(r)].append(r)
 
     def paired(c: Configuration) -> list[Pair]:
-        key = (c.victim.id, c.task.trusted, content_id(c.method.identity()))
+        key = (c.victim.id, c.task.trusted, c.method.id)
         return _paired(c, real[key], delta) if c.curve and key in real else []
 
     found = list(chain.from_iterable(map(paired, configurations(records, rule))))
@@ -112,7 +112,7 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
 
 def _id(record: Record) -> str:
     assert record.trial.method is not None
-    return content_id(record.trial.method.identity())
+    return record.trial.method.id
 
 
 def _paired(c: Configuration, real: Sequence[Record], delta: float) -> list[Pair]:

@@ -14,8 +14,8 @@ from itertools import product
 from results.selection.configurations import Configuration, configurations, of_game
 from results.selection.grouping import benchmark_of
 from results.selection.rules import DEFAULT_RULE
-from results.stats.correlation import Correlation, correlation
-from trials.spec import Record, Victim, content_id
+from results.stats.correlation import Correlation, correlations
+from trials.spec import Record, Victim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +62,23 @@ def transfers(
         SpecError: unknown rule.
         ValueError: a measurement is not finite.
     """
-    records = list(records)
+    records = records if isinstance(records, list) else list(records)  # with its index, if any
     whole = [r for r in of_game(records, "robustness") if not r.trial.game.params.get("stop_at")]
-    planted = [c for c in configurations(records, rule) if c.point]
+    planted: dict[tuple[str, float], list[Configuration]] = defaultdict(list)
+    for c in configurations(records, rule):
+        if c.point:
+            planted[_poisoning(c), c.task.trusted].append(c)
     groups: dict[tuple[str, float], list[Configuration]] = defaultdict(list)
     for c in configurations(whole, real_rule, game="robustness"):
         if c.point:
             groups[c.victim.id, c.task.trusted].append(c)
     found = []
-    poisonings = dict.fromkeys(_poisoning(c) for c in planted)
-    for self_poisoning, (_, real) in product(poisonings, sorted(groups.items())):
-        on_copies = _planted(real[0], [c for c in planted if _poisoning(c) == self_poisoning])
+    poisonings = dict.fromkeys(poisoning for poisoning, _ in planted)
+    for self_poisoning, ((_, trusted), real) in product(poisonings, sorted(groups.items())):
+        on_copies = _planted(real[0], planted.get((self_poisoning, trusted), []))
         for defense in [*sorted({c.method.name for c in real}), None]:
             some = [c for c in real if defense in (None, c.method.name)]
-            pairs = [(on_copies[k], _eta(c)) for c in some if (k := _key(c)) in on_copies]
+            pairs = [(on_copies[k], _eta(c)) for c in some if (k := c.method.id) in on_copies]
             if len(pairs) > 2:
                 found.append(_transfer(self_poisoning, real[0], defense, pairs, seed))
     return found
@@ -91,17 +94,12 @@ def _poisoning(c: Configuration) -> str:
 
 
 def _planted(real: Configuration, planted: list[Configuration]) -> dict[str, float]:
-    fits = [c for c in planted if c.task.trusted == real.task.trusted]
-    own = [c for c in fits if c.victim.id == real.victim.id]
-    alike = own or [c for c in fits if benchmark_of(c.victim) == benchmark_of(real.victim)]
+    own = [c for c in planted if c.victim.id == real.victim.id]
+    alike = own or [c for c in planted if benchmark_of(c.victim) == benchmark_of(real.victim)]
     seen: dict[str, list[float]] = defaultdict(list)
     for c in alike:
-        seen[_key(c)].append(_eta(c))
+        seen[c.method.id].append(_eta(c))
     return {k: sum(v) / len(v) for k, v in seen.items()}
-
-
-def _key(c: Configuration) -> str:
-    return content_id(c.method.identity())
 
 
 def _eta(c: Configuration) -> float:
@@ -117,6 +115,7 @@ def _transfer(
     seed: int,
 ) -> Transfer:
     planted, left = zip(*pairs, strict=True)
+    spearman, kendall = correlations(planted, left, seed=seed)
     return Transfer(
         self_poisoning=self_poisoning,
         victim=real.victim,
@@ -124,6 +123,6 @@ def _transfer(
         defense=defense,
         planted=planted,
         real=left,
-        spearman=correlation(planted, left, "spearman", seed=seed),
-        kendall=correlation(planted, left, "kendall", seed=seed),
+        spearman=spearman,
+        kendall=kendall,
     )

@@ -2,18 +2,20 @@
 winners.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
 import plotly.graph_objects as go
 
 from results.figures._style import Look, asr_axis, cda_axis, escaped, hover, layout, looks
-from results.selection.configurations import Configuration, configurations
+from results.selection.configurations import Configuration, SelectionTask, configurations
 from results.selection.rules import DEFAULT_RULE
 from results.selection.task_names import task_names
 from results.selection.winners import winners
 from results.stats.pareto import front
+from trials.curve import asrs_of, cdas_of
 from trials.spec import Record
 
 MOST = 400  # marks a defense: beyond that a chart is a blot, and slow; the best are kept
@@ -29,9 +31,12 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=460))
     names, styles = task_names(records, "tuning"), looks(records)
-    found = [c for c in configurations(records, rule) if c.point]
+    groups: dict[tuple[SelectionTask, str], list[Configuration]] = defaultdict(list)
+    for c in configurations(records, rule):
+        if c.point:
+            groups[c.task, c.method.name].append(c)
     for w in winners(records, rule):  # best first, so the legend is a ranking
-        group = [c for c in found if c.task == w.task and c.method.name == w.defense]
+        group = groups[w.task, w.defense]
         label = escaped(", ".join(filter(None, [w.defense, names[w.task]])))
         chart.add_traces(_traces(group, styles[w.defense], label))
         chart.add_scatter(
@@ -48,15 +53,16 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
             hoverinfo="skip",
             legendgroup=label,
         )
-    _allowed(chart, found)
+    _allowed(chart, chain.from_iterable(groups.values()))
     return chart
 
 
 def _traces(group: list[Configuration], look: Look, label: str) -> list[go.Scatter]:
     kept = sorted(group, key=lambda c: c.rank)[:MOST]
     points = [c.point for c in kept if c.point]
-    curves = chain.from_iterable(c.curve for c in group)
-    edge = 100 * front(np.array([(p.asr, p.cda) for p in curves]))
+    asrs = np.concatenate([asrs_of(c.curve) for c in group])
+    cdas = np.concatenate([cdas_of(c.curve) for c in group])
+    edge = 100 * front(np.column_stack([asrs, cdas]))
     line = go.Scatter(
         x=edge[:, 0].tolist(),
         y=edge[:, 1].tolist(),
@@ -91,9 +97,9 @@ def _traces(group: list[Configuration], look: Look, label: str) -> list[go.Scatt
     return [line, dots]
 
 
-def _allowed(chart: go.Figure, found: Sequence[Configuration]) -> None:
+def _allowed(chart: go.Figure, found: Iterable[Configuration]) -> None:
     """The Δ line, where all configurations share one; several victims have several."""
-    floors = {round(100 * (c.curve[0].cda - c.delta), 2) for c in found}
+    floors = {round(100 * (c.cda0 - c.delta), 2) for c in found}
     if floors and max(floors) - min(floors) < 0.5:
         note = {"text": "lowest CDA allowed (Δ)", "font": {"size": 11}}
         line = {"dash": "dot", "width": 1.5, "color": "rgba(128,128,128,0.9)"}

@@ -53,10 +53,10 @@ def figure(records: Sequence[Record], /, *, defense: str, rule: str = DEFAULT_RU
     )[:MOST]
     left = [round(100 * c.point.asr, 1) for c in group if c.point]
     low, high = min(left), max(left)
-    heights = []
-    for i, asr in enumerate(left):
-        eta = (asr - low) / (high - low) if high > low else 0.5
-        heights.append([*(places[n][i] for n in names), eta])
+    heights = {}
+    for i in order:
+        eta = (left[i] - low) / (high - low) if high > low else 0.5
+        heights[i] = [*(places[n][i] for n in names), eta]
     shades: dict[float, list[int]] = defaultdict(list)
     for i in reversed(order[1:]):
         shades[round(SHADES * heights[i][-1]) / SHADES].append(i)

@@ -27,9 +27,9 @@ def figure(records: Sequence[Record], /, *, rule: str = DEFAULT_RULE) -> go.Figu
     """
     chart = go.Figure(layout=layout(xaxis=asr_axis(), yaxis=cda_axis(), height=440))
     names, styles = task_names(records, "tuning"), looks(records)
-    curves = {(c.task, str(c.method.identity())): c.curve for c in configurations(records, rule)}
+    curves = {(c.task, c.method.id): c.curve for c in configurations(records, rule)}
     for w in winners(records, rule):
-        curve, look = curves[w.task, str(w.method.identity())], styles[w.defense]
+        curve, look = curves[w.task, w.method.id], styles[w.defense]
         label = escaped(", ".join(filter(None, [w.defense, names[w.task]])))
         chart.add_scatter(
             x=[100 * p.asr for p in curve],

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from results.figures import fronts, parallel, tradeoff
 from results.figures import importance as importance_figure
 from results.report.html_table import report_table
-from results.selection.configurations import configurations, of_game
+from results.selection.configurations import Distinct, configurations, of_game
 from results.selection.importance import importance
 from results.tables import judged, oracle, settings, winners
 from trials.spec import Record
@@ -73,7 +73,7 @@ def evidence(
         rule: how points are chosen.
     """
     real = _real(own[0], records)
-    judges = [*own, *of_game(records, "confirmation", "robustness")]
+    judges = Distinct([*own, *of_game(records, "confirmation", "robustness")])
     found = configurations(own, rule)
     shares = importance(own, rule)
     defenses = list(dict.fromkeys(winners.table(own, rule=rule)["defense"]))

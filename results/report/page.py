@@ -28,6 +28,7 @@ from results.selection.remembered import remembering
 from results.selection.rules import DEFAULT_RULE, find_rule
 from results.selection.task_names import task_names
 from results.selection.winners import winners
+from results.store.bulk import uncollected
 from results.tables import (
     _classes,
     _kinds,
@@ -70,7 +71,7 @@ def render(
         ValueError: a measurement is not finite.
     """
     find_rule(rule)
-    with remembering():
+    with uncollected(), remembering():
         return _rendered(records, title, rule, generated, applied)
 
 

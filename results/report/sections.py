@@ -13,7 +13,7 @@ from results.figures import budget, histograms, plane, tradeoff_m
 from results.figures._attacks import attack_looks
 from results.report.evidence import Chart, chart
 from results.report.html_table import ReportTable, report_table
-from results.selection.configurations import of_game
+from results.selection.configurations import Distinct, of_game
 from results.tables import (
     detectability,
     detectors,
@@ -129,7 +129,7 @@ def _tradeoffs(records: Sequence[Record]) -> list[Chart]:
     found: list[Chart | None] = []
     shares = sorted({r.trial.trusted for r in of_game(records, "robustness")})
     for r in shares:
-        here = [x for x in records if x.trial.trusted == r]
+        here = Distinct(x for x in records if x.trial.trusted == r)
         beside = f", r = {100 * r:g} %" if len(shares) > 1 else ""
         for attack, defense in tradeoff_m.drawable(here):
             drawn = tradeoff_m.figure(here, attack=attack, defense=defense)

@@ -7,6 +7,7 @@ self-poisoning.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from results.selection.mean_curves import mean_curve
@@ -22,6 +23,7 @@ from results.selection.rules import (
     seen_by,
 )
 from results.stats.intervals import mean_sd
+from trials.curve import Curve
 from trials.spec import MethodConfig, Point, Record, Trial, Victim, content_id
 
 
@@ -78,9 +80,15 @@ class Configuration:
         return self.records[0].trial.game.name if self.records else ""
 
     @property
+    def cda0(self) -> float:
+        """CDA before the defense."""
+        curve = self.curve
+        return curve.cdas[0] if isinstance(curve, Curve) else curve[0].cda
+
+    @property
     def within_delta(self) -> bool:
         """The point costs no more CDA than Δ, on the images that the curve was measured on."""
-        return self.point is not None and self.point.cda >= self.curve[0].cda - self.delta - 1e-9
+        return self.point is not None and self.point.cda >= self.cda0 - self.delta - 1e-9
 
     @property
     def too_costly(self) -> bool:
@@ -142,10 +150,6 @@ def on_all_rows(records: Iterable[Record]) -> list[Record]:
     return [r for r in records if r.trial.victim.filter is None]
 
 
-def _first(pair: tuple[tuple[SelectionTask, str], object]) -> tuple[SelectionTask, str]:
-    return pair[0]
-
-
 def tasks(records: Iterable[Record], game: str = "tuning") -> dict[SelectionTask, list[Record]]:
     """The game's records by task, in order of victim, trusted share and game."""
     groups: dict[SelectionTask, list[Record]] = defaultdict(list)
@@ -177,18 +181,24 @@ def configurations(
 def _configurations(
     records: Sequence[Record], rule: str, delta: float | None, game: str
 ) -> list[Configuration]:
-    groups: dict[tuple[SelectionTask, str], list[Record]] = defaultdict(list)
-    task_in, ids = Tasks(), dict[int, str]()
+    groups: dict[SelectionTask, list[Record]] = defaultdict(list)
+    task_in = Tasks()
     for record in records:
-        method = record.trial.method
-        if method is not None:
-            if id(method) not in ids:
-                ids[id(method)] = content_id(method.identity())
-            groups[task_in(record.trial), ids[id(method)]].append(record)
-    return [
-        once(_configuration, group, task, rule, delta, game)
-        for (task, _), group in sorted(groups.items(), key=_first)
-    ]
+        if record.trial.method is not None:
+            groups[task_in(record.trial)].append(record)
+    # a page asks for all tasks and for each by itself
+    found = (once(_of_task, own, task, rule, delta, game) for task, own in sorted(groups.items()))
+    return list(chain.from_iterable(found))
+
+
+def _of_task(
+    records: Sequence[Record], task: SelectionTask, rule: str, delta: float | None, game: str
+) -> list[Configuration]:
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        assert record.trial.method is not None
+        groups[record.trial.method.id].append(record)
+    return [_configuration(group, task, rule, delta, game) for _, group in sorted(groups.items())]
 
 
 def _configuration(

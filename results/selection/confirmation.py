@@ -166,11 +166,11 @@ def _of(winner: Winner, records: Iterable[Record], game: str) -> list[Record]:
     return [
         r
         for r in of_game(records, game)
-        if r.status == "done"
-        and r.curve
-        and r.trial.trusted == winner.trusted
-        and r.trial.method is not None
+        if r.trial.method is not None
         and r.trial.method.name == winner.method.name
+        and r.trial.trusted == winner.trusted
+        and r.status == "done"
+        and r.curve
         and r.trial.method.identity() == method
     ]
 

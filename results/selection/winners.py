@@ -16,9 +16,11 @@ from results.selection.configurations import (
     configurations,
     least,
     of_game,
+    on_all_rows,
     spread,
 )
 from results.selection.reconstructed import form
+from results.selection.remembered import once
 from results.selection.rules import DEFAULT_RULE, RULES, Pick, find_rule, pick
 from results.stats.intervals import Interval, wilson
 from trials.spec import MethodConfig, Record, Trial, Victim
@@ -100,8 +102,15 @@ def winners(
         real = of_game(records, "robustness")
         whole = [r for r in real if not r.trial.game.params.get("stop_at")]
         records = whole or [r for r in real if r.trial.victim.attacks]
+    game = "robustness" if rule == "oracle" else "tuning"
+    return list(once(_winners, on_all_rows(of_game(records, game)), rule, delta, game))
+
+
+def _winners(
+    records: Sequence[Record], rule: str, delta: float | None, game: str
+) -> Sequence[Winner]:
     groups: dict[tuple[SelectionTask, str], list[Configuration]] = defaultdict(list)
-    for c in configurations(records, rule, delta, "robustness" if rule == "oracle" else "tuning"):
+    for c in configurations(records, rule, delta, game):
         groups[c.task, c.method.name].append(c)
     found = [w for group in groups.values() if (w := _winner(group)) is not None]
     return sorted(found, key=lambda w: (w.task, _rank(w)))
@@ -157,7 +166,7 @@ def _winner(group: list[Configuration]) -> Winner | None:
         step=point.step,
         eta=point.asr,
         cda=point.cda,
-        cda0=won.curve[0].cda,
+        cda0=won.cda0,
         asr0=won.curve[0].asr,
         interval=wilson(point.asr, n_triggered) if n_triggered else None,
         cda_interval=wilson(point.cda, n_clean) if n_clean else None,

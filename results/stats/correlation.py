@@ -41,8 +41,29 @@ def correlation(
     """Rank correlation of two numbers a unit, ties at their mid-rank.
 
     Args:
-        x, y: float (n,).
         kind: Spearman's or Kendall's (tau-b).
+        x, y, strata, draws, seed: as for ``correlations``.
+
+    Raises:
+        ValueError: as ``correlations``.
+    """
+    (found,) = correlations(x, y, (kind,), strata, draws, seed)
+    return found
+
+
+def correlations(
+    x: ArrayLike,
+    y: ArrayLike,
+    kinds: Sequence[Kind] = ("spearman", "kendall"),
+    strata: Sequence[object] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Correlation, ...]:
+    """One of each kind, all from the same resamples and permutations.
+
+    Args:
+        x, y: float (n,).
+        kinds: Spearman's and Kendall's (tau-b).
         strata: a label a unit; units are resampled within their stratum, as where x was set by the
             experiment.
         draws: resamples, and as many permutations.
@@ -58,11 +79,16 @@ def correlation(
         raise ValueError("values are not finite")
     n, rng = len(a), np.random.default_rng(seed)
     if n < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return Correlation(kind, None, None, None, n)
-    whole = float(coefficients(kind, a, b, np.ones((1, n)))[0])
-    drawn = coefficients(kind, a, b, _counts(strata, n, draws, rng))
-    known = drawn[np.isfinite(drawn)]
-    return Correlation(kind, whole, around(whole, known), _chance(kind, a, b, whole, draws, rng), n)
+        return tuple(Correlation(kind, None, None, None, n) for kind in kinds)
+    counts = _counts(strata, n, draws, rng)
+    orders = rng.permuted(np.tile(np.arange(n), (draws, 1)), axis=1)
+    found = []
+    for kind in kinds:
+        whole = float(coefficients(kind, a, b, np.ones((1, n)))[0])
+        drawn = coefficients(kind, a, b, counts)
+        interval = around(whole, drawn[np.isfinite(drawn)])
+        found.append(Correlation(kind, whole, interval, _chance(kind, a, b, whole, orders), n))
+    return tuple(found)
 
 
 def around(value: float, drawn: Floats) -> Interval | None:
@@ -111,23 +137,16 @@ def _counts(
     return counts
 
 
-def _chance(
-    kind: Kind, a: Floats, b: Floats, whole: float, draws: int, rng: np.random.Generator
-) -> float:
-    """Share of permutations, the given order among them, with a coefficient as high."""
+def _chance(kind: Kind, a: Floats, b: Floats, whole: float, orders: NDArray[np.intp]) -> float:
+    """Share of permutations (draws, n), the given order among them, with a coefficient as high."""
     x, y = (np.sign(v[:, None] - v[None, :]) for v in (a, b))
     if kind == "spearman":
         left, right = x.sum(axis=1), y.sum(axis=1)
-        drawn = (
-            rng.permuted(np.tile(right, (draws, 1)), axis=1)
-            @ left
-            / np.sqrt((left**2).sum() * (right**2).sum())
-        )
+        drawn = right[orders] @ left / np.sqrt((left**2).sum() * (right**2).sum())
     else:
-        orders = np.array([rng.permutation(len(a)) for _ in range(draws)])
         scale = np.sqrt((x**2).sum() * (y**2).sum())
         drawn = _agreement(x, np.unique(b, return_inverse=True)[1][orders]) / scale
-    return float(((drawn >= whole - 1e-12).sum() + 1) / (draws + 1))
+    return float(((drawn >= whole - 1e-12).sum() + 1) / (len(orders) + 1))
 
 
 def _agreement(signs: Floats, ranks: NDArray[np.intp]) -> Floats:
@@ -141,5 +160,5 @@ def _agreement(signs: Floats, ranks: NDArray[np.intp]) -> Floats:
     columns = ranks.T.astype(np.float32)  # a sum of signs is whole, and exact up to 2**24
     found = np.zeros(len(ranks))
     for i, own in enumerate(columns[:-1]):
-        found += signs[i + 1 :, i].astype(np.float32) @ np.sign(columns[i + 1 :] - own)
+        found += signs[i + 1 :, i].astype(np.float32) @ np.clip(columns[i + 1 :] - own, -1, 1)
     return 2 * found

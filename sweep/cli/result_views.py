@@ -18,6 +18,7 @@ from results.selection.task_names import names
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, by_task, overall
 from results.store import Store
+from results.store.bulk import uncollected
 from results.store.queries import Failure, SweepRow
 from sweep.cli.run_views import trial_label
 from sweep.console.grid import Grid
@@ -207,8 +208,9 @@ def report(store: Store, name: str, rule: str, out: Path) -> None:
     """Write the page and say where."""
     from results.report.page import write  # noqa: PLC0415  (plotly and pandas load slowly)
 
-    records = _records(store, name)
-    write(records, out, title=_name(store, name), rule=rule)
+    with uncollected():
+        write(_records(store, name), out, title=_name(store, name), rule=rule)
+        gc.freeze()  # the program ends here: nothing is gained by going through all once more
     print(shown(str(out.resolve())))
 
 
@@ -260,8 +262,9 @@ def _winner(w: Winner) -> dict[str, Any]:
 
 
 def _records(store: Store, name: str) -> list[Record]:
-    records = store.records(_name(store, name))
-    gc.freeze()  # they stay to the end of the command
+    with uncollected():
+        records = store.records(_name(store, name))
+        gc.freeze()  # they stay to the end of the command
     return records
 
 

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import synthetic
 
-from results.selection.configurations import configurations
+from results.selection.configurations import configurations, tasks
 from results.selection.mean_curves import mean_curve
 from results.selection.remembered import once, remembering
 from results.selection.rules import RULES, seen_by
@@ -24,11 +24,11 @@ def test_winners_are_the_same_with_and_without() -> None:
             assert told[:3] == plain
 
 
-def test_a_configuration_is_made_once_for_all_lists_that_hold_its_records() -> None:
-    records = synthetic.sweep(n=2)
-    tuned = [r for r in records if r.trial.game.name == "tuning"]
+def test_a_configuration_is_made_once_for_all_tasks_and_for_its_own() -> None:
+    records = synthetic.sweep(("badnets", "a_patch"), (0.01, 0.05), n=2)
+    of_one = list(tasks(records).values())[1]
     with remembering():
-        whole, part = configurations(records), configurations(tuned[:4])
+        whole, part = configurations(records), configurations(of_one)
         assert part and all(any(c is w for w in whole) for c in part)
         assert configurations(records)[0] is whole[0]
         other = configurations(records, "last")

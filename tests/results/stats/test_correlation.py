@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from results.comparison.budget_trends import trends
 from results.comparison.transfer import transfers
-from results.stats.correlation import _counts, correlation
+from results.stats.correlation import _counts, correlation, correlations
 from results.tables import transfer as transfer_table
 from results.tables import trends as trends_table
 from trials.spec import Record
@@ -29,6 +29,14 @@ def test_coefficients_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
             assert ours[1:4] == (None, None, None)
         else:
             assert ours.value == pytest.approx(theirs(x, y).statistic)
+
+
+def test_both_kinds_at_once_are_what_each_is_alone() -> None:
+    x, y = np.random.default_rng(0).integers(0, 9, (2, 30))
+    for strata in (None, [i % 3 for i in range(30)]):
+        both = correlations(x, y, strata=strata, draws=50, seed=1)
+        alone = (correlation(x, y, k, strata, 50, 1) for k in ("spearman", "kendall"))
+        assert both == tuple(alone)
 
 
 def test_perfect_orders_are_one_and_minus_one_and_are_no_certainty() -> None:
