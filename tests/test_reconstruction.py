@@ -83,7 +83,7 @@ def test_a_picture_is_found_where_no_mask_is_suspicious(
 ) -> None:
     runtime, trial = blended
     view = runtime.defender(trial).view
-    monkeypatch.setitem(SUSPICIOUS, "mask_share", 0.0)  # small digits have a small mask as well
+    monkeypatch.setitem(SUSPICIOUS, "mask_share", 1e-9)  # small digits have a small mask as well
     found = reconstruct(view.model, view.trusted, generator(0, "a"), smooth=True)
     assert (found.form, found.target, found.metric) == ("picture", 3, "odds_share")
     assert found.share <= SUSPICIOUS["odds_share"]
@@ -100,12 +100,24 @@ def test_a_picture_is_found_where_no_mask_is_suspicious(
     assert all(map(torch.equal, again.tensors, kept_one.tensors))
 
 
+@pytest.mark.parametrize(("easier", "form"), [("mask_share", "mask"), ("odds_share", "picture")])
+def test_the_form_furthest_below_its_limit_is_taken(
+    easier: str, form: str, blended: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are suspicious here; small digits have a small mask as well."""
+    runtime, trial = blended
+    view = runtime.defender(trial).view
+    monkeypatch.setitem(SUSPICIOUS, easier, 1e9)
+    found = reconstruct(view.model, view.trusted, generator(0, "a"), smooth=True)
+    assert (found.form, found.target) == (form, 3)
+
+
 def test_of_a_small_mark_no_picture_and_no_warp_is_taken(
     suspect: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime, trial = suspect
     view = runtime.defender(trial).view
-    monkeypatch.setitem(SUSPICIOUS, "mask_share", 0.0)
+    monkeypatch.setitem(SUSPICIOUS, "mask_share", 1e-9)
     assert reconstruct(view.model, view.trusted, generator(0, "a"), smooth=True).form == "mask"
 
 

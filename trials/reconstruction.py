@@ -7,8 +7,8 @@ Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P: a mask and a pattern for e
 class whose mask is unusually small.
 Deviation: few steps, as only the smallest mask is used; and it is used to measure repairs, not to
 unlearn it. How suspicious it is is its size as a share of the classes' median: of ten classes the
-median deviation, by which the paper divides, is unstable. Where no mask is suspicious, smooth
-pictures and warps may be tried (``trials.smooth_inversion``).
+median deviation, by which the paper divides, is unstable. Smooth pictures and warps may be tried
+beside masks (``trials.smooth_inversion``).
 """
 
 from collections.abc import Callable
@@ -78,8 +78,9 @@ def reconstruct(
         model: the given model.
         images: trusted ones, on the model's device.
         rng: draws first masks and images.
-        smooth: where that mask is not suspicious, look for a faint picture and a warp; it is the
-            mask's all the same where they are not suspicious either.
+        smooth: look for a faint picture and a warp too. Of the three it is the one furthest below
+            the limit up to which its form is suspicious: a faint picture has a mask as well, which
+            tells less of it. It is the mask where none is suspicious.
 
     Raises:
         SpecError: a class has no images of other classes.
@@ -101,10 +102,10 @@ def reconstruct(
     share = float(sizes[target] / sizes.median())
     tensors = found.masks[target].cpu(), found.patterns[target].cpu()
     small = Reconstructed("mask", tensors, target, share)
-    if not smooth or share <= SUSPICIOUS[small.metric]:
+    if not smooth:
         return small
-    others = [_smooth(model, images, rng, form) for form in _FORMS]
-    best = min(others, key=lambda other: other.share)
+    every = [small, *(_smooth(model, images, rng, form) for form in _FORMS)]
+    best = min(every, key=lambda one: one.share / SUSPICIOUS[one.metric])
     return best if best.share <= SUSPICIOUS[best.metric] else small
 
 

@@ -28,7 +28,7 @@ from trials.types import Images
 Form = Literal["picture", "warp"]
 OPACITY, PICTURE = 0.14, 8  # of the picture; its numbers a side
 MOVE, WARP = 3 / 32, 4  # largest, as a share of the width; the warp's points a side
-STEPS, LR, BATCH, FIRST = 100, 0.1, 16, 0.1
+STEPS, LR, BATCH, FIRST = 300, 0.1, 8, 0.1
 SETTINGS = (OPACITY, PICTURE, MOVE, WARP, STEPS, LR, BATCH, FIRST)
 
 

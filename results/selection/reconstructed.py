@@ -3,7 +3,7 @@
 Source: Wang et al. 2019, 'Neural Cleanse', IEEE S&P: the class of an unusually small mask.
 Deviation: unusually small is at most half of the classes' median. Of five victims with a patch the
 target's mask was 0.27 to 0.44 of it, every other class's above 0.7. Of a smooth picture or warp the
-next class's odds are at most a fifth of its own (docs/answer.md).
+next class's odds are at most three tenths of its own (docs/answer.md).
 """
 
 from collections.abc import Sequence

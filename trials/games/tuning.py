@@ -55,8 +55,8 @@ def play(
         mirrored: measure the given model's CDA on each select image and on its mirror image, where
             training mirrors them: as sure as with half as many images again. Needs a cost of given
             or both.
-        smooth: where no small mark is suspicious, look for a faint picture over the whole image
-            and for a warp: then the metric is ``odds_share``. Needs reconstruct.
+        smooth: look for a faint picture over the whole image and for a warp too, and take the most
+            suspicious of the three: of these two the metric is ``odds_share``. Needs reconstruct.
     """
     copy_set = CopySet(ctx, copies, "select", cost, reconstruct, mirrored, smooth)
     start = copy_set.start()
