@@ -49,7 +49,7 @@ class HeldOutResult:
     # ASR of the trigger that was reconstructed from the given model, where that counts; and before
     reconstructed: float | None = None
     reconstructed0: float | None = None
-    form: str = ""  # of that trigger, mask or smooth
+    reconstructed_form: str = ""  # of that trigger, mask or smooth
 
     @property
     def cda_loss(self) -> float:
@@ -227,7 +227,7 @@ def _judge(
         path_share=_mean(records, "path_share"),
         reconstructed=fmean(left_of(p, p.asr) for p in ends) if own else None,
         reconstructed0=fmean(left_of(c[0], c[0].asr) for c in curves) if own else None,
-        form=form(records) if own else "",
+        reconstructed_form=form(records) if own else "",
     )
 
 

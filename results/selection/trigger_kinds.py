@@ -87,7 +87,7 @@ def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     trigger, or of reconstructed triggers of the same form.
     """
     if by_own_trigger(w, seen):
-        pairs, eta = known(OWN, frozenset({seen.form})), seen.reconstructed or 0.0
+        pairs, eta = known(OWN, frozenset({seen.reconstructed_form})), seen.reconstructed or 0.0
     elif several(w, seen) and w.trial.self_poisoning:
         scheme = scheme_of(w.trial.self_poisoning.params)
         pairs, eta = known(scheme, frozenset(planted(w))), worst(seen)

@@ -67,7 +67,7 @@ class Winner:
     # ASR of the trigger that was reconstructed from the given model, where that counts; and before
     reconstructed: float | None = None
     reconstructed0: float | None = None
-    form: str = ""  # of that trigger, mask or smooth
+    reconstructed_form: str = ""  # of that trigger, mask or smooth
 
     @property
     def victim(self) -> Victim:
@@ -186,5 +186,5 @@ def _winner(group: list[Configuration]) -> Winner | None:
         kinds0=won.kinds0,
         reconstructed=won.reconstructed(point),
         reconstructed0=won.reconstructed(won.curve[0]),
-        form=form(won.records),
+        reconstructed_form=form(won.records),
     )
