@@ -71,12 +71,15 @@ class Line:
 def lines(sweep: Sweep, url: str, only: int | None = None, **asked: Any) -> Iterator[Line]:
     """A line a victim, as they come; ``only`` that one, counted from 0.
 
-    Raises SpecError for victims without a reserve.
+    Raises SpecError for victims without a reserve, and where there is no such victim.
     """
+    if only is not None and not 0 <= only < len(sweep.victims):
+        raise SpecError(f"--only must be from 0 to {len(sweep.victims) - 1}, got {only}.")
     if not all(v.reserve for v in sweep.victims):
         raise SpecError("trusted images may not lie in the set: write reserve under [victim].")
     victims = Victims(sweep, url)
-    for trial in victims.trials() if only is None else victims.trials()[only : only + 1]:
+    trials = victims.trials()
+    for trial in trials if only is None else [trials[only]]:
         yield from judged(victims, trial, **asked)
 
 
@@ -172,12 +175,17 @@ def _repair(outcome: Mapping[str, Any]) -> str:
 
 def told(line: Line) -> str:
     """The line for people."""
-    repaired = f"{line.repair}: CDA {line.cda_repaired:.1%}, ASR {line.asr_repaired}"
+
+    def model(cda: float | None, asr: str) -> str:
+        return "none was trained" if cda is None else f"CDA {cda:.1%}, ASR {asr}"
+
+    repaired = f"{line.repair}: {model(line.cda_repaired, line.asr_repaired)}"
     return (
         f"{line.victim} {line.attack}: {line.verdict}, {line.filter} ({line.reject}) removes "
         f"{line.removed_poisoned:.1%} of the poisoned and {line.removed_clean:.1%} of the clean "
-        f"images; CDA {line.cda:.1%}, ASR {line.asr}; of what is kept {line.cda_filtered or 0:.1%},"
-        f" {line.asr_filtered}; {repaired if line.repair else 'no repair'}; {line.seconds:.0f} s"
+        f"images; {model(line.cda, line.asr)}; of what is kept: "
+        f"{model(line.cda_filtered, line.asr_filtered)}; "
+        f"{repaired if line.repair else 'no repair'}; {line.seconds:.0f} s"
     )
 
 

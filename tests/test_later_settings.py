@@ -223,3 +223,11 @@ def test_a_filtering_game_had_no_settings() -> None:
     assert set(LATER["filtering"]) == set(catalog.describe("games", "filtering").settings)
     turned = catalog.resolve("games", MethodConfig("filtering", {"quota": "within"}))
     assert turned.identity()["params"] == {"quota": "within"}
+
+
+@pytest.mark.parametrize("name", ["cifar10", "digits"])
+def test_the_id_of_balanced_classes_is_what_it_was(name: str) -> None:
+    plain = MethodConfig(name, {"size": 16})
+    balanced = MethodConfig(name, {"size": 16, "imbalance": 1.0})
+    assert balanced.id == content_id({"name": name, "params": {"size": 16}}) == plain.id
+    assert replace(balanced, params={**balanced.params, "imbalance": 0.1}).id != plain.id

@@ -131,7 +131,8 @@ def kept(keep: Keep, make: Callable[[], Reconstructed], smooth: bool = False) ->
         return {"facts": facts} | {f"tensor {i}": t for i, t in enumerate(found.tensors)}
 
     settings = (STEPS, LR, BATCH, FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS)
-    what = f"trigger, smooth too {smooth_inversion.SETTINGS}" if smooth else "trigger"
+    limits = sorted(SUSPICIOUS.items()), WORKS  # which form is kept hangs on these
+    what = f"trigger, smooth too {smooth_inversion.SETTINGS} {limits}" if smooth else "trigger"
     tensors = keep(f"the given model's {what} {settings}", made)
     kind, target, share = tensors["facts"].tolist()
     parts = tuple(tensors[f"tensor {i}"] for i in range(len(tensors) - 1))

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from results.comparison.filtered_sets import FilteredSet
-from results.selection.grouping import attack_config_of, benchmark_of, family_of
+from results.selection.grouping import attack_config_of, benchmark_of, families, family_of
 from results.selection.labels import rejection, short
 from trials.later import LATER
 from trials.spec import Victim, content_id
@@ -49,13 +49,16 @@ def _imbalance(s: FilteredSet) -> float | None:
 
 
 def _balanced(victim: Victim) -> str:
-    """The attacks on the data set, however its classes are filled."""
-    params = {k: v for k, v in victim.dataset.params.items() if k != IMBALANCE}
+    """The attacks on the data set, however many images there are of it and of each class."""
+    params = {k: v for k, v in victim.dataset.params.items() if k not in (IMBALANCE, "subset")}
     return str(attack_config_of(replace(victim, dataset=replace(victim.dataset, params=params))))
 
 
+AT_ONCE = Axis(
+    "attacks at once", "attacks at once", 1, lambda s: len(s.victim.attacks), benchmark_of
+)
 AXES = (
-    Axis("attacks at once", "attacks at once", 1, lambda s: len(s.victim.attacks), benchmark_of),
+    AT_ONCE,
     Axis("poisoned share", "poisoned rows (% of all)", 100, _share, lambda v: str(family_of(v))),
     Axis(
         IMBALANCE,
@@ -74,13 +77,15 @@ class Along:
     Attributes:
         axis: what is compared along.
         line: equal for what differs along the axis alone.
-        at: where on the axis, the mean over the sets.
+        attacks: what the sets carry, as their families are called; empty where that varies.
+        at: where on the axis.
         sets: filtered sets of victims that are alike but for seed, target and, along attacks at
             once, which attacks they carry.
     """
 
     axis: Axis
     line: str
+    attacks: str
     at: float
     sets: tuple[FilteredSet, ...]
 
@@ -99,7 +104,7 @@ class Along:
     @property
     def before(self) -> float | None:
         """Mean ASR of the attacks before anything is removed, mean over the sets."""
-        return self.mean(_before)
+        return self.mean(lambda s: s.mean_before)
 
     @property
     def left(self) -> float | None:
@@ -114,6 +119,7 @@ class Along:
 
 def along(sets: Iterable[FilteredSet], axis: Axis) -> list[Along]:
     """Each filter at each place of the axis that a sweep has; none where it has one place."""
+    sets = list(sets)
     groups: dict[tuple[str, str], dict[float, list[FilteredSet]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -122,11 +128,13 @@ def along(sets: Iterable[FilteredSet], axis: Axis) -> list[Along]:
         if at is not None:
             filtering = content_id(replace(s.filtering, seed=0).identity())
             line = content_id([axis.line(s.victim), s.filtering.trusted])
-            groups[line, filtering][round(at, 3)].append(s)
+            groups[line, filtering][float(f"{at:.4g}")].append(s)
     varied = {key: places for key, places in groups.items() if len(places) > 1}
-    found = list[Along]()
+    named, found = families(s.victim for s in sets), list[Along]()
     for (line, _), places in varied.items():
-        found += [Along(axis, line, at, tuple(some)) for at, some in places.items()]
+        first = next(iter(places.values()))[0].victim
+        attacks = "" if axis is AT_ONCE else named[family_of(first)]
+        found += [Along(axis, line, attacks, at, tuple(some)) for at, some in places.items()]
     return sorted(found, key=lambda one: (one.line, one.called, one.at))
 
 
@@ -136,12 +144,3 @@ def lines(found: Sequence[Along]) -> dict[str, list[Along]]:
     for one in found:
         groups[one.line].append(one)
     return dict(groups)
-
-
-def _before(s: FilteredSet) -> float | None:
-    if s.before is None:
-        return None
-    if len(s.victim.attacks) == 1:
-        return s.before.metrics.get("asr")
-    each = [v for k, v in s.before.metrics.items() if k.startswith("asr/")]
-    return fmean(each) if each else None

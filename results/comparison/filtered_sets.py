@@ -71,6 +71,13 @@ class FilteredSet:
         return self.before.metrics.get("asr" if alone else f"asr/{attack}") if self.before else None
 
     @property
+    def mean_before(self) -> float | None:
+        """Mean ASR of the attacks after the training on all rows."""
+        metrics = self.before.metrics if self.before else {}
+        each = [v for k, v in metrics.items() if k.startswith("asr/")]
+        return fmean(each) if each else metrics.get("asr")
+
+    @property
     def asrs(self) -> list[float]:
         """The ASR of each attack, whether or not rows of it were left."""
         if len(self.victim.attacks) <= 1:

@@ -101,12 +101,13 @@ def pairs(records: Iterable[Record], rule: str = DEFAULT_RULE, delta: float = 0.
     def of_trigger(c: Configuration) -> list[Pair]:
         kinds = form(c.records)
         return [
-            replace(p, scheme=OWN, kinds=kinds, eta_copy_mean=p.eta_copy_worst) for p in paired(c)
+            replace(p, scheme=OWN, kinds=kinds, eta_copy_mean=p.eta_copy_worst)
+            for p in (paired(c) if kinds else [])
         ]
 
     each = chain.from_iterable(map(of_trigger, own))
     # the same for every way in which copies were poisoned
-    once = {(p.victim, p.trusted, p.defense, p.settings): p for p in each}
+    once = {(p.victim, p.trusted, p.kinds, p.defense, p.settings): p for p in each}
     return found + list(once.values())
 
 
@@ -243,10 +244,12 @@ def _quality(scheme: str, mine: Sequence[Pair], delta: float) -> Quality:
 
 
 def _together(mine: Sequence[Pair]) -> list[list[Pair]]:
-    """The pairs among which one defender chooses: of a victim, with as many trusted images."""
-    found: dict[tuple[str, float], list[Pair]] = defaultdict(list)
+    """The pairs among which one defender chooses: of a victim, with as many trusted images and the
+    same kinds of trigger.
+    """
+    found: dict[tuple[str, float, str], list[Pair]] = defaultdict(list)
     for p in mine:
-        found[p.victim, p.trusted].append(p)
+        found[p.victim, p.trusted, p.kinds].append(p)
     return list(found.values())
 
 

@@ -4,6 +4,7 @@ the imbalance of classes.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import fmean
 
 import plotly.graph_objects as go
 
@@ -31,10 +32,19 @@ def drawn(found: Sequence[Along]) -> go.Figure:
     by_name: dict[str, list[Along]] = defaultdict(list)
     for one in found:
         by_name[one.called].append(one)
-    chart.add_trace(_line("no filter", NOTHING, {_x(o): o.before for o in found}))
+    chart.add_trace(_line("no filter", NOTHING, _before(found)))
     for name, look in named_looks(by_name).items():
         chart.add_trace(_line(name, look, {_x(o): o.left for o in by_name[name]}))
     return chart
+
+
+def _before(found: Sequence[Along]) -> dict[float, float | None]:
+    """The mean over all victims at a place, whichever filters saw them."""
+    groups: dict[float, dict[str, float]] = defaultdict(dict)
+    for one in found:
+        known = ((s.victim.id, s.mean_before) for s in one.sets)
+        groups[_x(one)] |= {victim: asr for victim, asr in known if asr is not None}
+    return {x: fmean(victims.values()) for x, victims in groups.items() if victims}
 
 
 def _places(found: Sequence[Along]) -> set[float]:

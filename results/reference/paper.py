@@ -112,10 +112,11 @@ def along_budget(victim: Victim) -> tuple[Attacked, ...]:
 
 
 def whole(dataset: MethodConfig) -> bool:
-    """Whether it is all of its training images, and CIFAR-10's at their size."""
-    params = dataset.params
-    small = dataset.name == "cifar10" and params.get("size", 32) != 32
-    return not params.get("subset") and params.get("imbalance", 1.0) == 1.0 and not small
+    """Whether it is all of its training images, at the size that is usual."""
+    params, sizes = dataset.params, {"cifar10": 32, "imagenet": 224}
+    part = any(params.get(key) for key in ("subset", "classes", "per_class"))
+    usual = sizes.get(dataset.name)
+    return not part and params.get("imbalance", 1.0) == 1.0 and params.get("size", usual) == usual
 
 
 def _benchmark_of(victim: Victim) -> str | None:

@@ -72,7 +72,8 @@ def axes(sets: Sequence[FilteredSet]) -> list[Chart]:
     made = []
     for axis in AXES:
         for i, some in enumerate(lines(along(sets, axis)).values()):
-            name, title = axis.name.replace(" ", "-"), f"Filters by {axis.name}"
+            what = f": {some[0].attacks}" if some[0].attacks else ""
+            name, title = axis.name.replace(" ", "-"), f"Filters by {axis.name}{what}"
             made.append(chart(filter_axes_figure.drawn(some), f"filters-{name}-{i}", title, _AXES))
     return [c for c in made if c]
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from results.selection.configurations import SelectionTask, configurations
-from results.selection.task_names import names
+from results.selection.task_names import names, natural
 from results.stats.pareto import nondominated
 from trials.spec import Record
 
@@ -34,8 +34,8 @@ def fronts_of(records: Sequence[Record]) -> dict[str, list[Row]]:
         found += [{"asr": p.asr, "cda": p.cda, "step": p.step, **at} for p in c.curve]
 
     def fronts(groups: dict[SelectionTask, list[Row]]) -> list[Row]:
-        each = (_front(groups[task]) for task in sorted(groups, key=named.__getitem__))
-        return list(chain.from_iterable(each))
+        ordered = sorted(groups, key=lambda task: natural(named[task]))
+        return list(chain.from_iterable(_front(groups[task]) for task in ordered))
 
     return {name: fronts(groups) for name, groups in points.items()}
 

@@ -1,12 +1,13 @@
 """A name for each selection task: as much of it as tells it apart from the others."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from results.selection.configurations import SelectionTask, Tasks, of_game
-from results.selection.labels import BUDGET, attack, percent, value
+from results.selection.labels import BUDGET, attack, value
 from trials.later import LATER
-from trials.spec import MethodConfig, Record, Scalar, Trial
+from trials.spec import MethodConfig, Record, Scalar, Trial, content_id
 
 Words = Mapping[SelectionTask, Mapping[str, str]]  # what is said of it, under names of their own
 
@@ -32,8 +33,14 @@ def names(by_task: Mapping[SelectionTask, Trial]) -> Mapping[SelectionTask, str]
         closer = _joined(settings, _fewest(settings))
         named |= {task: ", ".join(filter(None, [named[task], closer[task]])) for task in group}
     for group in _repeated(named):
-        named |= {t: f"{named[t]} [{t.game[:6]}{t.victim[:6]}]" for t in group}
+        ids = {t: content_id(list(t))[:6] for t in group}
+        named |= {t: f"{named[t]} [{ids[t]}]".strip() for t in group}
     return named
+
+
+def natural(name: str) -> list[str | int]:
+    """What names are sorted by, so that 'seed 10' comes after 'seed 2'."""
+    return [int(w) if w.isdigit() else w for w in re.split(r"([0-9]+)", name)]
 
 
 def _of_victim(t: Trial) -> Mapping[str, str]:
@@ -43,8 +50,8 @@ def _of_victim(t: Trial) -> Mapping[str, str]:
         "model": v.model.name,
         "attack": attack(v),
         "seed": f"seed {v.seed}",
-        "reserve": f"reserve = {percent(v.reserve)} %",
-        "r": f"r = {percent(t.trusted)} %",
+        "reserve": f"reserve = {100 * v.reserve:g} %",
+        "r": f"r = {100 * t.trusted:g} %",
     }
 
 

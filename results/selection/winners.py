@@ -126,15 +126,15 @@ def best(group: Sequence[Winner]) -> Winner | None:
 
 def overall(found: Iterable[Winner]) -> list[Winner]:
     """The best winner of each task, in the tasks' order."""
-    return [min(group, key=_rank) for group in by_task(found).values()]
+    return [min(group, key=_rank) for _, group in sorted(by_task(found).items())]
 
 
 def by_task(found: Iterable[Winner]) -> dict[SelectionTask, list[Winner]]:
-    """The winners of each task, in the tasks' order."""
+    """The winners of each task, in the order in which they come."""
     groups: dict[SelectionTask, list[Winner]] = defaultdict(list)
     for w in found:
         groups[w.task].append(w)
-    return dict(sorted(groups.items()))
+    return dict(groups)
 
 
 def _rank(w: Winner) -> tuple[bool, float, float, int, bool, str]:

@@ -13,7 +13,7 @@ from results.tables._filters import of_set, settings_of
 from trials.spec import Record
 
 COLUMNS = (
-    *("by", "at", "dataset", "model", "r (%)", "filter", "rejects", "victims"),
+    *("by", "at", "dataset", "model", "attack", "r (%)", "filter", "rejects", "victims"),
     *("mean ASR before (%)", "mean ASR (%)", "max ASR (%)"),
     *("poisoned rows removed (%)", "clean rows removed (%)", "least kept of a class (%)"),
     *("CDA lost (pp)", "settings"),
@@ -34,6 +34,7 @@ def _row(one: Along) -> dict[str, object]:
     first = one.sets[0]
     return {
         **{k: v for k, v in of_set(first).items() if k in COLUMNS},
+        "attack": one.attacks or None,
         "by": one.axis.name,
         "at": one.at,
         "victims": len({s.victim.id for s in one.sets}),

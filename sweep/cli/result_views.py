@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from results.report.recommendation import of_given
 from results.selection.contenders import stored_winners
 from results.selection.copies import doubts
 from results.selection.labels import last_line
-from results.selection.task_names import names
+from results.selection.task_names import names, natural
 from results.selection.trigger_kinds import AGREE, by_kind
 from results.selection.winners import Winner, by_task, overall
 from results.store import Store
@@ -25,6 +25,10 @@ from sweep.console.grid import Grid
 from sweep.console.terminal import Hanging, Plain, shown
 from trials import catalog
 from trials.spec import Record, SpecError
+
+_NOTHING = (
+    "no finished configuration yet: run the sweep first ('poisonsweep status' shows how far it is)."
+)
 
 
 def status(store: Store, name: str, as_json: bool) -> None:
@@ -79,11 +83,10 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     if not found and _without_defenses(_records(store, name), as_json):
         return
     if not found:
-        raise SpecError(
-            "no finished configuration yet: run the sweep first ('poisonsweep status' shows how "
-            "far it is)."
-        )
-    tops, named = {id(w) for w in overall(found)}, names({w.task: w.trial for w in found})
+        raise SpecError(_NOTHING)
+    named = names({w.task: w.trial for w in found})
+    found.sort(key=lambda w: natural(named[w.task]))  # within a task the best stays first
+    tops = {id(w) for w in overall(found)}
     copies = store.records(sweep, "self_poison")
     said = {id(w): doubts(copies, w.trial, w.delta) for w in found}
     if as_json:
@@ -103,9 +106,9 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
         f"η: ASR left on the select images of self-poisoned copies, by the rule {rule}.",
         highlight=False,
     )
-    for task, of_task in sorted(by_task(found).items(), key=lambda one: named[one[0]]):
-        if named[task]:
-            console.print(Hanging(Text(shown(f"{named[task]}:")), 0, 2))
+    for of_task in by_task(found).values():
+        if task := named[of_task[0].task]:
+            console.print(Hanging(Text(shown(f"{task}:")), 0, 2))
         _print_winners(console, of_task)
     doubted = chain.from_iterable((*of_given(w), *said[id(w)]) for w in found)
     for text in dict.fromkeys(doubted):
@@ -185,23 +188,29 @@ def front(store: Store, name: str, as_json: bool) -> None:
     fronts = fronts_of(records)
     if not fronts and _front_without_asr(records, as_json):
         return
+    if not fronts:
+        raise SpecError(_NOTHING)
     if as_json:
         print(json.dumps(fronts, indent=1))
         return
     console = Plain()
-    for task in dict.fromkeys(p["task"] for p in chain.from_iterable(fronts.values())):
+    tasks = {p["task"] for p in chain.from_iterable(fronts.values())}
+    for task in sorted(tasks, key=natural):
         if task:
             console.print(Hanging(Text(shown(f"{task}:")), 0, 2))
-        heads = ("defense", "ASR", "CDA", "step", "settings")
-        table = Grid(*heads, words={"settings"}, cut={"settings"})
-        for defense, points in fronts.items():
-            for p in points:
-                if p["task"] == task:
-                    settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
-                    row = (f"{p['asr']:.1%}", f"{p['cda']:.1%}", p["step"], settings)
-                    table.add(defense, *row)
-        console.print(table)
+        console.print(_points(fronts, task))
     console.print("All settings: --json.", highlight=False)
+
+
+def _points(fronts: Mapping[str, Sequence[Mapping[str, Any]]], task: str) -> Grid:
+    """The fronts' points on one task."""
+    heads = ("defense", "ASR", "CDA", "step", "settings")
+    table = Grid(*heads, words={"settings"}, cut={"settings"})
+    for defense, points in fronts.items():
+        for p in (p for p in points if p["task"] == task):
+            settings = ", ".join(f"{k}={v}" for k, v in p["settings"].items())
+            table.add(defense, f"{p['asr']:.1%}", f"{p['cda']:.1%}", p["step"], settings)
+    return table
 
 
 def report(store: Store, name: str, rule: str, out: Path) -> None:

@@ -129,8 +129,11 @@ class InTurn:
 
 
 def usual(records: list[Record]) -> float:
-    """Seconds that one more setting will take, about: the mean of those that were tried."""
-    took = [r.seconds for r in records if r.trial.method and r.trial.method.name != "none"]
+    """Seconds that one more setting will take, about: the mean of those that ran to their end on
+    the copies, which a failed one and one that costs too much did not.
+    """
+    tried = (r for r in records if r.trial.method and r.trial.method.name != "none")
+    took = [r.seconds for r in tried if r.status == "done" and len(r.curve) > 1]
     return fmean(took) if took else 0.0
 
 

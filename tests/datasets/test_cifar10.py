@@ -187,3 +187,12 @@ def test_smaller_images_are_means_over_squares(tmp_path: Path, size: int) -> Non
 def test_a_size_that_cannot_be_averaged_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"size must be one of 32, 16, 8, got 20\."):
         load("train", root=str(tmp_path), size=20)
+
+
+def test_a_long_tail_is_cut_out_of_the_subset(tmp_path: Path) -> None:
+    write_binary(tmp_path)
+    sizes = [3, 2, 2, 1, 1, 1, 1, 1, 1, 1]  # of three each, the last keeps a tenth, one at least
+    tailed = load("train", root=str(tmp_path), subset=30, imbalance=0.1)
+    assert np.bincount(tailed.y.numpy(), minlength=10).tolist() == sizes
+    assert set(tailed.y[:1].tolist()) == {0} and len(load("test", root=str(tmp_path))) == 10
+    assert len(load("test", root=str(tmp_path), imbalance=0.1)) == 10

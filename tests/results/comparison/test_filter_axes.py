@@ -69,6 +69,47 @@ def test_the_poisoned_share_is_compared_for_the_same_attacks_alone() -> None:
     assert [one.left for one in found] == pytest.approx([0.1, 0.4])
 
 
+def test_few_poisoned_rows_of_many_are_places_of_their_own() -> None:
+    sets = filtered_sets([*filtered(attacked(1), "a", 0.1), *filtered(attacked(2), "a", 0.2)])
+    sized = [
+        replace(s, scored=tuple(replace(r, metrics={**r.metrics, "rows": 1e5}) for r in s.scored))
+        for s in sets
+    ]
+    assert [one.at for one in along(sized, SHARE)] == [0.00001, 0.00002]
+
+
+def test_attacks_that_are_compared_apart_are_named() -> None:
+    blended = replace(attacked(50), attacks=(MethodConfig("blended", {"m": 50}),))
+    more = replace(blended, attacks=(MethodConfig("blended", {"m": 100}),))
+    records = [
+        *filtered(attacked(50), "good", 0.1),
+        *filtered(attacked(100), "good", 0.2),
+        *filtered(blended, "good", 0.7),
+        *filtered(more, "good", 0.9),
+    ]
+    rows = filter_axes.table(records).to_dict("records")
+    assert {(r["attack"], r["at"]): r["mean ASR (%)"] for r in rows} == {
+        ("badnets", 0.05): 10,
+        ("badnets", 0.1): 20,
+        ("blended", 0.05): 70,
+        ("blended", 0.1): 90,
+    }
+    section = filter_section(records)
+    titles = {c.title for c in section["charts"]} if section else set()
+    assert titles >= {f"Filters by poisoned share: {name}" for name in ("badnets", "blended")}
+
+
+def test_before_any_filter_all_victims_at_a_place_count_whichever_filters_saw_them() -> None:
+    two = [*filtered(attacked(50), "a", 0.1), *filtered(attacked(50, seed=1), "a", 0.1)]
+    weak = [replace(r, metrics={**r.metrics, "asr": 0.2}) for r in two[3:4]]
+    more = [*filtered(attacked(50, 50), "a", 0.6, 0.8), *filtered(attacked(50, 50), "z", 0.1, 0.1)]
+    records = [*two[:3], *weak, *two[4:], *more, *filtered(attacked(50), "z", 0.3)]
+    records = list({r.trial.id: r for r in records}.values())
+    (group,) = lines(along(filtered_sets(records), AT_ONCE)).values()
+    traces = {t.name: t for t in drawn(group).data}
+    assert traces["no filter"].y[0] == pytest.approx(60)
+
+
 def test_the_imbalance_of_classes_is_an_axis_also_where_one_victim_has_the_default() -> None:
     records = [
         *filtered(attacked(50), "good", 0.1),

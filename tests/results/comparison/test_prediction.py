@@ -161,6 +161,26 @@ def test_pairs_of_masks_and_of_smooth_triggers_are_apart(metric: str, kind: str)
     assert [p.kinds for p in pairs(records) if p.scheme == "reconstructed"] == [kind]
 
 
+def test_a_mask_and_a_smooth_trigger_of_one_setting_are_two_pairs() -> None:
+    left = {s: {"asr_reconstructed": asr, "val_cda": 0.95} for s, _, asr in ON_COPIES}
+    records = []
+    for metric, planted in (("mask_share", {}), ("odds_share", {"lr": 0.2})):
+        record = on_copies(extra=left, planted=planted)
+        records.append(dataclasses.replace(record, metrics={**record.metrics, metric: 0.1}))
+    found = [p for p in pairs([*records, on_the_victim()]) if p.scheme == "reconstructed"]
+    assert sorted(p.kinds for p in found) == ["mask", "smooth"]
+    assert qualities(found)[0].regret is not None
+
+
+def test_seeds_whose_triggers_differ_in_form_make_no_pair() -> None:
+    left = {s: {"asr_reconstructed": asr, "val_cda": 0.95} for s, _, asr in ON_COPIES}
+    records = []
+    for seed, metric in enumerate(("mask_share", "odds_share")):
+        record = on_copies(extra=left, seed=seed)
+        records.append(dataclasses.replace(record, metrics={**record.metrics, metric: 0.1}))
+    assert {p.scheme for p in pairs([*records, on_the_victim()])} == {"labels"}
+
+
 def test_settings_are_chosen_among_those_of_one_share_of_trusted_images() -> None:
     one = [pair("a", 0.1, 0.4), pair("a", 0.2, 0.3)]
     other = [dataclasses.replace(p, trusted=0.05, eta_real=0.0) for p in one]

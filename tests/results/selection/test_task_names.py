@@ -9,7 +9,7 @@ import synthetic
 from synthetic import tuned
 
 from results.selection.fronts import fronts_of
-from results.selection.task_names import task_names
+from results.selection.task_names import natural, task_names
 from trials.spec import MethodConfig, Record, Scalar, Victim
 
 CURVE = [(0, 0.95, 1.0), (50, 0.94, 0.2)]
@@ -51,8 +51,8 @@ def test_what_differs_of_victims_is_said(
 def test_victims_with_and_without_a_reserve_are_told_apart() -> None:
     plain = synthetic.victim()
     assert names(of(plain), of(replace(plain, reserve=0.05))) == [
-        "reserve = 0.0 %",
-        "reserve = 5.0 %",
+        "reserve = 0 %",
+        "reserve = 5 %",
     ]
 
 
@@ -71,7 +71,16 @@ def test_the_scheme_tells_ways_to_poison_copies_apart_where_other_settings_follo
 
 def test_tasks_without_a_telling_setting_have_their_ids() -> None:
     first, second = names(of(synthetic.victim(patch=3)), of(synthetic.victim(patch=3, text="a")))
-    assert first != second and first.startswith(" [") and second.startswith(" [")
+    assert first != second and first.startswith("[") and second.startswith("[")
+
+
+def test_shares_that_differ_little_are_told_apart() -> None:
+    records = [tuned(CURVE, trusted=0.0101), tuned(CURVE, trusted=0.0102)]
+    assert names(*records) == ["r = 1.01 %", "r = 1.02 %"]
+
+
+def test_names_are_sorted_with_numbers_by_size() -> None:
+    assert sorted(["seed 10", "seed 2", ""], key=natural) == ["", "seed 2", "seed 10"]
 
 
 def test_a_front_compares_points_on_copies_that_were_poisoned_alike() -> None:

@@ -194,12 +194,29 @@ def test_the_papers_numbers_are_found_under_our_names() -> None:
         replace(victim("badnets", 50), dataset=MethodConfig("cifar10", {"subset": 3000})),
         replace(victim("badnets", 50), dataset=MethodConfig("cifar10", {"size": 16})),
         replace(victim("badnets", 50), dataset=MethodConfig("cifar10", {"imbalance": 0.1})),
+        *(
+            replace(victim("badnets", 50), dataset=MethodConfig("imagenet", {key: n}))
+            for key, n in (("classes", 10), ("per_class", 20), ("size", 64))
+        ),
         replace(victim("badnets", 50), dataset=MethodConfig("digits")),
         replace(victim("badnets", 50), attacks=2 * victim("badnets", 50).attacks),
         victim("badnets", 50, boost=2),
         victim("badnets", 51),
     ],
-    ids=["narrow", "clip", "subset", "size", "imbalance", "digits", "two attacks", "boost", "m"],
+    ids=[
+        "narrow",
+        "clip",
+        "subset",
+        "size",
+        "imbalance",
+        "classes",
+        "per_class",
+        "imagenet's size",
+        "digits",
+        "two attacks",
+        "boost",
+        "m",
+    ],
 )
 def test_a_case_that_is_not_the_papers_has_no_number_of_the_papers(other: Victim) -> None:
     assert paper.attacked(victim("badnets", 50)) is not None

@@ -188,6 +188,6 @@ def test_figures_draw_every_defense_and_take_no_records_without_failing(
 def test_two_cells_are_told_apart_in_a_figure() -> None:
     records = [tuned([(0, 0.95, 1.0)], trusted=r) for r in (0.01, 0.05)]
     assert [t.name for t in tradeoff.figure(records).data if t.name] == [
-        "weight_decay, r = 1.0 %",
-        "weight_decay, r = 5.0 %",
+        "weight_decay, r = 1 %",
+        "weight_decay, r = 5 %",
     ]

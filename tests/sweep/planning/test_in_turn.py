@@ -114,6 +114,14 @@ def test_there_is_nothing_to_confirm_of_a_model_left_alone() -> None:
     assert confirming([unrepaired], RULE) == usual([unrepaired]) == 0
 
 
+def test_what_a_setting_takes_is_told_by_those_that_ran_to_their_end() -> None:
+    whole = replace(left(0.5), seconds=40.0)
+    dear = replace(left(0.5), seconds=4.0, curve=(Point(0, 0.95, 1.0),))  # not on the copies
+    failed = replace(left(0.5), status="failed", seconds=0.0, curve=())
+    assert usual([whole, dear, failed]) == 40
+    assert usual([dear, failed]) == 0
+
+
 def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> Record:
     trial = replace(
         tiny_sweep.first(tiny_sweep.sweep(), "tuning"), method=MethodConfig(defense, {"lr": 0.1})
