@@ -6,6 +6,7 @@ import pytest
 import tiny_sweep
 import torch
 
+from trials import smooth_inversion
 from trials.dependencies import training_of
 from trials.metrics import success
 from trials.reconstruction import reconstruct
@@ -108,6 +109,7 @@ def test_the_form_furthest_below_its_limit_is_taken(
     runtime, trial = blended
     view = runtime.defender(trial).view
     monkeypatch.setitem(SUSPICIOUS, easier, 1e9)
+    monkeypatch.setattr(smooth_inversion, "STEPS", 60)  # enough for this network
     found = reconstruct(view.model, view.trusted, generator(0, "a"), smooth=True)
     assert (found.form, found.target) == (form, 3)
 

@@ -80,12 +80,12 @@ def test_few_poisoned_rows_of_many_are_places_of_their_own() -> None:
 
 def test_attacks_that_are_compared_apart_are_named() -> None:
     blended = replace(attacked(50), attacks=(MethodConfig("blended", {"m": 50}),))
-    more = replace(blended, attacks=(MethodConfig("blended", {"m": 100}),))
+    larger = replace(blended, attacks=(MethodConfig("blended", {"m": 100}),))
     records = [
         *filtered(attacked(50), "good", 0.1),
         *filtered(attacked(100), "good", 0.2),
         *filtered(blended, "good", 0.7),
-        *filtered(more, "good", 0.9),
+        *filtered(larger, "good", 0.9),
     ]
     rows = filter_axes.table(records).to_dict("records")
     assert {(r["attack"], r["at"]): r["mean ASR (%)"] for r in rows} == {
@@ -102,8 +102,8 @@ def test_attacks_that_are_compared_apart_are_named() -> None:
 def test_before_any_filter_all_victims_at_a_place_count_whichever_filters_saw_them() -> None:
     two = [*filtered(attacked(50), "a", 0.1), *filtered(attacked(50, seed=1), "a", 0.1)]
     weak = [replace(r, metrics={**r.metrics, "asr": 0.2}) for r in two[3:4]]
-    more = [*filtered(attacked(50, 50), "a", 0.6, 0.8), *filtered(attacked(50, 50), "z", 0.1, 0.1)]
-    records = [*two[:3], *weak, *two[4:], *more, *filtered(attacked(50), "z", 0.3)]
+    both = [*filtered(attacked(50, 50), "a", 0.6, 0.8), *filtered(attacked(50, 50), "z", 0.1, 0.1)]
+    records = [*two[:3], *weak, *two[4:], *both, *filtered(attacked(50), "z", 0.3)]
     records = list({r.trial.id: r for r in records}.values())
     (group,) = lines(along(filtered_sets(records), AT_ONCE)).values()
     traces = {t.name: t for t in drawn(group).data}
