@@ -88,13 +88,15 @@ def judged(victims: Victims, trial: Trial, **asked: Any) -> Iterator[Line]:
     victim, poisoning = trial.victim, victims.runtime.poisoning(trial.victim)
     test = victims.judge(trial).test()
     attacks = Attacks(poisoning, test)
-    before = attacks.measure(victims.model(trial))
+    before = attacks.measure(victims.model(trial))  # the largest
     if before["asr"] < LEARNED:
         print(f"{victim.id}: no attack was learned")
         return
 
     def measured(model: nn.Module | None) -> tuple[float | None, str]:
-        return (None, "") if model is None else (accuracy(model, test), said(attacks, model))
+        if model is None:
+            return None, ""
+        return accuracy(model, test), said(attacks, attacks.measure(model))
 
     train = poisoning.train
     with tempfile.TemporaryDirectory() as name:
@@ -120,15 +122,13 @@ def judged(victims: Victims, trial: Trial, **asked: Any) -> Iterator[Line]:
         poisoned[poisoning.places] = True
         cda_filtered, asr_filtered = measured(filtered)
         cda_repaired, asr_repaired = measured(repaired)
-        cda, asr = measured(victims.model(trial))
-        assert cda is not None
         yield Line(
             victim=victim.id,
             attack="+".join(a.name for a in victim.attacks),
             victim_seed=victim.seed,
             n_poisoned=int(poisoned.sum()),
-            cda=cda,
-            asr=asr,
+            cda=accuracy(victims.model(trial), test),
+            asr=said(attacks, before),
             verdict=outcome["verdict"],
             filter=outcome.get("filter", ""),
             reject=str(outcome.get("reject", "")),
@@ -146,9 +146,8 @@ def judged(victims: Victims, trial: Trial, **asked: Any) -> Iterator[Line]:
         )
 
 
-def said(attacks: Attacks, model: nn.Module) -> str:
-    """Each attack's ASR."""
-    found = attacks.measure(model)
+def said(attacks: Attacks, found: Mapping[str, float]) -> str:
+    """Each attack's ASR, of what they measured."""
     names = list(attacks.cases)
     each = [found[f"asr/{name}"] for name in names] if attacks.several else [found["asr"]]
     return "; ".join(f"{name} {asr:.3f}" for name, asr in zip(names, each, strict=True))

@@ -40,7 +40,8 @@ def names(by_task: Mapping[SelectionTask, Trial]) -> Mapping[SelectionTask, str]
 
 def natural(name: str) -> list[str | int]:
     """What names are sorted by, so that 'seed 10' comes after 'seed 2'."""
-    return [int(w) if w.isdigit() else w for w in re.split(r"([0-9]+)", name)]
+    # every second part is a number
+    return [int(w) if i % 2 else w for i, w in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _of_victim(t: Trial) -> Mapping[str, str]:
