@@ -8,6 +8,7 @@ import torch
 
 from trials import smooth_inversion
 from trials.dependencies import training_of
+from trials.mask_inversion import BestMasks
 from trials.metrics import success
 from trials.reconstruction import reconstruct
 from trials.run import run
@@ -52,6 +53,33 @@ def test_the_reconstructed_trigger_works_and_is_alike_in_every_call(
         torch.equal(again.goal.cases(view.trusted).x, cases.x) and again.share == found.share <= 1
     )
     assert all(map(torch.equal, before, view.model.state_dict().values()))
+
+
+def test_a_class_keeps_its_smaller_mask_of_all_searches(
+    suspect: tuple[TrialRuntime, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that did not reach its class is not taken, however small."""
+    view = suspect[0].defender(suspect[1]).view
+    k, (c, h, w) = int(view.trusted.y.max()) + 1, view.trusted.x.shape[1:]
+    sizes = [torch.full((k,), 0.5), torch.full((k,), 0.4), torch.full((k,), 0.3)]
+    sizes[1][4], sizes[2][7] = 0.1, 0.001
+    reached = [torch.ones(k, dtype=torch.bool) for _ in sizes]
+    reached[2][7] = False
+    searches = iter(
+        BestMasks(
+            size[:, None, None, None].expand(k, 1, h, w),
+            torch.full((k, c, h, w), float(i)),
+            torch.ones(k),
+            hit,
+        )
+        for i, (size, hit) in enumerate(zip(sizes, reached, strict=True))
+    )
+    monkeypatch.setattr("trials.reconstruction.DRAWS", 3)
+    monkeypatch.setattr("trials.reconstruction.invert_masks", lambda *_, **__: next(searches))
+    found = reconstruct(view.model, view.trusted, generator(0, "a"))
+    assert found.target == 4 and found.share == pytest.approx(0.1 / 0.3)
+    assert (found.tensors[1] == 1).all()  # the pattern of that search
+    assert next(searches, None) is None
 
 
 def test_it_is_made_once_for_all_processes_that_share_the_artifacts(
