@@ -27,7 +27,7 @@ import pandas as pd
 from benchmarks._shared import TINY, parsed
 from results.selection.configurations import of_game
 from results.selection.labels import attack, settings
-from results.selection.rules import OWN_RULE, curve_of
+from results.selection.rules import WORST_RULE, curve_of
 from results.selection.winners import REPAIRED, overall, winners
 from results.stats.intervals import wilson
 from results.store import Store
@@ -81,7 +81,7 @@ class Repair:
         return self.eta <= REPAIRED and self.cda_loss <= self.delta
 
 
-def repairs(records: Sequence[Record], rule: str = OWN_RULE) -> list[Repair]:
+def repairs(records: Sequence[Record], rule: str = WORST_RULE) -> list[Repair]:
     """The blind choice for each victim and share of trusted images, and each defense's best."""
     trained = {
         r.trial.victim.id: r
@@ -202,7 +202,7 @@ def tiny() -> list[Repair]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
-    parser.add_argument("--rule", default=OWN_RULE, help="of the blind choice")
+    parser.add_argument("--rule", default=WORST_RULE, help="of the blind choice")
     parser.add_argument("--out", type=Path, help="file for the rows")
     given = parsed(parser)
     found = tiny() if given.tiny else repairs_in(given.store, given.rule)

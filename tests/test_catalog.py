@@ -106,9 +106,9 @@ def test_a_setting_brings_defaults_of_others(
 def test_a_scheme_says_its_defaults_in_its_help_as_they_are() -> None:
     settings = catalog.describe("games", "self_poison").settings
     declared = catalog.describe("games", "self_poison").defaults["scheme"]
-    assert set(declared) == set(settings["scheme"].choices) - {"distilled"}
-    assert settings["scheme"].default == "distilled"
-    for key, others in (("steps", {500, 800, 1300}), ("lr", {0.02, 0.05}), ("batch", {128})):
+    assert set(declared) | {"late", "reborn"} == set(settings["scheme"].choices)
+    assert settings["scheme"].default == "late" and settings["steps"].default == 1300
+    for key, others in (("steps", {400, 500, 800}), ("lr", {0.02, 0.05}), ("batch", {128})):
         assert {values[key] for values in declared.values() if key in values} == others
         said = settings[key].doc.replace(",", "")
         assert [n for n in others if f"{n:g}" not in said] == []

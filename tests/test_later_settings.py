@@ -167,15 +167,15 @@ def test_a_schemes_settings_written_out_are_its_defaults(scheme: str) -> None:
 def test_a_copy_by_default_is_none_of_those_stored_before_there_were_schemes() -> None:
     """They say no scheme and were poisoned by labels; what is made now says its scheme."""
     plain = trial_of("self_poison")
-    assert plain.id == trial_of("self_poison", scheme="distilled").id != GAMES_BEFORE["self_poison"]
-    assert plain.game.identity()["params"]["scheme"] == scheme_of(plain.game.params) == "distilled"
+    assert plain.id == trial_of("self_poison", scheme="late").id != GAMES_BEFORE["self_poison"]
+    assert plain.game.identity()["params"]["scheme"] == scheme_of(plain.game.params) == "late"
     for game in ("tuning", "confirmation"):
         on_labels = trial_of(game, **PLAYED_BEFORE[game])
         by_default = trial_of(game, "", **PLAYED_BEFORE[game])
         assert on_labels.id == GAMES_BEFORE[game] != by_default.id
-        assert by_default.id == trial_of(game, "distilled", **PLAYED_BEFORE[game]).id
+        assert by_default.id == trial_of(game, "late", **PLAYED_BEFORE[game]).id
         assert by_default.self_poisoning
-        assert scheme_of(by_default.self_poisoning.params) == "distilled"
+        assert scheme_of(by_default.self_poisoning.params) == "late"
 
 
 def test_a_copy_stored_before_there_were_schemes_is_found_and_played_by_labels() -> None:

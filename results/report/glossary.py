@@ -59,6 +59,7 @@ GLOSSARY = (
         "How the point of a run that counts was chosen. 'worst_kind_within_delta': lowest ASR of "
         "the kind of trigger of which most is left, while the CDA loss stays within Δ; "
         "'reconstructed_within_delta' takes the reconstructed trigger where its class is suspect, "
+        "'worst_trigger_within_delta' the worse of that and the worst kind, "
         "'mean_within_delta' the mean over the kinds, 'min_asr_within_delta' the mean over "
         "the copies. 'last_before_delta': last point before the visible CDA falls by more than Δ. "
         "'last': the final "

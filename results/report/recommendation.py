@@ -12,8 +12,14 @@ from results.selection import untouched
 from results.selection.confirmation import HeldOutResult, confirmed, frozen, on_clean, pooled
 from results.selection.copies import doubts
 from results.selection.labels import attack, percent, percents, value
-from results.selection.rules import OWN_RULE
-from results.selection.trigger_kinds import AGREE, OfKind, by_kind, costs_given, weak
+from results.selection.trigger_kinds import (
+    AGREE,
+    OfKind,
+    by_kind,
+    by_own_trigger,
+    costs_given,
+    weak,
+)
 from results.selection.untouched import sure, within
 from results.selection.winners import CONTROLS, REPAIRED, Winner, best
 from results.stats.intervals import wilson
@@ -134,7 +140,7 @@ def _expect(w: Winner, seen: Winner | HeldOutResult, told: bool) -> str:
     change = "costs" if seen.cda_loss >= 0 else "gains"
     whose = "the model itself, repaired on its fit images, " if costs_given(w) else ""
     on = "On copies of the model that carry a planted backdoor"
-    if w.rule == OWN_RULE and seen.reconstructed is not None:
+    if by_own_trigger(w, seen) and (seen.reconstructed or 0.0) >= seen.eta:
         on = "On the model itself, with the trigger that was reconstructed from it"
     return (
         f"{on}, it takes the attack success rate from "

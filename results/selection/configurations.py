@@ -11,11 +11,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from results.selection.mean_curves import mean_curve
-from results.selection.reconstructed import RECONSTRUCTED, counts
+from results.selection.reconstructed import RECONSTRUCTED, counts, left_of
 from results.selection.remembered import once
 from results.selection.rules import (
     DEFAULT_RULE,
-    OWN_RULE,
+    OWN_RULES,
     curve_of,
     delta_of,
     find_rule,
@@ -72,8 +72,9 @@ class Configuration:
     @property
     def counted(self) -> str:
         """The metric that has the number of images behind the point's ASR."""
-        own = self.rule == OWN_RULE and self.game == "tuning" and counts(self.records)
-        return "n_reconstructed" if own else "n_triggered"
+        own = self.rule in OWN_RULES and self.game == "tuning" and counts(self.records)
+        most = own and self.point and left_of(self.point, 0.0) >= self.point.asr
+        return "n_reconstructed" if most else "n_triggered"
 
     @property
     def game(self) -> str:

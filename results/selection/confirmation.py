@@ -13,7 +13,7 @@ from statistics import fmean
 from results.selection.configurations import least, of_game, spread
 from results.selection.mean_curves import mean_curve
 from results.selection.reconstructed import counts, form, left_of
-from results.selection.rules import OF_ATTACK, OWN_RULE, curve_of, kinds_of, seen_by
+from results.selection.rules import OF_ATTACK, OWN_RULES, curve_of, kinds_of, seen_by
 from results.selection.winners import REPAIRED, Winner
 from results.stats.intervals import Interval, bootstrap, mean_sd, wilson
 from trials.spec import Point, Record, Trial, Victim
@@ -202,7 +202,7 @@ def _judge(
     eta, cda = sum(map(asr, ends)) / n, sum(p.cda for p in ends) / n
     own = split == "report" and counts(records)
     counted = f"n_triggered/{attack}" if attack else "n_triggered"
-    if own and winner.rule == OWN_RULE:
+    if own and winner.rule in OWN_RULES and all(left_of(p, 0.0) >= p.asr for p in ends):
         counted = "n_reconstructed"
     n_triggered, n_clean = least(records, counted), least(records, "n_clean")
     return HeldOutResult(

@@ -19,6 +19,9 @@ RULES_SAID = {
     "reconstructed_within_delta": (
         "lowest ASR of the reconstructed trigger within Δ, or of the worst kind of trigger"
     ),
+    "worst_trigger_within_delta": (
+        "lowest ASR within Δ of the trigger of which most is left, planted or reconstructed"
+    ),
     "min_asr_within_delta": "lowest ASR within Δ",
     "last_before_delta": "last point before the CDA falls by Δ",
     "last": "last recorded step",

@@ -21,6 +21,8 @@ from trials.spec import Point, Record, SpecError
 
 DEFAULT_RULE = "worst_kind_within_delta"
 OWN_RULE = "reconstructed_within_delta"
+WORST_RULE = "worst_trigger_within_delta"
+OWN_RULES = (OWN_RULE, WORST_RULE)  # that look at the reconstructed trigger, where it counts
 OF_ATTACK = "asr/"  # before an attack's name, or a kind's: its own ASR, in a point's ``extra``
 DELTA = 0.02  # largest loss of CDA allowed unless the trial says otherwise: 2 points
 SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
@@ -78,6 +80,7 @@ RULES: dict[str, Rule] = {
     DEFAULT_RULE: min_asr_within_delta,
     "mean_within_delta": min_asr_within_delta,
     OWN_RULE: min_asr_within_delta,
+    WORST_RULE: min_asr_within_delta,
     **{f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)},
 }
 # what these rules take for the ASR of copies that carry several kinds of trigger
@@ -85,6 +88,7 @@ _OF_KINDS: dict[str, Callable[[Iterable[float]], float]] = {
     DEFAULT_RULE: max,
     "mean_within_delta": fmean,
     OWN_RULE: max,
+    WORST_RULE: max,
 }
 _ON_COPIES = ("tuning", "confirmation")
 
@@ -107,7 +111,7 @@ def seen_by(
     """The curve as a rule reads it: on copies of several kinds of trigger, the worst kind's ASR, or
     the mean over kinds, is each point's; ``min_asr_within_delta`` takes the mean over copies.
     ``reconstructed_within_delta`` takes what is left of the trigger reconstructed from the model,
-    where that counts, else the worst kind.
+    where that counts, else the worst kind; ``worst_trigger_within_delta`` whichever is more.
 
     Args:
         rule: a name in ``RULES``.
@@ -118,8 +122,9 @@ def seen_by(
     made_of = _OF_KINDS.get(rule)
     if made_of is None or game not in _ON_COPIES:
         return curve
-    if rule == OWN_RULE and counts(records):
-        return tuple(replace(p, asr=left_of(p, p.asr)) for p in curve)
+    if rule in OWN_RULES and counts(records):
+        planted = rule == WORST_RULE
+        return tuple(replace(p, asr=_reconstructed(p, planted)) for p in curve)
     names = curve.names if isinstance(curve, Curve) else None
     if isinstance(curve, Curve) and names is not None:
         kinds = [curve.besides(name) for name, _ in _kinds(names)]
@@ -128,6 +133,14 @@ def seen_by(
     return tuple(
         Point(p.step, p.cda, made_of(k.values()), p.seconds, p.extra) if k else p for p, k in known
     )
+
+
+def _reconstructed(point: Point, planted: bool) -> float:
+    """What is left of the reconstructed trigger; with ``planted``, of that or of the worst kind of
+    the copies' triggers, whichever is more.
+    """
+    own = left_of(point, point.asr)
+    return max(own, *(kinds_of(point).values() or [point.asr])) if planted else own
 
 
 def find_rule(name: str) -> Rule:

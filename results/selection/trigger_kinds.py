@@ -9,7 +9,7 @@ from typing import NamedTuple
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import OWN, VICTIMS, alike, forecast, known, scheme_of
 from results.selection.reconstructed import family
-from results.selection.rules import OWN_RULE
+from results.selection.rules import OWN_RULES
 from results.selection.winners import Winner
 from results.stats.intervals import Interval, wilson
 
@@ -76,8 +76,8 @@ def costs_given(w: Winner) -> bool:
 
 
 def by_own_trigger(w: Winner, seen: Seen) -> bool:
-    """Whether the trigger that was reconstructed from the given model made the choice."""
-    return w.rule == OWN_RULE and seen.reconstructed is not None
+    """Whether the trigger that was reconstructed from the given model had a part in the choice."""
+    return w.rule in OWN_RULES and seen.reconstructed is not None
 
 
 def real_asr(w: Winner, seen: Seen) -> Forecast | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.selection.rules import OWN_RULE
+from results.selection.rules import WORST_RULE
 from sweep.commands.given_model import model_of, weights_of
 from sweep.commands.image_size import image_size
 from sweep.spec import sweep_file
@@ -39,7 +39,6 @@ _AS_IT_IS = ("overlay_soup",)  # its steps are those of one of several models
 _COPIES = 3
 _FOLDS = 4  # so that each copy selects on other images, and the cost is that of all of these
 _REACH = 0.8  # ASR of a copy; some kinds are not learned further by a small network
-_SCHEME = "distilled"  # of those measured, the one that orders settings best (docs/answer.md)
 _NOT_HERE = {
     "victim": "the model and the images are those of --model and --trusted",
     "trusted": "all images of --trusted are used",
@@ -188,12 +187,12 @@ def _kind_of(trusted: Path, what: str) -> str:
 
 def _table(spec: Spec, size: int) -> dict[str, Any]:
     """What the file says, or the default: every defense on a few points of its grid, on copies that
-    carry three kinds of trigger, distilled, and on the reconstructed one, which may be smooth.
+    carry three kinds of trigger, and on the reconstructed one, which may be smooth.
     """
     if spec is None:
         profile = "cifar10" if size < SMALL else "imagenet"
         return {
-            "rule": OWN_RULE,
+            "rule": WORST_RULE,
             "tuning": {
                 "copies": _COPIES,
                 "reconstruct": True,
@@ -202,7 +201,6 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
             },
             "self_poisoning": {
                 "attack": MIXED,
-                "scheme": _SCHEME,
                 "reach": _REACH,
                 "folds": _FOLDS,
             },

@@ -20,6 +20,9 @@ from trials.later import LATER
 from trials.spec import SpecError
 from trials.storage.blobs import is_uri
 
+# defaults of self-poisoning that today's took the place of
+EARLIER_SCHEMES = ("distilled", LATER["self_poison"]["scheme"])
+
 
 @contextlib.contextmanager
 def opened(
@@ -53,7 +56,7 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
     name: what earlier versions measured is continued as it was.
 
     Two defaults became others: ``cost`` of tuning (the clean accuracy was measured on the copies)
-    and ``scheme`` of self-poisoning (copies were poisoned by ``labels``).
+    and ``scheme`` of self-poisoning (copies were poisoned by ``labels``, and then ``distilled``).
     """
     row = next((r for r in store.sweeps() if r.name == sweep.name), None)
     begun = modern(row.spec).get(ASKED) if row else None
@@ -70,13 +73,14 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
 def _poisoned_as_begun(
     table: Mapping[str, Any], begun: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """The table, with the earlier default where the sweep was begun with that and not with
+    """The table, with an earlier default where the sweep was begun with that and not with
     today's.
     """
     scheme = catalog.describe("games", "self_poison").settings["scheme"].default
-    now = {"scheme": scheme, **table}
-    before = {"scheme": LATER["self_poison"]["scheme"], **table}
-    return before if before in begun and now not in begun else table
+    if {"scheme": scheme, **table} in begun:
+        return table
+    before = ({"scheme": scheme, **table} for scheme in EARLIER_SCHEMES)
+    return next((b for b in before if b in begun), table)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def own(record: Record, left: float, share: float = 0.3, metric: str = "mask_sha
     return replace(record, curve=points, metrics=metrics)
 
 
-OWN = "reconstructed_within_delta"
+OWN, WORST = "reconstructed_within_delta", "worst_trigger_within_delta"
 
 
 def test_the_models_own_trigger_removed_is_said_and_is_no_repair_while_a_kind_is_left() -> None:
@@ -100,6 +100,30 @@ def test_the_models_own_trigger_removed_is_said_and_is_no_repair_while_a_kind_is
     assert "On the model itself, with the trigger that was reconstructed" in found.sentences[0]
     page = Page(render([record], title="t", rule=OWN)).read
     assert "Not shown to be repaired: its own trigger alone" in page and "✓" not in page
+
+
+@pytest.mark.parametrize(
+    ("left", "warp", "eta", "n", "on"),
+    [
+        (0.01, 0.7, 0.7, 90, "On copies of the model"),
+        (0.4, 0.02, 0.4, 100, "On the model itself"),
+    ],
+)
+def test_the_worst_trigger_is_a_planted_one_or_the_models_own(
+    left: float, warp: float, eta: float, n: int, on: str
+) -> None:
+    """And the interval is that of as many images as it was measured on."""
+    found = told(own(chosen(patch=0.0, warp=warp), left), WORST)
+    assert (found.winner.eta, found.winner.reconstructed) == (eta, left)
+    assert found.winner.n_triggered == n and found.sentences[0].startswith(on)
+    assert found.verdict == ("own trigger alone" if left < warp else "not repaired")
+
+
+def test_what_removes_the_models_own_trigger_alone_loses_to_what_leaves_less_of_all() -> None:
+    alone = own(chosen("rnp", patch=0.9, warp=0.9), 0.02)
+    both = own(chosen("overlay_soup", patch=0.2, warp=0.7), 0.11)
+    by = {rule: winners([alone, both], rule)[0].defense for rule in (OWN, WORST)}
+    assert by == {OWN: "rnp", WORST: "overlay_soup"}
 
 
 def test_the_models_own_trigger_that_still_works_forbids_a_repair() -> None:
