@@ -18,7 +18,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from statistics import fmean, median
 
@@ -139,7 +139,7 @@ def _whole(records: Sequence[Record]) -> dict[tuple[str, float, str], list[Recor
 
 def _at(runs: Sequence[Record], step: int) -> Point | None:
     """The mean over runs at that step; None where one of them did not measure it."""
-    points = [p for r in runs for p in curve_of(r) if p.step == step]
+    points = [p for p in chain.from_iterable(map(curve_of, runs)) if p.step == step]
     if not runs or len(points) != len(runs):
         return None
     return Point(step, fmean(p.cda for p in points), fmean(p.asr for p in points))
@@ -164,7 +164,7 @@ def table(found: Sequence[Repair]) -> list[str]:
     for r in valid:
         by[r.chooser].append(r)
     for chooser, mine in sorted(by.items(), key=_order):
-        cells = [_cell([r for r in mine if r.attack == a]) for a in attacks]
+        cells = [_cell(mine, a) for a in attacks]
         interval = wilson(sum(r.repaired for r in mine) / len(mine), len(mine))
         said = f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
         lines.append(_line([chooser, *cells, _cell(mine), said]))
@@ -183,11 +183,13 @@ def _order(one: tuple[str, Sequence[Repair]]) -> tuple[bool, bool, int, float]:
     return chooser != BLIND, chooser != BEST, -repaired, median(r.eta for r in mine)
 
 
-def _cell(mine: Sequence[Repair]) -> str:
-    if not mine:
+def _cell(mine: Sequence[Repair], of: str = "") -> str:
+    """Of one attack, or of all."""
+    some = [r for r in mine if r.attack == of or not of]
+    if not some:
         return "–"
-    left = 100 * median(r.eta for r in mine)
-    return f"{sum(r.repaired for r in mine)} of {len(mine)}, {left:.0f} %"
+    repaired, left = sum(r.repaired for r in some), 100 * median(r.eta for r in some)
+    return f"{repaired} of {len(some)}, {left:.0f} %"
 
 
 def tiny() -> list[Repair]:

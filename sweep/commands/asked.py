@@ -201,6 +201,8 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
             },
             "self_poisoning": {
                 "attack": MIXED,
+                # of large images, few trusted ones do not teach layers that were drawn anew
+                "scheme": "late" if size < SMALL else "distilled",
                 "reach": _REACH,
                 "folds": _FOLDS,
             },

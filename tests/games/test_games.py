@@ -23,7 +23,7 @@ from trials.metrics import accuracy
 from trials.run import run
 from trials.runtime import DefenderContext, TrialRuntime
 from trials.self_poisoning.layout import layout_of
-from trials.spec import MethodConfig, Point, Record, Trial
+from trials.spec import MethodConfig, Point, Record, Scalar, Trial
 from trials.storage.artifacts import Artifacts
 from trials.types import DefenderView, Images
 
@@ -385,17 +385,19 @@ def test_a_trial_leaves_the_cached_victim_and_copy_alone(
     assert not any(m.training for m in models)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "advice"),
+    [("distilled", "more steps or a higher lr"), ("late", 'more steps, or scheme = "distilled"')],
+)
 def test_a_copy_that_does_not_take_the_backdoor_has_failed_and_kept_nothing(
-    sweep: Sweep, runtime: TrialRuntime
+    scheme: str, advice: str, sweep: Sweep, runtime: TrialRuntime
 ) -> None:
     trial = tiny_sweep.first(sweep, "self_poison")
-    short = replace(
-        trial,
-        game=catalog.resolve("games", MethodConfig("self_poison", {"steps": 1, "reach": 1.0})),
-    )
+    given: dict[str, Scalar] = {"scheme": scheme, "steps": 1, "reach": 1.0}
+    short = replace(trial, game=catalog.resolve("games", MethodConfig("self_poison", given)))
     record = run(short, runtime)
     assert record.status == "failed"
-    assert "more steps or a higher lr" in str(record.error)
+    assert advice in str(record.error)
     assert not runtime.artifacts.has(short.id)
 
 

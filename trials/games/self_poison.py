@@ -39,6 +39,7 @@ DEFAULTS = {
         "shrink": {"steps": 800},
     },
 }
+_ANEW = ("late", "reborn")  # schemes whose copies begin with layers that have learned nothing
 OBEYS, MOST_DRAWS = 0.1, 20  # a draw is put aside that raises the target's rate by more
 N_REDRAWS = 2  # further triggers of a kind that are tried where one was not learned
 
@@ -164,6 +165,8 @@ def _failure(training: CopyTraining, schedule: Schedule) -> str:
     point, tried = training.curve[-1], training.unlearned + 1
     if training.ruined:
         other = "" if schedule.optimizer == "adam" else ', or optimizer = "adam"'
+        if schedule.scheme in _ANEW:
+            other += ', or more steps, or scheme = "distilled", which draws nothing anew'
         return (
             f"poisoning ruined the copy: after {point.step} steps its clean accuracy is "
             f"{point.cda:.3f}, less than half of the given model's: give self-poisoning a lower "
