@@ -9,7 +9,8 @@ trigger and the test set, and beside it, for every defense, the least ASR that a
 leaves within Δ on the test set. A victim counts as repaired with at most 5 % ASR left for at most
 Δ. Reads stores of sweeps with ``judge_all``. A victim that did not learn its attack (ASR below
 80 %), or that knows too little (CDA more than 5 points below that of its clean twin, where the
-stores have one), is counted apart.
+stores have one), is counted apart. Each cell is the victims repaired, the median ASR that is left,
+and the median CDA lost in points.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from statistics import fmean, median
 
@@ -26,9 +27,10 @@ import pandas as pd
 
 from benchmarks._shared import TINY, parsed
 from results.selection.configurations import of_game
+from results.selection.forecast import scheme_of
 from results.selection.labels import attack, settings
-from results.selection.rules import WORST_RULE, curve_of
-from results.selection.winners import REPAIRED, overall, winners
+from results.selection.rules import DEFAULT_RULE, OWN_RULE, SLACK, WORST_RULE, curve_of
+from results.selection.winners import REPAIRED, Winner, overall, winners
 from results.stats.intervals import wilson
 from results.store import Store
 from sweep import api
@@ -36,6 +38,7 @@ from sweep.spec import sweep_file
 from trials.spec import Point, Record
 
 LEARNED, KNOWS = 0.8, 0.05  # ASR from which a victim counts; CDA that it may lack of a clean one's
+CHOOSES = (DEFAULT_RULE, OWN_RULE, WORST_RULE)  # that a defender can follow
 BLIND = "blind choice"
 BEST = "best of all, by the true trigger"
 TINY_SWEEP = Path(__file__).with_name("prediction_tiny.toml")
@@ -46,11 +49,14 @@ class Repair:
     """What one victim is left with, by one way of choosing; fractions.
 
     Attributes:
+        scheme: how the copies were poisoned; empty where the true trigger chose.
         chooser: ``blind choice``; or the defense, or all of them, whose best is taken with the
             true trigger.
         cda_clean: of the clean twin; None where the stores have none.
         promised: what the rule saw left; None where the true trigger chose.
         cda_loss_seen: the cost that the choice was made by.
+        eta, cda_loss: of the true attack, on the test set, at ``step``; where that run was ended
+            before it, because it cost too much for several points in a row, at its last point.
     """
 
     victim: str
@@ -60,6 +66,8 @@ class Repair:
     cda: float
     cda_clean: float | None
     asr: float
+    scheme: str
+    rule: str
     chooser: str
     defense: str
     settings: str
@@ -78,11 +86,16 @@ class Repair:
 
     @property
     def repaired(self) -> bool:
-        return self.eta <= REPAIRED and self.cda_loss <= self.delta
+        return self.eta <= REPAIRED and self.cda_loss <= self.delta + SLACK
 
 
 def repairs(records: Sequence[Record], rule: str = WORST_RULE) -> list[Repair]:
-    """The blind choice for each victim and share of trusted images, and each defense's best."""
+    """The blind choice for each victim and share of trusted images, and each defense's best.
+
+    Raises:
+        SystemExit: a victim has several choices, as its copies were poisoned in several ways; or no
+            run on the true attack of what was chosen.
+    """
     trained = {
         r.trial.victim.id: r
         for r in records
@@ -91,18 +104,24 @@ def repairs(records: Sequence[Record], rule: str = WORST_RULE) -> list[Repair]:
     clean = {
         (v.kin, v.seed): r.metrics["cda"]
         for r in trained.values()
-        if not (v := r.trial.victim).attacks
+        if not (v := r.trial.victim).attacks and not v.filter
     }
     real = _whole(records)
     found = list[Repair]()
-    blind = [w for w in overall(winners(records, rule)) if w.victim.attacks]
+    blind = [w for w in overall(winners(records, rule)) if w.victim.id in trained]
+    blind = [w for w in blind if w.victim.attacks]
+    if len({(w.victim.id, w.trusted) for w in blind}) < len(blind):
+        raise SystemExit(
+            "a victim has several choices: give sweeps with one [self_poisoning] table"
+        )
     best = winners(records, "oracle")
     choices = [*product([BLIND], blind), *product([BEST], overall(best))]
     for chooser, w in [*choices, *((w.defense, w) for w in best)]:
         runs = real[w.victim.id, w.trusted, w.method.id]
-        before, after = _at(runs, 0), _at(runs, w.step)
-        if before is None or after is None or w.victim.id not in trained:
-            continue
+        if not runs:
+            name = f"{attack(w.victim)}, seed {w.victim.seed}"
+            raise SystemExit(f"{name}: {w.defense} was chosen and never ran on the true attack")
+        before, after = _until(runs, 0), _until(runs, w.step)
         metrics = trained[w.victim.id].metrics
         found.append(
             Repair(
@@ -113,6 +132,8 @@ def repairs(records: Sequence[Record], rule: str = WORST_RULE) -> list[Repair]:
                 cda=metrics["cda"],
                 cda_clean=clean.get((w.victim.kin, w.victim.seed)),
                 asr=metrics["asr"],
+                scheme=_scheme(w) if chooser == BLIND else "",
+                rule=w.rule,
                 chooser=chooser,
                 defense=w.defense,
                 settings=settings(w.method),
@@ -137,25 +158,38 @@ def _whole(records: Sequence[Record]) -> dict[tuple[str, float, str], list[Recor
     return found
 
 
-def _at(runs: Sequence[Record], step: int) -> Point | None:
-    """The mean over runs at that step; None where one of them did not measure it."""
-    points = [p for p in chain.from_iterable(map(curve_of, runs)) if p.step == step]
-    if not runs or len(points) != len(runs):
-        return None
-    return Point(step, fmean(p.cda for p in points), fmean(p.asr for p in points))
+def _scheme(w: Winner) -> str:
+    return scheme_of(w.trial.self_poisoning.params) if w.trial.self_poisoning else ""
+
+
+def _until(runs: Sequence[Record], step: int) -> Point:
+    """The mean over runs at that step, or at the last before it that a run has."""
+    points = [[p for p in curve_of(r) if p.step <= step][-1] for r in runs]
+    return Point(points[0].step, fmean(p.cda for p in points), fmean(p.asr for p in points))
 
 
 def repairs_in(urls: Iterable[str], rule: str) -> list[Repair]:
     """Those of all these stores."""
-    found: list[Repair] = []
+    records: list[Record] = []
     for url in urls:
         with Store.read(url) as store:
-            found += repairs(list(store.records()), rule)
-    return found
+            records += store.records()
+    return repairs(records, rule)
+
+
+def tables(found: Sequence[Repair]) -> list[str]:
+    """One for each share of trusted images."""
+    lines = list[str]()
+    for trusted in sorted({r.trusted for r in found}):
+        some = [r for r in found if r.trusted == trusted]
+        lines += [f"{100 * trusted:g} % of the training images are trusted:", "", *table(some), ""]
+    return lines
 
 
 def table(found: Sequence[Repair]) -> list[str]:
-    """Victims repaired of those that count, and the median ASR left, by attack and in all."""
+    """Victims repaired of those that count, the median ASR left and the median cost, by attack and
+    in all.
+    """
     valid = [r for r in found if r.counts]
     attacks = sorted({r.attack for r in valid})
     head = ["", *attacks, "all", "95 % interval"]
@@ -189,7 +223,8 @@ def _cell(mine: Sequence[Repair], of: str = "") -> str:
     if not some:
         return "–"
     repaired, left = sum(r.repaired for r in some), 100 * median(r.eta for r in some)
-    return f"{repaired} of {len(some)}, {left:.0f} %"
+    cost = 100 * median(r.cda_loss for r in some)
+    return f"{repaired} of {len(some)}, {left:.0f} % ({cost:.1f})"
 
 
 def tiny() -> list[Repair]:
@@ -204,11 +239,11 @@ def tiny() -> list[Repair]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
-    parser.add_argument("--rule", default=WORST_RULE, help="of the blind choice")
+    parser.add_argument("--rule", default=WORST_RULE, choices=CHOOSES, help="of the blind choice")
     parser.add_argument("--out", type=Path, help="file for the rows")
     given = parsed(parser)
     found = tiny() if given.tiny else repairs_in(given.store, given.rule)
-    print("\n".join(table(found)) if found else "no setting ran on a real attack, to its end")
+    print("\n".join(tables(found)) if found else "no setting ran on a real attack, to its end")
     if given.tiny:
         print(TINY + json.dumps({"repairs": [asdict(r) for r in found]}))
     if given.out and found:

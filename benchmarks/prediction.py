@@ -24,7 +24,7 @@ import pandas as pd
 from benchmarks._shared import ROOT, TINY, parsed
 from results.comparison.prediction import Pair, Quality, pairs, qualities
 from results.selection.forecast import INVERSION, PAIRS
-from results.selection.rules import DEFAULT_RULE, WORST_RULE
+from results.selection.rules import DEFAULT_RULE, OWN_RULE, WORST_RULE
 from results.store import Store
 from sweep import api
 from sweep.spec import sweep_file
@@ -33,7 +33,12 @@ from trials.spec import Record
 
 LEARNED = 0.8  # ASR from which a victim counts
 DIGITS = ".5g"
-CHOOSES = (DEFAULT_RULE, "mean_within_delta", WORST_RULE)  # by copies, and what is beside them
+CHOOSES = (
+    DEFAULT_RULE,
+    "mean_within_delta",
+    OWN_RULE,
+    WORST_RULE,
+)  # by copies, and what is beside them
 KEY = ["victim", "trusted", "scheme", "kinds", "defense", "settings"]
 FILE = ROOT / "results" / "reference" / f"{PAIRS}.csv"
 TINY_SWEEP = Path(__file__).with_name("prediction_tiny.toml")
@@ -101,13 +106,13 @@ def add(rows: pd.DataFrame, file: Path | None = None) -> int:
     return len(rows)
 
 
-def tiny() -> list[Pair]:
+def tiny(rule: str) -> list[Pair]:
     """The pairs of a sweep of seconds, on digits."""
     sweep = sweep_file.read(TINY_SWEEP)
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tiny.db"
         api.run(sweep, url)
-        return pairs_in([url])
+        return pairs_in([url], rule)
 
 
 def main() -> None:
@@ -118,7 +123,7 @@ def main() -> None:
     given = parsed(parser)
     if given.keep and given.rule != DEFAULT_RULE:
         parser.error(f"--keep keeps pairs of {DEFAULT_RULE}, not of {given.rule}: leave one out")
-    found = tiny() if given.tiny else pairs_in(given.store, given.rule)
+    found = tiny(given.rule) if given.tiny else pairs_in(given.store, given.rule)
     print("\n".join(table(found)) if found else "no setting ran on copies and on a real attack")
     if given.tiny:
         print(TINY + json.dumps({"qualities": [asdict(q) for q in qualities(found)]}))

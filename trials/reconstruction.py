@@ -142,7 +142,7 @@ def kept(keep: Keep, make: Callable[[], Reconstructed], smooth: bool = False) ->
         facts = torch.tensor([kind, found.target, found.share], dtype=torch.float64)
         return {"facts": facts} | {f"tensor {i}": t for i, t in enumerate(found.tensors)}
 
-    settings = (STEPS, LR, BATCH, FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS)
+    settings = (DRAWS, STEPS, LR, BATCH, FIRST_WEIGHT, THRESHOLD, PATIENCE, ROUND_STEPS)
     limits = sorted(SUSPICIOUS.items()), WORKS  # which form is kept hangs on these
     what = f"trigger, smooth too {smooth_inversion.SETTINGS} {limits}" if smooth else "trigger"
     tensors = keep(f"the given model's {what} {settings}", made)

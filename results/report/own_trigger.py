@@ -16,6 +16,11 @@ def left(seen: Winner | HeldOutResult) -> bool:
     return seen.reconstructed is not None and seen.reconstructed > REPAIRED
 
 
+def less(seen: Winner | HeldOutResult) -> bool:
+    """Whether any of it is gone."""
+    return (seen.reconstructed or 0.0) < (seen.reconstructed0 or 0.0)
+
+
 def leaves(seen: Winner | HeldOutResult) -> str:
     """The trigger of which most is left, and its ASR."""
     own = seen.reconstructed or 0.0

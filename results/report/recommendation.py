@@ -16,8 +16,8 @@ from results.selection.trigger_kinds import (
     AGREE,
     OfKind,
     by_kind,
-    by_own_trigger,
     costs_given,
+    of_own_trigger,
     weak,
 )
 from results.selection.untouched import sure, within
@@ -140,11 +140,13 @@ def _expect(w: Winner, seen: Winner | HeldOutResult, told: bool) -> str:
     change = "costs" if seen.cda_loss >= 0 else "gains"
     whose = "the model itself, repaired on its fit images, " if costs_given(w) else ""
     on = "On copies of the model that carry a planted backdoor"
-    if by_own_trigger(w, seen) and (seen.reconstructed or 0.0) >= seen.eta:
+    before = seen.asr0
+    if of_own_trigger(w, seen):
         on = "On the model itself, with the trigger that was reconstructed from it"
+        before = seen.reconstructed0 or 0.0
     return (
         f"{on}, it takes the attack success rate from "
-        f"{percent(seen.asr0)} % to {percent(seen.eta)} %{within(seen)} and {change} {whose}"
+        f"{percent(before)} % to {percent(seen.eta)} %{within(seen)} and {change} {whose}"
         f"{percent(abs(seen.cda_loss))} "
         f"points of clean accuracy ({percent(seen.cda0)} % to {percent(seen.cda)} %), measured "
         f"{where}."

@@ -139,10 +139,10 @@ def idle(winner: Winner | None) -> bool:
 
 
 def left_alone(winner: Winner | None, seen: Winner | HeldOutResult | None) -> bool:
-    """True where the choice changes nothing, or leaves as much of the planted backdoors as there
-    was.
-    """
-    return idle(winner) or seen is None or seen.eta >= seen.asr0
+    """True where the choice changes nothing, or leaves as much of every trigger as there was."""
+    if idle(winner) or seen is None:
+        return True
+    return seen.eta >= seen.asr0 and not own_trigger.less(seen)
 
 
 def headline(verdict: Verdict, applied: Applied, seen: Winner | HeldOutResult | None) -> str:

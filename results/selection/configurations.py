@@ -19,6 +19,7 @@ from results.selection.rules import (
     curve_of,
     delta_of,
     find_rule,
+    in_order,
     kinds_of,
     seen_by,
 )
@@ -98,11 +99,12 @@ class Configuration:
         return bool(seen) and None not in seen and all(len(r.curve) == 1 for r in self.records)
 
     @property
-    def rank(self) -> tuple[bool, float, float, int]:
+    def rank(self) -> tuple[bool, tuple[float, float], float, int]:
         """Lower is better: within Δ first, then ASR, then CDA, then steps."""
         p = self.point
         assert p is not None
-        return not self.within_delta, round(p.asr, 12), -round(p.cda, 12), p.step
+        left = in_order(self.rule, p.asr, self.reconstructed(p))
+        return not self.within_delta, left, -round(p.cda, 12), p.step
 
 
 def task_of(trial: Trial) -> SelectionTask:

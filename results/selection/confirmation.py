@@ -42,6 +42,7 @@ class HeldOutResult:
     attack: str = ""  # one of several attacks on the victim; empty: all of them, as one ASR
     kinds: Mapping[str, float] = field(default_factory=dict)  # of copies: ASR by kind of trigger
     kinds0: Mapping[str, float] = field(default_factory=dict)  # and before the defense
+    n_planted: int | None = None  # images that these were measured on
     # of copies, where it was measured: ASR after tuning with five stamped images, and the share of
     # the line from the poisoned to the repaired weights with an ASR above a half
     retuned: float | None = None
@@ -216,6 +217,7 @@ def _judge(
         interval=wilson(eta, n_triggered) if n_triggered else None,
         cda_interval=wilson(cda, n_clean) if n_clean else None,
         n_triggered=n_triggered,
+        n_planted=least(records, "n_triggered"),
         n_clean=n_clean,
         n_seeds=len(records),
         sd=mean_sd([asr(p) for p in ends])[1] if attack else spread(records, ends[0].step),

@@ -23,6 +23,7 @@ DEFAULT_RULE = "worst_kind_within_delta"
 OWN_RULE = "reconstructed_within_delta"
 WORST_RULE = "worst_trigger_within_delta"
 OWN_RULES = (OWN_RULE, WORST_RULE)  # that look at the reconstructed trigger, where it counts
+WHOLE = 0.95  # ASR from which a trigger is left whole, and how much more says nothing
 OF_ATTACK = "asr/"  # before an attack's name, or a kind's: its own ASR, in a point's ``extra``
 DELTA = 0.02  # largest loss of CDA allowed unless the trial says otherwise: 2 points
 SLACK = 1e-9  # 0.97 - 0.02 is a little more than 0.95 in binary; that must not exclude 0.95
@@ -46,6 +47,30 @@ def min_asr_within_delta(curve: Sequence[Point], delta: float) -> Point:
         return curve[min(row for row in rows if -row[1] >= floor)[-1]]
     allowed = [p for p in curve if p.cda >= curve[0].cda - delta - SLACK]
     return min(allowed, key=lambda p: (p.asr, -p.cda, p.step))
+
+
+def worst_trigger_within_delta(curve: Sequence[Point], delta: float) -> Point:
+    """As ``min_asr_within_delta``; among points that leave some trigger whole, the lowest ASR of
+    the reconstructed one.
+    """
+    allowed = [p for p in curve if p.cda >= curve[0].cda - delta - SLACK]
+    return min(allowed, key=lambda p: (*order(p.asr, left_of(p, 1.0)), -p.cda, p.step))
+
+
+def order(asr: float, own: float | None) -> tuple[float, float]:
+    """By what ``worst_trigger_within_delta`` orders: the ASR of the worst trigger, and where that
+    is whole, ``own``, of the reconstructed one.
+    """
+    own = 1.0 if own is None else own
+    return (asr, 0.0) if asr < WHOLE else (WHOLE, own)
+
+
+def in_order(rule: str, asr: float, own: float | None) -> tuple[float, float]:
+    """By what settings are ordered, the lower the better: the ASR, and by
+    ``worst_trigger_within_delta`` as ``order`` says.
+    """
+    asr = round(asr, 12)
+    return order(asr, own) if rule == WORST_RULE else (asr, 0.0)
 
 
 def last_before_delta(curve: Sequence[Point], delta: float) -> Point:
@@ -80,7 +105,7 @@ RULES: dict[str, Rule] = {
     DEFAULT_RULE: min_asr_within_delta,
     "mean_within_delta": min_asr_within_delta,
     OWN_RULE: min_asr_within_delta,
-    WORST_RULE: min_asr_within_delta,
+    WORST_RULE: worst_trigger_within_delta,
     **{f.__name__: f for f in (min_asr_within_delta, last_before_delta, last, oracle)},
 }
 # what these rules take for the ASR of copies that carry several kinds of trigger
@@ -123,8 +148,8 @@ def seen_by(
     if made_of is None or game not in _ON_COPIES:
         return curve
     if rule in OWN_RULES and counts(records):
-        planted = rule == WORST_RULE
-        return tuple(replace(p, asr=_reconstructed(p, planted)) for p in curve)
+        attack = _planted(records)
+        return tuple(_beside_own(p, rule, attack) for p in curve)
     names = curve.names if isinstance(curve, Curve) else None
     if isinstance(curve, Curve) and names is not None:
         kinds = [curve.besides(name) for name, _ in _kinds(names)]
@@ -135,12 +160,22 @@ def seen_by(
     )
 
 
-def _reconstructed(point: Point, planted: bool) -> float:
-    """What is left of the reconstructed trigger; with ``planted``, of that or of the worst kind of
-    the copies' triggers, whichever is more.
+def _planted(records: Sequence[Record]) -> str:
+    """The attack that poisoned the copies."""
+    config = records[0].trial.self_poisoning
+    return str(config.params.get("attack", "badnets")) if config else "badnets"
+
+
+def _beside_own(point: Point, rule: str, attack: str) -> Point:
+    """The point with what the rule takes for its ASR where the reconstructed trigger counts: what
+    is left of that, or the worst of it and the kinds planted. Of copies of one named attack that is
+    the kind, so that both can be told.
     """
+    kinds = kinds_of(point) or {attack: point.asr}
     own = left_of(point, point.asr)
-    return max(own, *(kinds_of(point).values() or [point.asr])) if planted else own
+    asr = max(own, *kinds.values()) if rule == WORST_RULE else own
+    planted = {f"{OF_ATTACK}{kind}": left for kind, left in kinds.items()}
+    return replace(point, asr=asr, extra={**point.extra, **planted})
 
 
 def find_rule(name: str) -> Rule:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import OWN, VICTIMS, alike, forecast, known, scheme_of
 from results.selection.reconstructed import family
-from results.selection.rules import OWN_RULES
+from results.selection.rules import OWN_RULE, OWN_RULES
 from results.selection.winners import Winner
 from results.stats.intervals import Interval, wilson
 
@@ -56,7 +56,7 @@ def several(w: Winner, seen: Seen) -> bool:
 
 def by_kind(w: Winner, seen: Seen) -> list[OfKind]:
     """What is left of each kind, most first; ``seen`` is the winner as far as it was confirmed."""
-    n = seen.n_triggered
+    n = seen.n_planted
     left = seen.kinds or {planted(w)[0]: seen.eta}
     most_first = sorted(left.items(), key=lambda one: (-one[1], one[0]))
     return [
@@ -80,11 +80,16 @@ def by_own_trigger(w: Winner, seen: Seen) -> bool:
     return w.rule in OWN_RULES and seen.reconstructed is not None
 
 
+def of_own_trigger(w: Winner, seen: Seen) -> bool:
+    """Whether η is what is left of that trigger, as no planted one is left more."""
+    return by_own_trigger(w, seen) and (w.rule == OWN_RULE or seen.reconstructed == seen.eta)
+
+
 def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     """Where the ASR left of the real attack will lie; None where too few pairs tell.
 
-    It is made from pairs of what the choice was made by alone: of the same scheme and kinds of
-    trigger, or of reconstructed triggers of the same form.
+    It is made from pairs of one measure alone: of reconstructed triggers of the same form where one
+    had a part in the choice, else of copies of the same scheme and kinds of trigger.
     """
     if by_own_trigger(w, seen):
         pairs, eta = known(OWN, frozenset({seen.reconstructed_form})), seen.reconstructed or 0.0

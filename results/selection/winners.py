@@ -21,7 +21,7 @@ from results.selection.configurations import (
 )
 from results.selection.reconstructed import form
 from results.selection.remembered import once
-from results.selection.rules import DEFAULT_RULE, RULES, Pick, find_rule, pick
+from results.selection.rules import DEFAULT_RULE, RULES, Pick, find_rule, in_order, pick
 from results.stats.intervals import Interval, wilson
 from trials.spec import MethodConfig, Record, Trial, Victim
 
@@ -50,7 +50,8 @@ class Winner:
     asr0: float
     interval: Interval | None  # of eta, 95 %, n = n_triggered; None where n is unknown
     cda_interval: Interval | None
-    n_triggered: int | None
+    n_triggered: int | None  # images that eta was measured on
+    n_planted: int | None  # and what is left of the planted triggers
     n_clean: int | None
     n_seeds: int
     copies: int | None
@@ -137,10 +138,10 @@ def by_task(found: Iterable[Winner]) -> dict[SelectionTask, list[Winner]]:
     return dict(groups)
 
 
-def _rank(w: Winner) -> tuple[bool, float, float, int, bool, str]:
+def _rank(w: Winner) -> tuple[bool, tuple[float, float], float, int, bool, str]:
     return (
         not w.within_delta,
-        round(w.eta, 12),
+        in_order(w.rule, w.eta, w.reconstructed),
         -round(w.cda, 12),
         w.step,
         w.defense != "none",
@@ -171,6 +172,7 @@ def _winner(group: list[Configuration]) -> Winner | None:
         interval=wilson(point.asr, n_triggered) if n_triggered else None,
         cda_interval=wilson(point.cda, n_clean) if n_clean else None,
         n_triggered=n_triggered,
+        n_planted=least(won.records, "n_triggered"),
         n_clean=n_clean,
         n_seeds=len(won.records),
         copies=least(won.records, "copies"),

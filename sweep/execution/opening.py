@@ -65,7 +65,8 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
     cost = {"cost": LATER["tuning"]["cost"]}
     if begun.get("tuning", {}).get("cost") == cost["cost"]:
         sweep = replace(sweep, tuning={**cost, **sweep.tuning})
-    tables = begun.get("self_poisoning", [])
+    said = [t for t in sweep.self_poisoning if "scheme" in t]
+    tables = [t for t in begun.get("self_poisoning", []) if t not in said]
     poisoned = tuple(_poisoned_as_begun(t, tables) for t in sweep.self_poisoning)
     return replace(sweep, self_poisoning=poisoned)
 
@@ -73,8 +74,8 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
 def _poisoned_as_begun(
     table: Mapping[str, Any], begun: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """The table, with an earlier default where the sweep was begun with that and not with
-    today's.
+    """The table, with an earlier default where the sweep was begun with that and not with today's;
+    ``begun`` are the tables besides those that the file has in full.
     """
     scheme = catalog.describe("games", "self_poison").settings["scheme"].default
     if {"scheme": scheme, **table} in begun:

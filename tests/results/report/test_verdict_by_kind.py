@@ -22,7 +22,7 @@ from results.selection import forecast, trigger_kinds
 from results.selection.forecast import Known
 from results.selection.winners import winners
 from results.stats.intervals import paired
-from trials.spec import Record
+from trials.spec import MethodConfig, Record
 
 CURVE = [(0, 0.95, 1.0), (50, 0.94, 0.0)]
 
@@ -116,6 +116,9 @@ def test_the_worst_trigger_is_a_planted_one_or_the_models_own(
     found = told(own(chosen(patch=0.0, warp=warp), left), WORST)
     assert (found.winner.eta, found.winner.reconstructed) == (eta, left)
     assert found.winner.n_triggered == n and found.sentences[0].startswith(on)
+    before = 99.0 if left > warp else 100.0
+    assert f"from {before} % to {100 * eta:.1f} %" in found.sentences[0]
+    assert {one.n_triggered for one in found.by_kind} == {90}
     assert found.verdict == ("own trigger alone" if left < warp else "not repaired")
 
 
@@ -124,6 +127,30 @@ def test_what_removes_the_models_own_trigger_alone_loses_to_what_leaves_less_of_
     both = own(chosen("overlay_soup", patch=0.2, warp=0.7), 0.11)
     by = {rule: winners([alone, both], rule)[0].defense for rule in (OWN, WORST)}
     assert by == {OWN: "rnp", WORST: "overlay_soup"}
+
+
+def test_where_a_kind_is_left_whole_the_models_own_trigger_chooses() -> None:
+    """Else the choice would be to do nothing, and noise would choose among settings."""
+    removed = own(chosen("fst", patch=0.0, warp=1.0), 0.01)
+    other = own(chosen("nad", patch=0.0, warp=0.98), 0.6)
+    (first, second) = winners([other, removed], WORST)
+    assert (first.defense, first.step, first.eta) == ("fst", 50, 1.0)
+    assert (second.defense, second.step, second.eta) == ("nad", 50, 0.98)
+    assert told(removed, WORST).verdict == "own trigger alone"
+    assert not verdicts.left_alone(first, first)
+    whole = own(chosen("nad", patch=1.0, warp=1.0), 0.99)
+    assert winners([whole], WORST)[0].step == 0
+
+
+@pytest.mark.parametrize("rule", [OWN, WORST])
+def test_of_one_named_attack_the_planted_trigger_is_told_beside_the_models_own(rule: str) -> None:
+    record = own(tuned(CURVE, "tuning", "nad", {"lr": 0.1}), 0.4)
+    poisoned = MethodConfig("self_poison", {"attack": "badnets", "scheme": "late"})
+    trial = replace(record.trial, self_poisoning=poisoned)
+    found = told(replace(record, trial=trial), rule)
+    (planted,) = trigger_kinds.by_kind(found.winner, found.winner)
+    assert found.winner.eta == 0.4 and (planted.asr, planted.n_triggered) == (0.0, 90)
+    assert "an ASR of 40.0 % to the trigger that was reconstructed" in found.headline
 
 
 def test_the_models_own_trigger_that_still_works_forbids_a_repair() -> None:

@@ -308,3 +308,16 @@ def test_training_shifts_images_by_an_eighth_of_their_side(
     (tmp_path / "m.pt").touch()
     sweep = sweep_of(tmp_path / "m.pt", "torchvision:resnet18", trusted, size=size)
     assert sweep.victims[0].dataset.params["pad"] == pad
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme", "rule"),
+    [(63, "late", "worst_trigger_within_delta"), (64, "distilled", "reconstructed_within_delta")],
+)
+def test_large_images_have_the_copies_and_the_rule_that_were_tried_on_them(
+    trusted: Path, tmp_path: Path, size: int, scheme: str, rule: str
+) -> None:
+    (tmp_path / "m.pt").touch()
+    sweep = sweep_of(tmp_path / "m.pt", "torchvision:resnet18", trusted, size=size)
+    (table,) = sweep.self_poisoning
+    assert (table["scheme"], sweep.rule) == (scheme, rule)

@@ -33,7 +33,7 @@ def made(given: Path, arch: str, **own: Any) -> tuple[Sweep, Sweep, str]:
     return sweep, *with_optimizer(sweep, worker_config_of(sweep, f"sqlite:///{given}/s.db"))
 
 
-@pytest.mark.parametrize("scheme", ["labels", "distilled"])
+@pytest.mark.parametrize("scheme", ["labels", "distilled", "late"])
 def test_a_network_without_normalisation_gets_adam_at_its_own_rate(
     given: Path, scheme: str
 ) -> None:

@@ -40,6 +40,17 @@ def test_copies_are_poisoned_by_the_default_of_that_day(scheme: str, store: Stor
     assert {"scheme": NOW, **table} == {**TABLE, "scheme": scheme}
 
 
+@pytest.mark.parametrize(("first", "other"), [("distilled", NOW), ("labels", "distilled")])
+def test_a_default_that_was_compared_with_a_scheme_stays_what_it_was(
+    first: str, other: str, store: Store
+) -> None:
+    """Though the other is, or was, a default as well."""
+    tables = [{**TABLE, "scheme": first}, {**TABLE, "scheme": other}]
+    store.add_sweep(tiny_sweep.sweep().name, {ASKED: {"self_poisoning": tables}})
+    unsaid, said = as_begun(sweep_with(TABLE, tables[1]), store).self_poisoning
+    assert (unsaid, said) == (tables[0], tables[1])
+
+
 def test_a_scheme_that_was_no_default_is_never_taken_unasked(store: Store) -> None:
     begun(store, scheme="reborn")
     assert as_begun(sweep_with(TABLE), store) == sweep_with(TABLE)
