@@ -204,7 +204,7 @@ What it means:
 {meaning}
 
 Limits: no scheme but `labels` is here, the default of a sweep when this was measured; [Does the
-answer hold](answer.md) compares it with `distilled`, the default now. One data set, one
+answer hold](answer.md) compares it with `late`, the default now. One data set, one
 architecture, one kind of trigger, few victims: differences of a few hundredths are noise.
 """
 
