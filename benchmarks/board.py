@@ -164,7 +164,7 @@ def _scheme(w: Winner) -> str:
 
 def _until(runs: Sequence[Record], step: int) -> Point:
     """The mean over runs at that step, or at the last before it that a run has."""
-    points = [[p for p in curve_of(r) if p.step <= step][-1] for r in runs]
+    points = [max(curve_of(r), key=lambda p: (p.step <= step, p.step)) for r in runs]
     return Point(points[0].step, fmean(p.cda for p in points), fmean(p.asr for p in points))
 
 

@@ -87,9 +87,9 @@ def test_a_choice_without_its_true_run_is_refused() -> None:
 
 def test_several_choices_for_one_victim_are_refused() -> None:
     records = swept(REAL_STRONG, REAL_WEAK)
-    late = MethodConfig("self_poison", {"attack": "mixed", "scheme": "late"})
+    again = MethodConfig("self_poison", {"attack": "mixed", "scheme": "late"})
     other = [
-        dataclasses.replace(r, trial=dataclasses.replace(r.trial, self_poisoning=late))
+        dataclasses.replace(r, trial=dataclasses.replace(r.trial, self_poisoning=again))
         for r in records[:2]
     ]
     with pytest.raises(SystemExit, match="one \\[self_poisoning\\] table"):
