@@ -1,7 +1,7 @@
 """Do self-poisoned copies predict what a defense leaves of the real attack, and by which scheme?
 
     poisonsweep run examples/answer.toml --local --store sqlite:///answer.db
-    python -m benchmarks.prediction --store sqlite:///answer.db [--rule NAME] [--keep]
+    python -m benchmarks.prediction --store sqlite:///answer.db [--keep]
 
 Reads the stores of sweeps with ``judge_all``, in which every setting runs on copies and on the real
 attack, and prints for each scheme of self-poisoning how far the copies' ASR (of the worst kind of
@@ -24,7 +24,6 @@ import pandas as pd
 from benchmarks._shared import ROOT, TINY, parsed
 from results.comparison.prediction import Pair, Quality, pairs, qualities
 from results.selection.forecast import INVERSION, PAIRS
-from results.selection.rules import DEFAULT_RULE, OWN_RULE, WORST_RULE
 from results.store import Store
 from sweep import api
 from sweep.spec import sweep_file
@@ -33,12 +32,6 @@ from trials.spec import Record
 
 LEARNED = 0.8  # ASR from which a victim counts
 DIGITS = ".5g"
-CHOOSES = (
-    DEFAULT_RULE,
-    "mean_within_delta",
-    OWN_RULE,
-    WORST_RULE,
-)  # by copies, and what is beside them
 KEY = ["victim", "trusted", "scheme", "kinds", "defense", "settings"]
 FILE = ROOT / "results" / "reference" / f"{PAIRS}.csv"
 TINY_SWEEP = Path(__file__).with_name("prediction_tiny.toml")
@@ -51,12 +44,12 @@ def of_learned(records: Sequence[Record]) -> list[Record]:
     return [r for r in records if asr.get(r.trial.victim.id, 1.0) >= LEARNED]
 
 
-def pairs_in(urls: Iterable[str], rule: str = DEFAULT_RULE) -> list[Pair]:
-    """The pairs in these stores, of what the rule takes for the ASR on copies."""
+def pairs_in(urls: Iterable[str]) -> list[Pair]:
+    """The pairs in these stores."""
     found: list[Pair] = []
     for url in urls:
         with Store.read(url) as store:
-            found += pairs(of_learned(store.records()), rule)
+            found += pairs(of_learned(store.records()))
     return found
 
 
@@ -106,24 +99,21 @@ def add(rows: pd.DataFrame, file: Path | None = None) -> int:
     return len(rows)
 
 
-def tiny(rule: str) -> list[Pair]:
+def tiny() -> list[Pair]:
     """The pairs of a sweep of seconds, on digits."""
     sweep = sweep_file.read(TINY_SWEEP)
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tiny.db"
         api.run(sweep, url)
-        return pairs_in([url], rule)
+        return pairs_in([url])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
-    parser.add_argument("--rule", default=DEFAULT_RULE, choices=CHOOSES, help="of the copies' ASR")
     parser.add_argument("--keep", action="store_true", help=f"add the pairs to {FILE.name}")
     given = parsed(parser)
-    if given.keep and given.rule != DEFAULT_RULE:
-        parser.error(f"--keep keeps pairs of {DEFAULT_RULE}, not of {given.rule}: leave one out")
-    found = tiny(given.rule) if given.tiny else pairs_in(given.store, given.rule)
+    found = tiny() if given.tiny else pairs_in(given.store)
     print("\n".join(table(found)) if found else "no setting ran on copies and on a real attack")
     if given.tiny:
         print(TINY + json.dumps({"qualities": [asdict(q) for q in qualities(found)]}))

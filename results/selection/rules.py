@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import neg
 from statistics import fmean
 
-from results.selection.reconstructed import counts, left_of
+from results.selection.reconstructed import RECONSTRUCTED, counts, left_of
 from trials.catalog import unknown
 from trials.curve import Curve
 from trials.spec import Point, Record, SpecError
@@ -54,15 +54,14 @@ def worst_trigger_within_delta(curve: Sequence[Point], delta: float) -> Point:
     the reconstructed one.
     """
     allowed = [p for p in curve if p.cda >= curve[0].cda - delta - SLACK]
-    return min(allowed, key=lambda p: (*order(p.asr, left_of(p, 1.0)), -p.cda, p.step))
+    return min(allowed, key=lambda p: (*order(p.asr, p.extra.get(RECONSTRUCTED)), -p.cda, p.step))
 
 
 def order(asr: float, own: float | None) -> tuple[float, float]:
     """By what ``worst_trigger_within_delta`` orders: the ASR of the worst trigger, and where that
-    is whole, ``own``, of the reconstructed one.
+    is whole, ``own``, of the reconstructed one, if that counts.
     """
-    own = 1.0 if own is None else own
-    return (asr, 0.0) if asr < WHOLE else (WHOLE, own)
+    return (asr, 0.0) if own is None or asr < WHOLE else (WHOLE, own)
 
 
 def in_order(rule: str, asr: float, own: float | None) -> tuple[float, float]:
@@ -150,6 +149,8 @@ def seen_by(
     if rule in OWN_RULES and counts(records):
         attack = _planted(records)
         return tuple(_beside_own(p, rule, attack) for p in curve)
+    if rule == WORST_RULE:  # that of a trigger that does not count decides nothing
+        curve = tuple(_without_own(p) for p in curve)
     names = curve.names if isinstance(curve, Curve) else None
     if isinstance(curve, Curve) and names is not None:
         kinds = [curve.besides(name) for name, _ in _kinds(names)]
@@ -164,6 +165,10 @@ def _planted(records: Sequence[Record]) -> str:
     """The attack that poisoned the copies."""
     config = records[0].trial.self_poisoning
     return str(config.params.get("attack", "badnets")) if config else "badnets"
+
+
+def _without_own(point: Point) -> Point:
+    return replace(point, extra={k: v for k, v in point.extra.items() if k != RECONSTRUCTED})
 
 
 def _beside_own(point: Point, rule: str, attack: str) -> Point:

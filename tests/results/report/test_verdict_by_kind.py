@@ -142,6 +142,25 @@ def test_where_a_kind_is_left_whole_the_models_own_trigger_chooses() -> None:
     assert winners([whole], WORST)[0].step == 0
 
 
+def test_a_trigger_that_does_not_count_decides_nothing_where_a_kind_is_left_whole() -> None:
+    """Else a setting that cannot be told from doing nothing would win by a class that no one
+    attacked.
+    """
+    less = own(chosen("fst", patch=0.0, warp=0.96), 0.9, share=0.8)
+    more = own(chosen("nad", patch=0.0, warp=0.99), 0.0, share=0.8)
+    ranked = winners([more, less], WORST)
+    assert [(w.defense, w.eta) for w in ranked] == [("fst", 0.96), ("nad", 0.99)]
+    curve = [(0, 0.95, 1.0), (50, 0.94, 0.0), (100, 0.93, 0.0)]
+    record = of_kinds(tuned(curve, "tuning", "nad", {"lr": 0.1}), patch=0.0, warp=0.97)
+    best, worse = 0.96, 0.98
+    points = [
+        replace(p, extra={**p.extra, "asr/warp": asr, "asr_reconstructed": left})
+        for p, asr, left in zip(record.curve, (1.0, best, worse), (0.9, 0.8, 0.0), strict=True)
+    ]
+    (winner,) = winners([replace(record, curve=tuple(points))], WORST)
+    assert (winner.step, winner.eta) == (50, best)
+
+
 @pytest.mark.parametrize("rule", [OWN, WORST])
 def test_of_one_named_attack_the_planted_trigger_is_told_beside_the_models_own(rule: str) -> None:
     record = own(tuned(CURVE, "tuning", "nad", {"lr": 0.1}), 0.4)
