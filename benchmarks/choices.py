@@ -24,7 +24,12 @@ import pandas as pd
 
 from benchmarks._shared import TINY, parsed
 from benchmarks.prediction import TINY_SWEEP, of_learned
-from results.selection.configurations import Configuration, configurations, of_game
+from results.selection.configurations import (
+    Configuration,
+    SelectionTask,
+    configurations,
+    of_game,
+)
 from results.selection.forecast import scheme_of
 from results.selection.labels import attack, settings
 from results.selection.rules import (
@@ -42,12 +47,11 @@ from trials.spec import Point, Record
 
 RULES = (DEFAULT_RULE, OWN_RULE, WORST_RULE)
 Key = tuple[str, float, str]
-Task = tuple[str, float, str, str]  # victim, trusted, scheme, kinds
 Runs = list[dict[int, Point]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Taken:
     """What one rule takes for one victim; fractions.
 
     Attributes:
@@ -89,20 +93,20 @@ class _Option:
     cda_loss: float
 
 
-def choices(records: Sequence[Record], delta: float = 0.02) -> list[Choice]:
+def choices(records: Sequence[Record], delta: float = 0.02) -> list[Taken]:
     """The choices of all rules, for every victim, scheme and share of trusted images."""
     real: dict[Key, Runs] = defaultdict(list)
     for r in of_game(records, "robustness"):
         if r.status == "done" and r.trial.method and not r.trial.game.params.get("stop_at"):
             run = {p.step: p for p in curve_of(r)}
             real[r.trial.victim.id, r.trial.trusted, r.trial.method.id].append(run)
-    found = list[Choice]()
+    found = list[Taken]()
     for rule in RULES:
-        ran: dict[Task, list[Configuration]] = defaultdict(list)
+        ran: dict[SelectionTask, list[Configuration]] = defaultdict(list)
         for c in configurations(records, rule):
             if c.curve and (c.victim.id, c.task.trusted, c.method.id) in real:
-                ran[c.victim.id, c.task.trusted, _scheme(c), _kinds(c)].append(c)
-        for (victim, trusted, *_), tried in sorted(ran.items()):
+                ran[c.task].append(c)
+        for (victim, trusted, _), tried in sorted(ran.items()):
             of_victim = [key for key in real if key[:2] == (victim, trusted)]
             each = (_option(c, real[victim, trusted, c.method.id], rule, delta) for c in tried)
             options = [o for o in each if o is not None]
@@ -146,10 +150,10 @@ def _kinds(c: Configuration) -> str:
     return "+".join(sorted(c.kinds)) or named
 
 
-def _choice(group: Sequence[_Option], rule: str) -> Choice:
+def _choice(group: Sequence[_Option], rule: str) -> Taken:
     best = min(group, key=lambda o: (o.order, o.cost))
     c = best.configuration
-    return Choice(
+    return Taken(
         victim=c.victim.id,
         model=c.victim.model.name,
         attack=attack(c.victim),
@@ -170,16 +174,16 @@ def _choice(group: Sequence[_Option], rule: str) -> Choice:
     )
 
 
-def choices_in(urls: Iterable[str]) -> list[Choice]:
+def choices_in(urls: Iterable[str]) -> list[Taken]:
     """Those in these stores."""
-    found: list[Choice] = []
+    found: list[Taken] = []
     for url in urls:
         with Store.read(url) as store:
             found += choices(of_learned(list(store.records())))
     return found
 
 
-def table(found: Sequence[Choice]) -> list[str]:
+def table(found: Sequence[Taken]) -> list[str]:
     """The median and the worst regret of each scheme and rule, in points."""
     lines = [
         "| scheme | kinds | rule | victims | regret (pp), median | worst |",
@@ -194,7 +198,7 @@ def table(found: Sequence[Choice]) -> list[str]:
     return lines
 
 
-def tiny() -> list[Choice]:
+def tiny() -> list[Taken]:
     """Those of a sweep of seconds, on digits."""
     sweep = sweep_file.read(TINY_SWEEP)
     with tempfile.TemporaryDirectory() as folder:

@@ -147,8 +147,8 @@ def test_a_trigger_that_does_not_count_decides_nothing_where_a_kind_is_left_whol
     attacked.
     """
     less = own(chosen("fst", patch=0.0, warp=0.96), 0.9, share=0.8)
-    more = own(chosen("nad", patch=0.0, warp=0.99), 0.0, share=0.8)
-    ranked = winners([more, less], WORST)
+    other = own(chosen("nad", patch=0.0, warp=0.99), 0.0, share=0.8)
+    ranked = winners([other, less], WORST)
     assert [(w.defense, w.eta) for w in ranked] == [("fst", 0.96), ("nad", 0.99)]
     curve = [(0, 0.95, 1.0), (50, 0.94, 0.0), (100, 0.93, 0.0)]
     record = of_kinds(tuned(curve, "tuning", "nad", {"lr": 0.1}), patch=0.0, warp=0.97)
