@@ -232,7 +232,7 @@ def browse(page: Path, tmp_path: Path, *extra: str) -> tuple[str, str]:
     ]
     command += [
         "--enable-logging=stderr",
-        "--virtual-time-budget=10000",
+        "--virtual-time-budget=30000",
         f"--user-data-dir={tmp_path / 'profile'}",
     ]
     done = subprocess.run(
