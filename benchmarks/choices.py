@@ -4,8 +4,9 @@
     python -m benchmarks.choices --store sqlite:///answer.db --out benchmarks/results/choices.csv
 
 Reads stores of sweeps with ``judge_all`` and ``cost = "both"``. Of each victim and scheme of
-self-poisoning a rule chooses one setting and its step among those that cost the victim at most Δ on
-held-out images, by copies, by the reconstructed trigger, or by both, as in a sweep. The regret is
+self-poisoning a rule chooses one setting and its step by copies, by the reconstructed trigger, or
+by both, among those that cost the victim at most Δ on the held-out images of the real runs, so that
+rules alone are compared: a sweep measures costs by other cuts and may pass over some. The regret is
 what the choice leaves of the real attack (test images), less the least that any of the settings
 leaves at the step that the rule takes of it. A victim that did not learn its attack proves nothing
 and is left out, and so is a scheme by which not every setting has run that ran on the real attack.
