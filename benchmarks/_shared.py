@@ -3,6 +3,7 @@ figures go.
 """
 
 import argparse
+import contextlib
 import csv
 import functools
 import json
@@ -11,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from sweep.spec.sweep_file import Sweep
 from trials import catalog
 from trials.run import run
 from trials.runtime import TrialRuntime
-from trials.spec import MethodConfig, Record, Trial
+from trials.spec import MethodConfig, Record, SpecError, Trial
 from trials.storage.artifacts import Artifacts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,6 +138,16 @@ def parsed(words: argparse.ArgumentParser, **tiny: Any) -> argparse.Namespace:
     if words.parse_known_args()[0].tiny:
         words.set_defaults(**tiny)
     return words.parse_args()
+
+
+@contextlib.contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """What was asked for wrongly ends in one line and the exit code 2."""
+    try:
+        yield
+    except (SpecError, OSError) as problem:
+        print(f"benchmarks.{name}: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def machine() -> dict[str, Any]:

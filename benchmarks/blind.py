@@ -33,8 +33,9 @@ import pandas as pd
 from benchmarks import prediction
 from benchmarks._blind_pairs import real_pairs
 from benchmarks._blind_victims import Victims, arch_of, export
-from benchmarks._shared import OUTPUT, TINY, parsed
+from benchmarks._shared import OUTPUT, TINY, parsed, refusing
 from results.comparison.prediction import Pair
+from results.selection.rules import DELTA, SLACK
 from results.selection.winners import REPAIRED
 from sweep.commands import outputs
 from sweep.commands.calls import defend
@@ -73,11 +74,15 @@ class Line:
     spec: str  # the file's name; "default" for none
     trusted: str  # images that the victim was not trained on ("held out"), on ("trained on"),
     # or of the test set ("test set"), which then judges on the others
+    delta: float | None  # that it was repaired within; None where nothing was chosen
+    rule: str  # by which it was chosen
 
     @property
     def false(self) -> bool:
-        """Called repaired, and it is not."""
-        return self.verdict == "repaired" and (self.eta_real or 0.0) > REPAIRED
+        """Called repaired, and it is not: more than 5 % is left, or it costs more than Δ."""
+        removed = (self.eta_real or 0.0) <= REPAIRED
+        borne = self.cda_loss_real <= (DELTA if self.delta is None else self.delta) + SLACK
+        return self.verdict == "repaired" and not (removed and borne)
 
 
 Judged = tuple[Line, list[Pair] | None]  # pairs once they are there
@@ -128,6 +133,8 @@ def judged(victims: Victims, trial: Trial, with_pairs: bool, **asked: Any) -> It
             minutes=asked.get("minutes", MINUTES),
             spec=Path(asked["spec"]).name if asked.get("spec") else "default",
             trusted=victims.source(trial),
+            delta=outcome.get("delta"),
+            rule=outcome.get("rule", ""),
         )
         yield line, None
         if with_pairs and victim.attacks:
@@ -228,14 +235,11 @@ def main() -> None:
     if given.tiny:
         print(TINY + json.dumps({"lines": _tiny()}))
         return
-    try:
-        if given.take:
-            for file in given.take:
-                take(file)
-        else:
+    with refusing("blind"):
+        for file in given.take or []:
+            take(file)
+        if not given.take:
             _defended(given)
-    except (SpecError, OSError) as problem:
-        raise SystemExit(f"benchmarks.blind: {problem}") from None
 
 
 def _tiny() -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from benchmarks._blind_victims import Victims, arch_of, export
-from benchmarks._shared import OUTPUT, TINY, parsed
+from benchmarks._shared import OUTPUT, TINY, parsed, refusing
 from sweep.commands import outputs
 from sweep.commands.filter_call import filter as filter_set
 from sweep.commands.filter_order import MINUTES
@@ -204,17 +204,19 @@ def main() -> None:
             found = list(lines(sweep, f"sqlite:///{folder}/tiny.db", spec=spec))
         print(TINY + json.dumps({"lines": [asdict(line) for line in found]}))
         return
+    with refusing("blind_filter"):
+        _filtered(given)
+
+
+def _filtered(given: argparse.Namespace) -> None:
     if given.sweep is None:
-        raise SystemExit("benchmarks.blind_filter: name a sweep's file, or --tiny.")
+        raise SpecError("name a sweep's file, or --tiny.")
     asked = {"minutes": given.minutes, "spec": given.spec}
     done = list[Line]()
-    try:
-        for line in lines(sweep_file.read(given.sweep), given.store, given.only, **asked):
-            print(told(line), flush=True)
-            done.append(line)
-            pd.DataFrame(done).to_csv(given.out, index=False, float_format="%.5g")
-    except (SpecError, OSError) as problem:
-        raise SystemExit(f"benchmarks.blind_filter: {problem}") from None
+    for line in lines(sweep_file.read(given.sweep), given.store, given.only, **asked):
+        print(told(line), flush=True)
+        done.append(line)
+        pd.DataFrame(done).to_csv(given.out, index=False, float_format="%.5g")
 
 
 if __name__ == "__main__":

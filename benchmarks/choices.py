@@ -23,7 +23,7 @@ from statistics import fmean, median
 
 import pandas as pd
 
-from benchmarks._shared import TINY, parsed
+from benchmarks._shared import TINY, parsed, refusing
 from benchmarks.prediction import TINY_SWEEP, of_learned
 from results.selection.configurations import (
     Configuration,
@@ -126,7 +126,12 @@ def _option(c: Configuration, runs: Runs, rule: str, delta: float) -> _Option | 
     points = [p for p in c.curve[1:] if p.step in known]
     within = [p for p in points if lost(p.step, "val_cda") <= delta + SLACK]
     ranked = [
-        (in_order(rule, p.asr, c.reconstructed(p)), lost(p.step, "val_cda"), p.step, p)
+        (
+            in_order(rule, p.asr, c.reconstructed(p), c.method.name),
+            lost(p.step, "val_cda"),
+            p.step,
+            p,
+        )
         for p in within
     ]
     if not ranked:
@@ -213,7 +218,8 @@ def main() -> None:
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
     parser.add_argument("--out", type=Path, help="file for the rows")
     given = parsed(parser)
-    found = tiny() if given.tiny else choices_in(given.store)
+    with refusing("choices"):
+        found = tiny() if given.tiny else choices_in(given.store)
     print("\n".join(table(found)))
     if given.tiny:
         print(TINY + json.dumps({"choices": [asdict(c) for c in found]}))

@@ -2,14 +2,17 @@
 
     poisonsweep run examples/answer.toml --local --store sqlite:///answer.db
     python -m benchmarks.prediction --store sqlite:///answer.db [--keep]
+    python -m benchmarks.prediction --pairs benchmarks/results/prediction-small.csv
 
 Reads the stores of sweeps with ``judge_all``, in which every setting runs on copies and on the real
 attack, and prints for each scheme of self-poisoning how far the copies' ASR (of the worst kind of
 trigger) lies from the real one, in what order they put the settings, what choosing on them gives
-away, and how many real ASRs lie in the forecast made from the other victims. ``shuffled`` is the
+away, and how many real ASRs lie in the forecast made from the other victims; then what choosing
+gives away, and the order, on each victim. ``shuffled`` is the
 order once the copies' numbers are shuffled among a victim's settings: it has to be near 0. A victim
 whose attack was not learned (ASR below 80 %) proves nothing and is left out. ``--keep`` adds the
-pairs to results/reference/prediction_pairs.csv, from which the forecasts of reports are made.
+pairs to results/reference/prediction_pairs.csv, from which the forecasts of reports are made; with
+``--pairs`` such files are read in place of stores.
 """
 
 import argparse
@@ -21,8 +24,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks._shared import ROOT, TINY, parsed
-from results.comparison.prediction import Pair, Quality, pairs, qualities
+from benchmarks._shared import ROOT, TINY, parsed, refusing
+from results.comparison.prediction import Pair, pairs
+from results.comparison.prediction_quality import OnVictim, Quality, by_victim, qualities
 from results.selection.forecast import INVERSION, PAIRS
 from results.store import Store
 from sweep import api
@@ -53,13 +57,28 @@ def pairs_in(urls: Iterable[str]) -> list[Pair]:
     return found
 
 
+def pairs_of(files: Iterable[Path]) -> list[Pair]:
+    """The pairs in these files, as ``--keep`` writes them."""
+    found = list[Pair]()
+    for file in files:
+        rows = pd.read_csv(file, keep_default_na=False, dtype={"victim": str})
+        found += [Pair(**dict(zip(rows.columns, row, strict=True))) for row in rows.values.tolist()]
+    return found
+
+
 def percents(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f}"
 
 
+def digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 def line(q: Quality) -> str:
     """A row of the table in Markdown."""
-    tau, shuffled = ("-" if t is None else f"{t:.2f}" for t in (q.tau, q.shuffled))
+    tau, shuffled = map(digits, (q.tau, q.shuffled))
+    if q.tau_interval:
+        tau += f" [{digits(q.tau_interval.low)}, {digits(q.tau_interval.high)}]"
     numbers = (q.error, q.bias, q.regret, q.worst_regret, q.covered)
     error, bias, regret, worst, covered = map(percents, numbers)
     return (
@@ -78,7 +97,30 @@ def table(found: Sequence[Pair]) -> list[str]:
     others = [f for f in FAMILIES if f != INVERSION]
     every = [line(q) for q in qualities(found)]
     without = [line(q) for q in qualities(found, families=others)]
-    return [head, rule, *every, "", "Without inversion:", "", head, rule, *without]
+    each = ["", "Regret (pp) and Kendall τ on each victim:", "", *victims(found)]
+    return [head, rule, *every, "", "Without inversion:", "", head, rule, *without, *each]
+
+
+def victims(found: Sequence[Pair]) -> list[str]:
+    """A row a victim and a column a scheme, in Markdown: regret, and Kendall τ in brackets."""
+    told = by_victim(found)
+    schemes = sorted({o.scheme for o in told})
+    heads = [f"`{s}`" for s in schemes]
+    lines = [f"| victim | {' | '.join(heads)} |", f"|---|{'--:|' * len(schemes)}"]
+    for name in dict.fromkeys(map(_named, told)):
+        mine = {o.scheme: o for o in told if _named(o) == name}
+        cells = [_cell(mine[s]) if s in mine else "" for s in schemes]
+        lines.append(f"| {name[0]} | {' | '.join(cells)} |")
+    return lines
+
+
+def _named(o: OnVictim) -> tuple[str, str]:
+    """What is shown of a victim, and what tells it from others."""
+    return f"{o.attack}, seed {o.victim_seed}", o.victim
+
+
+def _cell(o: OnVictim) -> str:
+    return f"{percents(o.regret)} ({digits(o.tau)})"
 
 
 def keep(found: Sequence[Pair], file: Path | None = None) -> int:
@@ -111,9 +153,11 @@ def tiny() -> list[Pair]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
+    parser.add_argument("--pairs", nargs="+", default=[], type=Path, help="files of pairs to read")
     parser.add_argument("--keep", action="store_true", help=f"add the pairs to {FILE.name}")
     given = parsed(parser)
-    found = tiny() if given.tiny else pairs_in(given.store)
+    with refusing("prediction"):
+        found = tiny() if given.tiny else [*pairs_in(given.store), *pairs_of(given.pairs)]
     print("\n".join(table(found)) if found else "no setting ran on copies and on a real attack")
     if given.tiny:
         print(TINY + json.dumps({"qualities": [asdict(q) for q in qualities(found)]}))

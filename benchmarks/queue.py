@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 
-from benchmarks._shared import OUTPUT, ROOT, TINY, parsed
+from benchmarks._shared import OUTPUT, ROOT, TINY, parsed, refusing
 from results.export.frames import to_file
 from results.store import Store
 from sweep.commands.run import run_for
@@ -256,10 +256,8 @@ def main() -> None:
     words.add_argument("--work", type=Path, default=Path("runs/queue"), help="stores and weights")
     words.add_argument("--results", type=Path, default=OUTPUT)
     asked = parsed(words, queue=TINY_QUEUE, minutes=2)
-    try:
+    with refusing("queue"):
         _main(asked)
-    except SpecError as problem:
-        raise SystemExit(f"benchmarks.queue: {problem}") from None
 
 
 def _main(asked: argparse.Namespace) -> None:

@@ -28,11 +28,12 @@ from typing import Any
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
 from benchmarks._search_replay import Grid, Result, Search, Told, Tried, halved, searched, thinned
-from benchmarks._shared import OUTPUT, parsed, write
+from benchmarks._shared import OUTPUT, parsed, refusing, write
 from results.export.read_back import from_file
 from results.stats.intervals import wilson
 from sweep.planning import expansion, samplers
 from sweep.spec import sweep_file
+from trials.spec import SpecError
 
 FOLDER = Path(__file__).parent
 SHARE = 0.25  # of the grid's steps
@@ -132,6 +133,9 @@ def main() -> int:
     )
     words.add_argument("--seeds", type=int, default=40, help="searches on each grid")
     asked = parsed(words, seeds=1)
+    with refusing("search"):
+        if asked.seeds < 1:
+            raise SpecError(f"--seeds must be at least 1, got {asked.seeds}.")
     every = grids()
     first = [grid for grid in every if grid.task == every[0].task]
     both = {"chosen on": (first, list(ways())), "judged on": (every[len(first) :], JUDGED)}

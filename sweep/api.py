@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from results.report.sweep_results import Report, SweepResults, Winners
-from results.selection.rules import DEFAULT_RULE
+from results.selection.contenders import rule_of
 from results.selection.winners import winners
 from results.store import DEFAULT_URL, Store
 from sweep.console.notebook import progress_of
@@ -62,13 +62,14 @@ def run(
     return RunResult(name=sweep.name, rule=sweep.rule, records=records, progress=done)
 
 
-def best(sweep: str, store: str = DEFAULT_URL, rule: str = DEFAULT_RULE) -> Winners:
-    """The winner of each defense, the best one first.
+def best(sweep: str, store: str = DEFAULT_URL, rule: str = "") -> Winners:
+    """The winner of each defense, the best one first; by the sweep's own rule, if none is given.
 
     Raises SpecError for an unknown sweep or rule.
     """
     with Store.read(store) as found:
-        return Winners(tuple(winners(found.records(sweep), rule)))
+        records = found.records(sweep)
+        return Winners(tuple(winners(records, rule or _rule(found, sweep))))
 
 
 def report(
@@ -76,13 +77,20 @@ def report(
     store: str = DEFAULT_URL,
     *,
     out: str | Path = "report.html",
-    rule: str = DEFAULT_RULE,
+    rule: str = "",
 ) -> Report:
-    """Write the page of evidence to ``out``, and give the results that it shows.
+    """Write the page of evidence to ``out``, and give the results that it shows; winners are
+    chosen by the sweep's own rule, if none is given.
 
     Raises SpecError for an unknown sweep or rule, and where the page cannot be written.
     """
     with Store.read(store) as found:
         records = tuple(found.records(sweep))
+        rule = rule or _rule(found, sweep)
     path = SweepResults(sweep, rule, records).report(out)
     return Report(name=sweep, rule=rule, records=records, path=path)
+
+
+def _rule(store: Store, sweep: str) -> str:
+    """The sweep's own."""
+    return rule_of(next(row for row in store.sweeps() if row.name == sweep))

@@ -29,6 +29,8 @@ LINE = blind.Line(
     minutes=6.0,
     spec="default",
     trusted="held out",
+    delta=0.02,
+    rule="worst_trigger_within_delta",
 )
 PAIR = Pair(
     victim=LINE.victim,

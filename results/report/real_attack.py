@@ -9,6 +9,10 @@ from results.selection.reconstructed import family
 from results.selection.trigger_kinds import by_own_trigger, real_asr, several
 from results.selection.winners import Winner
 
+FOUND_ITSELF = (
+    "removes the planted triggers, but it unlearns marks that it finds in the model by itself, and "
+    "planted ones are easier to find than an attacker's"
+)
 BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow
 
 

@@ -71,7 +71,7 @@ def answer(
             verdicts.notes(given, applied, seen, records),
         )
     else:
-        verdict, notes = "do nothing" if left else verdicts.judged(w, seen), []
+        verdict, notes = "do nothing" if left else verdicts.judged(w, seen, known=bool(real)), []
         if verdict in _SHOWN and any(j.eta > REPAIRED for j in real):
             verdict = "not the real"
         headline = _headline(verdict, w, seen)
@@ -124,6 +124,8 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         return f"{removed} {verdicts.several_kinds_hint(w)}"
     if verdict == "own trigger alone":
         return f"{w.defense}, stopped at step {w.step}, {own_trigger.alone(seen)}."
+    if verdict == "inverted triggers alone":
+        return f"{w.defense}, stopped at step {w.step}, {real_attack.FOUND_ITSELF}."
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
         return f"No defense repaired the model. {best_of} still leaves {own_trigger.leaves(seen)}."

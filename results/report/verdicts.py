@@ -4,32 +4,25 @@ sentences for it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from results.report import own_trigger
+from results.report import own_trigger, real_attack
 from results.report.own_accuracy import Own, cost_of, images_of
 from results.selection.configurations import of_game
 from results.selection.confirmation import HeldOutResult
 from results.selection.copies import unplanted
 from results.selection.labels import last_line, percent
+from results.selection.reconstructed import unlearns
 from results.selection.trigger_kinds import costs_given, planted, several, weak, worst
 from results.selection.understood import Understood
 from results.selection.winners import CONTROLS, REPAIRED, Winner
 from trials.self_poisoning import MIXED
 from trials.spec import Record
 
-Verdict = Literal[
-    "repaired",
-    "one kind alone",
-    "own trigger alone",
-    "not repaired",
-    "too costly",
-    "do nothing",
-    "only controls ran",
-    "nothing ran",
-]
-Shown = Literal["repaired", "one kind alone", "own trigger alone", "not repaired", "too costly"]
-REMOVED = ("repaired", "one kind alone", "own trigger alone")  # something was
+Removed = Literal["repaired", "one kind alone", "own trigger alone", "inverted triggers alone"]
+Shown = Literal[Removed, "not repaired", "too costly"]
+Verdict = Literal[Shown, "do nothing", "only controls ran", "nothing ran"]
+REMOVED: tuple[Removed, ...] = get_args(Removed)
 NOT_REPAIRED = 3  # the command's exit code for all but "repaired"
 
 
@@ -110,9 +103,11 @@ def verdict_of(
     return judged(w, seen, own)
 
 
-def judged(w: Winner, seen: Winner | HeldOutResult, own: Own | None = None) -> Shown:
+def judged(
+    w: Winner, seen: Winner | HeldOutResult, own: Own | None = None, *, known: bool = False
+) -> Shown:
     """What a winner's own numbers show, where it changes something; ``own`` of a given model that
-    it was applied to, which says what that costs.
+    it was applied to, which says what that costs; ``known``: the real attack was judged.
     """
     if (worst(seen) > REPAIRED and not own_trigger.removed(seen)) or own_trigger.left(seen):
         return "not repaired"
@@ -120,6 +115,8 @@ def judged(w: Winner, seen: Winner | HeldOutResult, own: Own | None = None) -> S
         return "too costly"
     if worst(seen) > REPAIRED:
         return "own trigger alone"
+    if unlearns(w.defense) and not known:
+        return "inverted triggers alone"
     return "repaired" if several(w, seen) else "one kind alone"
 
 
@@ -214,6 +211,8 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
         return f"Not shown to be repaired: {what} removes {alone(w, seen)}"
     if verdict == "own trigger alone":
         return f"Not shown to be repaired: {what} {own_trigger.alone(seen)}"
+    if verdict == "inverted triggers alone":
+        return f"Not shown to be repaired: {what} {real_attack.FOUND_ITSELF}"
     return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 
@@ -263,8 +262,9 @@ def _of_what_was_applied(
             "The weights were written all the same: whoever uses them must expect a backdoor in "
             "them."
         )
-    if verdict == "one kind alone":
-        yield "The weights were written: a trigger of another kind may still work on them."
+    if verdict in ("one kind alone", "inverted triggers alone"):
+        which = "of another kind" if verdict == "one kind alone" else "that it did not find"
+        yield f"The weights were written: a trigger {which} may still work on them."
     if verdict == "own trigger alone":
         yield (
             "The weights were written. The trigger was reconstructed without knowing the attack: "

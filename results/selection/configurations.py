@@ -103,7 +103,7 @@ class Configuration:
         """Lower is better: within Δ first, then ASR, then CDA, then steps."""
         p = self.point
         assert p is not None
-        left = in_order(self.rule, p.asr, self.reconstructed(p))
+        left = in_order(self.rule, p.asr, self.reconstructed(p), self.method.name)
         return not self.within_delta, left, -round(p.cda, 12), p.step
 
 

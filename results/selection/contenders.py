@@ -13,17 +13,24 @@ from dataclasses import replace
 from itertools import chain
 
 from results.selection.configurations import SelectionTask, task_of
-from results.selection.rules import DEFAULT_RULE, find_rule
+from results.selection.rules import DEFAULT_RULE, RULES, find_rule
 from results.selection.winners import Winner, winners
 from results.store import Store
 from results.store.bulk import Reader, parts_of, uncollected
 from results.store.outcomes import Outcome
+from results.store.queries import SweepRow
 from trials.json_forms import method_config_from_json
 
 BOUNDED = (DEFAULT_RULE, "min_asr_within_delta")  # rules that take the lowest ASR, of these kinds
 _SLACK = 1e-9  # of a mean's rounding, and of ranks'
 Tried = list[Outcome]  # of one configuration
 Groups = dict[tuple[SelectionTask, str], list[Tried]]  # by defense
+
+
+def rule_of(sweep: SweepRow) -> str:
+    """The rule that a sweep itself chooses by; the default where none is stored that is known."""
+    own = sweep.spec.get("rule")
+    return own if own in RULES else DEFAULT_RULE
 
 
 def stored_winners(store: Store, sweep: str, rule: str = DEFAULT_RULE) -> list[Winner]:

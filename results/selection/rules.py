@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import neg
 from statistics import fmean
 
-from results.selection.reconstructed import RECONSTRUCTED, counts, left_of
+from results.selection.reconstructed import RECONSTRUCTED, counts, left_of, unlearns
 from trials.catalog import unknown
 from trials.curve import Curve
 from trials.spec import Point, Record, SpecError
@@ -64,11 +64,15 @@ def order(asr: float, own: float | None) -> tuple[float, float]:
     return (asr, 0.0) if own is None or asr < WHOLE else (WHOLE, own)
 
 
-def in_order(rule: str, asr: float, own: float | None) -> tuple[float, float]:
+def in_order(rule: str, asr: float, own: float | None, defense: str = "") -> tuple[float, float]:
     """By what settings are ordered, the lower the better: the ASR, and by
-    ``worst_trigger_within_delta`` as ``order`` says.
+    ``worst_trigger_within_delta`` as ``order`` says. By the rules that look at the reconstructed
+    trigger, what unlearns such triggers comes after all that leaves no trigger whole, as copies
+    understate what it leaves (docs/answer.md).
     """
     asr = round(asr, 12)
+    if rule in OWN_RULES and unlearns(defense):
+        return WHOLE, asr
     return order(asr, own) if rule == WORST_RULE else (asr, 0.0)
 
 

@@ -89,7 +89,8 @@ def real_asr(w: Winner, seen: Seen) -> Forecast | None:
     """Where the ASR left of the real attack will lie; None where too few pairs tell.
 
     It is made from pairs of one measure alone: of reconstructed triggers of the same form where one
-    had a part in the choice, else of copies of the same scheme and kinds of trigger.
+    had a part in the choice, else of copies of the same scheme and kinds of trigger; never from
+    those of this very victim.
     """
     if by_own_trigger(w, seen):
         pairs, eta = known(OWN, frozenset({seen.reconstructed_form})), seen.reconstructed or 0.0
@@ -98,7 +99,7 @@ def real_asr(w: Winner, seen: Seen) -> Forecast | None:
         pairs, eta = known(scheme, frozenset(planted(w))), worst(seen)
     else:
         return None
-    of = family(w.defense)
+    of, pairs = family(w.defense), tuple(p for p in pairs if p.victim != w.victim.id)
     interval = forecast(eta, of, pairs, victims=VICTIMS)
     if interval is None:
         return None

@@ -141,7 +141,7 @@ def by_task(found: Iterable[Winner]) -> dict[SelectionTask, list[Winner]]:
 def _rank(w: Winner) -> tuple[bool, tuple[float, float], float, int, bool, str]:
     return (
         not w.within_delta,
-        in_order(w.rule, w.eta, w.reconstructed),
+        in_order(w.rule, w.eta, w.reconstructed, w.defense),
         -round(w.cda, 12),
         w.step,
         w.defense != "none",

@@ -31,7 +31,14 @@ SweepName = Annotated[
     str, typer.Option("--sweep", help="Name of a sweep in the store; the latest if left out.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-Rule = Annotated[str, typer.Option("--rule", help="Selection rule.", autocompletion=among(RULES))]
+Rule = Annotated[
+    str,
+    typer.Option(
+        "--rule",
+        help="Selection rule; the sweep's own if left out.",
+        autocompletion=among(RULES),
+    ),
+]
 Artifacts = Annotated[
     str,
     typer.Option(
@@ -41,14 +48,14 @@ Artifacts = Annotated[
 ]
 
 
-def duration(option: str, text: str) -> float:
-    """Seconds of '540', '540s', '9m' or '1.5h'; 0, no limit, for ''.
+def duration(option: str, text: str | None) -> float:
+    """Seconds of '540', '540s', '9m' or '1.5h'; 0, no limit, for None.
 
     Raises SpecError for what is no such time.
     """
-    if not text:
+    if text is None:
         return 0.0
-    number, unit = (text[:-1], text[-1]) if text[-1] in UNITS else (text, "s")
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
     try:
         seconds = float(number) * UNITS[unit]
     except ValueError:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from results.selection.rules import DEFAULT_RULE
 from results.store import DEFAULT_URL, Store
 from sweep.cli import result_views
 from sweep.cli.options import Json, Rule, StoreUrl, SweepName
@@ -24,7 +23,7 @@ def status(sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, as_json: Json =
 def best(
     sweep: SweepName = "",
     store: StoreUrl = DEFAULT_URL,
-    rule: Rule = DEFAULT_RULE,
+    rule: Rule = "",
     as_json: Json = False,
 ) -> None:
     """The winner of each defense, and overall, with settings.
@@ -47,7 +46,7 @@ def front(sweep: SweepName = "", store: StoreUrl = DEFAULT_URL, as_json: Json = 
 def report(
     sweep: SweepName = "",
     store: StoreUrl = DEFAULT_URL,
-    rule: Rule = DEFAULT_RULE,
+    rule: Rule = "",
     out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path(
         "report.html"
     ),

@@ -11,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from results.report.recommendation import of_given
-from results.selection.contenders import stored_winners
+from results.selection.contenders import rule_of, stored_winners
 from results.selection.copies import doubts
 from results.selection.labels import last_line
 from results.selection.task_names import names, natural
@@ -35,8 +35,7 @@ def status(store: Store, name: str, as_json: bool) -> None:
     """Counts for one sweep or all, and the last line of each failure."""
     rows = store.sweeps()
     if name:
-        known = _known(rows, name)
-        rows = [row for row in rows if row.name == known]
+        rows = [_row(rows, name)]
     failures = list[dict[str, str]]()
     for row in rows:
         failed = store.failures(row.name) if row.failed else []
@@ -78,7 +77,8 @@ def _failure(sweep: str, failed: Failure) -> dict[str, str]:
 
 def best(store: Store, name: str, rule: str, as_json: bool) -> None:
     """The winner of each defense, the overall one first."""
-    sweep = _name(store, name)
+    row = _row(store.sweeps(), name)
+    sweep, rule = row.name, rule or rule_of(row)
     found = stored_winners(store, sweep, rule)
     if not found and _without_defenses(_records(store, name), as_json):
         return
@@ -217,8 +217,9 @@ def report(store: Store, name: str, rule: str, out: Path) -> None:
     """Write the page and say where."""
     from results.report.page import write  # noqa: PLC0415  (plotly and pandas load slowly)
 
+    row = _row(store.sweeps(), name)
     with uncollected():
-        write(_records(store, name), out, title=_name(store, name), rule=rule)
+        write(_records(store, name), out, title=row.name, rule=rule or rule_of(row))
         gc.freeze()  # the program ends here: nothing is gained by going through all once more
     print(shown(str(out.resolve())))
 
@@ -278,14 +279,14 @@ def _records(store: Store, name: str) -> list[Record]:
 
 
 def _name(store: Store, name: str) -> str:
-    return _known(store.sweeps(), name)
+    return _row(store.sweeps(), name).name
 
 
-def _known(rows: Sequence[SweepRow], name: str) -> str:
+def _row(rows: Sequence[SweepRow], name: str) -> SweepRow:
     """The sweep of that name, or the latest. Raises SpecError for an unknown one."""
     known = [row.name for row in rows]
     if not known:
         raise SpecError("the store has no sweep yet: poisonsweep run SPEC.toml makes one.")
     if name and name not in known:
         raise SpecError(catalog.unknown("sweep", name, known))
-    return name or known[-1]
+    return next(row for row in reversed(rows) if not name or row.name == name)

@@ -53,11 +53,11 @@ def run(
         typer.Option("--replace", help="Take over the name of a stored sweep with another spec."),
     ] = False,
     limit: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--for", help="Stop after so long: seconds, or as 9m or 1.5h.", metavar="TIME"
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """Run what is not in the store yet. A second time it runs nothing; after a stop it goes on.
 

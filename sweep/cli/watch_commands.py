@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from results.selection.rules import DEFAULT_RULE, find_rule
+from results.selection.rules import find_rule
 from results.store import DEFAULT_URL
 from sweep.cli.options import Artifacts, Rule, StoreUrl, SweepName
 from sweep.console.terminal import Plain
@@ -20,7 +20,7 @@ def watch(
     sweep: SweepName = "",
     store: StoreUrl = DEFAULT_URL,
     artifacts: Artifacts = "",
-    rule: Rule = DEFAULT_RULE,
+    rule: Rule = "",
     host: Annotated[
         str,
         typer.Option(
@@ -44,7 +44,8 @@ def watch(
         raise SpecError(
             f"watch needs {problem.name}: pip install 'poisonsweep[watch]'."
         ) from problem
-    find_rule(rule)
+    if rule:
+        find_rule(rule)
     scratch = WorkerConfig(artifacts_of(store, artifacts or None)).scratch
     pages = Pages(Watched(store, sweep, rule, Path(scratch)))
     console = Plain()

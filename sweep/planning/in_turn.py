@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from statistics import fmean
 
+from results.selection.reconstructed import unlearns
 from results.selection.winners import CONTROLS, REPAIRED, Winner, overall, winners
 from results.stats.intervals import wilson
 from results.store import Store
@@ -148,12 +149,12 @@ def confirming(records: list[Record], rule: str, workers: int = 1) -> float:
 
 
 def settled(records: list[Record], rule: str) -> bool:
-    """True once a defense that is no control leaves so little within Δ, of planted backdoors and,
-    where that counts, of the reconstructed trigger, that the whole interval is below what counts as
-    repaired.
+    """True once a defense that is no control, and unlearns no triggers that it inverts, leaves so
+    little within Δ, of planted backdoors and, where that counts, of the reconstructed trigger, that
+    the whole interval is below what counts as repaired.
     """
     found = (w for w in winners(records, rule) if w.defense not in CONTROLS and w.within_delta)
-    return any(_surely_repaired(w) for w in found)
+    return any(_surely_repaired(w) for w in found if not unlearns(w.defense))
 
 
 def _surely_repaired(w: Winner) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from results.report.page import render
+from results.selection.contenders import rule_of
 from results.store import Store
 from results.store.queries import SweepRow
 from sweep.console.running import Running, span, what
@@ -31,7 +32,7 @@ class Watched:
     Attributes:
         url: of the store.
         sweep: its name; the store's latest if empty.
-        rule: by which winners are chosen.
+        rule: by which winners are chosen; the sweep's own where empty.
         folder: the drivers' scratch folder.
     """
 
@@ -149,7 +150,9 @@ class Pages:
             with Store.read(self._watched.url) as store:
                 records = store.records(row.name)
             at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            self._report = render(records, title=row.name, rule=self._watched.rule, generated=at)
+            self._report = render(
+                records, title=row.name, rule=self._watched.rule or rule_of(row), generated=at
+            )
             self._of = version
         self._failed = ""
 

@@ -134,8 +134,8 @@ def serve(pages: Pages, host: str, port: int, token: str, told: Callable[[str], 
             listening.bind((host, port))
         except (OSError, OverflowError, TypeError, ValueError) as problem:
             raise SpecError(
-                f"nothing can be served at {host}, port {port}: {problem}. Give another --port; 0 "
-                "takes one that is free."
+                f"nothing can be served at {host}, port {port}: {str(problem).rstrip('.')}. Give "
+                "this machine's own address as --host, and another --port; 0 is any free one."
             ) from problem
         shown = f"[{host}]" if ":" in host else host
         asked = f"?token={quote(token, safe='')}" if token else ""

@@ -7,8 +7,9 @@ import pytest
 import synthetic
 from synthetic import of_kinds, real, tuned
 
-from benchmarks.board import BEST, BLIND, Repair, repairs, tables
-from trials.spec import MethodConfig, Record, Victim
+from benchmarks._board_repairs import BEST, BLIND, Repair, repairs
+from benchmarks.board import tables
+from trials.spec import MethodConfig, Record, SpecError, Victim
 
 ATTACKED, CLEAN = synthetic.victim(), synthetic.victim("")
 # step, CDA, ASR on copies; the true attack's curve is another
@@ -24,12 +25,14 @@ def trained(of: Victim = ATTACKED, cda: float = 0.95, asr: float = 0.99) -> Reco
 
 def swept(strong: Any, weak: Any, **left: float) -> list[Record]:
     """Two defenses on copies and on the true attack, with these curves on the latter."""
-    return [
+    records = [
         of_kinds(tuned(STRONG, "tuning", "fst"), **(left or {"patch": 0.02, "warp": 0.02})),
         of_kinds(tuned(WEAK, "tuning", "nad"), patch=0.5, warp=0.5),
         real(strong, defense="fst"),
         real(weak, defense="nad"),
     ]
+    took = zip(records, (10.0, 10.0, 3.0, 4.0), strict=True)
+    return [dataclasses.replace(record, seconds=seconds) for record, seconds in took]
 
 
 REAL_STRONG = [(0, 0.96, 0.99), (50, 0.95, 0.5), (100, 0.945, 0.01)]
@@ -57,6 +60,10 @@ def test_the_blind_choice_stands_beside_each_defense_and_the_best_of_all() -> No
         f"| {name}" for name in (BLIND, BEST, "fst", "nad")
     ]
     assert "0 of 1, 50 % (1.0)" in lines[4] and "1 of 1, 1 % (1.5)" in lines[5]
+    assert [line.split(" | ")[-2] for line in lines[4:8]] == ["0, 0", "0, 1", "0, 1", "0, 0"]
+    assert [(r.tried, r.seconds) for r in found] == [(2, 20), (2, 7), (1, 3), (1, 4)]
+    (row,) = (line for line in lines if "`fst`, step 50" in line)
+    assert "2.0 % | – | 50.0 % | 1.0 | 1.0 | –" in row  # no pair is known of such copies
 
 
 def test_exactly_delta_is_within_it() -> None:
@@ -76,13 +83,30 @@ def test_a_true_run_that_was_ended_early_counts_at_its_last_point() -> None:
 def test_a_victim_that_learned_too_little_is_counted_apart(victim: Record, clean: Record) -> None:
     found = repairs([victim, clean, *swept(REAL_STRONG, REAL_WEAK)])
     assert found and not any(r.counts for r in found)
-    assert tables(found)[-2] == "1 victims left out: attack not learned, or low CDA"
+    assert "1 victims left out: attack not learned, or low CDA" in tables(found)
 
 
 def test_a_choice_without_its_true_run_is_refused() -> None:
     records = [r for r in swept(REAL_STRONG, REAL_WEAK) if r.trial.game.name == "tuning"]
-    with pytest.raises(SystemExit, match="fst was chosen and never ran on the true attack"):
+    with pytest.raises(SpecError, match="fst was chosen and never ran on the true attack"):
         repairs([trained(), *records])
+
+
+def test_what_a_clean_model_loses_by_the_choice_stands_beside_it() -> None:
+    spared = tuned([(0, 0.95, 0.0), (50, 0.92, 0.0)], "robustness", "fst", of=CLEAN)
+    game = MethodConfig("robustness", {**spared.trial.game.params, "stop_at": 50})
+    spared = dataclasses.replace(spared, trial=dataclasses.replace(spared.trial, game=game))
+    found = repairs([trained(), trained(CLEAN), *swept(REAL_STRONG, REAL_WEAK), spared])
+    losses = {r.chooser: r.cda_loss_clean for r in found}
+    assert losses.pop(BLIND) == pytest.approx(0.03) and set(losses.values()) == {None}
+
+
+def test_a_victim_judged_in_two_ways_is_refused() -> None:
+    records = swept(REAL_STRONG, REAL_WEAK)
+    game = MethodConfig("robustness", {**records[2].trial.game.params, "record_every": 25})
+    again = dataclasses.replace(records[2], trial=dataclasses.replace(records[2].trial, game=game))
+    with pytest.raises(SpecError, match="name the sweeps that are wanted by --sweep"):
+        repairs([trained(), *records, again])
 
 
 def test_several_choices_for_one_victim_are_refused() -> None:
@@ -92,5 +116,5 @@ def test_several_choices_for_one_victim_are_refused() -> None:
         dataclasses.replace(r, trial=dataclasses.replace(r.trial, self_poisoning=again))
         for r in records[:2]
     ]
-    with pytest.raises(SystemExit, match="one \\[self_poisoning\\] table"):
+    with pytest.raises(SpecError, match="1 victims have several choices"):
         repairs([trained(), *records, *other])

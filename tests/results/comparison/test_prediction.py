@@ -12,8 +12,8 @@ from scipy.stats import kendalltau
 from synthetic import tuned
 
 from benchmarks.prediction import keep
-from results.comparison import prediction
-from results.comparison.prediction import Pair, pairs, qualities, regret
+from results.comparison.prediction import Pair, pairs
+from results.comparison.prediction_quality import CONTROLS, by_victim, qualities, regret
 from trials.spec import MethodConfig, Record, Scalar
 
 Rows = Sequence[tuple[int, float, float]]
@@ -239,7 +239,7 @@ def ordered(victims: int, settings: int, seed: int = 0) -> list[Pair]:
 
 def test_shuffled_copies_order_nothing() -> None:
     (found,) = qualities(ordered(5, 8))
-    assert found.tau == pytest.approx(1.0)
+    assert found.tau == pytest.approx(1.0) and found.tau_interval == pytest.approx((1.0, 1.0))
     assert found.shuffled is not None and abs(found.shuffled) < 0.05
 
 
@@ -256,4 +256,20 @@ def test_coverage_leaves_the_victim_itself_out() -> None:
     assert apart.covered == 1
     (alone,) = qualities([pair("v", 0.3, 0.3) for _ in range(40)])
     assert alone.covered is None
-    assert prediction.CONTROLS not in {p.family for p in alike}
+    assert CONTROLS not in {p.family for p in alike}
+
+
+def test_each_victim_is_told_by_itself() -> None:
+    """The order of one is right, that of the other wrong, and the interval spans both."""
+    right = [pair("a", eta, eta) for eta in (0.1, 0.5, 0.9)]
+    wrong = [pair("b", eta, 1 - eta) for eta in (0.1, 0.5, 0.9)]
+    controls = [pair("a", 1.0, 1.0, family="control")]
+    first, second = by_victim([*wrong, *right, *controls])
+    assert [(o.victim, o.n, o.scheme) for o in (first, second)] == [
+        ("a", 3, "late"),
+        ("b", 3, "late"),
+    ]
+    assert (first.tau, first.regret, first.error) == pytest.approx((1.0, 0.0, 0.0))
+    assert (second.tau, second.regret) == pytest.approx((-1.0, 0.8))
+    (both,) = qualities([*right, *wrong])
+    assert both.tau == pytest.approx(0.0) and both.tau_interval == pytest.approx((-1.0, 1.0))

@@ -89,6 +89,29 @@ def own(record: Record, left: float, share: float = 0.3, metric: str = "mask_sha
     return replace(record, curve=points, metrics=metrics)
 
 
+@pytest.mark.parametrize("defense", ["neural_cleanse", "sau", "i_bau"])
+def test_what_unlearns_the_triggers_that_it_finds_is_not_shown_to_repair(defense: str) -> None:
+    """Planted triggers are easier to invert than real ones: of a Neural Cleanse that left 5 % on
+    copies 98 % of the real attack were left.
+    """
+    record = chosen(defense, patch=0.0, warp=0.02)
+    found = told(record)
+    assert found.verdict == "inverted triggers alone"
+    assert "unlearns marks that it finds in the model by itself" in found.headline
+    page = Page(render([record], title="t")).read
+    assert "Not shown to be repaired: it unlearns triggers that it inverts" in page
+    assert "✓" not in page
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(0.02, "repaired"), (0.9, "not the real")])
+def test_but_a_real_attack_that_was_judged_tells(left: float, verdict: str) -> None:
+    record = chosen("neural_cleanse", patch=0.0, warp=0.02)
+    real = [(0, 0.95, 1.0), (50, 0.94, left)]
+    judged = tuned(real, "robustness", "neural_cleanse", {"lr": 0.1}, game_params={"stop_at": 50})
+    found = answer("", winners([record]), [record, judged])
+    assert found is not None and found.verdict == verdict
+
+
 OWN, WORST = "reconstructed_within_delta", "worst_trigger_within_delta"
 
 
@@ -127,6 +150,15 @@ def test_what_removes_the_models_own_trigger_alone_loses_to_what_leaves_less_of_
     both = own(chosen("overlay_soup", patch=0.2, warp=0.7), 0.11)
     by = {rule: winners([alone, both], rule)[0].defense for rule in (OWN, WORST)}
     assert by == {OWN: "rnp", WORST: "overlay_soup"}
+
+
+@pytest.mark.parametrize("rule", [OWN, WORST])
+def test_what_unlearns_inverted_triggers_loses_to_what_leaves_none_whole(rule: str) -> None:
+    inverts = own(chosen("neural_cleanse", patch=0.0, warp=0.3), 0.0)
+    fewer = own(chosen("fst", patch=0.0, warp=0.6), 0.5)
+    whole = own(chosen("nad", patch=0.0, warp=1.0), 0.99)
+    assert winners([inverts, fewer], rule)[0].defense == "fst"
+    assert winners([inverts, whole], rule)[0].defense == "neural_cleanse"
 
 
 def test_where_a_kind_is_left_whole_the_models_own_trigger_chooses() -> None:

@@ -64,13 +64,13 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path, capsys: Capture) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("540", 540), ("540s", 540), ("9m", 540), ("1.5h", 5400), ("", 0)]
+    ("text", "seconds"), [("540", 540), ("540s", 540), ("9m", 540), ("1.5h", 5400), (None, 0)]
 )
-def test_a_time_is_written_in_seconds_minutes_or_hours(text: str, seconds: float) -> None:
+def test_a_time_is_written_in_seconds_minutes_or_hours(text: str | None, seconds: float) -> None:
     assert duration("--for", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "nan", "inf", "1e9", "m", "9 minutes", "1d", "²"])
+@pytest.mark.parametrize("text", ["0", "-5", "nan", "inf", "1e9", "m", "9 min", "1d", "²", "", " "])
 def test_what_is_no_time_is_refused_before_anything_runs(
     text: str, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -138,6 +138,7 @@ def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> R
         (left(0.0, n=20), False),
         (left(0.0, cda=0.90), False),  # too costly
         (left(0.0, "fine_tuning"), False),  # a control
+        (left(0.0, "neural_cleanse"), False),  # copies say too little of what it leaves
     ],
 )
 def test_it_ends_where_the_interval_is_below_what_counts_as_repaired(
