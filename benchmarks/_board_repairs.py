@@ -34,7 +34,8 @@ class Repair:
         seconds: that the trials took: of the blind choice its copies and all of its tuning, else
             the true runs of those settings.
         cda_clean: of the clean twin; None where the stores have none.
-        promised: what the rule saw left; None where the true trigger chose.
+        promised: what the rule saw left; None where the true trigger chose. ``reconstructed`` is of
+            the trigger that was reconstructed from the model, where that counts.
         low, high: where the real ASR was forecast to lie (90 %), from other victims' pairs; None
             where the true trigger chose, or too few pairs are known.
         cda_loss_seen: the cost that the choice was made by.
@@ -59,6 +60,7 @@ class Repair:
     settings: str
     step: int
     promised: float | None
+    reconstructed: float | None
     low: float | None
     high: float | None
     cda_loss_seen: float
@@ -151,6 +153,7 @@ class _Runs:
             settings=settings(w.method),
             step=w.step,
             promised=w.eta if blind else None,
+            reconstructed=w.reconstructed if blind else None,
             low=told.low if told else None,
             high=told.high if told else None,
             cda_loss_seen=w.cda_loss,

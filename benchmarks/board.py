@@ -36,6 +36,7 @@ from sweep.spec import sweep_file
 from trials.spec import Record, SpecError
 
 CHOOSES = (DEFAULT_RULE, OWN_RULE, WORST_RULE)  # that a defender can follow
+COSTS = ("cost seen", "cost", "on a clean model")
 TINY_SWEEP = Path(__file__).with_name("prediction_tiny.toml")
 
 
@@ -99,16 +100,16 @@ def table(found: Sequence[Repair]) -> list[str]:
 
 def said(found: Sequence[Repair]) -> list[str]:
     """A row a blind choice: what it was chosen by, the forecast, and what was true."""
-    head = ("victim", "chosen", "said", "forecast", "left", "cost seen", "cost", "on a clean model")
-    lines = [_line(head), _line(["---", "---", *["--:"] * 6])]
+    head = ("victim", "chosen", "said", "own trigger", "forecast", "left", *COSTS)
+    lines = [_line(head), _line(["---", "---", *["--:"] * (len(head) - 2)])]
     for r in sorted(found, key=lambda r: (r.attack, r.victim_seed)):
         if r.chooser != BLIND or not r.counts:
             continue
         forecast = f"{_percent(r.low)} to {_percent(r.high)}" if r.low is not None else "–"
-        costs = [_points(c) for c in (r.cda_loss_seen, r.cda_loss, r.cda_loss_clean)]
-        chosen = f"`{r.defense}`, step {r.step}"
-        name = f"{r.attack}, seed {r.victim_seed}"
-        lines.append(_line([name, chosen, _percent(r.promised), forecast, _percent(r.eta), *costs]))
+        rates = (_percent(r.promised), _percent(r.reconstructed), forecast, _percent(r.eta))
+        costs = map(_points, (r.cda_loss_seen, r.cda_loss, r.cda_loss_clean))
+        name, chosen = f"{r.attack}, seed {r.victim_seed}", f"`{r.defense}`, step {r.step}"
+        lines.append(_line([name, chosen, *rates, *costs]))
     return lines
 
 

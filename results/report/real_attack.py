@@ -6,7 +6,8 @@ from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
 from results.selection.labels import percent
 from results.selection.reconstructed import family
-from results.selection.trigger_kinds import by_own_trigger, real_asr, several
+from results.selection.trigger_kinds import by_own_trigger, costs_given, real_asr, several
+from results.selection.understood import Understood
 from results.selection.winners import Winner
 
 FOUND_ITSELF = (
@@ -33,6 +34,24 @@ def expected(w: Winner, seen: Winner | HeldOutResult) -> str:
         f"Of the real attack, {low} to {high} % is expected to be left"
         f" ({percent(LEVEL, 0)} % interval from {made_from})."
     )
+
+
+def trained_on(w: Winner, understood: Understood | None) -> list[str]:
+    """Whether the images that costs are measured on were trained on, which overstates costs; none
+    where the copies' accuracy counts.
+    """
+    v = w.victim
+    if not costs_given(w):
+        return []
+    if v.training.name == "given":
+        right = f": it gets {percent(understood.accuracy)} % of them right" if understood else ""
+        return [f"If the model was trained on the trusted images{right}, costs are overstated."]
+    if v.reserve or "trusted" in v.dataset.params:
+        return ["The model was not trained on the trusted images, by which costs are measured."]
+    return [
+        "The model was trained on the trusted images too, which overstates costs: reserve under "
+        "[victim] keeps them out."
+    ]
 
 
 def spared(w: Winner, clean: HeldOutResult | None) -> list[str]:

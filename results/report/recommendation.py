@@ -66,10 +66,8 @@ def answer(
     if applied:
         given = verdicts.verdict_of(applied, seen, records)
         verdict: Verdict = given
-        headline, notes = (
-            verdicts.headline(given, applied, seen),
-            verdicts.notes(given, applied, seen, records),
-        )
+        headline = verdicts.headline(given, applied, seen)
+        notes = verdicts.notes(given, applied, seen, records)
     else:
         verdict, notes = "do nothing" if left else verdicts.judged(w, seen, known=bool(real)), []
         if verdict in _SHOWN and any(j.eta > REPAIRED for j in real):
@@ -80,7 +78,8 @@ def answer(
     else:
         expected = _expect(w, seen, told is not None)
         spared = real_attack.spared(w, on_clean(w, records))
-        sentences = [expected, real_attack.expected(w, seen), *_reals(real), *spared]
+        cost = real_attack.trained_on(w, applied.understood if applied else None)
+        sentences = [expected, *cost, real_attack.expected(w, seen), *_reals(real), *spared]
     return Answer(
         where=where,
         verdict=verdict,

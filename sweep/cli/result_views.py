@@ -251,7 +251,7 @@ def export(
     if tables:
         from results.export.all_tables import to_tables  # noqa: PLC0415
 
-        for path in to_tables(records, Path(tables)):
+        for path in to_tables(records, Path(tables), rule_of(_row(store.sweeps(), name))):
             print(shown(str(path)))
 
 

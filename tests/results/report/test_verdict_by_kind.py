@@ -112,6 +112,26 @@ def test_but_a_real_attack_that_was_judged_tells(left: float, verdict: str) -> N
     assert found is not None and found.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("changed", "cost", "said"),
+    [
+        ({}, "given", "The model was trained on the trusted images too, which overstates costs"),
+        ({"reserve": 0.05}, "given", "The model was not trained on the trusted images"),
+        ({"training": MethodConfig("given")}, "given", "If the model was trained on the trusted"),
+        ({}, "copies", ""),
+    ],
+)
+def test_it_says_whether_costs_are_measured_on_what_was_trained_on(
+    changed: dict[str, Any], cost: str, said: str
+) -> None:
+    record = tuned(CURVE, "tuning", "nad", {"lr": 0.1}, game_params={"cost": cost})
+    victim = replace(record.trial.victim, **changed)
+    found = told(replace(record, trial=replace(record.trial, victim=victim)))
+    assert said in found.sentences[1] and any("trained on" in s for s in found.sentences) == bool(
+        said
+    )
+
+
 OWN, WORST = "reconstructed_within_delta", "worst_trigger_within_delta"
 
 
