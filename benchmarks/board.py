@@ -9,7 +9,8 @@ trigger and the test set, and beside it, for every defense, the least ASR that a
 leaves within Δ on the test set. A victim counts as repaired with at most 5 % ASR left for at most
 Δ. Reads stores of sweeps with ``judge_all``; ``--sweep`` names those of a store that are wanted, as
 'board*'. A victim that did not learn its attack (ASR below 80 %), or that knows too little (CDA
-more than 5 points below that of its clean twin, where the stores have one), is counted apart. Each
+more than 5 points below that of its clean twin, where the stores have one), is counted apart.
+``--clean`` runs each blind choice on that twin, which a sweep of ``game = "training"`` makes. Each
 cell is the victims repaired, the median ASR that is left, and the median CDA lost in points; *only
 here, only there* are victims that the blind choice alone repairs, and the defense alone.
 """
@@ -20,12 +21,13 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
 
+from benchmarks._board_clean import run_on_clean
 from benchmarks._board_repairs import BEST, BLIND, Repair, repairs
 from benchmarks._shared import TINY, parsed, refusing
 from results.selection.rules import DEFAULT_RULE, OWN_RULE, WORST_RULE
@@ -149,11 +151,14 @@ def _cell(mine: Sequence[Repair], of: str = "") -> str:
 
 
 def tiny() -> list[Repair]:
-    """Those of a sweep of seconds, on digits."""
+    """Those of a sweep of seconds, on digits, whose choices ran on clean twins, too."""
     sweep = sweep_file.read(TINY_SWEEP)
+    twins = tuple(replace(victim, attacks=()) for victim in sweep.victims)
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tiny.db"
+        api.run(replace(sweep, name="twins", victims=twins, game="training"), url)
         api.run(sweep, url)
+        run_on_clean(url, sweep.name, sweep.rule)
         return repairs_in([url], sweep.rule)
 
 
@@ -162,9 +167,13 @@ def main() -> None:
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
     parser.add_argument("--sweep", default="*", help="sweeps of this name, or pattern; all")
     parser.add_argument("--rule", default=WORST_RULE, choices=CHOOSES, help="of the blind choice")
+    parser.add_argument("--clean", action="store_true", help="run choices on clean twins first")
     parser.add_argument("--out", type=Path, help="file for the rows")
     given = parsed(parser)
     with refusing("board"):
+        if given.clean:
+            ran = sum(run_on_clean(url, given.sweep, given.rule) for url in given.store)
+            print(f"{ran} choices ran on clean models")
         found = tiny() if given.tiny else repairs_in(given.store, given.rule, given.sweep)
     print("\n".join(tables(found)))
     if given.tiny:
