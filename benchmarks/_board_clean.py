@@ -28,8 +28,9 @@ def run_on_clean(url: str, sweeps: str, rule: str) -> int:
         for name in fnmatch.filter([row.name for row in store.sweeps()], sweeps):
             for trial in _trials(store.records(name), twins, rule):
                 known = store.get(trial.id)
-                store.put(known or run(trial, runtime), name)
-                ran += known is None
+                ends = known is not None and known.status == "done"
+                store.put(known if known and ends else run(trial, runtime), name)
+                ran += not ends
     return ran
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 
 from results.selection.configurations import of_game
-from results.selection.confirmation import on_clean
+from results.selection.confirmation import HeldOutResult, on_clean
 from results.selection.forecast import scheme_of
 from results.selection.labels import attack, settings
 from results.selection.rules import SLACK, WORST_RULE, curve_of
@@ -41,7 +41,7 @@ class Repair:
         cda_loss_seen: the cost that the choice was made by.
         eta, cda_loss: of the true attack, on the test set, at ``step``; where that run was ended
             before it, because it cost too much for several points in a row, at its last point.
-        cda_loss_clean: of a model that was never attacked; None where the choice ran on none.
+        cda_loss_clean: of the clean twin; None where the choice did not run on it.
     """
 
     victim: str
@@ -135,7 +135,7 @@ class _Runs:
             )
         before, after = _until(runs, 0), _until(runs, w.step)
         metrics, blind = self.trained[w.victim.id], chooser == BLIND
-        told, clean = self._forecast(w, blind), on_clean(w, self.records) if blind else None
+        told, clean = self._forecast(w, blind), self._on_twin(w) if blind else None
         return Repair(
             victim=w.victim.id,
             attack=attack(w.victim),
@@ -167,6 +167,11 @@ class _Runs:
     def _forecast(self, w: Winner, blind: bool) -> Interval | None:
         told = real_asr(w, w) if blind else None
         return told.interval if told else None
+
+    def _on_twin(self, w: Winner) -> HeldOutResult | None:
+        """The choice on the clean model of the victim's seed."""
+        twin = [r for r in self.records if r.trial.victim.seed == w.victim.seed]
+        return on_clean(w, twin)
 
     def _seconds(self, w: Winner, chooser: str) -> float:
         if chooser == BLIND:

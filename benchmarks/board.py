@@ -43,8 +43,8 @@ TINY_SWEEP = Path(__file__).with_name("prediction_tiny.toml")
 
 
 def repairs_in(urls: Iterable[str], rule: str, sweeps: str = "*") -> list[Repair]:
-    """Those of all these stores, of sweeps whose names are like that pattern, and of the victims
-    that any sweep has trained.
+    """Those of all these stores, of sweeps whose names are like that pattern; clean twins are of
+    any sweep, in stores that have such a one.
 
     Raises SpecError where no sweep is called so.
     """
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
     parser.add_argument("--sweep", default="*", help="sweeps of this name, or pattern; all")
     parser.add_argument("--rule", default=WORST_RULE, choices=CHOOSES, help="of the blind choice")
-    parser.add_argument("--clean", action="store_true", help="run choices on clean twins first")
+    parser.add_argument("--clean", action="store_true", help="first run choices on clean twins")
     parser.add_argument("--out", type=Path, help="file for the rows")
     given = parsed(parser)
     with refusing("board"):
@@ -180,7 +180,8 @@ def main() -> None:
         print(TINY + json.dumps({"repairs": [asdict(r) for r in found]}))
     if given.out:
         rows = pd.DataFrame([asdict(r) for r in found])
-        rows.to_csv(given.out, index=False, float_format="%.5g")
+        with refusing("board"):
+            rows.to_csv(given.out, index=False, float_format="%.5g")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Taken:
 class _Option:
     """One setting at the step that the rule takes of it."""
 
-    order: tuple[float, float]
+    order: tuple[float, float, float]
     cost: float  # held out
     configuration: Configuration
     point: Point

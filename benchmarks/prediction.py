@@ -19,7 +19,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +32,11 @@ from results.store import Store
 from sweep import api
 from sweep.spec import sweep_file
 from trials.catalog import FAMILIES
-from trials.spec import Record
+from trials.spec import Record, SpecError
 
 LEARNED = 0.8  # ASR from which a victim counts
+NAMES = [field.name for field in fields(Pair)]
+COLUMNS = set(NAMES)
 DIGITS = ".5g"
 KEY = ["victim", "trusted", "scheme", "kinds", "defense", "settings"]
 FILE = ROOT / "results" / "reference" / f"{PAIRS}.csv"
@@ -62,6 +64,8 @@ def pairs_of(files: Iterable[Path]) -> list[Pair]:
     found = list[Pair]()
     for file in files:
         rows = pd.read_csv(file, keep_default_na=False, dtype={"victim": str})
+        if set(rows.columns) != COLUMNS:
+            raise SpecError(f"{file}: has no pairs: its columns have to be {', '.join(NAMES)}.")
         found += [Pair(**dict(zip(rows.columns, row, strict=True))) for row in rows.values.tolist()]
     return found
 
@@ -116,7 +120,7 @@ def victims(found: Sequence[Pair]) -> list[str]:
 
 def _named(o: OnVictim) -> tuple[str, str]:
     """What is shown of a victim, and what tells it from others."""
-    return f"{o.attack}, seed {o.victim_seed}", o.victim
+    return f"{o.attack}, seed {o.victim_seed} ({o.victim[:4]})", o.victim
 
 
 def _cell(o: OnVictim) -> str:

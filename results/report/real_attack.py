@@ -5,15 +5,11 @@ they tell too little; and what a repair costs where there was no attack.
 from results.selection.confirmation import HeldOutResult
 from results.selection.forecast import INVERSION, LEVEL
 from results.selection.labels import percent
-from results.selection.reconstructed import family
-from results.selection.trigger_kinds import by_own_trigger, costs_given, real_asr, several
+from results.selection.reconstructed import family, unlearns
+from results.selection.trigger_kinds import by_own_trigger, costs_given, planted, real_asr, several
 from results.selection.understood import Understood
 from results.selection.winners import Winner
 
-FOUND_ITSELF = (
-    "removes the planted triggers, but it unlearns marks that it finds in the model by itself, and "
-    "planted ones are easier to find than an attacker's"
-)
 BACK = 0.5  # ASR after tuning with five stamped images above which a repair is called shallow
 
 
@@ -44,7 +40,7 @@ def trained_on(w: Winner, understood: Understood | None) -> list[str]:
     if not costs_given(w):
         return []
     if v.training.name == "given":
-        right = f": it gets {percent(understood.accuracy)} % of them right" if understood else ""
+        right = f" (it gets {percent(understood.accuracy)} % of them right)" if understood else ""
         return [f"If the model was trained on the trusted images{right}, costs are overstated."]
     if v.reserve or "trusted" in v.dataset.params:
         return ["The model was not trained on the trusted images, by which costs are measured."]
@@ -69,12 +65,24 @@ def spared(w: Winner, clean: HeldOutResult | None) -> list[str]:
 
 def inverted(w: Winner) -> list[str]:
     """The warning that belongs to a defense that inverts triggers; none for others."""
-    if family(w.defense) != INVERSION:
+    if not unlearns(w.defense):
         return []
+    tested = "by 20 to 80 points in our tests"
+    if family(w.defense) != INVERSION:
+        tested = f"of neural_cleanse {tested}, of {w.defense} that was not measured"
     return [
-        f"{w.defense} unlearns triggers that it inverted, and a planted one is easier to invert "
-        "than a real one: copies understate what is left, by 20 to 80 points in our tests."
+        f"{w.defense} unlearns triggers that it inverts, and a planted one is easier to invert "
+        f"than a real one: copies understate what is left, {tested}."
     ]
+
+
+def inverts_alone(w: Winner, seen: Winner | HeldOutResult) -> str:
+    """What is not shown of a winner that unlearns triggers which it inverts."""
+    which = "" if several(w, seen) else f" ({', '.join(planted(w))}; no other was tried)"
+    return (
+        f"removes the planted triggers{which}, by unlearning triggers that it inverts from the "
+        "model: planted ones are easier to invert than an attacker's"
+    )
 
 
 def shallow(told: HeldOutResult | None) -> list[str]:

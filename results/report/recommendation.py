@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.report import own_trigger, real_attack, verdicts
+from results.report import own_trigger, real_attack, rivals, verdicts
 from results.report.own_accuracy import Own, cost_of, images_of
 from results.report.verdicts import Applied, left_alone
 from results.selection import untouched
@@ -69,7 +69,8 @@ def answer(
         headline = verdicts.headline(given, applied, seen)
         notes = verdicts.notes(given, applied, seen, records)
     else:
-        verdict, notes = "do nothing" if left else verdicts.judged(w, seen, known=bool(real)), []
+        own, notes = any(j.victim == w.victim for j in real), []
+        verdict = "do nothing" if left else verdicts.judged(w, seen, known=own)
         if verdict in _SHOWN and any(j.eta > REPAIRED for j in real):
             verdict = "not the real"
         headline = _headline(verdict, w, seen)
@@ -94,6 +95,7 @@ def answer(
             *notes,
             *(of_given(w) if not applied else []),
             *([] if left else [*real_attack.inverted(w), *real_attack.shallow(told)]),
+            *rivals.behind(w, winners),
             *doubts(records, w.trial, w.delta),
             *_weak(seen),
             *_cautions(w, seen, told, real, applied, _borne(winners, applied)),
@@ -124,7 +126,7 @@ def _headline(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "own trigger alone":
         return f"{w.defense}, stopped at step {w.step}, {own_trigger.alone(seen)}."
     if verdict == "inverted triggers alone":
-        return f"{w.defense}, stopped at step {w.step}, {real_attack.FOUND_ITSELF}."
+        return f"{w.defense}, stopped at step {w.step}, {real_attack.inverts_alone(w, seen)}."
     best_of = f"The best, {w.defense} stopped at step {w.step},"
     if verdict == "not repaired":
         return f"No defense repaired the model. {best_of} still leaves {own_trigger.leaves(seen)}."
@@ -252,8 +254,8 @@ def _cautions(
         )
     if repaired:
         yield from _limits_of_a_repair(w, seen, real)
-    if rivals := [] if left_alone(w, seen) else _rivals(w, winners):
-        yield f"These images do not tell it apart from: {', '.join(rivals)}."
+    if others := [] if left_alone(w, seen) else rivals.alike(w, winners):
+        yield f"These images do not tell it apart from: {', '.join(others)}."
     if w.defense in CONTROLS and w.defense != "none":
         yield f"{w.defense} is a control: the other defenses did not beat it."
     if w.n_seeds == 1:
@@ -289,11 +291,3 @@ def _limits_of_a_repair(
                 f"On test images it costs {percent(j.cda_loss)} points of accuracy, more than Δ "
                 f"({percent(w.delta)})."
             )
-
-
-def _rivals(w: Winner, winners: Sequence[Winner]) -> list[str]:
-    """Other defenses whose ASR lies below the upper end of the winner's interval."""
-    if w.interval is None:
-        return []
-    others = [o for o in winners if o.defense != w.defense and o.within_delta]
-    return [o.defense for o in others if o.eta <= w.interval.high]

@@ -212,7 +212,7 @@ def _applied(verdict: Verdict, w: Winner, seen: Winner | HeldOutResult) -> str:
     if verdict == "own trigger alone":
         return f"Not shown to be repaired: {what} {own_trigger.alone(seen)}"
     if verdict == "inverted triggers alone":
-        return f"Not shown to be repaired: {what} {real_attack.FOUND_ITSELF}"
+        return f"Not shown to be repaired: {what} {real_attack.inverts_alone(w, seen)}"
     return f"Repaired with {w.defense}, stopped at step {w.step}"
 
 

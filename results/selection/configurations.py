@@ -99,7 +99,7 @@ class Configuration:
         return bool(seen) and None not in seen and all(len(r.curve) == 1 for r in self.records)
 
     @property
-    def rank(self) -> tuple[bool, tuple[float, float], float, int]:
+    def rank(self) -> tuple[bool, tuple[float, float, float], float, int]:
         """Lower is better: within Δ first, then ASR, then CDA, then steps."""
         p = self.point
         assert p is not None

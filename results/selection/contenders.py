@@ -30,7 +30,7 @@ Groups = dict[tuple[SelectionTask, str], list[Tried]]  # by defense
 def rule_of(sweep: SweepRow) -> str:
     """The rule that a sweep itself chooses by; the default where none is stored that is known."""
     own = sweep.spec.get("rule")
-    return own if own in RULES else DEFAULT_RULE
+    return own if isinstance(own, str) and own in RULES else DEFAULT_RULE
 
 
 def stored_winners(store: Store, sweep: str, rule: str = DEFAULT_RULE) -> list[Winner]:

@@ -64,16 +64,23 @@ def order(asr: float, own: float | None) -> tuple[float, float]:
     return (asr, 0.0) if own is None or asr < WHOLE else (WHOLE, own)
 
 
-def in_order(rule: str, asr: float, own: float | None, defense: str = "") -> tuple[float, float]:
+def in_order(
+    rule: str, asr: float, own: float | None, defense: str = ""
+) -> tuple[float, float, float]:
     """By what settings are ordered, the lower the better: the ASR, and by
     ``worst_trigger_within_delta`` as ``order`` says. By the rules that look at the reconstructed
-    trigger, what unlearns such triggers comes after all that leaves no trigger whole, as copies
-    understate what it leaves (docs/answer.md).
+    trigger, what unlearns such triggers comes after all that leaves no trigger whole, or removes
+    any of the reconstructed one, as copies understate what it leaves (docs/cifar10-gpu.md).
     """
     asr = round(asr, 12)
-    if rule in OWN_RULES and unlearns(defense):
-        return WHOLE, asr
-    return order(asr, own) if rule == WORST_RULE else (asr, 0.0)
+    if set_behind(rule, defense):
+        return max(asr, WHOLE), max(asr, WHOLE), asr
+    return (*order(asr, own), 0.0) if rule == WORST_RULE else (asr, 0.0, 0.0)
+
+
+def set_behind(rule: str, defense: str) -> bool:
+    """Whether the rule takes the defense only where no other is of use."""
+    return rule in OWN_RULES and unlearns(defense)
 
 
 def last_before_delta(curve: Sequence[Point], delta: float) -> Point:

@@ -138,7 +138,7 @@ def by_task(found: Iterable[Winner]) -> dict[SelectionTask, list[Winner]]:
     return dict(groups)
 
 
-def _rank(w: Winner) -> tuple[bool, tuple[float, float], float, int, bool, str]:
+def _rank(w: Winner) -> tuple[bool, tuple[float, float, float], float, int, bool, str]:
     return (
         not w.within_delta,
         in_order(w.rule, w.eta, w.reconstructed, w.defense),

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from results.report.recommendation import of_given
+from results.report.rivals import behind
 from results.selection.contenders import rule_of, stored_winners
 from results.selection.copies import doubts
 from results.selection.labels import last_line
@@ -110,6 +111,8 @@ def best(store: Store, name: str, rule: str, as_json: bool) -> None:
         if task := named[of_task[0].task]:
             console.print(Hanging(Text(shown(f"{task}:")), 0, 2))
         _print_winners(console, of_task)
+        for line in behind(of_task[0], of_task):
+            console.print(Hanging(Text(line), 0, 2))
     doubted = chain.from_iterable((*of_given(w), *said[id(w)]) for w in found)
     for text in dict.fromkeys(doubted):
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)

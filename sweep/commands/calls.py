@@ -106,8 +106,8 @@ def defend(  # noqa: PLR0913  (the library's call: its options are keywords)
     Returns:
         What ``choice.json`` holds, as a mapping, with the results behind it and, of a module, the
         repaired one. Its ``verdict`` is ``repaired`` or says why not: ``one kind alone``, ``own
-        trigger alone``, ``not repaired``, ``too costly``, ``do nothing``, ``only controls ran`` or
-        ``nothing ran``.
+        trigger alone``, ``inverted triggers alone``, ``not repaired``, ``too costly``, ``do
+        nothing``, ``only controls ran`` or ``nothing ran``.
 
     Raises:
         SpecError: an unfit model, data set, folder, architecture or sweep; before any compute.

@@ -96,7 +96,10 @@ def test_what_a_clean_model_loses_by_the_choice_stands_beside_it() -> None:
     spared = tuned([(0, 0.95, 0.0), (50, 0.92, 0.0)], "robustness", "fst", of=CLEAN)
     game = MethodConfig("robustness", {**spared.trial.game.params, "stop_at": 50})
     spared = dataclasses.replace(spared, trial=dataclasses.replace(spared.trial, game=game))
-    found = repairs([trained(), trained(CLEAN), *swept(REAL_STRONG, REAL_WEAK), spared])
+    other = dataclasses.replace(spared.trial, victim=synthetic.victim("", seed=1))
+    ruined = tuned([(0, 0.95, 0.0), (50, 0.5, 0.0)], "robustness", "fst")  # another seed's
+    ruined = dataclasses.replace(ruined, trial=other)
+    found = repairs([trained(), trained(CLEAN), *swept(REAL_STRONG, REAL_WEAK), spared, ruined])
     losses = {r.chooser: r.cda_loss_clean for r in found}
     assert losses.pop(BLIND) == pytest.approx(0.03) and set(losses.values()) == {None}
 

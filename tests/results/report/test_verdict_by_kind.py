@@ -97,9 +97,9 @@ def test_what_unlearns_the_triggers_that_it_finds_is_not_shown_to_repair(defense
     record = chosen(defense, patch=0.0, warp=0.02)
     found = told(record)
     assert found.verdict == "inverted triggers alone"
-    assert "unlearns marks that it finds in the model by itself" in found.headline
+    assert "by unlearning triggers that it inverts from the model" in found.headline
     page = Page(render([record], title="t")).read
-    assert "Not shown to be repaired: it unlearns triggers that it inverts" in page
+    assert "Not shown to be repaired: inverted triggers alone" in page
     assert "✓" not in page
 
 
@@ -179,6 +179,12 @@ def test_what_unlearns_inverted_triggers_loses_to_what_leaves_none_whole(rule: s
     whole = own(chosen("nad", patch=0.0, warp=1.0), 0.99)
     assert winners([inverts, fewer], rule)[0].defense == "fst"
     assert winners([inverts, whole], rule)[0].defense == "neural_cleanse"
+    useless = chosen("neural_cleanse", patch=1.0, warp=1.0)
+    for other in (fewer, whole, own(chosen("none", patch=1.0, warp=1.0), 0.99)):
+        assert winners([useless, other], rule)[0].defense != "neural_cleanse"
+    page = Page(render([inverts, fewer], title="t", rule=rule)).read
+    assert "neural_cleanse leaves less of the planted triggers (30.0 %), but unlearns" in page
+    assert "do not tell it apart" not in page
 
 
 def test_where_a_kind_is_left_whole_the_models_own_trigger_chooses() -> None:
