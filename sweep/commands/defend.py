@@ -5,9 +5,10 @@ with the winner.
 import functools
 import math
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Order:
     left_out: tuple[str, ...] = ()  # why, for each defense that the model cannot bear
     own: bool = False  # nobody said which defenses
     minutes: float = math.inf  # in which defenses take turns; infinity: all of them run
+    began: float = field(default_factory=time.monotonic)  # from when on they count
 
 
 def prepare(  # noqa: PLR0913
@@ -81,6 +83,7 @@ def prepare(  # noqa: PLR0913
     """Check what ``defend`` is asked for, and look at model and images; the arguments and errors
     are the same, but that both are files.
     """
+    began = time.monotonic()
     model, trusted, out = Path(model), Path(trusted), Path(out)
     given = math.inf if spec else MINUTES
     limit = given if minutes is None else minutes
@@ -140,6 +143,7 @@ def prepare(  # noqa: PLR0913
         left_out=tuple(left_out),
         own=spec is None,
         minutes=limit,
+        began=began,
     )
 
 
@@ -230,4 +234,5 @@ def _planned(order: Order) -> runner.Planned:
     if math.isinf(order.minutes):
         return stages
     workers = trials_at_a_time(order.sweep.compute)
-    return functools.partial(in_turn, minutes=order.minutes, workers=workers, own=order.own)
+    left = max(order.minutes - (time.monotonic() - order.began) / 60, 0.0)
+    return functools.partial(in_turn, minutes=left, workers=workers, own=order.own)
