@@ -42,7 +42,7 @@ _ROW = (
 _PREFIXES: Mapping[Role, str] = {"defense": "set", "detector": "detector", "filter": "filter"}
 CURVE = ("id", "step", "cda", "asr", "seconds")
 FORMAT = 1  # of the column with whole records
-SWEEP, RECORD = "sweep", "record"
+SWEEP, RULE, RECORD = "sweep", "sweep_rule", "record"
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -68,12 +68,12 @@ def curve_frame(records: Iterable[Record]) -> pd.DataFrame:
     return _table(rows, CURVE)
 
 
-def to_file(records: Iterable[Record], path: str | Path, sweep: str = "") -> Path:
+def to_file(records: Iterable[Record], path: str | Path, sweep: str = "", rule: str = "") -> Path:
     """Write ``frame`` to ``path``, in the format of its suffix, and ``curve_frame`` beside it
     (NAME.curves.csv).
 
-    Its last columns are the name of the ``sweep`` and the whole record but for its curve as JSON,
-    from which ``read_back.from_file`` makes the records again.
+    Its last columns are the name of the ``sweep``, the rule that it chooses by, and the whole
+    record but for its curve as JSON, from which ``read_back.from_file`` makes the records again.
 
     Returns:
         The file of the curves.
@@ -88,6 +88,7 @@ def to_file(records: Iterable[Record], path: str | Path, sweep: str = "") -> Pat
         )
     whole: dict[str, Any] = {
         SWEEP: [sweep or None for _ in records],
+        RULE: [rule or None for _ in records],
         RECORD: list(map(_whole, records)),
     }
     try:

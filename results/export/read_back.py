@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.export.frames import CURVE, FORMAT, RECORD, SWEEP, beside, extra_of
+from results.export.frames import CURVE, FORMAT, RECORD, RULE, SWEEP, beside, extra_of
 from results.store.validation import check
 from trials.json_forms import record_from_json
 from trials.spec import Point, Record, SpecError, content_id
@@ -22,7 +22,8 @@ class Exported:
     """What a file held: the records in its order, and the sweep that they were exported from."""
 
     records: list[Record]
-    sweep: str  # empty where the file does not say
+    sweep: str  # empty where the file does not say; so is the rule that it chooses by
+    rule: str
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def from_file(path: Path) -> Exported:
         raise SpecError(
             f"{str(beside(path))!r} has curves of {left} trials that {path.name} lacks."
         )
-    return Exported(records, _sweep(table))
+    return Exported(records, _named(table, SWEEP), _named(table, RULE))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -86,8 +87,9 @@ def _has(table: pd.DataFrame, names: Sequence[str], path: Path) -> None:
         raise SpecError(f"{str(path)!r} lacks the columns {', '.join(absent)}.")
 
 
-def _sweep(table: pd.DataFrame) -> str:
-    named = set(table[SWEEP].dropna()) - {""} if SWEEP in table else set()
+def _named(table: pd.DataFrame, column: str) -> str:
+    """The one name in a column; empty where there is none, or several."""
+    named = set(table[column].dropna()) - {""} if column in table else set()
     return str(named.pop()) if len(named) == 1 else ""
 
 

@@ -237,7 +237,8 @@ def export(
 
     records = _records(store, name)
     if out:
-        to_file(records, Path(out), _name(store, name))
+        row = _row(store.sweeps(), name)
+        to_file(records, Path(out), row.name, rule_of(row))
         print(shown(out))
     if optuna:
         to_optuna(records, Path(optuna))

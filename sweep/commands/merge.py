@@ -114,7 +114,8 @@ def _part(other: str, url: str) -> Part:
     if Path(other).suffix in SUFFIXES and "://" not in other:
         exported = from_file(Path(other))
         records = {r.trial.id: r for r in exported.records}
-        return Part(repr(other), records, {exported.sweep: ({}, list(records))})
+        spec = {"rule": exported.rule} if exported.rule else {}
+        return Part(repr(other), records, {exported.sweep: (spec, list(records))})
     mine, place = parse(url), parse(other)
     file = file_of(place)
     if place == mine or (file and (ours := file_of(mine)) and file.resolve() == ours.resolve()):
@@ -150,9 +151,13 @@ def _filed(parts: Sequence[Part], known: Mapping[str, Any], sweep: str) -> Sweep
 def _wider(
     name: str, one: Mapping[str, Any], other: Mapping[str, Any], place: str
 ) -> Mapping[str, Any]:
-    """Of two specs of one sweep the one that asks for all that the other does."""
-    if not one or not other:
-        return one or other
+    """Of two specs of one sweep the one that asks for all that the other does; an export says no
+    more than the rule.
+    """
+    if not other or (one and other.keys() == {"rule"}):
+        return one
+    if not one or one.keys() == {"rule"}:
+        return other
     if not (gone := lost(one, other)):
         return other
     if not lost(other, one):

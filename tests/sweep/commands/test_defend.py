@@ -409,7 +409,7 @@ def test_a_winner_that_inverts_triggers_carries_its_warning_in_the_choice(
     settings = {"lr": 1e-6, "steps": 8, "batch": 16, "steps_per_class": 1}
     records = [tuned(sweep, MethodConfig("neural_cleanse", settings), 0.0)]
     choice, _ = apply(sweep, choose(sweep, records, runtime), records, runtime, tmp_path)
-    assert choice["verdict"] == "repaired"
+    assert choice["verdict"] == "inverted triggers alone"
     assert any("copies understate what is left, by 20 to 80 points" in n for n in choice["notes"])
 
 

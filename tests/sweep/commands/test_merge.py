@@ -59,6 +59,11 @@ def test_what_export_wrote_is_read_back_whole(
     assert f"{MADE} victims and copies have no weights here" in said
     again = told(capsys, command, file, "--store", url(tmp_path))
     assert "0 records added, 96 were there already" in again
+    with Store.read(there) as store:
+        whole = store.sweeps()[0].spec
+    told(capsys, command, file, "--store", there)
+    with Store.read(there) as store:
+        assert store.sweeps()[0].spec == whole  # an export says no more of it than the rule
 
 
 def test_pieces_add_up_with_their_weights(tmp_path: Path, there: str, capsys: Capture) -> None:
