@@ -161,7 +161,8 @@ def main() -> None:
         words.error("the other stages repair the victim of the stage attack: name it first.")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     importlib.import_module("torch._dynamo")  # the first optimizer imports it
-    figures: dict[str, Any] = {"start": cost_of(["-m", "poisonsweep", "--version"], env)}
+    figures: dict[str, Any] = {"width": asked.width}
+    figures["start"] = cost_of(["-m", "poisonsweep", "--version"], env)
     figures["imports"] = cost_of(["-c", IMPORTS], env)
     for images in asked.images:
         figures[f"{images} images"] = figures_of(asked, images, env)
