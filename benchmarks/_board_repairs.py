@@ -87,11 +87,12 @@ def repairs(records: Sequence[Record], rule: str = WORST_RULE) -> list[Repair]:
         SpecError: a victim has several choices, as sweeps of other settings were made of it; or no
             run on the true attack of what was chosen.
     """
-    seen = [w for w in winners(records, rule) if w.victim.attacks]
-    best = winners(records, "oracle")
-    blind, best_of_all = _one_each(seen), _one_each(best)
     sweep = _Runs(records)
-    found = [sweep.repair(w, BLIND, _tried(seen, w)) for w in blind if w.victim.id in sweep.trained]
+    known = [w for w in winners(records, rule) if w.victim.id in sweep.trained]
+    seen = [w for w in known if w.victim.attacks]
+    best = [w for w in winners(records, "oracle") if w.victim.id in sweep.trained]
+    blind, best_of_all = _one_each(seen), _one_each(best)
+    found = [sweep.repair(w, BLIND, _tried(seen, w)) for w in blind]
     found += [sweep.repair(w, BEST, _tried(best, w)) for w in best_of_all]
     return found + [sweep.repair(w, w.defense, w.tried) for w in best]
 

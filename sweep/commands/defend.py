@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,10 @@ class Order:
     worker_config: WorkerConfig
     use_ray: bool
     understood: Understood
+    began: float  # by the monotonic clock; the minutes count from then on
     left_out: tuple[str, ...] = ()  # why, for each defense that the model cannot bear
     own: bool = False  # nobody said which defenses
     minutes: float = math.inf  # in which defenses take turns; infinity: all of them run
-    began: float = field(default_factory=time.monotonic)  # from when on they count
 
 
 def prepare(  # noqa: PLR0913
