@@ -18,6 +18,7 @@ from sweep.spec.filters import TARGETED
 from sweep.spec.games import NEED_NO_DEFENSES
 from sweep.spec.sweep_file import Defense, Sweep
 from trials.dependencies import dependencies, graph
+from trials.self_poisoning import HARDEST, kind_of
 from trials.spec import MethodConfig, Record, Trial, derive
 
 _BREWS = ("brewed against oneself", "brewed against oneself, filtered")
@@ -122,10 +123,18 @@ def answered(search: Strategy, store: Store) -> Iterator[Record]:
 
 
 def made_first(sweep: Sweep) -> Iterator[list[Strategy]]:
-    """The stages of what configurations build on: victims, and copies of them."""
+    """The stages of what configurations build on: victims, and copies of them, of which those that
+    may take several times as long as others are begun first.
+    """
     copies = expansion.copies(sweep) if sweep.game == "tuning" else []
     for level in graph([*expansion.victims(sweep), *copies]).levels():
-        yield [ListStrategy(_LABELS[level[0].game.name], level)]
+        yield [ListStrategy(_LABELS[level[0].game.name], sorted(level, key=_is_quick))]
+
+
+def _is_quick(trial: Trial) -> bool:
+    params = trial.game.params
+    poisons = trial.game.name == "self_poison"
+    return not (poisons and kind_of(str(params["attack"]), int(params["copy"])) == HARDEST)
 
 
 def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:
