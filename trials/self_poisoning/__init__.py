@@ -7,7 +7,7 @@ MIXED = "mixed"  # as the attack of self-poisoning: the kinds in turn
 # kinds of trigger, in the order in which copies get them: the first three differ most
 KINDS = ("patch", "adaptive", "warp", "corner", "blend")
 EASIEST = "patch"  # what a copy gets, of kinds in turn, whose own kind is not learned
-HARDEST = "warp"  # of which several draws may be needed, so that its copy is begun first
+HARDEST = "adaptive"  # of which several draws may be needed: its copy is begun first
 
 
 def kind_of(attack: str, copy: int) -> str:
