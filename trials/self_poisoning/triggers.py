@@ -45,8 +45,20 @@ def _one_of(rng: Generator, *values: Scalar) -> Scalar:
     return values[int(torch.randint(len(values), (), generator=rng))]
 
 
+SIDES = (3, 4, 5)  # of a patch, in pixels of an image of 32
+
+
+def largest_patch(width: int) -> int:
+    """The side in pixels of the largest patch that is planted in images of that width."""
+    return _side(max(SIDES), width)
+
+
+def _side(at_32: int, width: int) -> int:
+    return max(3, round(at_32 * width / 32))
+
+
 def _patch(rng: Generator, width: int) -> Settings:
-    side = max(3, round(int(_one_of(rng, 3, 4, 5)) * width / 32))
+    side = _side(int(_one_of(rng, *SIDES)), width)
     opacity = min(1.0, _uniform(rng, 0.7, 1.3))
     return {"patch": side, "alpha": opacity, "mark": "random", "place": "random"}
 
