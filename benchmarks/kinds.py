@@ -2,7 +2,7 @@
 what the choice gives away, and how a choice made by one kind does against the others.
 
     poisonsweep run examples/answer-small.toml --local --store sqlite:///answer.db
-    python -m benchmarks.kinds --store sqlite:///answer.db [--out FILE]
+    python -m benchmarks.kinds --store sqlite:///answer.db [--scheme late] [--out FILE]
 
 Reads the stores of sweeps with ``judge_all`` and ``cost = "both"``, whose copies carry several
 kinds of trigger. Each kind by itself, the worst of them and their mean take of each setting the
@@ -31,7 +31,7 @@ from benchmarks._shared import TINY, parsed, refusing
 from benchmarks.prediction import TINY_SWEEP, of_learned
 from results.selection.configurations import Configuration, configurations, of_game
 from results.selection.forecast import scheme_of
-from results.selection.labels import attack, settings
+from results.selection.labels import attack
 from results.selection.rules import SLACK, curve_of, kinds_of
 from results.stats.correlation import correlation
 from results.stats.intervals import bootstrap
@@ -51,6 +51,7 @@ class Said:
     """What one kind, the worst or the mean says of a setting, at the step that it takes of it.
 
     Attributes:
+        method: id of the defense and its settings.
         by: the kind; ``worst`` or ``mean`` of all.
         cost: clean accuracy that the victim loses on held-out images; ``within`` Δ or not.
         asr: what is left, a fraction, by what ``by`` says.
@@ -65,7 +66,7 @@ class Said:
     scheme: str
     by: str
     defense: str
-    settings: str
+    method: str
     step: int
     cost: float
     within: bool
@@ -104,7 +105,7 @@ def _of_setting(c: Configuration, runs: Runs, delta: float) -> Iterator[Said]:
             scheme=scheme_of(planted.params) if planted else "",
             by=by,
             defense=c.method.name,
-            settings=settings(c.method),
+            method=c.method.id,
             step=at.step,
             cost=cost[at.step],
             within=bool(within),
@@ -251,9 +252,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", nargs="+", default=[], help="stores to read")
     parser.add_argument("--out", type=Path, help="file for the rows")
+    parser.add_argument("--scheme", nargs="+", default=[], help="these alone, as tables name them")
     given = parsed(parser)
     with refusing("kinds"):
         found = tiny() if given.tiny else said_in(given.store)
+    found = [one for one in found if not given.scheme or one.scheme in given.scheme]
     print("\n".join(table(found)) if found else "no setting ran on copies of several kinds")
     if given.tiny:
         print(TINY + json.dumps({"said": [asdict(one) for one in found]}))

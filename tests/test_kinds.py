@@ -12,7 +12,7 @@ from benchmarks.kinds import REAL, WORST, Said, given_away, groups, order, table
 
 
 def _said(
-    settings: str, left: dict[str, float], eta: float, within: bool = True, scheme: str = "late"
+    method: str, left: dict[str, float], eta: float, within: bool = True, scheme: str = "late"
 ) -> list[Said]:
     """Of one setting, by each kind and by the worst."""
     one = Said(
@@ -23,7 +23,7 @@ def _said(
         scheme=scheme,
         by=WORST,
         defense="fst",
-        settings=settings,
+        method=method,
         step=100,
         cost=0.0,
         within=within,
