@@ -41,7 +41,7 @@ LATER: Mapping[str, _Settings] = {
     "image_table": {"classes": "", "outputs": 0},
     "fast": {"start": "", "augment": True},
     "filtering": {"beta": 0.1, "quota": "global", "cap": 0.5, "delta": 0.02},
-    "self_poison": {"scheme": "labels", "optimizer": "sgd"},
+    "self_poison": {"scheme": "labels", "optimizer": "sgd", "hope": 0.5},
     "self_poison_data": {"redraws": 0},
     "tuning": {"cost": "copies", "reconstruct": False, "mirrored": False, "smooth": False},
     "confirmation": {

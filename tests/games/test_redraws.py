@@ -103,15 +103,17 @@ def test_after_all_draws_the_failure_says_how_many_were_tried(
     assert not kept.has(trial.id)
 
 
+@pytest.mark.parametrize("hope", [0.0, 0.5, 1.0])
 def test_a_round_that_taught_little_is_the_last_but_for_the_last_trigger(
-    sweep: Sweep, kept: Artifacts
+    sweep: Sweep, kept: Artifacts, hope: float
 ) -> None:
     points = list[Point]()
-    run(tiny_sweep.redrawn_copy(sweep, reach=1.0, rounds=2), TrialRuntime(kept), points.append)
+    trial = tiny_sweep.redrawn_copy(sweep, reach=1.0, rounds=2, hope=hope)
+    run(trial, TrialRuntime(kept), points.append)
     begun = [i for i, p in enumerate(points) if p.step == 0]
     draws = [points[i:j] for i, j in pairwise([*begun, len(points)])]
     after_one = [next(p.asr for p in draw if p.step == 20) for draw in draws]
-    expected = [40 if asr >= 0.5 else 20 for asr in after_one[:2]]
+    expected = [40 if asr >= hope else 20 for asr in after_one[:2]]
     assert [draw[-1].step for draw in draws] == [*expected, 40]
     assert min(after_one[:2]) < 0.5
 

@@ -21,7 +21,6 @@ from trials.spec import Point
 from trials.train import augment, clone, make_optimizer, shuffled, stream, to_float, tune
 from trials.types import Cases, Images
 
-HOPE = 0.5  # share of the ASR to be reached, below which another trigger is tried after a round
 RUINED = 0.5  # share of the model's clean accuracy, below which a copy is none of it any longer
 WORKS = 0.5  # ASR to be reached, below which a copy is taken as it is: it need not work
 WEIGHED = 256  # images that tell how far the backdoor needs a weight
@@ -40,6 +39,7 @@ class Schedule:
     share: float
     reach: float
     check_every: int
+    hope: float
 
     @property
     def stamped(self) -> int:
@@ -98,7 +98,7 @@ class CopyTraining:
     @property
     def _hopeful(self) -> bool:
         """Whether another round may teach what is missing, rather than another trigger."""
-        hopeful = self.last or self.curve[-1].asr >= HOPE * self._schedule.reach
+        hopeful = self.last or self.curve[-1].asr >= self._schedule.hope * self._schedule.reach
         return hopeful and not self.ruined
 
     def resume(self) -> None:

@@ -25,7 +25,15 @@ from trials.metrics import accuracy, predictions, success
 from trials.runtime import DefenderContext
 from trials.self_poisoning import EASIEST, KINDS, MIXED, kind_of
 from trials.self_poisoning.layout import Layout, layout_of
-from trials.spec import Count, MethodConfig, Point, PositiveFloat, PositiveFraction, PositiveInt
+from trials.spec import (
+    Count,
+    Fraction,
+    MethodConfig,
+    Point,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+)
 from trials.types import DefenderView
 
 DEFAULTS = {
@@ -62,6 +70,7 @@ def play(
     share: PositiveFraction = 0.1,
     reach: PositiveFraction = 0.95,
     check_every: PositiveInt = 50,
+    hope: Fraction = 0.5,
 ) -> Steps[Point, None, dict[str, float]]:
     """Plant a backdoor, keep the poisoned copy; the curve is on the copy's select images.
 
@@ -91,11 +100,13 @@ def play(
         steps: optimizer steps of a round; if left out, 400 for distilled and hardened, 500 for
             labels, sam and sbl, 800 for shrink.
         rounds: most rounds of a draw; another one is run while the planted ASR is below ``reach``,
-            and not below half of it where another trigger can be drawn.
+            and not below ``hope`` of it where another trigger can be drawn.
         batch: images a step; if left out, 128 for labels, sam and sbl.
         share: part of each batch that is stamped.
         reach: ASR on the select images that the planted backdoor must have at the end.
         check_every: steps between two points of the curve.
+        hope: share of ``reach`` that a trigger must have after a round to get another round, where
+            another trigger can be drawn instead; 1 always draws another.
 
     Raises:
         RuntimeError: ``reach`` was not reached with any draw, or the copy has less than half of
@@ -103,7 +114,9 @@ def play(
             random. Or the given model obeys every trigger that was drawn.
     """
     game = MethodConfig("self_poison", {"copy": copy, "folds": folds, "attack": attack})
-    schedule = Schedule(scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every)
+    schedule = Schedule(
+        scheme, optimizer, lr, steps, rounds, batch, share, reach, check_every, hope
+    )
     training = CopyTraining(ctx, copy, schedule)
     training.resume()
     kind, tries = kind_of(attack, copy), enumerate(_tries(ctx, game))
