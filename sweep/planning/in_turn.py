@@ -22,6 +22,8 @@ from trials.spec import Record, Trial
 # times what tuning took on one core: there some 1.5, reckoned; with the threads of two some 1, as
 # confirming took 0.9 of it in one run of a ResNet-18
 _CONFIRMED, _SPREAD = 1.5, 1.0
+# times what one took that was given up on the given model: 2.0 to 3.2 where defend tried it again
+_WHOLE = 3.0
 
 
 def in_turn(
@@ -35,8 +37,8 @@ def in_turn(
     that then costs less: what that is hangs on the network, and no grid fits all.
 
     A defense of which nothing is worth its time costs only what it was given until then. It ends
-    in time for the last setting to end, if it takes as long as others did, and for the best one to
-    be confirmed. What is running when the time is up is finished.
+    in time for the last setting to end and for the best one to be confirmed: one that will not end
+    is passed over, and the next in turn may. What is running when the time is up is finished.
     Of the time a third is the defenses' own, however long all that they build on took, the search
     for a trigger in the given model included: else nothing would come of it.
 
@@ -56,11 +58,14 @@ def in_turn(
         yield [ListStrategy("defenses in turn", unrepaired)]
     least = time.monotonic() + 60 * minutes / 3
 
-    def ended(records: list[Record]) -> bool:
-        rest = confirming(records, sweep.rule, workers) + usual(records)
-        return time.monotonic() >= max(ends - rest, least) or settled(records, sweep.rule)
+    def fits(records: list[Record], trial: Trial) -> bool:
+        rest = confirming(records, sweep.rule, workers) + expected(records, trial)
+        return time.monotonic() < max(ends - rest, least)
 
-    yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), ended, workers)]
+    def over(records: list[Record]) -> bool:
+        return settled(records, sweep.rule)
+
+    yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), over, fits, workers)]
 
 
 class InTurn:
@@ -69,7 +74,8 @@ class InTurn:
     Args:
         turns: whose turn it is.
         records: what is stored of the trials so far.
-        ends: whether these are enough, or the time is up.
+        over: whether these are enough.
+        fits: whether there is time for a trial.
         workers: trials that run side by side.
     """
 
@@ -80,10 +86,12 @@ class InTurn:
         self,
         turns: Turns,
         records: Callable[[], list[Record]],
-        ends: Callable[[list[Record]], bool],
+        over: Callable[[list[Record]], bool],
+        fits: Callable[[list[Record], Trial], bool],
         workers: int,
     ) -> None:
-        self._turns, self._records, self._ends, self._workers = turns, records, ends, workers
+        self._turns, self._records, self._workers = turns, records, workers
+        self._enough, self._fits = over, fits
         self._ready, self._over, self._asked = deque[Trial](), False, 0
         self._open = Counter[str]()  # trials by configuration that have not ended
         self._ended = set[str]()
@@ -121,21 +129,37 @@ class InTurn:
     def _look(self) -> None:
         """What comes next, which may hang on what runs now."""
         records = self._records()
-        if not self._ends(records):
-            self._ready.extend(self._turns.next(records, self._ended))
+        if not self._enough(records):
+            self._ready.extend(self._that_fit(records))
             self._open.update(expansion.key_of(trial.method) for trial in self._ready)
             if self._ready or self._open.total():
                 return
         self._over = True
 
+    def _that_fit(self, records: list[Record]) -> list[Trial]:
+        """Of the next configuration for which there is time; none where there is none."""
+        while trials := self._turns.next(records, self._ended):
+            if self._fits(records, trials[0]):
+                return trials
+        return []
 
-def usual(records: list[Record]) -> float:
-    """Seconds that one more setting will take, about: the mean of those that ran to their end on
-    the copies, which a failed one and one that costs too much did not.
+
+def expected(records: list[Record], trial: Trial) -> float:
+    """Seconds that the trial will take, about: as long as the longest of its defense on the copies,
+    or some times as long as one that was given up before these; of a defense that has not been
+    tried, the mean of all that ran on the copies.
     """
-    tried = (r for r in records if r.trial.method and r.trial.method.name != "none")
-    took = [r.seconds for r in tried if r.status == "done" and len(r.curve) > 1]
+    tried = [r for r in records if r.status == "done" and r.trial.method]
+    mine = [r for r in tried if _name(r.trial) == _name(trial)]
+    whole = [r.seconds for r in mine if len(r.curve) > 1]
+    if mine:
+        return max(whole) if whole else _WHOLE * max(r.seconds for r in mine)
+    took = [r.seconds for r in tried if _name(r.trial) != "none" and len(r.curve) > 1]
     return fmean(took) if took else 0.0
+
+
+def _name(trial: Trial) -> str:
+    return trial.method.name if trial.method else ""
 
 
 def confirming(records: list[Record], rule: str, workers: int = 1) -> float:

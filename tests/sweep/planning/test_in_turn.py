@@ -15,7 +15,7 @@ from planned import drained
 from results.store import Store
 from sweep.execution.scheduler import Scheduler
 from sweep.planning import expansion
-from sweep.planning.in_turn import InTurn, confirming, in_turn, settled, usual
+from sweep.planning.in_turn import InTurn, confirming, expected, in_turn, settled
 from sweep.planning.strategy import ListStrategy
 from sweep.spec.sweep_file import Sweep
 from trials.spec import MethodConfig, Point, Record, Trial
@@ -101,7 +101,7 @@ def test_it_ends_in_time_for_one_more_setting_and_for_the_best_to_be_confirmed(
     record = replace(left(0.5), trial=trial, seconds=40.0)
     store.put(record, "tiny")
     turns.tell(record)
-    assert usual([record]) == 40 and confirming([record], RULE) == pytest.approx(60)
+    assert expected([record], trial) == 40 and confirming([record], RULE) == pytest.approx(60)
     assert confirming([record] * 5, RULE, 2) == pytest.approx(3 * 40)  # of five seeds, spread
     later = time.monotonic() + 60 * minutes / 3
     monkeypatch.setattr(time, "monotonic", lambda: later)
@@ -109,17 +109,36 @@ def test_it_ends_in_time_for_one_more_setting_and_for_the_best_to_be_confirmed(
 
 
 def test_there_is_nothing_to_confirm_of_a_model_left_alone() -> None:
-    assert confirming([], RULE) == usual([]) == 0
+    assert confirming([], RULE) == expected([], left(0.5).trial) == 0
     unrepaired = replace(left(1.0, "none"), curve=(Point(0, 0.95, 1.0),), seconds=40.0)
-    assert confirming([unrepaired], RULE) == usual([unrepaired]) == 0
+    assert confirming([unrepaired], RULE) == expected([unrepaired], left(0.5).trial) == 0
 
 
-def test_what_a_setting_takes_is_told_by_those_that_ran_to_their_end() -> None:
+def test_what_a_setting_takes_is_told_by_those_of_its_defense() -> None:
     whole = replace(left(0.5), seconds=40.0)
     dear = replace(left(0.5), seconds=4.0, curve=(Point(0, 0.95, 1.0),))  # not on the copies
-    failed = replace(left(0.5), status="failed", seconds=0.0, curve=())
-    assert usual([whole, dear, failed]) == 40
-    assert usual([dear, failed]) == 0
+    failed = replace(left(0.5), status="failed", seconds=900.0, curve=())
+    fst, nad = left(0.5).trial, left(0.5, "nad").trial
+    assert expected([whole, replace(whole, seconds=30.0), dear, failed], fst) == 40
+    assert expected([dear, failed], fst) == 3 * 4
+    assert expected([whole, replace(whole, seconds=30.0), dear, failed], nad) == 35
+    assert expected([dear, failed], nad) == 0
+
+
+def test_what_will_not_end_in_time_is_passed_over_for_what_will(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = sweep_of(("fst", 2), ("weight_decay", 2))
+    *_, (turns,) = in_turn(sweep, store, 10.0, 1)
+    for seconds in (400.0, 20.0):
+        trial = turns.ask()
+        assert trial
+        record = replace(left(1.0), trial=trial, seconds=seconds)
+        store.put(record, sweep.name)
+        turns.tell(record)
+    later = time.monotonic() + 500
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert names(iter(turns.ask, None)) == ["weight_decay"] and not turns.done
 
 
 def left(asr: float, defense: str = "fst", cda: float = 0.95, n: int = 400) -> Record:
