@@ -9,6 +9,9 @@ from trials.spec import SpecError
 Spec = Mapping[str, Any]
 # every field of a sweep that decides its trials; specs of the first version lack it
 ASKED = "asked"
+# what stood for settings that a spec does not have, when their defaults were others
+TUNING = {key: LATER["tuning"][key] for key in ("cost", "mirrored")}
+SELF_POISONING = {"scheme": LATER["self_poison"]["scheme"], "folds": 0}
 _RENAMED = {"planting": "self_poisoning", "star": "one_at_a_time", "walk": "strategy"}
 # for copies of one kind of trigger, all that earlier versions knew, the two choose alike
 _ALIKE = ({"min_asr_within_delta", "worst_kind_within_delta"},)
@@ -57,10 +60,9 @@ def modern(spec: Spec) -> Spec:
     asked = {_RENAMED.get(k, k): v for k, v in spec[ASKED].items()}
     asked["defenses"] = [_modern_defense(d) for d in asked.get("defenses", [])]
     if "tuning" in asked:
-        asked["tuning"] = {"cost": LATER["tuning"]["cost"], **asked["tuning"]}
+        asked["tuning"] = {**TUNING, **asked["tuning"]}
     if asked.get("game", "tuning") == "tuning" and "self_poisoning" in asked:
-        scheme = LATER["self_poison"]["scheme"]
-        asked["self_poisoning"] = [{"scheme": scheme, **t} for t in asked["self_poisoning"]]
+        asked["self_poisoning"] = [{**SELF_POISONING, **t} for t in asked["self_poisoning"]]
     return {**spec, ASKED: asked}
 
 

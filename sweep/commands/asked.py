@@ -37,7 +37,6 @@ LIMIT = 6  # configurations of each
 _SHORT = {"batch": 64, "steps": 200}
 _AS_IT_IS = ("overlay_soup",)  # its steps are those of one of several models
 _COPIES = 3
-_FOLDS = 4  # so that each copy selects on other images, and the cost is that of all of these
 _REACH = 0.8  # ASR of a copy; some kinds are not learned further by a small network
 _NOT_HERE = {
     "victim": "the model and the images are those of --model and --trusted",
@@ -201,14 +200,12 @@ def _table(spec: Spec, size: int) -> dict[str, Any]:
             "tuning": {
                 "copies": _COPIES,
                 "reconstruct": True,
-                "mirrored": True,
                 "smooth": size < SMALL,  # not tried on large images
             },
             "self_poisoning": {
                 "attack": MIXED,
                 "scheme": scheme,
                 "reach": _REACH,
-                "folds": _FOLDS,
                 **hope,
             },
             "defenses": [_default(name, profile) for name in DEFENSES],

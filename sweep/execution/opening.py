@@ -3,6 +3,7 @@ refusal leaves nothing.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -10,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from results.store import Store
-from results.store.sweep_specs import ASKED, modern
+from results.store.sweep_specs import ASKED, SELF_POISONING, TUNING, modern
 from results.store.url import file_of, parse
 from sweep.execution import runner
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
-from trials.later import LATER
 from trials.spec import SpecError
 from trials.storage.blobs import is_uri
 
 # defaults of self-poisoning that today's took the place of
-EARLIER_SCHEMES = ("distilled", LATER["self_poison"]["scheme"])
+EARLIER_SCHEMES = ("distilled", SELF_POISONING["scheme"])
 
 
 @contextlib.contextmanager
@@ -55,33 +55,43 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
     """The sweep, with the defaults of the version that began it where the store has it under its
     name: what earlier versions measured is continued as it was.
 
-    Two defaults became others: ``cost`` of tuning (the clean accuracy was measured on the copies)
-    and ``scheme`` of self-poisoning (copies were poisoned by ``labels``, and then ``distilled``).
+    Defaults became others: of tuning ``cost`` (the clean accuracy was measured on the copies) and
+    ``mirrored`` (on no mirror images), of self-poisoning ``scheme`` (copies were poisoned by
+    ``labels``, and then ``distilled``) and ``folds`` (one cut of many trusted images).
     """
     row = next((r for r in store.sweeps() if r.name == sweep.name), None)
     begun = modern(row.spec).get(ASKED) if row else None
     if begun is None:
         return sweep
-    cost = {"cost": LATER["tuning"]["cost"]}
-    if begun.get("tuning", {}).get("cost") == cost["cost"]:
-        sweep = replace(sweep, tuning={**cost, **sweep.tuning})
-    said = [t for t in sweep.self_poisoning if "scheme" in t]
-    tables = [t for t in begun.get("self_poisoning", []) if t not in said]
-    poisoned = tuple(_poisoned_as_begun(t, tables) for t in sweep.self_poisoning)
-    return replace(sweep, self_poisoning=poisoned)
+    tuned = begun.get("tuning", {})
+    before = {key: value for key, value in TUNING.items() if tuned.get(key) == value}
+    sweep = replace(sweep, tuning={**before, **sweep.tuning})
+    tables = begun.get("self_poisoning", [])
+    said = [_as_begun(t, tables) for t in sweep.self_poisoning if "scheme" in t]
+    others = [t for t in tables if t not in map(_written_out, said)]
+    poisoned = (_as_begun(t, tables if "scheme" in t else others) for t in sweep.self_poisoning)
+    return replace(sweep, self_poisoning=tuple(poisoned))
 
 
-def _poisoned_as_begun(
-    table: Mapping[str, Any], begun: Sequence[Mapping[str, Any]]
-) -> Mapping[str, Any]:
-    """The table, with an earlier default where the sweep was begun with that and not with today's;
-    ``begun`` are the tables besides those that the file has in full.
+Table = Mapping[str, Any]
+
+
+def _as_begun(table: Table, begun: Sequence[Table]) -> Table:
+    """The table of self-poisoning, with earlier defaults where the sweep was begun with those and
+    not with today's; ``begun`` are the tables that it may have been.
     """
-    scheme = catalog.describe("games", "self_poison").settings["scheme"].default
-    if {"scheme": scheme, **table} in begun:
+    if _written_out(table) in begun:
         return table
-    before = ({"scheme": scheme, **table} for scheme in EARLIER_SCHEMES)
+    today = _written_out({})
+    schemes, folds = (today["scheme"], *EARLIER_SCHEMES), (today["folds"], SELF_POISONING["folds"])
+    before = ({"scheme": s, "folds": f, **table} for s, f in itertools.product(schemes, folds))
     return next((b for b in before if b in begun), table)
+
+
+def _written_out(table: Table) -> Table:
+    """With today's defaults of what had others."""
+    known = catalog.describe("games", "self_poison").settings
+    return {**{key: known[key].default for key in SELF_POISONING}, **table}
 
 
 @contextlib.contextmanager

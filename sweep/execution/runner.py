@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from results.store import DEFAULT_URL, Store
-from results.store.sweep_specs import ASKED, check_covers
+from results.store.sweep_specs import ASKED, SELF_POISONING, TUNING, check_covers
 from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool
 from sweep.execution.driver import Driver, release_the_dead
@@ -274,11 +274,13 @@ def _plain(sweep: Sweep) -> dict[str, object]:
     """What a person would want to see of the sweep again, and all that decides its trials."""
     left_out = {"name", "compute", "victims", "defenses", "detectors", "filters", "recipes"}
     every = {f.name: getattr(sweep, f.name) for f in fields(sweep) if f.name not in left_out}
-    tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning))
-    every["tuning"] = {"cost": tuning.params["cost"], **sweep.tuning}  # its default was another
-    if sweep.game == "tuning":  # so was this one
-        scheme = catalog.describe("games", "self_poison").settings["scheme"].default
-        every["self_poisoning"] = [{"scheme": scheme, **t} for t in sweep.self_poisoning]
+    # with what is written out where the default was another
+    tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params
+    every["tuning"] = {**{key: tuning[key] for key in TUNING}, **sweep.tuning}
+    if sweep.game == "tuning":
+        known = catalog.describe("games", "self_poison").settings
+        today = {key: known[key].default for key in SELF_POISONING}
+        every["self_poisoning"] = [{**today, **t} for t in sweep.self_poisoning]
     methods = {
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),

@@ -57,7 +57,7 @@ def play(
     /,
     *,
     copy: Count = 0,
-    folds: Count = 0,
+    folds: Count = 4,
     attack: str = "badnets",
     scheme: Literal[
         "labels", "sam", "sbl", "hardened", "distilled", "shrink", "late", "reborn"
@@ -80,8 +80,8 @@ def play(
 
     Args:
         copy: number of the copy; each has its own trigger, target and batches.
-        folds: parts of the trusted images for cross-fitting; 0 is 4 below 1,000 trusted images,
-            else 1.
+        folds: parts of the trusted images for cross-fitting; what a setting costs is measured on
+            as many as there are copies. 0 is 4 below 1,000 trusted images, else 1.
         attack: attack that is planted; patch, adaptive, warp, corner or blend, a kind of trigger
             drawn from a wide distribution; or mixed, these kinds in turn. Of a kind, a draw is
             put aside that the given model obeys already, or whose trigger is not learned: then

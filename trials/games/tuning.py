@@ -19,6 +19,8 @@ from trials.reporting import reporter
 from trials.runtime import DefenderContext
 from trials.spec import Count, Fraction, Point, PositiveInt
 
+DEFAULTS = {"cost": {"copies": {"mirrored": False}}}
+
 
 def play(
     ctx: DefenderContext,
@@ -30,7 +32,7 @@ def play(
     patience: Count = 3,
     cost: Literal["given", "both", "copies"] = "given",
     reconstruct: bool = False,
-    mirrored: bool = False,
+    mirrored: bool = True,
     smooth: bool = False,
 ) -> Steps[Point, None, dict[str, float]]:
     """Mean ASR over the copies, and the CDA, on their select images, until the CDA stays lower by
@@ -54,7 +56,7 @@ def play(
             says how suspicious it is. Needs a cost of given or both.
         mirrored: measure the given model's CDA on each select image and on its mirror image, where
             training mirrors them: as sure as with half as many images again. Needs a cost of given
-            or both.
+            or both; false, if left out, with a cost of copies.
         smooth: look for a faint picture over the whole image and for a warp too, and take the most
             suspicious of the three: of these two the metric is ``odds_share``. Needs reconstruct.
     """

@@ -13,8 +13,10 @@ from results.store.sweep_specs import ASKED
 from sweep.execution.opening import EARLIER_SCHEMES, as_begun
 from sweep.spec.sweep_file import Sweep
 from trials import catalog
+from trials.spec import MethodConfig
 
-NOW = catalog.describe("games", "self_poison").settings["scheme"].default
+SETTINGS = catalog.describe("games", "self_poison").settings
+NOW, FOLDS = SETTINGS["scheme"].default, SETTINGS["folds"].default
 TABLE = {k: v for k, v in tiny_sweep.SELF_POISONING.items() if k != "scheme"}
 
 
@@ -37,7 +39,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_copies_are_poisoned_by_the_default_of_that_day(scheme: str, store: Store) -> None:
     begun(store, scheme=scheme)
     (table,) = as_begun(sweep_with(TABLE), store).self_poisoning
-    assert {"scheme": NOW, **table} == {**TABLE, "scheme": scheme}
+    assert {"scheme": NOW, **table} == {**TABLE, "scheme": scheme, "folds": 0}
+
+
+@pytest.mark.parametrize("scheme", [*EARLIER_SCHEMES, NOW])
+def test_trusted_images_are_cut_as_on_that_day(scheme: str, store: Store) -> None:
+    begun(store, scheme=scheme, folds=FOLDS)
+    (table,) = as_begun(sweep_with(TABLE), store).self_poisoning
+    assert {"scheme": NOW, "folds": FOLDS, **table} == {**TABLE, "scheme": scheme, "folds": FOLDS}
+
+
+@pytest.mark.parametrize("mirrored", [{}, {"mirrored": False}, {"mirrored": True}])
+def test_costs_are_measured_as_on_that_day(mirrored: dict[str, bool], store: Store) -> None:
+    spec = {ASKED: {"tuning": {"copies": 1, "cost": "given", **mirrored}}}
+    store.add_sweep(tiny_sweep.sweep().name, spec)
+    given = as_begun(replace(tiny_sweep.sweep(), tuning={"copies": 1}), store)
+    tuning = catalog.resolve("games", MethodConfig("tuning", given.tuning)).params
+    assert (tuning["cost"], tuning["mirrored"]) == ("given", mirrored.get("mirrored", False))
 
 
 @pytest.mark.parametrize(("first", "other"), [("distilled", NOW), ("labels", "distilled")])
@@ -48,7 +66,7 @@ def test_a_default_that_was_compared_with_a_scheme_stays_what_it_was(
     tables = [{**TABLE, "scheme": first}, {**TABLE, "scheme": other}]
     store.add_sweep(tiny_sweep.sweep().name, {ASKED: {"self_poisoning": tables}})
     unsaid, said = as_begun(sweep_with(TABLE, tables[1]), store).self_poisoning
-    assert (unsaid, said) == (tables[0], tables[1])
+    assert (unsaid, said) == ({**tables[0], "folds": 0}, {**tables[1], "folds": 0})
 
 
 def test_a_scheme_that_was_no_default_is_never_taken_unasked(store: Store) -> None:
