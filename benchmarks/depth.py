@@ -8,12 +8,14 @@ Of each victim in the stores, and of each of its self-poisoned copies, whose art
 the stores:
 
 - *depth*: the ASR on test images, and the steps of plain fine-tuning (SGD, learning rate 0.01,
-  batches of 64 fit images) after which half of it is left;
+  batches of 64 fit images) after which half of it is left, beside the victim's own, by the same
+  images;
 - *contamination*: the ASR of the victim's own backdoor on its copies, before any repair: copies of
   which that is lower than on the victim are no copies of it;
 - *shift*: what a repair changes in a model's outputs on clean held-out images, softmax(after) less
   softmax(before). Its distance is one less the cosine between the copy's change and the victim's;
-  if that says how far the copy's ASR is to be trusted, it rises with the error of the ASR.
+  if that says how far the copy's ASR is to be trusted, it rises with the error of the ASR, from
+  copy to copy, by each repair.
 
 The judge's trigger and test images are used throughout, so no defender can run this. A victim whose
 attack was not learned (ASR below 80 %) proves nothing and is left out.
@@ -23,22 +25,20 @@ import argparse
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean, median
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from benchmarks._depths import TRAINED_IN, Seen, table
 from benchmarks._shared import TINY, parsed, refusing
 from benchmarks.prediction import LEARNED, TINY_SWEEP
 from results.selection.forecast import scheme_of
 from results.selection.labels import attack
-from results.stats.correlation import correlation
-from results.stats.intervals import bootstrap
 from results.store import Store
 from sweep import api
 from sweep.execution.runner import artifacts_of
@@ -59,38 +59,6 @@ REPAIRS: dict[str, dict[str, Scalar]] = {
     "fine_tuning": {"lr": 0.05, "batch": 64, "steps": 100, "schedule": "cosine"},
     "fine_pruning": {"lr": 0.05, "rho": 0.9, "batch": 64, "steps": 100, "schedule": "cosine"},
 }
-TRAINED_IN = "trained in"  # in place of a scheme
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What was measured of a victim or of one of its copies; rates are fractions.
-
-    Attributes:
-        scheme: by which the copy was poisoned; ``trained in`` of the victim itself.
-        asr, cda: of its own backdoor, and clean, on test images.
-        half_life: steps of fine-tuning until half of the ASR is left, at most ``MOST``.
-        real_asr: ASR of the victim's attack on it.
-        repair: whose figures follow; the others are the same in each of a model's rows.
-        eta: ASR of its own backdoor after that repair.
-        eta_real: that of the victim's, of the victim.
-        shift: distance of what the repair changes from what it changes in the victim.
-    """
-
-    victim: str
-    attack: str
-    victim_seed: int
-    scheme: str
-    copy: int
-    kind: str
-    asr: float
-    cda: float
-    half_life: int
-    real_asr: float
-    repair: str
-    eta: float
-    eta_real: float
-    shift: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +112,22 @@ def shifts(model: Model, held: Images, after: Iterable[nn.Module]) -> list[Tenso
     return [(outputs(net, held.x) - before).flatten() for net in after]
 
 
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What the repairs make of a model, fitted on one part of the trusted images."""
+
+    half_life: int
+    etas: list[float]
+    changed: list[Tensor]
+
+
+def mended(model: Model, held: Images, most: int) -> Mended:
+    """The model under all repairs."""
+    after = [model.repaired(name, params) for name, params in REPAIRS.items()]
+    etas = [success(net, model.cases) for net in after]
+    return Mended(model.half_life(most), etas, shifts(model, held, after))
+
+
 def on_victim(runtime: TrialRuntime, trials: Sequence[Trial], most: int = MOST) -> Iterator[Seen]:
     """A row for each model and repair.
 
@@ -155,44 +139,52 @@ def on_victim(runtime: TrialRuntime, trials: Sequence[Trial], most: int = MOST) 
     judge = runtime.evaluator(first)
     test, goal, net = judge.test(), judge.poisoning().implants[0].goal, judge.trained()
     real = few(goal.cases(test))
-    if success(net, real) < LEARNED:
+    if (whole := success(net, real)) < LEARNED:
         return
-    trusted = judge.view().trusted
-    known = runtime.copy(first, 0)
-    victim, held = Model(net, trusted.take(known.fit), real), trusted.take(known.report)
+    trusted, held = judge.view().trusted, judge.view().trusted.take(runtime.copy(first, 0).report)
     seen = partial(
-        Seen, victim=first.victim.id, attack=attack(first.victim), victim_seed=first.victim.seed
+        Seen,
+        victim=first.victim.id,
+        attack=attack(first.victim),
+        victim_seed=first.victim.seed,
+        trusted=first.trusted,
+        seed=first.seed,
     )
-    mended = [victim.repaired(name, params) for name, params in REPAIRS.items()]
-    changed, left = shifts(victim, held, mended), [success(m, real) for m in mended]
-    whole, cda = success(net, real), accuracy(net, test)
-    lives = victim.half_life(most)
-    for name, eta in zip(REPAIRS, left, strict=True):
-        yield seen(
-            scheme=TRAINED_IN, copy=0, kind="", asr=whole, cda=cda, half_life=lives, real_asr=whole,
-            repair=name, eta=eta, eta_real=eta, shift=0.0,
-        )  # fmt: skip
+    given: dict[tuple[int, ...], Mended] = {}  # the victim, by the images that it was fitted on
     for trial in trials:
         assert trial.self_poisoning is not None
         scheme = scheme_of(trial.self_poisoning.params)
         for i in range(int(trial.game.params["copies"])):
             copy = runtime.copy(trial, i)
+            fit, cut = trusted.take(copy.fit), tuple(copy.fit.tolist())
+            if cut not in given:
+                given[cut] = mine = mended(Model(net, fit, real), held, most)
+                facts = partial(seen, scheme=TRAINED_IN, copy=len(given) - 1, kind="")
+                facts = partial(facts, asr=whole, real_asr=whole, cda=accuracy(net, test))
+                yield from _rows(facts, mine, mine)
             own = few(copy.goal.cases(test))
-            model = Model(copy.model, trusted.take(copy.fit), own)
-            others = [model.repaired(name, params) for name, params in REPAIRS.items()]
-            of_copy = partial(
-                seen,
-                scheme=scheme,
-                copy=i,
-                kind=copy.kind,
+            facts = partial(seen, scheme=scheme, copy=i, kind=copy.kind)
+            facts = partial(
+                facts,
                 asr=success(copy.model, own),
-                cda=accuracy(copy.model, test),
-                half_life=model.half_life(most),
                 real_asr=success(copy.model, real),
+                cda=accuracy(copy.model, test),
             )
-            apart = map(distance, shifts(model, held, others), changed)
-            for name, mended_, eta, shift in zip(REPAIRS, others, left, apart, strict=True):
-                yield of_copy(repair=name, eta=success(mended_, own), eta_real=eta, shift=shift)
+            yield from _rows(facts, mended(Model(copy.model, fit, own), held, most), given[cut])
+
+
+def _rows(facts: Callable[..., Seen], model: Mended, given: Mended) -> Iterator[Seen]:
+    """A row a repair."""
+    apart = map(distance, model.changed, given.changed)
+    for name, eta, real, shift in zip(REPAIRS, model.etas, given.etas, apart, strict=True):
+        yield facts(
+            half_life=model.half_life,
+            half_life_real=given.half_life,
+            repair=name,
+            eta=eta,
+            eta_real=real,
+            shift=shift,
+        )
 
 
 def distance(one: Tensor, other: Tensor) -> float:
@@ -214,48 +206,6 @@ def seen_in(url: str, schemes: Sequence[str], most: int = MOST) -> Iterator[Seen
             mine.setdefault(scheme, replace(trial, method=None))
     for found in each.values():
         yield from on_victim(runtime, list(found.values()), most)
-
-
-def table(found: Sequence[Seen]) -> list[str]:
-    """What each scheme's copies are like, beside the victims themselves, in Markdown."""
-    lines = [
-        "| models | victims | copies | ASR (%) | half-life (steps), median "
-        "| shallower than the victim | the victim's ASR (%), mean and least "
-        "| shift and error: Kendall τ |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    real = {one.victim: one for one in found if one.scheme == TRAINED_IN}
-    for scheme in dict.fromkeys(one.scheme for one in found):
-        rows = [one for one in found if one.scheme == scheme]
-        mine = list({(one.victim, one.copy): one for one in rows}.values())
-        cells = [scheme, str(len({one.victim for one in mine}))]
-        cells.append("" if scheme == TRAINED_IN else str(len(mine)))
-        cells.append(f"{100 * fmean(one.asr for one in mine):.0f}")
-        cells.append(f"{median(one.half_life for one in mine):.0f}")
-        if scheme == TRAINED_IN:
-            cells += ["", f"{100 * fmean(one.real_asr for one in mine):.0f}", ""]
-        else:
-            less = sum(one.half_life < real[one.victim].half_life for one in mine)
-            rates = [one.real_asr for one in mine]
-            cells.append(f"{less} of {len(mine)}")
-            cells.append(f"{100 * fmean(rates):.0f}, {100 * min(rates):.0f}")
-            cells.append(_tau(rows))
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def _tau(rows: Sequence[Seen]) -> str:
-    """Of the distance and the error, within each victim; the mean over victims."""
-    taus = list[float]()
-    for victim in dict.fromkeys(one.victim for one in rows):
-        mine = [one for one in rows if one.victim == victim]
-        errors = [abs(one.eta - one.eta_real) for one in mine]
-        tau = correlation([one.shift for one in mine], errors, "kendall", draws=1).value
-        taus += [] if tau is None else [tau]
-    if len(taus) < 2:
-        return f"{taus[0]:.2f}" if taus else "-"
-    low, high = bootstrap(taus)
-    return f"{fmean(taus):.2f} ({low:.2f} to {high:.2f})"
 
 
 def tiny() -> list[Seen]:

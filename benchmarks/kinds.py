@@ -6,14 +6,17 @@ what the choice gives away, and how a choice made by one kind does against the o
 
 Reads the stores of sweeps with ``judge_all`` and ``cost = "both"``, whose copies carry several
 kinds of trigger. Each kind by itself, the worst of them and their mean take of each setting the
-step that leaves least among those that cost the victim at most 2 points on held-out images, and of
-all settings the one that leaves least. The first table tells Kendall's τ of what they say and what
-is left of the real attack, its mean over victims with an interval (95 %, victims resampled), how
-much lower than that of the worst kind it is, with the interval of the difference on the same
-victims, and the regret: what the choice leaves of the real attack, less the least that any setting
-leaves at the step that is taken of it. The second tells what a choice made by one kind gives away
-against each other kind and the real attack, in points, the mean over victims. A victim whose attack
-was not learned (ASR below 80 %) proves nothing and is left out.
+step that leaves least among those that cost the victim at most 2 points on held-out images (where
+all cost more, the cheapest), and of all settings within 2 points the one that leaves least.
+
+The first table tells Kendall's τ of what they say and what is left of the real attack: its mean
+over the victims on which there is one, with an interval (95 %, victims resampled); how far it lies
+below that of the worst kind on the same victims; and the regret: what the choice leaves of the real
+attack, less the least that any setting leaves at any of the steps that are taken within 2 points.
+The second tells what a choice made by one kind gives away against each other kind and the real
+attack, in points, the mean over the victims on which something costs at most 2 points; by the kind
+itself that is nothing. A victim whose attack was not learned (ASR below 80 %) proves nothing and is
+left out.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, median
 
@@ -43,6 +47,7 @@ from trials.spec import Point, Record
 
 WORST, MEAN, REAL = "worst", "mean", "real attack"
 SEVERAL = 2  # kinds of trigger that copies have to carry
+DIGITS = 5
 Runs = list[dict[int, Point]]
 
 
@@ -52,6 +57,7 @@ class Said:
 
     Attributes:
         method: id of the defense and its settings.
+        copies: id of how its copies were poisoned and measured.
         by: the kind; ``worst`` or ``mean`` of all.
         cost: clean accuracy that the victim loses on held-out images; ``within`` Δ or not.
         asr: what is left, a fraction, by what ``by`` says.
@@ -64,6 +70,7 @@ class Said:
     victim_seed: int
     trusted: float
     scheme: str
+    copies: str
     by: str
     defense: str
     method: str
@@ -103,6 +110,7 @@ def _of_setting(c: Configuration, runs: Runs, delta: float) -> Iterator[Said]:
             victim_seed=c.victim.seed,
             trusted=c.task.trusted,
             scheme=scheme_of(planted.params) if planted else "",
+            copies=c.task.game,
             by=by,
             defense=c.method.name,
             method=c.method.id,
@@ -110,7 +118,7 @@ def _of_setting(c: Configuration, runs: Runs, delta: float) -> Iterator[Said]:
             cost=cost[at.step],
             within=bool(within),
             asr=_asr(at, by),
-            left=json.dumps({k: round(v, 5) for k, v in sorted(kinds_of(at).items())}),
+            left=json.dumps({k: round(v, DIGITS) for k, v in sorted(kinds_of(at).items())}),
             eta=fmean(run[at.step].asr for run in runs),
         )
 
@@ -131,11 +139,13 @@ Group = dict[str, list[Said]]  # of one victim and share of trusted images, by w
 
 def groups(found: Iterable[Said]) -> dict[tuple[str, ...], list[Group]]:
     """By scheme and kinds, those among which one defender chooses."""
-    each: dict[tuple[str, str, float], Group] = defaultdict(lambda: defaultdict(list))
-    for one in found:
-        each[one.scheme, one.victim, one.trusted][one.by].append(one)
+    each: dict[tuple[str, str, float, str], Group] = defaultdict(lambda: defaultdict(list))
+    # what two stores have counts once
+    once = {(o.victim, o.trusted, o.copies, o.by, o.method): o for o in found}
+    for one in once.values():
+        each[one.scheme, one.victim, one.trusted, one.copies][one.by].append(one)
     schemes: dict[tuple[str, ...], list[Group]] = defaultdict(list)
-    for (scheme, _, _), group in sorted(each.items()):
+    for (scheme, *_), group in sorted(each.items()):
         schemes[scheme, *group].append(group)
     return schemes
 
@@ -161,9 +171,10 @@ def given_away(group: Group, by: str, to: str) -> float | None:
     if chosen is None:
         return None
     if to == REAL:
-        return chosen.eta - min(one.eta for one in group[by] if one.within)
+        every = chain.from_iterable(group.values())
+        return chosen.eta - min(one.eta for one in every if one.within)
     left = json.loads(chosen.left)
-    return float(left[to]) - min(one.asr for one in group[to] if one.within)
+    return float(left[to]) - min(round(one.asr, DIGITS) for one in group[to] if one.within)
 
 
 def orders(mine: Sequence[Group]) -> list[str]:
@@ -174,9 +185,9 @@ def orders(mine: Sequence[Group]) -> list[str]:
         worst = {i: tau for i, g in enumerate(mine) if (tau := order(g[WORST])) is not None}
         less = [worst[i] - taus[i] for i in taus if i in worst]
         lost = [r for g in mine if (r := given_away(g, by, REAL)) is not None]
-        regret = f"{100 * median(lost):.0f}, {100 * max(lost):.0f}" if lost else "-"
+        regret = f"{100 * median(lost):.0f}, {100 * max(lost):.0f} ({len(lost)})" if lost else "-"
         lines.append(
-            f"| {by} | {len(mine)} | {_mean(list(taus.values()))} | "
+            f"| {by} | {_mean(list(taus.values()))} | {len(taus)} | "
             f"{'' if by == WORST else _mean(less)} | {regret} |"
         )
     return lines
@@ -193,14 +204,20 @@ def _mean(values: Sequence[float]) -> str:
 def exchanged(mine: Sequence[Group]) -> list[str]:
     """The second table's rows, for one scheme."""
     kinds = [by for by in mine[0] if by not in {WORST, MEAN}]
+    others = [*kinds, REAL]
     return [
-        f"| {by} | {' | '.join(_points(mine, by, to) for to in [*kinds, REAL])} |" for by in mine[0]
+        f"| {by} | {' | '.join('' if to == by else _points(mine, by, to) for to in others)} |"
+        for by in mine[0]
     ]
 
 
 def _points(mine: Sequence[Group], by: str, to: str) -> str:
+    """With an interval against the real attack."""
     lost = [100 * r for g in mine if (r := given_away(g, by, to)) is not None]
-    return f"{abs(fmean(lost)):.0f}" if lost else "-"
+    if to != REAL or len(lost) < SEVERAL:
+        return f"{fmean(lost):.0f}" if lost else "-"
+    low, high = bootstrap(lost)
+    return f"{fmean(lost):.0f} ({low:.0f} to {high:.0f})"
 
 
 def table(found: Sequence[Said]) -> list[str]:
@@ -211,7 +228,7 @@ def table(found: Sequence[Said]) -> list[str]:
         lines += [
             f"`{scheme}`:",
             "",
-            "| by | victims | Kendall τ | below the worst's by | regret (pp), median, worst |",
+            "| by | Kendall τ | victims | below the worst's by | regret (pp), median, worst (n) |",
             "|---|--:|--:|--:|--:|",
             *orders(mine),
             "",

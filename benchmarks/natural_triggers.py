@@ -1,13 +1,15 @@
 """Which patches steer a model that was never attacked, as planted ones would?
 
-    poisonsweep run examples/answer-small.toml --local --store sqlite:///answer.db
-    python -m benchmarks.natural_triggers --store sqlite:///answer.db [--out FILE]
+    poisonsweep run examples/board.toml --local --store sqlite:///board.db
+    python -m benchmarks.natural_triggers --store sqlite:///board.db [--out FILE]
 
 Of each model in the stores that was never attacked, whose weights lie beside the stores: for each
 class, and for places that are drawn, an opaque patch as large as the largest that self-poisoning
 plants is found by descent on trusted images, so that images of other classes give the class. What
-it does to test images of other classes is the floor under every ASR: a backdoor of which no more is
-left cannot be told from none.
+it does to test images of other classes is the floor under whatever is said of patches that were
+searched for: where a search finds no more in an attacked model, it has found no backdoor. A planted
+patch that was not searched for in this model has a lower one. Faint pictures and warps are not
+looked for; docs/answer.md has the smooth ones.
 
 Source: universal patches, Brown et al. 2017, 'Adversarial Patch', arXiv:1712.09665.
 Deviation: one place each, and no rotations, as the triggers here have none.
@@ -144,9 +146,9 @@ def rate(
 def table(found: Sequence[Patch]) -> list[str]:
     """A row a model, in Markdown."""
     lines = [
-        "| model | pixels | patch | success (%), mean and most "
-        "| the mean over classes of each one's best place |",
-        "|---|--:|--:|--:|--:|",
+        "| model | pixels | patch | without it (%) | with it (%), mean and most "
+        "| the mean over classes of each one's best place (%) |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for victim in dict.fromkeys(one.victim for one in found):
         mine = [one for one in found if one.victim == victim]
@@ -158,6 +160,7 @@ def table(found: Sequence[Patch]) -> list[str]:
         rates = [one.success for one in mine]
         lines.append(
             f"| {first.model}, seed {first.victim_seed} | {first.pixels} | {first.side} | "
+            f"{100 * fmean(one.before for one in mine):.0f} | "
             f"{100 * fmean(rates):.0f}, {100 * max(rates):.0f} | {100 * fmean(best):.0f} |"
         )
     return lines

@@ -9,7 +9,7 @@ from results.selection.forecast import scheme_of
 from trials import catalog
 from trials.dependencies import copy_of, own_rows_of
 from trials.later import LATER
-from trials.spec import Filtering, MethodConfig, Trial, Victim, content_id
+from trials.spec import Filtering, MethodConfig, Scalar, Trial, Victim, content_id
 
 BEFORE = {  # of the defaults, when these defenses had no such setting
     "d3": "ba953f619a1f60ea",
@@ -107,7 +107,7 @@ GAMES_BEFORE = {
 PLAYED_BEFORE: dict[str, dict[str, str | float]] = {
     "tuning": {"cost": "copies", "reconstruct": False},
     "confirmation": {"cost": "copies", "probe": False, "reconstruct": False},
-    "self_poison": {"scheme": "labels"},
+    "self_poison": {"scheme": "labels", "folds": 0},
 }
 
 
@@ -122,7 +122,8 @@ def trial_of(
         seed=0,
     )
     on_copies = game != "self_poison"
-    planted = {"scheme": scheme_of_copies} if scheme_of_copies else {}
+    planted: dict[str, Scalar] = {"folds": 0}
+    planted |= {"scheme": scheme_of_copies} if scheme_of_copies else {}
     return catalog.resolve_trial(
         Trial(
             game=MethodConfig(game, settings),
@@ -146,13 +147,32 @@ def test_the_id_of_a_trial_played_as_before_is_what_it_was(game: str) -> None:
         ("self_poison", "scheme", "late"),
         ("self_poison", "attack", "mixed"),
         ("self_poison", "optimizer", "adam"),
+        ("self_poison", "hope", 1.0),
+        ("self_poison", "folds", 4),
         ("tuning", "cost", "given"),
         ("tuning", "reconstruct", True),
+        ("tuning", "mirrored", False),
         ("confirmation", "cost", "given"),
     ],
 )
 def test_a_trial_played_otherwise_has_another_id(game: str, key: str, value: str) -> None:
-    assert trial_of(game, **{key: value}).id != GAMES_BEFORE[game]
+    # a cost of the copies' goes without what the given model alone is measured by
+    cost = {"cost": "given"} if key in {"reconstruct", "mirrored"} else {}
+    before = {**PLAYED_BEFORE[game], **cost}
+    assert trial_of(game, **{**before, key: value}).id != trial_of(game, **before).id
+
+
+def test_settings_given_later_are_left_out_of_the_id_where_they_change_nothing() -> None:
+    plain = {**PLAYED_BEFORE["self_poison"], "hope": 0.5}
+    assert trial_of("self_poison", **plain).id == GAMES_BEFORE["self_poison"]
+    unmirrored = {**PLAYED_BEFORE["tuning"], "mirrored": False}
+    assert trial_of("tuning", **unmirrored).id == GAMES_BEFORE["tuning"]
+
+
+def test_a_sweep_of_today_measures_costs_on_three_cuts_and_mirror_images() -> None:
+    tuning, copies = trial_of("tuning").game.params, trial_of("self_poison").game.params
+    assert (tuning["cost"], tuning["mirrored"], copies["folds"]) == ("given", True, 4)
+    assert trial_of("tuning", cost="copies").game.params["mirrored"] is False
 
 
 @pytest.mark.parametrize(
@@ -185,7 +205,8 @@ def test_a_copy_stored_before_there_were_schemes_is_found_and_played_by_labels()
     stored = replace(now, self_poisoning=replace(now.self_poisoning, params=params))
     assert stored.id == now.id and scheme_of(params) == "labels"
     assert copy_of(stored, 0).id == GAMES_BEFORE["self_poison"]
-    assert copy_of(stored, 0).game.params == trial_of("self_poison", scheme="labels").game.params
+    before = trial_of("self_poison", **PLAYED_BEFORE["self_poison"])
+    assert copy_of(stored, 0).game.params == before.game.params
 
 
 @pytest.mark.parametrize("game", [g for g in catalog.names("games") if g in LATER])

@@ -37,8 +37,9 @@ def in_turn(
     that then costs less: what that is hangs on the network, and no grid fits all.
 
     A defense of which nothing is worth its time costs only what it was given until then. It ends
-    in time for the last setting to end and for the best one to be confirmed: one that will not end
-    is passed over, and the next in turn may. What is running when the time is up is finished.
+    in time for the last setting to end and for the best one to be confirmed, be it this one: what
+    will not end is passed over for good, and the next in turn may. What is running when the time is
+    up is finished.
     Of the time a third is the defenses' own, however long all that they build on took, the search
     for a trigger in the given model included: else nothing would come of it.
 
@@ -59,13 +60,14 @@ def in_turn(
     least = time.monotonic() + 60 * minutes / 3
 
     def fits(records: list[Record], trial: Trial) -> bool:
-        rest = confirming(records, sweep.rule, workers) + expected(records, trial)
-        return time.monotonic() < max(ends - rest, least)
+        takes = expected(records, trial)
+        after = max(confirming(records, sweep.rule, workers), _confirmed(workers) * takes)
+        return time.monotonic() < max(ends - takes - after, least)
 
-    def over(records: list[Record]) -> bool:
+    def enough(records: list[Record]) -> bool:
         return settled(records, sweep.rule)
 
-    yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), over, fits, workers)]
+    yield [InTurn(turns, lambda: store.records(sweep.name, "tuning"), enough, fits, workers)]
 
 
 class InTurn:
@@ -74,7 +76,7 @@ class InTurn:
     Args:
         turns: whose turn it is.
         records: what is stored of the trials so far.
-        over: whether these are enough.
+        enough: whether these are enough.
         fits: whether there is time for a trial.
         workers: trials that run side by side.
     """
@@ -86,12 +88,12 @@ class InTurn:
         self,
         turns: Turns,
         records: Callable[[], list[Record]],
-        over: Callable[[list[Record]], bool],
+        enough: Callable[[list[Record]], bool],
         fits: Callable[[list[Record], Trial], bool],
         workers: int,
     ) -> None:
         self._turns, self._records, self._workers = turns, records, workers
-        self._enough, self._fits = over, fits
+        self._enough, self._fits = enough, fits
         self._ready, self._over, self._asked = deque[Trial](), False, 0
         self._open = Counter[str]()  # trials by configuration that have not ended
         self._ended = set[str]()
@@ -146,14 +148,15 @@ class InTurn:
 
 def expected(records: list[Record], trial: Trial) -> float:
     """Seconds that the trial will take, about: as long as the longest of its defense on the copies,
-    or some times as long as one that was given up before these; of a defense that has not been
-    tried, the mean of all that ran on the copies.
+    or some times as long as one that was given up before these, for as many steps; of a defense
+    that has not been tried, the mean of all that ran on the copies.
     """
     tried = [r for r in records if r.status == "done" and r.trial.method]
     mine = [r for r in tried if _name(r.trial) == _name(trial)]
-    whole = [r.seconds for r in mine if len(r.curve) > 1]
+    whole = [r.seconds * _longer(trial, r.trial) for r in mine if len(r.curve) > 1]
     if mine:
-        return max(whole) if whole else _WHOLE * max(r.seconds for r in mine)
+        given = [_WHOLE * r.seconds * _longer(trial, r.trial) for r in mine]
+        return max(whole or given)
     took = [r.seconds for r in tried if _name(r.trial) != "none" and len(r.curve) > 1]
     return fmean(took) if took else 0.0
 
@@ -162,14 +165,24 @@ def _name(trial: Trial) -> str:
     return trial.method.name if trial.method else ""
 
 
+def _longer(one: Trial, other: Trial) -> float:
+    """How many times as many steps it has, where both say."""
+    steps = [float(t.method.params.get("steps", 0)) if t.method else 0.0 for t in (one, other)]
+    return steps[0] / steps[1] if all(steps) else 1.0
+
+
 def confirming(records: list[Record], rule: str, workers: int = 1) -> float:
     """Seconds that it will take, about, to confirm the best setting so far and to apply it: with
     each seed it runs on the copies again and is probed there, and then on the given model.
     """
     found = next((w for w in overall(winners(records, rule)) if w.step), None)
     took = [r.seconds for r in records if found and r.trial.method == found.method]
-    times = _CONFIRMED if workers == 1 else _SPREAD
-    return times * max(took, default=0.0) * math.ceil(len(took) / workers)
+    return _confirmed(workers) * max(took, default=0.0) * math.ceil(len(took) / workers)
+
+
+def _confirmed(workers: int) -> float:
+    """Times what tuning took that confirming takes."""
+    return _CONFIRMED if workers == 1 else _SPREAD
 
 
 def settled(records: list[Record], rule: str) -> bool:

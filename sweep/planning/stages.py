@@ -128,13 +128,14 @@ def made_first(sweep: Sweep) -> Iterator[list[Strategy]]:
     """
     copies = expansion.copies(sweep) if sweep.game == "tuning" else []
     for level in graph([*expansion.victims(sweep), *copies]).levels():
-        yield [ListStrategy(_LABELS[level[0].game.name], sorted(level, key=_is_quick))]
+        yield [ListStrategy(_LABELS[level[0].game.name], sorted(level, key=_turn))]
 
 
-def _is_quick(trial: Trial) -> bool:
+def _turn(trial: Trial) -> int:
+    """When it is begun: the hardest kinds of trigger first."""
     params = trial.game.params
-    poisons = trial.game.name == "self_poison"
-    return not (poisons and kind_of(str(params["attack"]), int(params["copy"])) == HARDEST)
+    kind = kind_of(str(params["attack"]), int(params["copy"])) if "copy" in params else ""
+    return HARDEST.index(kind) if kind in HARDEST else len(HARDEST)
 
 
 def tuned_strategies(sweep: Sweep, store: Store) -> list[Strategy]:

@@ -105,8 +105,8 @@ def play(
         share: part of each batch that is stamped.
         reach: ASR on the select images that the planted backdoor must have at the end.
         check_every: steps between two points of the curve.
-        hope: share of ``reach`` that a trigger must have after a round to get another round, where
-            another trigger can be drawn instead; 1 always draws another.
+        hope: share of ``reach`` that a trigger must have after each round to get another, but for
+            the last that is drawn of a kind, which gets all; 1 gives all others a single round.
 
     Raises:
         RuntimeError: ``reach`` was not reached with any draw, or the copy has less than half of

@@ -321,3 +321,4 @@ def test_large_images_have_the_copies_and_the_rule_that_were_tried_on_them(
     sweep = sweep_of(tmp_path / "m.pt", "torchvision:resnet18", trusted, size=size)
     (table,) = sweep.self_poisoning
     assert (table["scheme"], sweep.rule) == (scheme, rule)
+    assert table.get("hope") == (1.0 if scheme == "late" else None)  # another picture is drawn

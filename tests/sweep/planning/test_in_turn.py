@@ -125,6 +125,30 @@ def test_what_a_setting_takes_is_told_by_those_of_its_defense() -> None:
     assert expected([dear, failed], nad) == 0
 
 
+def test_what_has_more_steps_takes_longer() -> None:
+    def of(steps: int) -> Trial:
+        return replace(left(0.5).trial, method=MethodConfig("fst", {"steps": steps}))
+
+    whole = replace(left(0.5), trial=of(200), seconds=40.0)
+    assert expected([whole], of(400)) == 80
+    given_up = replace(whole, curve=(Point(0, 0.95, 1.0),))
+    assert expected([given_up], of(400)) == 3 * 80
+
+
+def test_what_could_not_be_confirmed_in_time_is_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, (turns,) = in_turn(sweep_of(("weight_decay", 3)), store, 10.0, 1)
+    trial = turns.ask()
+    assert trial
+    record = replace(left(1.0), trial=trial, seconds=100.0)  # left alone: nothing to confirm yet
+    store.put(record, "tiny")
+    turns.tell(record)
+    later = time.monotonic() + 360  # 240 s are left, of which it takes 100 and 150 to be confirmed
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert turns.ask() is None and turns.done
+
+
 def test_what_will_not_end_in_time_is_passed_over_for_what_will(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tiny_sweep
@@ -11,8 +12,10 @@ from results.store import Store
 from search_spaces._strategies import grid
 from sweep.commands.plan import cost_estimate
 from sweep.planning import expansion
+from sweep.planning.stages import stages
 from trials import catalog
 from trials.dependencies import dependencies
+from trials.self_poisoning import KINDS
 from trials.spec import Record, Trial
 
 
@@ -23,6 +26,15 @@ def test_a_limited_grid_has_so_many_points_and_the_papers_first() -> None:
     assert (len(points), len(everything)) == (4, 9)
     assert points[0] == everything[0]
     assert {str(p) for p in points} <= {str(p) for p in everything}
+
+
+def test_copies_with_the_hardest_kinds_of_trigger_are_begun_first(tmp_path: Path) -> None:
+    mixed = {**tiny_sweep.SELF_POISONING, "attack": "mixed"}
+    sweep = tiny_sweep.sweep(self_poisoning=mixed, tuning={"copies": 4})
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        _, (copies,), *_ = itertools.islice(stages(sweep, store), 2)
+    begun = [trial.game.params["copy"] for trial in iter(copies.ask, None)]
+    assert [KINDS[int(copy)] for copy in begun] == ["adaptive", "warp", "patch", "corner"]
 
 
 def test_one_at_a_time_changes_one_setting() -> None:
