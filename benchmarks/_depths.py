@@ -57,9 +57,9 @@ def table(found: Sequence[Seen]) -> list[str]:
     for scheme in dict.fromkeys(one.scheme for one in found):
         rows = [one for one in found if one.scheme == scheme]
         mine = list({(*_model(one), one.copy): one for one in rows}.values())
-        cells = [scheme, str(len({one.victim for one in mine}))]
-        cells.append(f"{100 * fmean(one.asr for one in mine):.0f}")
-        cells.append(f"{median(one.half_life for one in mine):.0f}")
+        victims, asr = {one.victim for one in mine}, fmean(one.asr for one in mine)
+        life = median(one.half_life for one in mine)
+        cells = [scheme, str(len(victims)), f"{100 * asr:.0f}", f"{life:.0f}"]
         if scheme != TRAINED_IN:
             less = sum(one.half_life < one.half_life_real for one in mine)
             rates = [one.real_asr for one in mine]

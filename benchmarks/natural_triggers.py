@@ -153,15 +153,14 @@ def table(found: Sequence[Patch]) -> list[str]:
     for victim in dict.fromkeys(one.victim for one in found):
         mine = [one for one in found if one.victim == victim]
         first = mine[0]
-        best = [
-            max(one.success for one in mine if one.target == target)
-            for target in dict.fromkeys(one.target for one in mine)
-        ]
-        rates = [one.success for one in mine]
+        best = dict[int, float]()
+        for one in mine:
+            best[one.target] = max(one.success, best.get(one.target, 0.0))
+        rates, before = [one.success for one in mine], fmean(one.before for one in mine)
         lines.append(
             f"| {first.model}, seed {first.victim_seed} | {first.pixels} | {first.side} | "
-            f"{100 * fmean(one.before for one in mine):.0f} | "
-            f"{100 * fmean(rates):.0f}, {100 * max(rates):.0f} | {100 * fmean(best):.0f} |"
+            f"{100 * before:.0f} | {100 * fmean(rates):.0f}, {100 * max(rates):.0f} | "
+            f"{100 * fmean(best.values()):.0f} |"
         )
     return lines
 

@@ -11,8 +11,8 @@ import torch
 from benchmarks import natural_triggers
 from benchmarks._depths import TRAINED_IN, Seen
 from benchmarks._depths import table as depths
+from benchmarks.by_kind import REAL, WORST, Said, given_away, groups, order, table
 from benchmarks.depth import distance
-from benchmarks.kinds import REAL, WORST, Said, given_away, groups, order, table
 from trials.types import Images
 
 
@@ -120,9 +120,9 @@ def test_depth_counts_copies_that_are_shallower_than_their_victim() -> None:
     for r, half_life in ((0.05, 50), (0.1, 300)):
         pairs = enumerate((0.1, 0.2, 0.5))
         rows += [replace(_seen("late", half_life, "fst", e, e, r), copy=i) for i, e in pairs]
-    trained, late = depths(rows)[2:]
+    trained, copies = depths(rows)[2:]
     assert trained == "| trained in | 1 | 100 | 200 |  |  |  |  |"
-    assert late == "| late | 1 | 100 | 175 | 3 of 6 | 60, 60 | 40 (40 to 40) | 1.00 |"
+    assert copies == "| late | 1 | 100 | 175 | 3 of 6 | 60, 60 | 40 (40 to 40) | 1.00 |"
 
 
 def test_changes_are_apart_by_their_angle() -> None:
@@ -147,6 +147,6 @@ def test_a_patch_that_a_model_obeys_is_found() -> None:
     assert natural_triggers.rate(Bright(), images, 1) == 0
     mark = natural_triggers.descended(Bright(), images, 1, box, 50, rng)
     assert natural_triggers.rate(Bright(), images, 1, (box, mark)) == 1
-    elsewhere = (slice(5, 8), slice(5, 8))
-    assert natural_triggers.rate(Bright(), images, 1, (elsewhere, mark)) == 0
+    other = (slice(5, 8), slice(5, 8))
+    assert natural_triggers.rate(Bright(), images, 1, (other, mark)) == 0
     assert (images.x == x).all()

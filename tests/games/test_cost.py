@@ -65,7 +65,7 @@ def by_hand(runtime: TrialRuntime, trial: Trial, part: str) -> dict[int, float]:
     for copy in range(4):
         layout = ctx.copy(copy)
         images = ctx.view.trusted.take(getattr(layout, part))
-        if trial.game.params["mirrored"]:
+        if trial.game.params["mirrored"] and images.flip:
             mirrored = replace(images, x=images.x.flip(-1))
             images = replace(
                 images, x=torch.cat([images.x, mirrored.x]), y=torch.cat([images.y, mirrored.y])

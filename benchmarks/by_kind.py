@@ -2,7 +2,7 @@
 what the choice gives away, and how a choice made by one kind does against the others.
 
     poisonsweep run examples/answer-small.toml --local --store sqlite:///answer.db
-    python -m benchmarks.kinds --store sqlite:///answer.db [--scheme late] [--out FILE]
+    python -m benchmarks.by_kind --store sqlite:///answer.db [--scheme late] [--out FILE]
 
 Reads the stores of sweeps with ``judge_all`` and ``cost = "both"``, whose copies carry several
 kinds of trigger. Each kind by itself, the worst of them and their mean take of each setting the
@@ -98,7 +98,7 @@ def said(records: Sequence[Record], delta: float = 0.02) -> Iterator[Said]:
 def _of_setting(c: Configuration, runs: Runs, delta: float) -> Iterator[Said]:
     known = set.intersection(*map(set, runs))
     points = [p for p in c.curve[1:] if p.step in known]
-    cost = {p.step: fmean(_held_out(r[0]) - _held_out(r[p.step]) for r in runs) for p in points}
+    cost = {p.step: _lost(runs, p.step) for p in points}
     within = [p for p in points if cost[p.step] <= delta + SLACK]
     planted = c.records[0].trial.self_poisoning
     for by in [*sorted(c.kinds), WORST, MEAN] if points else []:
@@ -123,8 +123,9 @@ def _of_setting(c: Configuration, runs: Runs, delta: float) -> Iterator[Said]:
         )
 
 
-def _held_out(point: Point) -> float:
-    return float(point.extra["val_cda"])
+def _lost(runs: Runs, step: int) -> float:
+    """Clean accuracy on held-out images since step 0, the mean over seeds."""
+    return fmean(r[0].extra["val_cda"] - r[step].extra["val_cda"] for r in runs)
 
 
 def _asr(point: Point, by: str) -> float:
@@ -157,7 +158,7 @@ def order(some: Sequence[Said]) -> float | None:
     ).value
 
 
-def choice(some: Sequence[Said]) -> Said | None:
+def taken(some: Sequence[Said]) -> Said | None:
     """What leaves least of those within Δ; None where there is none."""
     within = (one for one in some if one.within)
     return min(within, key=lambda one: (round(one.asr, 12), one.cost), default=None)
@@ -167,7 +168,7 @@ def given_away(group: Group, by: str, to: str) -> float | None:
     """What the choice by one kind leaves of another, or of the real attack, less the least that any
     setting within Δ does; None where none is within Δ.
     """
-    chosen = choice(group[by])
+    chosen = taken(group[by])
     if chosen is None:
         return None
     if to == REAL:
@@ -204,11 +205,11 @@ def _mean(values: Sequence[float]) -> str:
 def exchanged(mine: Sequence[Group]) -> list[str]:
     """The second table's rows, for one scheme."""
     kinds = [by for by in mine[0] if by not in {WORST, MEAN}]
-    others = [*kinds, REAL]
-    return [
-        f"| {by} | {' | '.join('' if to == by else _points(mine, by, to) for to in others)} |"
-        for by in mine[0]
-    ]
+    lines = list[str]()
+    for by in mine[0]:
+        cells = ["" if to == by else _points(mine, by, to) for to in (*kinds, REAL)]
+        lines.append(f"| {' | '.join([by, *cells])} |")
+    return lines
 
 
 def _points(mine: Sequence[Group], by: str, to: str) -> str:
@@ -271,7 +272,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file for the rows")
     parser.add_argument("--scheme", nargs="+", default=[], help="these alone, as tables name them")
     given = parsed(parser)
-    with refusing("kinds"):
+    with refusing("by_kind"):
         found = tiny() if given.tiny else said_in(given.store)
     found = [one for one in found if not given.scheme or one.scheme in given.scheme]
     print("\n".join(table(found)) if found else "no setting ran on copies of several kinds")
