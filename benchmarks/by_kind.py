@@ -229,7 +229,7 @@ def table(found: Sequence[Said]) -> list[str]:
         lines += [
             f"`{scheme}`:",
             "",
-            "| by | Kendall τ | victims | less than the worst's by | regret (pp), median, worst (n) |",
+            "| by | Kendall τ | victims | below the worst's | regret (pp), median, worst (n) |",
             "|---|--:|--:|--:|--:|",
             *orders(mine),
             "",
