@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trials.catalog import describe
 from trials.later import LATER
 from trials.spec import SpecError
 
@@ -64,6 +65,12 @@ def modern(spec: Spec) -> Spec:
     if asked.get("game", "tuning") == "tuning" and "self_poisoning" in asked:
         asked["self_poisoning"] = [{**SELF_POISONING, **t} for t in asked["self_poisoning"]]
     return {**spec, ASKED: asked}
+
+
+def written_out(self_poisoning: Spec) -> Spec:
+    """A table of self-poisoning, with today's defaults of settings whose default was another."""
+    known = describe("games", "self_poison").settings
+    return {**{key: known[key].default for key in SELF_POISONING}, **self_poisoning}
 
 
 def _modern_defense(defense: Spec) -> Spec:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from results.store import Store
-from results.store.sweep_specs import ASKED, SELF_POISONING, TUNING, modern
+from results.store.sweep_specs import ASKED, SELF_POISONING, TUNING, modern, written_out
 from results.store.url import file_of, parse
 from sweep.execution import runner
 from sweep.execution.worker import WorkerConfig
 from sweep.spec.sweep_file import Sweep
-from trials import catalog
 from trials.spec import SpecError
 from trials.storage.blobs import is_uri
 
@@ -68,7 +67,7 @@ def as_begun(sweep: Sweep, store: Store) -> Sweep:
     sweep = replace(sweep, tuning={**before, **sweep.tuning})
     tables = begun.get("self_poisoning", [])
     said = [_as_begun(t, tables) for t in sweep.self_poisoning if "scheme" in t]
-    others = [t for t in tables if t not in map(_written_out, said)]
+    others = [t for t in tables if t not in map(written_out, said)]
     poisoned = (_as_begun(t, tables if "scheme" in t else others) for t in sweep.self_poisoning)
     return replace(sweep, self_poisoning=tuple(poisoned))
 
@@ -80,18 +79,12 @@ def _as_begun(table: Table, begun: Sequence[Table]) -> Table:
     """The table of self-poisoning, with earlier defaults where the sweep was begun with those and
     not with today's; ``begun`` are the tables that it may have been.
     """
-    if _written_out(table) in begun:
+    if written_out(table) in begun:
         return table
-    today = _written_out({})
+    today = written_out({})
     schemes, folds = (today["scheme"], *EARLIER_SCHEMES), (today["folds"], SELF_POISONING["folds"])
     before = ({"scheme": s, "folds": f, **table} for s, f in itertools.product(schemes, folds))
     return next((b for b in before if b in begun), table)
-
-
-def _written_out(table: Table) -> Table:
-    """With today's defaults of what had others."""
-    known = catalog.describe("games", "self_poison").settings
-    return {**{key: known[key].default for key in SELF_POISONING}, **table}
 
 
 @contextlib.contextmanager

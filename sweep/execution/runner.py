@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from results.store import DEFAULT_URL, Store
-from results.store.sweep_specs import ASKED, SELF_POISONING, TUNING, check_covers
+from results.store.sweep_specs import ASKED, TUNING, check_covers, written_out
 from results.store.url import file_of, parse
 from sweep.execution import forkserver, machine, process_pool
 from sweep.execution.driver import Driver, release_the_dead
@@ -278,9 +278,7 @@ def _plain(sweep: Sweep) -> dict[str, object]:
     tuning = catalog.resolve("games", MethodConfig("tuning", sweep.tuning)).params
     every["tuning"] = {**{key: tuning[key] for key in TUNING}, **sweep.tuning}
     if sweep.game == "tuning":
-        known = catalog.describe("games", "self_poison").settings
-        today = {key: known[key].default for key in SELF_POISONING}
-        every["self_poisoning"] = [{**today, **t} for t in sweep.self_poisoning]
+        every["self_poisoning"] = list(map(written_out, sweep.self_poisoning))
     methods = {
         "defenses": list(map(asdict, sweep.defenses)),
         "detectors": list(map(asdict, sweep.detectors)),

@@ -22,8 +22,9 @@ from trials.spec import Record, Trial
 # times what tuning took on one core: there some 1.5, reckoned; with the threads of two some 1, as
 # confirming took 0.9 of it in one run of a ResNet-18
 _CONFIRMED, _SPREAD = 1.5, 1.0
-# times what one took that was given up on the given model: 2.0 to 3.2 where defend tried it again
-_WHOLE = 3.0
+# times what one took that was given up on the given model, for as many steps: 1.6 of fst, 2.0 of
+# weight_decay and 3.0 of nad, where defend tried them again
+_WHOLE = 2.0
 
 
 def in_turn(

@@ -120,7 +120,7 @@ def test_what_a_setting_takes_is_told_by_those_of_its_defense() -> None:
     failed = replace(left(0.5), status="failed", seconds=900.0, curve=())
     fst, nad = left(0.5).trial, left(0.5, "nad").trial
     assert expected([whole, replace(whole, seconds=30.0), dear, failed], fst) == 40
-    assert expected([dear, failed], fst) == 3 * 4
+    assert expected([dear, failed], fst) == 2 * 4
     assert expected([whole, replace(whole, seconds=30.0), dear, failed], nad) == 35
     assert expected([dear, failed], nad) == 0
 
@@ -132,7 +132,7 @@ def test_what_has_more_steps_takes_longer() -> None:
     whole = replace(left(0.5), trial=of(200), seconds=40.0)
     assert expected([whole], of(400)) == 80
     given_up = replace(whole, curve=(Point(0, 0.95, 1.0),))
-    assert expected([given_up], of(400)) == 3 * 80
+    assert expected([given_up], of(400)) == 2 * 80
 
 
 def test_what_could_not_be_confirmed_in_time_is_passed_over(
